@@ -1,0 +1,244 @@
+"""The recipe: one strict schema, read from YAML with `base:` inheritance and dotted `key=value` overrides."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic_core import ErrorDetails
+
+from unic.errors import InputError, nearest
+
+Positive = Annotated[int, Field(gt=0)]
+
+
+class Section(BaseModel):
+    """A part of the recipe. Unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Component(BaseModel):
+    """A part that is chosen by `type`; its other keys are options that the chosen module declares and checks itself."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    type: str
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return dict(self.model_extra or {})
+
+
+class Cache(Section):
+    """Teacher outputs written once. `views`: how many augmented views of each image (1 with `augment: none`)."""
+
+    views: Positive = 1
+    tokens: str = Field("all", pattern=r"^(cls|all|pooled:\d+x\d+)$")
+    dtype: Literal["fp16", "fp32"] = "fp16"
+    dir: str | None = None  # null: the user's cache folder (UNIC_CACHE, else ~/.cache/unic)
+    budget: str | None = Field(None, pattern=r"^\d+(\.\d+)?\s*[kMGT]?B$")
+
+
+class Teachers(Section):
+    models: dict[str, str] = Field(min_length=1)
+    cache: Cache | None = None
+
+    @field_validator("models")
+    @classmethod
+    def _plain_names(cls, models: dict[str, str]) -> dict[str, str]:
+        for name in models:
+            if not name.replace("-", "_").isidentifier():
+                raise ValueError(f"teacher name '{name}' must be letters, digits, '_' or '-'")
+        return models
+
+
+class Student(Section):
+    model: str
+    drop_path: float = Field(0.1, ge=0, lt=1)
+
+
+class TrainSource(Section):
+    """`weight`: how often one epoch goes over the source (0.5: half of it, another half each epoch; 2: twice)."""
+
+    path: str
+    weight: float = Field(1.0, gt=0)
+    limit: Positive | None = None  # a fixed random subset of so many images
+
+
+class Data(Section):
+    train: list[TrainSource] = Field(min_length=1)
+    size: Positive = 224
+    augment: str = "unic"
+    workers: int = Field(2, ge=0)
+    max_damaged: float = Field(0.01, ge=0, le=1)
+
+    @field_validator("train", mode="before")
+    @classmethod
+    def _paths(cls, value: Any) -> Any:
+        """`train: images/` and `train: [a, b]` are short for lists of sources with weight 1."""
+        sources = value if isinstance(value, list) else [value]
+        return [{"path": source} if isinstance(source, str) else source for source in sources]
+
+
+class Train(Section):
+    """`lr` is scaled by global batch / 256. `steps` overrides `epochs`. `batch_size` is global."""
+
+    epochs: float = Field(10, gt=0)
+    steps: Positive | None = None
+    batch_size: Positive = 128
+    micro_batches: Positive = 1
+    lr: float = Field(3e-4, gt=0)
+    min_lr: float = Field(1e-6, ge=0)
+    warmup_epochs: float = Field(1, ge=0)
+    weight_decay: float = Field(0.03, ge=0)
+    betas: tuple[float, float] = (0.9, 0.99)
+    clip_grad: float | None = Field(None, gt=0)
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    compile: bool = False
+    log_every: Positive = 10
+
+
+class Checkpoint(Section):
+    every: Positive = 500
+    keep: Positive = 2
+
+
+class Eval(Section):
+    suite: str | None = None
+    every: Positive | None = None
+
+
+class Recipe(Section):
+    """A whole recipe; `recipe.yaml` in a run folder is one with every default written out."""
+
+    base: str | None = None
+    seed: int = Field(0, ge=0)
+    teachers: Teachers
+    student: Student
+    projector: Component = Component(type="ladder")
+    loss: dict[str, float] = {"cosine": 0.5, "smooth_l1": 0.5}
+    standardize: Component = Component(type="ema")
+    weighting: Component = Component(type="teacher_dropping")
+    data: Data
+    train: Train = Train()
+    checkpoint: Checkpoint = Checkpoint()
+    eval: Eval = Eval()
+
+    def to_yaml(self) -> str:
+        return OmegaConf.to_yaml(OmegaConf.create(self.model_dump(mode="json")))
+
+
+def load_recipe(source: str | Path | dict[str, Any] | Recipe, overrides: Sequence[str] = ()) -> Recipe:
+    """Reads, merges and checks a recipe.
+
+    Args:
+        source: a YAML path, the name of a shipped recipe, a mapping, or a finished `Recipe`.
+        overrides: `key=value` with dotted keys; values are YAML.
+
+    Raises:
+        InputError: one line for the first problem found.
+    """
+    if isinstance(source, Recipe):
+        tree = source.model_dump(mode="json")
+    elif isinstance(source, dict):
+        tree = _with_base(dict(source), Path("."))
+    else:
+        tree = _with_base(*_read(str(source)))
+    for override in overrides:
+        if "=" not in override:
+            raise InputError(f"override '{override}': expected key=value, for example train.lr=1e-4")
+    try:
+        merged = OmegaConf.merge(OmegaConf.create(tree), OmegaConf.from_dotlist(list(overrides)))
+        plain = OmegaConf.to_container(merged, resolve=True)
+    except OmegaConfBaseException as error:
+        raise InputError(f"recipe: {str(error).splitlines()[0]}") from None
+    assert isinstance(plain, dict)
+    plain["base"] = None  # resolved: what the base said is now written out
+    try:
+        return Recipe.model_validate(plain)
+    except ValidationError as error:
+        raise InputError(_explain(error.errors()[0], plain)) from None
+
+
+def recipe_folder() -> Path:
+    """Where the shipped recipes are: inside the installed package, or at the root of a checkout."""
+    installed = Path(__file__).parent / "recipes"
+    return installed if installed.is_dir() else Path(__file__).parents[2] / "recipes"
+
+
+def _read(name: str) -> tuple[dict[str, Any], Path]:
+    path = Path(name)
+    if not path.is_file():
+        shipped = recipe_folder() / f"{name}.yaml"
+        if not shipped.is_file():
+            valid = [entry.stem for entry in recipe_folder().glob("*.yaml")]
+            raise InputError(
+                f"recipe '{name}': no such file, and no shipped recipe has this name{nearest(name, valid)}"
+            )
+        path = shipped
+    try:
+        tree = OmegaConf.to_container(OmegaConf.create(path.read_text()), resolve=False)
+    except Exception as error:  # PyYAML and OmegaConf raise many kinds, all of them the user's to see
+        first = " ".join(str(error).split())
+        raise InputError(f"recipe {path}: not valid YAML ({first})") from None
+    if not isinstance(tree, dict) or not tree:
+        raise InputError(f"recipe {path}: expected a mapping with at least teachers, student and data")
+    return {str(key): value for key, value in tree.items()}, path.parent
+
+
+def _with_base(tree: dict[str, Any], folder: Path, seen: tuple[str, ...] = ()) -> dict[str, Any]:
+    base = tree.get("base")
+    if base is None:
+        return tree
+    beside = folder / str(base)
+    name = str(beside) if beside.is_file() else str(base)
+    if name in seen:
+        raise InputError(f"recipe base '{base}': it inherits from itself")
+    parent = _with_base(*_read(name), (*seen, name))
+    for section in ("teachers", "loss"):  # maps of names: naming others replaces the whole map, not single entries
+        if section in tree and section in parent:
+            child = tree[section]
+            if section == "loss":
+                parent = {**parent, "loss": child}
+            elif isinstance(child, dict) and "models" in child:
+                parent = {**parent, "teachers": {**parent["teachers"], "models": child["models"]}}
+    merged = OmegaConf.to_container(OmegaConf.merge(OmegaConf.create(parent), OmegaConf.create(tree)), resolve=False)
+    assert isinstance(merged, dict)
+    return {str(key): value for key, value in merged.items()}
+
+
+def _explain(error: ErrorDetails, tree: dict[str, Any]) -> str:
+    """One line for one pydantic error, with the nearest valid key for an unknown one."""
+    location = [part for part in error["loc"] if not (isinstance(part, str) and part.startswith("function-"))]
+    dotted = ".".join(map(str, location))
+    if error["type"] == "extra_forbidden":
+        return f"recipe: unknown key '{dotted}'{nearest(str(location[-1]), _valid_keys(location[:-1]))}"
+    if error["type"] == "missing":
+        return f"recipe: '{dotted}' is missing"
+    value = error.get("input")
+    shown = f" (got {value!r})" if isinstance(value, str | int | float | bool) else ""
+    return f"recipe: '{dotted}': {error['msg'].removeprefix('Value error, ')}{shown}"
+
+
+def _valid_keys(location: Sequence[int | str]) -> list[str]:
+    section: Any = Recipe
+    for part in location:
+        if isinstance(part, int):
+            continue
+        annotation = section.model_fields[part].annotation
+        section = next((kind for kind in (annotation, *_arguments(annotation)) if _is_section(kind)), None)
+        if section is None:
+            return []
+    return list(section.model_fields)
+
+
+def _arguments(annotation: Any) -> tuple[Any, ...]:
+    return getattr(annotation, "__args__", ())
+
+
+def _is_section(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)

@@ -1,0 +1,42 @@
+"""`Source`: a numbered list of images, each with an optional label."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from PIL import Image
+
+
+class DamagedImageError(Exception):
+    """One image cannot be decoded; `str(error)` is the reason. Never ends a run."""
+
+
+class Source(ABC):
+    """A finite, indexable set of images.
+
+    Attributes:
+        path: as the user wrote it.
+        classes: class names if the images are labelled, else None.
+    """
+
+    path: str
+    classes: list[str] | None = None
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def read(self, index: int) -> Image.Image:
+        """The image as RGB, upright (EXIF applied). Raises `DamagedImageError`."""
+
+    @abstractmethod
+    def label(self, index: int) -> int | None:
+        """Class index, or None for unlabelled images."""
+
+    @abstractmethod
+    def name(self, index: int) -> str:
+        """What to call the image in a list of damaged ones (file name, or file and row)."""
+
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """Hash of the content (or, for large folders, of names, sizes and times), for the feature cache."""

@@ -1,0 +1,119 @@
+"""Encoders from any source: `load_encoder(uri)` reads the scheme of the URI and calls the file of that name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qsl
+
+import torch
+
+from unic import lookup
+from unic.encoders.base import Encoder, Precision
+from unic.errors import InputError, nearest
+
+__all__ = ["Encoder", "Spec", "load_encoder", "parse_uri", "pick_precision"]
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A parsed URI `scheme:name?option=value&…`. Values stay strings; readers convert them with the methods below."""
+
+    uri: str
+    scheme: str
+    name: str
+    options: dict[str, str] = field(default_factory=dict)
+
+    def check(self, *valid: str) -> None:
+        """Refuses options that the scheme does not know."""
+        for key in self.options:
+            if key not in valid:
+                raise InputError(f"encoder '{self.uri}': unknown option '{key}'{nearest(key, valid)}")
+
+    def flag(self, key: str, default: bool) -> bool:
+        text = self.options.get(key, str(default)).lower()
+        if text not in ("true", "false"):
+            raise InputError(f"encoder '{self.uri}': option '{key}' must be true or false, not '{text}'")
+        return text == "true"
+
+    def size(self, key: str, default: tuple[int, int]) -> tuple[int, int]:
+        """An image size: `96`, or `48x64` for height x width."""
+        text = self.options.get(key)
+        if text is None:
+            return default
+        parts = text.lower().split("x")
+        if len(parts) > 2 or not all(part.isdigit() and int(part) > 0 for part in parts):
+            raise InputError(f"encoder '{self.uri}': option '{key}' must be SIZE or HEIGHTxWIDTH, not '{text}'")
+        return int(parts[0]), int(parts[-1])
+
+    def floats(self, key: str, default: tuple[float, ...]) -> tuple[float, ...]:
+        """Numbers separated by commas; a single one stands for all channels."""
+        text = self.options.get(key)
+        if text is None:
+            return default
+        try:
+            values = tuple(float(part) for part in text.split(","))
+        except ValueError:
+            raise InputError(f"encoder '{self.uri}': option '{key}' must be numbers, not '{text}'") from None
+        return values * len(default) if len(values) == 1 else values
+
+
+def parse_uri(uri: str) -> Spec:
+    """Splits `scheme:name?options`."""
+    scheme, colon, rest = uri.partition(":")
+    valid = [name for name in lookup.names("unic.encoders") if name != "base"]
+    if not colon or not rest:
+        raise InputError(f"encoder '{uri}': expected SCHEME:NAME, for example timm:vit_base_patch16_224")
+    if scheme not in valid:
+        raise InputError(f"encoder '{uri}': unknown scheme '{scheme}'{nearest(scheme, valid)}")
+    name, _, query = rest.partition("?")
+    # `+` is a letter of timm names and paths, not a space.
+    options = dict(parse_qsl(query.replace("+", "%2B"), keep_blank_values=True))
+    return Spec(uri, scheme, name, options)
+
+
+def load_encoder(uri: str, *, device: str | torch.device = "cpu", precision: str = "auto") -> Encoder:
+    """Loads an encoder, frozen and in evaluation mode.
+
+    Args:
+        uri: `timm:NAME`, `onnx:PATH`, `run:DIR`, `packaged:NAME`, with options after `?` (docs/encoders.md).
+        device: where to put it.
+        precision: "auto", "bf16" or "fp32".
+
+    Raises:
+        InputError: unknown scheme, name or option; missing file or package.
+    """
+    encoder = build_encoder(uri)
+    encoder.precision = pick_precision(precision, encoder, torch.device(device))
+    return encoder.to(device).freeze()
+
+
+def build_encoder(uri: str, **student_options: Any) -> Encoder:
+    """The encoder of a URI, trainable, on the CPU, fp32. `student_options` go to `load` (timm: `drop_path`)."""
+    spec = parse_uri(uri)
+    load = lookup.entry("unic.encoders", spec.scheme, "load")
+    encoder = load(spec, **student_options)
+    assert isinstance(encoder, Encoder)
+    encoder.uri = uri
+    return encoder
+
+
+def pick_precision(setting: str, encoder: Encoder, device: torch.device) -> Precision:
+    """`auto`: bf16 where the hardware multiplies it faster, except for CNNs on a CPU (depthwise convolutions lose)."""
+    if setting != "auto":
+        return "bf16" if setting == "bf16" else "fp32"
+    if device.type == "cpu" and encoder.architecture == "cnn":
+        return "fp32"
+    return "bf16" if has_fast_bf16(device) else "fp32"
+
+
+def has_fast_bf16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type == "cpu":
+        try:
+            flags = open("/proc/cpuinfo").read()
+        except OSError:  # macOS, Windows
+            return False
+        return "avx512_bf16" in flags or "amx_bf16" in flags
+    return False

@@ -1,0 +1,107 @@
+"""`Encoder(images) -> Tokens`: a teacher, a student and an evaluated model are the same thing.
+
+An encoder takes images `(B, 3, H, W)` in [0, 1] at any size and owns its resizing, normalisation and precision.
+A source of encoders is one file in this package whose `load(spec)` returns an `Encoder`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from unic.tokens import Tokens
+
+Precision = Literal["fp32", "bf16"]
+
+
+class Encoder(nn.Module, ABC):
+    """The common interface. Subclasses set the attributes and implement `encode`; nothing else is overridden but
+    `encode_blocks`, for encoders that can be students.
+
+    Attributes:
+        uri: where it came from, as the user wrote it.
+        embed_dim: width of the CLS vector. A CNN's CLS is the pooled vector that its exported model returns.
+        patch_dim: width of a patch vector.
+        input_size: height and width that the network sees.
+        has_cls: False when there is no CLS token and `cls` is a pooled vector.
+        architecture: "vit" or "cnn"; decides the automatic precision.
+        licence: SPDX name where known.
+        block_dims: width of CLS and patches after each block (CNN: stage); empty if it cannot be a student.
+        channels_last: keep the network's input in channels_last (CNNs).
+        precision: "fp32" or "bf16" (autocast), see `unic.encoders.pick_precision`.
+    """
+
+    uri: str = ""
+    embed_dim: int
+    patch_dim: int
+    input_size: tuple[int, int]
+    has_cls: bool = True
+    architecture: Literal["vit", "cnn"] = "vit"
+    licence: str | None = None
+    block_dims: Sequence[tuple[int, int]] = ()
+    channels_last: bool = False
+    precision: Precision = "fp32"
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        # Not persistent: preprocessing is part of the encoder's description, not of its weights.
+        self.register_buffer("mean", torch.tensor(list(mean)).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(list(std)).view(1, 3, 1, 1), persistent=False)
+
+    @abstractmethod
+    def encode(self, x: Float[Tensor, "b 3 h w"]) -> Tokens:
+        """Tokens of already resized and normalised images, after the final norm."""
+
+    def encode_blocks(self, x: Float[Tensor, "b 3 h w"], blocks: Sequence[int]) -> list[Tokens]:
+        """Tokens after each of `blocks` (0-based) of already prepared images, from one forward pass."""
+        raise TypeError(f"{self.uri}: {type(self).__name__} has no blocks to read, so it cannot be a student")
+
+    def prepare(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h2 w2"]:
+        """Resizes (bicubic, anti-aliased, aspect not kept: views are square) and normalises."""
+        if tuple(images.shape[-2:]) != self.input_size:
+            images = F.interpolate(images, self.input_size, mode="bicubic", antialias=True, align_corners=False)
+            images = images.clamp(0, 1)
+        x = (images - self.mean) / self.std
+        return x.contiguous(memory_format=torch.channels_last) if self.channels_last else x
+
+    def forward(self, images: Float[Tensor, "b 3 h w"]) -> Tokens:
+        with self._autocast(images):
+            return self.encode(self.prepare(images)).float()
+
+    def intermediates(self, images: Float[Tensor, "b 3 h w"], blocks: Sequence[int]) -> list[Tokens]:
+        """Tokens after each of `blocks` (0-based indices into `block_dims`), shallow to deep."""
+        with self._autocast(images):
+            return self.encode_blocks(self.prepare(images), blocks)
+
+    def _autocast(self, images: Tensor) -> torch.autocast:
+        return torch.autocast(images.device.type, torch.bfloat16, enabled=self.precision == "bf16")
+
+    def freeze(self) -> Encoder:
+        """Evaluation mode, no gradients: what a teacher or a measured model is."""
+        return self.eval().requires_grad_(False)
+
+    def num_parameters(self) -> int:
+        return sum(parameter.numel() for parameter in self.parameters())
+
+    def fingerprint(self) -> str:
+        """Hash of everything that decides the output: weights, preprocessing, size, precision (not the URI)."""
+        digest = hashlib.sha256()
+        described = (type(self).__name__, self.input_size, self.mean.flatten().tolist(), self.std.flatten().tolist())
+        digest.update(repr((*described, self.precision, self.describe())).encode())
+        for name, tensor in sorted(self.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()[:16]
+
+    def describe(self) -> str:
+        """Further settings that change the output but are not tensors (architecture, tap, channel order)."""
+        return ""

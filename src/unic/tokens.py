@@ -1,0 +1,60 @@
+"""What every encoder returns: one CLS vector and a grid of patch vectors per image, and how two grids are matched."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+Grid = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Tokens of a batch.
+
+    Attributes:
+        cls: `(B, D)`; the widths of `cls` and `patches` may differ (a CNN's pooled vector and its map).
+        patches: `(B, N, E)`, row by row; `N = grid[0] * grid[1]`.
+        grid: rows and columns of the patches.
+    """
+
+    cls: Float[Tensor, "b d"]
+    patches: Float[Tensor, "b n e"]
+    grid: Grid
+
+    def __post_init__(self) -> None:
+        assert self.patches.shape[1] == self.grid[0] * self.grid[1], (self.patches.shape, self.grid)
+
+    def patch_mean(self) -> Float[Tensor, "b e"]:
+        return self.patches.mean(dim=1)
+
+    def float(self) -> Tokens:
+        return Tokens(self.cls.float(), self.patches.float(), self.grid)
+
+    def to_grid(self, grid: Grid) -> Tokens:
+        """The same tokens with their patches resized to `grid`: the one place where grids are matched."""
+        return Tokens(self.cls, resize_patches(self.patches, self.grid, grid), grid)
+
+
+def resize_patches(patches: Float[Tensor, "b n e"], old: Grid, new: Grid) -> Float[Tensor, "b m e"]:
+    """Resizes a grid of vectors (bilinear, anti-aliased): a finer grid is averaged, a coarser one interpolated.
+
+    With `antialias` the kernel widens with the reduction factor, which makes the reduction by an integer factor
+    a weighted mean of every source cell (no cell is skipped). Computed in float32.
+    """
+    if old == new:
+        return patches
+    maps = map_of(patches, old).float()
+    resized = F.interpolate(maps, size=new, mode="bilinear", antialias=True, align_corners=False)
+    return patches_of(resized).to(patches.dtype)
+
+
+def map_of(patches: Float[Tensor, "b n e"], grid: Grid) -> Float[Tensor, "b e h w"]:
+    return patches.transpose(1, 2).unflatten(2, grid)
+
+
+def patches_of(features: Float[Tensor, "b e h w"]) -> Float[Tensor, "b n e"]:
+    return features.flatten(2).transpose(1, 2)
