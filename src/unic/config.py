@@ -37,7 +37,7 @@ class Cache(Section):
     """Teacher outputs written once. `views`: how many augmented views of each image (1 with `augment: none`)."""
 
     views: Positive = 1
-    tokens: str = Field("all", pattern=r"^(cls|all|pooled:\d+x\d+)$")
+    tokens: str = Field("all", pattern=r"^(all|pooled:\d+x\d+)$")
     dtype: Literal["fp16", "fp32"] = "fp16"
     dir: str | None = None  # null: the user's cache folder (UNIC_CACHE, else ~/.cache/unic)
     budget: str | None = Field(None, pattern=r"^\d+(\.\d+)?\s*[kMGT]?B$")

@@ -25,7 +25,8 @@ def module(package: str, name: str, *, exclude: frozenset[str] = frozenset({"bas
         InputError: no such module; the line carries the nearest valid name.
     """
     valid = [entry for entry in names(package) if entry not in exclude]
-    kind = package.rpartition(".")[2].rstrip("s")
+    plural = package.rpartition(".")[2]
+    kind = "loss" if plural == "losses" else plural.removesuffix("s")
     if name in valid:
         return importlib.import_module(f"{package}.{name}")
     if "." in name:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -92,6 +94,8 @@ def build_encoder(uri: str, **student_options: Any) -> Encoder:
     """The encoder of a URI, trainable, on the CPU, fp32. `student_options` go to `load` (timm: `drop_path`)."""
     spec = parse_uri(uri)
     load = lookup.entry("unic.encoders", spec.scheme, "load")
+    if not student_options.keys() <= inspect.signature(load).parameters.keys():
+        raise InputError(f"encoder '{uri}': '{spec.scheme}' encoders are frozen, so they cannot be a student")
     encoder = load(spec, **student_options)
     assert isinstance(encoder, Encoder)
     encoder.uri = uri
@@ -112,7 +116,7 @@ def has_fast_bf16(device: torch.device) -> bool:
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if device.type == "cpu":
         try:
-            flags = open("/proc/cpuinfo").read()
+            flags = Path("/proc/cpuinfo").read_text()
         except OSError:  # macOS, Windows
             return False
         return "avx512_bf16" in flags or "amx_bf16" in flags

@@ -1,1 +1,52 @@
-"""."""
+"""Projectors: each file holds a class `Projector` that maps the student's tokens to one teacher's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import nn
+
+from unic import lookup
+from unic.errors import InputError
+
+Dims = tuple[int, int]  # widths of CLS and of patches
+
+
+def build_projector(
+    name: str, rung_dims: Sequence[Dims], output_dims: Dims, width: int, options: dict[str, Any]
+) -> nn.Module:
+    """A projector `list[Tokens] -> Tokens` of one teacher.
+
+    Args:
+        name: a file of this package, or a dotted path.
+        rung_dims: widths of the student's tokens at each block that is read, shallow to deep.
+        output_dims: widths of the teacher's tokens.
+        width: the student's width, which hidden layers scale with by default.
+        options: the other keys of the recipe's `projector`.
+    """
+    kind = lookup.entry("unic.projectors", name, "Projector")
+    lookup.check_options(kind, options, f"projector '{name}'")
+    projector = kind(rung_dims, output_dims, width, **options)
+    assert isinstance(projector, nn.Module)
+    return projector
+
+
+def choose_blocks(setting: str | Sequence[int], num_blocks: int) -> list[int]:
+    """`all`, `last`, or a list of 0-based blocks (negative ones count from the end) → sorted indices.
+
+    The last block must be among them: what is exported is read there, so it has to be trained.
+    """
+    if setting == "all":
+        return list(range(num_blocks))
+    if setting == "last":
+        return [num_blocks - 1]
+    if isinstance(setting, str):
+        raise InputError(f"recipe: 'projector.blocks' must be all, last or a list of numbers (got '{setting}')")
+    for block in setting:
+        if not -num_blocks <= block < num_blocks:
+            raise InputError(f"recipe: 'projector.blocks': the student has blocks 0 to {num_blocks - 1} (got {block})")
+    chosen = sorted({block % num_blocks for block in setting})
+    if num_blocks - 1 not in chosen:
+        raise InputError(f"recipe: 'projector.blocks' must include the last block ({num_blocks - 1} or -1)")
+    return chosen

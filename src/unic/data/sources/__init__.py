@@ -1,1 +1,97 @@
 """Image sources: `open_source(path)` picks the file of this package that can read it."""
+
+from __future__ import annotations
+
+import glob
+import re
+from pathlib import Path
+
+from unic.data.sources.base import DamagedImageError, Source
+from unic.errors import InputError, nearest
+
+__all__ = ["DamagedImageError", "Source", "open_source"]
+
+_SPLITS = {"train", "training", "val", "valid", "validation", "dev", "test", "testing", "eval"}
+_HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(:[\w.-]+)?")
+
+
+def open_source(path: str, limit: int | None = None, split: str = "train") -> Source:
+    """Opens images by path or hub name.
+
+    Args:
+        path: a folder of images, a Parquet file, a glob or folder of Parquet files, or `ORG/NAME[:CONFIG]` on the
+            Hugging Face hub.
+        limit: a fixed random subset of so many images (`Subset`).
+        split: which part of a data set that has parts (`train/` and `test/` inside a folder, `train-*.parquet`, a
+            hub split). A path that names one file is taken as it is.
+
+    Raises:
+        InputError: nothing there, no image in it, or no such split.
+    """
+    source = _open(str(path), split)
+    if limit is None or limit >= len(source):
+        return source
+    from unic.data.sources.subset import Subset
+
+    return Subset(source, limit)
+
+
+def _open(path: str, split: str) -> Source:
+    from unic.data.sources import folder, huggingface
+
+    place = Path(path).expanduser()
+    if place.is_dir():
+        parquet = sorted(place.rglob("*.parquet"))
+        if parquet:
+            return huggingface.open_files(path, _files_of_split(path, parquet, split))
+        return folder.Folder(path, _folder_of_split(path, place, split))
+    if place.is_file():
+        if place.suffix != ".parquet":
+            raise InputError(f"data '{path}': expected a folder of images or a .parquet file")
+        return huggingface.open_files(path, [place])
+    if glob.has_magic(path):
+        matches = [Path(match) for match in sorted(glob.glob(str(place), recursive=True))]
+        if not matches or any(match.suffix != ".parquet" for match in matches):
+            raise InputError(f"data '{path}': the pattern must match .parquet files (it matches {len(matches)} files)")
+        return huggingface.open_files(path, matches)
+    if _HUB_NAME.fullmatch(path) and not Path(path).parent.exists():
+        return huggingface.open_hub(path, split)
+    raise InputError(f"data '{path}': no such file or folder{_nearest_entry(place)}")
+
+
+def _files_of_split(path: str, files: list[Path], split: str) -> list[Path]:
+    """Hub convention: the split is the beginning of the file's name (`train-00000-of-00002.parquet`) or its folder."""
+    found: dict[str, list[Path]] = {}
+    for file in files:
+        part = re.split(r"[-_.]", file.name)[0].lower()
+        if part not in _SPLITS:
+            part = file.parent.name.lower()
+        found.setdefault(part if part in _SPLITS else "", []).append(file)
+    if split in found:
+        return found[split]
+    if set(found) == {""} and split == "train":
+        return files
+    raise InputError(f"data '{path}': no split '{split}'{nearest(split, (name for name in found if name))}")
+
+
+def _folder_of_split(path: str, place: Path, split: str) -> Path:
+    """`place/split` if the folder is made of splits only (so that a class may still be called "train")."""
+    parts = [entry.name for entry in place.iterdir() if entry.is_dir() and not entry.name.startswith(".")]
+    if parts and all(part.lower() in _SPLITS for part in parts):
+        if split in parts:
+            return place / split
+        raise InputError(f"data '{path}': no split '{split}'{nearest(split, parts)}")
+    if split != "train":
+        raise InputError(f"data '{path}': no split '{split}': the folder is not made of train/ and test/ subfolders")
+    return place
+
+
+def _nearest_entry(place: Path) -> str:
+    """Ending of the error line: what in the deepest existing parent is spelled most like the missing part."""
+    missing = place
+    while missing.parent != missing and not missing.parent.exists():
+        missing = missing.parent
+    if not missing.parent.is_dir():
+        return ""
+    close = nearest(missing.name, (entry.name for entry in missing.parent.iterdir() if entry.name[0] != "."))
+    return close if "did you mean" in close else ""  # a list of every file that happens to be there helps nobody

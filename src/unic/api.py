@@ -1,0 +1,271 @@
+"""The public API: load an encoder, distil, evaluate, export, report, encode. The CLI is a thin face on it."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+
+from unic.config import Recipe, load_recipe
+from unic.distill.train import fit
+from unic.encoders import Encoder, build_encoder, load_encoder
+from unic.errors import InputError
+from unic.eval.online import OnlineKnn
+from unic.eval.suite import evaluate_models, load_suite
+from unic.export.timm import export_timm
+from unic.features import default_cache_dir, extract
+from unic.metrics import stderr_console
+from unic.report import write_report
+
+__all__ = ["distill", "encode", "evaluate", "export", "load_encoder", "report", "run_models"]
+
+log = logging.getLogger("unic")
+
+
+def distill(
+    recipe: str | Path | Mapping[str, Any] | Recipe,
+    *,
+    out: str | Path,
+    resume: bool = False,
+    console: Console | None = None,
+    **overrides: Any,
+) -> Path:
+    """Distils the recipe's teachers into its student: training, export, evaluation, report.
+
+    Args:
+        recipe: a YAML path, the name of a shipped recipe, a mapping or a `Recipe`.
+        out: the run folder; must be empty or absent unless `resume`.
+        resume: continue the run in `out` from its newest checkpoint, or start it.
+        console: where progress is shown (default: stderr).
+        overrides: recipe entries by dotted key, for example `**{"train.lr": 1e-4}`; `train__lr=1e-4` means the same.
+
+    Returns:
+        The run folder. A failure after the training (export, evaluation, report) is logged, not raised.
+
+    Raises:
+        InputError: the recipe or the folder cannot be used.
+    """
+    console = console or stderr_console()
+    folder = Path(out)
+    lines = [f"{key.replace('__', '.')}={_yaml(value)}" for key, value in overrides.items()]
+    settings = load_recipe(dict(recipe) if isinstance(recipe, Mapping) else recipe, lines)
+    suite = (
+        load_suite(settings.eval.suite) if settings.eval.suite else None
+    )  # a wrong name must fail now, not at the end
+    callback = OnlineKnn(suite, cache=cache_folder(settings)) if suite and settings.eval.every else None
+    fit(settings, folder, resume=resume, callback=callback, console=console)
+    return finish(folder, settings, console)
+
+
+def finish(folder: Path, settings: Recipe, console: Console) -> Path:
+    """Export, evaluation and report of a trained run; each failure is one line, and the next part is still tried."""
+    if _is_main_process():
+        parts = {
+            "export": lambda: export(folder),
+            "evaluation": lambda: _evaluate_run(folder, settings, console) if settings.eval.suite else None,
+            "report": lambda: report(folder),
+        }
+        for name, part in parts.items():
+            try:
+                part()
+            except Exception as error:  # the training is done and saved; nothing that follows may look like its failure
+                log.exception("%s failed", name)
+                console.print(f"[red]{name} failed:[/] {type(error).__name__}: {error}", highlight=False)
+    return folder
+
+
+def evaluate(
+    models: Sequence[str] | Mapping[str, str],
+    *,
+    tasks: Sequence[str] | None = None,
+    data: Mapping[str, str] | None = None,
+    suite: str | None = None,
+    roles: Mapping[str, str] | None = None,
+    teachers: bool = True,
+    out: str | Path | None = None,
+    cache: Path | None = None,
+    console: Console | None = None,
+) -> dict[str, Any]:
+    """Measures encoders on the same images and returns the contents of `results.json`.
+
+    Args:
+        models: URIs, or names with URIs. A run folder (or `run:DIR`) stands for its student.
+        tasks: for example `["knn", "logistic"]`; default: the suite's.
+        data: evaluation sets by name, `{"birds": "path/to/folder"}`; default: the suite's.
+        suite: a shipped suite or a YAML file (default `quick`, or none if `data` is given).
+        roles: "student", "teacher" or "other" by model name; by default runs are students, all else is other.
+        teachers: also measure the teachers of each run, alone and concatenated, its start and raw pixels.
+        out: write the results there as JSON.
+
+    Raises:
+        InputError: unknown model, task or data set.
+    """
+    named, all_roles = _named(models, teachers)
+    console = console or stderr_console()
+    return evaluate_models(
+        named,
+        all_roles | dict(roles or {}),
+        suite=load_suite(suite) if suite or not data else None,
+        tasks=tasks,
+        data=data,
+        out=Path(out) if out else None,
+        cache=cache or default_cache_dir(),
+        console=console,
+    )
+
+
+def export(run: str | Path, to: str | Path | None = None) -> Path:
+    """Writes the student of a run in timm's own folder format.
+
+    Args:
+        run: a run folder with at least one checkpoint.
+        to: where to; default `RUN/export`.
+
+    Returns:
+        The folder, for `timm.create_model("local-dir:FOLDER", pretrained=True)`.
+    """
+    from unic.distill.trained import trained_student
+
+    folder = Path(run)
+    student, recipe = trained_student(folder)
+    target = Path(to) if to else folder / "export"
+    if to and target.is_dir() and any(target.iterdir()):
+        raise InputError(f"--to {target}: the folder is not empty; name another folder")
+    teachers = {name: {"uri": uri} for name, uri in recipe.teachers.models.items()}
+    return export_timm(student, target, extra={"teachers": teachers, "recipe": recipe.model_dump(mode="json")})
+
+
+def report(run: str | Path) -> Path:
+    """Writes `RUN/report.html`, one self-contained page, and returns its path."""
+    folder = Path(run)
+    if not (folder / "recipe.yaml").is_file():
+        raise InputError(f"report {folder}: not a run folder (no recipe.yaml)")
+    return write_report(folder)
+
+
+def encode(
+    model: str,
+    data: str,
+    out: str | Path,
+    *,
+    patches: bool = False,
+    limit: int | None = None,
+    batch_size: int = 64,
+    workers: int = 2,
+    console: Console | None = None,
+) -> Path:
+    """Writes an encoder's features of a set of images as safetensors.
+
+    The file holds `cls (n, D)`, `patch_mean (n, E)`, `index (n,)`, `labels (n,)` if the images are labelled and, on
+    request, `patches (n, N, E)` in float16. Damaged images are left out; `index` says which ones are there.
+    """
+    from safetensors.numpy import save_file
+
+    from unic.data.sources import open_source
+
+    target = Path(out)
+    if target.suffix != ".safetensors":
+        raise InputError(f"--out {target}: expected a file that ends in .safetensors")
+    console = console or stderr_console()
+    encoder = load_encoder(model, device=default_device())
+    source = open_source(data, limit=limit)
+    with console.status("encoding") as status:
+        features = extract(
+            encoder,
+            source,
+            patch_grid="own" if patches else None,
+            batch_size=batch_size,
+            workers=workers,
+            cache=default_cache_dir(),
+            progress=lambda done, total: status.update(f"encoding {done}/{total} images"),
+        )
+    arrays = {"cls": features.cls, "patch_mean": features.patch_mean, "index": features.index}
+    if features.labels is not None:
+        arrays["labels"] = features.labels
+    if patches:
+        assert features.patches is not None
+        arrays["patches"] = np.asarray(features.patches)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f".{target.name}.partial")
+    save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, partial)
+    shutil.move(partial, target)
+    return target
+
+
+def run_models(run: Path, recipe: Recipe) -> tuple[dict[str, str], dict[str, str]]:
+    """The rows of a run's table: its student, where that started, its teachers, raw pixels; `{name: uri}` and roles."""
+    models = {"student": f"run:{run}"}
+    roles = {"student": "student"}
+    if build_encoder(recipe.student.model).pretrained:
+        models["start"], roles["start"] = recipe.student.model, "other"
+    for name, uri in recipe.teachers.models.items():
+        models[name], roles[name] = uri, "teacher"
+    models["pixels"], roles["pixels"] = "pixels:32", "pixels"
+    return models, roles
+
+
+def cache_folder(recipe: Recipe) -> Path:
+    """Where features of this recipe are kept: its teacher cache's folder if it names one, else the user's."""
+    setting = recipe.teachers.cache
+    return Path(setting.dir) if setting and setting.dir else default_cache_dir()
+
+
+def default_device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _evaluate_run(folder: Path, settings: Recipe, console: Console) -> None:
+    evaluate(
+        [str(folder)],
+        suite=settings.eval.suite,
+        out=folder / "results.json",
+        cache=cache_folder(settings),
+        console=console,
+    )
+
+
+def _named(models: Sequence[str] | Mapping[str, str], teachers: bool) -> tuple[dict[str, str], dict[str, str]]:
+    """Names, URIs and default roles; a run brings its teachers along if asked to."""
+    if not models:
+        raise InputError("eval: expected at least one model, for example timm:vit_small_patch16_224 or a run folder")
+    pairs = dict(models) if isinstance(models, Mapping) else {_short(uri): uri for uri in models}
+    named: dict[str, str] = {}
+    roles: dict[str, str] = {}
+    for name, uri in pairs.items():
+        folder = Path(uri.removeprefix("run:"))
+        if (folder / "recipe.yaml").is_file():
+            own, own_roles = run_models(folder, load_recipe(folder / "recipe.yaml"))
+            student = "student" if len(pairs) == 1 else name
+            named[student], roles[student] = own.pop("student"), own_roles.pop("student")
+            if teachers:
+                named |= own
+                roles |= own_roles
+        else:
+            named[name] = f"run:{uri}" if folder.is_dir() and ":" not in uri else uri
+            roles[name] = "other"
+    return named, roles
+
+
+def _short(uri: str) -> str:
+    """A column's name for a URI: what comes after the scheme, without options and folders."""
+    return uri.partition("?")[0].rstrip("/").rpartition("/")[2].rpartition(":")[2] or uri
+
+
+def _is_main_process() -> bool:
+    return not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0
+
+
+def _yaml(value: Any) -> str:
+    """A value as inline YAML for a dotted override."""
+    import json
+
+    return json.dumps(value)
+
+
+__all__ += ["Encoder"]

@@ -1,0 +1,221 @@
+"""The command line: a thin face on `unic.api`. Heavy imports happen inside the commands, so `--help` is quick."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from unic.errors import InputError, nearest
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Distil several pretrained vision encoders into one, measure it, ship it as a plain timm model.",
+)
+
+LISTS = ("encoders", "losses", "projectors", "tasks", "suites", "recipes")
+
+
+@app.command()
+def distill(
+    recipe: Annotated[str, typer.Argument(help="A YAML file, or the name of a shipped recipe (unic list recipes).")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="For example train.lr=1e-4 data.size=128.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="The run folder [default: runs/RECIPE].")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out, or start it.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Build everything, try one batch, write nothing.")] = False,
+    random_weights: Annotated[
+        bool, typer.Option("--random-weights", help="With --dry-run: load no pretrained weights (no download).")
+    ] = False,
+) -> None:
+    """Distil the teachers of a recipe into its student: train, export, evaluate, report."""
+    if resume and out is None:
+        raise InputError("--resume: name the run folder to continue with --out")
+    if random_weights and not dry_run:
+        raise InputError("--random-weights: only meant for --dry-run")
+    from unic.config import load_recipe
+
+    settings = load_recipe(recipe, overrides or [])
+    from unic import api
+
+    if dry_run:
+        for line in api.dry_run(settings, random_weights=random_weights):
+            typer.echo(line)
+        return
+    folder = api.distill(settings, out=out or Path("runs") / Path(recipe).stem, resume=resume, console=_console())
+    _show_run(folder)
+
+
+@app.command("eval")
+def evaluate(
+    models: Annotated[list[str], typer.Argument(help="Encoder URIs or run folders; NAME=URI names a column.")],
+    tasks: Annotated[str | None, typer.Option(help="Comma-separated, for example knn,logistic.")] = None,
+    data: Annotated[list[str] | None, typer.Option(help="NAME=PATH of a labelled set; repeatable.")] = None,
+    suite: Annotated[str | None, typer.Option(help="A shipped suite or a YAML file [default: quick].")] = None,
+    teacher: Annotated[list[str] | None, typer.Option(help="Model (name or URI) that counts as a teacher.")] = None,
+    student: Annotated[str | None, typer.Option(help="Model (name or URI) whose gain is measured.")] = None,
+    teachers: Annotated[bool, typer.Option(help="Add the teachers of a run, its start and raw pixels.")] = True,
+    out: Annotated[Path | None, typer.Option(help="Write results as JSON.")] = None,
+) -> None:
+    """Measure any encoders on the same images and print one table."""
+    from unic import api
+    from unic.eval.table import render
+
+    named = _pairs(models)
+    roles = {_find(name, named): "teacher" for name in teacher or []}
+    if student:
+        roles[_find(student, named)] = "student"
+    console = _console()
+    results = api.evaluate(
+        named,
+        tasks=tasks.split(",") if tasks else None,
+        data=dict(_pair(entry, "--data") for entry in data) if data else None,
+        suite=suite,
+        roles=roles,
+        teachers=teachers,
+        out=out,
+        console=console,
+    )
+    _stdout().print(render(results))
+
+
+@app.command()
+def report(run: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
+    """Write RUN/report.html, one self-contained page."""
+    from unic import api
+
+    typer.echo(api.report(run))
+
+
+@app.command()
+def export(
+    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    to: Annotated[Path | None, typer.Option(help="The folder to write [default: RUN/export].")] = None,
+) -> None:
+    """Write the student in timm's own folder format, and print the lines that use it."""
+    from unic import api
+    from unic.export.timm import usage
+
+    typer.echo(usage(api.export(run, to)))
+
+
+@app.command()
+def encode(
+    model: Annotated[str, typer.Argument(help="An encoder URI or a run folder.")],
+    data: Annotated[str, typer.Option(help="A folder, Parquet file or hub name.")],
+    out: Annotated[Path, typer.Option(help="The .safetensors file to write.")],
+    patches: Annotated[bool, typer.Option("--patches", help="Also write every patch token.")] = False,
+    limit: Annotated[int | None, typer.Option(help="Only a fixed random subset of so many images.")] = None,
+    batch_size: Annotated[int, typer.Option(help="Images at a time.")] = 64,
+) -> None:
+    """Write an encoder's features of a set of images."""
+    from unic import api
+
+    uri = f"run:{model}" if ":" not in model and Path(model).is_dir() else model
+    typer.echo(api.encode(uri, data, out, patches=patches, limit=limit, batch_size=batch_size, console=_console()))
+
+
+@app.command("list")
+def list_(
+    what: Annotated[str, typer.Argument(help=f"One of {', '.join(LISTS)}.")],
+    contains: Annotated[str, typer.Argument(metavar="[FILTER]", help="Only names with this in them.")] = "",
+) -> None:
+    """List what a recipe or a command line can name."""
+    if what not in LISTS:
+        raise InputError(f"list: unknown kind '{what}'{nearest(what, LISTS)}")
+    from unic.listing import rows
+
+    found = [(name, text) for name, text in rows(what) if contains.lower() in name.lower()]
+    width = max((len(name) for name, _ in found), default=0)
+    for name, text in found:
+        typer.echo(f"{name:{width}}  {text}".rstrip())
+
+
+def main() -> None:
+    """Entry point: user errors are one line on stderr and exit code 2; a pre-empted run ends with 75."""
+    logging.captureWarnings(True)  # libraries' warnings go to train.log, not into the live line
+    try:
+        app(standalone_mode=False)
+    except InputError as error:
+        _fail(str(error), 2)
+    except typer.Abort:
+        _fail("stopped", 130)
+    except KeyboardInterrupt:
+        _fail("stopped", 130)
+    except Exception as error:
+        if type(error).__module__.startswith(("click", "typer")) and hasattr(error, "format_message"):
+            _fail(error.format_message(), 2)
+        if type(error).__name__ == "PreemptedError":
+            _fail(str(error), 75)
+        if os.environ.get("UNIC_DEBUG"):
+            raise
+        _fail(f"{type(error).__name__}: {error} (UNIC_DEBUG=1 shows where)", 1)
+
+
+def _show_run(folder: Path) -> None:
+    """What a finished run leaves on the screen: the table, and where to look and what to type next."""
+    import json
+
+    from unic.eval.table import render
+    from unic.export.timm import usage
+
+    results = folder / "results.json"
+    if results.is_file():
+        _stdout().print(render(json.loads(results.read_text())))
+    typer.echo(f"report: {folder / 'report.html'}")
+    if (folder / "export").is_dir():
+        typer.echo(f"the student, in plain timm:\n{usage(folder / 'export')}")
+
+
+def _pair(text: str, what: str) -> tuple[str, str]:
+    name, equals, path = text.partition("=")
+    if not (name and equals and path):
+        raise InputError(f"{what} '{text}': expected NAME=PATH")
+    return name, path
+
+
+def _pairs(models: list[str]) -> Any:
+    """`NAME=URI` entries as a mapping; a `=` behind a `:` or `?` belongs to the URI's options."""
+    head = [entry.partition("=")[0] for entry in models]
+    if all("=" in entry and not set(":?/") & set(name) for entry, name in zip(models, head, strict=True)):
+        return dict(_pair(entry, "model") for entry in models)
+    return models
+
+
+def _find(name: str, models: Any) -> str:
+    from unic.api import short_name
+
+    names = list(models) if isinstance(models, dict) else [short_name(uri) for uri in models]
+    for candidate in (name, short_name(name)):
+        if candidate in names:
+            return candidate
+    raise InputError(f"model '{name}' is not among those given{nearest(name, names)}")
+
+
+def _console() -> Console:
+    from unic.metrics import stderr_console
+
+    return stderr_console()
+
+
+def _stdout() -> Console:
+    from rich.console import Console
+
+    return Console()
+
+
+def _fail(message: str, code: int) -> None:
+    print(f"unic: {message}", file=sys.stderr)
+    raise SystemExit(code)

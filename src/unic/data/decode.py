@@ -1,0 +1,87 @@
+"""Bytes or a file → one upright RGB image, or `DamagedImageError` with the reason: the only place that decodes."""
+
+from __future__ import annotations
+
+import functools
+import io
+import warnings
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from unic.data.sources.base import DamagedImageError
+
+# Named, because Pillow also opens formats that start other programs (EPS runs Ghostscript) or read other files.
+# In data from strangers these are attacks, not images.
+_FORMATS = (
+    "JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM", "TGA", "ICO", "PCX", "JPEG2000", "AVIF",
+)  # fmt: skip
+
+SUFFIXES = frozenset(
+    [".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".ico", ".pcx", ".jp2", ".avif"]
+)
+
+
+def decode(data: bytes | Path) -> Image.Image:
+    """Decodes one image: RGB, EXIF orientation applied, the first frame of an animation, alpha over white.
+
+    Greyscale of 16 bits is scaled to 8; CMYK and palettes are converted.
+
+    Raises:
+        DamagedImageError: it cannot be read, is not an image, or has more pixels than `PIL.Image.MAX_IMAGE_PIXELS`.
+    """
+    try:
+        # One wrong EXIF tag makes Pillow warn for every epoch; only the warning about a bomb means something here.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            return _decode(data)
+    except DamagedImageError:
+        raise
+    except Exception as error:  # decoders raise every kind: OSError, SyntaxError, struct.error, EOFError …
+        raise DamagedImageError(_reason(error)) from None
+
+
+def _decode(data: bytes | Path) -> Image.Image:
+    if (len(data) if isinstance(data, bytes) else data.stat().st_size) == 0:
+        raise DamagedImageError("empty file")
+    with Image.open(io.BytesIO(data) if isinstance(data, bytes) else data, formats=_formats()) as image:
+        image.load()
+        return _rgb(_upright(image))
+
+
+@functools.cache
+def _formats() -> tuple[str, ...]:
+    Image.init()
+    return tuple(name for name in _FORMATS if name in Image.OPEN)  # AVIF is optional in Pillow
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # broken metadata around sound pixels: the picture is still worth keeping
+        return image
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "F":  # float TIFF: either [0, 1] or [0, 255]
+        values = np.asarray(image)
+        values = values * 255 if values.max(initial=0) <= 1 else values
+        return Image.fromarray(values.clip(0, 255).astype(np.uint8)).convert("RGB")
+    if image.mode == "I" or image.mode.startswith("I;16"):  # Pillow's own conversion clips at 255 instead of scaling
+        values = np.asarray(image).astype(np.int64).clip(0, 65535)
+        return Image.fromarray((values // 257).astype(np.uint8)).convert("RGB")
+    if image.has_transparency_data:
+        coloured = image.convert("RGBA")
+        white = Image.new("RGBA", coloured.size, "white")
+        return Image.alpha_composite(white, coloured).convert("RGB")
+    return image.convert("RGB")
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, UnidentifiedImageError):  # its text holds a memory address
+        return "not an image in a known format"
+    if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
+        return f"more than {Image.MAX_IMAGE_PIXELS} pixels (a decompression bomb?)"
+    return " ".join(str(error).split()) or type(error).__name__

@@ -1,0 +1,316 @@
+"""Batches of views: which image is seen at which step, decoded in worker processes, exactly repeatable.
+
+Step s of a run is the s-th slice of the concatenated epoch orders. The order is a hash of (seed, epoch), so a resumed
+run computes where it is instead of reading up to there, and every process cuts its own share from the same global batch.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Int, UInt8
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from unic import rng
+from unic.config import TrainSource
+from unic.data import augment as augmentations
+from unic.data.augment import Augmentation
+from unic.data.sources import DamagedImageError, Source, open_source
+from unic.errors import InputError
+
+Size = int | tuple[int, int]
+
+_MAX_SUBSTITUTES = 1000  # damaged images in a row after which the data is not images at all
+
+
+@dataclass
+class Batch:
+    """Views of some images.
+
+    Attributes:
+        images: `(b, 3, h, w)`, cropped; `Augmentation.__call__` does the rest.
+        index: `(b,)`, global index of each image in the `ImageList`.
+        epoch: `(b,)`, the augmentation key of each view: how often the image's source was gone over before, or which
+            of the cached views it is. With weight 1 it is the number of the epoch.
+        damaged: (index, name, reason) of each image that could not be read.
+    """
+
+    images: UInt8[Tensor, "b 3 h w"]
+    index: Int[Tensor, " b"]
+    epoch: Int[Tensor, " b"]
+    damaged: list[tuple[int, str, str]] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def pin_memory(self) -> Batch:
+        """Called by `DataLoader`. The keys stay pageable: they are read on the CPU."""
+        return Batch(self.images.pin_memory(), self.index, self.epoch, self.damaged)
+
+
+class ImageList(Source):
+    """Sources joined to one numbered list; an epoch goes over each of them `weight` times.
+
+    With weight 0.5 an epoch sees a random half and the next epoch the other half; with 1.5 all of it and a half.
+
+    Args:
+        sources: at least one.
+        weights: one above 0 for each.
+    """
+
+    def __init__(self, sources: Sequence[Source], weights: Sequence[float] | None = None) -> None:
+        self.sources = list(sources)
+        self.weights = [1.0] * len(self.sources) if weights is None else list(weights)
+        assert self.sources, "an ImageList needs a source"
+        assert len(self.sources) == len(self.weights), (len(self.sources), len(self.weights))
+        assert min(self.weights) > 0, self.weights
+        self.path = ", ".join(source.path for source in self.sources)
+        first = self.sources[0].classes
+        self.classes = first if all(source.classes == first for source in self.sources) else None
+        self._starts = [0]
+        for source in self.sources:
+            self._starts.append(self._starts[-1] + len(source))
+
+    @classmethod
+    def from_config(cls, train: Sequence[TrainSource]) -> ImageList:
+        """Opens the sources of a recipe's `data.train`. Raises `InputError` for the first that cannot be opened."""
+        return cls([open_source(entry.path, entry.limit) for entry in train], [entry.weight for entry in train])
+
+    def __len__(self) -> int:
+        return self._starts[-1]
+
+    def _find(self, index: int) -> tuple[Source, int]:
+        assert 0 <= index < len(self), index
+        place = next(place for place, start in enumerate(self._starts[1:]) if index < start)
+        return self.sources[place], index - self._starts[place]
+
+    def read(self, index: int) -> Image.Image:
+        source, local = self._find(index)
+        return source.read(local)
+
+    def label(self, index: int) -> int | None:
+        source, local = self._find(index)
+        return None if self.classes is None else source.label(local)
+
+    def name(self, index: int) -> str:
+        source, local = self._find(index)
+        return f"{source.path}: {source.name(local)}"
+
+    def fingerprint(self) -> str:
+        return "+".join(source.fingerprint() for source in self.sources)
+
+    def epoch_length(self) -> int:
+        """Images of one epoch: the same for every epoch."""
+        return sum(self._visits())
+
+    def _visits(self) -> list[int]:
+        return [max(1, round(len(source) * weight)) for source, weight in zip(self.sources, self.weights, strict=True)]
+
+    def epoch_order(self, seed: int, epoch: int) -> Int[Tensor, " n"]:
+        """Global indices in the order in which an epoch (from 0) sees them; `n = epoch_length()`."""
+        return self.epoch_visits(seed, epoch)[0]
+
+    def epoch_visits(self, seed: int, epoch: int) -> tuple[Int[Tensor, " n"], Int[Tensor, " n"]]:
+        """The order of an epoch and, for each image, how often its source was gone over before.
+
+        Each source is an endless row of keyed permutations, of which every epoch takes the next piece. The number of
+        the permutation is what keys the view: with weight 2 the two visits of an epoch differ, and with weight 0.5
+        and cached views both halves get to see all of them.
+        """
+        indices, passes = [], []
+        for place, (source, count) in enumerate(zip(self.sources, self._visits(), strict=True)):
+            length = len(source)
+            first, last = epoch * count, (epoch + 1) * count
+            for number in range(first // length, (last - 1) // length + 1):
+                order = _permutation(length, seed, rng.stream("pass"), place, number)
+                piece = order[max(first - number * length, 0) : last - number * length]
+                indices.append(piece + self._starts[place])
+                passes.append(torch.full_like(piece, number))
+        index, visit = torch.cat(indices), torch.cat(passes)
+        mixed = _permutation(len(index), seed, rng.stream("epoch"), epoch)
+        return index[mixed], visit[mixed]
+
+
+def _permutation(length: int, *keys: int) -> Int[Tensor, " n"]:
+    return torch.argsort(rng.uniform(*keys, torch.arange(length)), stable=True)
+
+
+def steps_per_epoch(images: ImageList, batch_size: int) -> int:
+    """Full batches of one epoch; the rest is dropped. Raises `InputError` if there is not even one."""
+    steps = images.epoch_length() // batch_size
+    if steps == 0:
+        raise InputError(
+            f"train.batch_size={batch_size} is more than the {images.epoch_length()} images of an epoch ({images.path})"
+        )
+    return steps
+
+
+def training_batches(
+    images: ImageList,
+    *,
+    size: int,
+    augment: str,
+    seed: int,
+    batch_size: int,
+    first_step: int,
+    num_steps: int,
+    micro_batches: int = 1,
+    rank: int = 0,
+    world_size: int = 1,
+    workers: int = 0,
+    views: int | None = None,
+    pin_memory: bool = False,
+) -> Iterator[Batch]:
+    """The micro-batches of steps `first_step … num_steps` (from 1) of this process, in order.
+
+    A damaged image is replaced by the next readable one, which keeps shapes static, and reported in `Batch.damaged`
+    (every time it comes up: count by index).
+
+    Args:
+        batch_size: of one optimiser step, over all processes and micro-batches.
+        num_steps: the last step of the whole run.
+        views: number of cached views; the augmentation key is then taken modulo it.
+
+    Raises:
+        InputError: unknown augmentation; the batch does not divide, or is larger than an epoch; nothing is readable.
+    """
+    view = augmentations.preset(augment)
+    if batch_size % (world_size * micro_batches):
+        raise InputError(
+            f"train.batch_size={batch_size} does not divide by {world_size} processes × {micro_batches} micro-batches"
+        )
+    requests = _Steps(
+        images, seed, batch_size, steps_per_epoch(images, batch_size), range(first_step, num_steps + 1),
+        micro_batches, rank, world_size, views,
+    )  # fmt: skip
+    return _batches(_Decoder(images, view, size, seed, substitute=True), requests, workers, pin_memory)
+
+
+def view_batches(
+    images: Source,
+    *,
+    size: Size,
+    augment: str = "none",
+    seed: int = 0,
+    view: int = 0,
+    batch_size: int = 64,
+    workers: int = 0,
+) -> Iterator[Batch]:
+    """Every image once, in order. A damaged one is left out (its batch is shorter, possibly empty) and reported.
+
+    Args:
+        size: side of a square view, or height and width: the centre square is then resized straight to them.
+        view: augmentation key, for `augment` other than "none".
+    """
+    requests = [(indices, torch.full_like(indices, view)) for indices in torch.arange(len(images)).split(batch_size)]
+    decoder = _Decoder(images, augmentations.preset(augment), size, seed, substitute=False)
+    return _batches(decoder, requests, workers, pin_memory=False)
+
+
+Request = tuple[Tensor, Tensor]  # indices and augmentation keys of one batch
+
+
+@dataclass(frozen=True)
+class _Steps:
+    """The requests of `training_batches`, computed epoch by epoch."""
+
+    images: ImageList
+    seed: int
+    batch_size: int
+    steps_per_epoch: int
+    steps: range
+    micro_batches: int
+    rank: int
+    world_size: int
+    views: int | None
+
+    def __iter__(self) -> Iterator[Request]:
+        known, order, visits = -1, torch.empty(0), torch.empty(0)
+        share = self.batch_size // self.world_size
+        for step in self.steps:
+            epoch, place = divmod(step - 1, self.steps_per_epoch)
+            if epoch != known:
+                known, (order, visits) = epoch, self.images.epoch_visits(self.seed, epoch)
+            start = place * self.batch_size + self.rank * share
+            index, key = order[start : start + share], visits[start : start + share]
+            if self.views is not None:
+                key = key % self.views
+            yield from zip(index.chunk(self.micro_batches), key.chunk(self.micro_batches), strict=True)
+
+    def __len__(self) -> int:
+        return len(self.steps) * self.micro_batches
+
+
+@dataclass(frozen=True)
+class _Decoder(Dataset):  # type: ignore[type-arg]
+    """Request → `Batch`: what a worker process runs. An `InputError` is returned, as raising would wrap it in a trace."""
+
+    images: Source
+    view: Augmentation
+    size: Size
+    seed: int
+    substitute: bool
+
+    def __getitem__(self, request: Request) -> Batch | InputError:
+        height, width = (self.size, self.size) if isinstance(self.size, int) else self.size
+        crops, indices, keys = [torch.empty(0, 3, height, width, dtype=torch.uint8)], [], []
+        damaged: list[tuple[int, str, str]] = []
+        for index, key in zip(request[0].tolist(), request[1].tolist(), strict=True):
+            found = self._read(index, damaged)
+            if found is None and self.substitute:
+                _, name, reason = damaged[-1]
+                return InputError(f"data '{self.images.path}': nothing can be read; last tried {name} ({reason})")
+            if found is not None:
+                index, image = found
+                crops.append(self.view.crop(image, self.seed, key, index, self.size)[None])
+                indices.append(index)
+                keys.append(key)
+        return Batch(
+            torch.cat(crops), torch.tensor(indices, dtype=torch.int64), torch.tensor(keys, dtype=torch.int64), damaged
+        )
+
+    def _read(self, index: int, damaged: list[tuple[int, str, str]]) -> tuple[int, Image.Image] | None:
+        """The image, or with `substitute` the next readable one; adds what could not be read to `damaged`."""
+        tries = min(len(self.images), _MAX_SUBSTITUTES) if self.substitute else 1
+        for candidate in range(index, index + tries):
+            candidate %= len(self.images)
+            try:
+                return candidate, self.images.read(candidate)
+            except DamagedImageError as error:
+                damaged.append((candidate, self.images.name(candidate), str(error)))
+        return None
+
+
+def _batches(
+    decoder: _Decoder, requests: Sequence[Request] | _Steps, workers: int, pin_memory: bool
+) -> Iterator[Batch]:
+    loader = DataLoader(
+        decoder,
+        batch_size=None,  # a request is a whole batch already
+        sampler=requests,  # type: ignore[arg-type]
+        num_workers=min(workers, len(requests)),
+        pin_memory=pin_memory,
+        multiprocessing_context=_context() if workers and len(requests) else None,
+    )
+    for batch in loader:
+        if isinstance(batch, InputError):
+            raise batch
+        yield batch
+
+
+def _context() -> multiprocessing.context.BaseContext:
+    """A clean server process that has imported this module once and forks the workers.
+
+    Forking this process instead can deadlock: torch, trackers and CUDA run threads in it (Python 3.12 warns). Starting
+    fresh interpreters ("spawn") imports torch again for every worker.
+    """
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["unic.data.loader"])
+    return context

@@ -1,0 +1,79 @@
+"""A folder of images in any format and depth; labelled when every image lies in a class subfolder."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from unic.data.decode import SUFFIXES, decode
+from unic.data.sources.base import Source
+from unic.errors import InputError
+
+
+class Folder(Source):
+    """Images below `root`, in the order of their names.
+
+    The names of the first level are the classes if no image lies outside one. Hidden files are left out, and so are
+    links that lead out of the folder: data from strangers must not pull other files of this machine into a run.
+    """
+
+    def __init__(self, path: str, root: Path) -> None:
+        self.path = path
+        self._root = root
+        names = sorted(_image_names(root))
+        if not names:
+            kinds = " ".join(sorted(SUFFIXES))
+            raise InputError(
+                f"data '{path}': no images in this folder (looked for {kinds}; links out of it are skipped)"
+            )
+        # One block of bytes instead of a list of strings: a million names cost a worker process one copy, not a
+        # million objects whose reference counts unshare every page after a fork.
+        encoded = [os.fsencode(name) for name in names]
+        self._names = b"".join(encoded)
+        self._ends = np.cumsum([len(name) for name in encoded])
+        self._labels: np.ndarray | None = None
+        if all("/" in name for name in names):
+            classes, self._labels = np.unique([name.partition("/")[0] for name in names], return_inverse=True)
+            self.classes = classes.tolist()
+
+    def __len__(self) -> int:
+        return len(self._ends)
+
+    def read(self, index: int) -> Image.Image:
+        return decode(self._root / self.name(index))
+
+    def label(self, index: int) -> int | None:
+        return None if self._labels is None else int(self._labels[index])
+
+    def name(self, index: int) -> str:
+        start = self._ends[index - 1] if index > 0 else 0
+        return os.fsdecode(self._names[start : self._ends[index]])
+
+    def fingerprint(self) -> str:
+        """Hash of names, sizes and modification times: reading every byte of a large folder takes longer than using it."""
+        digest = hashlib.sha256()
+        for index in range(len(self)):
+            name = self.name(index)
+            status = (self._root / name).stat()
+            digest.update(f"{status.st_size} {status.st_mtime_ns} ".encode() + os.fsencode(name) + b"\n")
+        return digest.hexdigest()[:16]
+
+
+def _image_names(root: Path) -> list[str]:
+    """Paths below `root`, with `/` between parts."""
+    inside = root.resolve()
+    found = []
+    for folder, subfolders, files in os.walk(root, followlinks=False):
+        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
+        for name in files:
+            file = Path(folder, name)
+            if name.startswith(".") or file.suffix.lower() not in SUFFIXES:
+                continue
+            if file.is_symlink() and not file.resolve().is_relative_to(inside):
+                continue
+            found.append(file.relative_to(root).as_posix())
+    return found

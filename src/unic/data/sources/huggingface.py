@@ -1,0 +1,78 @@
+"""Data sets of the Hugging Face hub by name, and local Parquet files too large for memory, through `datasets`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from unic.data.decode import decode
+from unic.data.sources.base import DamagedImageError, Source
+from unic.data.sources.parquet import Parquet, columns
+from unic.errors import InputError
+
+IN_MEMORY = 4 << 30  # bytes of Parquet above which `datasets` converts the files to a memory map, once
+
+
+def open_files(path: str, files: Sequence[Path]) -> Source:
+    """Local Parquet files with Hugging Face features."""
+    if sum(file.stat().st_size for file in files) <= IN_MEMORY:
+        return Parquet(path, files)
+    from datasets import Dataset
+
+    return HuggingFace(path, Dataset.from_parquet([str(file) for file in files]))
+
+
+def open_hub(name: str, split: str) -> Source:
+    """A data set of the hub, `ORG/NAME` or `ORG/NAME:CONFIG`; downloaded once into the cache of `datasets`.
+
+    Raises:
+        InputError: the hub has no such data set or split, or cannot be reached.
+    """
+    from datasets import load_dataset
+
+    repository, _, config = name.partition(":")
+    try:
+        dataset = load_dataset(repository, config or None, split=split)
+    except Exception as error:  # network, authorisation, missing split or config: all the user's to see, in one line
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(
+            f"data '{name}': no such file or folder here, and not from the Hugging Face hub either ({reason})"
+        ) from None
+    return HuggingFace(name, dataset)
+
+
+class HuggingFace(Source):
+    """A `datasets.Dataset` on a memory map. Images stay encoded: decoding here is what finds the damaged ones."""
+
+    def __init__(self, path: str, dataset: Any) -> None:
+        from datasets import Image as ImageFeature
+
+        self.path = path
+        features = dataset.features.to_dict()
+        self._column, self._label, self.classes = columns(path, features, dataset.features.arrow_schema)
+        self._dataset = dataset.select_columns([self._column]).cast_column(self._column, ImageFeature(decode=False))
+        self._labels = None if self._label is None else dataset.with_format("numpy")[:][self._label]
+        self._fingerprint = str(dataset._fingerprint)  # of the files it was built from; it has no public name
+
+    def __len__(self) -> int:
+        return len(self._dataset)
+
+    def read(self, index: int) -> Image.Image:
+        value = self._dataset[index][self._column]
+        if value is None:
+            raise DamagedImageError("the row holds no image")
+        if value["bytes"] is not None:
+            return decode(value["bytes"])
+        return decode(Path(value["path"]))  # image repositories: files in the cache of `datasets`
+
+    def label(self, index: int) -> int | None:
+        return None if self._labels is None or self._labels[index] < 0 else int(self._labels[index])
+
+    def name(self, index: int) -> str:
+        return f"{self.path}[{index}]"
+
+    def fingerprint(self) -> str:
+        return self._fingerprint

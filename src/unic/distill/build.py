@@ -1,0 +1,159 @@
+"""From a recipe to everything that a run needs, tried on one batch before anything is written or trained."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from unic.config import Recipe
+from unic.data.augment import Augmentation, preset
+from unic.data.loader import ImageList, steps_per_epoch, training_batches
+from unic.distill.distiller import Distiller
+from unic.distill.optimizer import build_optimizer
+from unic.distill.standardize import EmaStandardizer, NoStandardizer, build_standardizer
+from unic.distill.teachers import LiveTeachers, cache_bytes, check_budget
+from unic.distill.weighting import Weighting, build_weighting
+from unic.encoders import Encoder, build_encoder, has_fast_bf16, load_encoder, pick_precision
+from unic.errors import InputError
+from unic.losses import build_losses
+from unic.projectors import build_projector, choose_blocks
+from unic.tokens import Grid
+
+
+@dataclass
+class Job:
+    """Everything of a run but its folder. `encoders` are the teachers; `grids` the teachers' own patch grids."""
+
+    recipe: Recipe
+    device: torch.device
+    images: ImageList
+    augmentation: Augmentation
+    encoders: dict[str, Encoder]
+    grids: dict[str, Grid]
+    grid: Grid
+    distiller: Distiller
+    standardizer: EmaStandardizer | NoStandardizer
+    weighting: Weighting
+    optimizer: torch.optim.AdamW
+    steps_per_epoch: int
+    total_steps: int
+
+    @property
+    def student(self) -> Encoder:
+        return self.distiller.student
+
+    @property
+    def warmup_steps(self) -> int:
+        """At most half of the run, so that a run cut short by `train.steps` still anneals."""
+        wanted = round(self.recipe.train.warmup_epochs * self.steps_per_epoch)
+        return min(wanted, self.total_steps // 2)
+
+    def cache_bytes(self) -> int:
+        """Size of the teacher cache; 0 without one."""
+        setting = self.recipe.teachers.cache
+        return cache_bytes(setting, self.encoders, self.grids, len(self.images)) if setting else 0
+
+
+def build(recipe: Recipe, device: torch.device) -> Job:
+    """Builds and checks every part. Cheap mistakes come first: names and options, then images, then models.
+
+    Raises:
+        InputError: anything the recipe asks for that cannot be had.
+    """
+    losses = build_losses(recipe.loss)
+    weighting = build_weighting(recipe.weighting, len(recipe.teachers.models), recipe.seed)
+    if weighting.needs_whole_batch and recipe.train.micro_batches > 1:
+        raise InputError("recipe: 'weighting.level: batch' needs the whole batch at once; set train.micro_batches to 1")
+    augmentation = preset(recipe.data.augment)
+    images = ImageList.from_config(recipe.data.train)
+    epoch = steps_per_epoch(images, recipe.train.batch_size)
+
+    precision = recipe.train.precision
+    encoders = {
+        name: load_encoder(uri, device=device, precision=precision) for name, uri in recipe.teachers.models.items()
+    }
+    dims = {name: (encoder.embed_dim, encoder.patch_dim) for name, encoder in encoders.items()}
+    standardizer = build_standardizer(recipe.standardize, dims).to(device)
+    distiller = _build_distiller(recipe, dims, losses, device)
+    grids = {name: _grid_of(encoder, device) for name, encoder in encoders.items()}
+
+    job = Job(
+        recipe=recipe,
+        device=device,
+        images=images,
+        augmentation=augmentation,
+        encoders=encoders,
+        grids=grids,
+        grid=_grid_of(distiller.student, device),
+        distiller=distiller,
+        standardizer=standardizer,
+        weighting=weighting,
+        optimizer=build_optimizer(distiller, recipe.train),
+        steps_per_epoch=epoch,
+        total_steps=recipe.train.steps or math.ceil(recipe.train.epochs * epoch),
+    )
+    if recipe.teachers.cache:
+        check_budget(recipe.teachers.cache, job.cache_bytes())
+    _try_one_batch(job)
+    return job
+
+
+def _build_distiller(recipe: Recipe, dims: dict[str, tuple[int, int]], losses: dict, device: torch.device) -> Distiller:
+    # Global seed for what libraries draw when they initialise weights; the same on every rank.
+    torch.manual_seed(recipe.seed)
+    student = build_encoder(recipe.student.model, drop_path=recipe.student.drop_path)
+    if not student.block_dims:
+        raise InputError(f"student '{recipe.student.model}': only timm models and what is built on them can be trained")
+    student.precision = pick_precision(recipe.train.precision, student, device)
+    options = recipe.projector.options
+    blocks = choose_blocks(options.pop("blocks", "all"), len(student.block_dims))
+    rung_dims = [student.block_dims[block] for block in blocks]
+    projectors: dict[str, nn.Module] = {
+        name: build_projector(recipe.projector.type, rung_dims, output_dims, student.embed_dim, options)
+        for name, output_dims in dims.items()
+    }
+    bf16 = recipe.train.precision == "bf16" or (recipe.train.precision == "auto" and has_fast_bf16(device))
+    return Distiller(student, projectors, losses, blocks, seed=recipe.seed, bf16=bf16).to(device)
+
+
+@torch.no_grad()
+def _grid_of(encoder: Encoder, device: torch.device) -> Grid:
+    was_training = encoder.training
+    encoder.eval()
+    grid = encoder(torch.full((1, 3, *encoder.input_size), 0.5, device=device)).grid
+    encoder.train(was_training)
+    return grid
+
+
+def _try_one_batch(job: Job) -> None:
+    """One forward and backward pass; whatever does not fit together fails here. Leaves no trace in the job."""
+    recipe = job.recipe
+    size = recipe.train.batch_size // recipe.train.micro_batches
+    if job.device.type == "cpu":
+        size = min(size, 8)  # on a GPU the true size also shows whether the memory suffices
+    batches = training_batches(
+        job.images,
+        size=recipe.data.size,
+        augment=recipe.data.augment,
+        seed=recipe.seed,
+        batch_size=size,
+        first_step=1,
+        num_steps=1,
+    )
+    batch = next(batches)
+    index = batch.index.to(job.device)
+    images = job.augmentation(batch.images.to(job.device), recipe.seed, batch.epoch, batch.index)
+    buffers = {name: buffer.clone() for name, buffer in job.distiller.named_buffers()}
+    rng_state = torch.get_rng_state()
+    job.distiller.train()
+    targets = job.standardizer.eval()(LiveTeachers(job.encoders, job.grid)(images, index, batch.epoch))
+    losses = job.distiller(images, targets, 1, index).losses
+    job.weighting.sums(losses, job.weighting.coefficients(losses, 1, index))[0].backward()
+    job.optimizer.zero_grad(set_to_none=True)
+    job.standardizer.train()
+    torch.set_rng_state(rng_state)
+    for name, buffer in job.distiller.named_buffers():
+        buffer.copy_(buffers[name])

@@ -1,0 +1,85 @@
+"""Student tokens of each block → one projector per teacher → losses: ℓ[t, i] for teacher t and image i.
+
+ℓ[t, i] = ½ Σ_{cls, patch} Σ_loss weight · loss(z, y), with z the projector's output, y the standardised teacher token.
+This module is all that is trained, so it is all that DDP wraps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from unic.encoders import Encoder
+from unic.encoders._drop_path import set_drop_path_keys
+from unic.losses import Loss, cosine
+from unic.tokens import Tokens
+
+
+class Terms(NamedTuple):
+    """`losses`: one per teacher and image, with gradient. `cosines`: per teacher, of CLS and patches, detached."""
+
+    losses: Float[Tensor, "t b"]
+    cosines: Float[Tensor, "t 2"]
+
+
+class Distiller(nn.Module):
+    """The student with its expendable projectors.
+
+    Args:
+        student: the encoder to train.
+        projectors: one per teacher, in the teachers' order.
+        losses: name → (weight, function).
+        blocks: which blocks of the student the projectors read (0-based, ascending).
+        seed: of the run; keys the draws of drop path.
+        bf16: run the projectors under bf16 autocast (losses are float32 in any case).
+    """
+
+    def __init__(
+        self,
+        student: Encoder,
+        projectors: Mapping[str, nn.Module],
+        losses: Mapping[str, tuple[float, Loss]],
+        blocks: Sequence[int],
+        *,
+        seed: int,
+        bf16: bool = False,
+    ) -> None:
+        super().__init__()
+        self.student = student
+        self.projectors = nn.ModuleDict(dict(projectors))
+        self.losses = dict(losses)
+        self.blocks = list(blocks)
+        self.seed, self.bf16 = seed, bf16
+
+    def forward(
+        self,
+        images: Float[Tensor, "b 3 h w"],
+        targets: Mapping[str, Tokens],
+        step: int,
+        index: Int[Tensor, "b"],
+    ) -> Terms:
+        """`targets`: standardised, on the student's grid; `index`: the images' numbers, which key random draws."""
+        set_drop_path_keys(self.student, self.seed, step, index)
+        rungs = self.student.intermediates(images, self.blocks)
+        losses, cosines = [], []
+        for name, projector in self.projectors.items():
+            with torch.autocast(images.device.type, torch.bfloat16, enabled=self.bf16):
+                prediction = projector(rungs)
+            target = targets[name]
+            cls, cls_cosine = self._token_loss(prediction.cls, target.cls)
+            patch, patch_cosine = self._token_loss(prediction.patches, target.patches)
+            losses.append((cls + patch) / 2)
+            cosines.append(torch.stack([cls_cosine, patch_cosine]))
+        return Terms(torch.stack(losses), torch.stack(cosines))
+
+    def _token_loss(self, prediction: Tensor, target: Tensor) -> tuple[Float[Tensor, "b"], Float[Tensor, ""]]:
+        """Weighted sum of the losses per image, and the mean cosine for the log."""
+        prediction, target = prediction.float(), target.float()
+        values = {name: function(prediction, target) for name, (_, function) in self.losses.items()}
+        total = torch.stack([weight * values[name] for name, (weight, _) in self.losses.items()]).sum(0)
+        distance = values["cosine"] if "cosine" in values else cosine.loss(prediction.detach(), target)
+        return total, 1 - distance.detach().mean()

@@ -1,0 +1,60 @@
+"""AdamW with the paper's groups and schedule, and a step that normalises, clips and skips on the device.
+
+Gradients arrive as those of Σ c·ℓ, not yet divided by the window's Σ c (which is only known after its last micro-batch
+and rank). The fused AdamW divides them by `grad_scale` and leaves everything as it was where `found_inf` is 1: the same
+two tensors that a GradScaler hands it. So neither the division, nor clipping, nor skipping a non-finite step reads
+anything back from the device.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from unic.config import Train
+
+
+def build_optimizer(model: nn.Module, setting: Train) -> torch.optim.AdamW:
+    """AdamW over what is trainable; no weight decay on biases and other 1-d parameters."""
+    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    groups = [
+        {"params": [p for p in trainable if p.ndim > 1], "weight_decay": setting.weight_decay},
+        {"params": [p for p in trainable if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=setting.lr, betas=setting.betas, eps=1e-8, fused=True)
+
+
+def learning_rate(step: int, total_steps: int, warmup_steps: int, peak: float, last: float) -> float:
+    """Linear warm-up to `peak`, then a half cosine that ends at `last` with the last step. Steps count from 1."""
+    if step <= warmup_steps:
+        return peak * step / warmup_steps
+    progress = (step - warmup_steps) / max(total_steps - warmup_steps, 1)
+    return last + (peak - last) * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def optimizer_step(
+    optimizer: torch.optim.Optimizer, lr: float, denominator: Float[Tensor, ""], clip_grad: float | None
+) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+    """One update from the gradients of an un-normalised sum.
+
+    Args:
+        denominator: what the gradients still have to be divided by.
+        clip_grad: largest norm of the divided gradient; None: no clipping.
+
+    Returns:
+        The gradient's norm, and 1 if the step was skipped because it was not finite, else 0; both still on the device.
+    """
+    gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+    norm = torch.nn.utils.get_total_norm(gradients) / denominator
+    scale = denominator if clip_grad is None else denominator * (norm / clip_grad).clamp(min=1.0)
+    skipped = 1.0 - torch.isfinite(norm).float()
+    optimizer.grad_scale = scale.float()  # type: ignore[attr-defined]
+    optimizer.found_inf = skipped  # type: ignore[attr-defined]
+    for group in optimizer.param_groups:
+        group["lr"] = lr
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    return norm, skipped

@@ -1,0 +1,153 @@
+"""The run folder: when it may be used, what is written into it at the start, and what makes two runs the same."""
+
+from __future__ import annotations
+
+import json
+import math
+import platform
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from unic.config import Recipe
+from unic.data.loader import Batch
+from unic.distill.build import Job
+from unic.errors import InputError
+
+if TYPE_CHECKING:
+    from unic.distill.train import Run
+
+# What a resumed run may change without training something else.
+FREE_TO_CHANGE = (
+    "base",
+    "checkpoint",
+    "eval",
+    "train.log_every",
+    "data.workers",
+    "data.max_damaged",
+    "teachers.cache.dir",
+)
+
+
+def check_free(folder: Path, resume: bool) -> None:
+    """Refuses a folder that holds anything, unless it is to be resumed."""
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"--out {folder}: it is a file; expected a folder")
+    if not resume and folder.is_dir() and any(folder.iterdir()):
+        raise InputError(
+            f"--out {folder}: the folder is not empty; continue that run with --resume, or name another folder"
+        )
+
+
+def start(folder: Path, recipe: Recipe, accelerator: Accelerator) -> None:
+    """Writes the resolved recipe and the environment."""
+    import timm
+
+    import unic
+
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "recipe.yaml").write_text(recipe.to_yaml(), encoding="utf-8")
+    environment = {
+        "unic": unic.__version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "timm": timm.__version__,
+        "device": torch.cuda.get_device_name() if accelerator.device.type == "cuda" else str(accelerator.device),
+        "cpu": platform.processor() or platform.machine(),
+        "threads": torch.get_num_threads(),
+        "processes": accelerator.num_processes,
+        "started": time.strftime("%Y-%m-%d %H:%M:%S"),
+    }
+    (folder / "environment.json").write_text(json.dumps(environment, indent=2), encoding="utf-8")
+
+
+def identity(job: Job) -> dict[str, Any]:
+    """What must be the same for a checkpoint to be continued: the recipe, the teachers' and the images' content."""
+    return {
+        "recipe": job.recipe.model_dump(mode="json"),
+        "teachers": {name: encoder.fingerprint() for name, encoder in job.encoders.items()},
+        "images": job.images.fingerprint(),
+    }
+
+
+def check_same(saved: dict[str, Any], now: dict[str, Any]) -> None:
+    """Refuses to continue a run with something else; names the first difference."""
+    if list(saved["teachers"]) != list(now["teachers"]):
+        names = [", ".join(side["teachers"]) for side in (saved, now)]
+        raise InputError(f"--resume: the run was started with the teachers {names[0]}, the recipe names {names[1]}")
+    for name, fingerprint in saved["teachers"].items():
+        if fingerprint != now["teachers"][name]:
+            raise InputError(
+                f"--resume: teacher '{name}' has other weights or preprocessing than at the start of the run"
+            )
+    old, new = _flat(saved["recipe"]), _flat(now["recipe"])
+    for key in sorted(old.keys() | new.keys()):
+        free = any(key == name or key.startswith(f"{name}.") for name in FREE_TO_CHANGE)
+        if not free and old.get(key) != new.get(key):
+            raise InputError(
+                f"--resume: '{key}' was {old.get(key)!r} at the start of the run and is {new.get(key)!r} now"
+            )
+    if saved["images"] != now["images"]:
+        raise InputError("--resume: the training images have changed since the start of the run")
+
+
+def summary(job: Job) -> list[str]:
+    """Plain lines that say what was built."""
+    lines = [
+        f"teacher {name}: {encoder.uri} ({encoder.num_parameters() / 1e6:.1f} M, input {_size(encoder.input_size)}, "
+        f"{encoder.embed_dim}/{encoder.patch_dim}-d, grid {_size(job.grids[name])}, {encoder.precision}"
+        f"{'' if encoder.has_cls else ', no CLS: pooled'})"
+        for name, encoder in job.encoders.items()
+    ]
+    student, projectors = job.student, job.distiller.projectors
+    ladder = sum(parameter.numel() for parameter in projectors.parameters())
+    lines.append(
+        f"student: {student.uri} ({student.num_parameters() / 1e6:.1f} M, input {_size(student.input_size)}, "
+        f"{student.embed_dim}/{student.patch_dim}-d, grid {_size(job.grid)}, {student.precision})"
+    )
+    lines.append(f"projectors: {job.recipe.projector.type} on blocks {job.distiller.blocks} ({ladder / 1e6:.1f} M)")
+    lines.append(
+        f"images: {len(job.images)}; {job.total_steps} steps of {job.recipe.train.batch_size} "
+        f"({job.steps_per_epoch} an epoch)"
+    )
+    if job.recipe.teachers.cache:
+        lines.append(f"teacher cache: {job.cache_bytes() / 1e9:.2f} GB, {job.recipe.teachers.cache.views} view(s)")
+    return lines
+
+
+def note_damaged(run: Run, batch: Batch) -> None:
+    run.damaged.update({name: reason for _, name, reason in batch.damaged})
+
+
+def too_many_damaged(run: Run) -> str | None:
+    """A line if more images than `data.max_damaged` of the whole set have turned out damaged, else None."""
+    limit, total = run.job.recipe.data.max_damaged, len(run.job.images)
+    if len(run.damaged) <= math.ceil(limit * total):
+        return None
+    name, reason = next(iter(run.damaged.items()))
+    return (
+        f"{len(run.damaged)} of {total} images are damaged, more than data.max_damaged = {limit:.2%} "
+        f"(the first: {name}: {reason})"
+    )
+
+
+def skipped_steps(skipped: Tensor | None) -> dict[str, float]:
+    """`{"skipped": n}` once a step was skipped because its gradient was not finite."""
+    count = float(skipped) if skipped is not None else 0.0
+    return {"skipped": count} if count else {}
+
+
+def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(tree, dict):
+        return {prefix: tree}
+    return {
+        key: leaf for name, value in tree.items() for key, leaf in _flat(value, f"{prefix}.{name}".lstrip(".")).items()
+    }
+
+
+def _size(size: tuple[int, int]) -> str:
+    return f"{size[0]}x{size[1]}"

@@ -1,0 +1,91 @@
+"""Foreign weights: read safely (safetensors, or `torch.load` with `weights_only=True`), loaded into a timm model."""
+
+from __future__ import annotations
+
+import pickle
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+
+from unic.errors import InputError
+
+# Where training codes keep the encoder: DINO and iBOT under `teacher`, MAE, DeiT-III and dBOT under `model`.
+_CONTAINERS = ("state_dict", "model_state_dict", "model_ema", "model", "teacher")
+_WRAPPERS = ("_orig_mod.", "module.", "model.", "backbone.")
+# Layers behind the features: classifiers and the projection heads of self-supervised training.
+_HEADS = frozenset({"head", "head_dist", "fc", "classifier", "decoder", "mask_token"})
+
+
+def read_state_dict(path: Path, where: str) -> dict[str, Tensor]:
+    """The tensors of a checkpoint file, with the wrappers of training codes taken off.
+
+    Args:
+        path: a `.safetensors` file, or any file that `torch.save` wrote.
+        where: start of the error line.
+
+    Raises:
+        InputError: missing file, damaged file, or a pickle that holds more than tensors.
+    """
+    if not path.is_file():
+        raise InputError(f"{where}: no such file: {path}")
+    try:
+        if path.suffix == ".safetensors":
+            return safetensors.torch.load_file(path)
+        tree: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, OSError, EOFError) as error:
+        # torch's own text advises `weights_only=False`, which runs whatever code the file holds.
+        reason = "a pickle of more than tensors" if isinstance(error, pickle.UnpicklingError) else "a damaged file"
+        raise InputError(f"{where}: cannot read {path} safely as weights ({reason}); save its state dict") from None
+    return unwrap(tree, where)
+
+
+def unwrap(tree: Any, where: str) -> dict[str, Tensor]:
+    """Finds the encoder's state dict inside a training checkpoint."""
+    while isinstance(tree, Mapping):
+        inner = next((tree[key] for key in _CONTAINERS if isinstance(tree.get(key), Mapping)), None)
+        if inner is None:
+            break
+        tree = inner
+    state = (
+        {key: value for key, value in tree.items() if isinstance(value, Tensor)} if isinstance(tree, Mapping) else {}
+    )
+    if not state:
+        raise InputError(f"{where}: holds no state dict")
+    for wrapper in _WRAPPERS:
+        inside = {key.removeprefix(wrapper): value for key, value in state.items() if key.startswith(wrapper)}
+        # What stands beside `backbone.` is a head; beside `module.` or `model.` nothing stands.
+        state = inside or state
+    return state
+
+
+def load_weights(model: nn.Module, state: dict[str, Tensor], where: str) -> None:
+    """Loads every parameter of `model` strictly; only weights of heads that it does not have are left out.
+
+    Raises:
+        InputError: names or shapes differ, with the first of each.
+    """
+    wanted = model.state_dict()
+    if _shapes(state) != _shapes(wanted):
+        # timm knows how the original codes name things, and how to resize position embeddings.
+        convert = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", None)
+        state = convert(state, model) if convert else state
+    state = {key: value for key, value in state.items() if key in wanted or key.partition(".")[0] not in _HEADS}
+    problems = {
+        "missing": sorted(wanted.keys() - state.keys()),
+        "unexpected": sorted(state.keys() - wanted.keys()),
+        "of another shape": [key for key in state if key in wanted and state[key].shape != wanted[key].shape],
+    }
+    if any(problems.values()):
+        listed = "; ".join(f"{len(keys)} {kind} ({', '.join(keys[:3])})" for kind, keys in problems.items() if keys)
+        raise InputError(f"{where}: the weights do not fit the model: {listed}")
+    model.load_state_dict(state)
+
+
+def _shapes(state: Mapping[str, Tensor]) -> dict[str, torch.Size]:
+    return {key: value.shape for key, value in state.items()}

@@ -1,0 +1,234 @@
+"""Any ONNX file as a frozen teacher: `onnx:PATH[?output=&size=&layout=&channels=&mean=&std=&scale=]`.
+
+x = (image · scale − mean) / std with image in [0, 1]; defaults 1, 0, 1. The graph runs in onnxruntime.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from unic.encoders import Spec
+from unic.encoders.base import Encoder
+from unic.errors import InputError, nearest
+from unic.tokens import Grid, Tokens, patches_of
+
+Layout = Literal["nchw", "nhwc"]
+
+
+def load(spec: Spec) -> Encoder:
+    """Opens the graph and taps it at one tensor.
+
+    Options, all with defaults from the graph:
+        output: name of any tensor; default: the first output of float type.
+        size: input size; default: the static size of the graph, else 224.
+        layout: nchw or nhwc; default: where the 3 stands in the input's shape.
+        channels: rgb (default) or bgr, the order in which the graph wants them.
+        mean, std: in RGB order, in the units of the scaled image. scale: 255 for graphs that take 0..255.
+
+    Raises:
+        InputError: unreadable file, wrong option, or a graph that does not run at this size.
+    """
+    spec.check("output", "size", "layout", "channels", "mean", "std", "scale")
+    graph = _Graph(spec)
+    layout = _choice(spec, "layout", graph.layout, ("nchw", "nhwc"))
+    size = spec.size("size", graph.size(layout) or (224, 224))
+    if graph.size(layout) not in (None, size):
+        raise InputError(f"encoder '{spec.uri}': the graph takes the size {graph.size(layout)} alone, not {size}")
+    (scale,) = spec.floats("scale", (1.0,))
+    mean, std = spec.floats("mean", (0.0,) * 3), spec.floats("std", (1.0,) * 3)
+    if len(mean) != 3 or len(std) != 3 or scale == 0 or 0 in std:
+        raise InputError(f"encoder '{spec.uri}': mean and std are one number or three; scale and std are not 0")
+    encoder = OnnxEncoder(
+        graph.path,
+        graph.output(spec.options.get("output")),
+        size,
+        mean=[value / scale for value in mean],
+        std=[value / scale for value in std],
+        layout="nhwc" if layout == "nhwc" else "nchw",
+        is_bgr=_choice(spec, "channels", "rgb", ("rgb", "bgr")) == "bgr",
+        batch_size=graph.batch_size,
+    )
+    try:
+        encoder.probe()
+    except Exception as error:  # onnxruntime raises classes of its own C++ module
+        raise InputError(f"encoder '{spec.uri}': the graph does not run ({' '.join(str(error).split())})") from None
+    return encoder
+
+
+def _choice(spec: Spec, key: str, default: str, valid: tuple[str, ...]) -> str:
+    value = spec.options.get(key, default)
+    if value not in valid:
+        raise InputError(f"encoder '{spec.uri}': option '{key}' cannot be '{value}'{nearest(value, valid)}")
+    return value
+
+
+class _Graph:
+    """What the file says about its input and its tensors."""
+
+    def __init__(self, spec: Spec) -> None:
+        onnx = _import(spec.uri)
+        self.uri = spec.uri
+        self.path = Path(spec.name).expanduser()
+        if not self.path.is_file():
+            raise InputError(f"encoder '{spec.uri}': no such file: {self.path}")
+        try:
+            self.graph = onnx.load(self.path, load_external_data=False).graph
+        except Exception as error:  # protobuf's DecodeError; which class depends on its version
+            raise InputError(f"encoder '{spec.uri}': not an ONNX file ({error})") from None
+        weights = {tensor.name for tensor in self.graph.initializer}
+        inputs = [value for value in self.graph.input if value.name not in weights]
+        shapes = [[dim.dim_value for dim in value.type.tensor_type.shape.dim] for value in inputs]  # 0: dynamic
+        if len(shapes) != 1 or len(shapes[0]) != 4:
+            raise InputError(f"encoder '{spec.uri}': the graph must have one input of rank 4, images; it has {shapes}")
+        self.shape = shapes[0]
+        self.batch_size = self.shape[0] or None
+        self.layout: Layout = "nhwc" if self.shape[3] == 3 and self.shape[1] != 3 else "nchw"
+
+    def size(self, layout: str) -> tuple[int, int] | None:
+        height, width = self.shape[2:] if layout == "nchw" else self.shape[1:3]
+        return (height, width) if height and width else None
+
+    def output(self, name: str | None) -> str:
+        outputs = [value.name for value in self.graph.output]
+        if name is None:
+            floats = [value.name for value in self.graph.output if value.type.tensor_type.elem_type in _FLOATS]
+            return (floats or outputs)[0]
+        tensors = [*outputs, *(tensor for node in self.graph.node for tensor in node.output if tensor)]
+        if name not in tensors:
+            raise InputError(f"encoder '{self.uri}': the graph has no tensor '{name}'{_nearest_tensor(name, tensors)}")
+        return name
+
+
+_FLOATS = frozenset({1, 10, 11, 16})  # onnx.TensorProto: FLOAT, FLOAT16, DOUBLE, BFLOAT16
+
+
+def _nearest_tensor(name: str, tensors: list[str]) -> str:
+    # A graph has thousands of tensors: never list them all, the last ones are what people look for.
+    text = nearest(name, tensors)
+    return text if text.startswith("; did you mean") else f"; the last ones are: {', '.join(tensors[-3:])}"
+
+
+def _import(uri: str) -> Any:
+    try:
+        import onnx
+        import onnxruntime  # noqa: F401  the session needs it later; a missing package is told now
+    except ImportError:
+        raise InputError(f"encoder '{uri}': needs onnx and onnxruntime; run: pip install onnx onnxruntime") from None
+    return onnx
+
+
+class OnnxEncoder(Encoder):
+    """A graph tapped at one tensor. Its rank says what it is:
+
+    2: `(B, D)`, a CLS; it is its own only patch. 4: a map, NCHW or NHWC. 3: `(B, N, D)` tokens: CLS and a square
+    grid if N − 1 is a square, a square grid if N is, else a sequence (1 x N). Without CLS, `cls` is the mean.
+    """
+
+    architecture = "cnn"  # onnxruntime runs in fp32, whatever autocast says
+
+    def __init__(
+        self,
+        path: Path,
+        output: str,
+        input_size: tuple[int, int],
+        *,
+        mean: list[float],
+        std: list[float],
+        layout: Layout = "nchw",
+        is_bgr: bool = False,
+        batch_size: int | None = None,
+    ) -> None:
+        super().__init__(mean, std)
+        self.path = path
+        self.output = output
+        self.input_size = input_size
+        self.layout = layout
+        self.is_bgr = is_bgr
+        self.batch_size = batch_size
+        files = sorted(path.parent.glob(f"{path.name}*"))  # big graphs keep their weights in PATH.data or PATH_data
+        self.content = hashlib.sha256(
+            b"".join(hashlib.sha256(file.read_bytes()).digest() for file in files)
+        ).hexdigest()
+        self._session: Any = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_session": None}  # a session cannot be copied; the copy opens its own
+
+    def describe(self) -> str:
+        return repr((self.content, self.output, self.layout, self.is_bgr))
+
+    def probe(self) -> None:
+        """Runs one empty image to learn the widths."""
+        tokens = self.encode(torch.zeros(1, 3, *self.input_size))
+        self.embed_dim, self.patch_dim = tokens.cls.shape[-1], tokens.patches.shape[-1]
+
+    def encode(self, x: Float[Tensor, "b 3 h w"]) -> Tokens:
+        x = x.flip(1) if self.is_bgr else x
+        array = x.detach().float().cpu().numpy()
+        array = self._run(array if self.layout == "nchw" else array.transpose(0, 2, 3, 1))
+        cls, patches, grid = self._split(torch.from_numpy(array).to(x.device, torch.float32))
+        self.has_cls = cls is not None
+        return Tokens(patches.mean(dim=1) if cls is None else cls, patches, grid)
+
+    def _split(self, y: Tensor) -> tuple[Tensor | None, Tensor, Grid]:
+        if y.ndim == 2:
+            return y, y[:, None], (1, 1)
+        if y.ndim == 4:
+            features = y.permute(0, 3, 1, 2) if self._is_nhwc(y) else y
+            return None, patches_of(features), (features.shape[2], features.shape[3])
+        if y.ndim != 3:
+            raise ValueError(f"'{self.output}' has the shape {tuple(y.shape)}; expected rank 2, 3 or 4")
+        num_tokens = y.shape[1]
+        side, side_without_cls = round(num_tokens**0.5), round((num_tokens - 1) ** 0.5)
+        if num_tokens > 1 and side_without_cls**2 == num_tokens - 1:
+            return y[:, 0], y[:, 1:], (side_without_cls, side_without_cls)
+        return None, y, (side, side) if side * side == num_tokens else (1, num_tokens)
+
+    def _is_nhwc(self, y: Tensor) -> bool:
+        # Converters change the layout inside a graph, so the map's own shape speaks first: its equal sides are H and W.
+        _, a, b, c = y.shape
+        return a == b if (a == b) != (b == c) else self.layout == "nhwc"
+
+    def _run(self, x: np.ndarray) -> np.ndarray:
+        """The graph on a batch of any size; one exported with a fixed batch gets it in pieces, the last one padded."""
+        session = self._open()
+        piece = self.batch_size or max(len(x), 1)
+        name, dtype = session.get_inputs()[0].name, _DTYPES.get(session.get_inputs()[0].type, np.float32)
+        x = np.ascontiguousarray(np.rint(x) if np.issubdtype(dtype, np.integer) else x, dtype=dtype)
+        results = []
+        for start in range(0, len(x), piece):
+            part = x[start : start + piece]
+            missing = piece - len(part) if self.batch_size else 0
+            padded = np.concatenate([part, np.repeat(part[-1:], missing, axis=0)]) if missing else part
+            results.append(session.run([self.output], {name: padded})[0][: len(part)])
+        return np.concatenate(results)
+
+    def _open(self) -> Any:
+        if self._session is None:
+            import onnx
+            import onnxruntime
+
+            options = onnxruntime.SessionOptions()
+            options.intra_op_num_threads = torch.get_num_threads()
+            options.log_severity_level = 3  # shape warnings of cut graphs
+            model = onnx.load(self.path, load_external_data=False)
+            source: str | bytes = str(self.path)
+            if self.output not in {value.name for value in model.graph.output}:
+                del model.graph.output[:]
+                model.graph.output.append(onnx.ValueInfoProto(name=self.output))
+                onnx.load_external_data_for_model(model, str(self.path.parent))
+                source = model.SerializeToString()
+            wanted = ("CUDAExecutionProvider", "CPUExecutionProvider")
+            providers = [name for name in wanted if name in onnxruntime.get_available_providers()]
+            self._session = onnxruntime.InferenceSession(source, options, providers=providers)
+        return self._session
+
+
+_DTYPES: dict[str, Any] = {"tensor(float16)": np.float16, "tensor(double)": np.float64, "tensor(uint8)": np.uint8}

@@ -1,0 +1,69 @@
+"""A finished student: `run:DIR`, with DIR a run folder (its `export/` is used) or a folder that `unic export` wrote.
+
+Reads `config.json` and `model.safetensors`, nothing else, so no code of the run is executed.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from unic.encoders import Spec
+from unic.encoders._weights import load_weights, read_state_dict
+from unic.encoders.timm import TimmEncoder, check_name, create
+from unic.errors import InputError
+
+
+def load(spec: Spec, *, drop_path: float = 0.0) -> TimmEncoder:
+    """The exported model, with its input size and normalisation; its outputs equal the trained encoder's.
+
+    As a student it is a pretrained start.
+
+    Raises:
+        InputError: no such folder, nothing exported yet, or files that do not fit each other.
+    """
+    spec.check()
+    folder = export_folder(spec)
+    architecture, model_args, config = _read_config(spec, folder / "config.json")
+    check_name(spec.uri, architecture)
+    model = create(spec.uri, architecture, model_args, drop_path=drop_path)
+    where = f"encoder '{spec.uri}'"
+    load_weights(model, read_state_dict(folder / "model.safetensors", where), where)
+    height, width = config["input_size"][1:]
+    return TimmEncoder(
+        model,
+        architecture,
+        model_args,
+        (height, width),
+        mean=config["mean"],
+        std=config["std"],
+        licence=config.get("license"),
+    )
+
+
+def export_folder(spec: Spec) -> Path:
+    """Where the exported files are: `DIR/export` or `DIR`."""
+    root = Path(spec.name).expanduser()
+    if not root.is_dir():
+        raise InputError(f"encoder '{spec.uri}': no such folder: {root}")
+    for folder in (root / "export", root):
+        if (folder / "config.json").is_file():
+            return folder
+    if (root / "checkpoints").is_dir():
+        raise InputError(
+            f"encoder '{spec.uri}': this run is not exported yet; run: unic export {root} --to {root}/export"
+        )
+    raise InputError(f"encoder '{spec.uri}': neither a run nor an export: {root} has no config.json")
+
+
+def _read_config(spec: Spec, path: Path) -> tuple[str, dict[str, Any], dict[str, Any]]:
+    try:
+        tree = json.loads(path.read_text())
+        architecture, config = str(tree["architecture"]), dict(tree["pretrained_cfg"])
+        missing = {"input_size", "mean", "std"} - config.keys()
+        if missing:
+            raise KeyError(*sorted(missing))
+        return architecture, dict(tree.get("model_args") or {}), config
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"encoder '{spec.uri}': {path} is not a timm config ({error!r})") from None

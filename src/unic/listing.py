@@ -1,0 +1,43 @@
+"""What `unic list` shows: each name with the first line of its file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from unic import lookup
+from unic.config import recipe_folder
+
+PACKAGES = {"losses": "unic.losses", "projectors": "unic.projectors", "tasks": "unic.eval.tasks"}
+
+
+def rows(what: str) -> Iterator[tuple[str, str]]:
+    """Names and descriptions of `what`: encoders, losses, projectors, tasks, suites or recipes."""
+    if what == "recipes":
+        for path in sorted(recipe_folder().glob("*.yaml")):
+            yield path.stem, path.read_text(encoding="utf-8").partition("\n")[0].lstrip("# ")
+    elif what == "suites":
+        from unic.eval.suite import SUITES
+
+        yield from ((name, suite.describe()) for name, suite in SUITES.items())
+    elif what == "encoders":
+        yield from _encoders()
+    else:
+        for name in lookup.names(PACKAGES[what]):
+            if name != "base":
+                yield name, lookup.first_line(lookup.module(PACKAGES[what], name))
+
+
+def _encoders() -> Iterator[tuple[str, str]]:
+    """Every URI that can be completed by name; the other schemes by their first line."""
+    import timm
+
+    for scheme in lookup.names("unic.encoders"):
+        if scheme == "base":
+            continue
+        found = lookup.module("unic.encoders", scheme)
+        for name, text in getattr(found, "CATALOGUE", {}).items():
+            yield f"{scheme}:{name}", text
+        if not hasattr(found, "CATALOGUE"):
+            yield f"{scheme}:…", lookup.first_line(found)
+    pretrained = set(timm.list_models(pretrained=True))
+    yield from ((f"timm:{name}", "") for name in timm.list_models() if name in pretrained)

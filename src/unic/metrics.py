@@ -1,0 +1,128 @@
+"""What a run tells: one JSON line per log step, a live console line, `train.log` and TensorBoard events.
+
+Nothing here reads a device: the loop hands over plain numbers, and only at log steps.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+log = logging.getLogger("unic")
+
+
+class MetricsLog:
+    """Writes the metrics of a run folder; a context manager.
+
+    Args:
+        run: the run folder.
+        after: the step a resumed run continues from; later lines of an interrupted attempt are cut.
+        total_steps: for the remaining time.
+        console: where the live line goes.
+    """
+
+    def __init__(self, run: Path, after: int, total_steps: int, console: Console) -> None:
+        from torch.utils.tensorboard import SummaryWriter  # slow to import, needed only here
+
+        self.path = run / "metrics.jsonl"
+        _cut_after(self.path, after)
+        self._file = self.path.open("a", encoding="utf-8")
+        self._board = SummaryWriter(str(run / "tensorboard"), purge_step=after + 1)
+        self._console, self._total = console, total_steps
+        self._started, self._first = time.monotonic(), after
+
+    def __enter__(self) -> MetricsLog:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._file.close()
+        self._board.close()
+        if self._console.is_terminal:
+            self._console.file.write("\n")
+
+    def write(self, step: int, values: Mapping[str, float]) -> None:
+        """Adds one line `{"step": step, **values}` everywhere."""
+        self._file.write(json.dumps({"step": step, **values}) + "\n")
+        self._file.flush()
+        for name, value in values.items():
+            self._board.add_scalar(name, value, step)
+        line = self._line(step, values)
+        log.info(line)
+        if self._console.is_terminal:
+            self._console.file.write("\r\x1b[2K" + line[: self._console.width - 1])
+            self._console.file.flush()
+        else:
+            self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+    def _line(self, step: int, values: Mapping[str, float]) -> str:
+        parts = [f"step {step}/{self._total}", f"loss {values['loss']:.4f}"] if "loss" in values else [f"step {step}"]
+        teachers = [key.removeprefix("loss/") for key in values if key.startswith("loss/")]
+        if teachers:
+            cosines = " ".join(
+                f"{name} {values[f'cos/{name}/cls']:.2f}/{values[f'cos/{name}/patch']:.2f}" for name in teachers
+            )
+            kept = " ".join(f"{values[f'kept/{name}']:.0%}" for name in teachers)
+            parts += [f"cos {cosines}", f"kept {kept}"]
+        if "images_per_s" in values:
+            remaining = (time.monotonic() - self._started) / max(step - self._first, 1) * (self._total - step)
+            parts += [
+                f"{values['images_per_s']:.0f} img/s",
+                f"wait {values['data_wait']:.0%}",
+                f"ETA {_clock(remaining)}",
+            ]
+        parts += [f"{key} {value:.1f}" for key, value in values.items() if key.startswith("knn/")]
+        return " · ".join(parts)
+
+
+def log_to(run: Path) -> logging.Handler:
+    """Sends the `unic` logger to `run/train.log`; the caller removes the handler when the run ends."""
+    handler = logging.FileHandler(run / "train.log", encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%d %H:%M:%S"))
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    return handler
+
+
+def read_metrics(run: Path) -> list[dict[str, Any]]:
+    """All lines of `metrics.jsonl`; a torn last line (killed while writing) is left out."""
+    path = run / "metrics.jsonl"
+    return (
+        [row for line in path.read_text(encoding="utf-8").splitlines() if (row := _parse(line))]
+        if path.exists()
+        else []
+    )
+
+
+def stderr_console() -> Console:
+    return Console(file=sys.stderr)
+
+
+def _cut_after(path: Path, step: int) -> None:
+    if path.exists():
+        kept = [
+            line
+            for line in path.read_text(encoding="utf-8").splitlines()
+            if (row := _parse(line)) and row["step"] <= step
+        ]
+        path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+
+
+def _parse(line: str) -> dict[str, Any] | None:
+    try:
+        row = json.loads(line)
+    except json.JSONDecodeError:
+        return None
+    return row if isinstance(row, dict) and "step" in row else None
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"

@@ -1,0 +1,25 @@
+"""One linear layer on the last block: the smallest projector, a baseline for the ladder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import nn
+
+from unic.tokens import Tokens
+
+
+class Projector(nn.Module):
+    """A linear map for CLS and one for patches; reads only the deepest block it is given."""
+
+    def __init__(self, rung_dims: Sequence[tuple[int, int]], output_dims: tuple[int, int], width: int) -> None:
+        super().__init__()
+        self.cls = nn.Linear(rung_dims[-1][0], output_dims[0])
+        self.patch = nn.Linear(rung_dims[-1][1], output_dims[1])
+        for layer in (self.cls, self.patch):
+            nn.init.trunc_normal_(layer.weight, std=0.02)
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, rungs: Sequence[Tokens]) -> Tokens:
+        last = rungs[-1]
+        return Tokens(self.cls(last.cls).float(), self.patch(last.patches).float(), last.grid)

@@ -1,0 +1,95 @@
+"""EMA standardisation against METHOD §3 in a float64 loop, and moments against the pooled data."""
+
+import math
+
+import pytest
+import torch
+
+from unic.config import Component
+from unic.distill.standardize import EmaStandardizer, Moments, build_standardizer
+from unic.errors import InputError
+from unic.tokens import Tokens
+
+
+def tokens(seed: int, batch: int = 4) -> Tokens:
+    generator = torch.Generator().manual_seed(seed)
+    cls = torch.randn(batch, 3, generator=generator) * 2 + 1
+    return Tokens(cls, torch.randn(batch, 6, 2, generator=generator) * 5 - 3, (2, 3))
+
+
+def test_schedule_and_statistics_in_a_naive_loop() -> None:
+    standardizer = EmaStandardizer({"t": (3, 2)}, momentum=(1.0, 0.001))
+    mean, std = torch.zeros(2, dtype=torch.float64), torch.ones(2, dtype=torch.float64)
+    total = 5
+    for step in range(total):
+        batch = tokens(step)
+        out = standardizer({"t": batch})["t"]
+        # Normalised with what was known before this batch.
+        expected = (batch.patches.double() - mean) / (std + 1e-6)
+        torch.testing.assert_close(out.patches.double(), expected, atol=1e-5, rtol=1e-5)
+        momentum = 0.001 + (1.0 - 0.001) * (1 + math.cos(math.pi * step / total)) / 2
+        flat = batch.patches.double().reshape(-1, 2)  # batch and position together
+        mean = (1 - momentum) * mean + momentum * flat.mean(0)
+        std = (1 - momentum) * std + momentum * flat.std(0)  # the unbiased standard deviation, not the variance
+        standardizer.update(step / total)
+
+
+def test_first_batch_passes_and_then_replaces_everything() -> None:
+    standardizer = EmaStandardizer({"t": (3, 2)})
+    first = tokens(0)
+    torch.testing.assert_close(standardizer({"t": first})["t"].cls, first.cls / (1 + 1e-6))
+    standardizer.update(0.0)
+    again = standardizer.eval()({"t": first})["t"].cls
+    torch.testing.assert_close(again.mean(0), torch.zeros(3), atol=1e-5, rtol=0)
+    torch.testing.assert_close(again.std(0), torch.ones(3), atol=1e-4, rtol=0)
+
+
+def test_micro_batches_are_one_window() -> None:
+    whole, parts = EmaStandardizer({"t": (3, 2)}), EmaStandardizer({"t": (3, 2)})
+    batch = tokens(1, batch=8)
+    whole({"t": batch})
+    for i in (slice(0, 3), slice(3, 8)):
+        parts({"t": Tokens(batch.cls[i], batch.patches[i], batch.grid)})
+    whole.update(0.3)
+    parts.update(0.3)
+    for name, value in whole.state_dict().items():
+        torch.testing.assert_close(parts.state_dict()[name], value)
+
+
+def test_moments_merge_is_exact_far_from_zero() -> None:
+    data = torch.randn(100, 4, dtype=torch.float64) + 1e4
+    merged = Moments.of(data[:10].float())
+    for part in data[10:].float().split(7):
+        merged = merged.merge(Moments.of(part))
+    torch.testing.assert_close(merged.mean.double(), data.mean(0), rtol=1e-6, atol=0)
+    torch.testing.assert_close(merged.std().double(), data.float().double().std(0), rtol=1e-2, atol=0)
+
+
+def test_non_finite_channel_keeps_its_statistics() -> None:
+    standardizer = EmaStandardizer({"t": (3, 2)})
+    batch = tokens(0)
+    batch.cls[0, 1] = float("inf")
+    standardizer({"t": batch})
+    standardizer.update(0.0)
+    state = standardizer.state_dict()
+    assert state["teachers.t.cls.mean"][1] == 0
+    assert state["teachers.t.cls.std"][1] == 1
+    assert state["teachers.t.cls.mean"][0] != 0
+
+
+def test_none_passes_targets_through() -> None:
+    batch = tokens(0)
+    assert torch.equal(build_standardizer(Component(type="none"), {"t": (3, 2)})({"t": batch})["t"].cls, batch.cls)
+
+
+@pytest.mark.parametrize(
+    ("setting", "line"),
+    [
+        ({"type": "emma"}, "unknown standardize.type 'emma'; did you mean 'ema'?"),
+        ({"type": "ema", "momentun": [1, 0]}, "did you mean 'momentum'?"),
+        ({"type": "ema", "momentum": [2, 0]}, "two numbers in"),
+    ],
+)
+def test_wrong_settings(setting: dict[str, object], line: str) -> None:
+    with pytest.raises(InputError, match=line):
+        build_standardizer(Component(**setting), {"t": (3, 2)})

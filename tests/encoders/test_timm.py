@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+
+from unic.encoders import build_encoder, load_encoder
+from unic.encoders._drop_path import set_drop_path_keys
+from unic.encoders.timm import TimmEncoder
+from unic.errors import InputError
+
+# name and options, CLS width, patch width, grid, CLS token?, number of rungs
+MODELS = [
+    ("vit_tiny_patch16_224?img_size=32", 192, 192, (2, 2), True, 12),
+    ("vit_tiny_patch16_224?img_size=32x64&global_pool=avg", 192, 192, (2, 4), False, 12),
+    ("vit_small_patch14_reg4_dinov2?img_size=28x42", 384, 384, (2, 3), True, 12),
+    ("deit_tiny_distilled_patch16_224?img_size=32", 192, 192, (2, 2), True, 12),
+    ("vit_wee_patch16_reg1_gap_256?img_size=32", 256, 256, (2, 2), False, 14),
+    ("vit_base_patch16_siglip_224?img_size=32", 768, 768, (2, 2), False, 12),
+    ("convnext_atto?img_size=64", 320, 320, (2, 2), False, 4),
+    ("mobilenetv4_conv_small?img_size=64", 1280, 960, (2, 2), False, 5),
+    ("tf_efficientnet_lite0?size=64", 1280, 1280, (2, 2), False, 5),
+    ("resnet18?size=32x64", 512, 512, (1, 2), False, 5),
+    ("swin_tiny_patch4_window7_224?img_size=64", 768, 768, (2, 2), False, 4),
+]
+
+
+def scratch(name: str, **options: float) -> TimmEncoder:
+    torch.manual_seed(0)
+    separator = "&" if "?" in name else "?"
+    encoder = build_encoder(f"timm:{name}{separator}pretrained=false", **options)
+    assert isinstance(encoder, TimmEncoder)
+    return encoder
+
+
+@pytest.mark.parametrize(("name", "embed_dim", "patch_dim", "grid", "has_cls", "num_rungs"), MODELS)
+def test_families(
+    name: str, embed_dim: int, patch_dim: int, grid: tuple[int, int], has_cls: bool, num_rungs: int
+) -> None:
+    encoder = scratch(name, drop_path=0.1)
+    assert (encoder.embed_dim, encoder.patch_dim, encoder.has_cls) == (embed_dim, patch_dim, has_cls)
+    assert len(encoder.block_dims) == num_rungs
+    images = torch.rand(2, 3, 40, 50)
+
+    # One training step through the last rung alone reaches every parameter that is exported and not frozen.
+    set_drop_path_keys(encoder, seed=0, step=1, index=torch.arange(2))
+    (last,) = encoder.intermediates(images, [num_rungs - 1])
+    (last.cls.square().mean() + last.patches.square().mean()).backward()
+    assert [name for name, value in encoder.named_parameters() if value.requires_grad and value.grad is None] == []
+
+    encoder.eval()
+    with torch.no_grad():
+        tokens = encoder(images)
+        rungs = encoder.intermediates(images, range(num_rungs))
+        torch.testing.assert_close(tokens.cls, encoder.model(encoder.prepare(images)), rtol=0, atol=1e-6)
+    assert tokens.cls.shape == (2, embed_dim)
+    assert tokens.patches.shape == (2, grid[0] * grid[1], patch_dim)
+    assert tokens.grid == grid
+    assert [(rung.cls.shape[-1], rung.patches.shape[-1]) for rung in rungs] == list(encoder.block_dims)
+    assert all(rung.grid == grid for rung in rungs)
+    last = rungs[-1]
+    if encoder.norm_last:
+        torch.testing.assert_close(last.cls, tokens.cls)
+        torch.testing.assert_close(last.patches, tokens.patches)
+    else:  # the export applies the frozen norm, weight 1 and bias 0, to what was trained
+        norm = encoder.model.fc_norm if encoder.model.global_pool == "avg" else encoder.model.norm
+        torch.testing.assert_close(norm(last.cls), tokens.cls)
+        assert not any(parameter.requires_grad for parameter in norm.parameters())
+
+
+def test_chosen_blocks_equal_all_blocks() -> None:
+    for name in ("vit_tiny_patch16_224?img_size=32", "resnet18?size=32"):
+        encoder = scratch(name).eval()
+        images = torch.rand(1, 3, 32, 32)
+        everything = encoder.intermediates(images, range(len(encoder.block_dims)))
+        for index, rung in zip([1, 3], encoder.intermediates(images, [1, 3]), strict=True):
+            torch.testing.assert_close(rung.cls, everything[index].cls)
+            torch.testing.assert_close(rung.patches, everything[index].patches)
+
+
+def test_rungs_of_a_vit_are_the_outputs_of_its_blocks() -> None:
+    encoder = scratch("vit_tiny_patch16_224?img_size=32").eval()
+    seen: list[torch.Tensor] = []
+    for block in encoder.model.blocks:
+        block.register_forward_hook(lambda *arguments: seen.append(arguments[-1]))
+    rungs = encoder.intermediates(torch.rand(1, 3, 32, 32), range(12))
+    assert len(seen) == 12  # one forward pass
+    for output, rung in zip(seen, rungs, strict=True):
+        torch.testing.assert_close(rung.cls, output[:, 0])
+        torch.testing.assert_close(rung.patches, output[:, 1:])
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+def test_checkpoint_makes_a_pretrained_start(tmp_path: Path, suffix: str) -> None:
+    source = scratch("vit_tiny_patch16_224?img_size=32").eval()
+    path = tmp_path / f"weights{suffix}"
+    if suffix == ".safetensors":
+        safetensors.torch.save_file(source.model.state_dict(), path)
+    else:  # as DINO and iBOT write it, with a projection head beside the backbone
+        wrapped = {f"module.backbone.{key}": value for key, value in source.model.state_dict().items()}
+        torch.save({"teacher": {**wrapped, "module.head.mlp.0.weight": torch.zeros(2)}, "epoch": 3}, path)
+    encoder = build_encoder(f"timm:vit_tiny_patch16_224?img_size=32&checkpoint={path}").eval()
+    assert isinstance(encoder, TimmEncoder)
+    assert encoder.norm_last
+    assert all(parameter.requires_grad for parameter in encoder.model.norm.parameters())
+    images = torch.rand(1, 3, 32, 32)
+    torch.testing.assert_close(encoder(images).cls, source(images).cls)
+    # Another size: timm's own conversion resizes the position embeddings.
+    assert load_encoder(f"timm:vit_tiny_patch16_224?img_size=64&checkpoint={path}").input_size == (64, 64)
+
+
+def test_normalisation_and_fingerprint() -> None:
+    encoder = scratch("resnet18?size=32&mean=0.5&std=0.25,0.5,0.5").freeze()
+    prepared = encoder.prepare(torch.full((1, 3, 32, 32), 0.75))
+    torch.testing.assert_close(prepared[0, :, 0, 0], torch.tensor([1.0, 0.5, 0.5]))
+    same, other = scratch("resnet18?size=32&mean=0.5&std=0.25,0.5,0.5"), scratch("resnet18?size=32")
+    assert encoder.fingerprint() == same.fingerprint() != other.fingerprint()
+
+
+@pytest.mark.parametrize(
+    ("uri", "message"),
+    [
+        ("timm:vit_tny_patch16_224", "did you mean 'vit_tiny_patch16_224'"),
+        ("timm:resnet18.a1_in1", "did you mean 'a1_in1k'"),
+        ("timm:resnet18?pretraind=false", "did you mean 'pretrained'"),
+        ("timm:vit_tiny_patch16_224?img_size=40&pretrained=false", "use 32 or 48"),
+        ("timm:resnet18?pretrained=false&global_pool=token", "cannot create it"),
+        ("timm:resnet18?checkpoint=/no/such/file.pth", "no such file"),
+    ],
+)
+def test_errors(uri: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        build_encoder(uri)
+
+
+def test_drop_path_that_an_architecture_lacks() -> None:
+    with pytest.raises(InputError, match="student.drop_path=0"):
+        scratch("squeezenet1_0" if "squeezenet1_0" in __import__("timm").list_models() else "vgg11", drop_path=0.1)

@@ -1,0 +1,82 @@
+"""The ladder against METHOD §2 written out, and the contract of every projector."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from unic import lookup
+from unic.errors import InputError
+from unic.projectors import build_projector, choose_blocks
+from unic.projectors.ladder import Projector
+from unic.tokens import Tokens
+
+
+def rungs(dims: list[tuple[int, int]], grid: tuple[int, int] = (2, 3)) -> list[Tokens]:
+    return [
+        Tokens(torch.randn(2, cls, dtype=torch.float64), torch.randn(2, 6, patch, dtype=torch.float64), grid)
+        for cls, patch in dims
+    ]
+
+
+@pytest.mark.parametrize("name", lookup.names("unic.projectors"))
+def test_contract(name: str) -> None:
+    dims = [(8, 8), (16, 12)]
+    projector = build_projector(name, dims, (5, 7), 16, {}).double()
+    out = projector(rungs(dims))
+    assert out.cls.shape == (2, 5)
+    assert out.patches.shape == (2, 6, 7)
+    assert out.grid == (2, 3)
+    (out.cls.sum() + out.patches.sum()).backward()
+    assert all(p.grad is not None for p in projector.parameters())
+
+
+def test_ladder_is_the_sum_of_mlps() -> None:
+    dims = [(8, 8), (8, 8), (8, 8)]
+    ladder, tokens = Projector(dims, (5, 7), 8, hidden_dim=6, last_hidden_dim=10).double(), rungs(dims)
+    expected = 0
+    for rung, token in zip(ladder.patch.rungs, tokens, strict=True):
+        hidden = F.gelu(token.patches @ rung.fc1.weight.T + rung.fc1.bias)
+        expected = expected + hidden @ rung.fc2.weight.T + rung.fc2.bias
+    torch.testing.assert_close(ladder(tokens).patches, expected.float(), atol=1e-6, rtol=1e-5)
+
+
+def test_equal_to_the_fused_form() -> None:
+    """Σ_l W2_l h_l + b2_l = [W2_1 … W2_L] concat(h) + Σ b2_l (METHOD §2)."""
+    dims = [(8, 8), (8, 8)]
+    ladder, tokens = Projector(dims, (5, 7), 8).double(), rungs(dims)
+    for rung in ladder.cls.rungs:
+        torch.nn.init.normal_(rung.fc2.bias)
+    hidden = [F.gelu(rung.fc1(token.cls)) for rung, token in zip(ladder.cls.rungs, tokens, strict=True)]
+    wide = torch.cat([rung.fc2.weight for rung in ladder.cls.rungs], dim=1)
+    fused = torch.cat(hidden, dim=1) @ wide.T + sum(rung.fc2.bias for rung in ladder.cls.rungs)
+    torch.testing.assert_close(ladder(tokens).cls, fused.float(), atol=1e-6, rtol=1e-5)
+
+
+def test_default_widths_are_the_paper_s_at_vit_b() -> None:
+    ladder = Projector([(768, 768)] * 12, (768, 768), 768)
+    assert [rung.fc1.out_features for rung in ladder.cls.rungs] == [768] * 11 + [3072]
+    # Four teachers, CLS and patches: the 141.7 M parameters that METHOD §9.6 counts.
+    assert round(4 * sum(p.numel() for p in ladder.parameters()) / 1e6, 1) == 141.7
+    assert ladder.cls.rungs[0].fc1.weight.std().item() == pytest.approx(0.02, rel=0.03)
+    assert not ladder.cls.rungs[0].fc1.bias.any()
+
+
+@pytest.mark.parametrize(
+    ("setting", "expected"), [("all", [0, 1, 2, 3]), ("last", [3]), ([-1], [3]), ([3, 0, 1], [0, 1, 3])]
+)
+def test_choice_of_blocks(setting: str | list[int], expected: list[int]) -> None:
+    assert choose_blocks(setting, 4) == expected
+
+
+@pytest.mark.parametrize(
+    ("setting", "line"),
+    [("most", "must be all, last or a list"), ([4], "blocks 0 to 3"), ([0, 1], "must include the last block")],
+)
+def test_wrong_blocks(setting: str | list[int], line: str) -> None:
+    with pytest.raises(InputError, match=line):
+        choose_blocks(setting, 4)
+
+
+def test_unknown_option_gets_the_nearest() -> None:
+    with pytest.raises(InputError, match="unknown option 'hiden_dim'; did you mean 'hidden_dim'?"):
+        build_projector("ladder", [(8, 8)], (5, 7), 8, {"hiden_dim": 3})

@@ -1,0 +1,35 @@
+"""Matching grids."""
+
+import pytest
+import torch
+
+from unic.tokens import Tokens, map_of, patches_of, resize_patches
+
+
+def test_same_grid_is_untouched() -> None:
+    patches = torch.randn(2, 6, 3)
+    assert resize_patches(patches, (2, 3), (2, 3)) is patches
+
+
+def test_constant_stays_constant_both_ways() -> None:
+    patches = torch.full((1, 16, 2), 1.5)
+    for grid in ((2, 2), (7, 5)):
+        torch.testing.assert_close(resize_patches(patches, (4, 4), grid), torch.full((1, grid[0] * grid[1], 2), 1.5))
+
+
+def test_reduction_reads_every_cell() -> None:
+    """An anti-aliased reduction weighs all source cells; plain bilinear would skip most of an 8 x 8 grid."""
+    patches = torch.zeros(1, 64, 1, requires_grad=True)
+    resize_patches(patches, (8, 8), (2, 2)).sum().backward()
+    assert (patches.grad > 0).all()
+
+
+def test_rows_and_columns_are_not_swapped() -> None:
+    patches = torch.arange(6.0).view(1, 6, 1)
+    assert map_of(patches, (2, 3))[0, 0].tolist() == [[0, 1, 2], [3, 4, 5]]
+    assert torch.equal(patches_of(map_of(patches, (2, 3))), patches)
+
+
+def test_grid_must_fit_the_patches() -> None:
+    with pytest.raises(AssertionError):
+        Tokens(torch.zeros(1, 2), torch.zeros(1, 5, 2), (2, 2))
