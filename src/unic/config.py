@@ -33,6 +33,20 @@ class Component(BaseModel):
         return dict(self.model_extra or {})
 
 
+class Projector(Component):
+    """Options of the chosen file, and for all of them `blocks`: all, last, or a list."""
+
+    type: str = "ladder"
+
+
+class Standardize(Component):
+    type: str = "ema"
+
+
+class Weighting(Component):
+    type: str = "teacher_dropping"
+
+
 class Cache(Section):
     """Teacher outputs written once. `views`: how many augmented views of each image (1 with `augment: none`)."""
 
@@ -119,10 +133,10 @@ class Recipe(Section):
     seed: int = Field(0, ge=0)
     teachers: Teachers
     student: Student
-    projector: Component = Component(type="ladder")
+    projector: Projector = Projector()
     loss: dict[str, float] = {"cosine": 0.5, "smooth_l1": 0.5}
-    standardize: Component = Component(type="ema")
-    weighting: Component = Component(type="teacher_dropping")
+    standardize: Standardize = Standardize()
+    weighting: Weighting = Weighting()
     data: Data
     train: Train = Train()
     checkpoint: Checkpoint = Checkpoint()
@@ -152,7 +166,12 @@ def load_recipe(source: str | Path | dict[str, Any] | Recipe, overrides: Sequenc
         if "=" not in override:
             raise InputError(f"override '{override}': expected key=value, for example train.lr=1e-4")
     try:
-        merged = OmegaConf.merge(OmegaConf.create(tree), OmegaConf.from_dotlist(list(overrides)))
+        merged = OmegaConf.create(tree)
+        for override in overrides:
+            key = override.partition("=")[0]
+            value = OmegaConf.select(OmegaConf.from_dotlist([override]), key)
+            # An override replaces what was there: `teachers.models={…}` names the teachers, it does not add some.
+            OmegaConf.update(merged, key, value, merge=False)
         plain = OmegaConf.to_container(merged, resolve=True)
     except OmegaConfBaseException as error:
         raise InputError(f"recipe: {str(error).splitlines()[0]}") from None
@@ -161,7 +180,7 @@ def load_recipe(source: str | Path | dict[str, Any] | Recipe, overrides: Sequenc
     try:
         return Recipe.model_validate(plain)
     except ValidationError as error:
-        raise InputError(_explain(error.errors()[0], plain)) from None
+        raise InputError(_explain(error.errors()[0])) from None
 
 
 def recipe_folder() -> Path:
@@ -211,7 +230,7 @@ def _with_base(tree: dict[str, Any], folder: Path, seen: tuple[str, ...] = ()) -
     return {str(key): value for key, value in merged.items()}
 
 
-def _explain(error: ErrorDetails, tree: dict[str, Any]) -> str:
+def _explain(error: ErrorDetails) -> str:
     """One line for one pydantic error, with the nearest valid key for an unknown one."""
     location = [part for part in error["loc"] if not (isinstance(part, str) and part.startswith("function-"))]
     dotted = ".".join(map(str, location))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import sys
 import time
 from collections.abc import Mapping
@@ -48,8 +49,9 @@ class MetricsLog:
             self._console.file.write("\n")
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
-        """Adds one line `{"step": step, **values}` everywhere."""
-        self._file.write(json.dumps({"step": step, **values}) + "\n")
+        """Adds one line `{"step": step, **values}` everywhere; what is not finite is null in it, as JSON has no NaN."""
+        row = {key: value if math.isfinite(value) else None for key, value in values.items()}
+        self._file.write(json.dumps({"step": step, **row}) + "\n")
         self._file.flush()
         for name, value in values.items():
             self._board.add_scalar(name, value, step)

@@ -9,6 +9,7 @@ one parameter per image instead of one per call.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -200,7 +201,7 @@ def solarize(x: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
     return torch.where(x >= 0.5, 1 - x, x)
 
 
-def _on(x: Tensor, rows: Tensor, operation) -> Tensor:  # type: ignore[no-untyped-def]
+def _on(x: Tensor, rows: Tensor, operation: Callable[[Tensor], Tensor]) -> Tensor:
     """`operation` on some images of the batch; `rows` comes from the CPU, so the device is not asked how many."""
     if len(rows):
         rows = rows.to(x.device, non_blocking=True)

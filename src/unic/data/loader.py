@@ -1,7 +1,7 @@
 """Batches of views: which image is seen at which step, decoded in worker processes, exactly repeatable.
 
 Step s of a run is the s-th slice of the concatenated epoch orders. The order is a hash of (seed, epoch), so a resumed
-run computes where it is instead of reading up to there, and every process cuts its own share from the same global batch.
+run computes where it is instead of reading up to there, and every process cuts its share from the same global batch.
 """
 
 from __future__ import annotations
@@ -150,6 +150,14 @@ def steps_per_epoch(images: ImageList, batch_size: int) -> int:
     return steps
 
 
+def check_divides(batch_size: int, world_size: int, micro_batches: int) -> None:
+    """Every process and micro-batch gets the same number of images. Raises `InputError` if that cannot be."""
+    if batch_size % (world_size * micro_batches):
+        raise InputError(
+            f"train.batch_size={batch_size} does not divide by {world_size} processes × {micro_batches} micro-batches"
+        )
+
+
 def training_batches(
     images: ImageList,
     *,
@@ -180,10 +188,7 @@ def training_batches(
         InputError: unknown augmentation; the batch does not divide, or is larger than an epoch; nothing is readable.
     """
     view = augmentations.preset(augment)
-    if batch_size % (world_size * micro_batches):
-        raise InputError(
-            f"train.batch_size={batch_size} does not divide by {world_size} processes × {micro_batches} micro-batches"
-        )
+    check_divides(batch_size, world_size, micro_batches)
     requests = _Steps(
         images, seed, batch_size, steps_per_epoch(images, batch_size), range(first_step, num_steps + 1),
         micro_batches, rank, world_size, views,
@@ -247,8 +252,8 @@ class _Steps:
 
 
 @dataclass(frozen=True)
-class _Decoder(Dataset):  # type: ignore[type-arg]
-    """Request → `Batch`: what a worker process runs. An `InputError` is returned, as raising would wrap it in a trace."""
+class _Decoder(Dataset):
+    """Request → `Batch`: what a worker runs. An `InputError` is returned: raised, it would arrive as a trace."""
 
     images: Source
     view: Augmentation
@@ -292,9 +297,10 @@ def _batches(
     loader = DataLoader(
         decoder,
         batch_size=None,  # a request is a whole batch already
-        sampler=requests,  # type: ignore[arg-type]
+        sampler=requests,
         num_workers=min(workers, len(requests)),
         pin_memory=pin_memory,
+        generator=torch.Generator(),  # of the workers' seeds, which nothing uses; by default drawn from the global one
         multiprocessing_context=_context() if workers and len(requests) else None,
     )
     for batch in loader:

@@ -10,7 +10,7 @@ from torch import nn
 
 from unic.config import Recipe
 from unic.data.augment import Augmentation, preset
-from unic.data.loader import ImageList, steps_per_epoch, training_batches
+from unic.data.loader import ImageList, check_divides, steps_per_epoch, training_batches
 from unic.distill.distiller import Distiller
 from unic.distill.optimizer import build_optimizer
 from unic.distill.standardize import EmaStandardizer, NoStandardizer, build_standardizer
@@ -57,7 +57,7 @@ class Job:
         return cache_bytes(setting, self.encoders, self.grids, len(self.images)) if setting else 0
 
 
-def build(recipe: Recipe, device: torch.device) -> Job:
+def build(recipe: Recipe, device: torch.device, world_size: int = 1) -> Job:
     """Builds and checks every part. Cheap mistakes come first: names and options, then images, then models.
 
     Raises:
@@ -70,8 +70,11 @@ def build(recipe: Recipe, device: torch.device) -> Job:
     augmentation = preset(recipe.data.augment)
     images = ImageList.from_config(recipe.data.train)
     epoch = steps_per_epoch(images, recipe.train.batch_size)
+    check_divides(recipe.train.batch_size, world_size, recipe.train.micro_batches)
 
     precision = recipe.train.precision
+    # The global seed, for what libraries draw when they initialise weights: the same on every rank and at a resume.
+    torch.manual_seed(recipe.seed)
     encoders = {
         name: load_encoder(uri, device=device, precision=precision) for name, uri in recipe.teachers.models.items()
     }
@@ -102,8 +105,7 @@ def build(recipe: Recipe, device: torch.device) -> Job:
 
 
 def _build_distiller(recipe: Recipe, dims: dict[str, tuple[int, int]], losses: dict, device: torch.device) -> Distiller:
-    # Global seed for what libraries draw when they initialise weights; the same on every rank.
-    torch.manual_seed(recipe.seed)
+    torch.manual_seed(recipe.seed)  # again, so that the student does not depend on what the teachers drew
     student = build_encoder(recipe.student.model, drop_path=recipe.student.drop_path)
     if not student.block_dims:
         raise InputError(f"student '{recipe.student.model}': only timm models and what is built on them can be trained")

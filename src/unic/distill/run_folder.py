@@ -6,6 +6,7 @@ import json
 import math
 import platform
 import time
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,12 +48,10 @@ def start(folder: Path, recipe: Recipe, accelerator: Accelerator) -> None:
     """Writes the resolved recipe and the environment."""
     import timm
 
-    import unic
-
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "recipe.yaml").write_text(recipe.to_yaml(), encoding="utf-8")
     environment = {
-        "unic": unic.__version__,
+        "unic": version("unic-distill"),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "timm": timm.__version__,
@@ -79,17 +78,17 @@ def check_same(saved: dict[str, Any], now: dict[str, Any]) -> None:
     if list(saved["teachers"]) != list(now["teachers"]):
         names = [", ".join(side["teachers"]) for side in (saved, now)]
         raise InputError(f"--resume: the run was started with the teachers {names[0]}, the recipe names {names[1]}")
-    for name, fingerprint in saved["teachers"].items():
-        if fingerprint != now["teachers"][name]:
-            raise InputError(
-                f"--resume: teacher '{name}' has other weights or preprocessing than at the start of the run"
-            )
     old, new = _flat(saved["recipe"]), _flat(now["recipe"])
     for key in sorted(old.keys() | new.keys()):
         free = any(key == name or key.startswith(f"{name}.") for name in FREE_TO_CHANGE)
         if not free and old.get(key) != new.get(key):
             raise InputError(
                 f"--resume: '{key}' was {old.get(key)!r} at the start of the run and is {new.get(key)!r} now"
+            )
+    for name, fingerprint in saved["teachers"].items():
+        if fingerprint != now["teachers"][name]:
+            raise InputError(
+                f"--resume: teacher '{name}' has other weights or preprocessing than at the start of the run"
             )
     if saved["images"] != now["images"]:
         raise InputError("--resume: the training images have changed since the start of the run")

@@ -82,7 +82,7 @@ def cached_grid(setting: Cache, own: Grid) -> Grid:
 
 
 def cache_bytes(setting: Cache, encoders: Mapping[str, Encoder], grids: Mapping[str, Grid], num_images: int) -> int:
-    """Size of the finished cache: patches in `dtype`, CLS and the mean of patches in float32 (evaluation reads them)."""
+    """Size of the finished cache: patches in `dtype`; what evaluation reads (CLS, mean of patches) in float32."""
     per_view = 0
     width = 2 if setting.dtype == "fp16" else 4
     for name, encoder in encoders.items():

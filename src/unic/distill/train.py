@@ -74,7 +74,7 @@ def fit(
     """
     accelerator = Accelerator(mixed_precision="no")  # precision is the encoders' own
     run_folder.check_free(folder, resume)
-    job = build(recipe, accelerator.device)
+    job = build(recipe, accelerator.device, accelerator.num_processes)
     run = Run(job, folder, accelerator)
     if resume:
         _restore(run)

@@ -41,16 +41,15 @@ def load(spec: Spec) -> Encoder:
     size = spec.size("size", graph.size(layout) or (224, 224))
     if graph.size(layout) not in (None, size):
         raise InputError(f"encoder '{spec.uri}': the graph takes the size {graph.size(layout)} alone, not {size}")
-    (scale,) = spec.floats("scale", (1.0,))
-    mean, std = spec.floats("mean", (0.0,) * 3), spec.floats("std", (1.0,) * 3)
-    if len(mean) != 3 or len(std) != 3 or scale == 0 or 0 in std:
-        raise InputError(f"encoder '{spec.uri}': mean and std are one number or three; scale and std are not 0")
+    mean, std, scales = (spec.floats(key, (value,) * 3) for key, value in (("mean", 0.0), ("std", 1.0), ("scale", 1.0)))
+    if {len(mean), len(std), len(scales)} != {3} or 0 in (*scales, *std):
+        raise InputError(f"encoder '{spec.uri}': mean, std, scale are one number or three; scale and std are not 0")
     encoder = OnnxEncoder(
         graph.path,
         graph.output(spec.options.get("output")),
         size,
-        mean=[value / scale for value in mean],
-        std=[value / scale for value in std],
+        mean=[value / scale for value, scale in zip(mean, scales, strict=True)],
+        std=[value / scale for value, scale in zip(std, scales, strict=True)],
         layout="nhwc" if layout == "nhwc" else "nchw",
         is_bgr=_choice(spec, "channels", "rgb", ("rgb", "bgr")) == "bgr",
         batch_size=graph.batch_size,

@@ -104,7 +104,7 @@ def create(
         if "drop_path_rate" in str(error):
             raise InputError(f"encoder '{uri}': this architecture has no drop path; set student.drop_path=0") from None
         raise InputError(f"encoder '{uri}': {error}") from None
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, ValueError, AssertionError) as error:
         reason = str(error).strip().partition("\n")[0]
         hint = "; use pretrained=false or checkpoint=PATH" if pretrained else ""
         raise InputError(f"encoder '{uri}': cannot create it ({reason}){hint}") from None

@@ -1,1 +1,1 @@
-"""."""
+"""Measuring frozen encoders: data sets, tasks, suites, intervals, the table."""

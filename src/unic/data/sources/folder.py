@@ -54,7 +54,7 @@ class Folder(Source):
         return os.fsdecode(self._names[start : self._ends[index]])
 
     def fingerprint(self) -> str:
-        """Hash of names, sizes and modification times: reading every byte of a large folder takes longer than using it."""
+        """Hash of names, sizes and modification times: reading every byte of a large folder takes too long."""
         digest = hashlib.sha256()
         for index in range(len(self)):
             name = self.name(index)

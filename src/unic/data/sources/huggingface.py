@@ -52,9 +52,9 @@ class HuggingFace(Source):
 
         self.path = path
         features = dataset.features.to_dict()
-        self._column, self._label, self.classes = columns(path, features, dataset.features.arrow_schema)
+        self._column, label, self.classes = columns(path, features, dataset.features.arrow_schema)
         self._dataset = dataset.select_columns([self._column]).cast_column(self._column, ImageFeature(decode=False))
-        self._labels = None if self._label is None else dataset.with_format("numpy")[:][self._label]
+        self._labels = None if label is None else dataset.select_columns([label]).with_format("numpy")[:][label]
         self._fingerprint = str(dataset._fingerprint)  # of the files it was built from; it has no public name
 
     def __len__(self) -> int:

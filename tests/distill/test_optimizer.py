@@ -1,0 +1,73 @@
+"""Schedule, groups, and a step that divides, clips and skips without reading the device."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from unic.config import Train
+from unic.distill.optimizer import build_optimizer, learning_rate, optimizer_step
+
+
+def test_schedule_end_points_and_middle() -> None:
+    rate = [learning_rate(step, 110, 10, 1.0, 0.01) for step in range(1, 111)]
+    assert rate[0] == pytest.approx(0.1)
+    assert rate[9] == pytest.approx(1.0)
+    assert rate[59] == pytest.approx(0.01 + 0.99 / 2)
+    assert rate[-1] == pytest.approx(0.01)
+    assert rate[9:] == sorted(rate[9:], reverse=True)
+
+
+def test_no_weight_decay_on_biases_and_norms() -> None:
+    model = nn.Sequential(nn.Linear(3, 4), nn.LayerNorm(4))
+    model[1].weight.requires_grad_(False)
+    decayed, plain = build_optimizer(model, Train()).param_groups
+    assert [p.shape for p in decayed["params"]] == [(4, 3)]
+    assert decayed["weight_decay"] == 0.03
+    assert [p.shape for p in plain["params"]] == [(4,), (4,)]  # two biases; the frozen norm weight is in no group
+    assert plain["weight_decay"] == 0
+
+
+@pytest.mark.parametrize("clip", [None, 0.5])
+def test_equal_to_dividing_and_clipping_first(clip: float | None) -> None:
+    torch.manual_seed(0)
+    ours, reference = nn.Linear(5, 3), nn.Linear(5, 3)
+    reference.load_state_dict(ours.state_dict())
+    setting = Train(weight_decay=0.1)
+    optimizer = build_optimizer(ours, setting)
+    plain = torch.optim.AdamW(
+        [{"params": [reference.weight], "weight_decay": 0.1}, {"params": [reference.bias], "weight_decay": 0}],
+        betas=setting.betas,
+    )
+    for step in range(4):
+        x = torch.randn(7, 5)
+        (ours(x) ** 2).sum().backward()
+        norm, skipped = optimizer_step(optimizer, 0.1, torch.tensor(7.0), clip)
+        (reference(x) ** 2).sum().div(7).backward()
+        expected = math.sqrt(sum(float(p.grad.square().sum()) for p in reference.parameters()))
+        assert norm.item() == pytest.approx(expected, rel=1e-5)
+        if clip:
+            nn.utils.clip_grad_norm_(reference.parameters(), clip)
+        for group in plain.param_groups:
+            group["lr"] = 0.1
+        plain.step()
+        plain.zero_grad()
+        assert skipped == 0, step
+    torch.testing.assert_close(ours.weight, reference.weight)
+    torch.testing.assert_close(ours.bias, reference.bias)
+
+
+def test_non_finite_step_changes_nothing() -> None:
+    model = nn.Linear(2, 2)
+    optimizer = build_optimizer(model, Train())
+    model(torch.ones(1, 2)).sum().backward()
+    optimizer_step(optimizer, 0.1, torch.tensor(1.0), None)
+    before = [p.clone() for p in model.parameters()]
+    count = [s["step"].clone() for s in optimizer.state.values()]
+    (model(torch.ones(1, 2)).sum() * float("nan")).backward()
+    _, skipped = optimizer_step(optimizer, 0.1, torch.tensor(1.0), None)
+    assert skipped == 1
+    assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
+    assert count == [s["step"] for s in optimizer.state.values()]
+    assert all(p.grad is None for p in model.parameters())

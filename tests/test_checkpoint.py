@@ -1,0 +1,68 @@
+"""Saves are whole or absent; a damaged one is passed over."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from unic import checkpoint
+from unic.checkpoint import Checkpoint
+from unic.errors import InputError
+
+
+def save(run: Path, step: int, keep: int = 2) -> Path:
+    tensors = {"w": torch.full((3,), float(step)), "count": torch.tensor(step)}
+    return checkpoint.save(run, Checkpoint(step, tensors, {"note": "é"}), keep)
+
+
+def test_round_trip_and_retention(tmp_path: Path) -> None:
+    for step in (5, 10, 15):
+        save(tmp_path, step)
+    found, problems = checkpoint.load_newest(tmp_path)
+    assert (found.step, found.state, problems) == (15, {"note": "é"}, [])
+    assert torch.equal(found.tensors["w"], torch.full((3,), 15.0))
+    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["last", "step-10", "step-15"]
+    assert (tmp_path / "checkpoints/last").read_text() == "step-15"
+
+
+@pytest.mark.parametrize("damage", ["truncate", "flip", "no state", "half state"])
+def test_damaged_save_falls_back(tmp_path: Path, damage: str) -> None:
+    save(tmp_path, 1)
+    folder = save(tmp_path, 2)
+    path = folder / "tensors.safetensors"
+    if damage == "truncate":
+        path.write_bytes(path.read_bytes()[:-4])
+    elif damage == "flip":
+        path.write_bytes(path.read_bytes()[:-1] + b"\x01")
+    elif damage == "no state":
+        (folder / "state.json").unlink()
+    else:
+        (folder / "state.json").write_text('{"step": 2, "sha')
+    found, problems = checkpoint.load_newest(tmp_path)
+    assert found.step == 1
+    assert "step-2 is damaged" in problems[0]
+
+
+def test_unfinished_save_is_not_seen(tmp_path: Path) -> None:
+    (tmp_path / "checkpoints/.step-7.partial").mkdir(parents=True)
+    assert checkpoint.load_newest(tmp_path) is None
+    save(tmp_path, 7)
+    assert checkpoint.load_newest(tmp_path)[0].step == 7
+
+
+def test_nothing_whole_is_an_error(tmp_path: Path) -> None:
+    (save(tmp_path, 1) / "state.json").unlink()
+    with pytest.raises(InputError, match="no whole checkpoint left"):
+        checkpoint.load_newest(tmp_path)
+
+
+def test_optimizer_state_round_trip() -> None:
+    model = torch.nn.Linear(2, 2)
+    optimizer = torch.optim.AdamW(model.parameters(), fused=True)
+    model(torch.ones(1, 2)).sum().backward()
+    optimizer.step()
+    other = torch.optim.AdamW(model.parameters(), fused=True)
+    checkpoint.restore_optimizer(other, checkpoint.flatten_optimizer(optimizer))
+    for a, b in zip(optimizer.state.values(), other.state.values(), strict=True):
+        assert a.keys() == b.keys()
+        assert all(torch.equal(a[key], b[key]) for key in a)

@@ -1,0 +1,85 @@
+"""The recipe: defaults, inheritance, overrides, and one line for every mistake."""
+
+from pathlib import Path
+
+import pytest
+
+from unic.config import load_recipe, recipe_folder
+from unic.errors import InputError
+
+MINIMAL = {"teachers": {"models": {"a": "timm:x"}}, "student": {"model": "timm:y"}, "data": {"train": "images"}}
+
+
+def test_written_recipe_reads_back_the_same(tmp_path: Path) -> None:
+    recipe = load_recipe(MINIMAL, ["train.lr=1e-4", "projector.blocks=[0, -1]", "data.train=[{path: a, weight: 2}]"])
+    assert recipe.train.lr == 1e-4
+    assert recipe.projector.options == {"blocks": [0, -1]}
+    assert recipe.data.train[0].weight == 2
+    path = tmp_path / "recipe.yaml"
+    path.write_text(recipe.to_yaml())
+    assert load_recipe(path) == recipe
+
+
+def test_paths_are_short_for_sources() -> None:
+    assert [source.path for source in load_recipe(MINIMAL, ["data.train=[a, b]"]).data.train] == ["a", "b"]
+
+
+def test_base_is_inherited_and_named_maps_are_replaced(tmp_path: Path) -> None:
+    (tmp_path / "base.yaml").write_text(load_recipe(MINIMAL, ["seed=7", "train.lr=0.5"]).to_yaml())
+    (tmp_path / "child.yaml").write_text(
+        "base: base.yaml\ntrain: {epochs: 3}\nloss: {mse: 1.0}\nteachers: {models: {b: 'timm:z'}}\n"
+    )
+    child = load_recipe(tmp_path / "child.yaml")
+    assert (child.seed, child.train.lr, child.train.epochs, child.base) == (7, 0.5, 3, None)
+    assert child.loss == {"mse": 1.0}
+    assert child.teachers.models == {"b": "timm:z"}
+
+
+def test_base_of_itself(tmp_path: Path) -> None:
+    (tmp_path / "loop.yaml").write_text("base: loop.yaml\nseed: 1\n")
+    with pytest.raises(InputError, match="inherits from itself"):
+        load_recipe(tmp_path / "loop.yaml")
+
+
+@pytest.mark.parametrize(
+    ("override", "line"),
+    [
+        ("train.lrr=1", "unknown key 'train.lrr'; did you mean 'lr'?"),
+        ("sed=1", "unknown key 'sed'; did you mean 'seed'?"),
+        ("teachers.cache.view=1", "unknown key 'teachers.cache.view'; did you mean 'views'?"),
+        ("data.train=[{path: a, wait: 1}]", "unknown key 'data.train.0.wait'; did you mean 'weight'?"),
+        ("train.lr=-1", "'train.lr': Input should be greater than 0 \\(got -1\\)"),
+        ("train.lr=fast", "'train.lr': Input should be a valid number"),
+        ("train.precision=fp8", "'train.precision': Input should be 'auto', 'bf16' or 'fp32' \\(got 'fp8'\\)"),
+        ("train.lr", "override 'train.lr': expected key=value"),
+        ("teachers.models={}", "'teachers.models'"),
+        ("teachers.cache={tokens: some}", "'teachers.cache.tokens'"),
+        ("student={}", "'student.model' is missing"),
+        ("teachers.models={'a.b': 'timm:x'}", "teacher name 'a.b'"),
+    ],
+)
+def test_one_line_for_every_mistake(override: str, line: str) -> None:
+    with pytest.raises(InputError, match=line) as error:
+        load_recipe(MINIMAL, [override])
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "line"), [("a: [", "not valid YAML"), ("", "expected a mapping"), ("- 1\n- 2\n", "expected a mapping")]
+)
+def test_broken_files(tmp_path: Path, text: str, line: str) -> None:
+    (tmp_path / "bad.yaml").write_text(text)
+    with pytest.raises(InputError, match=line) as error:
+        load_recipe(tmp_path / "bad.yaml")
+    assert "\n" not in str(error.value)
+
+
+def test_unknown_recipe_gets_the_nearest() -> None:
+    with pytest.raises(InputError, match="did you mean 'quickstart'?"):
+        load_recipe("quickstrat")
+
+
+@pytest.mark.parametrize("path", sorted(recipe_folder().glob("*.yaml")), ids=lambda path: path.stem)
+def test_shipped_recipes_are_valid_and_say_what_they_are(path: Path) -> None:
+    load_recipe(path)
+    assert path.read_text().startswith("# ")

@@ -1,0 +1,200 @@
+"""One pass, one cache: keyed by content, complete or rebuilt, and the same numbers either way."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import unic.features as features_module
+from unic.data.sources import DamagedImageError, Source
+from unic.encoders.base import Encoder
+from unic.errors import InputError
+from unic.features import Features, default_cache_dir, extract
+from unic.tokens import Tokens
+
+
+class Toy(Encoder):
+    """Patches of 4 × 4 pixels through one matrix; CLS is their maximum."""
+
+    def __init__(self, scale: float = 1.0) -> None:
+        super().__init__([0.5] * 3, [0.25] * 3)
+        self.embed_dim = self.patch_dim = 5
+        self.input_size = (16, 8)
+        self.weight = torch.nn.Parameter(torch.linspace(-1, 1, 240).view(48, 5) * scale)
+        self.dropout = torch.nn.Dropout(0.9)
+        self.calls = 0
+
+    def encode(self, x: torch.Tensor) -> Tokens:
+        self.calls += 1
+        patches = torch.nn.functional.unfold(x, 4, stride=4).transpose(1, 2) @ self.weight
+        return Tokens(self.dropout(patches.amax(dim=1)), patches, (4, 2))
+
+
+class Noise(Source):
+    path = "noise"
+
+    def __init__(self, length: int = 10, damaged: tuple[int, ...] = (), labelled: bool = True, seed: int = 0) -> None:
+        self.length, self.damaged, self.seed = length, damaged, seed
+        self.classes = ["a", "b"] if labelled else None
+
+    def __len__(self) -> int:
+        return self.length
+
+    def read(self, index: int) -> Image.Image:
+        if index in self.damaged:
+            raise DamagedImageError("torn")
+        values = np.random.default_rng([self.seed, index]).integers(0, 256, (20, 24, 3), dtype=np.uint8)
+        return Image.fromarray(values)
+
+    def label(self, index: int) -> int | None:
+        return index % 2 if self.classes else None
+
+    def name(self, index: int) -> str:
+        return f"{index}.png"
+
+    def fingerprint(self) -> str:
+        return f"{self.length}-{self.damaged}-{self.seed}"
+
+
+def same(a: Features, b: Features) -> None:
+    for name in ("cls", "patch_mean", "index", "labels", "patches"):
+        np.testing.assert_array_equal(getattr(a, name), getattr(b, name))
+    assert (a.grid, a.classes, a.damaged) == (b.grid, b.classes, b.damaged)
+
+
+def test_values_labels_and_damage():
+    images = Noise(10, damaged=(0, 6))
+    seen = []
+    encoder = Toy().train()
+    encoder.dropout.eval()
+    found = extract(
+        encoder, images, patch_grid=(2, 2), batch_size=4, progress=lambda done, total: seen.append((done, total))
+    )
+    assert encoder.training
+    assert not encoder.dropout.training
+    assert found.index.tolist() == [1, 2, 3, 4, 5, 7, 8, 9]
+    assert found.labels is not None
+    assert found.labels.tolist() == [1, 0, 1, 0, 1, 1, 0, 1]
+    assert found.classes == ["a", "b"]
+    assert [entry[0] for entry in found.damaged] == [0, 6]
+    assert seen == [(4, 10), (8, 10), (10, 10)]
+    assert (found.cls.dtype, found.patches.dtype) == (np.float32, np.float16)
+    assert found.patches.shape == (8, 4, 5)
+    view = images.read(4).crop((2, 0, 22, 20)).resize((8, 16), Image.Resampling.BICUBIC)
+    tokens = Toy().eval()(torch.from_numpy(np.array(view)).permute(2, 0, 1)[None] / 255)
+    np.testing.assert_allclose(found.cls[3], tokens.cls[0].detach(), atol=1e-6)
+    np.testing.assert_allclose(found.patch_mean[3], tokens.patch_mean()[0].detach(), atol=1e-6)
+    np.testing.assert_allclose(found.patches[3], tokens.to_grid((2, 2)).patches[0].detach(), rtol=2e-3, atol=2e-3)
+
+
+def test_cache_hits_and_misses(tmp_path):
+    encoder = Toy()
+    first = extract(encoder, Noise(10, damaged=(3,)), cache=tmp_path, patch_grid="own")
+    same(extract(encoder, Noise(10, damaged=(3,)), cache=tmp_path, patch_grid="own"), first)
+    pooled = extract(encoder, Noise(10, damaged=(3,)), cache=tmp_path)  # an entry with patches answers
+    assert encoder.calls == 1
+    assert pooled.patches is None
+    np.testing.assert_array_equal(pooled.cls, first.cls)
+    assert isinstance(first.patches.base, np.memmap) or isinstance(first.patches, np.memmap)
+    same(extract(encoder, Noise(10, damaged=(3,)), patch_grid="own"), first)
+    assert encoder.calls == 2
+    calls = (
+        {"size": 12}, {"augment": "unic"}, {"augment": "unic", "view": 1}, {"augment": "unic", "seed": 1},
+        {"patch_grid": (2, 2)}, {"patch_grid": "own", "dtype": "fp32"},
+    )  # fmt: skip
+    for number, options in enumerate(calls):
+        for _ in range(2):
+            extract(encoder, Noise(10, damaged=(3,)), cache=tmp_path, **options)
+        assert encoder.calls == 3 + number, options
+    extract(encoder, Noise(10, damaged=(3,)), cache=tmp_path, seed=5, view=2)  # not random: the keys do not matter
+    assert encoder.calls == 2 + len(calls)
+    extract(encoder, Noise(10, seed=1), cache=tmp_path)
+    assert encoder.calls == 3 + len(calls)
+    other = Toy(scale=2.0)
+    extract(other, Noise(10, seed=1), cache=tmp_path)
+    assert other.calls == 1
+    assert not [entry for entry in tmp_path.iterdir() if entry.name.startswith(".")]
+
+
+@pytest.mark.parametrize("damage", ["truncate", "flip", "meta", "missing", "half"])
+def test_damaged_entry_is_rebuilt(tmp_path, damage):
+    encoder = Toy()
+    first = extract(encoder, Noise(), cache=tmp_path, patch_grid=(2, 2))
+    first.patches = np.array(first.patches)  # the damage below happens to the file under its memory map
+    (entry,) = tmp_path.iterdir()
+    file = entry / "patches.npy"
+    if damage == "truncate":
+        file.write_bytes(file.read_bytes()[:-8])
+    elif damage == "flip":
+        content = bytearray(file.read_bytes())
+        content[-3] ^= 1
+        file.write_bytes(content)
+    elif damage == "meta":
+        (entry / "meta.json").write_text(json.dumps({"rows": 10}))
+    elif damage == "missing":
+        (entry / "cls.npy").unlink()
+    else:
+        (entry / "meta.json").unlink()
+    same(extract(encoder, Noise(), cache=tmp_path, patch_grid=(2, 2)), first)
+    assert encoder.calls == 2
+    extract(encoder, Noise(), cache=tmp_path, patch_grid=(2, 2))
+    assert encoder.calls == 2
+
+
+def test_interrupted_extraction_leaves_nothing(tmp_path):
+    def stop(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        extract(Toy(), Noise(), cache=tmp_path, patch_grid="own", progress=stop)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_rows_and_tokens():
+    found = extract(Toy(), Noise(10, damaged=(0, 6)), patch_grid=(2, 2))
+    assert found.rows(torch.tensor([9, 1, 7, 7])).tolist() == [7, 0, 5, 5]
+    tokens = found.tokens(torch.tensor([9, 1]))
+    assert tokens.grid == (2, 2)
+    np.testing.assert_array_equal(tokens.patches.numpy(), found.patches[[7, 0]])
+    pooled = extract(Toy(), Noise(10)).tokens(torch.tensor([3]))
+    assert (pooled.grid, tuple(pooled.patches.shape)) == ((1, 1), (1, 1, 5))
+    for missing in (6, 10):
+        with pytest.raises(KeyError, match=f"image {missing}"):
+            found.rows(torch.tensor([1, missing]))
+
+
+def test_unlabelled_images():
+    found = extract(Toy(), Noise(labelled=False))
+    assert found.labels is None
+    assert found.classes is None
+
+
+def test_what_cannot_be_kept_is_refused(tmp_path, monkeypatch):
+    with pytest.raises(InputError, match=r"its output for 0.png is not finite or its patches do not fit fp16"):
+        extract(Toy(scale=1e6), Noise(), patch_grid="own")
+    extract(Toy(scale=1e6), Noise(), patch_grid="own", dtype="fp32")
+    with pytest.raises(InputError, match=r"its output for 0.png is not finite$"):
+        extract(Toy(scale=float("nan")), Noise())
+    with pytest.raises(InputError, match="no image of it can be read; 0.png: torn"):
+        extract(Toy(), Noise(2, damaged=(0, 1)))
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot write there"):
+        extract(Toy(), Noise(), cache=tmp_path / "file")
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(features_module.shutil, "disk_usage", lambda _: usage._replace(free=10))
+    with pytest.raises(InputError, match="GB needed"):
+        extract(Toy(), Noise(), cache=tmp_path, patch_grid="own")
+
+
+def test_default_cache_dir(tmp_path, monkeypatch):
+    monkeypatch.setenv("UNIC_CACHE", str(tmp_path / "here"))
+    assert default_cache_dir() == tmp_path / "here"
+    monkeypatch.delenv("UNIC_CACHE")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert default_cache_dir() == tmp_path / "home" / ".cache" / "unic"
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("HOME", str(tmp_path / "file"))
+    assert default_cache_dir().name.startswith("unic-")
