@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import shutil
 from collections.abc import Mapping, Sequence
@@ -13,8 +14,11 @@ import torch
 from rich.console import Console
 
 from unic.config import Recipe, load_recipe
+from unic.distill.build import build
+from unic.distill.run_folder import summary
 from unic.distill.train import fit
-from unic.encoders import Encoder, build_encoder, load_encoder
+from unic.distill.trained import trained_student
+from unic.encoders import build_encoder, load_encoder, without_weights
 from unic.errors import InputError
 from unic.eval.online import OnlineKnn
 from unic.eval.suite import evaluate_models, load_suite
@@ -23,7 +27,7 @@ from unic.features import default_cache_dir, extract
 from unic.metrics import stderr_console
 from unic.report import write_report
 
-__all__ = ["distill", "encode", "evaluate", "export", "load_encoder", "report", "run_models"]
+__all__ = ["distill", "dry_run", "encode", "evaluate", "export", "load_encoder", "report"]
 
 log = logging.getLogger("unic")
 
@@ -58,9 +62,25 @@ def distill(
     suite = (
         load_suite(settings.eval.suite) if settings.eval.suite else None
     )  # a wrong name must fail now, not at the end
-    callback = OnlineKnn(suite, cache=cache_folder(settings)) if suite and settings.eval.every else None
+    callback = OnlineKnn(suite) if suite and settings.eval.every else None
     fit(settings, folder, resume=resume, callback=callback, console=console)
     return finish(folder, settings, console)
+
+
+def dry_run(recipe: Recipe, *, random_weights: bool = False) -> list[str]:
+    """Builds everything of a recipe, tries it on one batch and returns lines that say what it is; writes nothing.
+
+    Args:
+        random_weights: give every timm model random weights, so that nothing is downloaded.
+    """
+    if random_weights:
+        models = {name: without_weights(uri) for name, uri in recipe.teachers.models.items()}
+        teachers = recipe.teachers.model_copy(update={"models": models})
+        student = recipe.student.model_copy(update={"model": without_weights(recipe.student.model)})
+        recipe = recipe.model_copy(update={"teachers": teachers, "student": student})
+    if recipe.eval.suite:
+        load_suite(recipe.eval.suite)
+    return [*summary(build(recipe, default_device())), "dry run: one batch went through; nothing was written"]
 
 
 def finish(folder: Path, settings: Recipe, console: Console) -> Path:
@@ -130,8 +150,6 @@ def export(run: str | Path, to: str | Path | None = None) -> Path:
     Returns:
         The folder, for `timm.create_model("local-dir:FOLDER", pretrained=True)`.
     """
-    from unic.distill.trained import trained_student
-
     folder = Path(run)
     student, recipe = trained_student(folder)
     target = Path(to) if to else folder / "export"
@@ -202,7 +220,7 @@ def run_models(run: Path, recipe: Recipe) -> tuple[dict[str, str], dict[str, str
     """The rows of a run's table: its student, where that started, its teachers, raw pixels; `{name: uri}` and roles."""
     models = {"student": f"run:{run}"}
     roles = {"student": "student"}
-    if build_encoder(recipe.student.model).pretrained:
+    if not build_encoder(recipe.student.model).from_scratch:
         models["start"], roles["start"] = recipe.student.model, "other"
     for name, uri in recipe.teachers.models.items():
         models[name], roles[name] = uri, "teacher"
@@ -234,7 +252,7 @@ def _named(models: Sequence[str] | Mapping[str, str], teachers: bool) -> tuple[d
     """Names, URIs and default roles; a run brings its teachers along if asked to."""
     if not models:
         raise InputError("eval: expected at least one model, for example timm:vit_small_patch16_224 or a run folder")
-    pairs = dict(models) if isinstance(models, Mapping) else {_short(uri): uri for uri in models}
+    pairs = dict(models) if isinstance(models, Mapping) else {short_name(uri): uri for uri in models}
     named: dict[str, str] = {}
     roles: dict[str, str] = {}
     for name, uri in pairs.items():
@@ -252,7 +270,7 @@ def _named(models: Sequence[str] | Mapping[str, str], teachers: bool) -> tuple[d
     return named, roles
 
 
-def _short(uri: str) -> str:
+def short_name(uri: str) -> str:
     """A column's name for a URI: what comes after the scheme, without options and folders."""
     return uri.partition("?")[0].rstrip("/").rpartition("/")[2].rpartition(":")[2] or uri
 
@@ -262,10 +280,5 @@ def _is_main_process() -> bool:
 
 
 def _yaml(value: Any) -> str:
-    """A value as inline YAML for a dotted override."""
-    import json
-
+    """A value as inline YAML (JSON is a part of it) for a dotted override."""
     return json.dumps(value)
-
-
-__all__ += ["Encoder"]

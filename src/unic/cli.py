@@ -219,3 +219,7 @@ def _stdout() -> Console:
 def _fail(message: str, code: int) -> None:
     print(f"unic: {message}", file=sys.stderr)
     raise SystemExit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -35,9 +35,6 @@ def _encoders() -> Iterator[tuple[str, str]]:
         if scheme == "base":
             continue
         found = lookup.module("unic.encoders", scheme)
-        for name, text in getattr(found, "CATALOGUE", {}).items():
-            yield f"{scheme}:{name}", text
-        if not hasattr(found, "CATALOGUE"):
-            yield f"{scheme}:…", lookup.first_line(found)
-    pretrained = set(timm.list_models(pretrained=True))
-    yield from ((f"timm:{name}", "") for name in timm.list_models() if name in pretrained)
+        catalogue = getattr(found, "CATALOGUE", {"…": lookup.first_line(found)})
+        yield from ((f"{scheme}:{name}", text) for name, text in catalogue.items())
+    yield from ((f"timm:{name}", "") for name in timm.list_pretrained())

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from unic import checkpoint
 from unic.config import Recipe, load_recipe
-from unic.encoders import Encoder, build_encoder
+from unic.encoders import Encoder, build_encoder, without_weights
 from unic.errors import InputError
 
 
@@ -23,6 +23,6 @@ def trained_student(run: Path) -> tuple[Encoder, Recipe]:
     if found is None:
         raise InputError(f"run {run}: it has no checkpoint yet")
     tensors = checkpoint.without_prefix("distiller.student.", found[0].tensors)
-    student = build_encoder(recipe.student.model)
+    student = build_encoder(without_weights(recipe.student.model))  # the weights it started from are not needed
     student.load_state_dict(tensors)
     return student.freeze(), recipe

@@ -6,7 +6,7 @@ import inspect
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlencode
 
 import torch
 
@@ -14,7 +14,7 @@ from unic import lookup
 from unic.encoders.base import Encoder, Precision
 from unic.errors import InputError, nearest
 
-__all__ = ["Encoder", "Spec", "load_encoder", "parse_uri", "pick_precision"]
+__all__ = ["Encoder", "Spec", "load_encoder", "parse_uri", "pick_precision", "without_weights"]
 
 
 @dataclass(frozen=True)
@@ -100,6 +100,15 @@ def build_encoder(uri: str, **student_options: Any) -> Encoder:
     assert isinstance(encoder, Encoder)
     encoder.uri = uri
     return encoder
+
+
+def without_weights(uri: str) -> str:
+    """The same architecture at random weights, without a download; URIs other than `timm:` stay as they are."""
+    spec = parse_uri(uri)
+    if spec.scheme != "timm":
+        return uri
+    options = {key: value for key, value in spec.options.items() if key not in ("checkpoint", "pretrained")}
+    return f"timm:{spec.name}?{urlencode(options | {'pretrained': 'false'}, safe='/,')}"
 
 
 def pick_precision(setting: str, encoder: Encoder, device: torch.device) -> Precision:

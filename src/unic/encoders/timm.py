@@ -139,6 +139,7 @@ class TimmEncoder(Encoder):
         model: the timm model, `num_classes=0`.
         name: its architecture in timm, without the tag of the weights.
         model_args: what `timm.create_model` needs to build it again (never drop path).
+        from_scratch: it was made with random weights.
         norm_last: the last rung of a ViT is `encode`'s output, after the final norm, which trains. False from
             scratch: there the rung is un-normed and the norm stays frozen at weight 1, bias 0, as in the reference
             (METHOD §2); the export applies it.
@@ -165,6 +166,7 @@ class TimmEncoder(Encoder):
         self.architecture = "cnn" if _is_convolutional(model) else "vit"
         self.channels_last = self.architecture == "cnn"
         self.num_prefix_tokens = int(getattr(model, "num_prefix_tokens", 0))
+        self.from_scratch = from_scratch
         self.norm_last = not (from_scratch and _head_is_norm(model))
         if not self.norm_last:
             for name_of_norm in ("norm", "fc_norm"):

@@ -26,7 +26,8 @@ class OnlineKnn:
         scores = {}
         for pair in self._pairs:
             train, test = (extract(encoder, source, size=self._size) for source in (pair.train, pair.test))
-            assert train.labels is not None and test.labels is not None, pair.name
+            assert train.labels is not None, pair.name
+            assert test.labels is not None, pair.name
             bank, queries = Labelled(train.cls, train.labels), Labelled(test.cls, pair.test_labels(test.labels))
             scores[f"knn/{pair.name}"] = knn.run(bank, queries).score
         return scores | {"knn/mean": float(np.mean(list(scores.values())))}

@@ -77,7 +77,8 @@ def _resampled(cells: Cells) -> dict[tuple[str, str], np.ndarray]:
 def _entry(cell: Cell, score: float | None, sample: np.ndarray | None) -> dict[str, Any]:
     if isinstance(cell, str):
         return {"error": cell}
-    assert score is not None and sample is not None
+    assert score is not None
+    assert sample is not None
     values = [outcome.score for outcome in cell]
     spread = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
     details = [outcome.details for outcome in cell]

@@ -25,7 +25,8 @@ _MAX_ITERATIONS = 2000
 _GRID = 0.5  # decades of C between two points of a path
 _FIRST = -10  # the grid begins at C = 1e-5, where a cold start needs a handful of iterations
 _SEARCH_STEPS = 12
-_ABSOLUTE = 1e-6  # nats an image: below this nothing is gained, at large C separable data would decrease for ever
+# Part of the tolerance, in nats an image, at which fitting ends too: at large C separable data would decrease for ever.
+_FLOOR = 0.01
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ class Fit:
         return (self.weights @ x.T).argmax(0)
 
 
-def fit(x: Tensor, y: Tensor, classes: int, C: float, *, start: Tensor | None = None, tolerance: float = 1e-5) -> Fit:
+def fit(x: Tensor, y: Tensor, classes: int, C: float, *, start: Tensor | None = None, tolerance: float = 1e-6) -> Fit:
     """Solves the problem for `x (n, r + 1)` in principal axes (`Axes`) and labels `y (n,)`.
 
     Everything is laid out class first, `(K, n)` and `(K, r + 1)`: with few classes the matrix products are several
@@ -87,7 +88,7 @@ def fit(x: Tensor, y: Tensor, classes: int, C: float, *, start: Tensor | None = 
         direction = -_inverse_hessian(gradient, pairs, problem.inverse)
         slope = float((gradient * direction).sum())
         # Half the Newton decrement: what the quadratic model still expects to gain.
-        if -slope / 2 <= tolerance * value + _ABSOLUTE:
+        if -slope / 2 <= tolerance * (value + _FLOOR):
             return Fit(weights, value, iteration)
         ahead = direction @ x.T
         step = problem.line_search(weights, direction, logits, ahead, slope)

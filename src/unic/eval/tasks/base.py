@@ -23,7 +23,8 @@ class Labelled:
     y: np.ndarray
 
     def __post_init__(self) -> None:
-        assert self.x.ndim == 2 and self.y.shape == self.x.shape[:1], (self.x.shape, self.y.shape)
+        assert self.x.ndim == 2, self.x.shape
+        assert self.y.shape == self.x.shape[:1], (self.x.shape, self.y.shape)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,65 @@
+import shutil
+
+import numpy as np
+import pytest
+
+from unic import lookup
+from unic.errors import InputError
+from unic.eval.datasets import open_pair, resolve
+
+NAMES = [name for name in lookup.names("unic.eval.datasets") if name != "base"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_set_opens_with_the_same_classes_on_both_sides(name):
+    pair = resolve(name, max_train=20, max_test=10)
+    assert pair.name == name
+    assert (len(pair.train), len(pair.test)) == (20, 10)
+    assert pair.classes == pair.train.classes == pair.test.classes
+
+
+def test_samples_can_be_elsewhere(monkeypatch, tmp_path):
+    monkeypatch.setenv("UNIC_SAMPLES", str(tmp_path))
+    with pytest.raises(InputError, match="set UNIC_SAMPLES"):
+        resolve("clipart")
+
+
+def test_a_folder_needs_no_file(coloured):
+    pair = resolve(f"mine={coloured}", max_train=12)
+    assert (pair.name, len(pair.train), len(pair.test)) == ("mine", 12, 30)
+    assert pair.classes == ["blue", "green", "red"]
+
+
+def test_test_labels_follow_the_training_classes(coloured, tmp_path):
+    shutil.copytree(coloured / "train", tmp_path / "train")
+    for label in ("blue", "red"):
+        shutil.copytree(coloured / "val" / label, tmp_path / "test" / label)
+    pair = open_pair("few", str(tmp_path))
+    assert pair.test_labels(np.array([0, 1])).tolist() == [0, 2]
+    (tmp_path / "test" / "red").rename(tmp_path / "test" / "reed")
+    with pytest.raises(InputError, match="test class 'reed' is not among the training classes; did you mean 'red'"):
+        open_pair("few", str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("glyph", "unknown evaluation set 'glyph'; did you mean 'glyphs'?"),
+        ("=x", "expected NAME=PATH"),
+        ("x=", "expected NAME=PATH"),
+        ("x=/nowhere/at/all", "no such file or folder"),
+    ],
+)
+def test_wrong_names_are_one_line(spec, message):
+    with pytest.raises(InputError) as error:
+        resolve(spec)
+    assert message in str(error.value)
+
+
+def test_unlabelled_or_missing_test_images_are_refused(coloured, tmp_path):
+    with pytest.raises(InputError, match="no split 'test'"):
+        open_pair("x", str(coloured / "train"))
+    for split in ("train", "test"):
+        shutil.copytree(coloured / "val" / "red", tmp_path / split)
+    with pytest.raises(InputError, match="has no labels"):
+        open_pair("x", str(tmp_path))

@@ -1,0 +1,74 @@
+import numpy as np
+import pytest
+
+from unic.errors import InputError
+from unic.eval.tasks import Labelled, knn
+
+
+def brute_force(train, test, k, temperature):
+    """float64, one image at a time, straight from the definition."""
+    bank = train.x.astype(np.float64)
+    bank /= np.linalg.norm(bank, axis=1, keepdims=True)
+    predicted = []
+    for row in test.x.astype(np.float64):
+        similarity = bank @ (row / np.linalg.norm(row))
+        nearest = np.argsort(-similarity, kind="stable")[:k]
+        votes = np.zeros(train.y.max() + 1)
+        for neighbour in nearest:
+            votes[train.y[neighbour]] += np.exp(similarity[neighbour] / temperature)
+        predicted.append(votes.argmax())
+    return np.array(predicted)
+
+
+@pytest.fixture
+def blobs():
+    rng = np.random.default_rng(0)
+    centres = rng.normal(size=(5, 12))
+
+    def split(count):
+        y = rng.integers(0, 5, count)
+        return Labelled((centres[y] + 1.5 * rng.normal(size=(count, 12))).astype(np.float32), y)
+
+    return split(400), split(150)
+
+
+@pytest.mark.parametrize("k", [1, 10, 20, 100])
+@pytest.mark.parametrize("chunk", [7, 1024])
+def test_equals_brute_force(blobs, k, chunk, monkeypatch):
+    monkeypatch.setattr(knn, "_CHUNK", chunk)
+    train, test = blobs
+    result = knn.run(train, test, k=k)
+    expected = (brute_force(train, test, k, 0.07) == test.y).astype(float)
+    np.testing.assert_array_equal(result.correct, expected)
+    assert result.score == pytest.approx(100 * expected.mean())
+    assert result.details["top1_by_k"][str(k)] == pytest.approx(result.score, abs=1e-3)
+
+
+def test_more_neighbours_than_images_are_all_of_them(blobs):
+    train, test = blobs
+    few = Labelled(train.x[:15], train.y[:15])
+    np.testing.assert_array_equal(knn.run(few, test, k=200).correct, knn.run(few, test, k=15).correct)
+
+
+def test_ignores_length_and_survives_small_temperatures(blobs):
+    train, test = blobs
+    longer = Labelled(train.x * 1e4, train.y)
+    np.testing.assert_array_equal(knn.run(longer, test).correct, knn.run(train, test).correct)
+    cold = knn.run(train, test, temperature=1e-3)  # exp(1 / T) would overflow
+    np.testing.assert_array_equal(cold.correct, knn.run(train, test, k=1).correct)
+
+
+def test_seed_changes_nothing_and_mean_per_class_weighs_classes_alike(blobs):
+    train, test = blobs
+    one, two = knn.run(train, test, seed=0), knn.run(train, test, seed=1)
+    np.testing.assert_array_equal(one.correct, two.correct)
+    per_class = np.mean([one.correct[test.y == label].mean() for label in range(5)])
+    assert one.details["mean_per_class"] == pytest.approx(100 * per_class, abs=1e-3)
+
+
+def test_wrong_input_is_one_line(blobs):
+    train, test = blobs
+    with pytest.raises(InputError, match="must be positive, not 0 and 0.07"):
+        knn.run(train, test, k=0)
+    with pytest.raises(InputError, match="at least two classes"):
+        knn.run(Labelled(train.x, np.zeros_like(train.y)), test)

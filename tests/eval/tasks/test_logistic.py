@@ -1,0 +1,99 @@
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression
+
+from unic.errors import InputError
+from unic.eval.tasks import Labelled, logistic
+from unic.eval.tasks._softmax import Axes, Path, fit
+
+
+def images(n, dim, classes, seed=0, noise=6.0):
+    """Correlated channels of very different scales, as features are."""
+    rng = np.random.default_rng(seed)
+    centres, mix = rng.normal(size=(classes, dim)), rng.normal(size=(dim, dim)) / np.sqrt(np.arange(1, dim + 1))
+    scale = 10.0 ** rng.uniform(-2, 2, dim)
+    y = np.concatenate([np.arange(classes), rng.integers(0, classes, n + 200 - classes)])
+    x = ((centres[y] + noise * rng.normal(size=(n + 200, dim)) @ mix) * scale + 3).astype(np.float32)
+    return Labelled(x[:n], y[:n]), Labelled(x[n:], y[n:])
+
+
+def objective(logits, y, weights, C):
+    """scikit-learn's, divided by n C, in float64."""
+    log_p = torch.from_numpy(logits).double().log_softmax(1)
+    return float(-log_p[np.arange(len(y)), y].mean()) + float((weights**2).sum()) / (2 * len(y) * C)
+
+
+@pytest.mark.parametrize("C", [1e-4, 1e-2, 1.0])
+@pytest.mark.parametrize(("n", "dim", "classes"), [(500, 40, 7), (150, 300, 4)])
+def test_equals_scikit_learn(n, dim, classes, C):
+    train, test = images(n, dim, classes)
+    axes = Axes.fit(train.x)
+    solution = fit(axes(train.x), torch.from_numpy(train.y), classes, C)
+    mean, std = train.x.mean(0, dtype=np.float64), train.x.std(0, dtype=np.float64)
+    reference = LogisticRegression(C=C, max_iter=5000, tol=1e-7).fit((train.x - mean) / std, train.y)
+    expected = objective(reference.decision_function((train.x - mean) / std), train.y, reference.coef_, C)
+    logits = (solution.weights @ axes(train.x).T).T.numpy()
+    reached = objective(logits, train.y, solution.weights[:, :-1].double().numpy(), C)
+    assert reached == pytest.approx(expected, rel=1e-4)
+    assert solution.objective == pytest.approx(reached, rel=1e-4)
+    agreement = solution.predict(axes(test.x)).numpy() == reference.predict((test.x - mean) / std)
+    assert agreement.mean() >= 0.99
+
+
+def test_two_classes_have_the_penalty_of_scikit_learn():
+    train, test = images(300, 20, 2, noise=20.0)
+    mean, std = train.x.mean(0, dtype=np.float64), train.x.std(0, dtype=np.float64)
+    reference = LogisticRegression(C=0.003, tol=1e-8).fit((train.x - mean) / std, train.y)
+    ours = logistic.run(train, test, C=0.003)
+    theirs = (reference.predict((test.x - mean) / std) == test.y).astype(float)
+    assert (ours.correct == theirs).mean() >= 0.99
+
+
+def test_constant_and_repeated_channels_and_a_missing_class_are_harmless():
+    train, test = images(120, 10, 4)
+    wide = [np.concatenate([part.x, part.x, np.full((len(part.x), 3), 7.0, np.float32)], 1) for part in (train, test)]
+    keep = train.y != 1
+    result = logistic.run(Labelled(wide[0][keep], train.y[keep]), Labelled(wide[1], test.y), C=0.1)
+    assert result.correct[test.y == 1].sum() == 0
+    assert np.isfinite(result.score)
+
+
+def test_path_is_a_function_of_C_alone():
+    train, _ = images(200, 30, 5)
+    x, y = Axes.fit(train.x)(train.x), torch.from_numpy(train.y)
+    path = Path(x, y, 5, tolerance=1e-5)
+    for C in (1e3, 1e-4, 2.0):
+        path.solve(C)
+    later, first = path.solve(0.03), Path(x, y, 5, tolerance=1e-5).solve(0.03)
+    torch.testing.assert_close(later.weights, first.weights)
+    assert later.objective == pytest.approx(fit(x, y, 5, 0.03).objective, rel=1e-4)
+
+
+def test_search_finds_a_good_C_and_depends_on_the_seed_only():
+    train, test = images(400, 60, 5, noise=12.0)
+    found = logistic.run(train, test, seed=1, trials=15)
+    again = logistic.run(train, test, seed=1, trials=15)
+    other = logistic.run(train, test, seed=2, trials=15)
+    np.testing.assert_array_equal(found.correct, again.correct)
+    assert found.details == again.details
+    assert found.details["C"] != other.details["C"]
+    fixed = [logistic.run(train, test, C=10.0**power).score for power in range(-5, 7)]
+    assert found.score >= max(fixed) - 6  # 200 test images: two standard errors
+    assert min(fixed) < max(fixed) - 6  # so that the line above says something
+
+
+def test_validation_is_stratified():
+    y = np.repeat([0, 1, 2, 3], [50, 10, 2, 1])
+    kept, held = logistic.stratified_split(y, 0.2, seed=0)
+    assert np.bincount(y[held], minlength=4).tolist() == [10, 2, 1, 0]
+    assert sorted([*kept, *held]) == list(range(len(y)))
+    assert not np.array_equal(held, logistic.stratified_split(y, 0.2, seed=1)[1])
+
+
+def test_wrong_input_is_one_line():
+    train, test = images(50, 5, 2)
+    with pytest.raises(InputError, match="must be positive, not -1 and 40"):
+        logistic.run(train, test, C=-1)
+    with pytest.raises(InputError, match="at least two classes of training images, not 1"):
+        logistic.run(Labelled(train.x, np.zeros_like(train.y)), test)

