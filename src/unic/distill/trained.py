@@ -6,11 +6,12 @@ from pathlib import Path
 
 from unic import checkpoint
 from unic.config import Recipe, load_recipe
-from unic.encoders import Encoder, build_encoder, without_weights
+from unic.encoders import build_encoder, without_weights
+from unic.encoders.timm import TimmEncoder
 from unic.errors import InputError
 
 
-def trained_student(run: Path) -> tuple[Encoder, Recipe]:
+def trained_student(run: Path) -> tuple[TimmEncoder, Recipe]:
     """The student, frozen, on the CPU in float32, and the run's recipe.
 
     Raises:
@@ -24,5 +25,7 @@ def trained_student(run: Path) -> tuple[Encoder, Recipe]:
         raise InputError(f"run {run}: it has no checkpoint yet")
     tensors = checkpoint.without_prefix("distiller.student.", found[0].tensors)
     student = build_encoder(without_weights(recipe.student.model))  # the weights it started from are not needed
+    assert isinstance(student, TimmEncoder), student  # what has blocks is one
     student.load_state_dict(tensors)
-    return student.freeze(), recipe
+    student.freeze()
+    return student, recipe

@@ -34,6 +34,7 @@ class Encoder(nn.Module, ABC):
         architecture: "vit" or "cnn"; decides the automatic precision.
         licence: SPDX name where known.
         block_dims: width of CLS and patches after each block (CNN: stage); empty if it cannot be a student.
+        from_scratch: it was made with random weights (a student's start).
         channels_last: keep the network's input in channels_last (CNNs).
         precision: "fp32" or "bf16" (autocast), see `unic.encoders.pick_precision`.
     """
@@ -46,6 +47,7 @@ class Encoder(nn.Module, ABC):
     architecture: Literal["vit", "cnn"] = "vit"
     licence: str | None = None
     block_dims: Sequence[tuple[int, int]] = ()
+    from_scratch: bool = False
     channels_last: bool = False
     precision: Precision = "fp32"
     mean: Tensor

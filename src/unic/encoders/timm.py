@@ -139,7 +139,6 @@ class TimmEncoder(Encoder):
         model: the timm model, `num_classes=0`.
         name: its architecture in timm, without the tag of the weights.
         model_args: what `timm.create_model` needs to build it again (never drop path).
-        from_scratch: it was made with random weights.
         norm_last: the last rung of a ViT is `encode`'s output, after the final norm, which trains. False from
             scratch: there the rung is un-normed and the norm stays frozen at weight 1, bias 0, as in the reference
             (METHOD §2); the export applies it.

@@ -1,0 +1,98 @@
+"""What ladder, dropping and standardisation are worth: a ViT from scratch with and without each, several seeds.
+
+    python benchmarks/ablations.py [--variant full …] [--seed 0 …] [--epochs 3] [--threads 1]     # trains, measures
+    python benchmarks/ablations.py --table                                                        # prints Markdown
+
+Trains `recipes/samples-vit.yaml` from cached targets and measures the student on the `quick` suite. Each run is one
+`VARIANT-SEED.json` in the results folder; finished ones are not repeated, so several processes can share the work.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import statistics
+import time
+from pathlib import Path
+
+import torch
+
+from unic.config import load_recipe
+from unic.distill.train import fit
+from unic.eval.suite import evaluate_models, load_suite
+from unic.metrics import read_metrics, stderr_console
+
+VARIANTS = {
+    "full": [],
+    "no ladder": ["projector.blocks=last"],
+    "no dropping": ["weighting={type: uniform}"],
+    "no standardisation": ["standardize={type: none}"],
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--variant", action="append", choices=VARIANTS)
+    parser.add_argument("--seed", action="append", type=int)
+    parser.add_argument("--epochs", type=float)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--runs", type=Path, default=Path("runs/ablations"))
+    parser.add_argument("--results", type=Path, default=Path("benchmarks/results/ablations"))
+    parser.add_argument("--table", action="store_true", help="only print what has been measured")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    for seed in [] if options.table else options.seed or [0, 1, 2]:
+        for variant in options.variant or VARIANTS:
+            file = options.results / f"{variant.replace(' ', '-')}-{seed}.json"
+            if not file.exists():
+                measure(variant, seed, options.epochs, options.runs / file.stem, file)
+    print(table(options.results))
+
+
+def measure(variant: str, seed: int, epochs: float | None, run: Path, file: Path) -> None:
+    """Trains one student and writes its scores."""
+    overrides = [*VARIANTS[variant], f"seed={seed}", *([f"train.epochs={epochs}"] if epochs else [])]
+    recipe = load_recipe("recipes/samples-vit.yaml", overrides)
+    shutil.rmtree(run, ignore_errors=True)
+    started = time.monotonic()
+    student = fit(recipe, run, console=stderr_console())
+    seconds = time.monotonic() - started
+    results = evaluate_models({"student": student}, {"student": "student"}, suite=load_suite("quick"))
+    last = read_metrics(run)[-1]
+    report = {
+        "variant": variant,
+        "seed": seed,
+        "epochs": recipe.train.epochs,
+        "train_s": round(seconds),
+        "date": time.strftime("%Y-%m-%d"),
+        "scores": {task: row["student"]["score"] for task, row in results["tasks"].items()},
+        "cosines": {key: value for key, value in last.items() if key.startswith("cos/")},
+    }
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(report, indent=1) + "\n")
+
+
+def table(results: Path) -> str:
+    """Mean over the four sets by task, with the spread (sample standard deviation) over seeds."""
+    found = [json.loads(file.read_text()) for file in sorted(results.glob("*.json"))]
+    lines = ["| variant | seeds | k-NN | logistic | mean |", "|---|---:|---:|---:|---:|"]
+    for variant in VARIANTS:
+        rows = [report["scores"] for report in found if report["variant"] == variant]
+        if rows:
+            columns = [[mean_of(scores, task) for scores in rows] for task in ("knn", "logistic", "")]
+            lines.append(f"| {variant} | {len(rows)} | " + " | ".join(map(spread, columns)) + " |")
+    return "\n".join(lines)
+
+
+def mean_of(scores: dict[str, float], task: str) -> float:
+    return statistics.mean(score for name, score in scores.items() if name.endswith(task))
+
+
+def spread(values: list[float]) -> str:
+    deviation = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.1f}{deviation}"
+
+
+if __name__ == "__main__":
+    main()
