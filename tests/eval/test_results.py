@@ -66,3 +66,15 @@ def test_a_failed_teacher_is_not_the_best_one():
     result = summarise(table, ROLES)
     assert result["best_teacher"]["cats/knn"] == "b"
     assert result["gain_over_best_teacher"]["cats/knn"] == pytest.approx(32)
+
+
+def test_single_teacher_is_the_one_with_the_highest_mean():
+    single = summarise(cells(), ROLES)["single_teacher"]
+    assert (single["name"], single["score"], single["student"]) == ("a", pytest.approx(50), pytest.approx(55.5))
+    assert 0 < single["difference_ci"][0] < 5.5 < single["difference_ci"][1]
+
+
+def test_no_single_teacher_without_a_whole_row():
+    table = cells()
+    table["dogs/knn"]["student"] = "RuntimeError: out of luck"
+    assert summarise(table, ROLES)["single_teacher"] is None

@@ -24,7 +24,8 @@ def summarise(cells: Cells, roles: Mapping[str, str]) -> dict[str, Any]:
 
     Returns:
         `tasks`, `best_teacher`; `gains`, `mean_gains` for every model that is not a teacher; and for the first student
-        `gain_over_best_teacher`, `mean_gain`, `difference_ci`, `mean_gain_ci`. A mean is null where a task is missing.
+        `gain_over_best_teacher`, `mean_gain`, `difference_ci`, `mean_gain_ci`, `single_teacher` (the teacher with the
+        highest mean score, easier to beat). A mean is null where a task is missing.
     """
     samples = _resampled(cells)
     scores = {key: float(np.mean([outcome.score for outcome in cells[key[0]][key[1]]])) for key in samples}  # type: ignore[union-attr]
@@ -54,8 +55,32 @@ def summarise(cells: Cells, roles: Mapping[str, str]) -> dict[str, Any]:
         "mean_gain": mean["gain"],
         "difference_ci": {task: interval(samples[task, student] - samples[task, best[task]]) for task in own},  # type: ignore[index]
         "mean_gain_ci": mean["ci"],
+        "single_teacher": _against_single_teacher(list(cells), scores, samples, roles, student),
         "gains": gains,
         "mean_gains": mean_gains,
+    }
+
+
+def _against_single_teacher(
+    tasks: list[str],
+    scores: Mapping[tuple[str, str], float],
+    samples: Mapping[tuple[str, str], np.ndarray],
+    roles: Mapping[str, str],
+    student: str | None,
+) -> dict[str, Any] | None:
+    """Mean score of the student and of the one teacher with the highest mean, and their difference in points."""
+    complete = [name for name in roles if all((task, name) in scores for task in tasks)]
+    means = {name: float(np.mean([scores[task, name] for task in tasks])) for name in complete}
+    teachers = [name for name in complete if roles[name] == "teacher"]
+    if student not in means or not teachers:
+        return None
+    best = max(teachers, key=lambda name: means[name])
+    drawn = np.mean([samples[task, student] - samples[task, best] for task in tasks], axis=0)  # type: ignore[index]
+    return {
+        "name": best,
+        "score": round(means[best], 3),
+        "student": round(means[student], 3),  # type: ignore[index]
+        "difference_ci": interval(drawn),
     }
 
 

@@ -113,7 +113,20 @@ def _caption(results: Mapping[str, Any]) -> str:
         parts.append("bold: above it by a paired bootstrap, 95 %")
         if interval:
             parts.append(f"mean gain in [{interval[0]:+.1f}, {interval[1]:+.1f}] %")
+        parts += verdict(results)
     return "; ".join(parts)
+
+
+def verdict(results: Mapping[str, Any]) -> list[str]:
+    """One sentence on the student against the best single teacher; empty if it cannot be said."""
+    single = results.get("single_teacher")
+    if not single:
+        return []
+    low, high = single["difference_ci"]
+    return [
+        f"mean of all tasks: student {single['student']:.1f}, best single teacher ({single['name']}) "
+        f"{single['score']:.1f}, difference in [{low:+.1f}, {high:+.1f}]"
+    ]
 
 
 def _beats(interval: Any) -> bool:

@@ -1,0 +1,250 @@
+"""What the encoders see: patch tokens as colours, and the nearest training images of a few test images."""
+
+from __future__ import annotations
+
+import base64
+import io
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+
+from unic.config import Recipe
+from unic.data.sources import DamagedImageError, Source, open_source
+from unic.encoders import Encoder, load_encoder
+from unic.eval.datasets import resolve
+from unic.features import default_cache_dir, extract
+
+log = logging.getLogger("unic")
+
+LIMIT = 300  # images of a split
+SHOWN = 6  # images whose patches are shown
+QUERIES = 4
+NEIGHBOURS = 5
+_SETS = 2  # evaluation sets that the queries are from: each costs every encoder LIMIT images
+_SIDE = 96  # pixels of a picture
+
+
+@dataclass
+class Pictures:
+    """Both sections; `patch_notes` and `neighbour_notes` say what could not be shown and why."""
+
+    inputs: list[dict[str, str]] = field(default_factory=list)
+    patches: list[dict[str, Any]] = field(default_factory=list)
+    queries: list[dict[str, Any]] = field(default_factory=list)
+    patch_notes: list[str] = field(default_factory=list)
+    neighbour_notes: list[str] = field(default_factory=list)
+    sizes: dict[str, int] = field(default_factory=dict)
+    origin: str = ""
+
+
+@dataclass(frozen=True)
+class _Set:
+    """Images to ask with and images to find; `labelled` if both have labels."""
+
+    name: str
+    gallery: Source
+    queries: Source
+    labelled: bool
+
+
+class Picked(Source):
+    """Some images of a source, by number."""
+
+    def __init__(self, base: Source, picks: Sequence[int]) -> None:
+        self.base, self.picks = base, list(picks)
+        self.path, self.classes = base.path, base.classes
+
+    def __len__(self) -> int:
+        return len(self.picks)
+
+    def read(self, index: int) -> Image.Image:
+        return self.base.read(self.picks[index])
+
+    def label(self, index: int) -> int | None:
+        return self.base.label(self.picks[index])
+
+    def name(self, index: int) -> str:
+        return self.base.name(self.picks[index])
+
+    def fingerprint(self) -> str:
+        return f"{self.base.fingerprint()}{self.picks}"
+
+
+def draw_pictures(run: Path, recipe: Recipe, results: Mapping[str, Any] | None) -> Pictures:
+    """Both sections of a run. Never raises: what fails becomes a note, and the rest is drawn."""
+    pictures = Pictures()
+    encoders = _encoders(run, recipe, pictures)
+    try:
+        protocol = (results or {}).get("protocol") or {}
+        sets, size = _sets(recipe, protocol)
+        pictures.origin = _origin(sets, bool(protocol.get("data")))
+    except Exception as error:
+        pictures.patch_notes.append(f"images: {reason(error)}")
+        pictures.neighbour_notes.append(f"images: {reason(error)}")
+        return pictures
+    try:
+        _draw_patches(encoders, sets, size, pictures)
+    except Exception as error:
+        pictures.patch_notes.append(reason(error))
+    for chosen in sets[:_SETS]:
+        try:
+            count = max(1, QUERIES // len(sets[:_SETS]))
+            pictures.queries += _nearest(encoders, chosen, size, count, pictures.neighbour_notes)
+        except Exception as error:
+            pictures.neighbour_notes.append(f"{chosen.name}: {reason(error)}")
+    return pictures
+
+
+def reason(error: Exception) -> str:
+    """One line for the reader; the traceback goes to the log."""
+    log.debug("report", exc_info=error)
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _encoders(run: Path, recipe: Recipe, pictures: Pictures) -> dict[str, Encoder]:
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    found = {}
+    for name, uri in {"student": f"run:{run}", **recipe.teachers.models}.items():
+        try:
+            found[name] = load_encoder(uri, device=device)
+            pictures.sizes[name] = found[name].num_parameters()
+        except Exception as error:
+            for notes in (pictures.patch_notes, pictures.neighbour_notes):
+                notes.append(f"{name}: {reason(error)}")
+    return found
+
+
+def _sets(recipe: Recipe, protocol: Mapping[str, Any]) -> tuple[list[_Set], int | None]:
+    """The evaluation sets, or else the first training images; and the side of the view."""
+    if protocol.get("data"):
+        pairs = [resolve(spec, max_train=LIMIT, max_test=LIMIT) for spec in protocol["data"]]
+        return [_Set(pair.name, pair.train, pair.test, True) for pair in pairs], protocol.get("size")
+    sets = []
+    for entry in recipe.data.train:
+        source = open_source(entry.path, limit=LIMIT)
+        order = np.random.default_rng(0).permutation(len(source)).tolist()
+        cut = max(1, min(30, len(source) // 5))
+        name = Path(entry.path).parent.name if Path(entry.path).suffix else Path(entry.path).name
+        sets.append(_Set(name, Picked(source, order[cut:]), Picked(source, order[:cut]), bool(source.classes)))
+    return sets, recipe.data.size
+
+
+def _origin(sets: Sequence[_Set], measured: bool) -> str:
+    names = ", ".join(dict.fromkeys(chosen.name for chosen in sets))
+    return f"test images of {names}" if measured else f"training images ({names}), as there is no evaluation"
+
+
+def _choose(source: Source, count: int) -> list[int]:
+    """A fixed random choice of readable images, of different classes as long as there are some."""
+    order = np.random.default_rng(1).permutation(len(source)).tolist()
+    seen: set[int | None] = set()
+    first, later = [], []
+    for index in order:
+        if len(first) == count:
+            break
+        label = source.label(index)
+        kind = first if label is None or label not in seen else later
+        try:
+            source.read(index)
+        except DamagedImageError:
+            continue
+        kind.append(index)
+        seen.add(label)
+    return (first + later)[:count]
+
+
+def _draw_patches(encoders: Mapping[str, Encoder], sets: Sequence[_Set], size: int | None, pictures: Pictures) -> None:
+    shares = [SHOWN // len(sets) + (number < SHOWN % len(sets)) for number in range(len(sets))]
+    parts = [(chosen, Picked(chosen.queries, _choose(chosen.queries, share)))
+             for chosen, share in zip(sets, shares, strict=True) if share]  # fmt: skip
+    for chosen, part in parts:
+        for index in range(len(part)):
+            pictures.inputs.append({"src": thumbnail(part.read(index)), "label": f"{chosen.name}: {_label(part, index)}"})
+    for name, encoder in encoders.items():
+        try:
+            found = [extract(encoder, part, size=size, patch_grid="own", dtype="fp32", cache=default_cache_dir())
+                     for _, part in parts]  # fmt: skip
+            tokens = np.concatenate([np.asarray(features.patches, np.float32) for features in found])
+            grid = found[0].grid
+            assert grid is not None
+            images = [_data_uri(_enlarged(image)) for image in principal_colours(tokens).reshape(-1, *grid, 3)]
+            pictures.patches.append({"name": name, "grid": f"{grid[0]} × {grid[1]}", "images": images})
+        except Exception as error:
+            pictures.patch_notes.append(f"{name}: {reason(error)}")
+
+
+def principal_colours(tokens: np.ndarray) -> np.ndarray:
+    """`(n, N, E)` tokens as `(n, N, 3)` bytes: their first three principal components over all images."""
+    flat = tokens.reshape(-1, tokens.shape[-1]).astype(np.float64)
+    flat = flat - flat.mean(axis=0)
+    _, _, directions = np.linalg.svd(flat, full_matrices=False)
+    parts = flat @ directions[:3].T
+    parts = np.pad(parts, ((0, 0), (0, 3 - parts.shape[1])))
+    parts *= np.where((parts**3).sum(axis=0) < 0, -1, 1)  # the sign of a component is arbitrary: fix it
+    low, high = np.percentile(parts, [1, 99], axis=0)
+    spread = np.where(high - low > 1e-9, high - low, 1)
+    colours = np.clip((parts - low) / spread, 0, 1)
+    return (255 * colours).round().astype(np.uint8).reshape(*tokens.shape[:2], 3)
+
+
+def _nearest(
+    encoders: Mapping[str, Encoder], chosen: _Set, size: int | None, count: int, notes: list[str]
+) -> list[dict[str, Any]]:
+    picked = Picked(chosen.queries, _choose(chosen.queries, count))
+    queries: list[dict[str, Any]] = [
+        {"src": thumbnail(picked.read(index)), "label": _label(picked, index), "set": chosen.name, "rows": []}
+        for index in range(len(picked))
+    ]
+    for name, encoder in encoders.items():
+        try:
+            asked = extract(encoder, picked, size=size, cache=default_cache_dir())
+            known = extract(encoder, chosen.gallery, size=size, cache=default_cache_dir())
+            similarity = _unit(asked.cls) @ _unit(known.cls).T
+            for row, index in enumerate(asked.index.tolist()):
+                order = np.argsort(-similarity[row], kind="stable")[:NEIGHBOURS]
+                hits = [_hit(chosen, picked, index, int(known.index[place]), similarity[row, place]) for place in order]
+                queries[index]["rows"].append({"name": name, "hits": hits})
+        except Exception as error:
+            notes.append(f"{chosen.name}, {name}: {reason(error)}")
+    return [query for query in queries if query["rows"]]
+
+
+def _hit(chosen: _Set, picked: Picked, query: int, index: int, similarity: float) -> dict[str, Any]:
+    label = _label(chosen.gallery, index)
+    return {
+        "src": thumbnail(chosen.gallery.read(index)),
+        "label": label,
+        "same": label == _label(picked, query) if chosen.labelled else None,
+        "similarity": f"{similarity:.2f}",
+    }
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+
+
+def _label(source: Source, index: int) -> str:
+    label = source.label(index)
+    return source.classes[label] if source.classes and label is not None else source.name(index)
+
+
+def thumbnail(image: Image.Image) -> str:
+    """The centre square as a PNG data URI, at most `_SIDE` pixels wide."""
+    side = min(_SIDE, *image.size)
+    return _data_uri(ImageOps.fit(image.convert("RGB"), (side, side), Image.Resampling.LANCZOS))
+
+
+def _enlarged(colours: np.ndarray) -> Image.Image:
+    return Image.fromarray(colours).resize((_SIDE, _SIDE), Image.Resampling.NEAREST)
+
+
+def _data_uri(image: Image.Image) -> str:
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
