@@ -51,6 +51,11 @@ class Job:
         wanted = round(self.recipe.train.warmup_epochs * self.steps_per_epoch)
         return min(wanted, self.total_steps // 2)
 
+    @property
+    def peak_lr(self) -> float:
+        """The recipe's rate is per 256 images."""
+        return self.recipe.train.lr * self.recipe.train.batch_size / 256
+
     def cache_bytes(self) -> int:
         """Size of the teacher cache; 0 without one."""
         setting = self.recipe.teachers.cache

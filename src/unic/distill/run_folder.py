@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import json
-import math
 import platform
 import time
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from accelerate import Accelerator
-from torch import Tensor
 
 from unic.config import Recipe
-from unic.data.loader import Batch
 from unic.distill.build import Job
 from unic.errors import InputError
-
-if TYPE_CHECKING:
-    from unic.distill.train import Run
 
 # What a resumed run may change without training something else.
 FREE_TO_CHANGE = (
@@ -116,28 +110,6 @@ def summary(job: Job) -> list[str]:
     if job.recipe.teachers.cache:
         lines.append(f"teacher cache: {job.cache_bytes() / 1e9:.2f} GB, {job.recipe.teachers.cache.views} view(s)")
     return lines
-
-
-def note_damaged(run: Run, batch: Batch) -> None:
-    run.damaged.update({name: reason for _, name, reason in batch.damaged})
-
-
-def too_many_damaged(run: Run) -> str | None:
-    """A line if more images than `data.max_damaged` of the whole set have turned out damaged, else None."""
-    limit, total = run.job.recipe.data.max_damaged, len(run.job.images)
-    if len(run.damaged) <= math.ceil(limit * total):
-        return None
-    name, reason = next(iter(run.damaged.items()))
-    return (
-        f"{len(run.damaged)} of {total} images are damaged, more than data.max_damaged = {limit:.2%} "
-        f"(the first: {name}: {reason})"
-    )
-
-
-def skipped_steps(skipped: Tensor | None) -> dict[str, float]:
-    """`{"skipped": n}` once a step was skipped because its gradient was not finite."""
-    count = float(skipped) if skipped is not None else 0.0
-    return {"skipped": count} if count else {}
 
 
 def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:

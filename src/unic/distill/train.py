@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -57,6 +58,25 @@ class Run:
     def is_main(self) -> bool:
         return bool(self.accelerator.is_main_process)
 
+    def note_damaged(self, batch: Batch) -> None:
+        self.damaged.update({name: reason for _, name, reason in batch.damaged})
+
+    def too_many_damaged(self) -> str | None:
+        """A line if more images than `data.max_damaged` of the whole set have turned out damaged, else None."""
+        limit, total = self.job.recipe.data.max_damaged, len(self.job.images)
+        if len(self.damaged) <= math.ceil(limit * total):
+            return None
+        name, reason = next(iter(self.damaged.items()))
+        return (
+            f"{len(self.damaged)} of {total} images are damaged, more than data.max_damaged = {limit:.2%} "
+            f"(the first: {name}: {reason})"
+        )
+
+    def skipped_steps(self) -> dict[str, float]:
+        """`{"skipped": n}` once a step was skipped because its gradient was not finite."""
+        count = float(self.skipped) if self.skipped is not None else 0.0
+        return {"skipped": count} if count else {}
+
 
 def fit(
     recipe: Recipe, folder: Path, *, resume: bool = False, callback: Callback | None = None, console: Console
@@ -98,56 +118,68 @@ def fit(
 def _loop(
     run: Run, teachers: Teachers, callback: Callback | None, console: Console, stop_requested: Callable[[], bool]
 ) -> None:
-    job, recipe, accelerator = run.job, run.job.recipe, run.accelerator
-    model = accelerator.prepare(job.distiller)
+    job, recipe = run.job, run.job.recipe
+    model = run.accelerator.prepare(job.distiller)
     if recipe.train.compile:
         model.compile()
     model.train()
     batches = Timed(_batches(run))
-    peak = recipe.train.lr * recipe.train.batch_size / 256
-    last_saved = run.step
     metrics = MetricsLog(run.folder, run.step, job.total_steps, console) if run.is_main else None
     with metrics or nullcontext():
         for step in range(run.step + 1, job.total_steps + 1):
-            window = Window(accelerator)
-            for micro in range(recipe.train.micro_batches):
-                batch = next(batches)
-                run_folder.note_damaged(run, batch)
-                with accelerator.no_sync(model) if micro + 1 < recipe.train.micro_batches else nullcontext():
-                    crops, index = batch.images.to(job.device, non_blocking=True), batch.index.to(job.device)
-                    images = job.augmentation(crops, recipe.seed, batch.epoch, batch.index)
-                    targets = job.standardizer(teachers(images, batch.index, batch.epoch))
-                    losses, cosines = model(images, targets, step, index)
-                    weights = job.weighting.coefficients(losses, step, index)
-                    numerator, denominator = job.weighting.sums(losses, weights)
-                    accelerator.backward(numerator)
-                window.add(losses, cosines, weights, numerator, denominator)
-            window.reduce()
-            lr = learning_rate(step, job.total_steps, job.warmup_steps, peak, recipe.train.min_lr)
-            # DDP averages gradients over ranks, so the mean of the ranks' denominators is what they are divided by.
-            norm, skipped = optimizer_step(
-                job.optimizer, lr, window.denominator / accelerator.num_processes, recipe.train.clip_grad
-            )
-            job.standardizer.update((step - 1) / job.total_steps)
-            run.skipped = skipped if run.skipped is None else run.skipped + skipped
+            values = _one_step(run, model, teachers, batches, step)
             run.step = step
-
             if metrics and (step % recipe.train.log_every == 0 or step in (1, job.total_steps)):
-                values = window.values(list(job.encoders)) | {"lr": lr, "grad_norm": float(norm)}
-                metrics.write(step, values | batches.rates() | run_folder.skipped_steps(run.skipped))
-            if callback and recipe.eval.every and step % recipe.eval.every == 0 and metrics:
+                metrics.write(step, values() | batches.rates())
+            if metrics and callback and recipe.eval.every and step % recipe.eval.every == 0:
                 metrics.write(step, callback(job.student.eval(), step))
                 job.distiller.train()
                 batches.restart()
-            too_many = run_folder.too_many_damaged(run)
+            too_many = run.too_many_damaged()
             stop = stop_requested() or too_many is not None
             if step % recipe.checkpoint.every == 0 or step == job.total_steps or stop:
                 _save(run)
-                last_saved = step
             if too_many:
-                raise InputError(f"{too_many}; checkpoint saved at step {last_saved}")
-            if stop:
-                raise PreemptedError(f"stopped by a signal; checkpoint saved at step {last_saved}")
+                raise InputError(f"{too_many}; checkpoint saved at step {step}")
+            if stop and step < job.total_steps:
+                raise PreemptedError(f"stopped by a signal; checkpoint saved at step {step}")
+
+
+def _one_step(
+    run: Run, model: torch.nn.Module, teachers: Teachers, batches: Timed, step: int
+) -> Callable[[], dict[str, float]]:
+    """One optimiser window: forward and backward of its micro-batches, then one update of everything that learns.
+
+    Returns what reads this step's metrics from the device, for the steps that are logged.
+    """
+    job, recipe, accelerator = run.job, run.job.recipe, run.accelerator
+    window = Window(accelerator)
+    for micro in range(recipe.train.micro_batches):
+        batch = next(batches)
+        run.note_damaged(batch)
+        is_last = micro + 1 == recipe.train.micro_batches
+        with nullcontext() if is_last else accelerator.no_sync(model):
+            crops, index = batch.images.to(job.device, non_blocking=True), batch.index.to(job.device)
+            images = job.augmentation(crops, recipe.seed, batch.epoch, batch.index)
+            targets = job.standardizer(teachers(images, batch.index, batch.epoch))
+            losses, cosines = model(images, targets, step, index)
+            weights = job.weighting.coefficients(losses, step, index)
+            numerator, denominator = job.weighting.sums(losses, weights)
+            accelerator.backward(numerator)
+        window.add(losses, cosines, weights, numerator, denominator)
+    window.reduce()
+    train = recipe.train
+    lr = learning_rate(step, job.total_steps, job.warmup_steps, job.peak_lr, train.min_lr)
+    # DDP averages gradients over ranks, so the mean of the ranks' denominators is what they are divided by.
+    norm, skipped = optimizer_step(job.optimizer, lr, window.denominator / accelerator.num_processes, train.clip_grad)
+    job.standardizer.update((step - 1) / job.total_steps)
+    run.skipped = skipped if run.skipped is None else run.skipped + skipped
+
+    def values() -> dict[str, float]:
+        learned = {"lr": lr, "grad_norm": float(norm)}
+        return window.values(list(job.encoders)) | learned | run.skipped_steps()
+
+    return values
 
 
 class Window:

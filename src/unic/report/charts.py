@@ -13,6 +13,7 @@ _HOVERS = 40  # points of a line that tell their value
 _WIDTH, _HEIGHT = 360, 210
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 12, 10, 26
 _LOWEST = -40.0  # % at the centre of the radar, unless the student itself is lower
+_LABEL = 14  # letters
 _DASHES = ("", "7 3", "2 3", "9 3 2 3", "4 4", "1 5")
 
 Point = tuple[float, float | None]
@@ -41,6 +42,10 @@ class Series:
     @property
     def values(self) -> list[float]:
         return [y for _, y in self.points if y is not None]
+
+    @property
+    def last(self) -> str:
+        return f"{self.values[-1]:.3g}" if self.values else ""
 
 
 def tag(name: str, *children: str, **attributes: object) -> Markup:
@@ -73,7 +78,10 @@ def ticks(low: float, high: float, count: int = 4) -> list[float]:
 
 
 def number(value: float) -> str:
-    """At most four digits: `0.25`, `1.2k`, `3e-05`."""
+    """Few digits: `0.25`, `12k`, `2.5e-4`."""
+    if 0 < abs(value) < 0.01:
+        digits, _, power = f"{value:.2e}".partition("e")
+        return f"{float(digits):g}e{int(power)}"
     if abs(value) >= 1e6:
         return f"{value / 1e6:.4g}M"
     return f"{value / 1e3:.4g}k" if abs(value) >= 1e4 else f"{value:.4g}"
@@ -92,12 +100,12 @@ def line_chart(title: str, series: Sequence[Series], *, low: float | None = None
     bottom, top = min([*values, *([] if low is None else [low])]), max([*values, *([] if high is None else [high])])
     if top - bottom < 1e-12 * max(1.0, abs(top)):
         bottom, top = bottom - (abs(bottom) or 1) * 0.1, top + (abs(top) or 1) * 0.1
-    levels = ticks(bottom, top)
+    levels, start, end = _scale(bottom, top)
     left, right = min(steps), max(max(steps), min(steps) + 1)
 
     def place(x: float, y: float) -> tuple[float, float]:
         across = (x - left) / (right - left) * (_WIDTH - _LEFT - _RIGHT)
-        up = (y - levels[0]) / (levels[-1] - levels[0]) * (_HEIGHT - _TOP - _BOTTOM)
+        up = (y - start) / (end - start) * (_HEIGHT - _TOP - _BOTTOM)
         return round(_LEFT + across, 1), round(_HEIGHT - _BOTTOM - up, 1)
 
     parts = []
@@ -106,7 +114,7 @@ def line_chart(title: str, series: Sequence[Series], *, low: float | None = None
         parts.append(tag("line", x1=_LEFT, x2=_WIDTH - _RIGHT, y1=y, y2=y, class_="grid"))
         parts.append(tag("text", number(level), x=_LEFT - 6, y=y + 4, text_anchor="end"))
     for step in (tick for tick in ticks(left, right, 4) if left <= tick <= right):
-        x, _ = place(step, levels[0])
+        x, _ = place(step, start)
         parts.append(tag("text", number(step), x=x, y=_HEIGHT - 8, text_anchor="middle"))
     parts += [_line(line, place) for line in series]
     names = ", ".join(line.name for line in series)
@@ -114,6 +122,14 @@ def line_chart(title: str, series: Sequence[Series], *, low: float | None = None
         "svg", *parts, viewBox=f"0 0 {_WIDTH} {_HEIGHT}", role="img", aria_label=f"{title} over the step: {names}",
         class_="chart",
     )  # fmt: skip
+
+
+def _scale(bottom: float, top: float) -> tuple[list[float], float, float]:
+    """Round levels and the two ends; a level far outside the values is dropped rather than leave half a chart empty."""
+    levels = ticks(bottom, top)
+    slack = (levels[1] - levels[0]) * 0.4
+    shown = [level for level in levels if bottom - slack <= level <= top + slack]
+    return shown, min(bottom, shown[0]), max(top, shown[-1])
 
 
 def _line(line: Series, place: object) -> Markup:
@@ -155,7 +171,8 @@ def radar(axes: Sequence[str], student: Series, teachers: Sequence[Series]) -> M
     """
     floor = radar_floor(student, teachers)
     peak = max([5.0, *(5 * math.ceil(value / 5) for value in student.values)])
-    centre, radius = (230.0, 195.0), 138.0
+    letters = max(len(part) for name in axes for part in _lines(name))
+    centre, radius = (230.0, 190.0), min(146.0, 204.0 - 7.6 * letters)  # the names stand beside the circle
 
     def place(axis: float, value: float) -> tuple[float, float]:
         reach = radius * (min(max(value, floor), peak) - floor) / (peak - floor)
@@ -183,9 +200,19 @@ def radar(axes: Sequence[str], student: Series, teachers: Sequence[Series]) -> M
         parts.append(tag("g", *drawn, style=f"--c:var({shape.colour})"))
     for level in (level for level in ticks(floor, peak, 5) if floor < level <= 0):
         x, y = place(0.5, level)
-        parts.append(tag("text", f"{level:+g}" if level else "0 %", x=x, y=y + 4, text_anchor="middle", class_="halo"))
+        parts.append(
+            tag(
+                "text",
+                f"{level:+g}".replace("-", "−") if level else "0 %",
+                x=x,
+                y=y + 4,
+                text_anchor="middle",
+                class_="halo",
+            )
+        )
+    box = f"0 {round(centre[1] - radius - 42)} 460 {round(2 * radius + 78)}"
     return tag(
-        "svg", *parts, viewBox="0 0 460 390", role="img", class_="radar",
+        "svg", *parts, viewBox=box, role="img", class_="radar",
         aria_label="Gain over the best teacher of each task; the numbers are in the table above",
     )  # fmt: skip
 
@@ -194,8 +221,15 @@ def _axis_label(name: str, turn: float, centre: tuple[float, float], radius: flo
     angle = 2 * math.pi * turn - math.pi / 2
     x, y = centre[0] + (radius + 14) * math.cos(angle), centre[1] + (radius + 18) * math.sin(angle)
     anchor = "middle" if abs(math.cos(angle)) < 0.2 else "start" if math.cos(angle) > 0 else "end"
-    first, _, second = name.partition("/")
+    first, second = _lines(name)
     lines = [tag("tspan", first, x=round(x, 1), y=round(y - 2, 1), class_="strong")]
     if second:
         lines.append(tag("tspan", second, x=round(x, 1), dy=14))
     return tag("text", *lines, text_anchor=anchor)
+
+
+def _lines(name: str) -> tuple[str, str]:
+    """A task on two lines, each cut to what fits beside the circle."""
+    first, _, second = name.partition("/")
+    short = [part if len(part) <= _LABEL else part[: _LABEL - 1] + "…" for part in (first, second)]
+    return short[0], short[1]

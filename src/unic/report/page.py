@@ -72,7 +72,7 @@ def collect(run: Path) -> dict[str, Any]:
         "verdict": verdict(scores) if scores else results_note,
         "measured": scores is not None,
         "figures": figures(scores) if scores else [],
-        "sizes": _sizes(scores, pictures, colour),
+        "sizes": _sizes(scores, pictures),
         "results_note": results_note,
         "table": table(scores, colour) if scores else None,
         "protocol": _protocol(results or {}),
@@ -130,14 +130,14 @@ def _text(path: Path) -> str:
         return ""
 
 
-def _sizes(scores: Scores | None, pictures: Pictures, colour: Mapping[str, str]) -> list[dict[str, str]]:
+def _sizes(scores: Scores | None, pictures: Pictures) -> list[dict[str, Any]]:
     """Parameters of the student and of each teacher, from the evaluation or from the models that were loaded."""
     known: dict[str, float | None] = dict(pictures.sizes)
     if scores:
         shown = ([scores.student] if scores.student else []) + scores.teachers
         known = {name: scores.models[name].get("num_parameters") or known.get(name) for name in shown}
-    return [{"name": name, "size": millions(size), "colour": colour.get(name, "--ink")}
-            for name, size in known.items() if size]  # fmt: skip
+    own = scores.student if scores else "student"
+    return [{"name": name, "size": millions(size), "own": name == own} for name, size in known.items() if size]
 
 
 def _protocol(results: Mapping[str, Any]) -> str:

@@ -144,12 +144,15 @@ def _choose(source: Source, count: int) -> list[int]:
     """A fixed random choice of readable images, of different classes as long as there are some."""
     order = np.random.default_rng(1).permutation(len(source)).tolist()
     seen: set[int | None] = set()
-    first, later = [], []
+    first: list[int] = []
+    later: list[int] = []
     for index in order:
         if len(first) == count:
             break
         label = source.label(index)
         kind = first if label is None or label not in seen else later
+        if len(kind) == count:
+            continue
         try:
             source.read(index)
         except DamagedImageError:
@@ -165,7 +168,9 @@ def _draw_patches(encoders: Mapping[str, Encoder], sets: Sequence[_Set], size: i
              for chosen, share in zip(sets, shares, strict=True) if share]  # fmt: skip
     for chosen, part in parts:
         for index in range(len(part)):
-            pictures.inputs.append({"src": thumbnail(part.read(index)), "label": f"{chosen.name}: {_label(part, index)}"})
+            pictures.inputs.append(
+                {"src": thumbnail(part.read(index)), "label": f"{chosen.name}: {_label(part, index)}"}
+            )
     for name, encoder in encoders.items():
         try:
             found = [extract(encoder, part, size=size, patch_grid="own", dtype="fp32", cache=default_cache_dir())

@@ -83,8 +83,8 @@ def verdict(scores: Scores) -> str:
     text = f"The student {relation} the best teacher of each task: {margin}{shown}"
     own, leader = scores.mean(scores.student), scores.leader()
     if own is not None and leader:
-        text += f"; its mean score is {own:.1f}, that of the best single teacher ({leader[0]}) {leader[1]:.1f}"
-    return text + "."
+        text += f"; its mean score is {own:.1f}, the best single teacher's {leader[1]:.1f} ({leader[0]})"
+    return text.replace(" %", "\u00a0%") + "."
 
 
 def figures(scores: Scores) -> list[dict[str, str]]:
@@ -168,9 +168,7 @@ def _mean_rows(scores: Scores) -> list[dict[str, Any]]:
     return [
         {
             "label": label,
-            "cells": [
-                {"score": _number(scores.mean(name, tasks)), "role": scores.role(name)} for name in scores.names
-            ],
+            "cells": [{"score": _number(scores.mean(name, tasks)), "role": scores.role(name)} for name in scores.names],
         }
         for label, tasks in groups.items()
     ]
@@ -204,7 +202,7 @@ def radar_chart(scores: Scores, colour: Colours) -> dict[str, Any] | None:
             teachers.append(Series(name, colour[name], points, style + 1))
     floor = radar_floor(own, teachers)
     hidden = any(value < floor for teacher in teachers for value in teacher.values)
-    return {"svg": radar(axes, own, teachers), "series": [own, *teachers], "floor": f"{floor:+g}" if hidden else None}
+    return {"svg": radar(axes, own, teachers), "series": [own, *teachers], "floor": f"−{-floor:g}" if hidden else None}
 
 
 def _relative(scores: Scores, task: str, name: str) -> float | None:

@@ -16,11 +16,11 @@ def training_charts(rows: Rows, teachers: Sequence[str], colour: Mapping[str, st
 
     def per_teacher(pattern: str) -> list[Series]:
         return [
-            _series(rows, pattern.format(name), name, colour.get(name, f"--t{number % 6}"), number)
+            _series(rows, pattern.format(name), name, colour.get(name, f"--t{number % 6}"), number + 1)
             for number, name in enumerate(teachers)
         ]
 
-    loss = [_series(rows, "loss", "all", "--ink", 0), *(_shifted(line) for line in per_teacher("loss/{}"))]
+    loss = [_series(rows, "loss", "all", "--ink", 0), *per_teacher("loss/{}")]
     main = [
         _chart("Loss", loss, low=0),
         _chart("Cosine to the teacher, cls", per_teacher("cos/{}/cls"), high=1),
@@ -56,10 +56,6 @@ def _chart(title: str, series: Sequence[Series], **ends: float) -> dict[str, Any
 def _series(rows: Rows, key: str, name: str, colour: str, style: int) -> Series:
     points = [(float(row["step"]), _value(row[key])) for row in rows if key in row and _is_number(row["step"])]
     return Series(name, colour, thinned(points), style)
-
-
-def _shifted(line: Series) -> Series:
-    return Series(line.name, line.colour, line.points, line.style + 1)
 
 
 def _value(value: Any) -> float | None:
