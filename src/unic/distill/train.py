@@ -92,7 +92,8 @@ def fit(
         InputError: a recipe that cannot run, a folder that is in use, a resume with other teachers.
         PreemptedError: SIGTERM, SIGUSR1 or SIGINT arrived; a checkpoint has been saved.
     """
-    accelerator = Accelerator(mixed_precision="no")  # precision is the encoders' own
+    # Precision is the encoders' own. `cpu` must be said: else accelerate ignores torchrun on a machine without a GPU.
+    accelerator = Accelerator(mixed_precision="no", cpu=not torch.cuda.is_available())
     run_folder.check_free(folder, resume)
     job = build(recipe, accelerator.device, accelerator.num_processes)
     run = Run(job, folder, accelerator)
