@@ -109,6 +109,7 @@ def fit(
         teachers = _teachers(run, console)
         with _stop_signals() as stop_requested:
             _loop(run, teachers, callback, console, stop_requested)
+        _list_damaged(run, console)
     finally:
         if handler:
             log.removeHandler(handler)
@@ -286,6 +287,16 @@ def _teachers(run: Run, console: Console) -> Teachers:
     for encoder in job.encoders.values():
         encoder.to("cpu")  # its work is done; a GPU's memory is better spent on the student
     return CachedTeachers(features, starts, job.grid, job.device)
+
+
+def _list_damaged(run: Run, console: Console) -> None:
+    """Says at the end which images were skipped; all of them are in `damaged.json`."""
+    for number, (name, reason) in enumerate(run.damaged.items()):
+        log.warning("damaged image: %s: %s", name, reason)
+        if number < 5:
+            console.print(f"damaged image, skipped: {name}: {reason}", highlight=False, markup=False, soft_wrap=True)
+    if len(run.damaged) > 5:
+        console.print(f"{len(run.damaged)} damaged images in all, see {run.folder / 'damaged.json'}", highlight=False)
 
 
 def _save(run: Run) -> None:

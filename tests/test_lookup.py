@@ -1,0 +1,43 @@
+"""A name is a module, a dotted path is foreign code, a miss gets the nearest name."""
+
+import pytest
+
+from unic import lookup
+from unic.errors import InputError, nearest
+
+
+def test_name_and_dotted_path() -> None:
+    assert lookup.module("unic.losses", "mse") is lookup.module("unic.losses", "unic.losses.mse")
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("ladderr", "unknown projector 'ladderr'; did you mean 'ladder'?"),
+        ("zzz", "unknown projector 'zzz'; expected one of: ladder, linear"),
+        ("no_such_lab.thing", "projector 'no_such_lab.thing': cannot import it"),
+    ],
+)
+def test_a_miss_is_one_line(name: str, line: str) -> None:
+    with pytest.raises(InputError, match=line):
+        lookup.module("unic.projectors", name)
+
+
+def test_a_module_without_the_entry() -> None:
+    with pytest.raises(InputError, match="module 'json.tool' has no 'loss', the entry point of unic.losses"):
+        lookup.entry("unic.losses", "json.tool", "loss")
+
+
+def test_options_are_the_keyword_only_parameters() -> None:
+    def build(context: int, *, width: int = 3) -> None: ...
+
+    lookup.check_options(build, {"width": 4}, "part")
+    with pytest.raises(InputError, match="part: unknown option 'widht'; did you mean 'width'?"):
+        lookup.check_options(build, {"widht": 4}, "part")
+    with pytest.raises(InputError, match="unknown option 'context'"):
+        lookup.check_options(build, {"context": 4}, "part")
+
+
+def test_nearest_lists_all_when_nothing_is_near() -> None:
+    assert nearest("qqqq", ["b", "a"]) == "; expected one of: a, b"
+    assert nearest("x", []) == ""
