@@ -129,6 +129,25 @@ def test_broken_files(run_folder: Path) -> None:
     assert "The recipe cannot be read" in words
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("models", {"student": 3}),
+        ("tasks", {"shapes/knn": ["student"]}),
+        ("gain_over_best_teacher", dict.fromkeys(("shapes/knn", "shapes/logistic", "other/knn"), float("nan"))),
+        ("mean_gain_ci", [1.0]),
+        ("protocol", "none"),
+    ],
+)
+def test_strange_results_cost_only_their_sections(run_folder: Path, key: str, value: object) -> None:
+    results = json.loads((run_folder / "results.json").read_text())
+    (run_folder / "results.json").write_text(json.dumps({**results, key: value}))
+    text = write_report(run_folder).read_text(encoding="utf-8")
+    assert "results.json is not as unic eval writes it" in Outline(text).words()
+    assert text.count('class="chart"') == 8
+    assert 'class="patchmap"' in text
+
+
 def test_model_that_cannot_be_loaded(run_folder: Path) -> None:
     recipe = run_folder / "recipe.yaml"
     recipe.write_text(recipe.read_text().replace("timm:test_efficientnet", "timm:no_such_model"))
@@ -143,6 +162,6 @@ def test_contract_only_results(run_folder: Path) -> None:
     kept = ("models", "tasks", "gain_over_best_teacher", "mean_gain", "protocol")
     (run_folder / "results.json").write_text(json.dumps({key: results[key] for key in kept}))
     text = write_report(run_folder).read_text(encoding="utf-8")
-    assert "The student beats" in text
+    assert "The student scores above" in text
     assert "% interval" not in text[: text.index("<main>")]
     assert text.count(' class="best"') > 4

@@ -73,7 +73,20 @@ def test_colours_of_narrow_tokens() -> None:
 def test_verdict_follows_the_interval(interval: list[float], said: str) -> None:
     text = verdict(Scores({**_results(), "mean_gain": 1.0, "mean_gain_ci": interval}))
     assert said in text
-    assert "its mean score is 50.0, the best single teacher's 40.0 (t)" in text
+    assert "the best single teacher, t (mean score 50.0 against 40.0)" in text
+
+
+def test_verdict_beats_nothing_without_an_interval() -> None:
+    text = verdict(Scores(_results()))
+    assert "scores above the best teacher of each task on average: +25.0\u00a0% over 1 task (no interval)" in text
+    assert "beats" not in text
+
+
+def test_verdict_about_the_best_single_teacher() -> None:
+    measured = {"name": "t", "difference_ci": [2.0, 18.0]}
+    text = verdict(Scores({**_results(), "single_teacher": measured}))
+    assert "it beats the best single teacher, t (mean score 50.0 against 40.0, difference +2.0 to +18.0)" in text
+    assert "it scores above" in verdict(Scores({**_results(), "single_teacher": {**measured, "name": "another"}}))
 
 
 def test_radar_needs_three_tasks() -> None:

@@ -53,15 +53,13 @@ def render(content: Mapping[str, Any]) -> str:
 def collect(run: Path) -> dict[str, Any]:
     """Everything that the template shows."""
     recipe, recipe_note = _recipe(run)
-    results, results_note = _results(run)
-    scores = Scores(results) if results else None
-    teachers = list(recipe.teachers.models) if recipe else scores.teachers if scores else []
-    colour = colours(scores.student if scores else "student", teachers)
-    if scores:
-        colour = colours(None, [*teachers, *(name for name in scores.teachers if name not in teachers)]) | colour
-    colour = {"student": "--student"} | colour
+    teachers = list(recipe.teachers.models) if recipe else []
+    results, problem = _json(run / "results.json")
+    evaluation = _evaluation(results, problem, run, teachers)
+    scores, colour = evaluation.pop("scores"), evaluation["colour"]
+    teachers = teachers or (scores.teachers if scores else [])
     rows = _metrics(run)
-    pictures = draw_pictures(run, recipe, results) if recipe else Pictures(
+    pictures = draw_pictures(run, recipe, results if scores else None) if recipe else Pictures(
         patch_notes=[recipe_note], neighbour_notes=[recipe_note]
     )  # fmt: skip
     environment, _ = _json(run / "environment.json")
@@ -69,18 +67,11 @@ def collect(run: Path) -> dict[str, Any]:
         "name": run.resolve().name,
         "written": time.strftime("%Y-%m-%d %H:%M"),
         "environment": environment if isinstance(environment, dict) else {},
-        "verdict": verdict(scores) if scores else results_note,
-        "measured": scores is not None,
-        "figures": figures(scores) if scores else [],
+        **evaluation,
         "sizes": _sizes(scores, pictures),
-        "results_note": results_note,
-        "table": table(scores, colour) if scores else None,
-        "protocol": _protocol(results or {}),
-        "radar": radar_chart(scores, colour) if scores else None,
         "charts": training_charts(rows, teachers, colour),
         "steps": rows[-1]["step"] if rows else None,
         "last": last_values(rows),
-        "colour": colour,
         "pictures": pictures,
         "recipe": _text(run / "recipe.yaml"),
         "recipe_note": recipe_note,
@@ -98,12 +89,33 @@ def _recipe(run: Path) -> tuple[Recipe | None, str]:
         return None, f"The recipe cannot be read: {reason(error)}"
 
 
-def _results(run: Path) -> tuple[dict[str, Any] | None, str]:
-    results, note = _json(run / "results.json")
+def _evaluation(results: Any, problem: str, run: Path, teachers: list[str]) -> dict[str, Any]:
+    """What results.json fills. One that is missing or not as `unic eval` writes it costs these parts and no other."""
     if isinstance(results, dict) and results.get("models") and results.get("tasks"):
-        return results, ""
-    missing = f"This run has not been evaluated yet: there is no results.json. Run: unic eval {run}"
-    return None, f"results.json cannot be read: {note or 'it names no models or tasks'}" if note != "-" else missing
+        try:
+            return _measured(results, teachers)
+        except Exception as error:  # edited by hand, or written by another version
+            note = f"results.json is not as unic eval writes it: {reason(error)}"
+    elif problem == "-":
+        note = f"This run has not been evaluated yet: there is no results.json. Run: unic eval {run}"
+    else:
+        note = f"results.json cannot be read: {problem or 'it names no models or tasks'}"
+    return {
+        "scores": None, "colour": colours("student", teachers), "verdict": note, "measured": False, "figures": [],
+        "results_note": note, "table": None, "protocol": "", "radar": None,
+    }  # fmt: skip
+
+
+def _measured(results: dict[str, Any], teachers: list[str]) -> dict[str, Any]:
+    scores = Scores(results)
+    # The recipe's teachers first: they keep their colours whatever else was measured. The pictures say "student".
+    named = [*teachers, *(name for name in scores.teachers if name not in teachers)]
+    colour = {"student": "--student"} | colours(scores.student, named)
+    return {
+        "scores": scores, "colour": colour, "verdict": verdict(scores), "measured": True, "figures": figures(scores),
+        "results_note": "", "table": table(scores, colour), "protocol": _protocol(results),
+        "radar": radar_chart(scores, colour),
+    }  # fmt: skip
 
 
 def _metrics(run: Path) -> list[dict[str, Any]]:

@@ -55,6 +55,11 @@ class Scores:
         name = max(means, key=lambda name: means[name], default=None)
         return None if name is None else (name, means[name])
 
+    def single_interval(self) -> list[float] | None:
+        """Paired interval of the student's mean score minus that of `leader`, in points, where it was measured."""
+        measured, leader = self.results.get("single_teacher") or {}, self.leader()
+        return measured.get("difference_ci") if leader and measured.get("name") == leader[0] else None
+
     def outcome(self, task: str) -> str:
         """`above`, `below` or `level` with the best teacher, by the paired interval; empty where it is not known."""
         interval = (self.results.get("difference_ci") or {}).get(task)
@@ -76,15 +81,28 @@ def verdict(scores: Scores) -> str:
         return "No teacher was measured, so there is nothing to compare the student with."
     if gain is None:
         return "Some tasks could not be measured, so there is no mean gain over the best teachers."
-    side = _side(interval) if interval else "above" if gain > 0 else "below"
-    relation = {"above": "beats", "below": "stays below", "level": "is level with"}[side]
-    margin = f"{signed(gain)} % on average over {len(scores.tasks)} tasks"
-    shown = f" (95 % interval {signed(interval[0])} to {signed(interval[1])} %)" if interval else ""
-    text = f"The student {relation} the best teacher of each task: {margin}{shown}"
-    own, leader = scores.mean(scores.student), scores.leader()
-    if own is not None and leader:
-        text += f"; its mean score is {own:.1f}, the best single teacher's {leader[1]:.1f} ({leader[0]})"
-    return text.replace(" %", "\u00a0%") + "."
+    count = f"{len(scores.tasks)} task{'s' if len(scores.tasks) > 1 else ''}"
+    shown = f"95 % interval {signed(interval[0])} to {signed(interval[1])} %" if interval else "no interval"
+    text = f"The student {_relation(gain, interval)} the best teacher of each task on average: "
+    text += f"{signed(gain)} % over {count} ({shown}){_against_single(scores)}."
+    return text.replace(" %", "\u00a0%")
+
+
+def _relation(difference: float, interval: list[float] | None) -> str:
+    """Only an interval on one side of 0 says that a model beats another one: without it, only where the scores lie."""
+    if interval:
+        return {"above": "beats", "below": "stays below", "level": "is level with"}[_side(interval)]
+    return "scores above" if difference > 0 else "scores below" if difference < 0 else "equals"
+
+
+def _against_single(scores: Scores) -> str:
+    own, leader = scores.mean(scores.student) if scores.student else None, scores.leader()
+    if own is None or leader is None:
+        return ""
+    interval = scores.single_interval()
+    shown = f", difference {signed(interval[0])} to {signed(interval[1])}" if interval else ""
+    relation = _relation(own - leader[1], interval)
+    return f"; it {relation} the best single teacher, {leader[0]} (mean score {own:.1f} against {leader[1]:.1f}{shown})"
 
 
 def figures(scores: Scores) -> list[dict[str, str]]:
@@ -98,7 +116,9 @@ def figures(scores: Scores) -> list[dict[str, str]]:
     own, leader = scores.mean(scores.student) if scores.student else None, scores.leader()
     if own is not None:
         note = f"best single teacher {leader[1]:.1f} ({leader[0]})" if leader else "no teacher has all tasks"
-        shown.append({"label": "Mean score", "value": f"{own:.1f}", "note": note, "kind": ""})
+        interval = scores.single_interval()
+        kind = _side(interval) if interval else ""
+        shown.append({"label": "Mean score", "value": f"{own:.1f}", "note": note, "kind": kind})
     sides = [scores.outcome(task) for task in scores.tasks]
     if any(sides):
         note = f"{sides.count('level')} level, {sides.count('below')} below"
