@@ -75,11 +75,11 @@ def _against_single_teacher(
     if student not in means or not teachers:
         return None
     best = max(teachers, key=lambda name: means[name])
-    drawn = np.mean([samples[task, student] - samples[task, best] for task in tasks], axis=0)  # type: ignore[index]
+    drawn = np.mean([samples[task, student] - samples[task, best] for task in tasks], axis=0)
     return {
         "name": best,
         "score": round(means[best], 3),
-        "student": round(means[student], 3),  # type: ignore[index]
+        "student": round(means[student], 3),
         "difference_ci": interval(drawn),
     }
 
