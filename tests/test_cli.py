@@ -140,7 +140,8 @@ def test_the_whole_path(
     assert unic(capsys, "export", "run", "--to", "shipped")[0] == 2
     model = timm.create_model("local-dir:shipped", pretrained=True).eval()
 
-    code, out, err = unic(capsys, "encode", "run", "--data", image_folder, "--out", "features.safetensors", "--patches")
+    options = ["--data", image_folder, "--out", "features.safetensors", "--patches", "--precision", "fp32"]
+    code, out, err = unic(capsys, "encode", "run", *options)
     assert code == 0, err
     features = load_file("features.safetensors")
     assert set(features) == {"cls", "patch_mean", "patches", "index", "labels"}

@@ -174,8 +174,9 @@ def encode(
     *,
     patches: bool = False,
     limit: int | None = None,
+    precision: str = "auto",
     batch_size: int = 64,
-    workers: int = 2,
+    workers: int = 0,
     console: Console | None = None,
 ) -> Path:
     """Writes an encoder's features of a set of images as safetensors.
@@ -191,7 +192,7 @@ def encode(
     if target.suffix != ".safetensors":
         raise InputError(f"--out {target}: expected a file that ends in .safetensors")
     console = console or stderr_console()
-    encoder = load_encoder(model, device=default_device())
+    encoder = load_encoder(model, device=default_device(), precision=precision)
     source = open_source(data, limit=limit)
     with console.status("encoding") as status:
         features = extract(

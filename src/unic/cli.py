@@ -118,13 +118,24 @@ def encode(
     out: Annotated[Path, typer.Option(help="The .safetensors file to write.")],
     patches: Annotated[bool, typer.Option("--patches", help="Also write every patch token.")] = False,
     limit: Annotated[int | None, typer.Option(help="Only a fixed random subset of so many images.")] = None,
+    precision: Annotated[str, typer.Option(help="auto, bf16 or fp32.")] = "auto",
     batch_size: Annotated[int, typer.Option(help="Images at a time.")] = 64,
 ) -> None:
     """Write an encoder's features of a set of images."""
     from unic import api
 
     uri = f"run:{model}" if ":" not in model and Path(model).is_dir() else model
-    typer.echo(api.encode(uri, data, out, patches=patches, limit=limit, batch_size=batch_size, console=_console()))
+    target = api.encode(
+        uri,
+        data,
+        out,
+        patches=patches,
+        limit=limit,
+        precision=precision,
+        batch_size=batch_size,
+        console=_console(),
+    )
+    typer.echo(target)
 
 
 @app.command("list")

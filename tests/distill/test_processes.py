@@ -59,7 +59,7 @@ def test_killed_three_times_and_resumed_bit_for_bit(recipe: dict[str, Any], tmp_
         process = start(path, "--out", run, "--resume")
         wait_for_step(run, step, process)
         process.send_signal(signal.SIGKILL)
-        process.wait()
+        process.communicate()
     finish(start(path, "--out", run, "--resume"))
     assert losses(run) == losses(tmp_path / "whole")
     name = "export/model.safetensors"

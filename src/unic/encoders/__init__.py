@@ -113,6 +113,8 @@ def without_weights(uri: str) -> str:
 
 def pick_precision(setting: str, encoder: Encoder, device: torch.device) -> Precision:
     """`auto`: bf16 where the hardware multiplies it faster, except for CNNs on a CPU (depthwise convolutions lose)."""
+    if setting not in ("auto", "bf16", "fp32"):
+        raise InputError(f"precision '{setting}'{nearest(setting, ('auto', 'bf16', 'fp32'))}")
     if setting != "auto":
         return "bf16" if setting == "bf16" else "fp32"
     if device.type == "cpu" and encoder.architecture == "cnn":
