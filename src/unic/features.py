@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -106,6 +106,7 @@ def extract(
     seed: int = 0,
     view: int = 0,
     patch_grid: Grid | Literal["own"] | None = None,
+    blocks: Sequence[int] = (),
     batch_size: int = 64,
     workers: int = 0,
     cache: Path | None = None,
@@ -120,6 +121,8 @@ def extract(
             input size.
         augment, seed, view: the augmented view, for `augment` other than "none".
         patch_grid: also keep the patches: on the encoder's own grid, or resized to this one.
+        blocks: take the tokens after these blocks (0-based, see `Encoder.intermediates`), their channels side by side
+            on the grid of the last one, in place of the encoder's output.
         cache: folder to keep the result in and to look for it; None: only in memory.
         dtype: of the patches; `cls` and `patch_mean` are always float32.
         progress: called with (images done, images in all) after every batch.
@@ -127,7 +130,9 @@ def extract(
     Raises:
         InputError: the output is not finite, does not fit the dtype, or does not fit on the disk.
     """
-    job = _Job(encoder, images, size, augment, seed, view, patch_grid, batch_size, workers, dtype, progress)
+    job = _Job(
+        encoder, images, size, augment, seed, view, patch_grid, tuple(blocks), batch_size, workers, dtype, progress
+    )
     if cache is None:
         return job.labelled(job.run(None))
     name = job.key()
@@ -155,6 +160,7 @@ class _Job:
     seed: int
     view: int
     patch_grid: Grid | Literal["own"] | None
+    blocks: tuple[int, ...]
     batch_size: int
     workers: int
     dtype: Dtype
@@ -165,7 +171,10 @@ class _Job:
         view = augmentations.preset(self.augment)
         drawn = (self.seed, self.view) if view.is_random else None
         size = self.size or self.encoder.input_size
-        described = (_FORMAT, self.encoder.fingerprint(), self.images.fingerprint(), size, repr(view), drawn)
+        described: tuple[Any, ...] = (
+            _FORMAT, self.encoder.fingerprint(), self.images.fingerprint(), size, repr(view), drawn
+        )  # fmt: skip
+        described += (self.blocks,) if self.blocks else ()
         return hashlib.sha256(repr(described).encode()).hexdigest()[:24]
 
     def layout(self) -> str:
@@ -179,6 +188,15 @@ class _Job:
             self.images, size=self.size or self.encoder.input_size, augment=self.augment, seed=self.seed,
             view=self.view, batch_size=self.batch_size, workers=self.workers,
         )  # fmt: skip
+
+    def tokens(self, views: Tensor) -> Tokens:
+        if not self.blocks:
+            return self.encoder(views).float()
+        levels = self.encoder.intermediates(views, self.blocks)
+        grid = levels[-1].grid
+        cls = torch.cat([level.cls for level in levels], dim=1)
+        patches = torch.cat([level.to_grid(grid).patches for level in levels], dim=2)
+        return Tokens(cls, patches, grid).float()
 
     def run(self, folder: Path | None) -> Features:
         """The forward pass. Patches go to a memory map in `folder` batch by batch, the small vectors to memory."""
@@ -194,7 +212,7 @@ class _Job:
                 seen += len(batch) + len(batch.damaged)
                 if len(batch):
                     views = augmentation(batch.images.to(device), self.seed, batch.epoch, batch.index)
-                    tokens = self.encoder(views).float()
+                    tokens = self.tokens(views)
                     cls.append(self._checked(tokens.cls, batch, np.float32))
                     patch_mean.append(self._checked(tokens.patch_mean(), batch, np.float32))
                     index.append(batch.index.numpy())

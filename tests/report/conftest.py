@@ -46,7 +46,7 @@ def made_up_results(images: Path) -> dict[str, Any]:
         row: dict[str, Cell] = {}
         for number, name in enumerate(ROLES):
             marks = draw.random((2, 200)) < 0.8 - 0.1 * number
-            row[name] = [Outcome(float(100 * seed.mean()), seed.astype(np.float32), {}) for seed in marks]
+            row[name] = [Outcome(seed[:, None].astype(np.float64)) for seed in marks]
         cells[task] = row
     cells["other/knn"]["px"] = HOSTILE
     models = {

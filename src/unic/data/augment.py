@@ -36,6 +36,7 @@ class Augmentation:
 
     Attributes:
         scale: range of the crop's share of the area; None: the centre square, uncropped otherwise.
+        whole: without `scale`, the whole image squeezed into the view: no pixel is left out.
         ratio: range of the crop's width over height.
         flip: probability of a horizontal flip.
         jitter: probability of colour jitter.
@@ -45,6 +46,7 @@ class Augmentation:
     """
 
     scale: tuple[float, float] | None = None
+    whole: bool = False
     ratio: tuple[float, float] = (3 / 4, 4 / 3)
     flip: float = 0.0
     jitter: float = 0.0
@@ -56,7 +58,7 @@ class Augmentation:
 
     @property
     def is_random(self) -> bool:
-        return self != Augmentation()
+        return self not in (Augmentation(), Augmentation(whole=True))
 
     def crop(
         self, image: Image.Image, seed: int, epoch: int, index: int, size: int | tuple[int, int]
@@ -67,7 +69,9 @@ class Augmentation:
             size: side of the view, or its height and width.
         """
         height, width = (size, size) if isinstance(size, int) else size
-        if self.scale is None:
+        if self.whole:
+            box = (0, 0, *image.size)
+        elif self.scale is None:
             side = min(image.size)
             left, top = (image.width - side) // 2, (image.height - side) // 2
             box = (left, top, left + side, top + side)
@@ -146,6 +150,7 @@ class Augmentation:
 
 PRESETS = {
     "none": Augmentation(),
+    "whole": Augmentation(whole=True),
     # The paper's (METHOD.md §6; Sariyildiz et al., 2024).
     "unic": Augmentation(
         scale=(0.08, 1.0), flip=0.5, jitter=0.8, strength=(0.4, 0.4, 0.2, 0.1), grayscale=0.2, blur=0.2, solarize=0.2

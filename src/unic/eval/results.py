@@ -90,7 +90,7 @@ def _resampled(cells: Cells) -> dict[tuple[str, str], np.ndarray]:
     for task, row in cells.items():
         for name, cell in row.items():
             if not isinstance(cell, str):
-                marks = np.mean([outcome.correct for outcome in cell], axis=0)
+                marks = np.mean([outcome.marks[:, 0] for outcome in cell], axis=0)
                 by_set.setdefault(task.partition("/")[0], {})[task, name] = marks
     samples: dict[tuple[str, str], np.ndarray] = {}
     for data, marks in by_set.items():

@@ -39,7 +39,7 @@ def test_equals_brute_force(blobs, k, chunk, monkeypatch):
     train, test = blobs
     result = knn.run(train, test, k=k)
     expected = (brute_force(train, test, k, 0.07) == test.y).astype(float)
-    np.testing.assert_array_equal(result.correct, expected)
+    np.testing.assert_array_equal(result.marks[:, 0], expected)
     assert result.score == pytest.approx(100 * expected.mean())
     assert result.details["top1_by_k"][str(k)] == pytest.approx(result.score, abs=1e-3)
 
@@ -47,22 +47,22 @@ def test_equals_brute_force(blobs, k, chunk, monkeypatch):
 def test_more_neighbours_than_images_are_all_of_them(blobs):
     train, test = blobs
     few = Labelled(train.x[:15], train.y[:15])
-    np.testing.assert_array_equal(knn.run(few, test, k=200).correct, knn.run(few, test, k=15).correct)
+    np.testing.assert_array_equal(knn.run(few, test, k=200).marks[:, 0], knn.run(few, test, k=15).marks[:, 0])
 
 
 def test_ignores_length_and_survives_small_temperatures(blobs):
     train, test = blobs
     longer = Labelled(train.x * 1e4, train.y)
-    np.testing.assert_array_equal(knn.run(longer, test).correct, knn.run(train, test).correct)
+    np.testing.assert_array_equal(knn.run(longer, test).marks[:, 0], knn.run(train, test).marks[:, 0])
     cold = knn.run(train, test, temperature=1e-3)  # exp(1 / T) would overflow
-    np.testing.assert_array_equal(cold.correct, knn.run(train, test, k=1).correct)
+    np.testing.assert_array_equal(cold.marks[:, 0], knn.run(train, test, k=1).marks[:, 0])
 
 
 def test_seed_changes_nothing_and_mean_per_class_weighs_classes_alike(blobs):
     train, test = blobs
     one, two = knn.run(train, test, seed=0), knn.run(train, test, seed=1)
-    np.testing.assert_array_equal(one.correct, two.correct)
-    per_class = np.mean([one.correct[test.y == label].mean() for label in range(5)])
+    np.testing.assert_array_equal(one.marks[:, 0], two.marks[:, 0])
+    per_class = np.mean([one.marks[:, 0][test.y == label].mean() for label in range(5)])
     assert one.details["mean_per_class"] == pytest.approx(100 * per_class, abs=1e-3)
 
 

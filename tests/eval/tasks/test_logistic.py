@@ -47,7 +47,7 @@ def test_two_classes_have_the_penalty_of_scikit_learn():
     reference = LogisticRegression(C=0.003, tol=1e-8).fit((train.x - mean) / std, train.y)
     ours = logistic.run(train, test, C=0.003)
     theirs = (reference.predict((test.x - mean) / std) == test.y).astype(float)
-    assert (ours.correct == theirs).mean() >= 0.99
+    assert (ours.marks[:, 0] == theirs).mean() >= 0.99
 
 
 def test_constant_and_repeated_channels_and_a_missing_class_are_harmless():
@@ -55,7 +55,7 @@ def test_constant_and_repeated_channels_and_a_missing_class_are_harmless():
     wide = [np.concatenate([part.x, part.x, np.full((len(part.x), 3), 7.0, np.float32)], 1) for part in (train, test)]
     keep = train.y != 1
     result = logistic.run(Labelled(wide[0][keep], train.y[keep]), Labelled(wide[1], test.y), C=0.1)
-    assert result.correct[test.y == 1].sum() == 0
+    assert result.marks[:, 0][test.y == 1].sum() == 0
     assert np.isfinite(result.score)
 
 
@@ -75,7 +75,7 @@ def test_search_finds_a_good_C_and_depends_on_the_seed_only():
     found = logistic.run(train, test, seed=1, trials=15)
     again = logistic.run(train, test, seed=1, trials=15)
     other = logistic.run(train, test, seed=2, trials=15)
-    np.testing.assert_array_equal(found.correct, again.correct)
+    np.testing.assert_array_equal(found.marks[:, 0], again.marks[:, 0])
     assert found.details == again.details
     assert found.details["C"] != other.details["C"]
     fixed = [logistic.run(train, test, C=10.0**power).score for power in range(-5, 7)]

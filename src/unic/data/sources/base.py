@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import Literal
 
+import numpy as np
 from PIL import Image
 
 
@@ -16,10 +18,12 @@ class Source(ABC):
 
     Attributes:
         path: as the user wrote it.
-        classes: class names if the images are labelled, else None.
+        classes: class names if the images, or the pixels of their targets, are labelled; else None.
+        pixels: what `target` gives; None: nothing.
     """
 
     path: str
+    pixels: Literal["masks", "depth"] | None = None
     classes: list[str] | None = None
 
     @abstractmethod
@@ -32,6 +36,11 @@ class Source(ABC):
     @abstractmethod
     def label(self, index: int) -> int | None:
         """Class index, or None for unlabelled images."""
+
+    def target(self, index: int) -> np.ndarray | None:
+        """What is known of every pixel of `read(index)`, `(H, W)` of the same size: class indices (uint8, 255 where
+        nothing is asked) or metres (float32, 0 where unknown). None where only images are there, the usual case."""
+        return None
 
     @abstractmethod
     def name(self, index: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from PIL import Image
 
@@ -18,7 +19,7 @@ class Subset(Source):
     def __init__(self, source: Source, limit: int) -> None:
         keys = rng.uniform(rng.stream("subset"), torch.arange(len(source)))
         chosen = torch.argsort(keys, stable=True)[:limit]
-        self.path, self.classes = source.path, source.classes
+        self.path, self.classes, self.pixels = source.path, source.classes, source.pixels
         self._source = source
         self._indices = chosen.sort().values.numpy()
 
@@ -30,6 +31,9 @@ class Subset(Source):
 
     def label(self, index: int) -> int | None:
         return self._source.label(int(self._indices[index]))
+
+    def target(self, index: int) -> np.ndarray | None:
+        return self._source.target(int(self._indices[index]))
 
     def name(self, index: int) -> str:
         return self._source.name(int(self._indices[index]))

@@ -1,30 +1,76 @@
-"""Evaluation sets by name. A set is one file with `load(max_train, max_test) -> DataPair`; a path needs no file."""
+"""Evaluation sets by name, one file each; a path needs no file. A file holds
+
+- `load(root, *, download=False, **options) -> DataPair`: reads its images below `root`, which has one folder for each
+  set; with `download` it may fetch them first. Raises `InputError` that says what to put where;
+- `COUNTS`: `(train, test, classes)` as published, verified whenever the set is opened; None where nothing is published.
+"""
 
 from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl
 
 from unic import lookup
 from unic.errors import InputError, nearest
 from unic.eval.datasets.base import DataPair, open_pair
 
-__all__ = ["DataPair", "open_pair", "resolve"]
+__all__ = ["DataPair", "data_root", "open_pair", "resolve"]
 
 
-def resolve(spec: str, *, max_train: int | None = None, max_test: int | None = None) -> DataPair:
+def data_root() -> Path:
+    """Where the data sets are: `$UNIC_DATA`, else `data/` in the working folder."""
+    return Path(os.environ.get("UNIC_DATA") or "data").expanduser()
+
+
+def resolve(
+    spec: str,
+    *,
+    max_train: int | None = None,
+    max_test: int | None = None,
+    root: Path | None = None,
+    download: bool = False,
+) -> DataPair:
     """The set that `spec` stands for.
 
     Args:
-        spec: the name of a set in this package, `NAME=PATH` with anything `open_pair` reads, or a dotted module.
+        spec: the name of a set in this package with its options (`cog?level=3`), `NAME=PATH` with anything
+            `open_pair` reads, or a dotted module.
         max_train, max_test: fixed random subsets of so many images.
+        root: folder of the sets, default `data_root()`.
+        download: fetch what is missing, where its publisher allows that.
 
     Raises:
-        InputError: no such set, or its images are not labelled.
+        InputError: no such set, its images are not there or not labelled, or their number is not the published one.
     """
     name, equals, path = spec.partition("=")
-    if equals:
+    if equals and "?" not in name:
         if not name or not path:
             raise InputError(f"data '{spec}': expected NAME=PATH")
-        return open_pair(name, path, max_train=max_train, max_test=max_test)
+        return open_pair(name, path).limited(max_train, max_test)
+    return _load(spec, root or data_root(), download).limited(max_train, max_test)
+
+
+def _load(spec: str, root: Path, download: bool) -> DataPair:
+    name, _, query = spec.partition("?")
     valid = [entry for entry in lookup.names(__name__) if entry != "base"]
     if name not in valid and "." not in name:
         raise InputError(f"unknown evaluation set '{name}'{nearest(name, valid)}; NAME=PATH names your own")
-    return lookup.entry(__name__, name, "load")(max_train=max_train, max_test=max_test)
+    load = lookup.entry(__name__, name, "load")
+    options: dict[str, Any] = dict(parse_qsl(query, keep_blank_values=True))
+    if "download" in options:
+        raise InputError(f"data '{spec}': downloading is asked for with --download, not here")
+    lookup.check_options(load, options, f"data '{name}'")
+    pair: DataPair = load(root, download=download, **options)
+    counts = getattr(lookup.module(__name__, name), "COUNTS", None)
+    if counts is not None:
+        _verify(pair, counts)
+    return pair
+
+
+def _verify(pair: DataPair, counts: tuple[int, int, int]) -> None:
+    found = (len(pair.train), len(pair.test), len(pair.classes))
+    if found != counts:
+        wanted = "expected {} training and {} test images of {} classes".format(*counts)
+        raise InputError(f"data '{pair.name}': {wanted}, found {found[0]}, {found[1]} and {found[2]}")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from unic.eval.datasets.base import DataPair, sample
 
 
-def load(*, max_train: int | None = None, max_test: int | None = None) -> DataPair:
-    return sample("clipart", max_train=max_train, max_test=max_test)
+def load(root: Path, *, download: bool = False) -> DataPair:
+    return sample("clipart")

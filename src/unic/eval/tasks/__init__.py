@@ -1,5 +1,12 @@
-"""Probes on frozen vectors. A task is one file with `run(train, test, *, seed, **options) -> Outcome`."""
+"""Measurements of frozen encoders, one file each. A file holds
 
-from unic.eval.tasks.base import Labelled, Outcome
+- `run`: keyword-only arguments are the task's options (`seed` is the runner's), and it returns an `Outcome`;
+- `INPUT`: what `run` gets before the options. "vectors" (default): `train: Labelled, test: Labelled`. "dense":
+  `train: Dense, test: Dense`. "subject": `subject: Subject`, one model on one set with everything it can give;
+- `DATA`: the kind of set it runs on, "labels" (default), "masks", "depth" or "any";
+- `MEASURE`: how marks become a score (default: top-1).
+"""
 
-__all__ = ["Labelled", "Outcome"]
+from unic.eval.tasks.base import TOP1, Dense, Labelled, Measure, Outcome, top1
+
+__all__ = ["TOP1", "Dense", "Labelled", "Measure", "Outcome", "top1"]

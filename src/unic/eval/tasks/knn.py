@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from unic.errors import InputError
-from unic.eval.tasks.base import Labelled, Outcome, num_classes, outcome
+from unic.eval.tasks.base import Labelled, Outcome, num_classes, top1
 
 NUM_NEIGHBOURS = (10, 20, 100, 200)  # the paper's; all are reported in the details
 _CHUNK = 1024  # test images a time: bounds the similarity matrix to 1024 x n_train
@@ -47,7 +47,7 @@ def run(train: Labelled, test: Labelled, *, seed: int = 0, k: int = 20, temperat
             predicted[size].append(votes.argmax(1))
     answers = {size: torch.cat(chunks).numpy() for size, chunks in predicted.items()}
     by_k = {str(size): round(100 * float(np.mean(answers[size] == test.y)), 3) for size in sizes}
-    return outcome(answers[k], test, k=k, top1_by_k=by_k)
+    return top1(answers[k], test, k=k, top1_by_k=by_k)
 
 
 def _unit(x: np.ndarray) -> Tensor:

@@ -11,7 +11,7 @@ import torch
 
 from unic.errors import InputError
 from unic.eval.tasks._softmax import Axes, Path, fit
-from unic.eval.tasks.base import Labelled, Outcome, num_classes, outcome
+from unic.eval.tasks.base import Labelled, Outcome, num_classes, top1
 
 C_RANGE = (1e-5, 1e6)
 VALIDATION = 0.2
@@ -59,7 +59,7 @@ def run(train: Labelled, test: Labelled, *, seed: int = 0, C: float | None = Non
         start = path.solve(scale * C).weights
     solution = fit(x, y, classes, scale * C, start=start)
     details["train_accuracy"] = round(100 * float((solution.predict(x) == y).double().mean()), 3)
-    return outcome(solution.predict(axes(test.x)).numpy(), test, C=C, **details)
+    return top1(solution.predict(axes(test.x)).numpy(), test, C=C, **details)
 
 
 @lru_cache(maxsize=1)

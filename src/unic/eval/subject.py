@@ -1,0 +1,173 @@
+"""A subject: one model on one evaluation set, and everything of it that a task may ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from PIL import Image
+
+from unic.data.sources import Source
+from unic.encoders.base import Encoder
+from unic.errors import InputError
+from unic.eval.concat import concatenate
+from unic.eval.datasets import DataPair
+from unic.eval.tasks.base import Dense, Labelled
+from unic.features import Features, extract
+
+Part = Literal["train", "test"]
+Vector = Literal["cls", "patch_mean", "cls+patch_mean"]
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """One model on one set. Tokens are computed when first asked for, once, and kept in the feature cache.
+
+    Attributes:
+        name: of the model, a column of the table.
+        role: "student", "teacher", "concat", "pixels" or "other".
+        pair: the set.
+        load: gives the encoder, already on its device; not for a concatenation.
+        members: the models whose vectors lie side by side, where this one is a concatenation.
+        teachers: the teachers of the same evaluation, on the same set, by name; empty for a teacher.
+        heads: by teacher, what gives the encoder that ends in that teacher's space: student and kept projector.
+        vector: what of an image stands for it unless a task is told otherwise.
+        size: side of the square view that the encoder gets and resizes itself; None: the encoder's own input size.
+        cache: folder of the feature cache.
+        workers: processes that decode images; 0: this one.
+        say: told what is going on, for a line of progress.
+    """
+
+    name: str
+    role: str
+    pair: DataPair
+    load: Callable[[], Encoder] | None = None
+    members: Sequence[Subject] = ()
+    teachers: Mapping[str, Subject] = field(default_factory=dict)
+    heads: Mapping[str, Callable[[], Encoder]] = field(default_factory=dict)
+    vector: Vector = "cls"
+    size: int | None = None
+    cache: Path | None = None
+    workers: int = 0
+    say: Say = lambda _: None  # noqa: E731 (a default, not a definition)
+
+    @cached_property
+    def encoder(self) -> Encoder:
+        """The encoder.
+
+        Raises:
+            InputError: the model is a concatenation, which has none.
+        """
+        if self.load is None:
+            raise InputError(f"model '{self.name}' is several encoders side by side; this task needs a single one")
+        return self.load()
+
+    def fingerprint(self) -> str:
+        """Hash of the weights and settings behind the vectors; changes when they may change."""
+        if self.members:
+            return "+".join(member.fingerprint() for member in self.members)
+        return f"{self.encoder.fingerprint()}/{self.vector}"
+
+    def source(self, part: Part | Source) -> Source:
+        return (self.pair.train if part == "train" else self.pair.test) if isinstance(part, str) else part
+
+    def features(self, part: Part | Source, *, encoder: Encoder | None = None) -> Features:
+        """Pooled vectors of a part of the set, or of any other images, such as a changed test part.
+
+        Args:
+            encoder: used in place of the model's own, for example one of `heads`.
+        """
+        return self._extract(part, encoder=encoder)
+
+    def labelled(self, part: Part | Source, *, vector: Vector | None = None) -> Labelled:
+        """Vectors with labels, numbered as the classes of the training part. Other images than "train" are numbered
+        as the test part.
+
+        Raises:
+            InputError: some images have no label.
+        """
+        if self.members:
+            joined = [(m.labelled("train", vector=vector), m.labelled(part, vector=vector)) for m in self.members]
+            return concatenate(joined)[1]
+        features = self.features(part)
+        if features.labels is None:
+            raise InputError(f"data '{self.pair.name}': some images of {self.source(part).path} have no label")
+        labels = features.labels if self.source(part) is self.pair.train else self.pair.test_labels(features.labels)
+        kind = vector or self.vector
+        if kind == "cls":
+            return Labelled(features.cls, labels)
+        if kind == "patch_mean":
+            return Labelled(features.patch_mean, labels)
+        return Labelled(np.concatenate([features.cls, features.patch_mean], axis=1), labels)
+
+    def dense(self, part: Part, *, blocks: int | Sequence[int] = ()) -> Dense:
+        """Patch tokens with a target for every pixel of the view, which is the whole image: none goes unmeasured.
+
+        Args:
+            blocks: the last so many blocks, or these (0-based), channels side by side; default: the encoder's output.
+
+        Raises:
+            InputError: the images have no masks or depths.
+        """
+        source = self.source(part)
+        if source.pixels is None:
+            raise InputError(f"data '{self.pair.name}': {source.path} has neither masks nor depths")
+        features = self._extract(part, patches=True, blocks=self._blocks(blocks))
+        assert features.patches is not None
+        assert features.grid is not None
+        height, width = (self.size, self.size) if self.size else self.encoder.input_size
+        targets = _Targets(source, features.index, (height, width))
+        return Dense(features.patches, features.grid, targets, list(source.classes or []))
+
+    def _blocks(self, blocks: int | Sequence[int]) -> Sequence[int]:
+        count = len(self.encoder.block_dims)
+        if blocks and not count:
+            raise InputError(f"model '{self.name}': its inner blocks cannot be read, only its output")
+        chosen = range(count - blocks, count) if isinstance(blocks, int) and blocks else blocks or ()
+        for block in chosen:  # type: ignore[union-attr]
+            if not 0 <= block < count:
+                raise InputError(f"model '{self.name}' has no block {block}; expected 0 to {count - 1}")
+        return tuple(chosen)  # type: ignore[arg-type]
+
+    def _extract(
+        self,
+        part: Part | Source,
+        *,
+        encoder: Encoder | None = None,
+        patches: bool = False,
+        blocks: Sequence[int] = (),
+    ) -> Features:
+        source = self.source(part)
+        what = f"{self.name}: {self.pair.name}/{part if isinstance(part, str) else source.path}"
+        return extract(
+            encoder or self.encoder,
+            source,
+            size=self.size,
+            augment="whole" if patches else "none",
+            patch_grid="own" if patches else None,
+            blocks=blocks,
+            workers=self.workers,
+            cache=self.cache,
+            progress=lambda done, total: self.say(f"{what} {done}/{total}"),
+        )
+
+
+class _Targets(Sequence[np.ndarray]):
+    """Targets squeezed into the view as their images are (nearest neighbour), read when asked for."""
+
+    def __init__(self, source: Source, index: np.ndarray, size: tuple[int, int]) -> None:
+        self._source, self._index, self._size = source, index, size
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    def __getitem__(self, row: int) -> np.ndarray:  # type: ignore[override]
+        target = self._source.target(int(self._index[row]))
+        assert target is not None, self._source.path
+        height, width = self._size
+        return np.asarray(Image.fromarray(target).resize((width, height), Image.Resampling.NEAREST))
