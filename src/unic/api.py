@@ -15,19 +15,22 @@ from rich.console import Console
 
 from unic.config import Recipe, load_recipe
 from unic.distill.build import build
+from unic.distill.influence import shares
 from unic.distill.run_folder import summary
 from unic.distill.train import fit
 from unic.distill.trained import trained_student
 from unic.encoders import build_encoder, load_encoder, without_weights
 from unic.errors import InputError
 from unic.eval.online import OnlineKnn
-from unic.eval.suite import evaluate_models, load_suite
+from unic.eval.runner import evaluate_models
+from unic.eval.suite import load_suite
 from unic.export.timm import export_timm
 from unic.features import default_cache_dir, extract
+from unic.heads import heads_of
 from unic.metrics import stderr_console
-from unic.report import write_report
+from unic.report import write_comparison, write_report
 
-__all__ = ["distill", "dry_run", "encode", "evaluate", "export", "load_encoder", "report"]
+__all__ = ["compare", "distill", "dry_run", "encode", "evaluate", "export", "load_encoder", "report"]
 
 log = logging.getLogger("unic")
 
@@ -105,38 +108,61 @@ def evaluate(
     *,
     tasks: Sequence[str] | None = None,
     data: Mapping[str, str] | None = None,
-    suite: str | None = None,
+    suite: str | Path | None = None,
+    seeds: Sequence[int] | None = None,
     roles: Mapping[str, str] | None = None,
     teachers: bool = True,
-    out: str | Path | None = None,
+    out: str | Path | Sequence[str | Path] = (),
     cache: Path | None = None,
+    jobs: int | None = None,
+    workers: int = 0,
+    data_root: Path | None = None,
+    download: bool = False,
+    skip_missing: bool = False,
     console: Console | None = None,
 ) -> dict[str, Any]:
     """Measures encoders on the same images and returns the contents of `results.json`.
+
+    What was measured once, by the content of weights and images, is not measured again.
 
     Args:
         models: URIs, or names with URIs. A run folder (or `run:DIR`) stands for its student.
         tasks: for example `["knn", "logistic"]`; default: the suite's.
         data: evaluation sets by name, `{"birds": "path/to/folder"}`; default: the suite's.
         suite: a shipped suite or a YAML file (default `quick`, or none if `data` is given).
+        seeds: default: the suite's.
         roles: "student", "teacher" or "other" by model name; by default runs are students, all else is other.
         teachers: also measure the teachers of each run, alone and concatenated, its start and raw pixels.
-        out: write the results there as JSON.
+        out: files to write, by suffix: .json, .csv, .md, .tex.
+        jobs: processes that measure at a time; default: one for each GPU, 1 without.
+        workers: processes that decode images for each of them.
+        data_root: folder of the benchmark sets (default `$UNIC_DATA`, else `data/`).
+        download: fetch missing sets, where their publishers allow that.
+        skip_missing: leave out sets that are not there instead of refusing.
 
     Raises:
         InputError: unknown model, task or data set.
     """
-    named, all_roles = _named(models, teachers)
-    console = console or stderr_console()
+    named, all_roles, runs = _named(models, teachers)
+    all_roles |= dict(roles or {})
+    student = next((name for name in runs if all_roles[name] == "student"), None)
     return evaluate_models(
         named,
-        all_roles | dict(roles or {}),
+        all_roles,
         suite=load_suite(suite) if suite or not data else None,
         tasks=tasks,
         data=data,
-        out=Path(out) if out else None,
+        seeds=seeds,
+        heads={name: heads_of(run) for name, run in runs.items()},
+        out=[Path(target) for target in ([out] if isinstance(out, str | Path) else out)],
         cache=cache or default_cache_dir(),
-        console=console,
+        jobs=jobs,
+        workers=workers,
+        root=data_root,
+        download=download,
+        skip_missing=skip_missing,
+        extra=_training_facts(runs[student]) if student else {},
+        console=console or stderr_console(),
     )
 
 
@@ -159,12 +185,24 @@ def export(run: str | Path, to: str | Path | None = None) -> Path:
     return export_timm(student, target, extra={"teachers": teachers, "recipe": recipe.model_dump(mode="json")})
 
 
-def report(run: str | Path) -> Path:
-    """Writes `RUN/report.html`, one self-contained page, and returns its path."""
+def report(run: str | Path, to: str | Path | None = None) -> Path:
+    """Writes `RUN/report.html` (or `to`), one self-contained page, and returns its path."""
+    written = write_report(_run_folder(run))
+    if to is None:
+        return written
+    return Path(shutil.move(written, to))
+
+
+def compare(runs: Sequence[str | Path], to: str | Path) -> Path:
+    """Writes one self-contained page that compares several runs, and returns its path."""
+    return write_comparison([_run_folder(run) for run in runs], Path(to))
+
+
+def _run_folder(run: str | Path) -> Path:
     folder = Path(run)
     if not (folder / "recipe.yaml").is_file():
         raise InputError(f"report {folder}: not a run folder (no recipe.yaml)")
-    return write_report(folder)
+    return folder
 
 
 def encode(
@@ -249,26 +287,50 @@ def _evaluate_run(folder: Path, settings: Recipe, console: Console) -> None:
     )
 
 
-def _named(models: Sequence[str] | Mapping[str, str], teachers: bool) -> tuple[dict[str, str], dict[str, str]]:
-    """Names, URIs and default roles; a run brings its teachers along if asked to."""
+def _training_facts(run: Path) -> dict[str, Any]:
+    """What only the training knows of its teachers' influence; a run without checkpoints or metrics knows nothing."""
+    try:
+        return {"influence": shares(run)}
+    except (InputError, OSError, ValueError, KeyError) as error:
+        log.warning("no shares of influence of %s: %s", run, error)
+        return {}
+
+
+def _named(
+    models: Sequence[str] | Mapping[str, str], teachers: bool
+) -> tuple[dict[str, str], dict[str, str], dict[str, Path]]:
+    """Names and URIs, default roles, and the folders of those that are runs; a run brings its teachers if asked to."""
     if not models:
         raise InputError("eval: expected at least one model, for example timm:vit_small_patch16_224 or a run folder")
-    pairs = dict(models) if isinstance(models, Mapping) else {short_name(uri): uri for uri in models}
+    pairs = dict(models) if isinstance(models, Mapping) else unique_names(models)
     named: dict[str, str] = {}
     roles: dict[str, str] = {}
+    runs: dict[str, Path] = {}
     for name, uri in pairs.items():
         folder = Path(uri.removeprefix("run:"))
         if (folder / "recipe.yaml").is_file():
             own, own_roles = run_models(folder, load_recipe(folder / "recipe.yaml"))
             student = "student" if len(pairs) == 1 else name
             named[student], roles[student] = own.pop("student"), own_roles.pop("student")
+            runs[student] = folder
             if teachers:
                 named |= own
                 roles |= own_roles
         else:
             named[name] = f"run:{uri}" if folder.is_dir() and ":" not in uri else uri
             roles[name] = "other"
-    return named, roles
+    return named, roles, runs
+
+
+def unique_names(uris: Sequence[str]) -> dict[str, str]:
+    """A column's name for every URI: its short name, with a number where several have the same."""
+    named: dict[str, str] = {}
+    for uri in uris:
+        name, number = short_name(uri), 2
+        while name in named:
+            name, number = f"{short_name(uri)}-{number}", number + 1
+        named[name] = uri
+    return named
 
 
 def short_name(uri: str) -> str:

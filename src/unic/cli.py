@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -64,12 +64,23 @@ def evaluate(
     tasks: Annotated[str | None, typer.Option(help="Comma-separated, for example knn,logistic.")] = None,
     data: Annotated[list[str] | None, typer.Option(help="NAME=PATH of a labelled set; repeatable.")] = None,
     suite: Annotated[str | None, typer.Option(help="A shipped suite or a YAML file [default: quick].")] = None,
+    seeds: Annotated[str | None, typer.Option(help="Comma-separated, in place of the suite's.")] = None,
     teacher: Annotated[list[str] | None, typer.Option(help="Model (name or URI) that counts as a teacher.")] = None,
     student: Annotated[str | None, typer.Option(help="Model (name or URI) whose gain is measured.")] = None,
     teachers: Annotated[bool, typer.Option(help="Add the teachers of a run, its start and raw pixels.")] = True,
-    out: Annotated[Path | None, typer.Option(help="Write results as JSON.")] = None,
+    out: Annotated[list[Path] | None, typer.Option(help="Write .json, .csv, .md or .tex; repeatable.")] = None,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Processes that measure at a time [default: one for each GPU, or 1].")
+    ] = None,
+    workers: Annotated[int, typer.Option(min=0, help="Processes that decode images, for each of them.")] = 0,
+    data_root: Annotated[
+        Path | None, typer.Option(help="Folder of the benchmark sets [default: $UNIC_DATA or data/].")
+    ] = None,
+    download: Annotated[bool, typer.Option("--download", help="Fetch missing sets where that is allowed.")] = False,
+    skip_missing: Annotated[bool, typer.Option("--skip-missing", help="Leave out sets that are not there.")] = False,
 ) -> None:
-    """Measure any encoders on the same images and print one table."""
+    """Measure any encoders on the same images and print one table. What was measured before is not measured again."""
+    numbers = _seeds(seeds)
     from unic import api
     from unic.eval.table import render
 
@@ -83,20 +94,33 @@ def evaluate(
         tasks=tasks.split(",") if tasks else None,
         data=dict(_pair(entry, "--data") for entry in data) if data else None,
         suite=suite,
+        seeds=numbers,
         roles=roles,
         teachers=teachers,
-        out=out,
+        out=out or [],
+        jobs=jobs,
+        workers=workers,
+        data_root=data_root,
+        download=download,
+        skip_missing=skip_missing,
         console=console,
     )
     _stdout().print(render(results))
+    if any("error" in cell for row in results["tasks"].values() for cell in row.values()):
+        raise SystemExit(1)  # the table is whole but for these cells; a script must not take it for a success
 
 
 @app.command()
-def report(run: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
-    """Write RUN/report.html, one self-contained page."""
+def report(
+    runs: Annotated[list[Path], typer.Argument(help="A run folder, or several to compare.")],
+    out: Annotated[
+        Path | None, typer.Option(help="The page [default: RUN/report.html; of several: comparison.html].")
+    ] = None,
+) -> None:
+    """Write RUN/report.html, one self-contained page; of several runs one page that compares them."""
     from unic import api
 
-    typer.echo(api.report(run))
+    typer.echo(api.report(runs[0], out) if len(runs) == 1 else api.compare(runs, out or Path("comparison.html")))
 
 
 @app.command()
@@ -197,22 +221,43 @@ def _pair(text: str, what: str) -> tuple[str, str]:
     return name, path
 
 
-def _pairs(models: list[str]) -> Any:
-    """`NAME=URI` entries as a mapping; a `=` behind a `:` or `?` belongs to the URI's options."""
-    head = [entry.partition("=")[0] for entry in models]
-    if all("=" in entry and not set(":?/") & set(name) for entry, name in zip(models, head, strict=True)):
-        return dict(_pair(entry, "model") for entry in models)
-    return models
+def _seeds(text: str | None) -> list[int] | None:
+    if text is None:
+        return None
+    parts = text.split(",")
+    if not all(part.strip().isdigit() for part in parts):
+        raise InputError(f"--seeds '{text}': expected whole numbers separated by commas, for example 0,1,2")
+    return [int(part) for part in parts]
 
 
-def _find(name: str, models: Any) -> str:
-    from unic.api import short_name
+def _pairs(models: list[str]) -> dict[str, str]:
+    """Models by name: `NAME=URI`, or a URI with a name made from it (a `=` behind a `:` or `?` is an option's)."""
+    from unic.api import unique_names
 
-    names = list(models) if isinstance(models, dict) else [short_name(uri) for uri in models]
-    for candidate in (name, short_name(name)):
-        if candidate in names:
+    named: dict[str, str] = {}
+    unnamed = []
+    for entry in models:
+        name, equals, _ = entry.partition("=")
+        if not equals or set(":?/") & set(name):
+            unnamed.append(entry)
+            continue
+        name, uri = _pair(entry, "model")
+        if name in named:
+            raise InputError(f"model '{name}' is given twice; give one of them another name")
+        named[name] = uri
+    for name, uri in unique_names(unnamed).items():
+        if name in named:
+            raise InputError(f"model '{name}' is given twice; NAME=URI names a column")
+        named[name] = uri
+    return named
+
+
+def _find(name: str, models: dict[str, str]) -> str:
+    """The name of a model that is given by name or by URI."""
+    for candidate, uri in models.items():
+        if name in (candidate, uri):
             return candidate
-    raise InputError(f"model '{name}' is not among those given{nearest(name, names)}")
+    raise InputError(f"model '{name}' is not among those given{nearest(name, models)}")
 
 
 def _console() -> Console:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from unic.eval.results import summarise
-from unic.eval.tasks import Outcome
+from unic.eval.tasks import Measure, Outcome
 
 ROLES = {"student": "student", "a": "teacher", "b": "teacher", "concat": "concat", "start": "other"}
 
@@ -78,3 +78,57 @@ def test_no_single_teacher_without_a_whole_row():
     table = cells()
     table["dogs/knn"]["student"] = "RuntimeError: out of luck"
     assert summarise(table, ROLES)["single_teacher"] is None
+
+
+RMSE = Measure("RMSE", lambda means: np.sqrt(means[:, 0]), lower_is_better=True)
+RANK = Measure("rank", lambda means: means[:, 0], is_score=False)
+
+
+def test_an_error_turns_the_sign():
+    errors = {
+        name: [Outcome(np.full((50, 1), value**2), RMSE)] for name, value in {"s": 0.4, "a": 0.5, "b": 0.8}.items()
+    }
+    roles = {"s": "student", "a": "teacher", "b": "teacher"}
+    result = summarise({"rooms/depth": errors}, roles, {"rooms/depth": RMSE})
+    assert result["tasks"]["rooms/depth"]["s"]["score"] == pytest.approx(0.4)
+    assert result["best_teacher"] == {"rooms/depth": "a"}
+    assert result["mean_gain"] == pytest.approx(20)
+    assert result["difference_ci"]["rooms/depth"] == pytest.approx([0.1, 0.1])
+    assert result["ranks"] == {"s": 1, "a": 2, "b": 3}
+    assert result["single_teacher"] is None  # a mean over percentages only
+    assert result["measures"]["rooms/depth"] == {"name": "RMSE", "lower_is_better": True}
+
+
+def test_a_score_is_reduced_for_each_seed_and_resample():
+    rng = np.random.default_rng(0)
+    seeds = [Outcome(rng.random((60, 2)), Measure("ratio %", lambda means: 100 * means[:, 0] / means[:, 1]))] * 2
+    entry = summarise({"a/b": {"m": seeds}}, {"m": "other"}, {"a/b": seeds[0].measure})["tasks"]["a/b"]["m"]
+    assert entry["score"] == pytest.approx(100 * seeds[0].marks[:, 0].sum() / seeds[0].marks[:, 1].sum(), abs=1e-3)
+    assert entry["ci"][0] < entry["score"] < entry["ci"][1]
+    assert entry["seed_ci"] == [entry["score"], entry["score"]]
+
+
+def test_seeds_have_student_s_interval():
+    entry = summarise({"a/b": {"m": [outcome(0.6), outcome(0.7), outcome(0.8)]}}, {"m": "other"})["tasks"]["a/b"]["m"]
+    assert entry["seed_ci"] == pytest.approx([70 - 4.303 * 10 / 3**0.5, 70 + 4.303 * 10 / 3**0.5], abs=0.01)
+
+
+def test_descriptions_are_never_compared():
+    table = cells() | {"cats/rank": {name: [Outcome(np.full((400, 1), 7.0), RANK)] for name in ROLES}}
+    result = summarise(table, ROLES, {"cats/rank": RANK})
+    assert list(result["tasks"]) == ["cats/knn", "dogs/knn"]
+    assert result["descriptions"]["cats/rank"]["a"]["score"] == 7
+    assert set(result["best_teacher"]) == {"cats/knn", "dogs/knn"}
+    assert result["mean_gain"] == pytest.approx(0)
+
+
+def test_equal_scores_share_their_rank():
+    ranks = summarise(cells(), ROLES)["ranks"]
+    assert ranks == {"concat": 1, "student": 3, "a": 4, "b": 3.25, "start": 3.75}
+
+
+def test_the_best_teacher_of_an_axis_is_one_teacher():
+    axis = summarise(cells(), ROLES, axes={"pets": ["cats/*", "dogs/*"]})["axes"]["pets"]
+    assert axis["best_teacher"] == "b"  # a: 0 and -20, b: -16.7 and 0
+    assert axis["gains"]["b"] == 0
+    assert axis["gain"] == pytest.approx((100 * 0.16 / 0.5 - 10) / 2)

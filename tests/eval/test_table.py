@@ -4,7 +4,8 @@ import pytest
 from rich.console import Console
 from rich.text import Text
 
-from unic.eval.table import render, to_markdown
+from unic.eval.formats import to_markdown
+from unic.eval.table import render
 
 
 def results(names):

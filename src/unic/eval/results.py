@@ -1,124 +1,225 @@
-"""From marks per test image to results.json: scores, spreads, intervals, gains over the best teacher."""
+"""From marks per test image to results.json: scores, spreads, intervals, gains over the best teacher, axes, ranks."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 from unic import rng
-from unic.eval.bootstrap import interval, resample
-from unic.eval.tasks.base import Outcome
+from unic.eval.bootstrap import LEVEL, interval, resampled_means
+from unic.eval.tasks.base import TOP1, Measure, Outcome
 
 # One model on one task: an outcome for each seed, or the line that says why there is none.
 Cell = list[Outcome] | str
 Cells = Mapping[str, Mapping[str, Cell]]  # task ("clipart/knn") → model → cell
+Sample = Float[np.ndarray, " r"]  # the scores of one cell under each resampling
 
 
-def summarise(cells: Cells, roles: Mapping[str, str]) -> dict[str, Any]:
+def summarise(
+    cells: Cells,
+    roles: Mapping[str, str],
+    measures: Mapping[str, Measure] | None = None,
+    axes: Mapping[str, Sequence[str]] | None = None,
+) -> dict[str, Any]:
     """The measured part of results.json.
 
     The gain of a model on a task is `100 · (s − b) / b` with `b` the best single teacher of that task on all test
-    images. Intervals hold that teacher fixed: chosen as the best, it is if anything flattered, never the model.
+    images, and its sign is turned for errors, so that more is always better. Intervals hold that teacher fixed: chosen
+    as the best, it is if anything flattered, never the model.
+
+    Args:
+        measures: by task; default: top-1.
+        axes: patterns of tasks by the name of the axis.
 
     Returns:
-        `tasks`, `best_teacher`; `gains`, `mean_gains` for every model that is not a teacher; and for the first student
-        `gain_over_best_teacher`, `mean_gain`, `difference_ci`, `mean_gain_ci`, `single_teacher` (the teacher with the
-        highest mean score, easier to beat). A mean is null where a task is missing.
+        `tasks`, `descriptions` (of measures that are no scores), `measures`, `best_teacher`; `gains`, `mean_gains` for
+        every model that is not a teacher; `axes`, `ranks`; and for the first student `gain_over_best_teacher`,
+        `mean_gain`, `difference_ci`, `mean_gain_ci`, `single_teacher` (the teacher with the highest mean score, easier
+        to beat). A mean is null where a task is missing.
     """
-    samples = _resampled(cells)
-    scores = {key: float(np.mean([outcome.score for outcome in cells[key[0]][key[1]]])) for key in samples}  # type: ignore[union-attr]
-    tasks = {
-        task: {name: _entry(cell, scores.get((task, name)), samples.get((task, name))) for name, cell in row.items()}
-        for task, row in cells.items()
-    }
-    best = _best_teachers(cells, scores, roles)
-    gains: dict[str, dict[str, float]] = {}
-    mean_gains: dict[str, dict[str, Any]] = {}
-    for name in (name for name, role in roles.items() if role != "teacher" and best):
-        shared = [task for task in best if (task, name) in scores]
-        gains[name] = {task: _gain(scores[task, name], scores[task, best[task]]) for task in shared}
-        complete = set(shared) == set(cells)
-        drawn = [_gain(samples[task, name], samples[task, best[task]]) for task in shared]
-        mean_gains[name] = {
-            "gain": float(np.mean(list(gains[name].values()))) if complete else None,
-            "ci": interval(np.mean(drawn, axis=0)) if complete else None,
-        }
+    measures = {task: (measures or {}).get(task, TOP1) for task in cells}
+    entries, samples = _entries(cells, measures)
+    compared = [task for task in cells if measures[task].is_score]
+    table = _Table({key: entry for key, entry in entries.items() if key[0] in compared}, samples, roles, measures)
     student = next((name for name, role in roles.items() if role == "student"), None)
+    gains = {name: table.gains(name) for name, role in roles.items() if role != "teacher" and table.best}
+    mean_gains = {name: table.mean_gain(name, compared) for name in gains}
     own = gains.get(student or "", {})
     mean = mean_gains.get(student or "", {"gain": None, "ci": None})
+    by_task = {task: {name: entries[task, name] for name in row} for task, row in cells.items()}
     return {
-        "tasks": tasks,
-        "best_teacher": best,
+        "tasks": {task: by_task[task] for task in compared},
+        "descriptions": {task: row for task, row in by_task.items() if task not in compared},
+        "measures": {
+            task: {"name": measure.name, "lower_is_better": measure.lower_is_better}
+            for task, measure in measures.items()
+        },
+        "best_teacher": table.best,
         "gain_over_best_teacher": own,
         "mean_gain": mean["gain"],
-        "difference_ci": {task: interval(samples[task, student] - samples[task, best[task]]) for task in own},  # type: ignore[index]
+        "difference_ci": {task: interval(table.difference(task, student, table.best[task])) for task in own},  # type: ignore[arg-type]
         "mean_gain_ci": mean["ci"],
-        "single_teacher": _against_single_teacher(list(cells), scores, samples, roles, student),
+        "single_teacher": table.against_single_teacher(compared, student),
         "gains": gains,
         "mean_gains": mean_gains,
+        "axes": table.axes(axes or {}, student),
+        "ranks": table.ranks(compared),
     }
 
 
-def _against_single_teacher(
-    tasks: list[str],
-    scores: Mapping[tuple[str, str], float],
-    samples: Mapping[tuple[str, str], np.ndarray],
-    roles: Mapping[str, str],
-    student: str | None,
-) -> dict[str, Any] | None:
-    """Mean score of the student and of the one teacher with the highest mean, and their difference in points."""
-    complete = [name for name in roles if all((task, name) in scores for task in tasks)]
-    means = {name: float(np.mean([scores[task, name] for task in tasks])) for name in complete}
-    teachers = [name for name in complete if roles[name] == "teacher"]
-    if student not in means or not teachers:
-        return None
-    best = max(teachers, key=lambda name: means[name])
-    drawn = np.mean([samples[task, student] - samples[task, best] for task in tasks], axis=0)
-    return {
-        "name": best,
-        "score": round(means[best], 3),
-        "student": round(means[student], 3),
-        "difference_ci": interval(drawn),
-    }
-
-
-def _resampled(cells: Cells) -> dict[tuple[str, str], np.ndarray]:
-    """`(RESAMPLES,)` scores for each (task, model) that was measured; all of one set share their resamples."""
-    by_set: dict[str, dict[tuple[str, str], np.ndarray]] = {}
+def _entries(
+    cells: Cells, measures: Mapping[str, Measure]
+) -> tuple[dict[tuple[str, str], dict[str, Any]], dict[tuple[str, str], Sample]]:
+    """What results.json says of each cell, and its scores under the resamples that all cells of a set share."""
+    entries: dict[tuple[str, str], dict[str, Any]] = {}
+    by_images: dict[tuple[str, int], list[tuple[str, str]]] = {}
     for task, row in cells.items():
         for name, cell in row.items():
-            if not isinstance(cell, str):
-                marks = np.mean([outcome.marks[:, 0] for outcome in cell], axis=0)
-                by_set.setdefault(task.partition("/")[0], {})[task, name] = marks
-    samples: dict[tuple[str, str], np.ndarray] = {}
-    for data, marks in by_set.items():
-        drawn = resample(np.stack(list(marks.values())), seed=rng.stream(f"bootstrap/{data}"))
-        samples |= dict(zip(marks, drawn.T, strict=True))
-    return samples
+            if isinstance(cell, str):
+                entries[task, name] = {"error": cell}
+            else:
+                by_images.setdefault((task.partition("/")[0], len(cell[0].marks)), []).append((task, name))
+    samples: dict[tuple[str, str], Sample] = {}
+    for (data, _), keys in by_images.items():
+        marks = [outcome.marks for task, name in keys for outcome in cells[task][name]]  # type: ignore[union-attr]
+        drawn = iter(resampled_means(marks, seed=rng.stream(f"bootstrap/{data}")))
+        for task, name in keys:
+            cell = cells[task][name]
+            assert not isinstance(cell, str)
+            samples[task, name] = np.mean([measures[task].reduce(next(drawn)) for _ in cell], axis=0)
+            entries[task, name] = _entry(cell, samples[task, name])
+    return entries, samples
 
 
-def _entry(cell: Cell, score: float | None, sample: np.ndarray | None) -> dict[str, Any]:
-    if isinstance(cell, str):
-        return {"error": cell}
-    assert score is not None
-    assert sample is not None
-    values = [outcome.score for outcome in cell]
-    spread = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
-    details = [outcome.details for outcome in cell]
-    return {"score": round(score, 3), "spread": round(spread, 3), "ci": interval(sample), "details": details}
+def _entry(cell: Sequence[Outcome], sample: Sample) -> dict[str, Any]:
+    scores = np.array([outcome.score for outcome in cell])
+    score, spread = float(scores.mean()), float(scores.std(ddof=1)) if len(scores) > 1 else 0.0
+    return {
+        "score": round(score, 3),
+        "spread": round(spread, 3),
+        "ci": interval(sample),
+        "seed_ci": _seed_interval(score, spread, len(scores)),
+        "details": [outcome.details for outcome in cell],
+    }
 
 
-def _best_teachers(cells: Cells, scores: Mapping[tuple[str, str], float], roles: Mapping[str, str]) -> dict[str, str]:
-    best = {}
-    for task in cells:
-        teachers = [name for name, role in roles.items() if role == "teacher" and scores.get((task, name), 0) > 0]
-        if teachers:
-            best[task] = max(teachers, key=lambda name: scores[task, name])
-    return best
+def _seed_interval(score: float, spread: float, count: int) -> list[float] | None:
+    """Student's t interval of the mean over seeds; None for a single one."""
+    if count < 2:
+        return None
+    from scipy.stats import t
+
+    half = float(t.ppf((100 + LEVEL) / 200, count - 1)) * spread / count**0.5
+    return [round(score - half, 3), round(score + half, 3)]
 
 
-def _gain(score: Any, best: Any) -> Any:
-    """Percent; of numbers or of arrays."""
-    return 100 * (score - best) / best
+class _Table:
+    """The compared cells, and everything that follows from who is the best teacher where."""
+
+    def __init__(
+        self,
+        entries: Mapping[tuple[str, str], Mapping[str, Any]],
+        samples: Mapping[tuple[str, str], Sample],
+        roles: Mapping[str, str],
+        measures: Mapping[str, Measure],
+    ) -> None:
+        self._scores = {key: float(entry["score"]) for key, entry in entries.items() if "score" in entry}
+        self._samples, self._roles, self._measures = samples, roles, measures
+        self._teachers = [name for name, role in roles.items() if role == "teacher"]
+        tasks = dict.fromkeys(task for task, _ in entries)
+        self.best = {task: best for task in tasks if (best := self._best(task, self._teachers))}
+
+    def _best(self, task: str, names: Sequence[str]) -> str | None:
+        known = [name for name in names if self._scores.get((task, name), 0) > 0]
+        return max(known, key=lambda name: self._sign(task) * self._scores[task, name], default=None)
+
+    def _sign(self, task: str) -> int:
+        return -1 if self._measures[task].lower_is_better else 1
+
+    def _relative(self, task: str, own: Any, best: Any) -> Any:
+        """Gain in percent; of numbers or of arrays."""
+        return self._sign(task) * 100 * (own - best) / best
+
+    def difference(self, task: str, name: str, other: str) -> Sample:
+        """How much better `name` is, in units of the measure."""
+        return self._sign(task) * (self._samples[task, name] - self._samples[task, other])
+
+    def gains(self, name: str) -> dict[str, float]:
+        return {
+            task: self._relative(task, self._scores[task, name], self._scores[task, best])
+            for task, best in self.best.items()
+            if (task, name) in self._scores
+        }
+
+    def mean_gain(self, name: str, tasks: Sequence[str]) -> dict[str, Any]:
+        """Over `tasks`, and its interval; None where one of them is missing."""
+        gains = self.gains(name)
+        if not tasks or not set(tasks) <= set(gains):
+            return {"gain": None, "ci": None}
+        drawn = [
+            self._relative(task, self._samples[task, name], self._samples[task, self.best[task]]) for task in tasks
+        ]
+        return {"gain": float(np.mean([gains[task] for task in tasks])), "ci": interval(np.mean(drawn, axis=0))}
+
+    def against_single_teacher(self, tasks: Sequence[str], student: str | None) -> dict[str, Any] | None:
+        """Mean score of the student and of the one teacher with the highest mean, over the tasks in percent."""
+        tasks = [task for task in tasks if self._sign(task) > 0 and self._measures[task].name.endswith("%")]
+        means = {
+            name: float(np.mean([self._scores[task, name] for task in tasks]))
+            for name in self._roles
+            if tasks and all((task, name) in self._scores for task in tasks)
+        }
+        teachers = [name for name in self._teachers if name in means]
+        if student not in means or not teachers:
+            return None
+        best = max(teachers, key=lambda name: means[name])
+        drawn = np.mean([self.difference(task, student, best) for task in tasks], axis=0)
+        return {
+            "name": best,
+            "score": round(means[best], 3),
+            "student": round(means[student], 3),
+            "difference_ci": interval(drawn),
+        }
+
+    def axes(self, axes: Mapping[str, Sequence[str]], student: str | None) -> dict[str, Any]:
+        """For each axis the mean gain over its tasks of every model, each against the best teacher of the axis.
+
+        The best teacher of an axis is the one with the highest mean gain over the best teachers of its tasks.
+        """
+        found: dict[str, Any] = {}
+        for axis, patterns in axes.items():
+            tasks = [task for task in self.best if any(fnmatchcase(task, pattern) for pattern in patterns)]
+            whole = [name for name in self._roles if all((task, name) in self._scores for task in tasks)]
+            teachers = [name for name in self._teachers if name in whole]
+            if not tasks or not teachers:
+                continue
+            means = {name: float(np.mean([self.gains(name)[task] for task in tasks])) for name in whole}
+            best = max(teachers, key=lambda name: means[name])
+            gains = {name: self._against(tasks, self._scores, name, best) for name in whole}
+            drawn = self._against(tasks, self._samples, student, best) if student in whole else None
+            found[axis] = {
+                "tasks": tasks,
+                "scores": {name: float(np.mean([self._scores[task, name] for task in tasks])) for name in whole},
+                "best_teacher": best,
+                "gains": gains,
+                "gain": gains.get(student) if student else None,
+                "ci": None if drawn is None else interval(drawn),
+            }
+        return found
+
+    def _against(self, tasks: Sequence[str], values: Mapping[tuple[str, str], Any], name: Any, best: str) -> Any:
+        return np.mean([self._relative(task, values[task, name], values[task, best]) for task in tasks], axis=0)
+
+    def ranks(self, tasks: Sequence[str]) -> dict[str, float]:
+        """Mean rank of every model that has all tasks; 1 is the best, equal scores share theirs."""
+        from scipy.stats import rankdata
+
+        whole = [name for name in self._roles if tasks and all((task, name) in self._scores for task in tasks)]
+        if len(whole) < 2:
+            return {}
+        ranks = [rankdata([-self._sign(task) * self._scores[task, name] for name in whole]) for task in tasks]
+        return {name: round(float(mean), 2) for name, mean in zip(whole, np.mean(ranks, axis=0), strict=True)}

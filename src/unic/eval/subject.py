@@ -16,7 +16,7 @@ from unic.encoders.base import Encoder
 from unic.errors import InputError
 from unic.eval.concat import concatenate
 from unic.eval.datasets import DataPair
-from unic.eval.tasks.base import Dense, Labelled
+from unic.eval.tasks.base import Dense, Labelled, NotApplicableError
 from unic.features import Features, extract
 
 Part = Literal["train", "test"]
@@ -54,17 +54,17 @@ class Subject:
     size: int | None = None
     cache: Path | None = None
     workers: int = 0
-    say: Say = lambda _: None  # noqa: E731 (a default, not a definition)
+    say: Say = lambda _: None
 
     @cached_property
     def encoder(self) -> Encoder:
         """The encoder.
 
         Raises:
-            InputError: the model is a concatenation, which has none.
+            NotApplicableError: the model is a concatenation, which has none.
         """
         if self.load is None:
-            raise InputError(f"model '{self.name}' is several encoders side by side; this task needs a single one")
+            raise NotApplicableError(f"'{self.name}' is several encoders side by side; this task needs a single one")
         return self.load()
 
     def fingerprint(self) -> str:
@@ -127,12 +127,12 @@ class Subject:
     def _blocks(self, blocks: int | Sequence[int]) -> Sequence[int]:
         count = len(self.encoder.block_dims)
         if blocks and not count:
-            raise InputError(f"model '{self.name}': its inner blocks cannot be read, only its output")
+            raise NotApplicableError(f"model '{self.name}': its inner blocks cannot be read, only its output")
         chosen = range(count - blocks, count) if isinstance(blocks, int) and blocks else blocks or ()
-        for block in chosen:  # type: ignore[union-attr]
+        for block in chosen:
             if not 0 <= block < count:
                 raise InputError(f"model '{self.name}' has no block {block}; expected 0 to {count - 1}")
-        return tuple(chosen)  # type: ignore[arg-type]
+        return tuple(chosen)
 
     def _extract(
         self,

@@ -1,4 +1,4 @@
-"""results.json as a table: tasks × models, the best teacher of each task underlined, the student's gain at the end."""
+"""The table of results on a terminal: the best teacher of each task underlined, the student's gain at the end."""
 
 from __future__ import annotations
 
@@ -6,114 +6,76 @@ from collections.abc import Mapping
 from typing import Any
 
 from rich import box
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from unic.eval.grid import Grid, GridCell, GridRow, compared_student, make_grid
+
 WIDTH = 100  # columns: what a terminal and a README show without wrapping
+_GAIN, _LEAST, _LONGEST = 8, 6, 9  # columns of the gains, of the narrowest score and of one that need not be folded
 
 
-def render(results: Mapping[str, Any]) -> Table:
-    """A rich table of at most `WIDTH` columns.
+def render(results: Mapping[str, Any]) -> Group:
+    """A rich table of at most `WIDTH` columns; more models than fit go into further tables below it.
 
     Underlined: the best teacher of the task. Bold: the student where the paired interval of its difference to that
-    teacher lies above 0. Then the mean of each task over the sets, and the mean gain with its interval.
+    teacher lies above 0. Then means over the sets, axes, mean gain and rank, and what only describes.
     """
-    student = _student(results)
-    names = _order(results)
-    table = Table(caption=_caption(results), caption_justify="left", box=box.SIMPLE_HEAD, padding=0)
-    table.add_column("top-1 %", no_wrap=True)
-    for name in names:
+    grid = make_grid(results)
+    label = max([len(row.label) for row in grid.rows if row.kind != "description"] + [len(grid.corner)])
+    room = WIDTH - label - (_GAIN if grid.has_gain else 0) - 3
+    count = max(1, min(len(grid.names), room // (_LEAST + 1)))
+    width = max(_LEAST, min(room // count - 1, max(map(len, [*grid.names, " " * _LONGEST]))))
+    parts: list[Any] = []
+    for start in range(0, len(grid.names), count):
+        last = start + count >= len(grid.names)
+        parts.append(_table(grid, slice(start, start + count), width, label, gain=grid.has_gain and last))
+    return Group(*parts, Text(_caption(results), style="dim italic"))
+
+
+def _table(grid: Grid, columns: slice, width: int, label: int, *, gain: bool) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, padding=0)
+    table.add_column(grid.corner, width=label, overflow="fold")
+    for name in grid.names[columns]:
         # Long names are folded: cut, two ablations would often read the same.
-        table.add_column(name, justify="right", overflow="fold", max_width=_width(len(names)))
-    if student:
+        table.add_column(name, justify="right", overflow="fold", max_width=width)
+    if gain:
         table.add_column("gain %", justify="right", no_wrap=True)
-    for task, row in results["tasks"].items():
-        cells: list[Text | str] = [_cell(results, task, name, row.get(name, {})) for name in names]
-        if student:
-            cells.append(_percent(results["gain_over_best_teacher"].get(task)))
-        table.add_row(task, *cells)
-    table.add_section()
-    for task, means in _means(results, names).items():
-        table.add_row(f"mean {task}", *(_number(means[name]) for name in names), *([""] if student else []))
-    if student:
-        gains = results.get("mean_gains", {})
-        row = [_percent(gains.get(name, {}).get("gain")) for name in names]
-        bold = "bold" if _beats(results.get("mean_gain_ci")) else ""
-        table.add_row("mean gain", *row, Text(_percent(results["mean_gain"]), style=bold))
+    kind = "task"
+    for row in grid.rows:
+        if row.kind != kind and (kind == "task" or row.kind == "description"):
+            table.add_section()
+        kind = row.kind
+        table.add_row(row.label, *map(_styled, row.cells[columns]), *([_gain(row)] if gain else []))
     return table
 
 
-def to_markdown(results: Mapping[str, Any]) -> str:
-    """The same table for a README; the best teacher in italics, a supported win of the student in bold."""
-    student, names = _student(results), _order(results)
-    head = ["top-1 %", *names, *(["gain %"] if student else [])]
-    lines = ["| " + " | ".join(head) + " |", "|---|" + "---:|" * (len(head) - 1)]
-    for task, row in results["tasks"].items():
-        cells = []
-        for name in names:
-            text = _cell(results, task, name, row.get(name, {}))
-            mark = "**" if "bold" in str(text.style) else "*" if "underline" in str(text.style) else ""
-            cells.append(f"{mark}{text.plain}{mark}")
-        gain = [_percent(results["gain_over_best_teacher"].get(task))] if student else []
-        lines.append("| " + " | ".join([task, *cells, *gain]) + " |")
-    for task, means in _means(results, names).items():
-        cells = [_number(means[name]) for name in names]
-        lines.append("| " + " | ".join([f"mean {task}", *cells, *([""] if student else [])]) + " |")
-    if student:
-        row = [_percent(results.get("mean_gains", {}).get(name, {}).get("gain")) for name in names]
-        mark = "**" if _beats(results.get("mean_gain_ci")) else ""
-        lines.append("| " + " | ".join(["mean gain", *row, f"{mark}{_percent(results['mean_gain'])}{mark}"]) + " |")
-    return "\n".join(lines) + "\n"
+def _gain(row: GridRow) -> Text:
+    return _styled(row.gain) if row.gain else Text("")
 
 
-def _student(results: Mapping[str, Any]) -> str | None:
-    """The model whose gains are the table's; None without one or without a teacher to compare it with."""
-    roles = {name: model["role"] for name, model in results["models"].items()}
-    student = next((name for name, role in roles.items() if role == "student"), None)
-    return student if "teacher" in roles.values() else None
-
-
-def _order(results: Mapping[str, Any]) -> list[str]:
-    ranks = {"student": 0, "other": 1, "teacher": 2, "concat": 3, "pixels": 4}
-    return sorted(results["models"], key=lambda name: ranks[results["models"][name]["role"]])
-
-
-def _width(columns: int) -> int:
-    return max(6, (WIDTH - 19 - 8) // max(columns, 1) - 1)  # 19: edge and names of tasks, 8: gains, 1: gap
-
-
-def _cell(results: Mapping[str, Any], task: str, name: str, cell: Mapping[str, Any]) -> Text:
-    if "score" not in cell:
-        return Text("failed" if "error" in cell else "–", style="red" if "error" in cell else "")
-    if name == results.get("best_teacher", {}).get(task):
-        return Text(_number(cell["score"]), style="underline")
-    wins = name == _student(results) and _beats(results.get("difference_ci", {}).get(task))
-    return Text(_number(cell["score"]), style="bold" if wins else "")
-
-
-def _means(results: Mapping[str, Any], names: list[str]) -> dict[str, dict[str, float | None]]:
-    """Mean over the sets by task and model; None where a cell is missing. Empty for a single set."""
-    rows: dict[str, list[Mapping[str, Any]]] = {}
-    for task, row in results["tasks"].items():
-        rows.setdefault(task.partition("/")[2], []).append(row)
-    means: dict[str, dict[str, float | None]] = {}
-    for task, entries in rows.items():
-        for name in names if len(entries) > 1 else []:
-            scores = [entry.get(name, {}).get("score") for entry in entries]
-            means.setdefault(task, {})[name] = None if None in scores else sum(scores) / len(scores)
-    return means
+def _styled(cell: GridCell) -> Text:
+    style = "red" if cell.is_failed else "underline" if cell.is_best else "bold" if cell.is_win else ""
+    return Text(cell.text, style=style)
 
 
 def _caption(results: Mapping[str, Any]) -> str:
     protocol = results.get("protocol", {})
     seeds = len(protocol.get("seeds", [])) or 1
-    parts = [f"{seeds} seed{'s' if seeds > 1 else ''}", "underlined: best teacher of the task"]
-    if _student(results):
+    parts = [f"{seeds} seed{'s' if seeds > 1 else ''}"]
+    if results.get("best_teacher"):
+        parts.append("underlined: best teacher of the task")
+    if any(measure["lower_is_better"] for measure in results.get("measures", {}).values()):
+        parts.append("↓: lower is better")
+    if compared_student(results):
         interval = results.get("mean_gain_ci")
         parts.append("bold: above it by a paired bootstrap, 95 %")
         if interval:
             parts.append(f"mean gain in [{interval[0]:+.1f}, {interval[1]:+.1f}] %")
         parts += verdict(results)
+    if protocol.get("missing"):
+        parts.append(f"left out, not here: {', '.join(protocol['missing'])}")
     return "; ".join(parts)
 
 
@@ -124,18 +86,6 @@ def verdict(results: Mapping[str, Any]) -> list[str]:
         return []
     low, high = single["difference_ci"]
     return [
-        f"mean of all tasks: student {single['student']:.1f}, best single teacher ({single['name']}) "
+        f"mean of all tasks in %: student {single['student']:.1f}, best single teacher ({single['name']}) "
         f"{single['score']:.1f}, difference in [{low:+.1f}, {high:+.1f}]"
     ]
-
-
-def _beats(interval: Any) -> bool:
-    return interval is not None and interval[0] > 0
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.1f}"
-
-
-def _percent(value: float | None) -> str:
-    return "" if value is None else f"{value:+.1f}"

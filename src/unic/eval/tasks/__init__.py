@@ -4,9 +4,11 @@
 - `INPUT`: what `run` gets before the options. "vectors" (default): `train: Labelled, test: Labelled`. "dense":
   `train: Dense, test: Dense`. "subject": `subject: Subject`, one model on one set with everything it can give;
 - `DATA`: the kind of set it runs on, "labels" (default), "masks", "depth" or "any";
-- `MEASURE`: how marks become a score (default: top-1).
+- `MEASURE`: how marks become a score (default: top-1);
+- `ROLES`: the roles of the models it is for (default: all);
+- `IS_RANDOM`: False where nothing is drawn: one outcome then stands for all seeds.
 """
 
-from unic.eval.tasks.base import TOP1, Dense, Labelled, Measure, Outcome, top1
+from unic.eval.tasks.base import TOP1, Dense, Labelled, Measure, NotApplicableError, Outcome, top1
 
-__all__ = ["TOP1", "Dense", "Labelled", "Measure", "Outcome", "top1"]
+__all__ = ["TOP1", "Dense", "Labelled", "Measure", "NotApplicableError", "Outcome", "top1"]

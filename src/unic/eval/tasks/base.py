@@ -86,6 +86,10 @@ def _first_in_percent(means: Float[np.ndarray, "r k"]) -> Float[np.ndarray, " r"
 TOP1 = Measure("top-1 %", _first_in_percent)
 
 
+class NotApplicableError(InputError):
+    """A task has nothing to measure for this model, which is no failure: the cell stays empty, with the reason kept."""
+
+
 @dataclass(frozen=True)
 class Outcome:
     """The result of one task on one set with one seed.

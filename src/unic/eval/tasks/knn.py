@@ -10,6 +10,7 @@ from torch import Tensor
 from unic.errors import InputError
 from unic.eval.tasks.base import Labelled, Outcome, num_classes, top1
 
+IS_RANDOM = False
 NUM_NEIGHBOURS = (10, 20, 100, 200)  # the paper's; all are reported in the details
 _CHUNK = 1024  # test images a time: bounds the similarity matrix to 1024 x n_train
 

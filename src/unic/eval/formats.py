@@ -1,0 +1,136 @@
+"""Results as files, by suffix: .json (all of it), .csv (one line a cell), .md and .tex (the table)."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import save
+
+from unic.errors import InputError, nearest
+from unic.eval.grid import Grid, GridCell, make_grid
+
+PREDICTIONS = "predictions.safetensors"  # beside results.json
+
+
+def check_targets(paths: Sequence[Path]) -> None:
+    """Refuses names of files that could not be written in the end.
+
+    Raises:
+        InputError: a suffix that names no format, or a folder.
+    """
+    for path in paths:
+        if path.suffix not in _FORMATS:
+            raise InputError(f"--out {path}: unknown format '{path.suffix}'{nearest(path.suffix, _FORMATS)}")
+        if path.is_dir():
+            raise InputError(f"--out {path}: is a folder; name a file in it")
+
+
+def write_results(results: Mapping[str, Any], path: Path, predictions: Mapping[str, np.ndarray] | None = None) -> None:
+    """Writes one file whole; a .json gets the predicted classes of each test image beside it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _write(path, _FORMATS[path.suffix](results).encode())
+    if path.suffix == ".json" and predictions:
+        _write(path.with_name(PREDICTIONS), save({key: np.ascontiguousarray(a) for key, a in predictions.items()}))
+
+
+def to_csv(results: Mapping[str, Any]) -> str:
+    """One line for each task and model, unrounded, for other programs."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    head = ["set", "task", "measure", "model", "role", "score", "spread", "ci_low", "ci_high", "gain_percent", "error"]
+    writer.writerow(head)
+    for task, row in {**results["tasks"], **results.get("descriptions", {})}.items():
+        data, _, probe = task.partition("/")
+        measure = results.get("measures", {}).get(task, {}).get("name", "top-1 %")
+        for name, cell in row.items():
+            gain = results.get("gains", {}).get(name, {}).get(task)
+            ends = cell.get("ci") or ["", ""]
+            numbers = [cell.get("score", ""), cell.get("spread", ""), *ends, "" if gain is None else round(gain, 3)]
+            role = results["models"][name]["role"]
+            writer.writerow([data, probe, measure, name, role, *numbers, cell.get("error", "")])
+    return stream.getvalue()
+
+
+def to_markdown(results: Mapping[str, Any]) -> str:
+    """The table for a README; the best teacher in italics, a supported win of the student in bold."""
+    grid = make_grid(results)
+
+    def marked(cell: GridCell | None) -> str:
+        if cell is None:
+            return ""
+        mark = "*" if cell.is_best else "**" if cell.is_win else ""
+        return f"{mark}{_escaped(cell.text, '|')}{mark}"
+
+    lines = ["| " + " | ".join(_escaped(text, "|") for text in _head(grid)) + " |"]
+    lines.append("|---|" + "---:|" * (len(_head(grid)) - 1))
+    lines += ["| " + " | ".join(cells) + " |" for cells in _body(grid, marked, lambda text: _escaped(text, "|"))]
+    return "\n".join(lines) + "\n"
+
+
+def to_latex(results: Mapping[str, Any]) -> str:
+    """A booktabs tabular; the best teacher underlined, a supported win of the student in bold."""
+    grid = make_grid(results)
+
+    def marked(cell: GridCell | None) -> str:
+        if cell is None:
+            return ""
+        text = _tex(cell.text)
+        return rf"\underline{{{text}}}" if cell.is_best else rf"\textbf{{{text}}}" if cell.is_win else text
+
+    lines = [rf"\begin{{tabular}}{{l{'r' * (len(_head(grid)) - 1)}}}", r"\toprule"]
+    lines += [" & ".join(_tex(text) for text in _head(grid)) + r" \\", r"\midrule"]
+    kinds = [row.kind for row in grid.rows]
+    for number, cells in enumerate(_body(grid, marked, _tex)):
+        if number and kinds[number] != "task" and kinds[number - 1] == "task":
+            lines.append(r"\midrule")
+        lines.append(" & ".join(cells) + r" \\")
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
+
+
+def _head(grid: Grid) -> list[str]:
+    return [grid.corner, *grid.names, *(["gain %"] if grid.has_gain else [])]
+
+
+def _body(grid: Grid, marked: Callable[[GridCell | None], str], label: Callable[[str], str]) -> list[list[str]]:
+    return [
+        [label(row.label), *map(marked, row.cells), *([marked(row.gain)] if grid.has_gain else [])] for row in grid.rows
+    ]
+
+
+def _escaped(text: str, characters: str) -> str:
+    return "".join(f"\\{letter}" if letter in characters else letter for letter in text)
+
+
+def _tex(text: str) -> str:
+    for sign, command in (("–", "--"), ("↓", r"$\downarrow$"), ("±", r"$\pm$")):
+        text = text.replace(sign, f"\0{command}\0")
+    parts = text.split("\0")
+    return "".join(part if number % 2 else _escaped(part, "&%#_{}$") for number, part in enumerate(parts))
+
+
+def _write(path: Path, content: bytes) -> None:
+    handle, partial = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(content)
+        os.chmod(partial, 0o644)
+        os.replace(partial, path)
+    finally:
+        Path(partial).unlink(missing_ok=True)
+
+
+def _to_json(results: Mapping[str, Any]) -> str:
+    return json.dumps(results, indent=1) + "\n"
+
+
+_FORMATS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
+    ".json": _to_json, ".csv": to_csv, ".md": to_markdown, ".tex": to_latex,
+}  # fmt: skip

@@ -1,0 +1,129 @@
+"""results.json as rows and columns of short texts with their marks: what every format of the table prints."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+RowKind = Literal["task", "description", "mean", "gain", "axis", "rank"]
+_ROLES = ("student", "other", "teacher", "concat", "pixels")
+
+
+@dataclass(frozen=True)
+class GridCell:
+    """Attributes:
+    is_best: the best teacher of the task.
+    is_win: the student, above that teacher by the paired interval of their difference.
+    value: the number behind the text.
+    """
+
+    text: str
+    is_best: bool = False
+    is_win: bool = False
+    is_failed: bool = False
+    value: float | None = None
+
+
+@dataclass(frozen=True)
+class GridRow:
+    kind: RowKind
+    label: str
+    cells: list[GridCell]
+    gain: GridCell | None = None
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The table: a corner, a column for each model, and one of gains where a student is compared with teachers."""
+
+    corner: str
+    names: list[str]
+    has_gain: bool
+    rows: list[GridRow]
+
+
+def make_grid(results: Mapping[str, Any]) -> Grid:
+    """All rows: tasks, the mean of each task over the sets, axes, mean gain, mean rank, descriptions."""
+    names, student = model_order(results), compared_student(results)
+    measures = {task: measure["name"] for task, measure in results.get("measures", {}).items()}
+    shared = {measures.get(task, "top-1 %") for task in results["tasks"]}
+    corner = shared.pop() if len(shared) == 1 else "score"
+    rows = [_task_row(results, task, names, student, corner) for task in results["tasks"]]
+    rows += _mean_rows(results, names)
+    if student:
+        rows += [_axis_row(axis, entry, names) for axis, entry in results.get("axes", {}).items()]
+        gains = [_percent(results.get("mean_gains", {}).get(name, {}).get("gain")) for name in names]
+        mean = _percent(results.get("mean_gain"), wins=is_above(results.get("mean_gain_ci")))
+        rows.append(GridRow("gain", "mean gain", gains, mean))
+    if results.get("ranks"):
+        rows.append(GridRow("rank", "mean rank", [_number(results["ranks"].get(name)) for name in names]))
+    for task, row in results.get("descriptions", {}).items():
+        unit = measures.get(task, "")
+        rows.append(GridRow("description", f"{task} ({unit})", [_score(row.get(name, {}), unit) for name in names]))
+    return Grid(corner, names, student is not None, rows)
+
+
+def compared_student(results: Mapping[str, Any]) -> str | None:
+    """The model whose gains are the table's; None without one or without a teacher to compare it with."""
+    roles = {name: model["role"] for name, model in results["models"].items()}
+    student = next((name for name, role in roles.items() if role == "student"), None)
+    return student if "teacher" in roles.values() else None
+
+
+def model_order(results: Mapping[str, Any]) -> list[str]:
+    return sorted(results["models"], key=lambda name: _ROLES.index(results["models"][name]["role"]))
+
+
+def is_above(interval: Sequence[float] | None) -> bool:
+    return interval is not None and interval[0] > 0
+
+
+def _task_row(results: Mapping[str, Any], task: str, names: list[str], student: str | None, corner: str) -> GridRow:
+    measure = results.get("measures", {}).get(task, {"name": "top-1 %", "lower_is_better": False})
+    cells = []
+    for name in names:
+        is_best = name == results.get("best_teacher", {}).get(task)
+        is_win = name == student and is_above(results.get("difference_ci", {}).get(task))
+        cells.append(_score(results["tasks"][task].get(name, {}), measure["name"], is_best=is_best, is_win=is_win))
+    unit = "" if measure["name"] == corner else f" {measure['name']}"
+    down = " ↓" if measure["lower_is_better"] else ""
+    gain = _percent(results["gain_over_best_teacher"].get(task)) if student else None
+    return GridRow("task", f"{task}{unit}{down}", cells, gain)
+
+
+def _mean_rows(results: Mapping[str, Any], names: list[str]) -> list[GridRow]:
+    """Mean over the sets by task; empty where a cell is missing. None for a task with a single set."""
+    entries: dict[str, list[Mapping[str, Any]]] = {}
+    for task, row in results["tasks"].items():
+        entries.setdefault(task.partition("/")[2], []).append(row)
+    rows = []
+    for task, found in entries.items():
+        if len(found) > 1:
+            scores = [[entry.get(name, {}).get("score") for entry in found] for name in names]
+            means = [None if None in values else sum(values) / len(values) for values in scores]
+            rows.append(GridRow("mean", f"mean {task}", [_number(mean) for mean in means]))
+    return rows
+
+
+def _axis_row(axis: str, entry: Mapping[str, Any], names: list[str]) -> GridRow:
+    cells = [
+        _percent(entry["gains"].get(name)) if name != entry["best_teacher"] else GridCell("±0.0", True, value=0.0)
+        for name in names
+    ]
+    return GridRow("axis", f"{axis}, gain %", cells, _percent(entry.get("gain"), wins=is_above(entry.get("ci"))))
+
+
+def _score(cell: Mapping[str, Any], measure: str, *, is_best: bool = False, is_win: bool = False) -> GridCell:
+    if "score" not in cell:
+        return GridCell("failed", is_failed=True) if "error" in cell else GridCell("–")
+    text = f"{cell['score']:.1f}" if measure.endswith("%") else f"{cell['score']:.3g}"
+    return GridCell(text, is_best, is_win, value=float(cell["score"]))
+
+
+def _number(value: float | None) -> GridCell:
+    return GridCell("–") if value is None else GridCell(f"{value:.1f}", value=value)
+
+
+def _percent(value: float | None, *, wins: bool = False) -> GridCell:
+    return GridCell("") if value is None else GridCell(f"{value:+.1f}", is_win=wins, value=value)

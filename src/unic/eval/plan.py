@@ -1,0 +1,179 @@
+"""What will be measured: the rows of the table, checked before the first model is loaded."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from unic import lookup
+from unic.errors import InputError, nearest
+from unic.eval import bootstrap
+from unic.eval.datasets import DataPair, data_root, resolve
+from unic.eval.suite import Entry, Suite
+from unic.eval.tasks.base import TOP1, Measure
+
+_RESERVED = ("seed", "seeds", "size")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One task on one set: a row of the table."""
+
+    pair: DataPair
+    name: str
+    entry: Entry
+
+    @property
+    def title(self) -> str:
+        return f"{self.pair.name}/{self.name}"
+
+    @property
+    def task(self) -> str:
+        return self.entry.task or self.name
+
+    @property  # not kept: modules cannot be sent to another process
+    def module(self) -> ModuleType:
+        return lookup.module("unic.eval.tasks", self.task)
+
+    @property
+    def measure(self) -> Measure:
+        return getattr(self.module, "MEASURE", TOP1)
+
+    @property
+    def is_random(self) -> bool:
+        return getattr(self.module, "IS_RANDOM", True)
+
+    @property
+    def input(self) -> str:
+        return getattr(self.module, "INPUT", "vectors")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The resolved suite and its rows, set by set."""
+
+    suite: Suite
+    pairs: list[DataPair]
+    rows: list[Row]
+    missing: dict[str, str]  # sets that are not here, by name, and why; only where that was allowed
+
+    def protocol(self) -> dict[str, Any]:
+        """What results.json says of how it was measured."""
+        packages = ("torch", "timm", "numpy", "optuna", "scikit-learn")
+        return {
+            **self.suite.model_dump(mode="json", exclude_none=True),
+            "size": self.suite.size,
+            "counts": {
+                pair.name: {"train": len(pair.train), "test": len(pair.test), "classes": len(pair.classes)}
+                for pair in self.pairs
+            },
+            "classes": {pair.name: pair.classes for pair in self.pairs if len(pair.classes) <= 1000},
+            "missing": self.missing,
+            "bootstrap": {"resamples": bootstrap.RESAMPLES, "level": bootstrap.LEVEL, "unit": "test image"},
+            "versions": {"python": platform.python_version()} | {package: version(package) for package in packages},
+        }
+
+
+def make_plan(
+    suite: Suite | None,
+    tasks: Sequence[str] | None = None,
+    data: Mapping[str, str] | None = None,
+    seeds: Sequence[int] | None = None,
+    *,
+    root: Path | None = None,
+    download: bool = False,
+    skip_missing: bool = False,
+) -> Plan:
+    """Resolves everything that needs no model.
+
+    Args:
+        suite: not needed with `data`.
+        tasks: names; default: the suite's. One that the suite does not have runs with its defaults, on all sets.
+        data: paths by name, in place of the suite's sets.
+        seeds: in place of the suite's.
+        root, download: see `unic.eval.datasets.resolve`.
+        skip_missing: leave out sets that cannot be opened instead of refusing; they are named in the results.
+
+    Raises:
+        InputError: unknown task, option or set; a task that no set suits, or a set that no task suits.
+    """
+    sets = [f"{name}={path}" for name, path in data.items()] if data else None
+    if suite is None and sets is None:
+        raise InputError("eval: expected a suite or data to measure on")
+    suite = suite or Suite(data=sets or [])
+    chosen = {name: suite.tasks.get(name, Entry()) for name in tasks} if tasks else dict(suite.tasks)
+    if sets:  # a suite's own sets are gone, and with them what it says of them
+        chosen = {name: entry.model_copy(update={"data": None}) for name, entry in chosen.items()}
+    for name, entry in chosen.items():
+        _check_entry(name, entry)
+    specs = sets or _used(suite.data, chosen)
+    changed = {"data": specs, "tasks": chosen, "seeds": list(seeds or suite.seeds)}
+    suite = suite.model_copy(update=changed)
+    pairs, missing = {}, {}
+    for spec in specs:
+        try:
+            pairs[spec] = resolve(
+                spec, max_train=suite.max_train, max_test=suite.max_test, root=root or data_root(), download=download
+            )
+        except InputError as error:
+            missing[spec] = str(error)
+    if missing and (not skip_missing or not pairs):
+        more = f" (and {len(missing) - 1} more sets: --skip-missing leaves them out)" if len(missing) > 1 else ""
+        raise InputError(next(iter(missing.values())) + more)
+    return Plan(suite, list(pairs.values()), _rows(pairs, chosen, missing, explicit=bool(tasks)), missing)
+
+
+def _check_entry(name: str, entry: Entry) -> None:
+    module = lookup.module("unic.eval.tasks", entry.task or name)
+    where = f"task '{name}'"
+    for key in _RESERVED:
+        if key in entry.options:
+            raise InputError(f"{where}: '{key}' is the suite's, not an option")
+    lookup.check_options(lookup.entry("unic.eval.tasks", entry.task or name, "run"), entry.options, where)
+    takes = getattr(module, "INPUT", "vectors")
+    for key, value, kind in (("tokens", entry.tokens, "vectors"), ("blocks", entry.blocks, "dense")):
+        if value is not None and takes != kind:
+            raise InputError(f"{where}: '{key}' is for tasks on {kind}, this one is on {takes}")
+
+
+def _used(specs: Sequence[str], tasks: Mapping[str, Entry]) -> list[str]:
+    """The sets that some entry runs on: choosing tasks must not ask for the data of others."""
+    for name, entry in tasks.items():
+        for wanted in entry.data or []:
+            if wanted not in specs:
+                raise InputError(f"task '{name}': no set '{wanted}' in the suite{nearest(wanted, specs)}")
+    if any(entry.data is None for entry in tasks.values()):
+        return list(specs)
+    named = {wanted for entry in tasks.values() for wanted in entry.data or []}
+    return [spec for spec in specs if spec in named]
+
+
+def _rows(
+    pairs: Mapping[str, DataPair], tasks: Mapping[str, Entry], missing: Mapping[str, str], *, explicit: bool
+) -> list[Row]:
+    rows = []
+    for spec, pair in pairs.items():
+        for name, entry in tasks.items():
+            row = Row(pair, name, entry)
+            named = entry.data is None or spec in entry.data
+            if named and getattr(row.module, "DATA", "labels") in (pair.kind, "any"):
+                rows.append(row)
+    for name, entry in tasks.items():
+        if not any(row.name == name for row in rows) and not missing and (explicit or entry.data):
+            kind = getattr(lookup.module("unic.eval.tasks", entry.task or name), "DATA", "labels")
+            raise InputError(
+                f"task '{name}' needs a set with {kind}; {', '.join(p.name for p in pairs.values())}: none"
+            )
+    for pair in pairs.values():
+        if not any(row.pair is pair for row in rows):
+            raise InputError(f"data '{pair.name}' has {pair.kind}, and no task of this evaluation is for them")
+    titles = [row.title for row in rows]
+    for title in titles:
+        if titles.count(title) > 1:
+            raise InputError(f"'{title}' is measured twice; give one of the sets or tasks another name")
+    return rows

@@ -1,0 +1,234 @@
+"""`evaluate_models`: plan, what is finished already, the rest, and all of it as results.json."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from unic.eval.cells import CellStore, cell_key
+from unic.eval.datasets import DataPair
+from unic.eval.entrants import Entrant, Heads, Model, enter
+from unic.eval.formats import check_targets, write_results
+from unic.eval.plan import Plan, Row, make_plan
+from unic.eval.results import Cell, summarise
+from unic.eval.suite import Suite
+from unic.eval.tasks.base import Outcome
+from unic.eval.work import Failure, Todo, Unit, run_units
+
+Key = tuple[str, str]  # title of a row, name of a model
+
+
+def evaluate_models(
+    models: Mapping[str, Model],
+    roles: Mapping[str, str],
+    *,
+    suite: Suite | None = None,
+    tasks: Sequence[str] | None = None,
+    data: Mapping[str, str] | None = None,
+    seeds: Sequence[int] | None = None,
+    heads: Mapping[str, Heads] | None = None,
+    out: Sequence[Path] = (),
+    cache: Path | None = None,
+    jobs: int | None = None,
+    workers: int = 0,
+    root: Path | None = None,
+    download: bool = False,
+    skip_missing: bool = False,
+    extra: Mapping[str, Any] | None = None,
+    console: Console | None = None,
+) -> dict[str, Any]:
+    """Measures every model on every task of every set and returns the contents of results.json.
+
+    Two or more teachers are also measured concatenated. A cell that fails holds the reason and the rest is finished.
+    Finished cells are kept in the cache by content: an evaluation that was killed goes on, one that is repeated or
+    extended measures only what is new.
+
+    Args:
+        models: by name, see `Model`; the name is a column of the table.
+        roles: one of `ROLES` by name, default "other". Gains are the first student's.
+        suite, tasks, data, seeds, root, download, skip_missing: see `make_plan`.
+        heads: by student, then by teacher: the student with the projector that ends in that teacher's space.
+        out: also write the results there, by suffix: .json (and predictions beside it), .csv, .md, .tex.
+        cache: folder of features and cells; None: nothing is kept.
+        jobs: processes that measure at a time; default: one for each GPU, 1 without.
+        workers: processes that decode images for each of them.
+        extra: further entries of results.json, such as what a run knows of its training.
+        console: for progress and failures; None: silent.
+
+    Raises:
+        InputError: unknown model, role, task, option or set; raised before anything is measured where possible.
+    """
+    started = time.monotonic()
+    check_targets(out)
+    plan = make_plan(suite, tasks, data, seeds, root=root, download=download, skip_missing=skip_missing)
+    console = console or Console(quiet=True)
+    with _folder(cache) as folder, _progress(console) as progress:
+        task = progress.add_task("evaluation", total=None)
+        entrants = enter(models, roles, plan.suite, heads, lambda text: progress.update(task, description=text))
+        work = _Work(plan, entrants, folder, workers)
+        missing = work.missing()
+        total = sum(len(todo) for todo in missing.values())
+        progress.update(task, total=total)
+        for units in work.units(missing):
+            for failure in run_units(
+                units,
+                jobs if jobs is not None else max(1, torch.cuda.device_count()),
+                lambda text: progress.update(task, description=text),
+                lambda count: progress.advance(task, count),
+            ):
+                work.failures[failure.title, failure.model] = failure
+                if not failure.skipped:
+                    progress.console.print(
+                        f"[red]{failure.title}, {failure.model}:[/] {failure.reason}", highlight=False
+                    )
+        cells = work.cells()
+        predictions = work.predictions()
+    measures = {row.title: row.measure for row in plan.rows}
+    results = {
+        "models": {name: dict(entrant.facts) for name, entrant in entrants.items()},
+        **summarise(cells, {name: entrant.role for name, entrant in entrants.items()}, measures, plan.suite.axes),
+        **(extra or {}),
+        "protocol": plan.protocol(),
+        "duration_s": round(time.monotonic() - started, 1),
+    }
+    for target in out:
+        write_results(results, target, predictions)
+    return results
+
+
+class _Work:
+    """Which cells there are, which of them are finished, and their outcomes in the end."""
+
+    def __init__(self, plan: Plan, entrants: Mapping[str, Entrant], cache: Path, workers: int) -> None:
+        self._plan, self._entrants, self._cache, self._workers = plan, entrants, cache, workers
+        self._store = CellStore(cache / "cells")
+        self._finished: dict[str, Outcome] = {}
+        self._keys: dict[tuple[str, str, int], str] = {}
+        self._contents: dict[str, str] = {}
+        self.failures: dict[Key, Failure] = {}
+
+    def missing(self) -> dict[Key, list[Todo]]:
+        """What is still to do of each (set, model)."""
+        missing: dict[Key, list[Todo]] = {}
+        seen: set[str] = set()
+        for row, name in self._places():
+            for seed in self._plan.suite.seeds:
+                key = self._key(row, name, seed)
+                if key in seen:  # a task that draws nothing has one outcome for all seeds
+                    continue
+                seen.add(key)
+                outcome = self._store.load(key, row.measure)
+                if outcome is None:
+                    missing.setdefault((row.pair.name, name), []).append(Todo(row, seed, key))
+                else:
+                    self._finished[key] = outcome
+        return missing
+
+    def units(self, missing: Mapping[Key, Sequence[Todo]]) -> Iterator[list[Unit]]:
+        """Two rounds, model by model: what needs one encoder only, then what finds the features of others ready."""
+        for of_others in (False, True):
+            units = []
+            for name in self._entrants:
+                for pair in self._plan.pairs:
+                    todo = [
+                        entry
+                        for entry in missing.get((pair.name, name), [])
+                        if of_others == (entry.row.input == "subject" or bool(self._entrants[name].members))
+                    ]
+                    if todo:
+                        units.append(self._unit(pair.name, name, todo))
+            yield units
+
+    def cells(self) -> dict[str, dict[str, Cell]]:
+        cells: dict[str, dict[str, Cell]] = {row.title: {} for row in self._plan.rows}
+        for row, name in self._places():
+            failure = self.failures.get((row.title, name))
+            if failure is None:
+                cells[row.title][name] = [self._outcome(row, name, seed) for seed in self._plan.suite.seeds]
+            elif not failure.skipped:
+                cells[row.title][name] = failure.reason
+        return {title: row for title, row in cells.items() if row}
+
+    def predictions(self) -> dict[str, np.ndarray]:
+        """Predicted classes of the first seed by `SET/TASK/MODEL`, with `SET/index` and `SET/labels` of the images."""
+        arrays: dict[str, np.ndarray] = {}
+        for row, name in self._places():
+            if (row.title, name) in self.failures:
+                continue
+            predicted = self._outcome(row, name, self._plan.suite.seeds[0]).predicted
+            if predicted is not None:
+                if f"{row.pair.name}/index" not in arrays:
+                    arrays |= self._images(row, name)
+                arrays[f"{row.title}/{name}"] = predicted.astype(np.int32)
+        return arrays
+
+    def _images(self, row: Row, name: str) -> dict[str, np.ndarray]:
+        """Labels and numbers of the images whose classes a model predicted: damaged ones are not among them."""
+        single = next(iter(self._entrants[name].members), name)
+        subject = self._unit(row.pair.name, single, []).subject(single, lambda _: None)
+        labels, index = subject.labelled("test").y, subject.features("test").index
+        return {f"{row.pair.name}/index": index.astype(np.int32), f"{row.pair.name}/labels": labels.astype(np.int32)}
+
+    def _places(self) -> Iterator[tuple[Row, str]]:
+        for row in self._plan.rows:
+            for name, entrant in self._entrants.items():
+                if entrant.role in getattr(row.module, "ROLES", (entrant.role,)):
+                    yield row, name
+
+    def _unit(self, pair_name: str, name: str, todo: Sequence[Todo]) -> Unit:
+        pair = next(pair for pair in self._plan.pairs if pair.name == pair_name)
+        return Unit(name, self._entrants, pair, self._plan.suite.size, self._cache, todo, self._workers)
+
+    def _outcome(self, row: Row, name: str, seed: int) -> Outcome:
+        key = self._key(row, name, seed)
+        outcome = self._finished.get(key) or self._store.load(key, row.measure)
+        assert outcome is not None, f"{row.title}, {name}: stored and gone from {self._cache}"
+        self._finished[key] = outcome
+        return outcome
+
+    def _key(self, row: Row, name: str, seed: int) -> str:
+        seed = seed if row.is_random else 0
+        if (row.title, name, seed) not in self._keys:
+            entrant = self._entrants[name]
+            others = [e.fingerprint for e in self._entrants.values() if e.role == "teacher"]
+            self._keys[row.title, name, seed] = cell_key(
+                row.task, options=sorted(row.entry.options.items(), key=str), vector=row.entry.tokens or entrant.vector,
+                blocks=row.entry.blocks, seed=seed, size=self._plan.suite.size, data=self._content(row.pair),
+                model=entrant.fingerprint, others=others if row.input == "subject" else [], heads=sorted(entrant.heads),
+            )  # fmt: skip
+        return self._keys[row.title, name, seed]
+
+    def _content(self, pair: DataPair) -> str:
+        """Hash of the images and labels of a set; taken once, since a folder of a million files is listed for it."""
+        if pair.name not in self._contents:
+            pairs = [pair, *pair.parts.values()]
+            described = [(s.fingerprint(), s.classes) for one in pairs for s in (one.train, one.test)]
+            self._contents[pair.name] = hashlib.sha256(repr(described).encode()).hexdigest()
+        return self._contents[pair.name]
+
+
+@contextmanager
+def _folder(cache: Path | None) -> Iterator[Path]:
+    if cache is not None:
+        yield cache
+        return
+    with tempfile.TemporaryDirectory(prefix="unic-eval-") as folder:
+        yield Path(folder)
+
+
+def _progress(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+        TextColumn("left"), TimeRemainingColumn(), console=console, transient=True,
+        disable=not console.is_terminal,
+    )  # fmt: skip

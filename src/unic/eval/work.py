@@ -1,0 +1,174 @@
+"""The work of an evaluation: one model on one set at a time, in this process or in several."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from unic.errors import InputError
+from unic.eval.cells import CellStore
+from unic.eval.datasets import DataPair
+from unic.eval.entrants import Entrant
+from unic.eval.plan import Row
+from unic.eval.subject import Say, Subject
+from unic.eval.tasks.base import NotApplicableError, Outcome
+
+
+@dataclass(frozen=True)
+class Todo:
+    """One cell and seed that is not finished yet."""
+
+    row: Row
+    seed: int
+    key: str
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a cell is empty. `skipped`: the task has nothing to measure there, which is no fault."""
+
+    title: str
+    model: str
+    reason: str
+    skipped: bool = False
+
+
+@dataclass(frozen=True)
+class Unit:
+    """What is missing of one model on one set."""
+
+    model: str
+    entrants: Mapping[str, Entrant]
+    pair: DataPair
+    size: int | None
+    cache: Path
+    todo: Sequence[Todo]
+    workers: int = 0
+    store: CellStore = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "store", CellStore(self.cache / "cells"))
+
+    @property
+    def is_local(self) -> bool:
+        return any(entrant.is_local for entrant in self.entrants.values())
+
+    def run(self, say: Say = lambda _: None, advance: Callable[[], None] = lambda: None) -> list[Failure]:
+        """Measures and stores every cell; what fails is returned and does not stop the rest."""
+        failures: dict[str, Failure] = {}
+        subject = self.subject(self.model, say)
+        for todo in self.todo:
+            say(f"{todo.row.title}: {self.model}")
+            title = todo.row.title
+            if title not in failures:  # another seed would fail in the same way
+                try:
+                    self.store.save(todo.key, _measure(todo, subject))
+                except NotApplicableError as error:
+                    failures[title] = Failure(title, self.model, str(error), skipped=True)
+                except Exception as error:  # reported in its cell; every other one is finished
+                    failures[title] = Failure(title, self.model, in_one_line(error))
+            advance()
+        return list(failures.values())
+
+    def subject(self, name: str, say: Say) -> Subject:
+        entrant = self.entrants[name]
+        subject = Subject(
+            name, entrant.role, self.pair, entrant.load, vector=entrant.vector, size=self.size, cache=self.cache,
+            workers=self.workers, say=say, heads=entrant.heads,
+            members=[self.subject(member, say) for member in entrant.members],
+        )  # fmt: skip
+        if entrant.role == "teacher":
+            return subject
+        teachers = [other for other in self.entrants.values() if other.role == "teacher" and not other.members]
+        return replace(subject, teachers={other.name: self.subject(other.name, say) for other in teachers})
+
+
+def _measure(todo: Todo, subject: Subject) -> Outcome:
+    entry = todo.row.entry
+    run = todo.row.module.run
+    if todo.row.input == "subject":
+        outcome = run(subject, seed=todo.seed, **entry.options)
+    elif todo.row.input == "dense":
+        parts = [subject.dense(part, blocks=entry.blocks or ()) for part in ("train", "test")]
+        outcome = run(*parts, seed=todo.seed, **entry.options)
+    else:
+        vectors = [subject.labelled(part, vector=entry.tokens) for part in ("train", "test")]
+        outcome = run(*vectors, seed=todo.seed, **entry.options)
+    assert isinstance(outcome, Outcome), f"task '{todo.row.task}' returned {type(outcome).__name__}, not an Outcome"
+    return outcome
+
+
+def in_one_line(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return text if isinstance(error, InputError) else f"{type(error).__name__}: {text}"
+
+
+def run_units(units: Sequence[Unit], jobs: int, say: Say, advance: Callable[[int], None]) -> Iterator[Failure]:
+    """Runs all units; yields what failed as it happens.
+
+    Args:
+        jobs: processes; each has its share of the cores, and its own GPU in turn. 1: this process.
+    """
+    if jobs <= 1 or len(units) <= 1 or any(unit.is_local for unit in units):
+        for unit in units:
+            yield from unit.run(say, lambda: advance(1))
+        return
+    died = yield from _pooled(units, jobs, advance)
+    for unit in died:  # a process that dies takes its pool along: alone, only the culprit dies again
+        for culprit in (yield from _pooled([unit], 1, advance)):
+            advance(len(culprit.todo))
+            for title in dict.fromkeys(todo.row.title for todo in culprit.todo):
+                yield Failure(title, culprit.model, "its process died, twice (out of memory?)")
+
+
+def _pooled(units: Sequence[Unit], jobs: int, advance: Callable[[int], None]) -> Generator[Failure, None, list[Unit]]:
+    """One pool's life. Returns the units that were not finished because one of its processes died."""
+    died: list[Unit] = []
+    with _pool(min(jobs, len(units))) as pool:
+        running: dict[Future[list[Failure]], Unit] = {pool.submit(unit.run): unit for unit in units}
+        pending = set(running)
+        while pending:
+            done, pending = wait(pending, return_when=FIRST_COMPLETED)
+            for future in done:
+                try:
+                    yield from future.result()
+                    advance(len(running[future].todo))
+                except BrokenProcessPool:
+                    died.append(running[future])
+    return died
+
+
+@contextmanager
+def _pool(jobs: int) -> Iterator[ProcessPoolExecutor]:
+    threads = max(1, (os.cpu_count() or 1) // jobs)
+    context = multiprocessing.get_context("spawn")
+    before = os.environ.get("OMP_NUM_THREADS")
+    os.environ["OMP_NUM_THREADS"] = str(threads)  # read by numpy's and torch's libraries when a child starts
+    pool = ProcessPoolExecutor(jobs, context, initializer=_start, initargs=(context.Value("i", 0), threads))
+    try:
+        yield pool
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+        if before is None:
+            del os.environ["OMP_NUM_THREADS"]
+        else:
+            os.environ["OMP_NUM_THREADS"] = before
+
+
+def _start(counter: Any, threads: int) -> None:
+    """In a new process: its threads, and the GPU that is its own in turn."""
+    torch.set_num_threads(threads)
+    with counter.get_lock():
+        number = counter.value
+        counter.value += 1
+    if torch.cuda.is_available():
+        torch.cuda.set_device(number % torch.cuda.device_count())

@@ -1,0 +1,204 @@
+import functools
+import json
+
+import pytest
+from safetensors.numpy import load_file
+
+from unic.errors import InputError
+from unic.eval.runner import evaluate_models
+from unic.eval.suite import Entry, Suite
+from unic.eval.tasks import NotApplicableError, knn, logistic
+
+KEYS = {"models", "tasks", "gain_over_best_teacher", "mean_gain", "protocol"}  # CONTRACT.md
+FIXED = {"knn": Entry(k=5), "logistic": Entry(C=1.0)}
+
+
+@pytest.fixture
+def suite(coloured):
+    return Suite(data=[f"colours={coloured}"], tasks=FIXED, seeds=[0, 1], size=8)
+
+
+def test_results_have_the_contract_s_keys(suite, colours, tmp_path):
+    models = {"student": colours(), "sharp": colours(0.05), "blind": colours(5.0), "again": colours(0.1)}
+    roles = {"student": "student", "sharp": "teacher", "blind": "teacher"}
+    out = tmp_path / "deep" / "results.json"
+    results = evaluate_models(models, roles, suite=suite, out=[out], cache=tmp_path / "cache")
+    assert set(results) >= KEYS
+    assert json.loads(out.read_text()) == results
+    assert list(results["tasks"]) == ["colours/knn", "colours/logistic"]
+    assert {name: model["role"] for name, model in results["models"].items()} == {
+        "student": "student", "sharp": "teacher", "blind": "teacher", "again": "other", "concat": "concat",
+    }  # fmt: skip
+    assert results["models"]["concat"]["uri"] == "concat:sharp+blind"
+    for row in results["tasks"].values():
+        for entry in row.values():
+            assert set(entry) >= {"score", "spread", "ci"}
+            assert 0 <= entry["ci"][0] <= entry["score"] <= entry["ci"][1] <= 100
+    assert set(results["best_teacher"].values()) == {"sharp"}
+    protocol = results["protocol"]
+    assert protocol["counts"] == {"colours": {"train": 60, "test": 30, "classes": 3}}
+    assert protocol["tasks"] == {"knn": {"k": 5}, "logistic": {"C": 1.0}}
+    assert protocol["seeds"] == [0, 1]
+    assert protocol["size"] == 8
+    assert "torch" in protocol["versions"]
+
+
+def test_a_failing_model_is_reported_and_the_rest_is_finished(suite, colours, broken):
+    results = evaluate_models(
+        {"broken": broken, "fine": colours(), "student": colours(0.01)},
+        {"broken": "teacher", "fine": "teacher", "student": "student"},
+        suite=suite,
+    )
+    row = results["tasks"]["colours/knn"]
+    assert row["broken"] == {"error": "RuntimeError: out of luck"}
+    assert row["concat"] == {"error": "RuntimeError: out of luck"}
+    assert row["fine"]["score"] > 90
+    assert results["mean_gain"] is not None
+
+
+def test_a_vit_teacher_is_measured_with_its_patches_too(suite, colours):
+    vit = colours()
+    vit.has_cls, vit.architecture = True, "vit"
+    wide = suite.model_copy(update={"teacher_vector": "cls+patch_mean"})
+    models = evaluate_models({"t": vit, "s": vit}, {"t": "teacher", "s": "student"}, suite=wide)["models"]
+    assert models["t"]["vector"] == "cls+patch_mean"
+    assert models["s"]["vector"] == "cls"
+
+
+def test_tasks_data_and_seeds_replace_the_suite_s(colours, coloured, suite):
+    one = evaluate_models({"m": colours()}, {}, suite=suite, tasks=["knn"], data={"mine": str(coloured)}, seeds=[4])
+    assert list(one["tasks"]) == ["mine/knn"]
+    assert one["tasks"]["mine/knn"]["m"]["details"][0]["k"] == 5
+    alone = evaluate_models({"m": colours()}, {}, tasks=["knn"], data={"mine": str(coloured)})
+    assert alone["protocol"]["seeds"] == [0, 1, 2]
+    assert alone["tasks"]["mine/knn"]["m"]["spread"] == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"tasks": ["kn"]}, "unknown task 'kn'; did you mean 'knn'?"),
+        ({"roles": {"m": "techer"}}, "model 'm': unknown role 'techer'; did you mean 'teacher'?"),
+        ({"roles": {"n": "teacher"}}, "role of unknown model 'n'"),
+        ({"models": {}}, "at least one model"),
+        ({"suite": None}, "expected a suite or data"),
+        ({"suite": Suite(data=["clipat"])}, "unknown evaluation set 'clipat'; did you mean 'clipart'?"),
+        (
+            {"suite": Suite(data=["x=y"], tasks={"knn": Entry(kk=3)})},
+            "task 'knn': unknown option 'kk'; did you mean 'k'?",
+        ),
+        ({"suite": Suite(data=["x=/nowhere"])}, "data '/nowhere': no such file or folder"),
+    ],
+)
+def test_wrong_input_is_one_line(change, message, suite, colours):
+    settings = {"models": {"m": colours()}, "roles": {}, "suite": suite} | change
+    with pytest.raises(InputError) as error:
+        evaluate_models(settings.pop("models"), settings.pop("roles"), **settings)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.fixture
+def counted(monkeypatch):
+    """How often the two probes have run."""
+    calls = []
+    for module in (knn, logistic):
+        monkeypatch.setattr(module, "run", _counting(module.run, calls))
+    return calls
+
+
+def _counting(run, calls):
+    @functools.wraps(run)
+    def wrapped(*args, **options):
+        calls.append(run.__module__.rpartition(".")[2])
+        return run(*args, **options)
+
+    return wrapped
+
+
+def test_what_is_finished_is_never_measured_again(suite, colours, counted, tmp_path):
+    first = evaluate_models({"a": colours()}, {}, suite=suite, cache=tmp_path)
+    assert counted == ["knn", "logistic", "logistic"]  # knn draws nothing: one outcome stands for both seeds
+    more = suite.model_copy(update={"seeds": [0, 1, 2]})
+    both = evaluate_models({"a": colours(), "b": colours(0.3)}, {}, suite=more, cache=tmp_path)
+    assert counted[3:].count("knn") == 1
+    assert counted[3:].count("logistic") == 1 + 3
+    assert both["tasks"]["colours/knn"]["a"]["score"] == first["tasks"]["colours/knn"]["a"]["score"]
+    changed = suite.model_copy(update={"tasks": {"knn": Entry(k=3)}, "seeds": [0]})
+    evaluate_models({"a": colours()}, {}, suite=changed, cache=tmp_path)
+    assert counted[8:] == ["knn"]
+
+
+def test_a_killed_evaluation_goes_on(suite, colours, counted, monkeypatch, tmp_path):
+    real, seen = logistic.run, []
+
+    @functools.wraps(real)
+    def killed(*args, **options):
+        seen.append(options["seed"])
+        if len(seen) == 2:
+            raise KeyboardInterrupt
+        return real(*args, **options)
+
+    monkeypatch.setattr(logistic, "run", killed)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate_models({"a": colours()}, {}, suite=suite, cache=tmp_path)
+    results = evaluate_models({"a": colours()}, {}, suite=suite, cache=tmp_path)
+    assert seen == [0, 1, 1]
+    assert counted.count("knn") == 1
+    assert results["tasks"]["colours/logistic"]["a"]["score"] > 50
+
+
+def test_several_processes_measure_the_same(suite, tmp_path):
+    models = {"fine": "pixels:8", "coarse": "pixels:2"}
+    roles = {"fine": "teacher", "coarse": "teacher"}
+    alone = evaluate_models(models, roles, suite=suite, cache=tmp_path / "1")
+    pooled = evaluate_models(models, roles, suite=suite, cache=tmp_path / "2", jobs=2)
+    assert pooled["tasks"] == alone["tasks"]
+    assert set(pooled["tasks"]["colours/knn"]) == {"fine", "coarse", "concat"}
+
+
+def test_predictions_are_written_beside_the_results(suite, colours, tmp_path):
+    results = evaluate_models({"a": colours()}, {}, suite=suite, out=[tmp_path / "r.json"])
+    stored = load_file(tmp_path / "predictions.safetensors")
+    assert set(stored) == {f"colours/{key}" for key in ("index", "labels", "knn/a", "logistic/a")}
+    right = stored["colours/knn/a"] == stored["colours/labels"]
+    assert 100 * right.mean() == pytest.approx(results["tasks"]["colours/knn"]["a"]["score"])
+
+
+def test_tokens_of_a_task_are_for_every_model(suite, colours):
+    both = suite.model_copy(update={"tasks": {"knn": Entry(), "wide": Entry(task="knn", tokens="patch_mean")}})
+    results = evaluate_models({"a": colours(5.0)}, {}, suite=both)
+    assert results["tasks"]["colours/wide"]["a"]["score"] > results["tasks"]["colours/knn"]["a"]["score"] + 20
+
+
+def test_a_task_that_does_not_apply_leaves_an_empty_cell(suite, colours, monkeypatch):
+    real = knn.run
+
+    def run(train, test, *, seed=0, k=20):
+        if train.x.shape[1] == 6:
+            raise NotApplicableError("not for two at once")
+        return real(train, test, k=k)
+
+    monkeypatch.setattr(knn, "run", run)
+    roles = {"a": "teacher", "b": "teacher"}
+    results = evaluate_models({"a": colours(), "b": colours(0.1)}, roles, suite=suite)
+    assert set(results["tasks"]["colours/knn"]) == {"a", "b"}
+    assert set(results["tasks"]["colours/logistic"]) == {"a", "b", "concat"}
+
+
+def test_sets_that_are_not_here_can_be_left_out(suite, colours):
+    more = suite.model_copy(update={"data": ["gone=/nowhere", *suite.data]})
+    results = evaluate_models({"a": colours()}, {}, suite=more, skip_missing=True)
+    assert list(results["tasks"]) == ["colours/knn", "colours/logistic"]
+    assert list(results["protocol"]["missing"]) == ["gone=/nowhere"]
+
+
+def test_axes_hold_the_gain_over_their_own_best_teacher(suite, colours):
+    named = suite.model_copy(update={"axes": {"all": ["*/knn", "colours/logistic"], "none": ["x/*"]}})
+    models = {"s": colours(), "a": colours(0.3), "b": colours(0.2)}
+    roles = {"s": "student", "a": "teacher", "b": "teacher"}
+    axes = evaluate_models(models, roles, suite=named)["axes"]
+    assert list(axes) == ["all"]
+    assert axes["all"]["best_teacher"] == "b"
+    assert axes["all"]["gains"]["b"] == 0
+    assert axes["all"]["ci"][0] <= axes["all"]["gain"] <= axes["all"]["ci"][1]
