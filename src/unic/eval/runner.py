@@ -58,7 +58,7 @@ def evaluate_models(
         roles: one of `ROLES` by name, default "other". Gains are the first student's.
         suite, tasks, data, seeds, root, download, skip_missing: see `make_plan`.
         heads: by student, then by teacher: the student with the projector that ends in that teacher's space.
-        out: also write the results there, by suffix: .json (and predictions beside it), .csv, .md, .tex.
+        out: also write the results there, see `unic.eval.formats`.
         cache: folder of features and cells; None: nothing is kept.
         jobs: processes that measure at a time; default: one for each GPU, 1 without.
         workers: processes that decode images for each of them.

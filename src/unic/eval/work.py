@@ -123,11 +123,14 @@ def run_units(units: Sequence[Unit], jobs: int, say: Say, advance: Callable[[int
             yield from unit.run(say, lambda: advance(1))
         return
     died = yield from _pooled(units, jobs, advance)
-    for unit in died:  # a process that dies takes its pool along: alone, only the culprit dies again
-        for culprit in (yield from _pooled([unit], 1, advance)):
-            advance(len(culprit.todo))
-            for title in dict.fromkeys(todo.row.title for todo in culprit.todo):
-                yield Failure(title, culprit.model, "its process died, twice (out of memory?)")
+    # A process that dies takes its pool along. Each cell in a process of its own: only the culprit dies again.
+    for unit in died:
+        for todo in unit.todo:
+            if unit.store.load(todo.key, todo.row.measure) is not None:
+                advance(1)
+            elif (yield from _pooled([replace(unit, todo=[todo])], 1, advance)):
+                advance(1)
+                yield Failure(todo.row.title, unit.model, "its process died, twice (out of memory?)")
 
 
 def _pooled(units: Sequence[Unit], jobs: int, advance: Callable[[int], None]) -> Generator[Failure, None, list[Unit]]:

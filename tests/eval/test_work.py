@@ -1,0 +1,40 @@
+import pytest
+
+from unic.eval.runner import evaluate_models
+from unic.eval.suite import Entry, Suite
+
+DIES = """
+import os
+from unic.eval.tasks import knn
+
+IS_RANDOM = False
+
+
+def run(train, test, *, seed=0):
+    if train.x.shape[1] == 3 * 2 * 2:
+        os._exit(9)
+    return knn.run(train, test)
+"""
+
+
+@pytest.fixture
+def deadly(tmp_path, monkeypatch):
+    """A task that kills its process for vectors of a certain width, importable here and in other processes."""
+    (tmp_path / "deadly.py").write_text(DIES)
+    (tmp_path / "lab").mkdir()
+    (tmp_path / "deadly.py").rename(tmp_path / "lab" / "deadly.py")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    return "lab.deadly"
+
+
+def test_a_process_that_dies_takes_no_other_cell_along(coloured, deadly, tmp_path):
+    suite = Suite(data=[f"colours={coloured}"], tasks={"own": Entry(task=deadly), "knn": Entry()}, seeds=[0], size=8)
+    models = {"fine": "pixels:8", "culprit": "pixels:2", "coarse": "pixels:4"}
+    results = evaluate_models(models, {}, suite=suite, cache=tmp_path / "cache", jobs=2)
+    row = results["tasks"]["colours/own"]
+    assert row["culprit"] == {"error": "its process died, twice (out of memory?)"}
+    assert row["fine"]["score"] > 50
+    assert row["coarse"]["score"] > 50
+    assert set(results["tasks"]["colours/knn"]) == {"fine", "culprit", "coarse"}
+    assert all("score" in cell for cell in results["tasks"]["colours/knn"].values())
