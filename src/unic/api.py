@@ -133,7 +133,7 @@ def evaluate(
         seeds: default: the suite's.
         roles: "student", "teacher" or "other" by model name; by default runs are students, all else is other.
         teachers: also measure the teachers of each run, alone and concatenated, its start and raw pixels.
-        out: files to write, by suffix: .json, .csv, .md, .tex.
+        out: files to write, by suffix: .json, .csv, .md, .tex; .safetensors for the predicted classes.
         jobs: processes that measure at a time; default: one for each GPU, 1 without.
         workers: processes that decode images for each of them.
         data_root: folder of the benchmark sets (default `$UNIC_DATA`, else `data/`).
@@ -281,7 +281,7 @@ def _evaluate_run(folder: Path, settings: Recipe, console: Console) -> None:
     evaluate(
         [str(folder)],
         suite=settings.eval.suite,
-        out=folder / "results.json",
+        out=[folder / "results.json", folder / "predictions.safetensors"],
         cache=cache_folder(settings),
         console=console,
     )

@@ -68,7 +68,9 @@ def evaluate(
     teacher: Annotated[list[str] | None, typer.Option(help="Model (name or URI) that counts as a teacher.")] = None,
     student: Annotated[str | None, typer.Option(help="Model (name or URI) whose gain is measured.")] = None,
     teachers: Annotated[bool, typer.Option(help="Add the teachers of a run, its start and raw pixels.")] = True,
-    out: Annotated[list[Path] | None, typer.Option(help="Write .json, .csv, .md or .tex; repeatable.")] = None,
+    out: Annotated[
+        list[Path] | None, typer.Option(help="Write .json, .csv, .md, .tex or .safetensors (predictions); repeatable.")
+    ] = None,
     jobs: Annotated[
         int | None, typer.Option(min=1, help="Processes that measure at a time [default: one for each GPU, or 1].")
     ] = None,

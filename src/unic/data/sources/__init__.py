@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 import re
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from unic.errors import InputError, nearest
 __all__ = ["DamagedImageError", "Source", "open_source"]
 
 _SPLITS = {"train", "training", "val", "valid", "validation", "dev", "test", "testing", "eval"}
+_FILES = (".parquet", ".tar")  # sets that come as files, in a folder of them
+_RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(:[\w.-]+)?")
 
 
@@ -19,8 +22,8 @@ def open_source(path: str, limit: int | None = None, split: str = "train") -> So
     """Opens images by path or hub name.
 
     Args:
-        path: a folder of images, a Parquet file, a glob or folder of Parquet files, or `ORG/NAME[:CONFIG]` on the
-            Hugging Face hub.
+        path: a folder of images, a Parquet file, WebDataset shards (.tar), a folder or pattern of these (`*`,
+            `{000..012}`), or `ORG/NAME[:CONFIG]` on the Hugging Face hub. `{split}` stands for the name of the split.
         limit: a fixed random subset of so many images (`Subset`).
         split: which part of a data set that has parts (`train/` and `test/` inside a folder, `train-*.parquet`, a
             hub split). A path that names one file is taken as it is.
@@ -28,7 +31,7 @@ def open_source(path: str, limit: int | None = None, split: str = "train") -> So
     Raises:
         InputError: nothing there, no image in it, or no such split.
     """
-    source = _open(str(path), split)
+    source = _open(str(path).replace("{split}", split), split)
     if limit is None or limit >= len(source):
         return source
     from unic.data.sources.subset import Subset
@@ -41,22 +44,46 @@ def _open(path: str, split: str) -> Source:
 
     place = Path(path).expanduser()
     if place.is_dir():
-        parquet = sorted(place.rglob("*.parquet"))
-        if parquet:
-            return huggingface.open_files(path, _files_of_split(path, parquet, split))
+        files = sorted(Path(at) / name for at, _, names in os.walk(place) for name in names if name.endswith(_FILES))
+        for suffix in _FILES:
+            chosen = [file for file in files if file.suffix == suffix]
+            if chosen:
+                return _open_files(path, _files_of_split(path, chosen, split))
         return folder.Folder(path, _folder_of_split(path, place, split))
     if place.is_file():
-        if place.suffix != ".parquet":
-            raise InputError(f"data '{path}': expected a folder of images or a .parquet file")
-        return huggingface.open_files(path, [place])
-    if glob.has_magic(path):
-        matches = [Path(match) for match in sorted(glob.glob(str(place), recursive=True))]
-        if not matches or any(match.suffix != ".parquet" for match in matches):
-            raise InputError(f"data '{path}': the pattern must match .parquet files (it matches {len(matches)} files)")
-        return huggingface.open_files(path, matches)
+        return _open_files(path, [place])
+    if glob.has_magic(path) or _RANGE.search(path):
+        patterns = _expanded(str(place))
+        matches = [Path(match) for pattern in patterns for match in sorted(glob.glob(pattern, recursive=True))]
+        for pattern in patterns:
+            if not glob.glob(pattern, recursive=True):
+                raise InputError(f"data '{path}': no file matches {pattern}")
+        return _open_files(path, matches)
     if _HUB_NAME.fullmatch(path) and not Path(path).parent.exists():
         return huggingface.open_hub(path, split)
     raise InputError(f"data '{path}': no such file or folder{_nearest_entry(place)}")
+
+
+def _open_files(path: str, files: list[Path]) -> Source:
+    from unic.data.sources import huggingface, webdataset
+
+    suffixes = {file.suffix for file in files}
+    if suffixes == {".parquet"}:
+        return huggingface.open_files(path, files)
+    if suffixes == {".tar"}:
+        return webdataset.WebDataset(path, files)
+    raise InputError(f"data '{path}': expected a folder of images, .parquet files or .tar shards")
+
+
+def _expanded(pattern: str) -> list[str]:
+    """All patterns that ranges stand for: `a-{08..10}.tar` → `a-08.tar`, `a-09.tar`, `a-10.tar`."""
+    found = _RANGE.search(pattern)
+    if found is None:
+        return [pattern]
+    first, last = found[1], found[2]
+    numbers = [f"{number:0{len(first)}d}" for number in range(int(first), int(last) + 1)]
+    head, tail = pattern[: found.start()], pattern[found.end() :]
+    return [f"{head}{number}{rest}" for number in numbers for rest in _expanded(tail)]
 
 
 def _files_of_split(path: str, files: list[Path], split: str) -> list[Path]:
