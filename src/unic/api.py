@@ -307,11 +307,12 @@ def _named(
     roles: dict[str, str] = {}
     runs: dict[str, Path] = {}
     for name, uri in pairs.items():
-        folder = Path(uri.removeprefix("run:"))
+        folder = Path(uri.removeprefix("run:").partition("?")[0])
         if (folder / "recipe.yaml").is_file():
             own, own_roles = run_models(folder, load_recipe(folder / "recipe.yaml"))
             student = "student" if len(pairs) == 1 else name
-            named[student], roles[student] = own.pop("student"), own_roles.pop("student")
+            del own["student"]  # the URI as given: it may have options
+            named[student], roles[student] = f"run:{uri.removeprefix('run:')}", own_roles.pop("student")
             runs[student] = folder
             if teachers:
                 named |= own

@@ -29,6 +29,20 @@ def test_equals_the_exported_encoder(tmp_path: Path, inside: str) -> None:
     assert student.norm_last
 
 
+def test_another_input_size_resizes_the_position_embedding(tmp_path: Path) -> None:
+    encoder = build_encoder("timm:vit_tiny_patch16_224?img_size=32&pretrained=false").eval()
+    assert isinstance(encoder, TimmEncoder)
+    export_timm(encoder, tmp_path)
+    larger = load_encoder(f"run:{tmp_path}?img_size=64")
+    assert larger.input_size == (64, 64)
+    assert larger(torch.rand(1, 3, 64, 64)).grid == (4, 4)
+    same = load_encoder(f"run:{tmp_path}?img_size=32", precision="fp32")
+    images = torch.rand(2, 3, 32, 32)
+    torch.testing.assert_close(same(images).cls, encoder(images).cls, rtol=0, atol=1e-5)
+    with pytest.raises(InputError, match="not a multiple of the patch size"):
+        load_encoder(f"run:{tmp_path}?img_size=40")
+
+
 def test_errors(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such folder"):
         load_encoder(f"run:{tmp_path}/nothing")

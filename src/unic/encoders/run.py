@@ -1,4 +1,4 @@
-"""A finished student: `run:DIR`, with DIR a run folder (its `export/` is used) or a folder that `unic export` wrote.
+"""A finished student: `run:DIR[?img_size=SIZE]`, with DIR a run folder (its `export/` is used) or a folder that `unic export` wrote.
 
 Reads `config.json` and `model.safetensors`, nothing else, so no code of the run is executed.
 """
@@ -18,19 +18,21 @@ from unic.errors import InputError
 def load(spec: Spec, *, drop_path: float = 0.0) -> TimmEncoder:
     """The exported model, with its input size and normalisation; its outputs equal the trained encoder's.
 
-    As a student it is a pretrained start.
+    As a student it is a pretrained start. `img_size` is another input size than the trained one, for dense tasks;
+    position embeddings are resized.
 
     Raises:
         InputError: no such folder, nothing exported yet, or files that do not fit each other.
     """
-    spec.check()
+    spec.check("img_size")
     folder = export_folder(spec)
     architecture, model_args, config = _read_config(spec, folder / "config.json")
     check_name(spec.uri, architecture)
-    model = create(spec.uri, architecture, model_args, drop_path=drop_path)
+    size = spec.size("img_size", (0, 0)) if "img_size" in spec.options else None
+    model = create(spec.uri, architecture, model_args, size=size, drop_path=drop_path)
     where = f"encoder '{spec.uri}'"
     load_weights(model, read_state_dict(folder / "model.safetensors", where), where)
-    height, width = config["input_size"][1:]
+    height, width = size or config["input_size"][1:]
     return TimmEncoder(
         model,
         architecture,
