@@ -63,6 +63,10 @@ def test_help_imports_nothing_heavy() -> None:
         (["eval", "pixels:8", "--data", "birds"], "--data 'birds': expected NAME=PATH"),
         (["eval", "pixels:8", "--data", "birds=/nowhere"], "/nowhere"),
         (["eval", "pixels:8", "--student", "x"], "model 'x' is not among those given"),
+        (["eval", "pixels:8", "--seeds", "1;2"], "--seeds '1;2': expected whole numbers"),
+        (["eval", "pixels:8", "--out", "x.txt"], "unknown format '.txt'"),
+        (["eval", "pixels:8", "--suite", "finegrained"], "more sets: --skip-missing"),
+        (["eval", "pixels:8", "--jobs", "0"], "'--jobs'"),
         (["export", "/nowhere"], "not a run folder"),
         (["report", "/nowhere"], "not a run folder"),
         (["list", "teachers"], "unknown kind 'teachers'"),
@@ -89,6 +93,7 @@ def test_wrong_input_is_one_line(
         ("losses", "smooth_l1"),
         ("projectors", "ladder"),
         ("tasks", "logistic"),
+        ("data", "clipart"),
         ("suites", "samples"),
         ("recipes", "unic-vitl14"),
     ],
@@ -130,10 +135,10 @@ def test_the_whole_path(
     assert "blobs" in page
 
     code, out, err = unic(capsys, "eval", "run", "raw=pixels:4", "--data", f"blobs={pair}", "--tasks", "knn")
-    assert code == 2, out  # NAME=URI and plain URIs do not mix
-    code, out, err = unic(capsys, "eval", "run", "pixels:4", "--data", f"blobs={pair}", "--tasks", "knn")
     assert code == 0, err
-    assert "run" in out
+    assert "raw" in out
+    code, out, err = unic(capsys, "eval", "run=pixels:2", "run", "--data", f"blobs={pair}")
+    assert (code, "model 'run' is given twice" in err) == (2, True)
 
     code, out, err = unic(capsys, "export", "run", "--to", "shipped")
     assert code == 0, err

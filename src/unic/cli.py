@@ -24,7 +24,7 @@ app = typer.Typer(
     help="Distil several pretrained vision encoders into one, measure it, ship it as a plain timm model.",
 )
 
-LISTS = ("encoders", "losses", "projectors", "tasks", "suites", "recipes")
+LISTS = ("encoders", "losses", "projectors", "tasks", "data", "suites", "recipes")
 
 
 @app.command()

@@ -7,11 +7,13 @@ from collections.abc import Iterator
 from unic import lookup
 from unic.config import recipe_folder
 
-PACKAGES = {"losses": "unic.losses", "projectors": "unic.projectors", "tasks": "unic.eval.tasks"}
+PACKAGES = {
+    "losses": "unic.losses", "projectors": "unic.projectors", "tasks": "unic.eval.tasks", "data": "unic.eval.datasets",
+}  # fmt: skip
 
 
 def rows(what: str) -> Iterator[tuple[str, str]]:
-    """Names and descriptions of `what`: encoders, losses, projectors, tasks, suites or recipes."""
+    """Names and descriptions of `what`: encoders, losses, projectors, tasks, data, suites or recipes."""
     if what == "recipes":
         for path in sorted(recipe_folder().glob("*.yaml")):
             yield path.stem, path.read_text(encoding="utf-8").partition("\n")[0].lstrip("# ")
