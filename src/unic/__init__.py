@@ -11,10 +11,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["distill", "encode", "evaluate", "export", "load_encoder", "report"]
+__all__ = ["check", "compare", "distill", "encode", "evaluate", "export", "load_encoder", "report"]
 
 if TYPE_CHECKING:
-    from unic.api import distill, encode, evaluate, export, load_encoder, report
+    from unic.api import check, compare, distill, encode, evaluate, export, load_encoder, report
 
 
 def __getattr__(name: str) -> Any:

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from rich.console import Console
 
+from unic.check import Report, check_recipe
 from unic.config import Recipe, load_recipe
 from unic.distill.build import build
 from unic.distill.influence import shares
@@ -30,7 +31,7 @@ from unic.heads import heads_of
 from unic.metrics import stderr_console
 from unic.report import write_comparison, write_report
 
-__all__ = ["compare", "distill", "dry_run", "encode", "evaluate", "export", "load_encoder", "report"]
+__all__ = ["check", "compare", "distill", "dry_run", "encode", "evaluate", "export", "load_encoder", "report"]
 
 log = logging.getLogger("unic")
 
@@ -84,6 +85,24 @@ def dry_run(recipe: Recipe, *, random_weights: bool = False) -> list[str]:
     if recipe.eval.suite:
         load_suite(recipe.eval.suite)
     return [*summary(build(recipe, default_device())), "dry run: one batch went through; nothing was written"]
+
+
+def check(
+    recipe: str | Path | Mapping[str, Any] | Recipe,
+    *,
+    name: str = "recipe",
+    price: float | None = None,
+    out: Path | None = None,
+) -> Report:
+    """Everything that can be known of a run before it starts; what would fail later is among the findings.
+
+    Args:
+        name: what to call the recipe in the report.
+        price: of an hour of this machine, in any currency.
+        out: where the run folder would be, for the space on its disk.
+    """
+    settings = load_recipe(dict(recipe) if isinstance(recipe, Mapping) else recipe)
+    return check_recipe(settings, default_device(), name=name, price=price, out=out)
 
 
 def finish(folder: Path, settings: Recipe, console: Console) -> Path:

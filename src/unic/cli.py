@@ -58,6 +58,35 @@ def distill(
     _show_run(folder)
 
 
+@app.command()
+def check(
+    recipe: Annotated[str, typer.Argument(help="A YAML file, or the name of a shipped recipe (unic list recipes).")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="For example train.batch_size=512.")
+    ] = None,
+    price: Annotated[float | None, typer.Option(min=0, help="Of an hour of this machine, for the cost.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Where the run folder would be, for the space on its disk.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print all of it as JSON.")] = False,
+) -> None:
+    """Pre-flight: models, images, memory, time and disk of a recipe, and what would fail later (exit code 2)."""
+    import json
+
+    from unic.config import load_recipe
+
+    settings = load_recipe(recipe, overrides or [])
+    from unic import api
+    from unic.check.screen import render
+
+    with _console().status("checking"):
+        found = api.check(settings, name=Path(recipe).stem, price=price, out=out)
+    if as_json:
+        typer.echo(json.dumps(found.to_json(), indent=1))
+    else:
+        _stdout().print(render(found))
+    if not found.is_ready:
+        raise SystemExit(2)
+
+
 @app.command("eval")
 def evaluate(
     models: Annotated[list[str], typer.Argument(help="Encoder URIs or run folders; NAME=URI names a column.")],

@@ -1,0 +1,134 @@
+"""What a run will cost: memory at this batch size and the largest that fits, time, money, disk."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from unic.check.findings import Report
+from unic.distill.build import Job
+from unic.distill.teachers import LiveTeachers
+from unic.features import default_cache_dir
+
+_SPARE = 0.9  # of the memory may be planned with
+_BYTES_TRAINED = 16  # of a float32 parameter: itself, its gradient, two moments of Adam
+
+
+def count_ladder(job: Job) -> dict[str, Any]:
+    parameters = sum(p.numel() for p in job.distiller.projectors.parameters())
+    return {"type": job.recipe.projector.type, "blocks": len(job.distiller.blocks), "num_parameters": parameters}
+
+
+def measure_step(job: Job, images: Tensor, index: Tensor, epoch: Tensor) -> dict[str, float]:
+    """Seconds and saved bytes of a forward and backward pass on a real batch; the second of two counts."""
+    saved = 0
+
+    def count(tensor: Tensor) -> Tensor:
+        nonlocal saved
+        if not isinstance(tensor, torch.nn.Parameter):
+            saved += tensor.numel() * tensor.element_size()
+        return tensor
+
+    teachers = LiveTeachers(job.encoders, job.grid)
+    job.distiller.train()
+    times = {}
+    for _ in range(2):
+        saved = 0
+        started = time.perf_counter()
+        targets = job.standardizer.eval()(teachers(images, index, epoch))
+        _wait(images)
+        middle = time.perf_counter()
+        with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
+            losses = job.distiller(images, targets, 1, index).losses
+            total = job.weighting.sums(losses, job.weighting.coefficients(losses, 1, index))[0]
+        total.backward()
+        job.optimizer.zero_grad(set_to_none=True)
+        _wait(images)
+        times = {"teachers_s": middle - started, "student_s": time.perf_counter() - middle}
+    return {**times, "saved_bytes_per_image": saved / len(images)}
+
+
+def estimate(job: Job, step: dict[str, float], num_images: int, price: float | None, out: Path, report: Report) -> None:
+    """Adds memory, time and disk to the report, and what would not fit to its findings."""
+    report.facts["ladder"] = count_ladder(job)
+    report.facts["memory"] = _memory(job, step, report)
+    report.facts["time"] = _time(job, step, num_images, price)
+    report.facts["disk"] = _disk(job, out, report)
+
+
+def _memory(job: Job, step: dict[str, float], report: Report) -> dict[str, Any]:
+    trained = sum(p.numel() for p in job.distiller.parameters() if p.requires_grad)
+    frozen = sum(p.numel() * p.element_size() for encoder in job.encoders.values() for p in encoder.parameters())
+    batch = job.recipe.train.batch_size // job.recipe.train.micro_batches
+    fixed, each = trained * _BYTES_TRAINED + frozen, step["saved_bytes_per_image"]
+    available = _available(job.device)
+    largest = int((available * _SPARE - fixed) // each) if each else 0
+    if largest < 1:
+        text = f"the models alone need {fixed / 1e9:.1f} GB, {available / 1e9:.1f} GB are free"
+        report.add("error", "memory", f"{text}; choose smaller models, or a projector with fewer blocks")
+    elif batch > largest:
+        text = (
+            f"a batch of {batch} needs about {(fixed + batch * each) / 1e9:.1f} GB, {available / 1e9:.1f} GB are free"
+        )
+        parts = next(parts for parts in range(1, batch + 1) if batch % parts == 0 and batch // parts <= largest)
+        report.add(
+            "error", "memory", f"{text}; train.micro_batches={parts * job.recipe.train.micro_batches} makes it fit"
+        )
+    return {
+        "models_gb": fixed / 1e9, "batch_gb": batch * each / 1e9, "at_a_time": batch,
+        "available_gb": available / 1e9, "largest_batch": max(largest, 0),
+    }  # fmt: skip
+
+
+def _time(job: Job, step: dict[str, float], num_images: int, price: float | None) -> dict[str, Any]:
+    total = job.total_steps * job.recipe.train.batch_size
+    student = total * step["student_s"] / num_images
+    cache = job.recipe.teachers.cache
+    frozen = len(job.images) * cache.views if cache else total  # with a cache the teachers see each view once
+    teachers = frozen * step["teachers_s"] / num_images
+    hours = (student + teachers) / 3600
+    cost = {} if price is None else {"price": hours * price}
+    return {
+        "steps": job.total_steps, "images_per_s": num_images / (step["student_s"] + step["teachers_s"]),
+        "teachers_h": teachers / 3600, "hours": hours, **cost,
+    }  # fmt: skip
+
+
+def _disk(job: Job, out: Path, report: Report) -> dict[str, Any]:
+    trained = sum(p.numel() for p in job.distiller.parameters())
+    one = trained * 12  # weights and the two moments, float32
+    checkpoints = one * (job.recipe.checkpoint.keep + 1)  # one more while it is written
+    setting = job.recipe.teachers.cache
+    cache, folder = job.cache_bytes(), Path(setting.dir) if setting and setting.dir else default_cache_dir()
+    for what, needed, place in (("checkpoints", checkpoints, out), ("teachers.cache", cache, folder)):
+        free = shutil.disk_usage(_existing(place)).free
+        if needed > free:
+            report.add("error", what, f"{needed / 1e9:.1f} GB needed in {place}, {free / 1e9:.1f} GB free")
+    return {"checkpoints_gb": checkpoints / 1e9, "cache_gb": cache / 1e9}
+
+
+def _existing(place: Path) -> Path:
+    place = place.absolute()
+    while not place.exists():
+        place = place.parent
+    return place
+
+
+def _available(device: torch.device) -> int:
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # Windows has no sysconf
+        return 8 << 30
+
+
+def _wait(images: Tensor) -> None:
+    if images.device.type == "cuda":
+        torch.cuda.synchronize()

@@ -1,0 +1,102 @@
+"""The training images: how many, whether they can be read, and whether the evaluation would meet them again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from statistics import median
+
+import numpy as np
+import torch
+from PIL import Image
+
+from unic import rng
+from unic.check.findings import Report
+from unic.config import Recipe
+from unic.data.loader import ImageList
+from unic.data.sources import DamagedImageError, Source
+from unic.eval.datasets import resolve
+from unic.eval.suite import load_suite
+
+_SAMPLE = 64  # images of each source that are decoded
+_SECONDS = 20.0  # for the search of duplicates
+_SIDE = 16  # of the thumbnails that are compared
+_CLOSE = 2.0  # mean difference of grey levels (0 to 255) below which two thumbnails show the same
+
+
+def look_at(images: ImageList, recipe: Recipe, report: Report) -> None:
+    """A row for each source: how many, how large, and which of a fixed sample are damaged."""
+    for source, entry in zip(images.sources, recipe.data.train, strict=True):
+        sizes, damaged = [], []
+        for index in _some(source, _SAMPLE):
+            try:
+                sizes.append(min(source.read(index).size))
+            except DamagedImageError as error:
+                damaged.append(f"{source.name(index)}: {error}")
+        side = int(median(sizes)) if sizes else 0
+        report.images.append(
+            {"path": entry.path, "images": len(source), "weight": entry.weight, "short_side": side,
+             "looked_at": len(sizes) + len(damaged), "damaged": damaged}
+        )  # fmt: skip
+        share = len(damaged) / max(1, len(sizes) + len(damaged))
+        if damaged:
+            too_many = share > recipe.data.max_damaged and len(damaged) > 1
+            text = f"{len(damaged)} of {len(sizes) + len(damaged)} images looked at are damaged ({damaged[0]})"
+            report.add(
+                "error" if too_many else "warning",
+                entry.path,
+                f"{text}; data.max_damaged is {recipe.data.max_damaged:.1%}",
+            )
+        if sizes and side < recipe.data.size / 2:
+            report.add("note", entry.path, f"images of {side} px are enlarged to views of {recipe.data.size} px")
+
+
+def find_duplicates(images: ImageList, recipe: Recipe, report: Report) -> None:
+    """Test images that the training has seen: the same thumbnails. Stops after a while and says how far it came."""
+    if not recipe.eval.suite:
+        return
+    suite = load_suite(recipe.eval.suite)
+    until = time.monotonic() + _SECONDS
+    tests = {}
+    for spec in suite.data:
+        pair = resolve(spec, max_train=suite.max_train, max_test=suite.max_test)
+        tests[pair.name] = dict(_thumbnails(pair.test, until))
+    known: dict[bytes, list[tuple[str, np.ndarray]]] = {}
+    for name, thumbnails in tests.items():
+        for thumbnail in thumbnails.values():
+            known.setdefault(_coarse(thumbnail), []).append((name, thumbnail))
+    found: dict[str, int] = {}
+    seen = 0
+    for _, thumbnail in _thumbnails(images, until):
+        seen += 1
+        for name, other in known.get(_coarse(thumbnail), []):
+            if np.abs(thumbnail.astype(np.int16) - other).mean() < _CLOSE:
+                found[name] = found.get(name, 0) + 1
+                break
+    looked = f"{seen} of {len(images)} training images compared with {sum(map(len, tests.values()))} test images"
+    report.facts["duplicates"] = {"found": found, "looked_at": looked}
+    for name, count in found.items():
+        report.add("warning", f"data {name}", f"{count} training images are also among its test images ({looked})")
+
+
+def _thumbnails(source: Source, until: float) -> Iterator[tuple[int, np.ndarray]]:
+    for index in _some(source, len(source)):
+        if time.monotonic() > until:
+            return
+        try:
+            grey = source.read(index).convert("L").resize((_SIDE, _SIDE), Image.Resampling.BOX)
+        except DamagedImageError:
+            continue
+        yield index, np.asarray(grey)
+
+
+def _coarse(thumbnail: np.ndarray) -> bytes:
+    """A key that near duplicates mostly share: which half of the image is brighter, row by row and column by column."""
+    small = thumbnail.reshape(4, 4, 4, 4).mean((1, 3))
+    return bytes(np.concatenate([(small > small.mean()).ravel(), [small.mean() // 32]]).astype(np.uint8))
+
+
+def _some(source: Source, count: int) -> list[int]:
+    """A fixed random choice, the same for everyone."""
+    keys = rng.uniform(rng.stream("check"), torch.arange(len(source)))
+    return torch.argsort(keys, stable=True)[:count].tolist()

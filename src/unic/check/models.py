@@ -1,0 +1,103 @@
+"""The models of a recipe: what each is, whether it loads, how fast it is, and what does not fit together."""
+
+from __future__ import annotations
+
+import time
+from itertools import combinations
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from unic.check.findings import Report
+from unic.config import Recipe
+from unic.encoders import Encoder, load_encoder, parse_uri
+from unic.errors import InputError
+from unic.tokens import Tokens
+
+_SAME = 0.95  # CKA of two teachers from which one of them adds little
+_COARSER, _ENLARGED = 4.0, 2.0  # student patches for each of a teacher's, and sides of images, worth a warning
+_NON_COMMERCIAL = ("-nc", "noncommercial", "non-commercial", "research")
+
+
+def load_all(recipe: Recipe, device: torch.device, report: Report) -> dict[str, Encoder]:
+    """Every teacher that loads; the others are findings, all of them and not only the first."""
+    encoders = {}
+    for name, uri in recipe.teachers.models.items():
+        try:
+            encoders[name] = load_encoder(uri, device=device, precision=recipe.train.precision)
+        except InputError as error:
+            report.add("error", f"teacher {name}", str(error))
+    return encoders
+
+
+def describe(name: str, encoder: Encoder, images: Tensor) -> tuple[dict[str, Any], Tokens]:
+    """A row of the table, and the tokens of the images; speed is that of the better of two passes."""
+    best, tokens = float("inf"), None
+    with torch.no_grad():
+        for _ in range(2):
+            started = time.perf_counter()
+            tokens = encoder(images)
+            if images.device.type == "cuda":
+                torch.cuda.synchronize()
+            best = min(best, time.perf_counter() - started)
+    assert tokens is not None
+    row = {
+        "name": name,
+        "uri": encoder.uri,
+        "source": parse_uri(encoder.uri).scheme,
+        "licence": encoder.licence,
+        "revision": getattr(encoder, "revision", None),
+        "num_parameters": encoder.num_parameters(),
+        "input_size": list(encoder.input_size),
+        "mean": [round(value, 4) for value in encoder.mean.flatten().tolist()],
+        "std": [round(value, 4) for value in encoder.std.flatten().tolist()],
+        "cls": encoder.embed_dim,
+        "patch": encoder.patch_dim,
+        "has_cls": encoder.has_cls,
+        "grid": list(tokens.grid),
+        "precision": encoder.precision,
+        "images_per_s": round(len(images) / best, 1),
+        "weights_mb": round(sum(p.numel() * p.element_size() for p in encoder.parameters()) / 1e6, 1),
+    }
+    return row, tokens
+
+
+def compare(rows: list[dict[str, Any]], tokens: dict[str, Tokens], recipe: Recipe, report: Report) -> None:
+    """Grids, sizes and licences against the student's, and teachers against each other."""
+    student = rows[0]
+    for row in rows[1:]:
+        about = f"teacher {row['name']}"
+        ratio = (student["grid"][0] * student["grid"][1]) / (row["grid"][0] * row["grid"][1])
+        if ratio >= _COARSER:
+            text = f"its {_by(row['grid'])} patches are stretched to the student's {_by(student['grid'])}"
+            report.add("warning", about, f"{text}; a larger input size of the teacher gives more")
+        enlarged = max(row["input_size"]) / recipe.data.size
+        if enlarged >= _ENLARGED:
+            text = f"views of {recipe.data.size} px are enlarged to its {_by(row['input_size'])}"
+            report.add("warning", about, f"{text}: slow, and nothing is gained; give it a smaller size")
+        licence = str(row["licence"] or "").lower()
+        if not licence:
+            report.add("note", about, "its licence is not known; the student inherits it")
+        elif any(mark in licence for mark in _NON_COMMERCIAL):
+            report.add("warning", about, f"its licence ({row['licence']}) forbids commercial use of the student")
+    for first, second in combinations([row["name"] for row in rows[1:]], 2):
+        similarity = _cka(tokens[first].cls, tokens[second].cls)
+        if similarity >= _SAME:
+            text = f"nearly the same as '{second}' on these images (CKA {similarity:.2f}): it counts twice"
+            report.add("warning", f"teacher {first}", text)
+
+
+def _cka(x: Tensor, y: Tensor) -> float:
+    """Linear CKA of few images; biased upwards when there are fewer than channels, so unrelated ones are near too."""
+    kernels = []
+    for features in (x, y):
+        centred = (features - features.mean(0)).double()
+        kernel = centred @ centred.T
+        kernels.append(kernel - kernel.diag().diag())  # the diagonal is what the bias comes from
+    k, other = kernels
+    return float((k * other).sum() / (k.norm() * other.norm()).clamp(min=1e-12))
+
+
+def _by(size: list[int]) -> str:
+    return f"{size[0]}x{size[1]}"

@@ -1,0 +1,95 @@
+"""A check as one screen of at most 100 columns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich import box
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from unic.check.findings import Report
+
+_STYLES = {"error": "bold red", "warning": "yellow", "note": "dim"}
+
+
+def render(report: Report) -> Group:
+    """Models, images, cost, findings, and a last line that says whether it can start."""
+    parts: list[Any] = []
+    if report.models:
+        parts += [_models(report), *map(_origin, report.models)]
+    if report.images:
+        parts.append(_images(report))
+    if "time" in report.facts:
+        parts.append(_cost(report))
+    for finding in report.findings:
+        parts.append(Text.assemble((f"{finding.level}: ", _STYLES[finding.level]), f"{finding.about}: {finding.text}"))
+    errors = sum(finding.level == "error" for finding in report.findings)
+    last = "ready" if report.is_ready else f"not ready: {errors} error{'s' if errors > 1 else ''}"
+    parts.append(Text(f"{report.recipe}: {last}", style="bold green" if report.is_ready else "bold red"))
+    return Group(*parts)
+
+
+def _models(report: Report) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+    table.add_column("model", overflow="fold")
+    for head in ("params", "input", "grid", "cls", "patch", "precision", "img/s"):
+        table.add_column(head, justify="right", no_wrap=True)
+    table.add_column("licence", overflow="fold")
+    for row in report.models:
+        size, grid = (f"{row[key][0]}x{row[key][1]}" for key in ("input_size", "grid"))
+        cls = f"{row['cls']}" if row["has_cls"] else f"{row['cls']} pooled"
+        numbers = [f"{row['num_parameters'] / 1e6:.1f} M", size, grid, cls, str(row["patch"]), row["precision"]]
+        table.add_row(row["name"], *numbers, f"{row['images_per_s']:.0f}", row["licence"] or "?")
+    return table
+
+
+def _origin(row: dict[str, Any]) -> Text:
+    """Where a model comes from and how it normalises: too long for a column."""
+    mean, std = ("/".join(f"{value:.3g}" for value in dict.fromkeys(row[key])) for key in ("mean", "std"))
+    revision = f" @ {row['revision']}" if row["revision"] else ""
+    return Text(f"{row['name']}: {row['uri']}{revision}, mean {mean}, std {std}", style="dim")
+
+
+def _images(report: Report) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+    table.add_column("training images", overflow="fold")
+    for head in ("images", "weight", "short side", "damaged in sample"):
+        table.add_column(head, justify="right", no_wrap=True)
+    for row in report.images:
+        damaged = f"{len(row['damaged'])} of {row['looked_at']}"
+        table.add_row(row["path"], f"{row['images']:,}", f"{row['weight']:g}", f"{row['short_side']} px", damaged)
+    return table
+
+
+def _cost(report: Report) -> Table:
+    table = Table(box=None, padding=(0, 1), pad_edge=False, show_header=False)
+    facts, ladder = report.facts, report.facts["ladder"]
+    memory, time, disk = facts["memory"], facts["time"], facts["disk"]
+    table.add_row(
+        "projectors",
+        f"{ladder['type']} on {ladder['blocks']} blocks, {ladder['num_parameters'] / 1e6:.1f} M parameters",
+    )
+    table.add_row(
+        "memory",
+        f"{memory['models_gb']:.1f} GB models + {memory['batch_gb']:.1f} GB for {memory['at_a_time']} images at once, "
+        f"of {memory['available_gb']:.1f} GB; the largest that fits: {memory['largest_batch']}",
+    )
+    price = f", price {time['price']:.2f}" if "price" in time else ""
+    table.add_row(
+        "time",
+        f"{clock(time['hours'])} for {time['steps']:,} steps, of that teachers {clock(time['teachers_h'])}{price}",
+    )
+    table.add_row("disk", f"{disk['checkpoints_gb']:.2f} GB checkpoints, {disk['cache_gb']:.2f} GB teacher cache")
+    if "duplicates" in facts:
+        found = sum(facts["duplicates"]["found"].values())
+        table.add_row("duplicates", f"{found or 'none'}; {facts['duplicates']['looked_at']}")
+    return table
+
+
+def clock(hours: float) -> str:
+    if hours >= 48:
+        return f"{hours / 24:.1f} days"
+    minutes = round(hours * 60)
+    return f"{minutes // 60} h {minutes % 60:02d} min" if minutes >= 60 else f"{max(minutes, 1)} min"

