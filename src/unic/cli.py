@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -29,10 +29,16 @@ LISTS = ("encoders", "losses", "projectors", "tasks", "data", "suites", "recipes
 
 @app.command()
 def distill(
-    recipe: Annotated[str, typer.Argument(help="A YAML file, or the name of a shipped recipe (unic list recipes).")],
+    recipe: Annotated[
+        str | None,
+        typer.Argument(metavar="[RECIPE]", help="A YAML file, or the name of a shipped recipe (unic list recipes)."),
+    ] = None,
     overrides: Annotated[
         list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="For example train.lr=1e-4 data.size=128.")
     ] = None,
+    teachers: Annotated[str | None, typer.Option(help="Without a recipe: URIs or NAME=URI, with commas.")] = None,
+    student: Annotated[str | None, typer.Option(help="Without a recipe: the URI of the student.")] = None,
+    data: Annotated[list[str] | None, typer.Option(help="Without a recipe: images to train on; repeatable.")] = None,
     out: Annotated[Path | None, typer.Option(help="The run folder [default: runs/RECIPE].")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out, or start it.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Build everything, try one batch, write nothing.")] = False,
@@ -47,15 +53,49 @@ def distill(
         raise InputError("--random-weights: only meant for --dry-run")
     from unic.config import load_recipe
 
-    settings = load_recipe(recipe, overrides or [])
+    source, changes = _recipe_source(recipe, overrides or [], teachers, student, data)
+    settings = load_recipe(source, changes)
     from unic import api
 
     if dry_run:
         for line in api.dry_run(settings, random_weights=random_weights):
             typer.echo(line)
         return
-    folder = api.distill(settings, out=out or Path("runs") / Path(recipe).stem, resume=resume, console=_console())
+    name = Path(source).stem if isinstance(source, str) else "mine"
+    folder = api.distill(settings, out=out or Path("runs") / name, resume=resume, console=_console())
     _show_run(folder)
+
+
+@app.command()
+def init(
+    teachers: Annotated[str | None, typer.Option(help="URIs or NAME=URI, separated by commas.")] = None,
+    student: Annotated[str | None, typer.Option(help="The URI of the student.")] = None,
+    data: Annotated[list[str] | None, typer.Option(help="Images to train on; repeatable.")] = None,
+    epochs: Annotated[float | None, typer.Option(min=0, help="How often the images are seen.")] = None,
+    out: Annotated[Path, typer.Option(help="The file to write.")] = Path("recipe.yaml"),
+) -> None:
+    """Write a commented recipe from flags; asks for what is not given."""
+    from unic.compose import compose, write_recipe
+    from unic.config import load_recipe
+
+    if sys.stdin.isatty():
+        teachers = teachers or typer.prompt("teachers (URIs with commas, for example timm:vit_base_patch16_224.dino)")
+        student = student or typer.prompt("student", default="timm:vit_small_patch16_224?pretrained=false")
+        data = data or [typer.prompt("training images (folder, Parquet, shards or hub name)")]
+    tree = compose(_split(teachers), student or "", data or [], epochs=epochs)
+    load_recipe(tree)
+    write_recipe(tree, out)
+    typer.echo(f"{out}\nnext: unic check {out}; unic distill {out}")
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON schema of a recipe, for editors that complete and check YAML."""
+    import json
+
+    from unic.config import Recipe
+
+    typer.echo(json.dumps(Recipe.model_json_schema(), indent=1))
 
 
 @app.command()
@@ -243,6 +283,25 @@ def _show_run(folder: Path) -> None:
     typer.echo(f"report: {folder / 'report.html'}")
     if (folder / "export").is_dir():
         typer.echo(f"the student, in plain timm:\n{usage(folder / 'export')}")
+
+
+def _recipe_source(
+    recipe: str | None, overrides: list[str], teachers: str | None, student: str | None, data: list[str] | None
+) -> tuple[Any, list[str]]:
+    """A recipe's name and overrides, or the tree that the flags describe; the first override may stand in its place."""
+    if not (teachers or student or data):
+        if recipe is None:
+            raise InputError("distill: expected a recipe, or --teachers, --student and --data")
+        return recipe, overrides
+    if recipe is not None and "=" not in recipe:
+        raise InputError(f"distill: either the recipe '{recipe}' or --teachers, --student and --data, not both")
+    from unic.compose import compose
+
+    return compose(_split(teachers), student or "", data or []), ([recipe] if recipe else []) + overrides
+
+
+def _split(text: str | None) -> list[str]:
+    return [part.strip() for part in (text or "").split(",") if part.strip()]
 
 
 def _pair(text: str, what: str) -> tuple[str, str]:

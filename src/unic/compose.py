@@ -1,0 +1,97 @@
+"""A recipe from a few words: `unic init` writes it with comments, `unic distill --teachers …` runs it without a file."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from unic.errors import InputError
+
+_SIZE = re.compile(r"[?&](?:img_size|size)=(\d+)(?:x(\d+))?")
+_COMMENTS = {
+    "seed": "everything random is a hash of this, the step and the image",
+    "teachers": "what is distilled: unic list encoders; unic check shows whether they fit together",
+    "student": "a timm model; pretrained=true starts from its weights, which is much quicker",
+    "data": "images without labels; each entry of train may have a weight and a limit",
+    "train": "lr is per 256 images; epochs count the images of train",
+    "checkpoint": "unic distill --resume continues from the newest",
+    "eval": "suite: quick, samples, … (unic list suites) or a YAML file; every: k-NN while training",
+}
+
+
+def compose(teachers: Sequence[str], student: str, data: Sequence[str], **train: Any) -> dict[str, Any]:
+    """The tree of a recipe; whatever is not said here has the schema's default.
+
+    Args:
+        teachers: URIs, or `NAME=URI`.
+        student: a URI.
+        data: folders, Parquet files, shards or hub names.
+        train: entries of the section `train`; None is left out.
+
+    Raises:
+        InputError: nothing given for one of the three.
+    """
+    for what, given in (("--teachers", teachers), ("--student", student), ("--data", data)):
+        if not given:
+            raise InputError(f"{what}: expected at least one; for a recipe file give its path instead")
+    models: dict[str, str] = {}
+    for entry in teachers:
+        name, uri = _named(entry)
+        number = 2
+        while name in models:
+            name, number = f"{_named(entry)[0]}_{number}", number + 1
+        models[name] = uri
+    chosen = {key: value for key, value in train.items() if value is not None}
+    return {
+        "seed": 0,
+        "teachers": {"models": models},
+        "student": {"model": student},
+        "data": {"train": [{"path": path} for path in data], "size": input_side(student)},
+        **({"train": chosen} if chosen else {}),
+    }
+
+
+def input_side(uri: str) -> int:
+    """The side of the student's square input, as its URI tells it; 224 where it does not."""
+    found = _SIZE.search(uri)
+    if found:
+        return max(int(found[1]), int(found[2] or 0))
+    named = re.search(r"_(\d{2,3})(?:\.|\?|$)", uri)
+    return int(named[1]) if named else 224
+
+
+def to_commented_yaml(tree: dict[str, Any]) -> str:
+    """The recipe as YAML with a line of explanation for each section."""
+    lines = ["# unic distill THIS_FILE [key=value …]; unic check THIS_FILE first", ""]
+    for key, value in tree.items():
+        if value is None:
+            continue
+        lines.append(f"# {_COMMENTS[key]}" if key in _COMMENTS else "")
+        lines += [OmegaConf.to_yaml(OmegaConf.create({key: value})).rstrip(), ""]
+    return "\n".join(lines)
+
+
+def write_recipe(tree: dict[str, Any], path: Path) -> None:
+    """Writes a new file; an existing one is never replaced.
+
+    Raises:
+        InputError: there is one already.
+    """
+    if path.exists():
+        raise InputError(f"{path}: exists already; name another file with --out")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(to_commented_yaml(tree), encoding="utf-8")
+
+
+def _named(entry: str) -> tuple[str, str]:
+    """`NAME=URI`, or a URI with a name made from it: what comes after the scheme, without folders and options."""
+    head, equals, uri = entry.partition("=")
+    if equals and head.replace("-", "_").isidentifier():
+        return head, uri
+    stem = entry.partition("?")[0].rstrip("/").rpartition("/")[2].rpartition(":")[2].partition(".")[0]
+    name = re.sub(r"\W+", "_", stem) or "teacher"
+    return (name if not name[0].isdigit() else f"t_{name}"), entry
