@@ -1,4 +1,4 @@
-"""A recipe from a few words: `unic init` writes it with comments, `unic distill --teachers …` runs it without a file."""
+"""A recipe from a few words: `unic init` writes it with comments, `unic distill --teachers …` runs it as it is."""
 
 from __future__ import annotations
 

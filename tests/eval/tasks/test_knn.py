@@ -33,15 +33,49 @@ def blobs():
 
 
 @pytest.mark.parametrize("k", [1, 10, 20, 100])
-@pytest.mark.parametrize("chunk", [7, 1024])
-def test_equals_brute_force(blobs, k, chunk, monkeypatch):
+@pytest.mark.parametrize(("chunk", "bank"), [(7, 13), (64, 399), (1024, 32768)])
+def test_equals_brute_force(blobs, k, chunk, bank, monkeypatch):
     monkeypatch.setattr(knn, "_CHUNK", chunk)
+    monkeypatch.setattr(knn, "_BANK", bank)
     train, test = blobs
     result = knn.run(train, test, k=k)
     expected = (brute_force(train, test, k, 0.07) == test.y).astype(float)
     np.testing.assert_array_equal(result.marks[:, 0], expected)
     assert result.score == pytest.approx(100 * expected.mean())
     assert result.details["top1_by_k"][str(k)] == pytest.approx(result.score, abs=1e-3)
+
+
+def by_definition(train, test, k, temperature):
+    """As `brute_force`, with equal similarities made equal: nearest first, then the first in order."""
+    predicted = []
+    for row in test.x.astype(np.float64):
+        cosine = (train.x * row).sum(1, dtype=np.float64) / np.linalg.norm(row)
+        cosine = np.round(cosine / np.linalg.norm(train.x.astype(np.float64), axis=1), 9)
+        order = np.lexsort((np.arange(len(cosine)), -cosine))[:k]
+        votes = np.bincount(train.y[order], np.exp((cosine[order] - 1) / temperature))
+        predicted.append(np.round(votes, 12).argmax())
+    return np.array(predicted)
+
+
+@pytest.mark.parametrize(("chunk", "bank"), [(5, 11), (3, 50), (1024, 32768)])
+def test_of_equally_near_images_the_first_count_whatever_the_chunks(chunk, bank, monkeypatch):
+    monkeypatch.setattr(knn, "_CHUNK", chunk)
+    monkeypatch.setattr(knn, "_BANK", bank)
+    rng = np.random.default_rng(1)
+    originals = rng.normal(size=(25, 33)).astype(np.float32)
+    copied = rng.integers(0, 25, 240)  # about ten copies of each image, under any of six labels, one class at a time
+    train = Labelled(originals[copied], np.sort(rng.integers(0, 6, 240)))
+    near = originals[rng.integers(0, 25, 60)] + 0.3 * rng.normal(size=(60, 33)).astype(np.float32)
+    test = Labelled(near, rng.integers(0, 6, 60))
+    for k in (1, 5, 10, 20, 100):
+        np.testing.assert_array_equal(knn.run(train, test, k=k).predicted, by_definition(train, test, k, 0.07))
+
+
+def test_vectors_may_be_a_read_only_memory_map(blobs, tmp_path):
+    train, test = blobs
+    np.save(tmp_path / "x.npy", train.x)
+    mapped = Labelled(np.load(tmp_path / "x.npy", mmap_mode="r"), train.y)
+    np.testing.assert_array_equal(knn.run(mapped, test).predicted, knn.run(train, test).predicted)
 
 
 def test_more_neighbours_than_images_are_all_of_them(blobs):
