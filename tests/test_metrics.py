@@ -5,6 +5,7 @@ import json
 import logging
 from pathlib import Path
 
+import pytest
 from rich.console import Console
 
 from unic.metrics import MetricsLog, log_to, read_metrics
@@ -58,6 +59,25 @@ def test_a_terminal_shows_one_line_that_fits(tmp_path: Path) -> None:
     assert all(len(line.rstrip("\n")) < 40 for line in lines)
 
 
-def test_tensorboard_events_are_written(tmp_path: Path) -> None:
-    write(tmp_path, range(1, 3))
-    assert list((tmp_path / "tensorboard").glob("events.out.tfevents.*"))
+class Failing:
+    name = "failing"
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def log(self, values: dict[str, float], step: int) -> None:
+        self.calls += 1
+        raise ConnectionError("no\nserver")
+
+    def finish(self) -> None:
+        raise AssertionError("it was dropped")
+
+
+def test_a_tracker_that_fails_is_dropped_and_the_run_goes_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    tracker = Failing()
+    with MetricsLog(tmp_path, 0, 10, Console(quiet=True), [tracker]) as metrics:
+        metrics.write(1, {"loss": 1.0})
+        metrics.write(2, {"loss": 1.0})
+    assert tracker.calls == 1
+    assert "tracker failing failed and is left out from here on: no server" in caplog.text
+    assert len(read_metrics(tmp_path)) == 2

@@ -164,11 +164,13 @@ def evaluate(
     """
     named, all_roles, runs = _named(models, teachers)
     all_roles |= dict(roles or {})
+    chosen = load_suite(suite) if suite or not data else None
     student = next((name for name in runs if all_roles[name] == "student"), None)
+    asks_influence = "influence" in (tasks or (chosen.tasks if chosen else ()))
     return evaluate_models(
         named,
         all_roles,
-        suite=load_suite(suite) if suite or not data else None,
+        suite=chosen,
         tasks=tasks,
         data=data,
         seeds=seeds,
@@ -180,7 +182,7 @@ def evaluate(
         root=data_root,
         download=download,
         skip_missing=skip_missing,
-        extra=_training_facts(runs[student]) if student else {},
+        extra=_training_facts(runs[student]) if student and asks_influence else {},
         console=console or stderr_console(),
     )
 

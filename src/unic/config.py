@@ -141,6 +141,14 @@ class Recipe(Section):
     train: Train = Train()
     checkpoint: Checkpoint = Checkpoint()
     eval: Eval = Eval()
+    trackers: dict[str, dict[str, Any]] = {"tensorboard": {}}  # options by name; see unic.trackers
+
+    @field_validator("trackers", mode="before")
+    @classmethod
+    def _tracker_names(cls, value: Any) -> Any:
+        """`trackers: wandb` and `trackers: [wandb, mlflow]` are short for trackers without options."""
+        names = [value] if isinstance(value, str) else value
+        return {name: {} for name in names} if isinstance(names, list) else names or {}
 
     def to_yaml(self) -> str:
         return OmegaConf.to_yaml(OmegaConf.create(self.model_dump(mode="json")))
@@ -218,6 +226,8 @@ def _with_base(tree: dict[str, Any], folder: Path, seen: tuple[str, ...] = ()) -
     if name in seen:
         raise InputError(f"recipe base '{base}': it inherits from itself")
     parent = _with_base(*_read(name), (*seen, name))
+    if "trackers" in tree:
+        parent = {**parent, "trackers": tree["trackers"]}
     for section in ("teachers", "loss"):  # maps of names: naming others replaces the whole map, not single entries
         if section in tree and section in parent:
             child = tree[section]

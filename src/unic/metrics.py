@@ -1,4 +1,4 @@
-"""What a run tells: one JSON line per log step, a live console line, `train.log` and TensorBoard events.
+"""What a run tells: one JSON line per log step, a live console line, `train.log` and the trackers of the recipe.
 
 Nothing here reads a device: the loop hands over plain numbers, and only at log steps.
 """
@@ -10,7 +10,7 @@ import logging
 import math
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,15 +27,14 @@ class MetricsLog:
         after: the step a resumed run continues from; later lines of an interrupted attempt are cut.
         total_steps: for the remaining time.
         console: where the live line goes.
+        trackers: started (`unic.trackers.open_trackers`); one that fails is dropped, the run goes on.
     """
 
-    def __init__(self, run: Path, after: int, total_steps: int, console: Console) -> None:
-        from torch.utils.tensorboard import SummaryWriter  # slow to import, needed only here
-
+    def __init__(self, run: Path, after: int, total_steps: int, console: Console, trackers: Sequence[Any] = ()) -> None:
         self.path = run / "metrics.jsonl"
         _cut_after(self.path, after)
         self._file = self.path.open("a", encoding="utf-8")
-        self._board = SummaryWriter(str(run / "tensorboard"), purge_step=after + 1)
+        self._trackers = list(trackers)
         self._console, self._total = console, total_steps
         self._started, self._first = time.monotonic(), after
 
@@ -44,7 +43,8 @@ class MetricsLog:
 
     def __exit__(self, *error: object) -> None:
         self._file.close()
-        self._board.close()
+        for tracker in self._trackers:
+            self._told(tracker, tracker.finish)
         if self._console.is_terminal:
             self._console.file.write("\n")
 
@@ -53,8 +53,8 @@ class MetricsLog:
         row = {key: value if math.isfinite(value) else None for key, value in values.items()}
         self._file.write(json.dumps({"step": step, **row}) + "\n")
         self._file.flush()
-        for name, value in values.items():
-            self._board.add_scalar(name, value, step)
+        for tracker in list(self._trackers):
+            self._told(tracker, lambda tracker=tracker: tracker.log(dict(values), step=step))
         line = self._line(step, values)
         log.info(line)
         if self._console.is_terminal:
@@ -62,6 +62,16 @@ class MetricsLog:
             self._console.file.flush()
         else:
             self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+    def _told(self, tracker: Any, tell: Callable[[], Any]) -> None:
+        """A server that is away, or a full account, must not cost the run."""
+        try:
+            tell()
+        except Exception as error:
+            log.warning(
+                "tracker %s failed and is left out from here on: %s", tracker.name, " ".join(str(error).split())
+            )
+            self._trackers = [other for other in self._trackers if other is not tracker]
 
     def _line(self, step: int, values: Mapping[str, float]) -> str:
         parts = [f"step {step}/{self._total}", f"loss {values['loss']:.4f}"] if "loss" in values else [f"step {step}"]

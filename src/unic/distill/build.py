@@ -21,6 +21,7 @@ from unic.errors import InputError
 from unic.losses import build_losses
 from unic.projectors import build_projector, choose_blocks
 from unic.tokens import Grid
+from unic.trackers import check_trackers
 
 
 @dataclass
@@ -68,6 +69,7 @@ def build(recipe: Recipe, device: torch.device, world_size: int = 1) -> Job:
     Raises:
         InputError: anything the recipe asks for that cannot be had.
     """
+    check_trackers(recipe.trackers)
     losses = build_losses(recipe.loss)
     weighting = build_weighting(recipe.weighting, len(recipe.teachers.models), recipe.seed)
     if weighting.needs_whole_batch and recipe.train.micro_batches > 1:

@@ -25,6 +25,7 @@ FREE_TO_CHANGE = (
     "data.workers",
     "data.max_damaged",
     "teachers.cache.dir",
+    "trackers",
 )
 
 

@@ -32,6 +32,7 @@ from unic.distill.teachers import CachedTeachers, LiveTeachers, Teachers, build_
 from unic.encoders import Encoder
 from unic.errors import InputError
 from unic.metrics import MetricsLog, log_to
+from unic.trackers import open_trackers
 
 log = logging.getLogger("unic")
 
@@ -126,7 +127,7 @@ def _loop(
         model.compile()
     model.train()
     batches = Timed(_batches(run))
-    metrics = MetricsLog(run.folder, run.step, job.total_steps, console) if run.is_main else None
+    metrics = _metrics(run, console) if run.is_main else None
     with metrics or nullcontext():
         for step in range(run.step + 1, job.total_steps + 1):
             values = _one_step(run, model, teachers, batches, step)
@@ -270,6 +271,12 @@ def _batches(run: Run) -> Iterator[Batch]:
         views=cache.views if cache else None,
         pin_memory=job.device.type == "cuda",
     )
+
+
+def _metrics(run: Run, console: Console) -> MetricsLog:
+    recipe = run.job.recipe
+    trackers = open_trackers(recipe.trackers, run.folder, recipe.model_dump(mode="json"), run.step)
+    return MetricsLog(run.folder, run.step, run.job.total_steps, console, trackers)
 
 
 def _teachers(run: Run, console: Console) -> Teachers:

@@ -1,4 +1,4 @@
-"""A finished student: `run:DIR[?img_size=SIZE]`, with DIR a run folder (its `export/` is used) or a folder that `unic export` wrote.
+"""A finished student: `run:DIR[?img_size=SIZE]`; DIR is a run folder (its `export/` is used) or an export itself.
 
 Reads `config.json` and `model.safetensors`, nothing else, so no code of the run is executed.
 """

@@ -20,6 +20,8 @@ from safetensors.numpy import save_file
 from unic import lookup
 from unic.eval.tasks.base import Measure, Outcome
 
+_SHARED = ("concat", "corruptions", "prompts", "subject", "text")  # what shipped tasks use beside each other
+
 
 class CellStore:
     """Outcomes by key in a folder."""
@@ -58,7 +60,8 @@ class CellStore:
 
 
 def cell_key(task: str, **decides: Any) -> str:
-    """Hash of the task's code and of everything else that decides the outcome."""
+    """Hash of the task's code and of everything else that decides the outcome; of files among it, their content."""
+    decides = {key: _content(value) for key, value in decides.items()}
     return hashlib.sha256(repr((task, _code(task), sorted(decides.items()))).encode()).hexdigest()[:32]
 
 
@@ -67,8 +70,19 @@ def _code(task: str) -> str:
     """Hash of the files of all shipped tasks, which share parts, or of the one file of a user's own."""
     file = Path(lookup.module("unic.eval.tasks", task).__file__ or "")
     here = Path(__file__).parent
-    files = sorted([*here.glob("tasks/*.py"), here / "corruptions.py"]) if file.parent == here / "tasks" else [file]
-    return hashlib.sha256(b"".join(path.read_bytes() for path in files if path.is_file())).hexdigest()
+    own = file.parent == here / "tasks"
+    files = sorted([*here.glob("tasks/*.py"), *(here / f"{name}.py" for name in _SHARED)]) if own else [file]
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
+
+
+def _content(value: Any) -> Any:
+    """A value as it is, and what stands in the file that it names: class names or prompts may change in place."""
+    if isinstance(value, dict):
+        return sorted((key, _content(entry)) for key, entry in value.items())
+    if isinstance(value, list | tuple):
+        return [_content(entry) for entry in value]
+    is_file = isinstance(value, str) and len(value) < 4096 and Path(value).is_file()
+    return (value, hashlib.sha256(Path(value).read_bytes()).hexdigest()) if is_file else value
 
 
 def _digest(arrays: dict[str, np.ndarray], details: str) -> str:

@@ -202,7 +202,7 @@ class _Work:
             entrant = self._entrants[name]
             others = [e.fingerprint for e in self._entrants.values() if e.role == "teacher"]
             self._keys[row.title, name, seed] = cell_key(
-                row.task, options=sorted(row.entry.options.items(), key=str), vector=row.entry.tokens or entrant.vector,
+                row.task, options=row.entry.options, vector=row.entry.tokens or entrant.vector,
                 blocks=row.entry.blocks, seed=seed, size=self._plan.suite.size, data=self._content(row.pair),
                 model=entrant.fingerprint, others=others if row.input == "subject" else [], heads=sorted(entrant.heads),
             )  # fmt: skip

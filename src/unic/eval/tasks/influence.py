@@ -1,0 +1,115 @@
+"""Influence of each teacher on a student: CKA of their tokens, and how well the student's kept heads imitate them.
+
+Linear CKA (Kornblith et al., arXiv 1905.00414) with the unbiased estimate of HSIC (Song et al., JMLR 2012)
+
+    HSIC(K, L) = [tr(K̃L̃) + 1ᵀK̃1·1ᵀL̃1 / ((n−1)(n−2)) − 2·1ᵀK̃L̃1 / (n−2)] / (n(n−3)),   K̃ = XXᵀ, diagonal 0
+
+written with `XᵀY (D, E)` and `Xᵀ1`, so that nothing of size n × n is made. The plain estimate grows towards 1 where
+images are not many more than channels; this one is 0 on average for unrelated features, at any width.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from unic.eval.subject import Subject
+from unic.eval.tasks.base import Measure, NotApplicableError, Outcome
+from unic.features import Features
+
+INPUT = "subject"
+DATA = "any"
+IS_RANDOM = False
+_FEWEST = 4  # images of the unbiased estimate
+
+
+def _first(means: Float[np.ndarray, "r k"]) -> Float[np.ndarray, " r"]:
+    return means[:, 0]
+
+
+MEASURE = Measure("least CKA with a teacher", _first, is_score=False)
+
+
+def run(subject: Subject, *, seed: int = 0, heads: bool = True) -> Outcome:
+    """Compares a model with every teacher of the same evaluation on the test images.
+
+    Args:
+        heads: also read the kept heads; each is a forward pass of the student of its own.
+
+    Returns:
+        The value is the CKA of both CLS for the teacher where it is smallest: the mean would not see that a student
+        stayed close to one and left another out. It is a number of the whole set, so every image has the same mark and
+        the interval has no width. `details["teachers"][T]`: `cka_cls`, `cka_patch` (of the means of the patches);
+        `cosine_cls`, `cosine_patch` of the head's vectors to the teacher's, mean over images, both standardised with
+        the teacher's mean and deviation over these images; `cosine_cls_raw`, `cosine_patch_raw` without. The cosines
+        are None where the model has no head for T.
+
+    Raises:
+        NotApplicableError: no teachers to compare with, a concatenation, or fewer than 4 images.
+    """
+    if not subject.teachers:
+        raise NotApplicableError(f"influence: there is no teacher to compare '{subject.name}' with")
+    own = subject.features("test")
+    if len(own) < _FEWEST:
+        raise NotApplicableError(f"influence: needs {_FEWEST} test images, data '{subject.pair.name}' has {len(own)}")
+    teachers = {name: _compared(subject, name, own, heads) for name in subject.teachers}
+    least = min(entry["cka_cls"] for entry in teachers.values())
+    return Outcome(np.full((len(own), 1), least, dtype=np.float64), MEASURE, {"teachers": teachers})
+
+
+def _compared(subject: Subject, teacher: str, own: Features, heads: bool) -> dict[str, Any]:
+    theirs = subject.teachers[teacher].features("test")
+    assert np.array_equal(own.index, theirs.index), "images that one encoder reads and another does not"
+    entry: dict[str, Any] = {
+        "cka_cls": round(cka(own.cls, theirs.cls), 4),
+        "cka_patch": round(cka(own.patch_mean, theirs.patch_mean), 4),
+    }
+    head = subject.heads.get(teacher) if heads else None
+    imitated = None if head is None else subject.features("test", encoder=head())
+    for kind, field in (("cls", "cls"), ("patch", "patch_mean")):
+        standardised = raw = None
+        if imitated is not None:
+            standardised, raw = _cosines(getattr(imitated, field), getattr(theirs, field))
+        entry |= {f"cosine_{kind}": standardised, f"cosine_{kind}_raw": raw}
+    return entry
+
+
+def cka(x: Float[np.ndarray, "n d"], y: Float[np.ndarray, "n e"]) -> float:
+    """Linear CKA of two sets of features of the same images; 0 where one of them does not vary.
+
+    Computed in float64 after centring, which changes nothing but the rounding.
+    """
+    a, b = _centred(x), _centred(y)
+    scale = _hsic(a, a) * _hsic(b, b)
+    return float(_hsic(a, b) / scale.sqrt()) if scale > 0 else 0.0
+
+
+def _centred(x: np.ndarray) -> Tensor:
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    data = torch.from_numpy(np.ascontiguousarray(x)).to(device, torch.float64)
+    return data - data.mean(0)
+
+
+def _hsic(x: Float[Tensor, "n d"], y: Float[Tensor, "n e"]) -> Float[Tensor, ""]:
+    n = len(x)
+    k_diagonal, l_diagonal = x.square().sum(1), y.square().sum(1)
+    k_rows, l_rows = x @ x.sum(0) - k_diagonal, y @ y.sum(0) - l_diagonal
+    trace = (x.T @ y).square().sum() - k_diagonal @ l_diagonal
+    total = k_rows.sum() * l_rows.sum() / ((n - 1) * (n - 2)) - 2 * (k_rows @ l_rows) / (n - 2)
+    return (trace + total) / (n * (n - 3))
+
+
+def _cosines(x: Float[np.ndarray, "n d"], y: Float[np.ndarray, "n d"]) -> tuple[float, float]:
+    """Mean cosine of rows, standardised with the statistics of `y` and as they are."""
+    mean, std = y.mean(0), y.std(0)
+    scale = np.where(std > 1e-6 * std.max(), 1 / np.maximum(std, 1e-30), 0)  # channels that are constant tell nothing
+    return _mean_cosine((x - mean) * scale, (y - mean) * scale), _mean_cosine(x, y)
+
+
+def _mean_cosine(x: np.ndarray, y: np.ndarray) -> float:
+    lengths = np.linalg.norm(x, axis=1) * np.linalg.norm(y, axis=1)
+    return round(float(np.mean((x * y).sum(1) / np.maximum(lengths, 1e-12))), 4)

@@ -1,0 +1,130 @@
+"""Kept heads: a student with the projector it was trained with for one teacher, in that teacher's own space.
+
+ŷ = z · (σ + 1e-6) + μ, with z the projector's output and μ, σ the statistics that standardised the teacher's tokens.
+UNIC (arXiv 2408.05088) drops its projectors after training. Kept, they let a teacher's text tower read the student, as
+in AM-RADIO (arXiv 2312.06709), and show how well it imitates each teacher.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from unic import checkpoint
+from unic.config import Recipe, load_recipe
+from unic.distill.standardize import EPS, Statistics
+from unic.encoders import build_encoder, parse_uri, pick_precision, without_weights
+from unic.encoders.base import Encoder
+from unic.encoders.timm import TimmEncoder
+from unic.errors import InputError, nearest
+from unic.projectors import build_projector, choose_blocks
+from unic.tokens import Tokens
+
+
+def heads_of(run: Path) -> dict[str, Callable[[], Encoder]]:
+    """By teacher, what loads the head of a run; can be sent to another process. Empty without a checkpoint.
+
+    Raises:
+        InputError: the run's recipe cannot be read.
+    """
+    recipe = load_recipe(run / "recipe.yaml")
+    if not any((run / "checkpoints").glob("step-*")):
+        return {}
+    return {teacher: partial(kept_head, run, teacher) for teacher in recipe.teachers.models}
+
+
+def kept_head(run: Path, teacher: str, device: str | torch.device | None = None) -> Encoder:
+    """The head of one teacher from a run's newest checkpoint, frozen.
+
+    Args:
+        device: default: the GPU if there is one.
+
+    Raises:
+        InputError: not a run folder, no such teacher in it, or no whole checkpoint.
+    """
+    if not (run / "recipe.yaml").is_file():
+        raise InputError(f"run {run}: not a run folder (no recipe.yaml)")
+    recipe = load_recipe(run / "recipe.yaml")
+    if teacher not in recipe.teachers.models:
+        raise InputError(f"run {run}: no teacher '{teacher}'{nearest(teacher, recipe.teachers.models)}")
+    found = checkpoint.load_newest(run)  # once: a run that goes on must not give a student and a head of two steps
+    if found is None:
+        raise InputError(f"run {run}: it has no checkpoint yet")
+    tensors = found[0].tensors
+
+    student = _student(recipe, checkpoint.without_prefix("distiller.student.", tensors))
+    statistics = checkpoint.without_prefix(f"standardizer.teachers.{teacher}.", tensors)
+    dims = _dims(recipe, teacher, statistics)
+    options = recipe.projector.options
+    blocks = choose_blocks(options.pop("blocks", "all"), len(student.block_dims))
+    rung_dims = [student.block_dims[block] for block in blocks]
+    projector = build_projector(recipe.projector.type, rung_dims, dims, student.embed_dim, options)
+    projector.load_state_dict(checkpoint.without_prefix(f"distiller.projectors.{teacher}.", tensors))
+
+    head = KeptHead(student, projector, blocks, dims)
+    if statistics:
+        head.statistics.load_state_dict(statistics)
+    head.uri = f"run:{run}#{teacher}"
+    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    head.precision = pick_precision("auto", head, device)
+    return head.to(device).freeze()
+
+
+class KeptHead(Encoder):
+    """A student that answers in the space of a teacher; `cls` and `patches` have that teacher's widths.
+
+    Args:
+        student: as it was trained.
+        projector: of that teacher.
+        blocks: of the student, that the projector reads.
+        dims: the teacher's widths. `statistics` start as (0, 1): those of a run that does not standardise.
+    """
+
+    def __init__(
+        self, student: TimmEncoder, projector: nn.Module, blocks: Sequence[int], dims: tuple[int, int]
+    ) -> None:
+        super().__init__(student.mean.flatten().tolist(), student.std.flatten().tolist())
+        self.student, self.projector, self.blocks = student, projector, list(blocks)
+        self.statistics = nn.ModuleDict({"cls": Statistics(dims[0]), "patch": Statistics(dims[1])})
+        self.embed_dim, self.patch_dim = dims
+        self.input_size, self.has_cls = student.input_size, student.has_cls
+        self.architecture, self.channels_last = student.architecture, student.channels_last
+
+    def encode(self, x: Float[Tensor, "b 3 h w"]) -> Tokens:
+        tokens = self.projector(self.student.encode_blocks(x, self.blocks))
+        return Tokens(self._restored("cls", tokens.cls), self._restored("patch", tokens.patches), tokens.grid)
+
+    def _restored(self, kind: str, z: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:
+        statistics = self.statistics[kind]
+        assert isinstance(statistics, Statistics)
+        return z.float() * (statistics.std + EPS) + statistics.mean
+
+    def describe(self) -> str:
+        kind = type(self.projector)
+        read = [self.student.norm_last, self.blocks, f"{kind.__module__}.{kind.__qualname__}"]
+        return f"{self.student.describe()} {json.dumps(read)}"
+
+
+def _student(recipe: Recipe, tensors: dict[str, Tensor]) -> TimmEncoder:
+    """The student as the projectors saw it: a pretrained start shows them its last tokens after the final norm."""
+    spec = parse_uri(recipe.student.model)
+    student = build_encoder(without_weights(recipe.student.model))  # the weights it started from are not needed
+    assert isinstance(student, TimmEncoder), student  # what has blocks is one
+    if spec.scheme == "timm" and ("checkpoint" in spec.options or spec.flag("pretrained", True)):
+        student.norm_last = True  # built without weights it counts as one from scratch
+    student.load_state_dict(tensors)
+    return student
+
+
+def _dims(recipe: Recipe, teacher: str, statistics: dict[str, Tensor]) -> tuple[int, int]:
+    """The teacher's widths, from its statistics: a head is usable where the teacher is not."""
+    if statistics:
+        return len(statistics["cls.mean"]), len(statistics["patch.mean"])
+    encoder = build_encoder(without_weights(recipe.teachers.models[teacher]))
+    return encoder.embed_dim, encoder.patch_dim

@@ -1,0 +1,110 @@
+"""Kept heads: what the projectors said in training, back in the teacher's space."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from rich.console import Console
+
+from unic import checkpoint
+from unic.config import load_recipe
+from unic.distill.build import Job, build
+from unic.distill.train import fit
+from unic.encoders import load_encoder
+from unic.errors import InputError
+from unic.heads import heads_of, kept_head
+from unic.tokens import Tokens
+
+IMAGES = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+
+
+def train(recipe: dict[str, Any], out: Path, *overrides: str) -> Job:
+    """A short run, and all of it again as training left it."""
+    settings = load_recipe(recipe, ["train.steps=3", *overrides])
+    fit(settings, out, console=Console(quiet=True))
+    job = build(settings, torch.device("cpu"))
+    found = checkpoint.load_newest(out)
+    assert found
+    job.distiller.load_state_dict(checkpoint.without_prefix("distiller.", found[0].tensors))
+    job.standardizer.load_state_dict(checkpoint.without_prefix("standardizer.", found[0].tensors))
+    job.distiller.eval()
+    job.standardizer.eval()
+    return job
+
+
+@torch.no_grad()
+def predictions(job: Job, teacher: str) -> Tokens:
+    distiller = job.distiller
+    return distiller.projectors[teacher](distiller.student.intermediates(IMAGES, distiller.blocks))
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A start for the student whose final norm is not the identity, as after pretraining."""
+    encoder = load_encoder("timm:test_vit?pretrained=false&img_size=32")
+    state = {name.removeprefix("model."): tensor for name, tensor in encoder.state_dict().items()}
+    state["norm.weight"], state["norm.bias"] = state["norm.weight"] * 3, state["norm.bias"] + 1
+    path = tmp_path_factory.mktemp("weights") / "vit.pth"
+    torch.save(state, path)
+    return path
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "projector.blocks=[0,-1]",
+        "projector={type: linear}",
+        "student={model: 'timm:test_efficientnet?pretrained=false&img_size=32'}",
+        "student={model: 'timm:test_vit?img_size=32&checkpoint=WEIGHTS'}",
+    ],
+)
+def test_standardised_head_is_the_projectors_output(
+    recipe: dict[str, Any], tmp_path: Path, weights: Path, override: str
+) -> None:
+    job = train(recipe, tmp_path / "run", override.replace("WEIGHTS", str(weights)))
+    for teacher, load in heads_of(tmp_path / "run").items():
+        head = load()
+        head.precision = "fp32"  # as in the run
+        expected = predictions(job, teacher)
+        tokens = head(IMAGES)
+        assert (tokens.cls.shape[1], tokens.patches.shape[2]) == (head.embed_dim, head.patch_dim)
+        assert head.embed_dim == job.encoders[teacher].embed_dim
+        standardised = job.standardizer({teacher: tokens})[teacher]
+        torch.testing.assert_close(standardised.cls, expected.cls, atol=2e-4, rtol=1e-3)
+        torch.testing.assert_close(standardised.patches, expected.patches, atol=2e-4, rtol=1e-3)
+        assert not head.training
+        assert not any(parameter.requires_grad for parameter in head.parameters())
+
+
+def test_without_standardisation_it_is_the_projectors_output_itself(recipe: dict[str, Any], tmp_path: Path) -> None:
+    job = train(recipe, tmp_path / "run", "standardize.type=none")
+    head = kept_head(tmp_path / "run", "cnn")
+    head.precision = "fp32"
+    torch.testing.assert_close(head(IMAGES).cls, predictions(job, "cnn").cls, atol=1e-6, rtol=1e-5)
+
+
+def test_fingerprint_covers_projector_and_statistics(recipe: dict[str, Any], tmp_path: Path) -> None:
+    train(recipe, tmp_path / "run")
+    heads = heads_of(tmp_path / "run")
+    vit, again, cnn = heads["vit"](), pickle.loads(pickle.dumps(heads["vit"]))(), heads["cnn"]()
+    assert vit.fingerprint() == again.fingerprint() != cnn.fingerprint()
+    prints = {vit.fingerprint()}
+    for name in ("projector.cls.rungs.0.fc1.weight", "statistics.patch.std", "student.model.norm.bias"):
+        vit.state_dict()[name].flatten()[0] += 1
+        prints.add(vit.fingerprint())
+    assert len(prints) == 4
+
+
+def test_what_is_not_there_is_named(recipe: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="not a run folder"):
+        kept_head(tmp_path, "vit")
+    (tmp_path / "recipe.yaml").write_text(load_recipe(recipe).to_yaml())
+    assert heads_of(tmp_path) == {}
+    with pytest.raises(InputError, match="no teacher 'vti'; did you mean 'vit'"):
+        kept_head(tmp_path, "vti")
+    with pytest.raises(InputError, match="no checkpoint yet"):
+        kept_head(tmp_path, "vit")
