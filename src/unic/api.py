@@ -19,7 +19,7 @@ from unic.distill.build import build
 from unic.distill.influence import shares
 from unic.distill.run_folder import summary
 from unic.distill.train import fit
-from unic.distill.trained import trained_student
+from unic.distill.trained import load_trained
 from unic.encoders import build_encoder, load_encoder, without_weights
 from unic.errors import InputError
 from unic.eval.online import OnlineKnn
@@ -198,12 +198,14 @@ def export(run: str | Path, to: str | Path | None = None) -> Path:
         The folder, for `timm.create_model("local-dir:FOLDER", pretrained=True)`.
     """
     folder = Path(run)
-    student, recipe = trained_student(folder)
+    trained = load_trained(folder)
+    recipe = trained.recipe
     target = Path(to) if to else folder / "export"
     if to and target.is_dir() and any(target.iterdir()):
         raise InputError(f"--to {target}: the folder is not empty; name another folder")
     teachers = {name: {"uri": uri} for name, uri in recipe.teachers.models.items()}
-    return export_timm(student, target, extra={"teachers": teachers, "recipe": recipe.model_dump(mode="json")})
+    extra = {"teachers": teachers, "recipe": recipe.model_dump(mode="json")}
+    return export_timm(trained.student(), target, extra=extra)
 
 
 def report(run: str | Path, to: str | Path | None = None) -> Path:

@@ -16,10 +16,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from unic import checkpoint
 from unic.config import Recipe, load_recipe
 from unic.distill.standardize import EPS, Statistics
-from unic.encoders import build_encoder, parse_uri, pick_precision, without_weights
+from unic.distill.trained import load_trained
+from unic.encoders import build_encoder, pick_precision, without_weights
 from unic.encoders.base import Encoder
 from unic.encoders.timm import TimmEncoder
 from unic.errors import InputError, nearest
@@ -48,24 +48,18 @@ def kept_head(run: Path, teacher: str, device: str | torch.device | None = None)
     Raises:
         InputError: not a run folder, no such teacher in it, or no whole checkpoint.
     """
-    if not (run / "recipe.yaml").is_file():
-        raise InputError(f"run {run}: not a run folder (no recipe.yaml)")
-    recipe = load_recipe(run / "recipe.yaml")
+    trained = load_trained(run)
+    recipe = trained.recipe
     if teacher not in recipe.teachers.models:
         raise InputError(f"run {run}: no teacher '{teacher}'{nearest(teacher, recipe.teachers.models)}")
-    found = checkpoint.load_newest(run)  # once: a run that goes on must not give a student and a head of two steps
-    if found is None:
-        raise InputError(f"run {run}: it has no checkpoint yet")
-    tensors = found[0].tensors
-
-    student = _student(recipe, checkpoint.without_prefix("distiller.student.", tensors))
-    statistics = checkpoint.without_prefix(f"standardizer.teachers.{teacher}.", tensors)
+    student = trained.student()
+    statistics = trained.part(f"standardizer.teachers.{teacher}.")
     dims = _dims(recipe, teacher, statistics)
     options = recipe.projector.options
     blocks = choose_blocks(options.pop("blocks", "all"), len(student.block_dims))
     rung_dims = [student.block_dims[block] for block in blocks]
     projector = build_projector(recipe.projector.type, rung_dims, dims, student.embed_dim, options)
-    projector.load_state_dict(checkpoint.without_prefix(f"distiller.projectors.{teacher}.", tensors))
+    projector.load_state_dict(trained.part(f"distiller.projectors.{teacher}."))
 
     head = KeptHead(student, projector, blocks, dims)
     if statistics:
@@ -109,17 +103,6 @@ class KeptHead(Encoder):
         kind = type(self.projector)
         read = [self.student.norm_last, self.blocks, f"{kind.__module__}.{kind.__qualname__}"]
         return f"{self.student.describe()} {json.dumps(read)}"
-
-
-def _student(recipe: Recipe, tensors: dict[str, Tensor]) -> TimmEncoder:
-    """The student as the projectors saw it: a pretrained start shows them its last tokens after the final norm."""
-    spec = parse_uri(recipe.student.model)
-    student = build_encoder(without_weights(recipe.student.model))  # the weights it started from are not needed
-    assert isinstance(student, TimmEncoder), student  # what has blocks is one
-    if spec.scheme == "timm" and ("checkpoint" in spec.options or spec.flag("pretrained", True)):
-        student.norm_last = True  # built without weights it counts as one from scratch
-    student.load_state_dict(tensors)
-    return student
 
 
 def _dims(recipe: Recipe, teacher: str, statistics: dict[str, Tensor]) -> tuple[int, int]:

@@ -11,6 +11,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,7 @@ class MetricsLog:
         self._file.write(json.dumps({"step": step, **row}) + "\n")
         self._file.flush()
         for tracker in list(self._trackers):
-            self._told(tracker, lambda tracker=tracker: tracker.log(dict(values), step=step))
+            self._told(tracker, partial(tracker.log, dict(values), step=step))
         line = self._line(step, values)
         log.info(line)
         if self._console.is_terminal:

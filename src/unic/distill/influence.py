@@ -9,12 +9,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from unic import checkpoint
-from unic.config import load_recipe
 from unic.data.loader import Batch, training_batches
 from unic.distill.build import Job, build
 from unic.distill.teachers import LiveTeachers
-from unic.errors import InputError
+from unic.distill.trained import load_trained
 from unic.metrics import read_metrics
 
 _NUM_BATCHES = 4
@@ -40,22 +38,16 @@ def shares(run: Path, device: str | torch.device | None = None) -> dict[str, dic
     Raises:
         InputError: not a run folder, no whole checkpoint in it, or its images or teachers are not here any more.
     """
-    if not (run / "recipe.yaml").is_file():
-        raise InputError(f"run {run}: not a run folder (no recipe.yaml)")
-    found = checkpoint.load_newest(run)
-    if found is None:
-        raise InputError(f"run {run}: it has no checkpoint yet")
-    saved = found[0]
+    trained = load_trained(run)
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     with torch.random.fork_rng(devices=[]):  # building seeds the global generator, which is the caller's
-        job = build(load_recipe(run / "recipe.yaml"), device)
-    job.distiller.load_state_dict(checkpoint.without_prefix("distiller.", saved.tensors))
-    job.standardizer.load_state_dict(checkpoint.without_prefix("standardizer.", saved.tensors))
+        job = build(trained.recipe, device)
+    job.distiller.load_state_dict(trained.part("distiller."))
+    job.standardizer.load_state_dict(trained.part("standardizer."))
     job.distiller.eval()
     job.standardizer.eval()
-    norms = torch.stack([_gradient_norms(job, step, batch) for step, batch in enumerate(_batches(job), start=1)]).mean(
-        0
-    )
+    batches = enumerate(_batches(job), start=1)
+    norms = torch.stack([_gradient_norms(job, step, batch) for step, batch in batches]).mean(0)
     names = list(job.encoders)
     return {"gradient": dict(zip(names, (norms / norms.sum()).tolist(), strict=True)), "kept": _kept(run, names)}
 

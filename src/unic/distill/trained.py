@@ -1,18 +1,49 @@
-"""The trained student of a run folder, from its newest checkpoint."""
+"""What a run has trained, from its newest checkpoint."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
+
+from torch import Tensor
 
 from unic import checkpoint
 from unic.config import Recipe, load_recipe
-from unic.encoders import build_encoder, without_weights
+from unic.encoders import build_encoder, parse_uri, without_weights
 from unic.encoders.timm import TimmEncoder
 from unic.errors import InputError
 
 
-def trained_student(run: Path) -> tuple[TimmEncoder, Recipe]:
-    """The student, frozen, on the CPU in float32, and the run's recipe.
+@dataclass(frozen=True)
+class Trained:
+    """The newest checkpoint of a run, read once: a run that goes on must not give parts of two steps.
+
+    Attributes:
+        tensors: everything that was saved, by the names of the checkpoint.
+    """
+
+    recipe: Recipe
+    step: int
+    tensors: dict[str, Tensor]
+
+    def part(self, prefix: str) -> dict[str, Tensor]:
+        """The tensors below `prefix`, without it."""
+        return checkpoint.without_prefix(prefix, self.tensors)
+
+    def student(self) -> TimmEncoder:
+        """The student, frozen, on the CPU in float32."""
+        spec = parse_uri(self.recipe.student.model)
+        student = build_encoder(without_weights(spec.uri))  # the weights it started from are not needed
+        assert isinstance(student, TimmEncoder), student  # what has blocks is one
+        if spec.scheme == "timm" and ("checkpoint" in spec.options or spec.flag("pretrained", True)):
+            student.norm_last = True  # built without weights it counts as one from scratch
+        student.load_state_dict(self.part("distiller.student."))
+        student.freeze()
+        return student
+
+
+def load_trained(run: Path) -> Trained:
+    """Reads a run folder.
 
     Raises:
         InputError: not a run folder, or no whole checkpoint in it.
@@ -23,9 +54,4 @@ def trained_student(run: Path) -> tuple[TimmEncoder, Recipe]:
     found = checkpoint.load_newest(run)
     if found is None:
         raise InputError(f"run {run}: it has no checkpoint yet")
-    tensors = checkpoint.without_prefix("distiller.student.", found[0].tensors)
-    student = build_encoder(without_weights(recipe.student.model))  # the weights it started from are not needed
-    assert isinstance(student, TimmEncoder), student  # what has blocks is one
-    student.load_state_dict(tensors)
-    student.freeze()
-    return student, recipe
+    return Trained(recipe, found[0].step, found[0].tensors)
