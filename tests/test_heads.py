@@ -95,7 +95,7 @@ def test_fingerprint_covers_projector_and_statistics(recipe: dict[str, Any], tmp
     with pytest.raises(InputError, match="no teacher 'vti'; did you mean 'vit'"):
         kept_head(tmp_path / "run", "vti")
     prints = {vit.fingerprint()}
-    for name in ("projector.cls.rungs.0.fc1.weight", "statistics.patch.std", "student.model.norm.bias"):
+    for name in ("projector.cls.rungs.0.fc1.weight", "projector.patch.rungs.1.fc2.bias", "student.model.norm.bias"):
         vit.state_dict()[name].flatten()[0] += 1
         prints.add(vit.fingerprint())
     assert len(prints) == 4

@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from unic.config import Recipe, load_recipe
-from unic.distill.standardize import EPS, Statistics
+from unic.distill.standardize import EPS
 from unic.distill.trained import load_trained
 from unic.encoders import build_encoder, pick_precision, without_weights
 from unic.encoders.base import Encoder
@@ -61,9 +61,9 @@ def kept_head(run: Path, teacher: str, device: str | torch.device | None = None)
     projector = build_projector(recipe.projector.type, rung_dims, dims, student.embed_dim, options)
     projector.load_state_dict(trained.part(f"distiller.projectors.{teacher}."))
 
-    head = KeptHead(student, projector, blocks, dims)
     if statistics:
-        head.statistics.load_state_dict(statistics)
+        _fold(recipe.projector.type, projector, statistics)
+    head = KeptHead(student, projector, blocks, dims)
     head.uri = f"run:{run}#{teacher}"
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     head.precision = pick_precision("auto", head, device)
@@ -77,7 +77,7 @@ class KeptHead(Encoder):
         student: as it was trained.
         projector: of that teacher.
         blocks: of the student, that the projector reads.
-        dims: the teacher's widths. `statistics` start as (0, 1): those of a run that does not standardise.
+        dims: the teacher's widths.
     """
 
     def __init__(
@@ -85,24 +85,34 @@ class KeptHead(Encoder):
     ) -> None:
         super().__init__(student.mean.flatten().tolist(), student.std.flatten().tolist())
         self.student, self.projector, self.blocks = student, projector, list(blocks)
-        self.statistics = nn.ModuleDict({"cls": Statistics(dims[0]), "patch": Statistics(dims[1])})
         self.embed_dim, self.patch_dim = dims
         self.input_size, self.has_cls = student.input_size, student.has_cls
         self.architecture, self.channels_last = student.architecture, student.channels_last
 
     def encode(self, x: Float[Tensor, "b 3 h w"]) -> Tokens:
-        tokens = self.projector(self.student.encode_blocks(x, self.blocks))
-        return Tokens(self._restored("cls", tokens.cls), self._restored("patch", tokens.patches), tokens.grid)
-
-    def _restored(self, kind: str, z: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:
-        statistics = self.statistics[kind]
-        assert isinstance(statistics, Statistics)
-        return z.float() * (statistics.std + EPS) + statistics.mean
+        tokens: Tokens = self.projector(self.student.encode_blocks(x, self.blocks))
+        return tokens.float()
 
     def describe(self) -> str:
         kind = type(self.projector)
         read = [self.student.norm_last, self.blocks, f"{kind.__module__}.{kind.__qualname__}"]
         return f"{self.student.describe()} {json.dumps(read)}"
+
+
+@torch.no_grad()
+def _fold(kind: str, projector: nn.Module, statistics: dict[str, Tensor]) -> None:
+    """Undoes the standardisation inside the projector's last layers, which costs nothing at run time.
+
+    Σ_l (W_l h_l + b_l) = z becomes Σ_l (s·W_l) h_l + s·b_l, plus μ once, with s = σ + 1e-6.
+    """
+    if not hasattr(projector, "output_layers"):
+        raise InputError(f"projector '{kind}' has no 'output_layers', which a kept head needs")
+    for token, layers in projector.output_layers().items():
+        mean, scale = statistics[f"{token}.mean"], statistics[f"{token}.std"] + EPS
+        for layer in layers:
+            layer.weight.mul_(scale[:, None])
+            layer.bias.mul_(scale)
+        layers[-1].bias.add_(mean)
 
 
 def _dims(recipe: Recipe, teacher: str, statistics: dict[str, Tensor]) -> tuple[int, int]:

@@ -26,6 +26,8 @@ def test_contract(name: str) -> None:
     assert out.cls.shape == (2, 5)
     assert out.patches.shape == (2, 6, 7)
     assert out.grid == (2, 3)
+    widths = {kind: [layer.out_features for layer in layers] for kind, layers in projector.output_layers().items()}
+    assert {kind: set(found) for kind, found in widths.items()} == {"cls": {5}, "patch": {7}}
     (out.cls.sum() + out.patches.sum()).backward()
     assert all(p.grad is not None for p in projector.parameters())
 

@@ -40,6 +40,9 @@ class Ladder(nn.Module):
             Rung(in_dim, hidden_dim, out_dim) for in_dim, hidden_dim in zip(in_dims, hidden_dims, strict=True)
         )
 
+    def last_layers(self) -> list[nn.Linear]:
+        return [rung.fc2 for rung in self.rungs if isinstance(rung, Rung)]
+
     def forward(self, xs: Sequence[Tensor]) -> Tensor:
         # The sum runs in float32: under bf16 autocast twelve rounded terms would lose the small ones.
         return torch.stack([rung(x).float() for rung, x in zip(self.rungs, xs, strict=True)]).sum(0)
@@ -69,6 +72,10 @@ class Projector(nn.Module):
         hidden = [hidden_dim or width] * (len(rung_dims) - 1) + [last_hidden_dim or 4 * width]
         self.cls = Ladder([dims[0] for dims in rung_dims], hidden, output_dims[0])
         self.patch = Ladder([dims[1] for dims in rung_dims], hidden, output_dims[1])
+
+    def output_layers(self) -> dict[str, list[nn.Linear]]:
+        """The linear layers whose outputs are summed to CLS and to patches."""
+        return {"cls": self.cls.last_layers(), "patch": self.patch.last_layers()}
 
     def forward(self, rungs: Sequence[Tokens]) -> Tokens:
         return Tokens(

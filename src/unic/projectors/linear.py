@@ -20,6 +20,10 @@ class Projector(nn.Module):
             nn.init.trunc_normal_(layer.weight, std=0.02)
             nn.init.zeros_(layer.bias)
 
+    def output_layers(self) -> dict[str, list[nn.Linear]]:
+        """The linear layers whose outputs are summed to CLS and to patches."""
+        return {"cls": [self.cls], "patch": [self.patch]}
+
     def forward(self, rungs: Sequence[Tokens]) -> Tokens:
         last = rungs[-1]
         return Tokens(self.cls(last.cls).float(), self.patch(last.patches).float(), last.grid)
