@@ -15,6 +15,8 @@ from rich.console import Console
 
 from unic.check import Report, check_recipe
 from unic.config import Recipe, load_recipe
+from unic.data.loader import view_batches
+from unic.data.sources import open_source
 from unic.distill.build import build
 from unic.distill.influence import shares
 from unic.distill.run_folder import summary
@@ -25,11 +27,14 @@ from unic.errors import InputError
 from unic.eval.online import OnlineKnn
 from unic.eval.runner import evaluate_models
 from unic.eval.suite import load_suite
-from unic.export.timm import export_timm
+from unic.export.formats import FORMATS, check_folder, check_formats, write_graphs
+from unic.export.hub import push_folder
+from unic.export.model_card import model_card, write_card
+from unic.export.timm import export_timm, usage
 from unic.features import default_cache_dir, extract
-from unic.heads import heads_of
+from unic.heads import heads_of, kept_head
 from unic.metrics import stderr_console
-from unic.report import write_comparison, write_report
+from unic.report import write_report
 
 __all__ = ["check", "compare", "distill", "dry_run", "encode", "evaluate", "export", "load_encoder", "report"]
 
@@ -111,6 +116,7 @@ def finish(folder: Path, settings: Recipe, console: Console) -> Path:
         parts = {
             "export": lambda: export(folder),
             "evaluation": lambda: _evaluate_run(folder, settings, console) if settings.eval.suite else None,
+            "model card": lambda: _refresh_card(folder, settings),
             "report": lambda: report(folder),
         }
         for name, part in parts.items():
@@ -187,25 +193,104 @@ def evaluate(
     )
 
 
-def export(run: str | Path, to: str | Path | None = None) -> Path:
-    """Writes the student of a run in timm's own folder format.
+def export(
+    run: str | Path,
+    to: str | Path | None = None,
+    *,
+    formats: Sequence[str] = ("timm",),
+    heads: Sequence[str] = (),
+    half: bool = False,
+    dynamic_size: bool = False,
+    check: bool = False,
+    push: str | None = None,
+) -> Path:
+    """Writes the student of a run in timm's own folder format with a model card, and further formats beside it.
 
     Args:
         run: a run folder with at least one checkpoint.
         to: where to; default `RUN/export`.
+        formats: of `unic.export.formats.FORMATS`; the timm folder is always written.
+        heads: teachers in whose space the student is to answer too: a graph each, below `heads/`.
+        half: of ONNX, a float16 graph as well.
+        dynamic_size: of ONNX, free height and width (CNNs).
+        check: load every export in a fresh process without unic and compare on images of the training set; the
+            deviations are written to `parity.json`.
+        push: also upload the folder to this repository of the Hugging Face hub, `ORG/NAME`.
 
     Returns:
         The folder, for `timm.create_model("local-dir:FOLDER", pretrained=True)`.
+
+    Raises:
+        InputError: no run, an unknown format or head, an export that differs from the encoder.
     """
+    check_formats(formats)
     folder = Path(run)
     trained = load_trained(folder)
-    recipe = trained.recipe
     target = Path(to) if to else folder / "export"
     if to and target.is_dir() and any(target.iterdir()):
         raise InputError(f"--to {target}: the folder is not empty; name another folder")
-    teachers = {name: {"uri": uri} for name, uri in recipe.teachers.models.items()}
-    extra = {"teachers": teachers, "recipe": recipe.model_dump(mode="json")}
-    return export_timm(trained.student(), target, extra=extra)
+    if heads and not set(formats) & {"onnx", "torch_export"}:
+        raise InputError("--heads: a head is exported as a graph; add --format onnx or torch_export")
+    kept = {name: kept_head(folder, name, device="cpu") for name in heads}
+    student, recipe = trained.student(), trained.recipe
+    teachers = {name: _provenance(uri) for name, uri in recipe.teachers.models.items()}
+    export_timm(student, target, extra={"teachers": teachers, "recipe": recipe.model_dump(mode="json")})
+    images = _some_images(recipe) if check else None
+    options: dict[str, Any] = {"half": half, "dynamic_size": dynamic_size, "check": check}
+    written = check_folder(student, target, formats, images) if check else []
+    written += write_graphs(student, target, formats, images, **options)
+    for name, head in kept.items():
+        written += write_graphs(head, target / "heads" / name, formats, images, **options)
+    if check:
+        parity = {f"{one.format}: {one.path.relative_to(target)}": one.deviation for one in written}
+        (target / "parity.json").write_text(json.dumps(parity, indent=1) + "\n", encoding="utf-8")
+    _write_model_card(folder, target, recipe, teachers, push)
+    if push:
+        push_folder(target, push)
+    return target
+
+
+def _some_images(recipe: Recipe, count: int = 8) -> torch.Tensor | None:
+    """A few centre squares of the training images, to compare exports on; None where they are gone."""
+    try:
+        source = open_source(recipe.data.train[0].path, limit=count)
+        return next(view_batches(source, size=recipe.data.size, batch_size=count)).images.float() / 255
+    except (InputError, StopIteration):
+        return None
+
+
+def _provenance(uri: str) -> dict[str, Any]:
+    """What is known of a teacher without loading its weights."""
+    try:
+        encoder = build_encoder(without_weights(uri))
+    except InputError:
+        return {"uri": uri, "licence": None, "revision": None}
+    return {"uri": uri, "licence": encoder.licence, "revision": getattr(encoder, "revision", None)}
+
+
+def _refresh_card(run: Path, recipe: Recipe) -> None:
+    """The card once more, now with the results."""
+    teachers = {name: _provenance(uri) for name, uri in recipe.teachers.models.items()}
+    _write_model_card(run, run / "export", recipe, teachers)
+
+
+def _write_model_card(
+    run: Path, target: Path, recipe: Recipe, teachers: Mapping[str, Mapping[str, Any]], hub: str | None = None
+) -> None:
+    results = run / "results.json"
+    known = {"config.json": "architecture, input size, normalisation, provenance", "model.safetensors": "the weights"}
+    known |= {
+        "model.onnx": FORMATS["onnx"],
+        "model_fp16.onnx": "the same in float16",
+        "model.pt2": FORMATS["torch_export"],
+    }
+    known |= {"parity.json": "largest deviation of each export from the trained encoder"}
+    files = {name: what for name, what in known.items() if (target / name).is_file()}
+    if (target / "heads").is_dir():
+        files["heads/"] = "the student in the space of a teacher, by name"
+    measured = json.loads(results.read_text(encoding="utf-8")) if results.is_file() else None
+    text = model_card(run.resolve().name, teachers, recipe.model_dump(mode="json"), measured, files, usage(target, hub))
+    write_card(target, text)
 
 
 def report(run: str | Path, to: str | Path | None = None) -> Path:
@@ -218,6 +303,8 @@ def report(run: str | Path, to: str | Path | None = None) -> Path:
 
 def compare(runs: Sequence[str | Path], to: str | Path) -> Path:
     """Writes one self-contained page that compares several runs, and returns its path."""
+    from unic.report import write_comparison
+
     return write_comparison([_run_folder(run) for run in runs], Path(to))
 
 
@@ -246,8 +333,6 @@ def encode(
     request, `patches (n, N, E)` in float16. Damaged images are left out; `index` says which ones are there.
     """
     from safetensors.numpy import save_file
-
-    from unic.data.sources import open_source
 
     target = Path(out)
     if target.suffix != ".safetensors":

@@ -198,12 +198,33 @@ def report(
 def export(
     run: Annotated[Path, typer.Argument(help="A run folder.")],
     to: Annotated[Path | None, typer.Option(help="The folder to write [default: RUN/export].")] = None,
+    formats: Annotated[
+        str, typer.Option("--format", help="Comma-separated: timm, transformers, onnx, torch_export, safetensors.")
+    ] = "timm",
+    heads: Annotated[str | None, typer.Option(help="Teachers in whose space the student answers too.")] = None,
+    half: Annotated[bool, typer.Option("--half", help="Of ONNX, also a float16 graph.")] = False,
+    dynamic_size: Annotated[bool, typer.Option("--dynamic-size", help="Of ONNX, any input size (CNNs).")] = False,
+    check: Annotated[bool, typer.Option(help="Load each export in a process without unic and compare.")] = True,
+    push: Annotated[str | None, typer.Option(help="Upload to ORG/NAME on the Hugging Face hub, private.")] = None,
 ) -> None:
-    """Write the student in timm's own folder format, and print the lines that use it."""
+    """Write the student as a timm folder and in other formats, check each, and print the lines that use it."""
+    from unic.export.formats import check_formats
+
+    check_formats(_split(formats))
+    import json
+
     from unic import api
     from unic.export.timm import usage
 
-    typer.echo(usage(api.export(run, to)))
+    with _console().status("exporting"):
+        folder = api.export(
+            run, to, formats=_split(formats), heads=_split(heads), half=half, dynamic_size=dynamic_size, check=check,
+            push=push,
+        )  # fmt: skip
+    if check:
+        for name, deviation in json.loads((folder / "parity.json").read_text()).items():
+            typer.echo(f"{name}: deviates by {deviation:.1e}")
+    typer.echo(usage(folder))
 
 
 @app.command()

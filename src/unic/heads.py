@@ -11,6 +11,7 @@ import json
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -107,7 +108,8 @@ def _fold(kind: str, projector: nn.Module, statistics: dict[str, Tensor]) -> Non
     """
     if not hasattr(projector, "output_layers"):
         raise InputError(f"projector '{kind}' has no 'output_layers', which a kept head needs")
-    for token, layers in projector.output_layers().items():
+    layers_of: Any = projector.output_layers
+    for token, layers in layers_of().items():
         mean, scale = statistics[f"{token}.mean"], statistics[f"{token}.std"] + EPS
         for layer in layers:
             layer.weight.mul_(scale[:, None])

@@ -218,8 +218,10 @@ class TimmEncoder(Encoder):
     def _tokens(self, features: Tensor) -> Tokens:
         """From `forward_features`. Without `pre_logits`: with no classifier this is `model(x)` to the letter."""
         cls = self.model.forward_head(features)
-        patches = patches_of(self._as_map(features)) if self.is_map else features[:, self.num_prefix_tokens :]
-        return Tokens(cls, patches, self.grid)
+        if not self.is_map:
+            return Tokens(cls, features[:, self.num_prefix_tokens :], self.grid)
+        maps = self._as_map(features)
+        return Tokens(cls, patches_of(maps), (maps.shape[-2], maps.shape[-1]))  # of other sizes as well, in an export
 
     def encode(self, x: Float[Tensor, "b 3 h w"]) -> Tokens:
         return self._tokens(self.model.forward_features(x))

@@ -71,12 +71,13 @@ def timm_config(encoder: TimmEncoder) -> dict[str, Any]:
     }
 
 
-def usage(folder: Path) -> str:
-    """Three lines of Python that use the export, for the end of `unic export` and the model card."""
+def usage(folder: Path, hub: str | None = None) -> str:
+    """Three lines of Python that use the export, here or from the hub, for `unic export` and the model card."""
+    source = f"hf-hub:{hub}" if hub else f"local-dir:{folder}"
     return "\n".join(
         [
             "import timm",
-            f'model = timm.create_model("local-dir:{folder}", pretrained=True).eval()',
+            f'model = timm.create_model("{source}", pretrained=True).eval()',
             "cls = model(timm.data.create_transform(**timm.data.resolve_model_data_config(model))(image)[None])",
         ]
     )

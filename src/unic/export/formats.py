@@ -1,0 +1,98 @@
+"""Every form in which a student leaves, by name, each measured against the encoder it came from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from jaxtyping import Float
+from torch import Tensor
+
+from unic.encoders.base import Encoder
+from unic.encoders.timm import TimmEncoder
+from unic.errors import InputError, nearest
+from unic.export.deployed import Deployed, check_alone
+from unic.export.onnx import export_onnx
+from unic.export.torch_export import export_torch
+
+FORMATS: Mapping[str, str] = {
+    "timm": "timm's own folder, also for transformers' AutoModel",
+    "transformers": "the same folder, checked with AutoModel",
+    "safetensors": "the same folder's weights",
+    "onnx": "`images` in [0, 1] → `cls`, `patches`; normalisation inside",
+    "torch_export": "the same as a torch.export program",
+}
+_GRAPHS: Mapping[str, str] = {"onnx": "model.onnx", "torch_export": "model.pt2"}
+TOLERANCE = 1e-5  # of float32 exports, relative to the largest value of an output
+
+
+@dataclass(frozen=True)
+class Written:
+    """One export. `deviation` is the largest, relative to the largest value; None if it was not checked."""
+
+    format: str
+    path: Path
+    deviation: float | None
+
+
+def check_formats(names: Sequence[str]) -> None:
+    """Raises `InputError` with the nearest name for one that is none."""
+    for name in names:
+        if name not in FORMATS:
+            raise InputError(f"--format '{name}'{nearest(name, FORMATS)}")
+
+
+def write_graphs(
+    encoder: Encoder,
+    folder: Path,
+    formats: Sequence[str],
+    images: Float[Tensor, "b 3 h w"] | None,
+    *,
+    half: bool = False,
+    dynamic_size: bool = False,
+    check: bool = True,
+) -> list[Written]:
+    """Writes the graph formats of an encoder (a student, or a kept head of it).
+
+    Args:
+        images: in [0, 1], to compare on; None: noise.
+        check: load each in a fresh process without unic and compare.
+
+    Raises:
+        InputError: a graph cannot be made, or its float32 outputs differ by more than `TOLERANCE`.
+    """
+    written = []
+    writers: Mapping[str, Callable[[Path], Path]] = {
+        "onnx": lambda path: export_onnx(encoder, path, dynamic_size=dynamic_size),
+        "torch_export": lambda path: export_torch(encoder, path),
+    }
+    for name in formats:
+        if name in writers:
+            path = writers[name](folder / _GRAPHS[name])
+            written.append(_checked(name, path, encoder, images, check))
+    if half and "onnx" in formats:
+        path = export_onnx(encoder, folder / "model_fp16.onnx", half=True, dynamic_size=dynamic_size)
+        written.append(_checked("onnx", path, encoder, images, check, is_half=True))
+    return written
+
+
+def check_folder(encoder: TimmEncoder, folder: Path, formats: Sequence[str], images: Tensor | None) -> list[Written]:
+    """Compares the timm folder, and with "transformers" what AutoModel makes of it."""
+    names = [name for name in ("timm", "transformers") if name == "timm" or name in formats]
+    return [_checked(name, folder, encoder, images, True) for name in names]
+
+
+def _checked(
+    name: str, path: Path, encoder: Encoder, images: Tensor | None, check: bool, *, is_half: bool = False
+) -> Written:
+    if not check:
+        return Written(name, path, None)
+    model = Deployed(encoder).eval()
+    views = model.example(images)
+    deviation = check_alone(name, path, views, model(views))
+    if deviation > TOLERANCE and not is_half:
+        raise InputError(
+            f"export {path}: differs from the trained encoder by {deviation:.1e}, more than {TOLERANCE:.0e}"
+        )
+    return Written(name, path, deviation)

@@ -1,0 +1,64 @@
+"""ONNX: `images (B, 3, H, W)` in [0, 1] → `cls (B, D)`, `patches (B, N, E)`; any batch size, one input size."""
+
+from __future__ import annotations
+
+import copy
+import io
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
+
+import torch
+
+from unic.encoders.base import Encoder
+from unic.errors import InputError
+from unic.export.deployed import INPUT, OUTPUTS, Deployed
+
+
+def export_onnx(encoder: Encoder, path: Path, *, half: bool = False, dynamic_size: bool = False) -> Path:
+    """Writes the graph.
+
+    Args:
+        half: float16 weights and arithmetic; inputs and outputs stay float32.
+        dynamic_size: height and width are free as well (CNNs: a ViT's position embedding is for one size).
+
+    Raises:
+        InputError: onnx or onnxscript is not installed, or the encoder has no such graph.
+    """
+    try:
+        import onnx  # noqa: F401 (the exporter needs both, and says so much later)
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise InputError(f"export: ONNX needs {error.name}; run: pip install onnx onnxscript onnxruntime") from None
+    if dynamic_size and encoder.architecture == "vit":
+        raise InputError("export: a ViT's graph is for one input size; leave out --dynamic-size")
+    model = Deployed(copy.deepcopy(encoder).half() if half else encoder, half=half).eval()
+    free: dict[int, object] = {0: torch.export.Dim.DYNAMIC}
+    if dynamic_size:
+        free |= {2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with _quiet(), torch.no_grad():
+            torch.onnx.export(
+                model, (model.example(),), str(path), input_names=[INPUT], output_names=list(OUTPUTS), dynamo=True,
+                dynamic_shapes={"images": free}, external_data=False, verbose=False,
+            )  # fmt: skip
+    except Exception as error:  # the exporter's errors run over pages
+        path.unlink(missing_ok=True)
+        raise InputError(f"export: no ONNX graph of this encoder ({str(error).strip().splitlines()[0]})") from None
+    return path
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """The exporter talks on every channel; what matters comes as an exception."""
+    level = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(level)

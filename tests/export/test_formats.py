@@ -1,0 +1,96 @@
+import json
+
+import onnxruntime
+import pytest
+import torch
+
+from unic.encoders import build_encoder, load_encoder
+from unic.errors import InputError
+from unic.export import formats
+from unic.export.deployed import Deployed, check_alone, difference
+from unic.export.formats import check_formats, write_graphs
+from unic.export.onnx import export_onnx
+
+IMAGES = torch.rand(3, 3, 40, 40, generator=torch.Generator().manual_seed(0))
+VIT = "timm:test_vit?pretrained=false&img_size=32&mean=0.4&std=0.3"
+CNN = "timm:test_efficientnet?pretrained=false&img_size=64"
+
+
+@pytest.mark.parametrize("uri", [VIT, CNN])
+def test_graphs_give_what_the_encoder_gives_without_unic(uri, tmp_path):
+    encoder = build_encoder(uri).freeze()
+    written = write_graphs(encoder, tmp_path, ["onnx", "torch_export"], IMAGES)
+    assert [one.path.name for one in written] == ["model.onnx", "model.pt2"]
+    assert all(one.deviation <= 1e-5 for one in written)
+    images = Deployed(encoder).example(IMAGES)
+    back = load_encoder(f"onnx:{tmp_path / 'model.onnx'}?size={encoder.input_size[0]}&output=patches", precision="fp32")
+    torch.testing.assert_close(back(images).patches, encoder(images).patches, rtol=0, atol=1e-5)
+
+
+def test_any_batch_and_with_a_cnn_any_size(tmp_path):
+    encoder = build_encoder(CNN).freeze()
+    session = onnxruntime.InferenceSession(str(export_onnx(encoder, tmp_path / "m.onnx", dynamic_size=True)))
+    images = torch.rand(5, 3, 96, 64)
+    cls, patches = (torch.from_numpy(output) for output in session.run(None, {"images": images.numpy()}))
+    tokens = encoder.encode((images - encoder.mean) / encoder.std)
+    torch.testing.assert_close(cls, tokens.cls, rtol=0, atol=1e-5)
+    assert patches.shape[:2] == (5, tokens.patches.shape[1])
+    with pytest.raises(InputError, match="a ViT's graph is for one input size"):
+        export_onnx(build_encoder(VIT).freeze(), tmp_path / "v.onnx", dynamic_size=True)
+
+
+def test_half_is_close_and_half_as_large(tmp_path):
+    encoder = build_encoder(VIT).freeze()
+    full, half = write_graphs(encoder, tmp_path, ["onnx"], IMAGES, half=True)
+    assert half.path.name == "model_fp16.onnx"
+    assert 0 < half.deviation < 0.01
+    assert half.path.stat().st_size < 0.75 * full.path.stat().st_size
+    assert next(encoder.parameters()).dtype == torch.float32
+
+
+def test_an_export_that_differs_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(formats, "check_alone", lambda *arguments: 2e-5)
+    with pytest.raises(InputError, match="differs from the trained encoder by 2.0e-05, more than 1e-05"):
+        write_graphs(build_encoder(VIT).freeze(), tmp_path, ["torch_export"], IMAGES)
+
+
+def test_what_cannot_be_loaded_is_one_line(tmp_path):
+    (tmp_path / "model.onnx").write_bytes(b"nothing")
+    with pytest.raises(InputError, match="cannot be loaded without unic") as error:
+        check_alone("onnx", tmp_path / "model.onnx", IMAGES, (IMAGES,))
+    assert "\n" not in str(error.value)
+
+
+def test_difference_is_relative_to_the_largest_value():
+    wanted = (torch.tensor([100.0, 0.0]), torch.tensor([0.5]))
+    assert difference(wanted, (torch.tensor([101.0, 0.0]), torch.tensor([0.5]))) == pytest.approx(0.01)
+    assert difference(wanted, (torch.tensor([100.0, 0.0]), torch.tensor([0.4]))) == pytest.approx(0.1)
+
+
+def test_names_get_the_nearest():
+    with pytest.raises(InputError, match="--format 'onx'; did you mean 'onnx'"):
+        check_formats(["timm", "onx"])
+
+
+def test_a_run_leaves_with_heads_card_and_parity(recipe, tmp_path):
+    from rich.console import Console
+
+    from unic import api
+    from unic.config import load_recipe
+    from unic.distill.train import fit
+    from unic.heads import kept_head
+
+    fit(load_recipe(recipe, ["train.steps=2"]), tmp_path / "run", console=Console(quiet=True))
+    folder = api.export(tmp_path / "run", tmp_path / "out", formats=["torch_export"], heads=["cnn"], check=True)
+    parity = json.loads((folder / "parity.json").read_text())
+    assert set(parity) == {"timm: .", "torch_export: model.pt2", "torch_export: heads/cnn/model.pt2"}
+    assert max(parity.values()) <= 1e-5
+    head = kept_head(tmp_path / "run", "cnn", device="cpu")
+    program = torch.export.load(folder / "heads" / "cnn" / "model.pt2").module()
+    images = Deployed(head).example()
+    assert program(images)[0].shape[1] == head.embed_dim
+    card = (folder / "README.md").read_text()
+    assert "| cnn | `timm:test_efficientnet?pretrained=false&img_size=64` |" in card
+    assert "`heads/`" in card
+    with pytest.raises(InputError, match="add --format onnx or torch_export"):
+        api.export(tmp_path / "run", tmp_path / "other", heads=["cnn"])
