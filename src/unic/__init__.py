@@ -3,11 +3,13 @@
 >>> import unic
 >>> encoder = unic.load_encoder("timm:vit_small_patch16_224")
 >>> run = unic.distill("quickstart", out="runs/quickstart")
->>> results = unic.evaluate(["run:runs/quickstart"], suite="quick")
+>>> results = unic.evaluate([run], suite="quick")
 """
 
 from __future__ import annotations
 
+import sys
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
@@ -17,14 +19,23 @@ if TYPE_CHECKING:
     from unic.api import check, compare, distill, encode, evaluate, export, load_encoder, report
 
 
-def __getattr__(name: str) -> Any:
-    """Loads the API on first use, so that `import unic` and `unic --help` do not import torch."""
-    if name in __all__:
-        from unic import api
+class _Package(ModuleType):
+    """Loads the API on first use, so that `import unic` and `unic --help` do not import torch.
 
-        return getattr(api, name)
-    raise AttributeError(f"module 'unic' has no attribute '{name}'")
+    Some functions have the name of a package (`unic.distill`), and importing that would put it in their place; here the
+    name is always the function, and `from unic.distill.build import …` finds the package as ever.
+    """
+
+    def __getattribute__(self, name: str) -> Any:
+        if name in _API:
+            from unic import api
+
+            return getattr(api, name)
+        return super().__getattribute__(name)
+
+    def __dir__(self) -> list[str]:
+        return [*__all__, "__version__"]
 
 
-def __dir__() -> list[str]:
-    return [*__all__, "__version__"]
+_API = frozenset(__all__)
+sys.modules[__name__].__class__ = _Package

@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from rich.console import Console
 
-from unic.check import Report, check_recipe
 from unic.config import Recipe, load_recipe
 from unic.data.loader import view_batches
 from unic.data.sources import open_source
@@ -34,6 +33,7 @@ from unic.export.timm import export_timm, usage
 from unic.features import default_cache_dir, extract
 from unic.heads import heads_of, kept_head
 from unic.metrics import stderr_console
+from unic.preflight import Report, check_recipe
 from unic.report import write_report
 
 __all__ = ["check", "compare", "distill", "dry_run", "encode", "evaluate", "export", "load_encoder", "report"]
@@ -129,7 +129,7 @@ def finish(folder: Path, settings: Recipe, console: Console) -> Path:
 
 
 def evaluate(
-    models: Sequence[str] | Mapping[str, str],
+    models: Sequence[str | Path] | Mapping[str, str | Path],
     *,
     tasks: Sequence[str] | None = None,
     data: Mapping[str, str] | None = None,
@@ -405,12 +405,15 @@ def _training_facts(run: Path) -> dict[str, Any]:
 
 
 def _named(
-    models: Sequence[str] | Mapping[str, str], teachers: bool
+    models: Sequence[str | Path] | Mapping[str, str | Path], teachers: bool
 ) -> tuple[dict[str, str], dict[str, str], dict[str, Path]]:
     """Names and URIs, default roles, and the folders of those that are runs; a run brings its teachers if asked to."""
     if not models:
         raise InputError("eval: expected at least one model, for example timm:vit_small_patch16_224 or a run folder")
-    pairs = dict(models) if isinstance(models, Mapping) else unique_names(models)
+    if isinstance(models, Mapping):
+        pairs = {name: str(uri) for name, uri in models.items()}
+    else:
+        pairs = unique_names([str(uri) for uri in models])
     named: dict[str, str] = {}
     roles: dict[str, str] = {}
     runs: dict[str, Path] = {}

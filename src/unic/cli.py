@@ -115,7 +115,7 @@ def check(
 
     settings = load_recipe(recipe, overrides or [])
     from unic import api
-    from unic.check.screen import render
+    from unic.preflight.screen import render
 
     with _console().status("checking"):
         found = api.check(settings, name=Path(recipe).stem, price=price, out=out)

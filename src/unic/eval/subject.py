@@ -55,6 +55,7 @@ class Subject:
     cache: Path | None = None
     workers: int = 0
     say: Say = lambda _: None
+    _known: dict[tuple[str, str], Labelled] = field(default_factory=dict, init=False, repr=False)
 
     @cached_property
     def encoder(self) -> Encoder:
@@ -91,6 +92,14 @@ class Subject:
         Raises:
             InputError: some images have no label.
         """
+        if not isinstance(part, str):
+            return self._labelled(part, vector)
+        key = (part, vector or self.vector)  # the same object for every task and seed, which may keep what it derives
+        if key not in self._known:
+            self._known[key] = self._labelled(part, vector)
+        return self._known[key]
+
+    def _labelled(self, part: Part | Source, vector: Vector | None) -> Labelled:
         if self.members:
             joined = [(m.labelled("train", vector=vector), m.labelled(part, vector=vector)) for m in self.members]
             return concatenate(joined)[1]

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from unic.errors import InputError
 from unic.eval.tasks._softmax import Axes, Path, fit
@@ -37,6 +40,24 @@ def run(train: Labelled, test: Labelled, *, seed: int = 0, C: float | None = Non
     Raises:
         InputError: `C` or `trials` is not positive, or fewer than two classes.
     """
+    classifier = fit_classifier(train, seed=seed, C=C, trials=trials)
+    return top1(classifier.logits(test.x).argmax(1).numpy(), test, **classifier.details)
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """What `run` fits, for test images of any set. `details` are those of the outcome."""
+
+    axes: Axes
+    weights: Float[Tensor, "k r"]
+    details: dict[str, float]
+
+    def logits(self, x: Float[np.ndarray, "n d"]) -> Float[Tensor, "n k"]:
+        return (self.weights @ self.axes(x).T).T
+
+
+def fit_classifier(train: Labelled, *, seed: int = 0, C: float | None = None, trials: int = 40) -> Classifier:
+    """The classifier behind `run`, with its arguments."""
     if trials < 1 or (C is not None and C <= 0):
         raise InputError(f"logistic: C and trials must be positive, not {C} and {trials}")
     classes = num_classes(train)
@@ -58,8 +79,8 @@ def run(train: Labelled, test: Labelled, *, seed: int = 0, C: float | None = Non
         details["validation"] = round(100 * best, 3)
         start = path.solve(scale * C).weights
     solution = fit(x, y, classes, scale * C, start=start)
-    details["train_accuracy"] = round(100 * float((solution.predict(x) == y).double().mean()), 3)
-    return top1(solution.predict(axes(test.x)).numpy(), test, C=C, **details)
+    train_accuracy = round(100 * float((solution.predict(x) == y).double().mean()), 3)
+    return Classifier(axes, solution.weights, {"C": C, **details, "train_accuracy": train_accuracy})
 
 
 @lru_cache(maxsize=1)

@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from unic.check.findings import Report
 from unic.distill.build import Job
 from unic.distill.teachers import LiveTeachers
 from unic.features import default_cache_dir
+from unic.preflight.findings import Report
 
 _SPARE = 0.9  # of the memory may be planned with
 _BYTES_TRAINED = 16  # of a float32 parameter: itself, its gradient, two moments of Adam

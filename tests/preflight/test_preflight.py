@@ -6,9 +6,9 @@ import pytest
 import torch
 from rich.console import Console
 
-from unic.check import Finding, check_recipe, cost
-from unic.check.models import compare
-from unic.check.screen import clock, render
+from unic.preflight import Finding, check_recipe, cost
+from unic.preflight.models import compare
+from unic.preflight.screen import clock, render
 from unic.config import load_recipe
 
 CPU = torch.device("cpu")

@@ -11,12 +11,12 @@ import torch
 from PIL import Image
 
 from unic import rng
-from unic.check.findings import Report
 from unic.config import Recipe
 from unic.data.loader import ImageList
 from unic.data.sources import DamagedImageError, Source
 from unic.eval.datasets import resolve
 from unic.eval.suite import load_suite
+from unic.preflight.findings import Report
 
 _SAMPLE = 64  # images of each source that are decoded
 _SECONDS = 20.0  # for the search of duplicates

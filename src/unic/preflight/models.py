@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from unic.check.findings import Report
 from unic.config import Recipe
 from unic.encoders import Encoder, load_encoder, parse_uri
 from unic.errors import InputError
+from unic.preflight.findings import Report
 from unic.tokens import Tokens
 
 _SAME = 0.95  # CKA of two teachers from which one of them adds little

@@ -9,7 +9,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from unic.check.findings import Report
+from unic.preflight.findings import Report
 
 _STYLES = {"error": "bold red", "warning": "yellow", "note": "dim"}
 

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import torch
 
-from unic.check.cost import estimate, measure_step
-from unic.check.findings import Finding, Report
-from unic.check.images import find_duplicates, look_at
-from unic.check.models import compare, describe, load_all
 from unic.config import Recipe
 from unic.data.loader import ImageList, training_batches
 from unic.distill.build import build
 from unic.errors import InputError
+from unic.preflight.cost import estimate, measure_step
+from unic.preflight.findings import Finding, Report
+from unic.preflight.images import find_duplicates, look_at
+from unic.preflight.models import compare, describe, load_all
 from unic.tokens import Tokens
 
 __all__ = ["Finding", "Report", "check_recipe"]

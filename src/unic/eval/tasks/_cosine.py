@@ -1,0 +1,23 @@
+"""Vectors of unit length, chunk by chunk: of a large set, no normalised copy as a whole and no copy on the device."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+
+def units(x: Float[np.ndarray, "n d"], size: int) -> Iterator[tuple[int, Float[Tensor, "c d"]]]:
+    """The first row of each chunk of `size` rows, and its unit vectors in float32, on the GPU if there is one.
+
+    Args:
+        x: possibly on a memory map, which is read once, in order.
+    """
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    for start in range(0, len(x), size):
+        chunk = torch.from_numpy(np.array(x[start : start + size], dtype=np.float32)).to(device)
+        yield start, F.normalize(chunk, dim=1, out=chunk)
