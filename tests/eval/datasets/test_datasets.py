@@ -1,3 +1,4 @@
+import inspect
 import shutil
 
 import numpy as np
@@ -7,11 +8,38 @@ from unic import lookup
 from unic.errors import InputError
 from unic.eval.datasets import open_pair, resolve
 
-NAMES = [name for name in lookup.names("unic.eval.datasets") if name != "base"]
+MODULES = {
+    name: lookup.module("unic.eval.datasets", name) for name in lookup.names("unic.eval.datasets") if name != "base"
+}
+SAMPLES = [name for name, module in MODULES.items() if hasattr(module, "sample")]
+PACKAGED = ["digits", "mnist"]  # come with other packages
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_every_set_opens_with_the_same_classes_on_both_sides(name):
+@pytest.mark.parametrize("name", MODULES)
+def test_every_file_keeps_the_contract(name):
+    module = MODULES[name]
+    first = lookup.first_line(module)
+    assert 10 < len(first) <= 120
+    assert first.endswith(".")
+    root, download, *options = inspect.signature(module.load).parameters.values()
+    assert (root.name, download.name, download.default) == ("root", "download", False)
+    assert all(option.kind is option.KEYWORD_ONLY for option in (download, *options))
+    if name not in SAMPLES:
+        assert module.COUNTS is None or len(module.COUNTS) == 3
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if name not in PACKAGED])
+def test_a_set_that_is_not_there_is_one_line_with_the_folder(name, monkeypatch, tmp_path):
+    monkeypatch.setenv("UNIC_SAMPLES", str(tmp_path / "samples"))
+    with pytest.raises(InputError) as error:
+        resolve(name, root=tmp_path / "data")
+    assert str(tmp_path) in str(error.value)
+    assert str(error.value).startswith("data '")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_every_sample_set_opens_with_the_same_classes_on_both_sides(name):
     pair = resolve(name, max_train=20, max_test=10)
     assert pair.name == name
     assert (len(pair.train), len(pair.test)) == (20, 10)

@@ -1,0 +1,102 @@
+"""What sets made of files share: where they come from, how they are fetched, and folders that are classes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from unic.data.decode import SUFFIXES
+from unic.data.sources.listed import Listed
+from unic.errors import InputError
+
+_ENDINGS = tuple(SUFFIXES)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a set comes from and belongs, for the one line that is printed when it is not there.
+
+    Attributes:
+        name: of the set, and of its folder below the data root.
+        expected: what must lie in that folder.
+        url: where its publisher has it.
+        size: of what is downloaded; None: it cannot be downloaded from here.
+    """
+
+    name: str
+    expected: str
+    url: str
+    size: str | None = None
+
+    def folder(self, root: Path) -> Path:
+        return root / self.name
+
+    def error(self, root: Path, problem: str | None = None, *, download: bool = False) -> InputError:
+        problem = problem or f"not in {self.folder(root)}"
+        fetch = f"--download fetches it ({self.size}), or " if self.size and not download else ""
+        get = f"{fetch}put it there from {self.url}"
+        return InputError(f"data '{self.name}': {problem} (expected {self.expected}); {get}")
+
+    @contextmanager
+    def reading(self, root: Path, download: bool = False) -> Iterator[None]:
+        """Whatever goes wrong inside, in fetching or reading files, becomes one `InputError`."""
+        try:
+            yield
+        except InputError:
+            raise
+        except Exception as error:  # of parsers, archives, network: the files are not what they should be
+            raise self.error(root, self._problem(root, error, download), download=download) from None
+
+    def fetch(self, root: Path, archives: Iterable[tuple[str, str]]) -> None:
+        """Downloads archives, given as URL and MD5, and unpacks them into the folder of the set."""
+        from torchvision.datasets.utils import download_and_extract_archive
+
+        with self.reading(root, download=True):
+            for url, md5 in archives:
+                download_and_extract_archive(url, str(self.folder(root)), md5=md5)
+
+    def _problem(self, root: Path, error: Exception, download: bool) -> str | None:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        if download:
+            return f"cannot be fetched into {self.folder(root)}: {reason}"
+        if not self.folder(root).exists() or reason.startswith("Dataset not found"):  # torchvision's words
+            return None
+        if isinstance(error, FileNotFoundError | NotADirectoryError):
+            return f"no {error.filename}"
+        return f"{self.folder(root)} cannot be read: {type(error).__name__} {reason}"
+
+
+def listed(folder: Path, files: Iterable[str | Path], labels: Sequence[int], classes: Sequence[str]) -> Listed:
+    """Files given by their path from the working folder or the root of the disk, all of them below `folder`."""
+    prefix = os.path.join(os.path.normpath(folder), "")
+    names = [os.path.normpath(file).removeprefix(prefix).replace(os.sep, "/") for file in files]
+    return Listed(str(folder), folder, names, labels, classes)
+
+
+def from_list(file: Path, folder: Path, class_of: Callable[[str], str]) -> Listed:
+    """Images below `folder` that a text file names, one a line, with the class in the name."""
+    lines = file.read_text(encoding="utf-8").splitlines()
+    names = [line.strip().removeprefix("/") for line in lines if line.strip()]
+    kinds = [class_of(name) for name in names]
+    classes = sorted(set(kinds))
+    number = {kind: index for index, kind in enumerate(classes)}
+    return Listed(str(file), folder, names, [number[kind] for kind in kinds], classes)
+
+
+def class_folders(folder: Path) -> Listed:
+    """A folder with one folder for each class and images in these, by name. Raises `OSError` if it is not there."""
+    names: list[str] = []
+    counts = []
+    with os.scandir(folder) as entries:
+        classes = sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+    for label in classes:
+        inside = sorted(os.listdir(folder / label))
+        files = [name for name in inside if not name.startswith(".") and name.lower().endswith(_ENDINGS)]
+        names += [f"{label}/{name}" for name in files]
+        counts.append(len(files))
+    return Listed(str(folder), folder, names, np.repeat(np.arange(len(classes)), counts), classes)

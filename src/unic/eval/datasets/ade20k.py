@@ -1,0 +1,49 @@
+"""ADE20K scene parsing, 150 classes; train and validation of the 2016 challenge (Zhou et al., arXiv 1608.05442).
+
+Its masks hold classes from 1; 0, all that is none of the 150, is not asked about.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from unic.data.sources.dense import PixelPairs
+from unic.eval.datasets._files import Origin
+from unic.eval.datasets.base import DataPair
+
+COUNTS = (20210, 2000, 150)
+NUM_CLASSES = 150
+_ORIGIN = Origin(
+    "ade20k",
+    "ADEChallengeData2016/images/ and ADEChallengeData2016/annotations/, each with training/ and validation/",
+    "http://data.csail.mit.edu/places/ADEchallenge/ADEChallengeData2016.zip",
+)
+
+
+def load(root: Path, *, download: bool = False) -> DataPair:
+    folder = _ORIGIN.folder(root) / "ADEChallengeData2016"
+    with _ORIGIN.reading(root):
+        classes = _classes(folder / "objectInfo150.txt")
+        train, test = (_part(folder, part, classes) for part in ("training", "validation"))
+    return DataPair("ade20k", train, test)
+
+
+def from_zero(mask: np.ndarray) -> np.ndarray:
+    """Classes 1 … 150 become 0 … 149, and 0 becomes 255: arithmetic of 8 bits does both."""
+    return mask - np.uint8(1)
+
+
+def _part(folder: Path, part: str, classes: list[str]) -> PixelPairs:
+    images = sorted(file.name for file in (folder / "images" / part).iterdir() if file.suffix == ".jpg")
+    names = [(f"images/{part}/{image}", f"annotations/{part}/{image.removesuffix('.jpg')}.png") for image in images]
+    return PixelPairs(str(folder), folder, names, "masks", classes=classes, adapt=from_zero)
+
+
+def _classes(file: Path) -> list[str]:
+    """The last column of the table that comes with the images; the numbers of the classes where it is missing."""
+    if not file.is_file():
+        return [str(number) for number in range(1, NUM_CLASSES + 1)]
+    lines = file.read_text(encoding="utf-8").splitlines()[1:]
+    return [line.split("\t")[-1].strip() for line in lines if line.strip()]

@@ -1,0 +1,26 @@
+"""CIFAR-10, 10 classes of things and animals, 32 px colour."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from unic.eval.datasets._cifar import class_names, records
+from unic.eval.datasets._files import Origin
+from unic.eval.datasets.base import DataPair
+
+COUNTS = (50_000, 10_000, 10)
+_ORIGIN = Origin(
+    "cifar10", "cifar-10-batches-bin/, the binary version", "https://www.cs.toronto.edu/~kriz/cifar.html", "170 MB"
+)
+_ARCHIVE = ("https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz", "c32a1d4ab5d03f1284b67883e8d87530")
+
+
+def load(root: Path, *, download: bool = False) -> DataPair:
+    folder = _ORIGIN.folder(root) / "cifar-10-batches-bin"
+    if download and not folder.exists():
+        _ORIGIN.fetch(root, [_ARCHIVE])
+    with _ORIGIN.reading(root):
+        classes = class_names(folder / "batches.meta.txt")
+        train = records("cifar10", [folder / f"data_batch_{number}.bin" for number in range(1, 6)], classes)
+        test = records("cifar10", [folder / "test_batch.bin"], classes)
+    return DataPair("cifar10", train, test)

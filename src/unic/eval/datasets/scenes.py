@@ -1,0 +1,13 @@
+"""Scenes with masks, 14 kinds of clip art and background, 128 px colour: Open Clip Art on generated textures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from unic.eval.datasets.base import DataPair, sample
+
+COUNTS = (900, 300, 15)
+
+
+def load(root: Path, *, download: bool = False) -> DataPair:
+    return sample("scenes")

@@ -1,0 +1,34 @@
+"""Pascal VOC 2012 segmentation, 20 classes and background; its own train and val (Everingham et al., 2015)."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from unic.data.sources.dense import PixelPairs
+from unic.eval.datasets._files import Origin
+from unic.eval.datasets.base import DataPair
+
+COUNTS = (1464, 1449, 21)
+CLASSES = [
+    "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable",
+    "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
+]  # fmt: skip
+_ORIGIN = Origin(
+    "voc", "VOCdevkit/VOC2012/", "http://host.robots.ox.ac.uk/pascal/VOC/voc2012/VOCtrainval_11-May-2012.tar", "2 GB"
+)
+
+
+def load(root: Path, *, download: bool = False) -> DataPair:
+    from torchvision.datasets import VOCSegmentation
+
+    folder = _ORIGIN.folder(root)
+    with _ORIGIN.reading(root, download):
+        train = VOCSegmentation(folder, "2012", "train", download=download)
+        test = VOCSegmentation(folder, "2012", "val")
+    return DataPair("voc", _pairs(folder, train.images, train.masks), _pairs(folder, test.images, test.masks))
+
+
+def _pairs(folder: Path, images: list[str], masks: list[str]) -> PixelPairs:
+    images, masks = ([os.path.relpath(file, folder) for file in files] for files in (images, masks))
+    return PixelPairs(str(folder), folder, list(zip(images, masks, strict=True)), "masks", classes=CLASSES)
