@@ -86,13 +86,13 @@ SUITES = {
     "samples-all": Suite(
         data=[*_SAMPLES, "scenes", "digits"],
         tasks=_entries(
-            knn={"k": 20}, logistic={}, linear={}, retrieval={}, segmentation={},
+            knn={"k": 20}, logistic={}, retrieval={}, segmentation={},
             robustness={"data": ["clipart", "fashion"], "corruptions": "all", "severities": [1, 3, 5]},
             **_DESCRIPTIONS,
         ),
         size=128, teacher_vector="cls+patch_mean",
         axes={
-            "nearest neighbours": ["*/knn", "*/retrieval"], "linear": ["*/logistic", "*/linear"],
+            "nearest neighbours": ["*/knn", "*/retrieval"], "linear": ["*/logistic"],
             "corruptions": ["*/robustness"], "segmentation": ["*/segmentation"],
         },
     ),
