@@ -36,14 +36,14 @@ def main() -> None:
         "teachers": {"models": TEACHERS},
         "student": {"model": "packaged:mobilenet_v2?size=96", "drop_path": 0.0},
         "projector": {"type": "ladder", "hidden_dim": 128, "last_hidden_dim": 256},
-        "data": {"train": [IMAGES], "size": 96, "augment": "light"},
+        "data": {"train": [{"path": IMAGES, "limit": 1000}], "size": 96, "augment": "light"},
         "train": {"steps": options.steps, "batch_size": 32, "lr": 3e-3},
     }
     print("ready:", unic.check(recipe).is_ready)
     run = unic.distill(recipe, out=options.out, resume=True)
-    results = unic.evaluate([run], tasks=["knn"], data={"clipart": "samples/clipart"}, seeds=[0])
+    results = unic.evaluate([run], suite="examples/suite.yaml")
     for name, cell in results["tasks"]["clipart/knn"].items():
-        print(f"k-NN on clipart, {name}: {cell['score']:.1f} {cell['ci']}")
+        print(f"k-NN on clipart, {name}: {cell['score']:.1f}, 95 % {cell['ci']}")
     for image, neighbours in search(unic.export(run), IMAGES, queries=3).items():
         print(f"{image}: nearest are {', '.join(neighbours)}")
 
