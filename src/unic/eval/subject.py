@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from PIL import Image
@@ -55,7 +55,7 @@ class Subject:
     cache: Path | None = None
     workers: int = 0
     say: Say = lambda _: None
-    _known: dict[tuple[str, str], Labelled] = field(default_factory=dict, init=False, repr=False)
+    _known: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
 
     @cached_property
     def encoder(self) -> Encoder:
@@ -123,6 +123,12 @@ class Subject:
         Raises:
             InputError: the images have no masks or depths.
         """
+        key = (part, "dense", blocks if isinstance(blocks, int) else tuple(blocks))
+        if key not in self._known:  # targets keep what they decode: once for all seeds
+            self._known[key] = self._dense(part, blocks)
+        return self._known[key]
+
+    def _dense(self, part: Part, blocks: int | Sequence[int]) -> Dense:
         source = self.source(part)
         if source.pixels is None:
             raise InputError(f"data '{self.pair.name}': {source.path} has neither masks nor depths")

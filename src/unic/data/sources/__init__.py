@@ -22,8 +22,9 @@ def open_source(path: str, limit: int | None = None, split: str = "train") -> So
     """Opens images by path or hub name.
 
     Args:
-        path: a folder of images, a Parquet file, WebDataset shards (.tar), a folder or pattern of these (`*`,
-            `{000..012}`), or `ORG/NAME[:CONFIG]` on the Hugging Face hub. `{split}` stands for the name of the split.
+        path: a folder of images, with masks or depths beside them or not (see `dense`), a Parquet file, WebDataset
+            shards (.tar), a folder or pattern of these (`*`, `{000..012}`), or `ORG/NAME[:CONFIG]` on the Hugging Face
+            hub. `{split}` stands for the name of the split.
         limit: a fixed random subset of so many images (`Subset`).
         split: which part of a data set that has parts (`train/` and `test/` inside a folder, `train-*.parquet`, a
             hub split). A path that names one file is taken as it is.
@@ -40,10 +41,13 @@ def open_source(path: str, limit: int | None = None, split: str = "train") -> So
 
 
 def _open(path: str, split: str) -> Source:
-    from unic.data.sources import folder, huggingface
+    from unic.data.sources import dense, folder, huggingface
 
     place = Path(path).expanduser()
     if place.is_dir():
+        pairs = dense.open_folder(path, place, split, _SPLITS)
+        if pairs is not None:
+            return pairs
         files = sorted(Path(at) / name for at, _, names in os.walk(place) for name in names if name.endswith(_FILES))
         for suffix in _FILES:
             chosen = [file for file in files if file.suffix == suffix]

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
 from unic.data.decode import decode
+from unic.data.sources._pixels import check_fit, class_names, read_mask
 from unic.data.sources.base import DamagedImageError, Source
-from unic.data.sources.parquet import Parquet, columns
+from unic.data.sources.parquet import MASK, Parquet, columns, has_masks
 from unic.errors import InputError
 
 IN_MEMORY = 4 << 30  # bytes of Parquet above which `datasets` converts the files to a memory map, once
@@ -22,7 +24,7 @@ def open_files(path: str, files: Sequence[Path]) -> Source:
         return Parquet(path, files)
     from datasets import Dataset
 
-    return HuggingFace(path, Dataset.from_parquet([str(file) for file in files]))
+    return HuggingFace(path, Dataset.from_parquet([str(file) for file in files]), files[0].parent)
 
 
 def open_hub(name: str, split: str) -> Source:
@@ -45,15 +47,28 @@ def open_hub(name: str, split: str) -> Source:
 
 
 class HuggingFace(Source):
-    """A `datasets.Dataset` on a memory map. Images stay encoded: decoding here is what finds the damaged ones."""
+    """A `datasets.Dataset` on a memory map. Images stay encoded: decoding here is what finds the damaged ones.
 
-    def __init__(self, path: str, dataset: Any) -> None:
+    Args:
+        path: as the user wrote it.
+        dataset: with a split chosen.
+        folder: where the names of the classes of its masks may stand; without them masks are left alone, as those of
+            the hub are.
+    """
+
+    def __init__(self, path: str, dataset: Any, folder: Path | None = None) -> None:
         from datasets import Image as ImageFeature
 
         self.path = path
         features = dataset.features.to_dict()
         self._column, label, self.classes = columns(path, features, dataset.features.arrow_schema)
-        self._dataset = dataset.select_columns([self._column]).cast_column(self._column, ImageFeature(decode=False))
+        if label is None and folder and has_masks(features, self._column):
+            self.classes = class_names(path, folder)
+            self.pixels = "masks" if self.classes else None
+        kept = [self._column, MASK] if self.pixels else [self._column]
+        self._dataset = dataset.select_columns(kept)
+        for column in kept:
+            self._dataset = self._dataset.cast_column(column, ImageFeature(decode=False))
         self._labels = None if label is None else dataset.select_columns([label]).with_format("numpy")[:][label]
         self._fingerprint = str(dataset._fingerprint)  # of the files it was built from; it has no public name
 
@@ -61,12 +76,14 @@ class HuggingFace(Source):
         return len(self._dataset)
 
     def read(self, index: int) -> Image.Image:
-        value = self._dataset[index][self._column]
-        if value is None:
-            raise DamagedImageError("the row holds no image")
-        if value["bytes"] is not None:
-            return decode(value["bytes"])
-        return decode(Path(value["path"]))  # image repositories: files in the cache of `datasets`
+        row = self._dataset[index]
+        image = decode(_encoded(row[self._column]))
+        if self.pixels:
+            check_fit(image, read_mask(_encoded(row[MASK])), self.classes)
+        return image
+
+    def target(self, index: int) -> np.ndarray | None:
+        return read_mask(_encoded(self._dataset[index][MASK])) if self.pixels else None
 
     def label(self, index: int) -> int | None:
         return None if self._labels is None or self._labels[index] < 0 else int(self._labels[index])
@@ -75,4 +92,12 @@ class HuggingFace(Source):
         return f"{self.path}[{index}]"
 
     def fingerprint(self) -> str:
-        return self._fingerprint
+        return f"{self._fingerprint}{self.classes}" if self.pixels else self._fingerprint
+
+
+def _encoded(value: dict[str, Any] | None) -> bytes | Path:
+    if value is None or (value["bytes"] is None and value["path"] is None):
+        raise DamagedImageError("the row holds no image")
+    if value["bytes"] is not None:
+        return value["bytes"]
+    return Path(value["path"])  # image repositories: files in the cache of `datasets`

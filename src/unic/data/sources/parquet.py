@@ -1,4 +1,8 @@
-"""Local Parquet files with Hugging Face features: an `Image` column and, if labelled, a `ClassLabel` column."""
+"""Local Parquet files with Hugging Face features: an `Image` column and, if labelled, a `ClassLabel` column.
+
+In place of labels a second `Image` column, `mask`, may hold the class of every pixel; the names of these classes stand
+in `classes.json` or `classes.txt` beside the files. With both, the labels count and masks are left alone.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +18,11 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from unic.data.decode import decode
+from unic.data.sources._pixels import check_fit, class_names, read_mask
 from unic.data.sources.base import DamagedImageError, Source
 from unic.errors import InputError
+
+MASK = "mask"  # the column
 
 
 class Parquet(Source):
@@ -41,23 +48,26 @@ class Parquet(Source):
         if self._counts[-1] == 0:
             raise InputError(f"data '{path}': it has no rows")
         self._labels = None if label is None else self._read_column(label).to_numpy()
-        self._images: pa.ChunkedArray | None = None
+        if label is None and has_masks(features_of(schema), self._column):
+            self.classes = class_names(path, self._files[0].parent)
+            self.pixels = "masks" if self.classes else None
+        self._encoded: dict[str, pa.ChunkedArray] = {}
         self._fingerprint: str | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_images": None}
+        return {**self.__dict__, "_encoded": {}}
 
     def __len__(self) -> int:
         return int(self._counts[-1])
 
     def read(self, index: int) -> Image.Image:
-        if self._images is None:
-            self._images = self._read_column(self._column)
-        value = self._images[index].as_py()
-        data = value.get("bytes") if isinstance(value, dict) else value
-        if data is None:
-            raise DamagedImageError("the row holds no image bytes")
-        return decode(data)
+        image = decode(self._bytes(self._column, index))
+        if self.pixels:  # whoever measures this image later needs both
+            check_fit(image, read_mask(self._bytes(MASK, index)), self.classes)
+        return image
+
+    def target(self, index: int) -> np.ndarray | None:
+        return read_mask(self._bytes(MASK, index)) if self.pixels else None
 
     def label(self, index: int) -> int | None:
         if self._labels is None or not self._labels[index] >= 0:  # -1 and null: unlabelled rows, as on the hub
@@ -70,15 +80,24 @@ class Parquet(Source):
         return f"{self._files[file].name}[{index - first}]"
 
     def fingerprint(self) -> str:
-        """Hash of the bytes of all files."""
+        """Hash of the bytes of all files, and of the names of classes that stand outside them."""
         if self._fingerprint is None:
-            digest = hashlib.sha256()
+            digest = hashlib.sha256(repr(self.classes).encode() if self.pixels else b"")
             for file in self._files:
                 with file.open("rb") as stream:
                     while block := stream.read(1 << 20):
                         digest.update(block)
             self._fingerprint = digest.hexdigest()[:16]
         return self._fingerprint
+
+    def _bytes(self, column: str, index: int) -> bytes:
+        if column not in self._encoded:
+            self._encoded[column] = self._read_column(column)
+        value = self._encoded[column][index].as_py()
+        data = value.get("bytes") if isinstance(value, dict) else value
+        if data is None:
+            raise DamagedImageError(f"the row holds no {'mask' if column == MASK else 'image'} bytes")
+        return data
 
     def _read_column(self, column: str) -> pa.ChunkedArray:
         # No threads: a pool of threads must not exist before worker processes are forked.
@@ -102,7 +121,7 @@ def columns(path: str, features: dict[str, Any], schema: pa.Schema) -> tuple[str
     Raises:
         InputError: there is no image column.
     """
-    images = [name for name, feature in features.items() if _kind(feature) == "Image"]
+    images = [name for name, feature in features.items() if _kind(feature) == "Image" and name != MASK]
     labels = [name for name, feature in features.items() if _kind(feature) == "ClassLabel"]
     images = images or [field.name for field in schema if _holds_bytes(field.type)]
     if not images:
@@ -112,6 +131,11 @@ def columns(path: str, features: dict[str, Any], schema: pa.Schema) -> tuple[str
         return image, None, None
     label = "label" if "label" in labels else labels[0]
     return image, label, list(features[label]["names"])
+
+
+def has_masks(features: dict[str, Any], image: str) -> bool:
+    """Whether there is a column of masks beside the column of images."""
+    return image != MASK and _kind(features.get(MASK)) == "Image"
 
 
 def _schema(file: Path) -> pa.Schema:

@@ -1,0 +1,107 @@
+"""Bytes or a file → what is known of every pixel of an image: class indices or metres; and the names of the classes."""
+
+from __future__ import annotations
+
+import io
+import json
+import warnings
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, UInt8
+from PIL import Image, UnidentifiedImageError
+
+from unic.data.sources.base import DamagedImageError
+from unic.errors import InputError
+
+IGNORED = 255  # the class index of pixels that nothing is asked about
+MILLIMETRES = 1000.0  # steps of a depth PNG in a metre
+
+
+class MisfitError(DamagedImageError):
+    """A sound target that does not belong to its image: another size, or classes without a name."""
+
+
+def read_mask(data: bytes | Path) -> UInt8[np.ndarray, "h w"]:
+    """Class indices from a PNG: grey values, palette indices, or colours whose three channels are equal.
+
+    Raises:
+        DamagedImageError: it cannot be decoded, or is a picture of colours and not of indices.
+    """
+    values = _png(data)
+    if values.ndim == 3 and (values == values[..., :1]).all():
+        values = values[..., 0]
+    if values.ndim != 2:
+        raise MisfitError("its mask holds colours; expected one channel of class indices")
+    if values.max(initial=0) > IGNORED:
+        raise MisfitError(f"its mask holds {values.max()}; expected class indices up to {IGNORED - 1}")
+    return values.astype(np.uint8)
+
+
+def read_depth(data: Path, scale: float = MILLIMETRES) -> Float[np.ndarray, "h w"]:
+    """Metres (float32, 0 where unknown) from a 16-bit PNG with `scale` steps a metre, or from floats in a .npy file.
+
+    Raises:
+        DamagedImageError: it cannot be read, or holds something else.
+    """
+    if data.suffix != ".npy":
+        values = _png(data)
+        if values.ndim != 2 or values.dtype.itemsize < 2:
+            raise MisfitError("its depth has colours or 8 bits; expected a PNG of one channel with 16 bits, or .npy")
+        return values.astype(np.float32) / np.float32(scale)
+    try:
+        values = np.load(data, allow_pickle=False)
+    except Exception as error:  # numpy raises ValueError, OSError, EOFError, MemoryError …
+        raise DamagedImageError(f"its depth: {_reason(error)}") from None
+    if not isinstance(values, np.ndarray) or values.ndim != 2 or values.dtype.kind != "f":
+        raise MisfitError("its depth is not an array (height, width) of floats in metres")
+    return np.where(np.isfinite(values) & (values > 0), values, 0).astype(np.float32)
+
+
+def check_fit(image: Image.Image, target: np.ndarray, classes: list[str] | None) -> None:
+    """Raises `MisfitError` if a target is not of its image's size, or has an index without a name."""
+    if target.shape != (image.height, image.width):
+        height, width = target.shape
+        raise MisfitError(f"its target has {width} × {height} pixels, the image {image.width} × {image.height}")
+    if classes is not None:
+        largest = target.max(initial=0, where=target != IGNORED)
+        if largest >= len(classes):
+            raise MisfitError(f"its mask holds class {largest}; the named classes are 0 to {len(classes) - 1}")
+
+
+def class_names(path: str, *folders: Path) -> list[str] | None:
+    """Names by index from the first `classes.json` (a list) or `classes.txt` (a line each) in `folders`, if any.
+
+    Raises:
+        InputError: the file is something else, or names fewer than 2 or more than 255 classes, or one twice.
+    """
+    for file in (folder / name for folder in folders for name in ("classes.json", "classes.txt")):
+        if not file.is_file():
+            continue
+        try:
+            text = file.read_text(encoding="utf-8")
+            names = json.loads(text) if file.suffix == ".json" else [line for line in text.splitlines() if line.strip()]
+        except ValueError as error:
+            raise InputError(f"data '{path}': {file} is not readable ({error})") from None
+        if not isinstance(names, list) or not 2 <= len(names) <= IGNORED or len(set(map(str, names))) < len(names):
+            raise InputError(f"data '{path}': {file}: expected a list of 2 to {IGNORED} different class names")
+        return [str(name) for name in names]
+    return None
+
+
+def _png(data: bytes | Path) -> np.ndarray:
+    """`(h, w)` or `(h, w, channels)`. PNG alone, since what JPEG changes a little is another class."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(io.BytesIO(data) if isinstance(data, bytes) else data, formats=("PNG",)) as image:
+                return np.array(image)
+    except Exception as error:  # as in `unic.data.decode`: decoders raise every kind
+        raise DamagedImageError(f"its target: {_reason(error)}") from None
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, UnidentifiedImageError):  # its text holds a memory address
+        return "not a PNG file"
+    return " ".join(str(error).split()) or type(error).__name__
