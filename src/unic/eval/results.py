@@ -97,13 +97,14 @@ def _entries(
 
 def _entry(cell: Sequence[Outcome], sample: Sample) -> dict[str, Any]:
     scores = np.array([outcome.score for outcome in cell])
+    details = [outcome.details for outcome in cell]
     score, spread = float(scores.mean()), float(scores.std(ddof=1)) if len(scores) > 1 else 0.0
     return {
         "score": round(score, 3),
         "spread": round(spread, 3),
         "ci": interval(sample),
         "seed_ci": _seed_interval(score, spread, len(scores)),
-        "details": [outcome.details for outcome in cell],
+        "details": details[:1] if all(other == details[0] for other in details) else details,
     }
 
 
