@@ -104,7 +104,7 @@ def _head(grid: Grid) -> list[str]:
 
 def _body(grid: Grid, marked: Callable[[GridCell | None], str], label: Callable[[str], str]) -> list[list[str]]:
     return [
-        [label(row.label), *map(marked, row.cells), *([marked(row.gain)] if grid.has_gain else [])] for row in grid.rows
+        [label(row.title), *map(marked, row.cells), *([marked(row.gain)] if grid.has_gain else [])] for row in grid.rows
     ]
 
 

@@ -27,10 +27,19 @@ class GridCell:
 
 @dataclass(frozen=True)
 class GridRow:
+    """Attributes:
+    unit: of a description, which is not that of the table.
+    """
+
     kind: RowKind
     label: str
     cells: list[GridCell]
     gain: GridCell | None = None
+    unit: str = ""
+
+    @property
+    def title(self) -> str:
+        return f"{self.label} ({self.unit})" if self.unit else self.label
 
 
 @dataclass(frozen=True)
@@ -60,7 +69,7 @@ def make_grid(results: Mapping[str, Any]) -> Grid:
         rows.append(GridRow("rank", "mean rank", [_number(results["ranks"].get(name)) for name in names]))
     for task, row in results.get("descriptions", {}).items():
         unit = measures.get(task, "")
-        rows.append(GridRow("description", f"{task} ({unit})", [_score(row.get(name, {}), unit) for name in names]))
+        rows.append(GridRow("description", task, [_score(row.get(name, {}), unit) for name in names], unit=unit))
     return Grid(corner, names, student is not None, rows)
 
 

@@ -23,7 +23,7 @@ def render(results: Mapping[str, Any]) -> Group:
     teacher lies above 0. Then means over the sets, axes, mean gain and rank, and what only describes.
     """
     grid = make_grid(results)
-    label = max([len(row.label) for row in grid.rows if row.kind != "description"] + [len(grid.corner)])
+    label = max([len(row.label) for row in grid.rows] + [len(grid.corner)])
     room = WIDTH - label - (_GAIN if grid.has_gain else 0) - 3
     count = max(1, min(len(grid.names), room // (_LEAST + 1)))
     width = max(_LEAST, min(room // count - 1, max(map(len, [*grid.names, " " * _LONGEST]))))
@@ -31,7 +31,9 @@ def render(results: Mapping[str, Any]) -> Group:
     for start in range(0, len(grid.names), count):
         last = start + count >= len(grid.names)
         parts.append(_table(grid, slice(start, start + count), width, label, gain=grid.has_gain and last))
-    return Group(*parts, Text(_caption(results), style="dim italic"))
+    units = {row.label.rpartition("/")[2]: row.unit for row in grid.rows if row.unit}
+    caption = "; ".join([_caption(results), *(f"{name}: {unit}" for name, unit in units.items())])
+    return Group(*parts, Text(caption, style="dim italic"))
 
 
 def _table(grid: Grid, columns: slice, width: int, label: int, *, gain: bool) -> Table:
@@ -57,7 +59,7 @@ def _gain(row: GridRow) -> Text:
 
 def _styled(cell: GridCell) -> Text:
     style = "red" if cell.is_failed else "underline" if cell.is_best else "bold" if cell.is_win else ""
-    return Text(cell.text, style=style)
+    return Text().append(cell.text, style)  # a style of the whole text would underline the padding too
 
 
 def _caption(results: Mapping[str, Any]) -> str:
