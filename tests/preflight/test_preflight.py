@@ -6,10 +6,10 @@ import pytest
 import torch
 from rich.console import Console
 
+from unic.config import load_recipe
 from unic.preflight import Finding, check_recipe, cost
 from unic.preflight.models import compare
 from unic.preflight.screen import clock, render
-from unic.config import load_recipe
 
 CPU = torch.device("cpu")
 
