@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -65,6 +66,11 @@ def kept_head(run: Path, teacher: str, device: str | torch.device | None = None)
     if statistics:
         _fold(recipe.projector.type, projector, statistics)
     head = KeptHead(student, projector, blocks, dims)
+    head.standards = {
+        kind: (statistics[f"{kind}.mean"].numpy(), statistics[f"{kind}.std"].numpy() + EPS)
+        for kind in ("cls", "patch")
+        if statistics
+    }
     head.uri = f"run:{run}#{teacher}"
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     head.precision = pick_precision("auto", head, device)
@@ -79,7 +85,13 @@ class KeptHead(Encoder):
         projector: of that teacher.
         blocks: of the student, that the projector reads.
         dims: the teacher's widths.
+
+    Attributes:
+        standards: mean and scale of "cls" and "patch" by which training standardised the teacher, each `(D,)`; empty
+            where it did not.
     """
+
+    standards: dict[str, tuple[np.ndarray, np.ndarray]]
 
     def __init__(
         self, student: TimmEncoder, projector: nn.Module, blocks: Sequence[int], dims: tuple[int, int]
@@ -87,6 +99,7 @@ class KeptHead(Encoder):
         super().__init__(student.mean.flatten().tolist(), student.std.flatten().tolist())
         self.student, self.projector, self.blocks = student, projector, list(blocks)
         self.embed_dim, self.patch_dim = dims
+        self.standards = {}
         self.input_size, self.has_cls = student.input_size, student.has_cls
         self.architecture, self.channels_last = student.architecture, student.channels_last
 

@@ -44,9 +44,9 @@ def run(subject: Subject, *, seed: int = 0, heads: bool = True) -> Outcome:
         The value is the CKA of both CLS for the teacher where it is smallest: the mean would not see that a student
         stayed close to one and left another out. It is a number of the whole set, so every image has the same mark and
         the interval has no width. `details["teachers"][T]`: `cka_cls`, `cka_patch` (of the means of the patches);
-        `cosine_cls`, `cosine_patch` of the head's vectors to the teacher's, mean over images, both standardised with
-        the teacher's mean and deviation over these images; `cosine_cls_raw`, `cosine_patch_raw` without. The cosines
-        are None where the model has no head for T.
+        `cosine_cls`, `cosine_patch` of the head's vectors to the teacher's, mean over images, both standardised as in
+        training (`standards` of the head; without, by the teacher's mean and deviation over these images);
+        `cosine_cls_raw`, `cosine_patch_raw` as they are. The cosines are None where the model has no head for T.
 
     Raises:
         NotApplicableError: no teachers to compare with, a concatenation, or fewer than 4 images.
@@ -68,12 +68,14 @@ def _compared(subject: Subject, teacher: str, own: Features, heads: bool) -> dic
         "cka_cls": round(cka(own.cls, theirs.cls), 4),
         "cka_patch": round(cka(own.patch_mean, theirs.patch_mean), 4),
     }
-    head = subject.heads.get(teacher) if heads else None
-    imitated = None if head is None else subject.features("test", encoder=head())
+    head = subject.heads[teacher]() if heads and teacher in subject.heads else None
+    imitated = None if head is None else subject.features("test", encoder=head)
     for kind, field in (("cls", "cls"), ("patch", "patch_mean")):
         standardised = raw = None
         if imitated is not None:
-            standardised, raw = _cosines(getattr(imitated, field), getattr(theirs, field))
+            x, y = getattr(imitated, field), getattr(theirs, field)
+            mean, scale = getattr(head, "standards", {}).get(kind) or _standard(y)
+            standardised, raw = _mean_cosine((x - mean) / scale, (y - mean) / scale), _mean_cosine(x, y)
         entry |= {f"cosine_{kind}": standardised, f"cosine_{kind}_raw": raw}
     return entry
 
@@ -103,11 +105,9 @@ def _hsic(x: Float[Tensor, "n d"], y: Float[Tensor, "n e"]) -> Float[Tensor, ""]
     return (trace + total) / (n * (n - 3))
 
 
-def _cosines(x: Float[np.ndarray, "n d"], y: Float[np.ndarray, "n d"]) -> tuple[float, float]:
-    """Mean cosine of rows, standardised with the statistics of `y` and as they are."""
-    mean, std = y.mean(0), y.std(0)
-    scale = np.where(std > 1e-6 * std.max(), 1 / np.maximum(std, 1e-30), 0)  # channels that are constant tell nothing
-    return _mean_cosine((x - mean) * scale, (y - mean) * scale), _mean_cosine(x, y)
+def _standard(y: Float[np.ndarray, "n d"]) -> tuple[np.ndarray, np.ndarray]:
+    std = y.std(0)
+    return y.mean(0), np.where(std > 1e-6 * std.max(), std, np.inf)  # channels that are constant tell nothing
 
 
 def _mean_cosine(x: np.ndarray, y: np.ndarray) -> float:
