@@ -1,14 +1,17 @@
 """One pass, one cache: keyed by content, complete or rebuilt, and the same numbers either way."""
 
 import json
+import resource
 import shutil
+import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-import unic.features as features_module
+from unic import _feature_store
 from unic.data.sources import DamagedImageError, Source
 from unic.encoders.base import Encoder
 from unic.errors import InputError
@@ -57,6 +60,11 @@ class Noise(Source):
 
     def fingerprint(self) -> str:
         return f"{self.length}-{self.damaged}-{self.seed}"
+
+
+def entries(cache: Path) -> list[Path]:
+    """Whole ones and begun ones; the locks between processes stay."""
+    return [path for path in (*cache.iterdir(), *cache.glob(".unfinished/*/")) if path.name != ".unfinished"]
 
 
 def same(a: Features, b: Features) -> None:
@@ -116,7 +124,7 @@ def test_cache_hits_and_misses(tmp_path):
     other = Toy(scale=2.0)
     extract(other, Noise(10, seed=1), cache=tmp_path)
     assert other.calls == 1
-    assert not [entry for entry in tmp_path.iterdir() if entry.name.startswith(".")]
+    assert not list(tmp_path.glob(".unfinished/*/"))
 
 
 @pytest.mark.parametrize("damage", ["truncate", "flip", "meta", "missing", "half"])
@@ -124,7 +132,7 @@ def test_damaged_entry_is_rebuilt(tmp_path, damage):
     encoder = Toy()
     first = extract(encoder, Noise(), cache=tmp_path, patch_grid=(2, 2))
     first.patches = np.array(first.patches)  # the damage below happens to the file under its memory map
-    (entry,) = tmp_path.iterdir()
+    (entry,) = entries(tmp_path)
     file = entry / "patches.npy"
     if damage == "truncate":
         file.write_bytes(file.read_bytes()[:-8])
@@ -144,13 +152,101 @@ def test_damaged_entry_is_rebuilt(tmp_path, damage):
     assert encoder.calls == 2
 
 
-def test_interrupted_extraction_leaves_nothing(tmp_path):
-    def stop(done: int, total: int) -> None:
-        raise KeyboardInterrupt
+class StoppedError(Exception):
+    pass
 
-    with pytest.raises(KeyboardInterrupt):
-        extract(Toy(), Noise(), cache=tmp_path, patch_grid="own", progress=stop)
-    assert list(tmp_path.iterdir()) == []
+
+def stop_after(images: int):
+    def progress(done: int, total: int) -> None:
+        if done >= images:
+            raise StoppedError
+
+    return progress
+
+
+def test_extraction_interrupted_before_a_record_leaves_nothing(tmp_path):
+    with pytest.raises(StoppedError):
+        extract(Toy(), Noise(), cache=tmp_path, patch_grid="own", batch_size=2, progress=stop_after(6))
+    assert entries(tmp_path) == []
+
+
+@pytest.mark.parametrize("stops", [[4], [2, 6], [10]])
+def test_interrupted_extraction_goes_on(tmp_path, stops, monkeypatch):
+    monkeypatch.setattr(_feature_store, "_RECORD_EVERY", 0)
+    images, options = Noise(10, damaged=(0, 1, 3, 8, 9)), {"cache": tmp_path, "patch_grid": (2, 2), "batch_size": 2}
+    for images_done in stops:
+        with pytest.raises(StoppedError):
+            extract(Toy(), images, **options, progress=stop_after(images_done))
+    assert len(entries(tmp_path)) == 1
+    encoder, seen = Toy(), []
+    found = extract(encoder, images, **options, progress=lambda done, _: seen.append(done))
+    assert seen[0] == min(stops[-1] + 2, 10)
+    assert encoder.calls == {4: 2, 6: 1, 10: 0}[stops[-1]]
+    same(found, extract(Toy(), images, patch_grid=(2, 2), batch_size=2))
+    assert [path.parent for path in entries(tmp_path)] == [tmp_path]
+
+
+@pytest.mark.parametrize("damage", ["file", "header", "record"])
+def test_what_an_interruption_left_damaged_is_not_used(tmp_path, damage, monkeypatch):
+    monkeypatch.setattr(_feature_store, "_RECORD_EVERY", 0)
+    with pytest.raises(StoppedError):
+        extract(Toy(), Noise(), cache=tmp_path, batch_size=2, progress=stop_after(6))
+    (folder,) = entries(tmp_path)
+    if damage == "record":
+        (folder / "record.json").write_text("{")
+    else:
+        content = (folder / "cls.npy").read_bytes()
+        (folder / "cls.npy").write_bytes(content[:-1] if damage == "file" else b"nothing" + content)
+    encoder = Toy()
+    same(extract(encoder, Noise(), cache=tmp_path, batch_size=2), extract(Toy(), Noise(), batch_size=2))
+    assert encoder.calls == 5
+
+
+def test_of_two_at_a_time_one_computes_and_the_other_waits(tmp_path):
+    encoders, found = [Toy(), Toy()], []
+    begun, go_on = threading.Event(), threading.Event()
+
+    def hold(done: int, total: int) -> None:
+        begun.set()
+        assert go_on.wait(10)
+
+    first = threading.Thread(target=lambda: found.append(extract(encoders[0], Noise(), cache=tmp_path, progress=hold)))
+    second = threading.Thread(target=lambda: found.append(extract(encoders[1], Noise(), cache=tmp_path)))
+    first.start()
+    assert begun.wait(10)
+    second.start()
+    second.join(0.2)
+    assert second.is_alive()
+    go_on.set()
+    first.join(10)
+    second.join(10)
+    same(*found)
+    assert [encoder.calls for encoder in encoders] == [1, 0]
+
+
+def test_large_arrays_are_on_a_memory_map(tmp_path, monkeypatch):
+    small = extract(Toy(), Noise(), cache=tmp_path)
+    assert not isinstance(small.cls.base, np.memmap)
+    monkeypatch.setattr(_feature_store, "_MAPPED", 0)
+    large = extract(Toy(), Noise(), cache=tmp_path)
+    for name in ("cls", "patch_mean", "index"):
+        assert isinstance(getattr(large, name).base, np.memmap), name
+    same(large, small)
+
+
+def test_entries_with_spare_rows_of_patches_are_still_read(tmp_path):
+    """As they were written before rows were appended."""
+    encoder = Toy()
+    first = extract(encoder, Noise(), cache=tmp_path, patch_grid="own")
+    first.patches = np.array(first.patches)
+    (entry,) = entries(tmp_path)
+    np.save(entry / "patches.npy", np.concatenate([first.patches, first.patches[:3]]))
+    meta = json.loads((entry / "meta.json").read_text())
+    size, digest = (entry / "patches.npy").stat().st_size, _feature_store._hash(entry / "patches.npy")
+    meta["files"]["patches.npy"] = {"size": size, "sha256": digest}
+    (entry / "meta.json").write_text(json.dumps(meta))
+    same(extract(encoder, Noise(), cache=tmp_path, patch_grid="own"), first)
+    assert encoder.calls == 1
 
 
 def test_rows_and_tokens():
@@ -184,9 +280,24 @@ def test_what_cannot_be_kept_is_refused(tmp_path, monkeypatch):
     with pytest.raises(InputError, match="cannot write there"):
         extract(Toy(), Noise(), cache=tmp_path / "file")
     usage = shutil.disk_usage(tmp_path)
-    monkeypatch.setattr(features_module.shutil, "disk_usage", lambda _: usage._replace(free=10))
-    with pytest.raises(InputError, match="GB needed"):
+    monkeypatch.setattr(_feature_store.shutil, "disk_usage", lambda _: usage._replace(free=470))
+    with pytest.raises(InputError, match="GB needed.*disk$"):
+        extract(Toy(), Noise(), cache=tmp_path)  # 10 × (5 + 5) × 4 bytes and 10 numbers of images
+    monkeypatch.setattr(_feature_store.shutil, "disk_usage", lambda _: usage._replace(free=480))
+    extract(Toy(), Noise(), cache=tmp_path)
+    with pytest.raises(InputError, match="GB needed.*or keep pooled patches"):
         extract(Toy(), Noise(), cache=tmp_path, patch_grid="own")
+
+
+def test_a_disk_that_fills_up_is_one_line(tmp_path):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, hard))
+    try:
+        with pytest.raises(InputError, match="cannot write there.*; set UNIC_CACHE"):
+            extract(Toy(), Noise(100), cache=tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert entries(tmp_path) == []
 
 
 def test_default_cache_dir(tmp_path, monkeypatch):

@@ -205,14 +205,17 @@ def view_batches(
     view: int = 0,
     batch_size: int = 64,
     workers: int = 0,
+    first: int = 0,
 ) -> Iterator[Batch]:
     """Every image once, in order. A damaged one is left out (its batch is shorter, possibly empty) and reported.
 
     Args:
         size: side of a square view, or height and width: the centre square is then resized straight to them.
         view: augmentation key, for `augment` other than "none".
+        first: number of the image to begin with.
     """
-    requests = [(indices, torch.full_like(indices, view)) for indices in torch.arange(len(images)).split(batch_size)]
+    rest = torch.arange(first, len(images))
+    requests = [(indices, torch.full_like(indices, view)) for indices in rest.split(batch_size)]
     decoder = _Decoder(images, augmentations.preset(augment), size, seed, substitute=False)
     return _batches(decoder, requests, workers, pin_memory=False)
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,22 +9,21 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 
 from unic.config import Recipe
 from unic.data.sources import DamagedImageError, Source, open_source
 from unic.encoders import Encoder, load_encoder
 from unic.eval.datasets import resolve
 from unic.features import default_cache_dir, extract
-
-log = logging.getLogger("unic")
+from unic.report.notes import reason
+from unic.report.thumbnails import SIDE, data_uri, thumbnail
 
 LIMIT = 300  # images of a split
 SHOWN = 6  # images whose patches are shown
 QUERIES = 4
 NEIGHBOURS = 5
 _SETS = 2  # evaluation sets that the queries are from: each costs every encoder LIMIT images
-_SIDE = 96  # pixels of a picture
 
 
 @dataclass
@@ -101,12 +97,6 @@ def draw_pictures(run: Path, recipe: Recipe, results: Mapping[str, Any] | None) 
     return pictures
 
 
-def reason(error: Exception) -> str:
-    """One line for the reader; the traceback goes to the log."""
-    log.debug("report", exc_info=error)
-    return " ".join(str(error).split()) or type(error).__name__
-
-
 def _encoders(run: Path, recipe: Recipe, pictures: Pictures) -> dict[str, Encoder]:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     found = {}
@@ -123,16 +113,19 @@ def _encoders(run: Path, recipe: Recipe, pictures: Pictures) -> dict[str, Encode
 def _sets(recipe: Recipe, protocol: Mapping[str, Any]) -> tuple[list[_Set], int | None]:
     """The evaluation sets, or else the first training images; and the side of the view."""
     if protocol.get("data"):
-        pairs = [resolve(spec, max_train=LIMIT, max_test=LIMIT) for spec in protocol["data"]]
-        return [_Set(pair.name, pair.train, pair.test, True) for pair in pairs], protocol.get("size")
-    sets = []
+        specs = [spec for spec in protocol["data"] if spec not in (protocol.get("missing") or {})]
+        pairs = [resolve(spec, max_train=LIMIT, max_test=LIMIT) for spec in specs]
+        sets = [_Set(pair.name, pair.train, pair.test, pair.kind == "labels") for pair in pairs]
+        # Labelled sets first: the neighbours are of the first ones.
+        return sorted(sets, key=lambda chosen: not chosen.labelled), protocol.get("size")
+    found = []
     for entry in recipe.data.train:
         source = open_source(entry.path, limit=LIMIT)
         order = np.random.default_rng(0).permutation(len(source)).tolist()
         cut = max(1, min(30, len(source) // 5))
         name = Path(entry.path).parent.name if Path(entry.path).suffix else Path(entry.path).name
-        sets.append(_Set(name, Picked(source, order[cut:]), Picked(source, order[:cut]), bool(source.classes)))
-    return sets, recipe.data.size
+        found.append(_Set(name, Picked(source, order[cut:]), Picked(source, order[:cut]), bool(source.classes)))
+    return found, recipe.data.size
 
 
 def _origin(sets: Sequence[_Set], measured: bool) -> str:
@@ -178,7 +171,7 @@ def _draw_patches(encoders: Mapping[str, Encoder], sets: Sequence[_Set], size: i
             tokens = np.concatenate([np.asarray(features.patches, np.float32) for features in found])
             grid = found[0].grid
             assert grid is not None
-            images = [_data_uri(_enlarged(image)) for image in principal_colours(tokens).reshape(-1, *grid, 3)]
+            images = [data_uri(_enlarged(image)) for image in principal_colours(tokens).reshape(-1, *grid, 3)]
             pictures.patches.append({"name": name, "grid": f"{grid[0]} × {grid[1]}", "images": images})
         except Exception as error:
             pictures.patch_notes.append(f"{name}: {reason(error)}")
@@ -239,17 +232,5 @@ def _label(source: Source, index: int) -> str:
     return source.classes[label] if source.classes and label is not None else source.name(index)
 
 
-def thumbnail(image: Image.Image) -> str:
-    """The centre square as a PNG data URI, at most `_SIDE` pixels wide."""
-    side = min(_SIDE, *image.size)
-    return _data_uri(ImageOps.fit(image.convert("RGB"), (side, side), Image.Resampling.LANCZOS))
-
-
 def _enlarged(colours: np.ndarray) -> Image.Image:
-    return Image.fromarray(colours).resize((_SIDE, _SIDE), Image.Resampling.NEAREST)
-
-
-def _data_uri(image: Image.Image) -> str:
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+    return Image.fromarray(colours).resize((SIDE, SIDE), Image.Resampling.NEAREST)

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from unic.report.charts import Series, line_chart, thinned
+from unic.report.charts import line_chart
+from unic.report.svg import Series, palette, thinned
 
 Rows = Sequence[Mapping[str, Any]]
+
+_STEEP = 10  # largest to smallest loss
 
 
 def training_charts(rows: Rows, teachers: Sequence[str], colour: Mapping[str, str]) -> dict[str, list[dict[str, Any]]]:
@@ -16,26 +19,26 @@ def training_charts(rows: Rows, teachers: Sequence[str], colour: Mapping[str, st
 
     def per_teacher(pattern: str) -> list[Series]:
         return [
-            _series(rows, pattern.format(name), name, colour.get(name, f"--t{number % 6}"), number + 1)
+            series(rows, pattern.format(name), name, colour.get(name, palette(number)), number + 1)
             for number, name in enumerate(teachers)
         ]
 
-    loss = [_series(rows, "loss", "all", "--ink", 0), *per_teacher("loss/{}")]
+    loss = [series(rows, "loss", "all", "--ink", 0), *per_teacher("loss/{}")]
     main = [
-        _chart("Loss", loss, low=0),
-        _chart("Cosine to the teacher, cls", per_teacher("cos/{}/cls"), high=1),
-        _chart("Cosine to the teacher, patches", per_teacher("cos/{}/patch"), high=1),
-        _chart("Share of images whose loss was kept", per_teacher("kept/{}"), low=0, high=1),
+        loss_chart(loss),
+        chart("Cosine to the teacher, cls", per_teacher("cos/{}/cls"), high=1),
+        chart("Cosine to the teacher, patches", per_teacher("cos/{}/patch"), high=1),
+        chart("Share of images whose loss was kept", per_teacher("kept/{}"), low=0, high=1),
     ]
     knn = sorted({key for row in rows for key in row if key.startswith("knn/")})
-    lines = [_series(rows, key, key.removeprefix("knn/"), f"--t{number % 6}", number) for number, key in enumerate(knn)]
+    lines = [series(rows, key, key.removeprefix("knn/"), palette(number), number) for number, key in enumerate(knn)]
     small = [
-        _chart("k-NN during training, top-1 %", lines),
-        _chart("Learning rate", [_series(rows, "lr", "lr", "--ink", 0)], low=0),
-        _chart("Images per second", [_series(rows, "images_per_s", "images per second", "--ink", 0)], low=0),
-        _chart("Share of time waiting for data", [_series(rows, "data_wait", "waiting", "--ink", 0)], low=0),
+        chart("k-NN during training, top-1 %", lines),
+        chart("Learning rate", [series(rows, "lr", "lr", "--ink", 0)], low=0),
+        chart("Images per second", [series(rows, "images_per_s", "images per second", "--ink", 0)], low=0),
+        chart("Share of time waiting for data", [series(rows, "data_wait", "waiting", "--ink", 0)], low=0),
     ]
-    return {"main": [chart for chart in main if chart], "small": [chart for chart in small if chart]}
+    return {"main": [item for item in main if item], "small": [item for item in small if item]}
 
 
 def last_values(rows: Rows) -> dict[str, float]:
@@ -46,14 +49,24 @@ def last_values(rows: Rows) -> dict[str, float]:
     return last
 
 
-def _chart(title: str, series: Sequence[Series], **ends: float) -> dict[str, Any] | None:
-    known = [line for line in series if line.values]
+def chart(title: str, lines: Sequence[Series], **options: Any) -> dict[str, Any] | None:
+    """A chart of the lines that have values, with a legend where they are several; None where none has."""
+    known = [line for line in lines if line.values]
     if not known:
         return None
-    return {"title": title, "svg": line_chart(title, known, **ends), "series": known if len(known) > 1 else []}
+    return {"title": title, "svg": line_chart(title, known, **options), "series": known if len(known) > 1 else []}
 
 
-def _series(rows: Rows, key: str, name: str, colour: str, style: int) -> Series:
+def loss_chart(lines: Sequence[Series]) -> dict[str, Any] | None:
+    """Logarithmic where a peak at the start would press all that follows to the floor."""
+    values = [value for line in lines for value in line.values if value > 0]
+    if values and max(values) > _STEEP * min(values):
+        return chart("Loss, logarithmic", lines, log_y=True)
+    return chart("Loss", lines, low=0)
+
+
+def series(rows: Rows, key: str, name: str, colour: str, style: int) -> Series:
+    """What was logged as `key` over the step."""
     points = [(float(row["step"]), _value(row[key])) for row in rows if key in row and _is_number(row["step"])]
     return Series(name, colour, thinned(points), style)
 

@@ -1,0 +1,77 @@
+"""Arrays that grow on the disk: .npy files of equal length in a folder, rows appended batch by batch.
+
+A memory map of the final size would do as well, but a full disk then ends the process with a signal.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+
+class RowFiles:
+    """The files of a folder, open for writing until the end of a `with` block.
+
+    numpy pads a header so that it has one length whatever the number of rows: the last one is written over the first.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._open = ExitStack()
+        self._files: dict[str, tuple[BinaryIO, dict[str, Any]]] = {}  # by name: the file and its header
+
+    def __enter__(self) -> RowFiles:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with suppress(OSError):  # what counts was synced; after an error, what is left may not fit on the disk
+            self._open.close()
+
+    def resume(self, rows: int) -> None:
+        """Goes on with the files that are there, cut to so many rows.
+
+        Raises:
+            ValueError: one has fewer.
+        """
+        try:
+            for path in self._folder.glob("*.npy"):
+                file = self._open.enter_context(path.open("r+b"))
+                np.lib.format.read_magic(file)
+                shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+                end = file.tell() + rows * math.prod(shape[1:]) * dtype.itemsize
+                if path.stat().st_size < end:
+                    raise ValueError(f"{path} has fewer than {rows} rows")
+                file.truncate(end)
+                file.seek(end)
+                self._files[path.stem] = file, _header(shape, dtype)
+        except ValueError:
+            self._open.close()
+            self._files.clear()
+            raise
+
+    def append(self, arrays: Mapping[str, np.ndarray]) -> None:
+        for name, values in arrays.items():
+            if name not in self._files:
+                file = self._open.enter_context((self._folder / f"{name}.npy").open("w+b"))
+                self._files[name] = file, _header(values.shape, values.dtype)
+                np.lib.format.write_array_header_1_0(*self._files[name])
+            self._files[name][0].write(np.ascontiguousarray(values).data)
+
+    def sync(self, rows: int) -> None:
+        """What was appended, `rows` in all, is on the disk and readable afterwards."""
+        for file, header in self._files.values():
+            file.seek(0)
+            np.lib.format.write_array_header_1_0(file, {**header, "shape": (rows, *header["shape"][1:])})
+            file.seek(0, os.SEEK_END)
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def _header(shape: tuple[int, ...], dtype: np.dtype) -> dict[str, Any]:
+    return {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}

@@ -1,0 +1,116 @@
+"""Students of several runs in one table. The first run is the one that the others are compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from unic.report.paired import Paired
+from unic.report.run_files import RunFiles
+from unic.report.scores import Scores, shown
+
+_PROTOCOL = ("size", "max_train", "max_test", "seeds", "teacher_vector")
+
+
+class Compared:
+    """The evaluated runs side by side.
+
+    Attributes:
+        names: of all runs.
+        measured: numbers of the runs whose student was measured.
+        tasks: of any of them.
+        common: tasks of all of them, with one measure.
+    """
+
+    def __init__(self, names: Sequence[str], runs: Sequence[RunFiles]) -> None:
+        self.names, self.runs = names, runs
+        self.measured = [number for number, run in enumerate(runs) if run.scores and run.scores.student]
+        everything = [task for number in self.measured for task in self.scores(number).tasks]
+        self.tasks = [task for task in dict.fromkeys(everything) if self._values(task)]
+        self.common = [task for task in self.tasks if self._is_common(task)]
+        self.paired = Paired(runs)
+
+    def scores(self, number: int) -> Scores:
+        scores = self.runs[number].scores
+        assert scores is not None
+        return scores
+
+    def entry(self, task: str, number: int) -> dict[str, Any]:
+        """What results.json says of the student; empty where there is nothing."""
+        if number not in self.measured:
+            return {}
+        scores = self.scores(number)
+        return dict(scores.tasks.get(task, {}).get(scores.student or "", {}))
+
+    def unit(self, task: str) -> str:
+        """Of the first run that has the task."""
+        return next(self.scores(number).unit(task) for number in self.measured if task in self.scores(number).tasks)
+
+    def lower_is_better(self, task: str) -> bool:
+        return any(self.scores(number).lower_is_better(task) for number in self.measured)
+
+    def _values(self, task: str) -> dict[int, float]:
+        entries = {number: self.entry(task, number) for number in self.measured}
+        return {number: entry["score"] for number, entry in entries.items() if "score" in entry}
+
+    def _is_common(self, task: str) -> bool:
+        found = self._values(task)
+        return len(found) == len(self.measured) and len({self.scores(number).unit(task) for number in found}) == 1
+
+    def leader(self, task: str) -> int | None:
+        """The best run, where paired intervals hold it above each other run that has the task."""
+        values = self._values(task)
+        if len(values) < 2:
+            return None
+        best = (min if self.lower_is_better(task) else max)(values, key=lambda number: values[number])
+        return best if self.paired.leads(task, best, list(values)) else None
+
+    def mean_tasks(self) -> list[str]:
+        """The common tasks of one measure: the most frequent one."""
+        units = [self.unit(task) for task in self.common]
+        return [task for task, unit in zip(self.common, units, strict=True) if unit == max(units, key=units.count)]
+
+    def means(self, tasks: Sequence[str]) -> dict[int, float]:
+        if not tasks:
+            return {}
+        return {number: sum(self._values(task)[number] for task in tasks) / len(tasks) for number in self.measured}
+
+    def to_first(self, tasks: Sequence[str], number: int) -> list[float] | None:
+        """Paired interval of the mean difference to the first evaluated run; None for itself."""
+        first = self.measured[0]
+        return None if number == first else self.paired.mean_difference(tasks, number, first)
+
+    def notes(self) -> list[str]:
+        """What a reader must know before comparing numbers."""
+        differing = []
+        for key in _PROTOCOL:
+            values = [(self.scores(number).results.get("protocol") or {}).get(key) for number in self.measured]
+            if len(set(map(str, values))) > 1:
+                named = zip(self.measured, values, strict=True)
+                said = ", ".join(f"{self.names[number]} {'–' if value is None else value}" for number, value in named)
+                differing.append(f"{key} ({said})")
+        notes = [f"These runs were not measured alike: {'; '.join(differing)}."] if differing else []
+        notes += [f"{self.names[number]}: {run.predictions_note}" for number, run in enumerate(self.runs)
+                  if run.scores and run.predictions_note]  # fmt: skip
+        return notes
+
+
+def sentence(compared: Compared) -> str:
+    """How many runs, and whether one of them has the highest mean by intervals that support it."""
+    count = len(compared.measured)
+    text = f"{len(compared.names)} runs, {count} of them evaluated" if count < len(compared.names) else f"{count} runs"
+    tasks = compared.mean_tasks()
+    means = compared.means(tasks)
+    if count < 2 or not means:
+        return f"{text}. There are no tasks that two of them have in common."
+    lower, unit = compared.lower_is_better(tasks[0]), compared.unit(tasks[0])
+    order = sorted(means, key=lambda number: means[number] * (1 if lower else -1))
+    text += f", {len(tasks)} task{'s' if len(tasks) > 1 else ''} in common; the best mean is"
+    text += f" {shown(means[order[0]], unit)} ({unit}), of {compared.names[order[0]]}"
+    found = {other: compared.paired.mean_difference(tasks, order[0], other) for other in order[1:]}
+    level = [compared.names[other] for other, ends in found.items() if ends and ends[0] <= 0]
+    if any(ends is None for ends in found.values()):
+        return f"{text}; without predictions of the same images there is no telling how much of that is chance."
+    if level:
+        return f"{text}; paired intervals do not separate it from {', '.join(level)}."
+    return f"{text}, above every other run by paired 95 % intervals."

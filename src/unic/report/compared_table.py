@@ -1,0 +1,60 @@
+"""The table of several runs: the students' scores by task, their means and mean gains."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from unic.report.compared import Compared
+from unic.report.scores import shown, side, signed, span
+
+
+def compared_table(compared: Compared) -> dict[str, Any] | None:
+    """Rows of tasks, the mean over common ones, mean gains; None where no student was measured."""
+    if not compared.tasks:
+        return None
+    units = {compared.unit(task) for task in compared.tasks}
+    rows = [_row(compared, task, is_shared=len(units) == 1) for task in compared.tasks]
+    tasks = compared.mean_tasks()
+    foot = [_mean_row(compared, tasks)] if len(tasks) > 1 else []
+    gains = [_gain(compared, number) for number in range(len(compared.names))]
+    if any(cell["text"] for cell in gains):
+        foot.append({"label": "mean gain", "unit": "over each run's best teachers", "cells": gains})
+    return {"rows": rows, "foot": foot, "unit": units.pop() if len(units) == 1 else None}
+
+
+def _row(compared: Compared, task: str, *, is_shared: bool) -> dict[str, Any]:
+    unit, leader = compared.unit(task), compared.leader(task)
+    down = " ↓" if compared.lower_is_better(task) else ""
+    cells = []
+    for number in range(len(compared.names)):
+        entry = compared.entry(task, number)
+        ends = [shown(end, unit) for end in entry.get("ci") or ()]
+        error = str(entry.get("error", ""))
+        cells.append(
+            _cell(
+                "failed" if error else shown(entry.get("score"), unit), f"{ends[0]} to {ends[1]}" if ends else "",
+                compared.to_first([task], number), hint=error, is_leader=number == leader,
+            )
+        )  # fmt: skip
+    return {"label": task, "unit": f"{'' if is_shared else unit}{down}".strip(), "cells": cells}
+
+
+def _mean_row(compared: Compared, tasks: Sequence[str]) -> dict[str, Any]:
+    means, unit = compared.means(tasks), compared.unit(tasks[0])
+    numbers = range(len(compared.names))
+    cells = [_cell(shown(means.get(number), unit), "", compared.to_first(tasks, number)) for number in numbers]
+    return {"label": "mean score", "unit": f"{unit}, {len(tasks)} common tasks", "cells": cells}
+
+
+def _gain(compared: Compared, number: int) -> dict[str, Any]:
+    results = compared.scores(number).results if number in compared.measured else {}
+    gain, ends = results.get("mean_gain"), results.get("mean_gain_ci")
+    return _cell("" if gain is None else f"{signed(gain)} %", f"{span(ends)} %" if ends else "")
+
+
+def _cell(
+    text: str, ends: str, difference: Sequence[float] | None = None, *, hint: str = "", is_leader: bool = False
+) -> dict[str, Any]:
+    shown_difference = {"text": span(difference), "outcome": side(difference)} if difference else None
+    return {"text": text, "ends": ends, "difference": shown_difference, "hint": hint, "is_leader": is_leader}

@@ -1,0 +1,147 @@
+"""The page that compares several runs: scores, gains, losses, and what their recipes differ in."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from unic.errors import InputError
+from unic.report.compared import Compared, sentence
+from unic.report.compared_table import compared_table
+from unic.report.gains import FEWEST, gains_by_axis
+from unic.report.looks import OWN
+from unic.report.radar import radar
+from unic.report.recipes import differences
+from unic.report.render import render, write_page
+from unic.report.run_files import RunFiles, read_run, unlike_results
+from unic.report.scores import millions, signed, span
+from unic.report.svg import Series, palette
+from unic.report.training import chart, last_values, loss_chart, series
+
+_LINES = {"lr": "Learning rate", "images_per_s": "Images per second"}
+
+
+def write_comparison(runs: Sequence[Path], target: Path) -> Path:
+    """Writes one page that compares the students of several runs, one file that needs no network, and returns its path.
+
+    A run that has not been evaluated is shown with its recipe and its losses.
+
+    Args:
+        runs: run folders; the first is the one that the others are compared with.
+        target: the file; its folder is made.
+
+    Raises:
+        InputError: fewer than two runs, or a folder that is none.
+    """
+    runs = [Path(run) for run in runs]
+    if len(runs) < 2:
+        raise InputError(f"report: a comparison needs two run folders or more, not {len(runs)}")
+    for run in runs:
+        if not run.is_dir():
+            raise InputError(f"report {run}: there is no such folder")
+    target = Path(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    return write_page(render("comparison.html.j2", collect_runs(runs)), target)
+
+
+def collect_runs(paths: Sequence[Path]) -> dict[str, Any]:
+    """Everything that the template shows."""
+    names = unique_names(paths)
+    runs = [_checked(read_run(path)) for path in paths]
+    colours = [palette(number - 1) if number else OWN for number in range(len(runs))]
+    compared = Compared(names, runs)
+    looks = dict(zip(names, colours, strict=True))
+    return {
+        "written": time.strftime("%Y-%m-%d %H:%M"),
+        "names": names,
+        "colour": looks,
+        "sentence": sentence(compared),
+        "summary": [_summary(name, run) for name, run in zip(names, runs, strict=True)],
+        "table": compared_table(compared),
+        "remarks": compared.notes(),
+        "radar": _radar(names, runs, colours),
+        "charts": _charts(names, runs, colours),
+        "differences": differences([run.recipe for run in runs]),
+    }
+
+
+def _checked(run: RunFiles) -> RunFiles:
+    """The run, without its evaluation where that is not as `unic eval` writes it: it must not cost the other runs."""
+    if run.scores is None:
+        return run
+    try:
+        compared_table(Compared([run.name], [run]))
+        _summary(run.name, run)
+        gains_by_axis(run.scores)
+    except Exception as error:
+        return replace(run, scores=None, predictions=None, results_note=unlike_results(error))
+    return run
+
+
+def unique_names(paths: Sequence[Path]) -> list[str]:
+    """The folders' names, with the folders above that tell them apart; a number where a folder is there twice."""
+    parts = [path.resolve().parts for path in paths]
+    names: list[str] = []
+    for own in parts:
+        depths = range(1, len(own) + 1)
+        alone = next(depth for depth in depths if sum(other[-depth:] == own[-depth:] for other in set(parts)) == 1)
+        names.append(str(Path(*own[-alone:])))
+    before = [names[:number].count(name) for number, name in enumerate(names)]
+    return [f"{name} ({count + 1})" if count else name for name, count in zip(names, before, strict=True)]
+
+
+def _summary(name: str, run: RunFiles) -> dict[str, Any]:
+    """One row: what the run reached and what it cost."""
+    scores, last = run.scores, last_values(run.rows)
+    results = scores.results if scores else {}
+    gain, ends = results.get("mean_gain"), results.get("mean_gain_ci")
+    student = scores.models[scores.student] if scores and scores.student else {}
+    return {
+        "name": name,
+        "gain": "–" if gain is None else f"{signed(gain)} %",
+        "ends": f"{span(ends)} %" if ends else "",
+        "rank": f"{rank:.1f}" if scores and (rank := (results.get("ranks") or {}).get(scores.student)) else "–",
+        "size": millions(student.get("num_parameters")) or "–",
+        "student": run.recipe.student.model if run.recipe else "",
+        "steps": run.rows[-1]["step"] if run.rows else "–",
+        "loss": f"{last['loss']:.3g}" if "loss" in last else "–",
+        "started": str(run.environment.get("started", ""))[:16],
+        "notes": [note for note in (run.recipe_note, run.results_note) if note],
+    }
+
+
+def _radar(names: Sequence[str], runs: Sequence[RunFiles], colours: Sequence[str]) -> dict[str, Any] | None:
+    """The students' gains on the axes that all evaluated runs share; None where these are too few."""
+    found = {
+        number: (scores.student, *gains_by_axis(scores))
+        for number, run in enumerate(runs)
+        if (scores := run.scores) and scores.student and scores.gains
+    }
+    kinds = {axis_is for _, axis_is, _ in found.values()}
+    if len(found) < 2 or len(kinds) > 1:
+        return None
+    by_run = [by_axis for _, _, by_axis in found.values()]
+    axes = [axis for axis in by_run[0] if all(axis in by_axis for by_axis in by_run)]
+    if len(axes) < FEWEST:
+        return None
+    shapes = [
+        Series(names[number], colours[number], [(n, by_axis[axis][student]) for n, axis in enumerate(axes)], number)
+        for number, (student, _, by_axis) in found.items()
+    ]
+    return {"svg": radar(axes, shapes), "series": shapes, "axis_is": kinds.pop()}
+
+
+def _charts(names: Sequence[str], runs: Sequence[RunFiles], colours: Sequence[str]) -> list[dict[str, Any]]:
+    """The loss, and whatever else runs log alike."""
+
+    def lines(key: str) -> list[Series]:
+        return [series(run.rows, key, names[number], colours[number], number) for number, run in enumerate(runs)]
+
+    knn = sorted({key for run in runs for row in run.rows for key in row if key.startswith("knn/")})
+    found = [loss_chart(lines("loss"))]
+    found += [chart(f"k-NN on {key.removeprefix('knn/')}, top-1 %", lines(key)) for key in knn]
+    found += [chart(title, lines(key), low=0) for key, title in _LINES.items()]
+    return [item for item in found if item]

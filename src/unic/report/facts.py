@@ -1,0 +1,62 @@
+"""Facts beside the scores: sizes of the models, how they were measured, how the student is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from unic.report.scores import Scores, millions
+
+_MAX_SIZES = 5  # teachers that are named with their parameters
+
+
+def parameters(scores: Scores | None, loaded: Mapping[str, int]) -> list[dict[str, Any]]:
+    """Parameters of the student and of each teacher, from the evaluation or from the models that were `loaded`."""
+    known: dict[str, float | None] = dict(loaded)
+    if scores:
+        names = ([scores.student] if scores.student else []) + scores.teachers
+        known = {name: scores.models[name].get("num_parameters") or known.get(name) for name in names}
+    own = scores.student if scores else "student"
+    sizes = {name: size for name, size in known.items() if size}
+    entries = [{"name": name, "size": millions(size), "own": name == own} for name, size in sizes.items()]
+    rest = [size for name, size in sizes.items() if name != own]
+    if len(rest) <= _MAX_SIZES:
+        return entries
+    ends = f"{millions(min(rest))} to {millions(max(rest))}"
+    together = {"name": f"{len(rest)} teachers", "size": ends, "own": False}
+    return [*(entry for entry in entries if entry["own"]), together]
+
+
+def protocol_line(results: Mapping[str, Any]) -> str:
+    """One line that says how it was measured."""
+    protocol = results.get("protocol") or {}
+    parts = []
+    for task, options in (protocol.get("tasks") or {}).items():
+        pairs = [f"{key}={_listed(value)}" for key, value in dict(options or {}).items()]
+        parts.append(" ".join([str(task), *pairs]))
+    seeds = len(protocol.get("seeds") or [])
+    if seeds:
+        parts.append(f"{seeds} seed{'s' if seeds > 1 else ''}")
+    if protocol.get("size"):
+        parts.append(f"images at {protocol['size']} px")
+    for name, counts in (protocol.get("counts") or {}).items():
+        classes = f", {counts['classes']} classes" if counts["classes"] else ""
+        parts.append(f"{name}: {counts['train']} train, {counts['test']} test{classes}")
+    return "; ".join(parts)
+
+
+def _listed(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def usage(run: Path) -> str:
+    """How the exported student is loaded with nothing but timm."""
+    folder = (run / "export").as_posix()
+    return "\n".join(
+        [
+            "import timm",
+            f'model = timm.create_model("local-dir:{folder}", pretrained=True).eval()',
+            "cls = model(timm.data.create_transform(**timm.data.resolve_model_data_config(model))(image)[None])",
+        ]
+    )

@@ -1,0 +1,57 @@
+"""Influence of each teacher: on the training, and on the tokens of the trained student."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from unic.report.scores import Scores
+
+_COLUMNS = {
+    "cka_cls": "CKA, cls", "cka_patch": "CKA, patches", "cosine_cls": "cosine, cls", "cosine_patch": "cosine, patches",
+}  # fmt: skip
+_SHARES = ("gradient", "kept")
+
+
+def influence(scores: Scores) -> dict[str, Any]:
+    """`tables`, each with a title, columns and a row for each teacher; a `note` where nothing was measured."""
+    tables = [*_training(scores.results.get("influence") or {}), *_tokens(scores)]
+    if not tables:
+        return {"note": "The influence of the teachers was not measured: the suite has no task influence."}
+    return {"tables": tables}
+
+
+def _training(shares: Mapping[str, Mapping[str, float]]) -> list[dict[str, Any]]:
+    known = [key for key in _SHARES if shares.get(key)]
+    teachers = list(dict.fromkeys(name for key in known for name in shares[key]))
+    rows = [{"name": name, "cells": [_cell(shares[key].get(name)) for key in known]} for name in teachers]
+    return [{"title": "Share in the training", "columns": known, "rows": rows}] if rows else []
+
+
+def _tokens(scores: Scores) -> list[dict[str, Any]]:
+    """A table for each set; beneath the student's numbers those of its start, where that was measured."""
+    tables = []
+    for task, row in (scores.results.get("descriptions") or {}).items():
+        own, before = _teachers(row, scores.student), _teachers(row, "start")
+        columns = {key: label for key, label in _COLUMNS.items() if any(e.get(key) is not None for e in own.values())}
+        if columns:
+            rows = [
+                {"name": name, "cells": [_cell(entry.get(key), before.get(name, {}).get(key)) for key in columns]}
+                for name, entry in own.items()
+            ]
+            title = f"Student and teacher on {task.partition('/')[0]}"
+            tables.append({"title": title, "columns": list(columns.values()), "rows": rows})
+    return tables
+
+
+def _teachers(row: Mapping[str, Any], model: str | None) -> Mapping[str, Mapping[str, float | None]]:
+    details = (row.get(model or "") or {}).get("details") or [{}]
+    return details[0].get("teachers") or {}
+
+
+def _cell(value: float | None, before: float | None = None) -> dict[str, Any]:
+    return {
+        "text": "–" if value is None else f"{value:.2f}",
+        "share": max(0.0, min(1.0, value or 0.0)),
+        "before": "" if before is None else f"start {before:.2f}",
+    }

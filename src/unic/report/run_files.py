@@ -1,0 +1,122 @@
+"""What a run folder holds, read leniently: a file that is missing or broken becomes a note."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from unic.config import Recipe, load_recipe
+from unic.metrics import read_metrics
+from unic.report.notes import reason
+from unic.report.predictions import Predictions, read_predictions
+from unic.report.scores import Scores
+
+_MISSING = "-"
+
+
+@dataclass(frozen=True)
+class RunFiles:
+    """The files of a run, as far as they are there.
+
+    Attributes:
+        recipe, scores, predictions: None where they cannot be read; the `note` of each then says why.
+        rows: of metrics.jsonl.
+        damaged: pairs of file and reason; None without a list.
+    """
+
+    path: Path
+    recipe: Recipe | None
+    recipe_note: str
+    recipe_text: str
+    scores: Scores | None
+    results_note: str
+    predictions: Predictions | None
+    predictions_note: str
+    rows: list[dict[str, Any]]
+    environment: dict[str, Any] = field(default_factory=dict)
+    damaged: list[tuple[str, str]] | None = None
+
+    @property
+    def name(self) -> str:
+        return self.path.resolve().name
+
+    @property
+    def is_exported(self) -> bool:
+        return (self.path / "export" / "config.json").is_file()
+
+
+def read_run(path: Path) -> RunFiles:
+    """Reads all that the pages show and models are not needed for."""
+    recipe, recipe_note = _recipe(path)
+    scores, results_note = _scores(path)
+    predictions, predictions_note = _predictions(path, scores, results_note)
+    environment, _ = _json(path / "environment.json")
+    return RunFiles(
+        path, recipe, recipe_note, _text(path / "recipe.yaml"), scores, results_note, predictions, predictions_note,
+        _metrics(path), environment if isinstance(environment, dict) else {}, _damaged(path),
+    )  # fmt: skip
+
+
+def _recipe(path: Path) -> tuple[Recipe | None, str]:
+    try:
+        return load_recipe(path / "recipe.yaml"), ""
+    except Exception as error:  # an older recipe with other keys must not cost the page
+        return None, f"The recipe cannot be read: {reason(error)}"
+
+
+def _scores(path: Path) -> tuple[Scores | None, str]:
+    results, problem = _json(path / "results.json")
+    if problem == _MISSING:
+        return None, f"This run has not been evaluated yet: there is no results.json. Run: unic eval {path}"
+    if not (isinstance(results, dict) and results.get("models") and results.get("tasks")):
+        return None, f"results.json cannot be read: {problem or 'it names no models or tasks'}"
+    try:
+        return Scores(results), ""
+    except Exception as error:  # edited by hand, or written by another version
+        return None, unlike_results(error)
+
+
+def unlike_results(error: Exception) -> str:
+    return f"results.json is not as unic eval writes it: {reason(error)}"
+
+
+def _predictions(path: Path, scores: Scores | None, note: str) -> tuple[Predictions | None, str]:
+    if scores is None:
+        return None, note
+    try:
+        return read_predictions(path, scores)
+    except Exception as error:  # scores of another form than predictions expect
+        return None, unlike_results(error)
+
+
+def _metrics(path: Path) -> list[dict[str, Any]]:
+    try:
+        return read_metrics(path)
+    except (OSError, ValueError):
+        return []
+
+
+def _damaged(path: Path) -> list[tuple[str, str]] | None:
+    entries, _ = _json(path / "damaged.json")
+    if not isinstance(entries, list):
+        return None
+    return [(str(entry[0]), str(entry[1])) for entry in entries if isinstance(entry, list) and len(entry) == 2]
+
+
+def _json(path: Path) -> tuple[Any, str]:
+    """The content and an empty note, or None and what is wrong."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8")), ""
+    except FileNotFoundError:
+        return None, _MISSING
+    except (OSError, ValueError) as error:
+        return None, reason(error)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return ""

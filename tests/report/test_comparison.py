@@ -1,0 +1,170 @@
+"""Several runs on one page: names, paired intervals, marks, recipes, and runs that lack something."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from unic.errors import InputError
+from unic.report.compared import Compared, sentence
+from unic.report.compared_table import compared_table
+from unic.report.comparison import collect_runs, unique_names, write_comparison
+from unic.report.recipes import flattened
+from unic.report.run_files import read_run
+
+Read = Callable[[str], Any]  # conftest.Outline
+
+
+@pytest.fixture
+def runs(finished_run: Path, tmp_path: Path) -> list[Path]:
+    """The run, and a worse one: of another recipe, and wrong on 40 more images of `other/logistic`."""
+    worse = Path(shutil.copytree(finished_run, tmp_path / "worse", ignore=shutil.ignore_patterns("export")))
+    recipe = worse / "recipe.yaml"
+    recipe.write_text(recipe.read_text().replace("seed: 0", "seed: 7").replace("hidden_dim: 8", "hidden_dim: 4"))
+    arrays, results = load_file(worse / "predictions.safetensors"), json.loads((worse / "results.json").read_text())
+    labels, predicted = arrays["other/labels"], arrays["other/logistic/student"].copy()
+    right = np.flatnonzero(predicted == labels)[:40]
+    predicted[right] = (predicted[right] + 1) % 40
+    results["tasks"]["other/logistic"]["student"]["score"] -= 20
+    save_file({**arrays, "other/logistic/student": predicted}, worse / "predictions.safetensors")
+    (worse / "results.json").write_text(json.dumps(results))
+    return [finished_run, worse]
+
+
+def _compared(paths: list[Path]) -> Compared:
+    return Compared(unique_names(paths), [read_run(path) for path in paths])
+
+
+def test_page(runs: list[Path], tmp_path: Path, outline: Read) -> None:
+    target = write_comparison(runs, tmp_path / "new" / "page.html")
+    text = target.read_text(encoding="utf-8")
+    read = outline(text)
+    assert [name for name in read.ids if not name.startswith("h-")] == ["scores", "radar", "training", "recipes"]
+    assert "script" not in read.tags
+    assert all(load.startswith(("data:", "#")) for load in read.loads)
+    assert "<b>one" not in text
+    words = read.words()
+    assert "run <b>one · worse" in words
+    assert "2 runs, 4 tasks in common" in words
+    assert 'class="radar"' in text
+    assert text.count('class="chart"') == 4
+    assert 'class="note"' not in text
+
+
+def test_paired_interval_is_the_bootstrap_of_the_difference(runs: list[Path]) -> None:
+    """Against resampled differences written out; 40 of 200 images went wrong."""
+    interval = _compared(runs).paired.difference("other/logistic", 0, 1)
+    assert interval is not None
+    marks = np.zeros(200)
+    marks[:40] = 100
+    draw = np.random.default_rng(1)
+    expected = np.percentile([draw.choice(marks, 200).mean() for _ in range(4000)], [2.5, 97.5])
+    np.testing.assert_allclose(interval, expected, atol=0.8)
+
+
+def test_only_a_supported_lead_is_marked(runs: list[Path]) -> None:
+    compared = _compared(runs)
+    assert compared.leader("other/logistic") == 0
+    assert compared.leader("shapes/knn") is None
+    table = compared_table(compared)
+    assert table is not None
+    rows = {row["label"]: row["cells"] for row in table["rows"]}
+    assert [cell["is_leader"] for cell in rows["other/logistic"]] == [True, False]
+    assert rows["other/logistic"][0]["difference"] is None
+    assert rows["other/logistic"][1]["difference"]["outcome"] == "below"
+    assert rows["shapes/knn"][1]["difference"] == {"text": "0.0 to 0.0", "outcome": "level"}
+    assert "above every other run" in sentence(compared)
+
+
+def test_nothing_is_marked_without_predictions(runs: list[Path]) -> None:
+    (runs[1] / "predictions.safetensors").unlink()
+    compared = _compared(runs)
+    table = compared_table(compared)
+    assert table is not None
+    cells = [cell for row in [*table["rows"], *table["foot"]] for cell in row["cells"]]
+    assert not any(cell["is_leader"] or cell["difference"] for cell in cells)
+    assert "no telling how much of that is chance" in sentence(compared)
+    assert "There is no predictions.safetensors" in compared.notes()[0]
+
+
+def test_other_images_are_not_paired(runs: list[Path]) -> None:
+    arrays = load_file(runs[1] / "predictions.safetensors")
+    arrays["other/index"] = arrays["other/index"] + 1
+    save_file(arrays, runs[1] / "predictions.safetensors")
+    compared = _compared(runs)
+    assert compared.paired.difference("other/logistic", 0, 1) is None
+    assert compared.paired.difference("shapes/knn", 0, 1) is not None
+
+
+def test_other_protocols_are_said(runs: list[Path]) -> None:
+    results = json.loads((runs[1] / "results.json").read_text())
+    results["protocol"]["size"] = 64
+    (runs[1] / "results.json").write_text(json.dumps(results))
+    assert _compared(runs).notes() == ["These runs were not measured alike: size (run <b>one 32, worse 64)."]
+
+
+def test_run_without_results_or_with_strange_ones(runs: list[Path], tmp_path: Path, outline: Read) -> None:
+    bare, strange = tmp_path / "bare", tmp_path / "strange"
+    for folder in (bare, strange):
+        shutil.copytree(runs[0], folder, ignore=shutil.ignore_patterns("export", "*.safetensors", "results.json"))
+    (strange / "results.json").write_text(json.dumps({"models": {"s": {"role": "student"}}, "tasks": {"a/knn": ["s"]}}))
+    text = write_comparison([*runs, bare, strange], tmp_path / "page.html").read_text(encoding="utf-8")
+    words = outline(text).words()
+    assert "4 runs, 2 of them evaluated" in words
+    assert "bare: This run has not been evaluated yet" in words
+    assert "strange: results.json is not as unic eval writes it" in words
+    assert "bare 100 strange 100" in words  # images per second: the log is drawn all the same
+
+
+def test_nothing_evaluated(runs: list[Path], tmp_path: Path, outline: Read) -> None:
+    for number in range(2):
+        (tmp_path / f"run{number}").mkdir()
+    paths = [tmp_path / "run0", tmp_path / "run1"]
+    words = outline(write_comparison(paths, tmp_path / "page.html").read_text(encoding="utf-8")).words()
+    assert "None of these runs has been evaluated" in words
+    assert "The recipe cannot be read" in words
+
+
+def test_recipes_show_only_what_differs(runs: list[Path]) -> None:
+    rows = {row["key"]: row["values"] for row in collect_runs(runs)["differences"]}
+    assert rows == {"seed": ["0", "7"], "projector.hidden_dim": ["8", "4"]}
+
+
+def test_flattened_lists_are_one_value() -> None:
+    tree = {"a": {"b": 0.0, "c": False, "d": None}, "e": [{"path": "x", "limit": None}, {"path": "y"}], "f": "g"}
+    assert flattened(tree) == {"a.b": "0.0", "a.c": "false", "a.d": "null", "e": "path=x\npath=y", "f": "g"}
+
+
+def test_names_are_unique() -> None:
+    paths = [Path(path) for path in ("/x/a/run", "/x/b/run", "/x/other", "/x/b/run")]
+    assert unique_names(paths) == ["a/run", "b/run", "other", "b/run (2)"]
+
+
+def test_errors(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="two run folders or more, not 1"):
+        write_comparison([tmp_path], tmp_path / "page.html")
+    with pytest.raises(InputError, match="no such folder"):
+        write_comparison([tmp_path, tmp_path / "gone"], tmp_path / "page.html")
+
+
+def test_lower_is_better(runs: list[Path], evaluation: Any) -> None:
+    """The best mean is the lowest; errors have no predictions, so nothing is marked."""
+    paths = [runs[1], runs[1].parent / "other"]
+    shutil.copytree(runs[1], paths[1])
+    for path, score in zip(paths, (0.7, 0.5), strict=True):
+        tasks = {"d/depth": {"student": {"score": score, "ci": [0.4, 0.6]}}}
+        measures = {"d/depth": {"name": "RMSE m", "lower_is_better": True}}
+        (path / "results.json").write_text(json.dumps({**evaluation[0], "tasks": tasks, "measures": measures}))
+    compared = _compared(paths)
+    table = compared_table(compared)
+    assert table is not None
+    assert (table["unit"], table["rows"][0]["unit"]) == ("RMSE m", "↓")
+    assert compared.leader("d/depth") is None
+    assert "the best mean is 0.5 (RMSE m), of other" in sentence(compared)
