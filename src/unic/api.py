@@ -34,7 +34,7 @@ from unic.features import default_cache_dir, extract
 from unic.heads import heads_of, kept_head
 from unic.metrics import stderr_console
 from unic.preflight import Report, check_recipe
-from unic.report import write_report
+from unic.report import write_comparison, write_report
 
 __all__ = ["check", "compare", "distill", "dry_run", "encode", "evaluate", "export", "load_encoder", "report"]
 
@@ -295,16 +295,11 @@ def _write_model_card(
 
 def report(run: str | Path, to: str | Path | None = None) -> Path:
     """Writes `RUN/report.html` (or `to`), one self-contained page, and returns its path."""
-    written = write_report(_run_folder(run))
-    if to is None:
-        return written
-    return Path(shutil.move(written, to))
+    return write_report(_run_folder(run), Path(to) if to else None)
 
 
 def compare(runs: Sequence[str | Path], to: str | Path) -> Path:
     """Writes one self-contained page that compares several runs, and returns its path."""
-    from unic.report import write_comparison
-
     return write_comparison([_run_folder(run) for run in runs], Path(to))
 
 

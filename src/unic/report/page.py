@@ -28,13 +28,13 @@ from unic.report.verdict import figures, verdict
 _MAX_DAMAGED = 200  # names that the page lists
 
 
-def write_report(run: Path) -> Path:
-    """Writes `RUN/report.html`, one file that needs no network, and returns its path.
+def write_report(run: Path, to: Path | None = None) -> Path:
+    """Writes `RUN/report.html` (or `to`), one file that needs no network, and returns its path.
 
     What the run does not have (an evaluation, an export, a log) is said in its section.
     """
     run = Path(run)
-    return write_page(render("report.html.j2", collect(run)), run / "report.html")
+    return write_page(render("report.html.j2", collect(run)), to or run / "report.html")
 
 
 def collect(run: Path) -> dict[str, Any]:
