@@ -51,7 +51,7 @@ def test_help_imports_nothing_heavy() -> None:
     ("arguments", "line"),
     [
         (["distil"], "No such command 'distil'"),
-        (["distill"], "Missing argument"),
+        (["distill"], "expected a recipe, or --teachers, --student and --data"),
         (["distill", "quickstrat"], "did you mean 'quickstart'?"),
         (["distill", "quickstart", "train.epoch=3"], "unknown key 'train.epoch'; did you mean 'epochs'?"),
         (["distill", "quickstart", "eval.suite=quik"], "unknown suite 'quik'; did you mean 'quick'?"),

@@ -127,6 +127,8 @@ def test_normalisation_and_fingerprint() -> None:
         ("timm:resnet18?pretraind=false", "did you mean 'pretrained'"),
         ("timm:vit_tiny_patch16_224?img_size=40&pretrained=false", "use 32 or 48"),
         ("timm:resnet18?pretrained=false&global_pool=token", "cannot create it"),
+        ("timm:resnet18?pretrained=false&mean=1,2", "one number or three"),
+        ("timm:resnet18?pretrained=false&std=0", "'std' must not be 0"),
         ("timm:resnet18?checkpoint=/no/such/file.pth", "no such file"),
     ],
 )

@@ -96,6 +96,11 @@ def test_without_results_shows_training_images(run_folder: Path) -> None:
     assert text.count('class="patchmap"') == 3 * 2  # a fifth of twelve images is held out to ask with
 
 
+def test_another_place(tmp_path: Path) -> None:
+    assert write_report(tmp_path, tmp_path / "new" / "page.html") == tmp_path / "new" / "page.html"
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["new", "page.html"]
+
+
 def test_bare_folder(tmp_path: Path, outline: Read) -> None:
     words = outline(write_report(tmp_path).read_text(encoding="utf-8")).words()
     assert "There is no recipe.yaml" in words

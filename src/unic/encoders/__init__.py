@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,11 @@ class Spec:
             raise InputError(f"encoder '{self.uri}': option '{key}' must be SIZE or HEIGHTxWIDTH, not '{text}'")
         return int(parts[0]), int(parts[-1])
 
+    def input_size(self) -> tuple[int, int] | None:
+        """The option `img_size`, or `size`; None where the model's own is meant."""
+        key = "img_size" if "img_size" in self.options else "size"
+        return self.size(key, (0, 0)) if key in self.options else None
+
     def floats(self, key: str, default: tuple[float, ...]) -> tuple[float, ...]:
         """Numbers separated by commas; a single one stands for all channels."""
         text = self.options.get(key)
@@ -57,7 +63,16 @@ class Spec:
             values = tuple(float(part) for part in text.split(","))
         except ValueError:
             raise InputError(f"encoder '{self.uri}': option '{key}' must be numbers, not '{text}'") from None
+        if len(values) not in (1, len(default)):
+            raise InputError(f"encoder '{self.uri}': option '{key}' must be one number or three, not '{text}'")
         return values * len(default) if len(values) == 1 else values
+
+    def mean_std(self, mean: Sequence[float], std: Sequence[float]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """The options `mean` and `std`, for images in [0, 1]; the arguments are their defaults."""
+        means, stds = self.floats("mean", tuple(mean)), self.floats("std", tuple(std))
+        if 0 in stds:
+            raise InputError(f"encoder '{self.uri}': option 'std' must not be 0")
+        return means, stds
 
 
 def parse_uri(uri: str) -> Spec:
@@ -78,7 +93,7 @@ def load_encoder(uri: str, *, device: str | torch.device = "cpu", precision: str
     """Loads an encoder, frozen and in evaluation mode.
 
     Args:
-        uri: `timm:NAME`, `onnx:PATH`, `run:DIR`, `packaged:NAME`, with options after `?` (docs/encoders.md).
+        uri: `timm:NAME`, `hf:ORG/NAME`, `run:DIR`, … with options after `?` (docs/encoders.md).
         device: where to put it.
         precision: "auto", "bf16" or "fp32".
 

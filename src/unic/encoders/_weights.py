@@ -1,8 +1,9 @@
-"""Foreign weights: read safely (safetensors, or `torch.load` with `weights_only=True`), loaded into a timm model."""
+"""Foreign weights: read safely (safetensors, or `torch.load` with an allow-list), loaded into a timm model."""
 
 from __future__ import annotations
 
 import pickle
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +11,6 @@ from typing import Any
 
 import safetensors.torch
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from unic.errors import InputError
@@ -22,6 +22,31 @@ _WRAPPERS = ("_orig_mod.", "module.", "model.", "backbone.")
 _HEADS = frozenset({"head", "head_dist", "fc", "classifier", "decoder", "mask_token"})
 
 
+class _Ignored:
+    """Stands in for a Python object beside the weights, such as the arguments of a training: keeps and runs nothing."""
+
+    def __new__(cls, *_: Any) -> _Ignored:
+        return object.__new__(cls)
+
+    def __init__(self, *_: Any) -> None: ...
+
+    def __setstate__(self, state: Any) -> None: ...
+
+
+# What training codes store with their weights. torch's own allow-list has tensors and plain containers; of these names
+# the stand-in is used, never the object. Every other name ends the reading.
+_INERT = tuple(
+    (_Ignored, name)
+    for name in (
+        "argparse.Namespace",
+        *(f"numpy.{core}.multiarray.{name}" for core in ("core", "_core") for name in ("_reconstruct", "scalar")),
+        "numpy.ndarray",
+        "numpy.dtype",
+        *(f"pathlib{module}.{kind}Path" for module in ("", "._local") for kind in ("Posix", "Windows", "PurePosix")),
+    )
+)
+
+
 def read_state_dict(path: Path, where: str) -> dict[str, Tensor]:
     """The tensors of a checkpoint file, with the wrappers of training codes taken off.
 
@@ -30,19 +55,31 @@ def read_state_dict(path: Path, where: str) -> dict[str, Tensor]:
         where: start of the error line.
 
     Raises:
-        InputError: missing file, damaged file, or a pickle that holds more than tensors.
+        InputError: missing file, damaged file, or a pickle that holds code.
+    """
+    tree = read_checkpoint(path, where)
+    return tree if path.suffix == ".safetensors" else unwrap(tree, where)
+
+
+def read_checkpoint(path: Path, where: str) -> Any:
+    """Everything that is in a checkpoint file: tensors, numbers and text in plain containers; nothing is executed.
+
+    Raises:
+        InputError: as `read_state_dict`.
     """
     if not path.is_file():
         raise InputError(f"{where}: no such file: {path}")
     try:
         if path.suffix == ".safetensors":
             return safetensors.torch.load_file(path)
-        tree: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, OSError, EOFError) as error:
+        with torch.serialization.safe_globals(list(_INERT)):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a file of something else breaks a reader in any way: KeyError, ValueError, …
         # torch's own text advises `weights_only=False`, which runs whatever code the file holds.
         reason = "a pickle of more than tensors" if isinstance(error, pickle.UnpicklingError) else "a damaged file"
+        found = re.search(r"GLOBAL ([\w.]+)", str(error))
+        reason += f": {found[1]}" if found else ""
         raise InputError(f"{where}: cannot read {path} safely as weights ({reason}); save its state dict") from None
-    return unwrap(tree, where)
 
 
 def unwrap(tree: Any, where: str) -> dict[str, Tensor]:

@@ -11,14 +11,17 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Literal
 
+import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
+from unic.errors import InputError
 from unic.tokens import Tokens
 
 Precision = Literal["fp32", "bf16"]
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class Encoder(nn.Module, ABC):
@@ -33,6 +36,7 @@ class Encoder(nn.Module, ABC):
         has_cls: False when there is no CLS token and `cls` is a pooled vector.
         architecture: "vit" or "cnn"; decides the automatic precision.
         licence: SPDX name where known.
+        revision: the exact version of its weights where the source has one (a commit of the Hugging Face hub).
         block_dims: width of CLS and patches after each block (CNN: stage); empty if it cannot be a student.
         from_scratch: it was made with random weights (a student's start).
         channels_last: keep the network's input in channels_last (CNNs).
@@ -46,6 +50,7 @@ class Encoder(nn.Module, ABC):
     has_cls: bool = True
     architecture: Literal["vit", "cnn"] = "vit"
     licence: str | None = None
+    revision: str | None = None
     block_dims: Sequence[tuple[int, int]] = ()
     from_scratch: bool = False
     channels_last: bool = False
@@ -104,6 +109,30 @@ class Encoder(nn.Module, ABC):
             digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
         return digest.hexdigest()[:16]
 
+    def library_input(self, image: UInt8[np.ndarray, "h w 3"]) -> Float[Tensor, "1 3 h w"] | None:
+        """What the library that the model comes from makes of an image of the input size; None without a library."""
+        return None
+
+    def normalisation_error(self) -> float | None:
+        """Largest difference between `prepare` and `library_input`, on a random image; above 1e-4 something is wrong.
+
+        It compares range, mean, std and channel order, not the resizing, which is ours for every encoder.
+        """
+        image = np.random.default_rng(0).integers(0, 256, (*self.input_size, 3), dtype=np.uint8)
+        theirs = self.library_input(image)
+        if theirs is None:
+            return None
+        ours = self.prepare(torch.from_numpy(image).permute(2, 0, 1)[None].to(self.mean.device) / 255)
+        return float((ours.cpu() - theirs).abs().max())
+
     def describe(self) -> str:
         """Further settings that change the output but are not tensors (architecture, tap, channel order)."""
         return ""
+
+
+def check_multiple(where: str, size: tuple[int, int], patch_size: tuple[int, int]) -> None:
+    """Refuses a size that would cut patches off, and names the nearest ones that fit. `where` starts the line."""
+    for side, step in zip(size, patch_size, strict=True):
+        if side % step:
+            valid = " or ".join(str(times * step) for times in (side // step, side // step + 1) if times)
+            raise InputError(f"{where}: size {side} is not a multiple of the patch size {step}; use {valid}")

@@ -21,11 +21,9 @@ from torch import Tensor, nn
 
 from unic.encoders import Spec, _drop_path
 from unic.encoders._weights import load_weights, read_state_dict
-from unic.encoders.base import Encoder
+from unic.encoders.base import IMAGENET_MEAN, IMAGENET_STD, Encoder, check_multiple
 from unic.errors import InputError, nearest
 from unic.tokens import Grid, Tokens, patches_of
-
-_IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def load(spec: Spec, *, drop_path: float = 0.0) -> TimmEncoder:
@@ -41,8 +39,7 @@ def load(spec: Spec, *, drop_path: float = 0.0) -> TimmEncoder:
     check_name(spec.uri, spec.name)
     checkpoint = spec.options.get("checkpoint")
     pretrained = spec.flag("pretrained", checkpoint is None) and checkpoint is None
-    size_option = "img_size" if "img_size" in spec.options else "size"
-    size = spec.size(size_option, (0, 0)) if size_option in spec.options else None
+    size = spec.input_size()
     model_args: dict[str, Any] = {}
     if "global_pool" in spec.options:
         model_args["global_pool"] = spec.options["global_pool"]
@@ -51,13 +48,14 @@ def load(spec: Spec, *, drop_path: float = 0.0) -> TimmEncoder:
         where = f"encoder '{spec.uri}'"
         load_weights(model, read_state_dict(Path(checkpoint).expanduser(), where), where)
     config = model.pretrained_cfg
+    mean, std = spec.mean_std(config.get("mean", IMAGENET_MEAN), config.get("std", IMAGENET_STD))
     return TimmEncoder(
         model,
         spec.name.partition(".")[0],
         model_args,
         size or tuple(config.get("input_size", (3, 224, 224))[1:]),
-        mean=spec.floats("mean", tuple(config.get("mean", _IMAGENET_MEAN))),
-        std=spec.floats("std", tuple(config.get("std", _IMAGENET_STD))),
+        mean=mean,
+        std=std,
         from_scratch=not pretrained and checkpoint is None,
         licence=config.get("license"),
     )
@@ -108,7 +106,9 @@ def create(
         reason = str(error).strip().partition("\n")[0]
         hint = "; use pretrained=false or checkpoint=PATH" if pretrained else ""
         raise InputError(f"encoder '{uri}': cannot create it ({reason}){hint}") from None
-    _check_size(uri, model, size)
+    patch_size = getattr(getattr(model, "patch_embed", None), "patch_size", None)
+    if size is not None and patch_size is not None:
+        check_multiple(f"encoder '{uri}'", size, patch_size)
     if not drop_path:
         # Some constructors have a drop path of their own as default (Swin: 0.1).
         for module in model.modules():
@@ -116,16 +116,6 @@ def create(
                 module.drop_prob = 0.0
     _drop_path.install(model)
     return model
-
-
-def _check_size(uri: str, model: nn.Module, size: tuple[int, int] | None) -> None:
-    patch = getattr(getattr(model, "patch_embed", None), "patch_size", None)
-    if size is None or patch is None:
-        return
-    for side, step in zip(size, patch, strict=True):
-        if side % step:
-            valid = f"{max(side // step, 1) * step} or {(side // step + 1) * step}"
-            raise InputError(f"encoder '{uri}': size {side} is not a multiple of the patch size {step}; use {valid}")
 
 
 class TimmEncoder(Encoder):
@@ -151,8 +141,8 @@ class TimmEncoder(Encoder):
         model_args: dict[str, Any],
         input_size: tuple[int, int],
         *,
-        mean: Sequence[float] = _IMAGENET_MEAN,
-        std: Sequence[float] = _IMAGENET_STD,
+        mean: Sequence[float] = IMAGENET_MEAN,
+        std: Sequence[float] = IMAGENET_STD,
         from_scratch: bool = False,
         licence: str | None = None,
     ) -> None:

@@ -145,8 +145,12 @@ def _open_clip_tower(spec: str, device: torch.device) -> OpenClipText:
     if checkpoint is None and pretrained not in tags:
         raise InputError(f"text '{spec}': '{architecture}' has no weights '{pretrained}'{nearest(pretrained, tags)}")
     weights = str(Path(checkpoint).expanduser()) if checkpoint else pretrained
+    # Weights trained with the quick approximation of GELU are wrong with the exact one, by a little everywhere.
+    quick = bool((open_clip.get_pretrained_cfg(architecture, pretrained) or {}).get("quick_gelu", False))
     try:
-        model = open_clip.create_model(architecture, pretrained=weights, device=device, weights_only=True)
+        model = open_clip.create_model(
+            architecture, pretrained=weights, device=device, weights_only=True, force_quick_gelu=quick
+        )
         return OpenClipText(model, open_clip.get_tokenizer(architecture), spec)
     except Exception as error:  # network, a damaged or unfitting file: all the user's to see, in one line
         raise InputError(f"text '{spec}': cannot load it ({' '.join(str(error).split())[:200]})") from None

@@ -17,6 +17,7 @@ from unic.tokens import Tokens
 
 _SAME = 0.95  # CKA of two teachers from which one of them adds little
 _COARSER, _ENLARGED = 4.0, 2.0  # student patches for each of a teacher's, and sides of images, worth a warning
+_MISNORMALISED = 1e-3  # largest difference on a random image; 1e-4 is rounding
 _NON_COMMERCIAL = ("-nc", "noncommercial", "non-commercial", "research")
 
 
@@ -47,7 +48,7 @@ def describe(name: str, encoder: Encoder, images: Tensor) -> tuple[dict[str, Any
         "uri": encoder.uri,
         "source": parse_uri(encoder.uri).scheme,
         "licence": encoder.licence,
-        "revision": getattr(encoder, "revision", None),
+        "revision": encoder.revision,
         "num_parameters": encoder.num_parameters(),
         "input_size": list(encoder.input_size),
         "mean": [round(value, 4) for value in encoder.mean.flatten().tolist()],
@@ -56,6 +57,7 @@ def describe(name: str, encoder: Encoder, images: Tensor) -> tuple[dict[str, Any
         "patch": encoder.patch_dim,
         "has_cls": encoder.has_cls,
         "grid": list(tokens.grid),
+        "normalisation_error": encoder.normalisation_error(),
         "precision": encoder.precision,
         "images_per_s": round(len(images) / best, 1),
         "weights_mb": round(sum(p.numel() * p.element_size() for p in encoder.parameters()) / 1e6, 1),
@@ -81,6 +83,11 @@ def compare(rows: list[dict[str, Any]], tokens: dict[str, Tokens], recipe: Recip
             report.add("note", about, "its licence is not known; the student inherits it")
         elif any(mark in licence for mark in _NON_COMMERCIAL):
             report.add("warning", about, f"its licence ({row['licence']}) forbids commercial use of the student")
+        error = row["normalisation_error"]
+        if error is not None and error > _MISNORMALISED:
+            report.add(
+                "error", about, f"it normalises otherwise than its own library (by {error:.1e}): see mean and std"
+            )
     for first, second in combinations([row["name"] for row in rows[1:]], 2):
         similarity = _cka(tokens[first].cls, tokens[second].cls)
         if similarity >= _SAME:

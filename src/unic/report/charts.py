@@ -69,7 +69,10 @@ def line_chart(
         parts.append(tag("line", x1=_LEFT, x2=_WIDTH - _RIGHT, y1=y, y2=y, class_="grid"))
         parts.append(tag("text", number(level), x=_LEFT - 6, y=y + 4, text_anchor="end"))
     for step in x_axis.ticks():
-        parts.append(tag("text", number(step), x=x_axis.place(step), y=_HEIGHT - 8, text_anchor="middle"))
+        x = x_axis.place(step)
+        at_edge = x > _WIDTH - _RIGHT - 4  # half of the number would lie outside
+        end = {"x": _WIDTH - 1, "text_anchor": "end"} if at_edge else {"x": x, "text_anchor": "middle"}
+        parts.append(tag("text", number(step), y=_HEIGHT - 8, **end))
     parts += [_line(line, x_axis, y_axis, x_name, num_hovers) for line in series]
     names = ", ".join(line.name for line in series)
     return tag(

@@ -42,9 +42,7 @@ def write_comparison(runs: Sequence[Path], target: Path) -> Path:
     for run in runs:
         if not run.is_dir():
             raise InputError(f"report {run}: there is no such folder")
-    target = Path(target)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    return write_page(render("comparison.html.j2", collect_runs(runs)), target)
+    return write_page(render("comparison.html.j2", collect_runs(runs)), Path(target))
 
 
 def collect_runs(paths: Sequence[Path]) -> dict[str, Any]:

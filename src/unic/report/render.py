@@ -23,6 +23,8 @@ def render(template: str, content: Mapping[str, Any]) -> str:
 
 
 def write_page(text: str, target: Path) -> Path:
+    """Writes the page, makes its folder, and returns the path."""
+    target.parent.mkdir(parents=True, exist_ok=True)
     handle, partial = tempfile.mkstemp(prefix=".report-", suffix=".html", dir=target.parent)
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as stream:

@@ -1,0 +1,111 @@
+"""Any torch module as a frozen encoder; its options `size`, `mean`, `std`, `num_prefix_tokens` say what it cannot."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypedDict
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from unic.encoders import Spec
+from unic.encoders._outputs import OutputReader
+from unic.encoders.base import IMAGENET_MEAN, IMAGENET_STD, Encoder, check_multiple
+from unic.errors import InputError
+from unic.tokens import Tokens
+
+OPTIONS = ("size", "mean", "std", "num_prefix_tokens")
+
+
+def require_trust(spec: Spec, what: str) -> None:
+    """Refuses to run foreign code that the user has not said to trust."""
+    if not spec.flag("trust_remote_code", False):
+        raise InputError(f"encoder '{spec.uri}': {what} is code; if you trust it, add trust_remote_code=true")
+
+
+class ModuleOptions(TypedDict):
+    """What `ModuleEncoder` takes beside its module."""
+
+    input_size: tuple[int, int]
+    mean: Sequence[float]
+    std: Sequence[float]
+    num_prefix_tokens: int | None
+
+
+def read_options(spec: Spec) -> ModuleOptions:
+    """The options of the URI: 224 pixels and ImageNet's mean and std unless they say otherwise."""
+    number = spec.options.get("num_prefix_tokens")
+    if number is not None and not number.isdigit():
+        raise InputError(f"encoder '{spec.uri}': option 'num_prefix_tokens' must be a number, not '{number}'")
+    mean, std = spec.mean_std(IMAGENET_MEAN, IMAGENET_STD)
+    return {
+        "input_size": spec.size("size", (224, 224)),
+        "mean": mean,
+        "std": std,
+        "num_prefix_tokens": None if number is None else int(number),
+    }
+
+
+class ModuleEncoder(Encoder):
+    """A module whose `forward_features`, or else `forward`, gives something that `OutputReader` reads.
+
+    Args:
+        where: start of an error line.
+        description: what tells this module from others of the same weights.
+
+    Raises:
+        InputError: it does not give tokens at this size.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        where: str,
+        *,
+        input_size: tuple[int, int],
+        mean: Sequence[float],
+        std: Sequence[float],
+        num_prefix_tokens: int | None = None,
+        description: str = "",
+    ) -> None:
+        super().__init__(mean, std)
+        self.module: Any = module.eval()
+        self.input_size = input_size
+        self.description = description
+        self.patch_size = _patch_size(module)
+        if num_prefix_tokens is None:
+            num_prefix_tokens = getattr(module, "num_prefix_tokens", None)
+        self.reader = OutputReader(input_size, self.patch_size, num_prefix_tokens)
+        self.architecture = "vit" if self.patch_size else "cnn"
+        self._probe(where)
+
+    def _probe(self, where: str) -> None:
+        """Learns widths and whether there is a class token from one empty image."""
+        if self.patch_size:
+            check_multiple(where, self.input_size, self.patch_size)
+        try:
+            with torch.no_grad():
+                tokens, self.has_cls = self.reader.read(self._run(torch.zeros(1, 3, *self.input_size)))
+        except Exception as error:  # the code of somebody else
+            size, reason = "x".join(map(str, self.input_size)), " ".join(str(error).split())[-300:]
+            raise InputError(f"{where}: no tokens from it at size {size} ({type(error).__name__}: {reason})") from None
+        self.embed_dim, self.patch_dim = tokens.cls.shape[-1], tokens.patches.shape[-1]
+
+    def _run(self, x: Tensor) -> Any:
+        run = getattr(self.module, "forward_features", None)
+        return self.module(x) if run is None else run(x)
+
+    def encode(self, x: Float[Tensor, "b 3 h w"]) -> Tokens:
+        return self.reader.read(self._run(x))[0]
+
+    def describe(self) -> str:
+        return repr((self.description, self.reader))
+
+
+def _patch_size(module: nn.Module) -> tuple[int, int] | None:
+    """As timm's and DINO's ViTs tell it."""
+    value = getattr(module, "patch_size", None) or getattr(getattr(module, "patch_embed", None), "patch_size", None)
+    if isinstance(value, int):
+        return value, value
+    return (int(value[0]), int(value[-1])) if isinstance(value, (tuple, list)) and value else None

@@ -1,0 +1,98 @@
+"""An image tower of open_clip as encoder: joint embedding = projection(pooled vector).
+
+| tower | pooled vector | patches | projection |
+|---|---|---|---|
+| ViT of open_clip | of the tokens after `ln_post` | the same tokens | a matrix |
+| CoCa | of its attention pool | tokens of the last block, before that pool; they have no norm | a matrix |
+| ResNet of CLIP | of its attention pool, already in the joint space | the map before it | none |
+| timm | what the trunk pools | the trunk's `forward_features` | the trunk's classifier, then `head` |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+
+from unic.encoders._outputs import OutputReader
+from unic.encoders.base import Encoder
+from unic.tokens import Tokens
+
+
+class OpenClipEncoder(Encoder):
+    """The visual part of an open_clip model.
+
+    Attributes:
+        joint_dim: width of the joint space of images and texts.
+        projected: CLS is in the joint space.
+    """
+
+    def __init__(self, visual: Any, *, mean: Sequence[float], std: Sequence[float], projected: bool = False) -> None:
+        super().__init__(mean, std)
+        self.settings = dict(visual.preprocess_cfg)
+        size = self.settings["size"]
+        self.input_size = (size, size) if isinstance(size, int) else (size[0], size[1])
+        self.projected = projected
+        self.visual = visual.eval()
+        self.is_timm, self.pool = hasattr(visual, "trunk"), None
+        self.projection: nn.Parameter | None = None
+        if hasattr(visual, "attnpool"):
+            self.pool, visual.attnpool = visual.attnpool, nn.Identity()
+        elif not self.is_timm:  # what it returns is then the pooled vector
+            self.projection, visual.proj = visual.proj, None
+        body = visual.trunk if self.is_timm else visual
+        self.architecture = "vit" if hasattr(body, "patch_embed" if self.is_timm else "patch_size") else "cnn"
+        self.reader = OutputReader(self.input_size, num_prefix_tokens=getattr(body, "num_prefix_tokens", None))
+        pooling = getattr(body, "global_pool", "") or getattr(body, "pool_type", "")
+        self.has_cls = pooling in ("token", "tok") and getattr(body, "attn_pool", None) is None
+        with torch.no_grad():
+            pooled, tokens = self._pooled_and_patches(torch.zeros(1, 3, *self.input_size))
+            self.joint_dim = self._project(pooled).shape[-1]
+        self.embed_dim = self.joint_dim if projected else pooled.shape[-1]
+        self.patch_dim = tokens.patches.shape[-1]
+
+    def to_joint(self, cls: Float[Tensor, "b d"]) -> Float[Tensor, "b j"]:
+        """CLS → the joint space of images and texts, not normalised: what open_clip's `encode_image` returns.
+
+        This is the visual projection; with `projected` CLS is there already.
+        """
+        return cls if self.projected else self._project(cls)
+
+    def _project(self, pooled: Float[Tensor, "b d"]) -> Float[Tensor, "b j"]:
+        if self.is_timm:
+            return self.visual.head(self.visual.trunk.get_classifier()(pooled))
+        return pooled if self.projection is None else pooled @ self.projection
+
+    def _pooled_and_patches(self, x: Float[Tensor, "b 3 h w"]) -> tuple[Tensor, Tokens]:
+        if self.is_timm:
+            trunk = self.visual.trunk
+            features = trunk.forward_features(x)
+            pooled = trunk.forward_head(features, pre_logits=True)
+            is_nhwc = features.ndim == 4 and getattr(trunk, "output_fmt", "NCHW") == "NHWC"
+            return pooled, self.reader.read(features.permute(0, 3, 1, 2) if is_nhwc else features)[0]
+        if self.pool is not None:
+            features = self.visual(x)
+            return self.pool(features), self.reader.read(features)[0]
+        has_norm = self.visual.attn_pool is None  # CoCa's norm is for what its pool gives
+        output = self.visual.forward_intermediates(x, 1, normalize_intermediates=has_norm, output_fmt="NLC")
+        pooled, patches = output["image_features"], output["image_intermediates"][0]
+        return pooled, Tokens(pooled, patches, self.visual.grid_size)
+
+    def encode(self, x: Float[Tensor, "b 3 h w"]) -> Tokens:
+        pooled, tokens = self._pooled_and_patches(x)
+        return Tokens(self._project(pooled) if self.projected else pooled, tokens.patches, tokens.grid)
+
+    def library_input(self, image: UInt8[np.ndarray, "h w 3"]) -> Float[Tensor, "1 3 h w"] | None:
+        from open_clip.transform import PreprocessCfg, image_transform_v2
+        from PIL import Image
+
+        result: Tensor = image_transform_v2(PreprocessCfg(**self.settings), is_train=False)(Image.fromarray(image))
+        return result[None]
+
+    def describe(self) -> str:
+        # The activation is no tensor: QuickGELU and GELU share their weights.
+        return f"{self.visual} {self.projected}"

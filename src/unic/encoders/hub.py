@@ -1,0 +1,52 @@
+"""Models of torch.hub: `hub:REPO:ENTRY?trust_remote_code=true[&size=&mean=&std=&num_prefix_tokens=]`.
+
+REPO is `owner/name[:branch]` on GitHub or a local folder with a `hubconf.py`; both are Python code that is executed.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from unic.encoders import Spec
+from unic.encoders._hugging_face import require_hub
+from unic.encoders._module import OPTIONS, ModuleEncoder, read_options, require_trust
+from unic.errors import InputError
+
+
+def load(spec: Spec) -> ModuleEncoder:
+    """What the entry returns, called without arguments; CLS and patches as `forward_features` or `forward` give them.
+
+    Raises:
+        InputError: no trust, no such folder, repository or entry, or outputs that are no tokens.
+    """
+    spec.check(*OPTIONS, "trust_remote_code")
+    repository, _, entry = spec.name.rpartition(":")
+    if not repository or not entry:
+        raise InputError(f"encoder '{spec.uri}': expected hub:OWNER/NAME:ENTRY or hub:./FOLDER:ENTRY")
+    require_trust(spec, f"the hubconf.py of '{repository}'")
+    options, folder = read_options(spec), Path(repository).expanduser()
+    is_folder = folder.is_dir()
+    if not is_folder and (repository.startswith((".", "/", "~")) or repository.count("/") != 1):
+        raise InputError(f"encoder '{spec.uri}': no such folder: {repository}")
+    if not is_folder and not _is_cached(repository):
+        require_hub(f"encoder '{spec.uri}'", "https://github.com")
+    name, source = (str(folder), "local") if is_folder else (repository, "github")
+    try:
+        model = torch.hub.load(name, entry, source=source, trust_repo=True, verbose=False)
+    except Exception as error:  # the code of somebody else
+        raise InputError(f"encoder '{spec.uri}': cannot load it ({' '.join(str(error).split())[:300]})") from None
+    if not isinstance(model, nn.Module):
+        raise InputError(f"encoder '{spec.uri}': '{entry}' gives a {type(model).__name__}, not a torch module")
+    encoder = ModuleEncoder(model, f"encoder '{spec.uri}'", description=spec.name, **options)
+    if not is_folder:
+        encoder.revision = repository.partition(":")[2] or None
+    return encoder
+
+
+def _is_cached(repository: str) -> bool:
+    name, _, branch = repository.partition(":")
+    owner, _, project = name.partition("/")
+    return any(Path(torch.hub.get_dir()).glob(f"{owner}_{project}_{branch.replace('/', '_') or '*'}"))

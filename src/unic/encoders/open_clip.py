@@ -1,0 +1,120 @@
+"""Image towers of open_clip: `open_clip:ARCH/PRETRAINED` or `open_clip:ARCH?checkpoint=PATH`, with `&projected=true`.
+
+CLS is the pooled vector before the projection into the joint space of images and texts, patches are those after the
+tower's final norm. `projected=true` makes the joint embedding, which `encode_image` returns, the CLS.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from unic.encoders import Spec
+from unic.encoders._hugging_face import cached_file, commit_of, fetch_card, licence_of, require_hub
+from unic.encoders._open_clip_encoder import OpenClipEncoder
+from unic.errors import InputError, nearest
+
+
+def load(spec: Spec) -> OpenClipEncoder:
+    """The image tower with the preprocessing of its weights, frozen. Weights in the local cache need no network.
+
+    Options:
+        checkpoint: a file of the whole model, instead of the name of published weights.
+        projected: `true` for the joint embedding as CLS.
+        img_size (or size): another input size; position embeddings are interpolated.
+        mean, std: needed with `checkpoint` where published weights of the architecture differ in them.
+
+    Raises:
+        InputError: unknown architecture, weights or option; an unreadable file; no network.
+    """
+    spec.check("checkpoint", "projected", "img_size", "size", "mean", "std")
+    open_clip = _import(spec.uri)
+    architecture, _, tag = spec.name.partition("/")
+    known = open_clip.list_models()
+    if architecture not in known:
+        raise InputError(f"encoder '{spec.uri}': open_clip has no model '{architecture}'{nearest(architecture, known)}")
+    projected, size = spec.flag("projected", False), spec.input_size()
+    settings = _settings(spec, open_clip, architecture, tag)
+    path = _weights(spec, open_clip, settings)
+    try:
+        model = open_clip.create_model(
+            architecture,
+            pretrained=str(path),
+            force_image_size=size,
+            force_preprocess_cfg=settings,
+            # Weights trained with QuickGELU under the name of an architecture without it, as OpenAI's are.
+            force_quick_gelu=settings.get("quick_gelu", False),
+            weights_only=True,
+        )
+        mean, std = spec.mean_std(*(model.visual.preprocess_cfg[key] for key in ("mean", "std")))
+        encoder = OpenClipEncoder(model.visual, mean=mean, std=std, projected=projected)
+    except InputError:
+        raise
+    except Exception as error:  # a damaged or unfitting file, or a size that does not fit, fails anywhere in there
+        raise InputError(f"encoder '{spec.uri}': cannot load it ({' '.join(str(error).split())[:200]})") from None
+    repository = os.path.split(settings.get("hf_hub", ""))[0]
+    if repository and "checkpoint" not in spec.options:
+        encoder.revision, encoder.licence = commit_of(path), licence_of(repository)
+    return encoder
+
+
+def _import(uri: str) -> Any:
+    try:
+        import open_clip
+    except ImportError:
+        raise InputError(f"encoder '{uri}': needs open_clip; run: pip install open_clip_torch") from None
+    return open_clip
+
+
+def _settings(spec: Spec, open_clip: Any, architecture: str, tag: str) -> dict[str, Any]:
+    """What is published about the weights: their mean, std and activation, and where they are."""
+    tags = open_clip.list_pretrained_tags_by_model(architecture)
+    if "checkpoint" not in spec.options:
+        settings = open_clip.get_pretrained_cfg(architecture, tag)
+        if not settings:
+            raise InputError(f"encoder '{spec.uri}': '{architecture}' has no weights '{tag}'{nearest(tag, tags)}")
+        return dict(settings)
+    if tag:
+        raise InputError(f"encoder '{spec.uri}': give the weights '{tag}' or a checkpoint, not both")
+    published = [open_clip.get_pretrained_cfg(architecture, name) for name in tags]
+    ranges = {(tuple(settings["mean"]), tuple(settings["std"])) for settings in published}
+    if len(ranges) > 1 and not {"mean", "std"} <= spec.options.keys():
+        raise InputError(f"encoder '{spec.uri}': weights of '{architecture}' differ in mean and std; give both")
+    return dict(zip(("mean", "std"), next(iter(ranges)), strict=True)) if ranges else {}
+
+
+def _weights(spec: Spec, open_clip: Any, settings: Mapping[str, Any]) -> Path:
+    """The file of the whole model; downloaded if it is not in the cache."""
+    where = f"encoder '{spec.uri}'"
+    if "checkpoint" in spec.options:
+        path = Path(spec.options["checkpoint"]).expanduser()
+        if not path.is_file():
+            raise InputError(f"{where}: no such file: {path}")
+        return path
+    cached = _cached(settings)
+    if cached is not None:
+        return cached
+    repository = os.path.split(settings.get("hf_hub", ""))[0]
+    require_hub(where, "" if repository else settings["url"])
+    try:
+        if repository:
+            fetch_card(repository, None)
+        return Path(open_clip.download_pretrained(settings))
+    except Exception as error:
+        raise InputError(f"{where}: cannot download its weights ({' '.join(str(error).split())[:200]})") from None
+
+
+def _cached(settings: Mapping[str, Any]) -> Path | None:
+    """Safetensors first, as open_clip does."""
+    if not settings.get("hf_hub"):
+        path = Path("~/.cache/clip").expanduser() / os.path.basename(settings["url"])
+        return path if path.is_file() else None
+    repository, name = os.path.split(settings["hf_hub"])
+    name = name or "open_clip_pytorch_model.bin"
+    for candidate in ("open_clip_model.safetensors", str(Path(name).with_suffix(".safetensors")), name):
+        path = cached_file(repository, candidate)
+        if path is not None:
+            return path
+    return None

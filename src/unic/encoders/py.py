@@ -1,0 +1,70 @@
+"""Your own code: `py:PACKAGE.MODULE:FACTORY[?size=&mean=&std=&num_prefix_tokens=&…]`.
+
+The factory returns a torch module or an `Encoder`. Options beyond these four are its keyword arguments, as strings.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from torch import nn
+
+from unic.encoders import Spec
+from unic.encoders._module import OPTIONS, ModuleEncoder, read_options
+from unic.encoders.base import Encoder
+from unic.errors import InputError, nearest
+
+
+def load(spec: Spec, *, drop_path: float = 0.0) -> Encoder:
+    """Calls the factory. An `Encoder` of its own keeps its own preprocessing; a module gets it from the options.
+
+    As a student it must return an encoder with blocks and take `drop_path`, a number, if the recipe asks for one.
+
+    Raises:
+        InputError: no such module, factory or argument, or something else than a module is returned.
+    """
+    factory = _factory(spec)
+    arguments: dict[str, Any] = {key: value for key, value in spec.options.items() if key not in OPTIONS}
+    _check_arguments(spec, factory, arguments)
+    if drop_path and "drop_path" not in inspect.signature(factory).parameters:
+        raise InputError(f"encoder '{spec.uri}': the factory does not take drop_path; set student.drop_path=0")
+    options = read_options(spec)
+    made: Any = factory(**arguments, **({"drop_path": drop_path} if drop_path else {}))
+    if isinstance(made, Encoder):
+        given = sorted(spec.options.keys() & set(OPTIONS))
+        if given:
+            raise InputError(f"encoder '{spec.uri}': '{given[0]}' is for torch modules; the factory gives an Encoder")
+        return made
+    if not isinstance(made, nn.Module):
+        raise InputError(f"encoder '{spec.uri}': the factory gives a {type(made).__name__}, not a module or an Encoder")
+    description = f"{spec.name} {sorted(arguments.items())}"
+    return ModuleEncoder(made, f"encoder '{spec.uri}'", description=description, **options)
+
+
+def _factory(spec: Spec) -> Callable[..., Any]:
+    path, _, name = spec.name.partition(":")
+    if not path or not name:
+        raise InputError(f"encoder '{spec.uri}': expected py:PACKAGE.MODULE:FACTORY")
+    try:
+        module = importlib.import_module(path)
+    except ModuleNotFoundError as error:
+        raise InputError(f"encoder '{spec.uri}': cannot import it ({error})") from None
+    factory = getattr(module, name, None)
+    if not callable(factory):
+        functions = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
+        raise InputError(f"encoder '{spec.uri}': no function '{name}' in {path}{nearest(name, functions)}")
+    return factory
+
+
+def _check_arguments(spec: Spec, factory: Callable[..., Any], arguments: dict[str, str]) -> None:
+    parameters = inspect.signature(factory).parameters.values()
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+        return
+    named = [parameter.name for parameter in parameters if parameter.kind is not parameter.VAR_POSITIONAL]
+    spec.check(*OPTIONS, *named)
+    for parameter in parameters:
+        if parameter.default is parameter.empty and parameter.name not in arguments:
+            raise InputError(f"encoder '{spec.uri}': the factory needs the option '{parameter.name}'")

@@ -1,0 +1,28 @@
+"""Weights of a timm architecture in one file: `safetensors:PATH?arch=NAME`, with the options of `timm:`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from unic.encoders import Spec, timm
+from unic.errors import InputError
+
+
+def load(spec: Spec, *, drop_path: float = 0.0) -> timm.TimmEncoder:
+    """The same as `timm:NAME?checkpoint=PATH`; as a student it is a pretrained start.
+
+    Raises:
+        InputError: no such file, not safetensors, no architecture, or weights that do not fit it.
+    """
+    spec.check("arch", "img_size", "size", "global_pool", "mean", "std")
+    if not Path(spec.name).expanduser().is_file():
+        raise InputError(f"encoder '{spec.uri}': no such file: {spec.name}")
+    if not spec.name.endswith(".safetensors"):
+        raise InputError(f"encoder '{spec.uri}': not a .safetensors file; use timm:NAME?checkpoint={spec.name}")
+    if "arch" not in spec.options:
+        raise InputError(
+            f"encoder '{spec.uri}': say which timm architecture it is, for example ?arch=vit_base_patch16_224"
+        )
+    options = {key: value for key, value in spec.options.items() if key != "arch"} | {"checkpoint": spec.name}
+    return timm.load(replace(spec, name=spec.options["arch"], options=options), drop_path=drop_path)

@@ -1,0 +1,39 @@
+"""TorchScript files: `torchscript:PATH?trust_remote_code=true[&size=&mean=&std=&num_prefix_tokens=]`.
+
+A TorchScript file is a program, so it is run only when trusted. A traced one takes the size that it was traced with.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from pathlib import Path
+
+import torch
+
+from unic.encoders import Spec
+from unic.encoders._module import OPTIONS, ModuleEncoder, read_options, require_trust
+from unic.errors import InputError
+
+
+def load(spec: Spec) -> ModuleEncoder:
+    """The program as an encoder; a vector, a sequence of tokens, a map, CLS and patches, or a dict of them.
+
+    Raises:
+        InputError: no trust, no such file, not TorchScript, or outputs that are no tokens.
+    """
+    spec.check(*OPTIONS, "trust_remote_code")
+    path = Path(spec.name).expanduser()
+    if not path.is_file():
+        raise InputError(f"encoder '{spec.uri}': no such file: {path}")
+    require_trust(spec, "a TorchScript file")
+    options = read_options(spec)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # TorchScript as a whole is deprecated, with a warning on every call
+            module = torch.jit.load(path, map_location="cpu")
+    except (RuntimeError, ValueError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise InputError(f"encoder '{spec.uri}': not a TorchScript file ({reason})") from None
+    content = hashlib.sha256(path.read_bytes()).hexdigest()
+    return ModuleEncoder(module, f"encoder '{spec.uri}'", description=content, **options)

@@ -1,0 +1,261 @@
+"""Released checkpoints: the same layout at random weights, against a forward written from METHOD.md §2 and §3."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from unic.encoders import build_encoder, load_encoder
+from unic.encoders._weights import read_checkpoint, read_state_dict
+from unic.encoders.timm import TimmEncoder
+from unic.errors import InputError
+from unic.export.timm import export_timm
+
+DEPTH = 2
+TEACHERS = {"dino_vitbase_16": 5, "metaclip_vithuge_14": 7}
+State = dict[str, Tensor]
+
+
+def encoder_state(width: int, patch: int, grid: int, *, num_registers: int = 0, layer_scale: bool = False) -> State:
+    """Weights of a ViT under the released names."""
+    generator = torch.Generator().manual_seed(0)
+
+    def random(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=generator) * 0.05
+
+    state = {
+        "cls_token": random(1, 1, width),
+        "pos_embed": random(1, 1 + grid * grid, width),
+        "mask_token": random(1, width),
+        "patch_embed.proj.weight": random(width, 3, patch, patch),
+        "patch_embed.proj.bias": random(width),
+        "norm.weight": 1 + random(width),
+        "norm.bias": random(width),
+    }
+    if num_registers:
+        state["register_tokens"] = random(1, num_registers, width)
+    for block in range(DEPTH):
+        for name, shape in {
+            "norm1": (width,),
+            "attn.qkv": (3 * width, width),
+            "attn.proj": (width, width),
+            "norm2": (width,),
+            "mlp.fc1": (4 * width, width),
+            "mlp.fc2": (width, 4 * width),
+        }.items():
+            state[f"blocks.0.{block}.{name}.weight"] = random(*shape) + (1 if "norm" in name else 0)
+            state[f"blocks.0.{block}.{name}.bias"] = random(shape[0])
+        if layer_scale:
+            for number in (1, 2):
+                state[f"blocks.0.{block}.ls{number}.gamma"] = 1 + random(width)
+    return {f"encoder.{key}": value for key, value in state.items()}
+
+
+def ladder_state(width: int, blocks: list[int]) -> State:
+    generator = torch.Generator().manual_seed(1)
+    state = {}
+    for teacher, outputs in TEACHERS.items():
+        for kind in ("cls", "patch"):
+            for block in blocks:
+                hidden, prefix = 6 + block, f"lp.heads.{teacher}.{kind}.{block}.layers"
+                for layer, shape in ((0, (hidden, width)), (2, (outputs, hidden))):
+                    state[f"{prefix}.{layer}.weight"] = torch.randn(*shape, generator=generator) * 0.2
+                    state[f"{prefix}.{layer}.bias"] = torch.randn(shape[0], generator=generator)
+    return state
+
+
+def forward(state: State, x: Tensor, num_heads: int) -> tuple[list[Tensor], int]:
+    """Outputs of every block and the number of prefix tokens: a plain pre-norm ViT."""
+    state = {key.removeprefix("encoder."): value for key, value in state.items()}
+    width = state["cls_token"].shape[-1]
+    patches = (
+        F.conv2d(
+            x,
+            state["patch_embed.proj.weight"],
+            state["patch_embed.proj.bias"],
+            stride=state["patch_embed.proj.weight"].shape[-1],
+        )
+        .flatten(2)
+        .mT
+    )
+    x = torch.cat([state["cls_token"].expand(len(x), -1, -1), patches], 1) + state["pos_embed"]
+    registers = state.get("register_tokens", torch.zeros(1, 0, width)).expand(len(x), -1, -1)
+    x = torch.cat([x[:, :1], registers, x[:, 1:]], 1)
+    outputs = []
+    for block in range(DEPTH):
+        p = {
+            key.removeprefix(f"blocks.0.{block}."): value for key, value in state.items() if f"blocks.0.{block}." in key
+        }
+
+        def linear(y: Tensor, name: str, p: State = p) -> Tensor:
+            return y @ p[f"{name}.weight"].T + p[f"{name}.bias"]
+
+        def norm(y: Tensor, name: str, p: State = p) -> Tensor:
+            return F.layer_norm(y, (width,), p[f"{name}.weight"], p[f"{name}.bias"], eps=1e-6)
+
+        q, k, v = linear(norm(x, "norm1"), "attn.qkv").unflatten(2, (3, num_heads, -1)).permute(2, 0, 3, 1, 4)
+        attention = (q @ k.mT / q.shape[-1] ** 0.5).softmax(-1) @ v
+        x = x + p.get("ls1.gamma", 1) * linear(attention.transpose(1, 2).flatten(2), "attn.proj")
+        x = x + p.get("ls2.gamma", 1) * linear(F.gelu(linear(norm(x, "norm2"), "mlp.fc1")), "mlp.fc2")
+        outputs.append(x)
+    return outputs, 1 + registers.shape[1]
+
+
+def released(path: Path, state: State, **more: Any) -> Path:
+    """A file as the training code writes it: DDP's names, and Python objects beside the weights."""
+    schedule = np.linspace(0, 1, 5)
+    arguments = argparse.Namespace(arch="vit", teachers=sorted(TEACHERS), lr_schedule=schedule, path=Path("/data"))
+    model = {f"module.{key}": value for key, value in state.items()}
+    torch.save({"model": model, "epoch": 200, "args": arguments, "loss": np.float64(1), **more}, path)
+    return path
+
+
+def prepared(images: Tensor) -> Tensor:
+    mean, std = (torch.tensor(v).view(3, 1, 1) for v in ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]))
+    return (images - mean) / std
+
+
+CASES = [
+    ("unic", 768, 16, {}),
+    ("dune-vits14-448", 384, 14, {"num_registers": 4, "layer_scale": True}),
+    ("dune-vitb14-336", 768, 14, {"layer_scale": True}),
+]
+
+
+@pytest.mark.parametrize(("name", "width", "patch", "options"), CASES)
+def test_equals_a_plain_forward(tmp_path: Path, name: str, width: int, patch: int, options: dict[str, Any]) -> None:
+    state = encoder_state(width, patch, 2, **options)
+    path = released(tmp_path / "release.pth", state)
+    encoder = load_encoder(f"official:{name}?checkpoint={path}", precision="fp32")
+    assert (encoder.input_size, encoder.has_cls) == ((2 * patch, 2 * patch), True)
+    assert encoder.licence == ("CC-BY-NC-SA-4.0" if name == "unic" else None)
+    images = torch.rand(2, 3, 2 * patch, 2 * patch)
+    outputs, num_prefix = forward(state, prepared(images), width // 64)
+    weight, bias = state["encoder.norm.weight"], state["encoder.norm.bias"]
+    normed = F.layer_norm(outputs[-1], (width,), weight, bias, eps=1e-6)
+    tokens = encoder(images)
+    torch.testing.assert_close(tokens.cls, normed[:, 0], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(tokens.patches, normed[:, num_prefix:], rtol=1e-4, atol=1e-5)
+    larger = load_encoder(f"official:{name}?checkpoint={path}&img_size={3 * patch}")
+    assert larger(images).grid == (3, 3)
+
+
+@pytest.mark.parametrize("blocks", [[0, 1], [1]])
+@pytest.mark.parametrize("with_statistics", [True, False])
+def test_ladders_give_the_space_of_a_teacher(tmp_path: Path, blocks: list[int], with_statistics: bool) -> None:
+    state = {**encoder_state(768, 16, 2), **ladder_state(768, blocks)}
+    teacher, width = "metaclip_vithuge_14", 7
+    statistics = {
+        name: {
+            "cls": {"mean": torch.rand(1, dim), "std": torch.rand(1, dim) + 0.5},
+            "patch": {"mean": torch.rand(1, 1, dim), "std": torch.rand(1, 1, dim) + 0.5},
+        }
+        for name, dim in TEACHERS.items()
+    }
+    path = released(tmp_path / "r.pth", state, **({"teacher_ft_stats": statistics} if with_statistics else {}))
+    encoder = load_encoder(f"official:unic?checkpoint={path}&head={teacher}", precision="fp32")
+    images = torch.rand(2, 3, 32, 32)
+    outputs, _ = forward({k: v for k, v in state.items() if k.startswith("encoder.")}, prepared(images), 12)
+    tokens = encoder(images)
+    assert (encoder.embed_dim, encoder.patch_dim) == (width, width)
+    for kind, part, got in (("cls", slice(0, 1), tokens.cls[:, None]), ("patch", slice(1, None), tokens.patches)):
+        total = torch.zeros(())
+        for block in blocks:
+            p = {
+                key: state[f"lp.heads.{teacher}.{kind}.{block}.layers.{key}"]
+                for key in ("0.weight", "0.bias", "2.weight", "2.bias")
+            }
+            hidden = F.gelu(outputs[block][:, part] @ p["0.weight"].T + p["0.bias"])
+            total = total + hidden @ p["2.weight"].T + p["2.bias"]
+        if with_statistics:
+            total = total * (statistics[teacher][kind]["std"] + 1e-6) + statistics[teacher][kind]["mean"]
+        torch.testing.assert_close(got, total.reshape(got.shape), rtol=1e-4, atol=1e-4)
+
+
+def test_a_release_can_be_a_student_and_is_exported(tmp_path: Path) -> None:
+    path = released(tmp_path / "r.pth", encoder_state(384, 14, 2, num_registers=4, layer_scale=True))
+    student = build_encoder(f"official:dune-vits14-448?checkpoint={path}", drop_path=0.1)
+    assert isinstance(student, TimmEncoder)
+    assert (student.from_scratch, student.norm_last, len(student.block_dims)) == (False, True, DEPTH)
+    export_timm(student.eval(), tmp_path / "export")
+    images = torch.rand(1, 3, 28, 28)
+    same = load_encoder(f"run:{tmp_path / 'export'}", precision="fp32")
+    torch.testing.assert_close(same(images).cls, student(images).cls, rtol=1e-5, atol=1e-5)
+
+
+def test_objects_beside_the_weights_are_not_kept(tmp_path: Path) -> None:
+    path = released(tmp_path / "r.pth", {"encoder.a": torch.ones(2)}, more={"list": [1, "two"]})
+    tree = read_checkpoint(path, "here")
+    assert tree["more"] == {"list": [1, "two"]}
+    assert tree["epoch"] == 200
+    assert vars(tree["args"]) == {}
+    assert not isinstance(tree["args"], argparse.Namespace)
+    torch.testing.assert_close(tree["model"]["module.encoder.a"], torch.ones(2))
+    assert not [entry for entry in torch.serialization.get_safe_globals() if isinstance(entry, tuple)]  # for one file
+
+
+class Hostile:
+    def __init__(self, function: Any, *arguments: Any) -> None:
+        self.call = function, arguments
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return self.call
+
+
+@pytest.mark.parametrize("old_format", [False, True])
+@pytest.mark.parametrize("place", ["model", "args", "epoch"])
+def test_code_in_a_checkpoint_is_refused_and_does_not_run(tmp_path: Path, place: str, old_format: bool) -> None:
+    path, witness = tmp_path / "r.pth", tmp_path / "ran"
+    tree = {"model": {"encoder.a": torch.ones(2)}, place: Hostile(os.mkdir, str(witness))}
+    torch.save(tree, path, _use_new_zipfile_serialization=not old_format)
+    with pytest.raises(InputError, match="cannot read .* safely as weights .*mkdir") as caught:
+        load_encoder(f"official:unic?checkpoint={path}")
+    assert "\n" not in str(caught.value)
+    assert not witness.exists()
+
+
+@pytest.mark.parametrize("function", [eval, exec, getattr, __import__, np.load, torch.load, torch.hub.load])
+def test_no_way_to_code_is_on_the_allow_list(tmp_path: Path, function: Any) -> None:
+    (tmp_path / "r.pth").write_bytes(pickle.dumps({"model": Hostile(function, "1")}, protocol=2))
+    torch.save({"model": Hostile(function, "1")}, tmp_path / "s.pth")
+    for name in ("r.pth", "s.pth"):
+        with pytest.raises(InputError, match="cannot read"):
+            read_state_dict(tmp_path / name, "here")
+
+
+def test_errors(tmp_path: Path) -> None:
+    state = encoder_state(768, 16, 2)
+    path = released(tmp_path / "r.pth", {**state, **ladder_state(768, [1])})
+    for uri, message in {
+        "official:unik": "unknown release 'unik'; did you mean 'unic'",
+        "official:unic": r"give the downloaded file, official:unic\?checkpoint=PATH",
+        "official:unic?checkpoint=/no/file": "no such file",
+        f"official:unic-l?checkpoint={path}": "the file has patches of 16 pixels, so it is not unic-l",
+        f"official:unic?checkpoint={path}&head=dino_vitb": "no ladder for 'dino_vitb'; did you mean 'dino_vitbase_16'",
+        f"official:unic?checkpoint={path}&img_size=40": "not a multiple of the patch size 16",
+        f"official:unic?checkpoints={path}": "did you mean 'checkpoint'",
+    }.items():
+        with pytest.raises(InputError, match=message):
+            load_encoder(uri)
+    with pytest.raises(InputError, match="cannot be a student"):
+        build_encoder(f"official:unic?checkpoint={path}&head=dino_vitbase_16", drop_path=0.1)
+    wide = released(tmp_path / "wide.pth", encoder_state(384, 16, 2))
+    with pytest.raises(InputError, match="the weights do not fit the model"):
+        load_encoder(f"official:unic?checkpoint={wide}")
+    with pytest.raises(InputError, match="the file has no ladders"):
+        load_encoder(f"official:unic?checkpoint={released(tmp_path / 'e.pth', state)}&head=dino_vitbase_16")
+    normed = {**ladder_state(768, [1]), "lp.heads.dino_vitbase_16.cls.1.layers.1.weight": torch.ones(6)}
+    path = released(tmp_path / "n.pth", {**state, **normed})
+    with pytest.raises(InputError, match="not two layers without norms"):
+        load_encoder(f"official:unic?checkpoint={path}&head=dino_vitbase_16")
+    with pytest.raises(InputError, match="not a checkpoint of UNIC or DUNE: it has no cls_token"):
+        load_encoder(f"official:unic?checkpoint={released(tmp_path / 'o.pth', {'fc.weight': torch.ones(1)})}")
