@@ -132,3 +132,9 @@ def test_the_best_teacher_of_an_axis_is_one_teacher():
     assert axis["best_teacher"] == "b"  # a: 0 and -20, b: -16.7 and 0
     assert axis["gains"]["b"] == 0
     assert axis["gain"] == pytest.approx((100 * 0.16 / 0.5 - 10) / 2)
+
+
+def test_a_resample_without_a_hit_of_the_best_teacher_is_left_out():
+    table = {"cats/knn": {"s": [outcome(0.5, 8)], "a": [outcome(0.125, 8)]}}
+    low, high = summarise(table, {"s": "student", "a": "teacher"})["mean_gain_ci"]
+    assert 0 <= low < 300 < high < 1000

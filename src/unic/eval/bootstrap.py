@@ -35,6 +35,6 @@ def resampled_means(
 
 
 def interval(values: Float[np.ndarray, " r"]) -> list[float]:
-    """The central 95 % of resampled values, as [low, high]."""
-    low, high = np.percentile(values, [(100 - LEVEL) / 2, (100 + LEVEL) / 2])
+    """The central 95 % of resampled values, as [low, high]; those that are not defined are left out."""
+    low, high = np.nanpercentile(values, [(100 - LEVEL) / 2, (100 + LEVEL) / 2])
     return [round(float(low), 3), round(float(high), 3)]

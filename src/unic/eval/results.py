@@ -143,7 +143,7 @@ class _Table:
 
     def _relative(self, task: str, own: Any, best: Any) -> Any:
         """Gain in percent; of numbers or of arrays."""
-        return self._sign(task) * 100 * (own - best) / best
+        return self._sign(task) * 100 * (own - best) / np.where(best == 0, np.nan, best)  # a resample may hold no hit
 
     def difference(self, task: str, name: str, other: str) -> Sample:
         """How much better `name` is, in units of the measure."""
