@@ -59,15 +59,29 @@ def test_constant_and_repeated_channels_and_a_missing_class_are_harmless():
     assert np.isfinite(result.score)
 
 
-def test_path_is_a_function_of_C_alone():
-    train, _ = images(200, 30, 5)
-    x, y = Axes.fit(train.x)(train.x), torch.from_numpy(train.y)
+def test_path_is_a_function_of_C_alone_and_close_to_the_solution():
+    train, test = images(200, 30, 5)
+    axes = Axes.fit(train.x)
+    x, y, test_x = axes(train.x), torch.from_numpy(train.y), axes(test.x)
     path = Path(x, y, 5, tolerance=1e-5)
     for C in (1e3, 1e-4, 2.0):
-        path.solve(C)
-    later, first = path.solve(0.03), Path(x, y, 5, tolerance=1e-5).solve(0.03)
-    torch.testing.assert_close(later.weights, first.weights)
-    assert later.objective == pytest.approx(fit(x, y, 5, 0.03).objective, rel=1e-4)
+        path.weights(C)
+    for C in (1e-7, 1e-5, 0.03, 1.7):
+        weights = path.weights(C)
+        torch.testing.assert_close(weights, Path(x, y, 5, tolerance=1e-5).weights(C), rtol=0, atol=0)
+        if C > 1e-6:  # where a path begins
+            agreement = (weights @ test_x.T).argmax(0) == fit(x, y, 5, C).predict(test_x)
+            assert agreement.double().mean() >= 0.99, C
+
+
+def test_steps_taken_with_another_C_save_iterations():
+    train, _ = images(150, 300, 4)
+    x, y = Axes.fit(train.x)(train.x), torch.from_numpy(train.y)
+    near = fit(x, y, 4, 10.0)
+    without = fit(x, y, 4, 30.0, start=near.weights)
+    found = fit(x, y, 4, 30.0, start=near.weights, pairs=near.pairs)
+    assert found.objective == pytest.approx(without.objective, rel=1e-4)
+    assert found.iterations < 0.7 * without.iterations
 
 
 def test_search_finds_a_good_C_and_depends_on_the_seed_only():
