@@ -77,9 +77,9 @@ def test_path_is_a_function_of_C_alone_and_close_to_the_solution():
 def test_steps_taken_with_another_C_save_iterations():
     train, _ = images(150, 300, 4)
     x, y = Axes.fit(train.x)(train.x), torch.from_numpy(train.y)
-    near = fit(x, y, 4, 10.0)
-    without = fit(x, y, 4, 30.0, start=near.weights)
-    found = fit(x, y, 4, 30.0, start=near.weights, pairs=near.pairs)
+    near = fit(x, y, 4, 10.0, tolerance=3e-7)
+    without = fit(x, y, 4, 30.0, start=near.weights, tolerance=3e-7)
+    found = fit(x, y, 4, 30.0, start=near.weights, pairs=near.pairs, tolerance=3e-7)
     assert found.objective == pytest.approx(without.objective, rel=1e-4)
     assert found.iterations < 0.7 * without.iterations
 
