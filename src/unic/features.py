@@ -29,7 +29,7 @@ from unic.encoders.base import Encoder
 from unic.errors import InputError
 from unic.tokens import Grid, Tokens
 
-_FORMAT = 1  # raise it when the meaning of a stored number changes
+FORMAT = 1  # raise it when the meaning of a stored number changes
 
 Dtype = Literal["fp16", "fp32"]
 Progress = Callable[[int, int], None]
@@ -175,7 +175,7 @@ class _Job:
         drawn = (self.seed, self.view) if view.is_random else None
         size = self.size or self.encoder.input_size
         described: tuple[Any, ...] = (
-            _FORMAT, self.encoder.fingerprint(), self.images.fingerprint(), size, repr(view), drawn
+            FORMAT, self.encoder.fingerprint(), self.images.fingerprint(), size, repr(view), drawn
         )  # fmt: skip
         described += (self.blocks,) if self.blocks else ()
         return hashlib.sha256(repr(described).encode()).hexdigest()[:24]
