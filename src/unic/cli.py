@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from unic.errors import InputError, nearest
+from unic.errors import InputError, StoppedError, nearest
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -277,6 +277,8 @@ def main() -> None:
         app(standalone_mode=False)
     except InputError as error:
         _fail(str(error), 2)
+    except StoppedError as error:
+        _fail(str(error), 1)
     except typer.Abort:
         _fail("stopped", 130)
     except KeyboardInterrupt:

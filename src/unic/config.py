@@ -114,11 +114,19 @@ class Train(Section):
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     compile: bool = False
     log_every: Positive = 10
+    max_skipped: Positive = 20  # steps in a row that are not finite, after which the run ends with a diagnosis
+    lower_after: Positive | None = None  # halve the rate each time that so many steps in all were not finite
+    timeout: Positive = 1800  # seconds that a process waits for the others
 
 
 class Checkpoint(Section):
+    """`best`: a logged metric whose best checkpoint stays too. `on_full`: what to do when a save cannot be written."""
+
     every: Positive = 500
     keep: Positive = 2
+    best: str | None = None
+    asynchronous: bool = False
+    on_full: Literal["continue", "stop"] = "continue"
 
 
 class Eval(Section):

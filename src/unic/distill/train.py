@@ -11,7 +11,7 @@ import math
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,13 +22,18 @@ from rich.console import Console
 from torch import Tensor
 
 from unic import checkpoint
-from unic.checkpoint import Checkpoint, with_prefix, without_prefix
+from unic.checkpoint import with_prefix, without_prefix
 from unic.config import Recipe
 from unic.data.loader import Batch, training_batches
-from unic.distill import run_folder
+from unic.distill import lock, run_folder
 from unic.distill.build import Job, build
+from unic.distill.diagnosis import write_case
+from unic.distill.guard import Guard
+from unic.distill.memory import out_of_memory_named
 from unic.distill.optimizer import learning_rate, optimizer_step
+from unic.distill.saver import Saver
 from unic.distill.teachers import CachedTeachers, LiveTeachers, Teachers, build_cache
+from unic.distill.watch import Agreement, peers, process_group
 from unic.encoders import Encoder
 from unic.errors import InputError
 from unic.metrics import MetricsLog, log_to
@@ -53,7 +58,8 @@ class Run:
     accelerator: Accelerator
     step: int = 0
     damaged: dict[str, str] = field(default_factory=dict)
-    skipped: Tensor | None = None
+    guard: Guard = field(init=False)
+    saver: Saver = field(init=False)
 
     @property
     def is_main(self) -> bool:
@@ -73,11 +79,6 @@ class Run:
             f"(the first: {name}: {reason})"
         )
 
-    def skipped_steps(self) -> dict[str, float]:
-        """`{"skipped": n}` once a step was skipped because its gradient was not finite."""
-        count = float(self.skipped) if self.skipped is not None else 0.0
-        return {"skipped": count} if count else {}
-
 
 def fit(
     recipe: Recipe, folder: Path, *, resume: bool = False, callback: Callback | None = None, console: Console
@@ -92,12 +93,31 @@ def fit(
     Raises:
         InputError: a recipe that cannot run, a folder that is in use, a resume with other teachers.
         PreemptedError: SIGTERM, SIGUSR1 or SIGINT arrived; a checkpoint has been saved.
+        StoppedError: a full disk, another process that is gone, or losses that are not finite.
     """
     # Precision is the encoders' own. `cpu` must be said: else accelerate ignores torchrun on a machine without a GPU.
-    accelerator = Accelerator(mixed_precision="no", cpu=not torch.cuda.is_available())
+    group = process_group(recipe.train.timeout)
+    accelerator = Accelerator(mixed_precision="no", cpu=not torch.cuda.is_available(), kwargs_handlers=[group])
+    if accelerator.is_main_process:
+        lock.check(folder)
     run_folder.check_free(folder, resume)
-    job = build(recipe, accelerator.device, accelerator.num_processes)
-    run = Run(job, folder, accelerator)
+    with ExitStack() as stack:
+        stack.enter_context(peers(accelerator, recipe.train.timeout))
+        job = build(recipe, accelerator.device, accelerator.num_processes)
+        stack.enter_context(out_of_memory_named(job))
+        if accelerator.is_main_process:
+            stack.enter_context(lock.held(folder))
+            run_folder.check_free(folder, resume)  # again: another run may have begun while this one was built
+        return _fit(Run(job, folder, accelerator), resume, callback, console)
+
+
+def _fit(run: Run, resume: bool, callback: Callback | None, console: Console) -> Encoder:
+    job, folder, recipe, accelerator = run.job, run.folder, run.job.recipe, run.accelerator
+    teachers: list[Teachers] = []
+    run.guard = Guard(
+        recipe.train, lambda *what: write_case(job, teachers[0], folder, *what, accelerator.process_index)
+    )
+    run.saver = Saver(folder, recipe.checkpoint, lambda line: console.print(line, highlight=False, markup=False))
     if resume:
         _restore(run)
     if run.is_main:
@@ -107,9 +127,9 @@ def fit(
     try:
         for line in run_folder.summary(job):
             log.info(line)
-        teachers = _teachers(run, console)
-        with _stop_signals() as stop_requested:
-            _loop(run, teachers, callback, console, stop_requested)
+        teachers.append(_teachers(run, console))
+        with _stop_signals() as stop_requested, run.saver:
+            _loop(run, teachers[0], callback, console, stop_requested)
         _list_damaged(run, console)
     finally:
         if handler:
@@ -128,22 +148,30 @@ def _loop(
     model.train()
     batches = Timed(_batches(run))
     metrics = _metrics(run, console) if run.is_main else None
+    agreement = Agreement(run.accelerator, recipe.train.timeout)
+
+    def tell(step: int, values: dict[str, float]) -> None:
+        if metrics:
+            metrics.write(step, values)
+            run.saver.note(values)
+
     with metrics or nullcontext():
         for step in range(run.step + 1, job.total_steps + 1):
             values = _one_step(run, model, teachers, batches, step)
             run.step = step
-            if metrics and (step % recipe.train.log_every == 0 or step in (1, job.total_steps)):
-                metrics.write(step, values() | batches.rates())
+            if step % recipe.train.log_every == 0 or step in (1, job.total_steps):
+                tell(step, values() | batches.rates())
+                run.guard.check()
             if metrics and callback and recipe.eval.every and step % recipe.eval.every == 0:
-                metrics.write(step, callback(job.student.eval(), step))
+                tell(step, callback(job.student.eval(), step))
                 job.distiller.train()
                 batches.restart()
             too_many = run.too_many_damaged()
-            stop = stop_requested() or too_many is not None
+            stop = agreement.any(stop_requested() or too_many is not None)
             if step % recipe.checkpoint.every == 0 or step == job.total_steps or stop:
-                _save(run)
-            if too_many:
-                raise InputError(f"{too_many}; checkpoint saved at step {step}")
+                _save(run, is_last=stop or step == job.total_steps)
+            if stop and agreement.any(too_many is not None):
+                raise InputError(f"{too_many or 'too many damaged images'}; checkpoint saved at step {step}")
             if stop and step < job.total_steps:
                 raise PreemptedError(f"stopped by a signal; checkpoint saved at step {step}")
 
@@ -160,6 +188,7 @@ def _one_step(
     for micro in range(recipe.train.micro_batches):
         batch = next(batches)
         run.note_damaged(batch)
+        run.guard.see(step, batch)
         is_last = micro + 1 == recipe.train.micro_batches
         with nullcontext() if is_last else accelerator.no_sync(model):
             crops, index = batch.images.to(job.device, non_blocking=True), batch.index.to(job.device)
@@ -172,15 +201,15 @@ def _one_step(
         window.add(losses, cosines, weights, numerator, denominator)
     window.reduce()
     train = recipe.train
-    lr = learning_rate(step, job.total_steps, job.warmup_steps, job.peak_lr, train.min_lr)
+    lr = learning_rate(step, job.total_steps, job.warmup_steps, job.peak_lr, train.min_lr) * run.guard.lr_scale
     # DDP averages gradients over ranks, so the mean of the ranks' denominators is what they are divided by.
     norm, skipped = optimizer_step(job.optimizer, lr, window.denominator / accelerator.num_processes, train.clip_grad)
     job.standardizer.update((step - 1) / job.total_steps)
-    run.skipped = skipped if run.skipped is None else run.skipped + skipped
+    run.guard.count(skipped)
 
     def values() -> dict[str, float]:
         learned = {"lr": lr, "grad_norm": float(norm)}
-        return window.values(list(job.encoders)) | learned | run.skipped_steps()
+        return window.values(list(job.encoders)) | learned | run.guard.values()
 
     return values
 
@@ -306,7 +335,7 @@ def _list_damaged(run: Run, console: Console) -> None:
         console.print(f"{len(run.damaged)} damaged images in all, see {run.folder / 'damaged.json'}", highlight=False)
 
 
-def _save(run: Run) -> None:
+def _save(run: Run, *, is_last: bool) -> None:
     if run.is_main:
         job = run.job
         tensors = {
@@ -315,9 +344,12 @@ def _save(run: Run) -> None:
             **with_prefix("optimizer.", checkpoint.flatten_optimizer(job.optimizer)),
             "rng": torch.get_rng_state(),  # only drawn from by dropout layers; everything else is keyed (unic.rng)
         }
-        state: dict[str, Any] = {"identity": run_folder.identity(job), "damaged": run.damaged}
-        checkpoint.save(run.folder, Checkpoint(run.step, tensors, state), job.recipe.checkpoint.keep)
-        checkpoint.write_atomically(run.folder / "damaged.json", json.dumps(list(run.damaged.items())))
+        state: dict[str, Any] = {
+            "identity": run_folder.identity(job), "damaged": run.damaged, "guard": run.guard.state(),
+        }  # fmt: skip
+        run.saver.save(run.step, tensors, state, must=is_last)
+        with suppress(OSError):  # a full disk is the saver's to tell; the list is in the checkpoint, too
+            checkpoint.write_atomically(run.folder / "damaged.json", json.dumps(list(run.damaged.items())))
     run.accelerator.wait_for_everyone()
 
 
@@ -334,6 +366,8 @@ def _restore(run: Run) -> None:
     checkpoint.restore_optimizer(run.job.optimizer, without_prefix("optimizer.", saved.tensors))
     torch.set_rng_state(saved.tensors["rng"])
     run.damaged = dict(saved.state["damaged"])
+    run.guard.resume(saved.state.get("guard", {}), run.job.device)
+    run.saver.resume(saved.state)
     run.step = saved.step
 
 
