@@ -7,33 +7,32 @@ from __future__ import annotations
 
 import json
 import logging
-import math
-import signal
-import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, nullcontext, suppress
-from dataclasses import dataclass, field
+from contextlib import ExitStack, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator
 from rich.console import Console
-from torch import Tensor
 
 from unic import checkpoint
 from unic.checkpoint import with_prefix, without_prefix
 from unic.config import Recipe
 from unic.data.loader import Batch, training_batches
 from unic.distill import lock, run_folder
-from unic.distill.build import Job, build
+from unic.distill.build import build
 from unic.distill.diagnosis import write_case
 from unic.distill.guard import Guard
 from unic.distill.memory import out_of_memory_named
 from unic.distill.optimizer import learning_rate, optimizer_step
+from unic.distill.run import Run
 from unic.distill.saver import Saver
+from unic.distill.signals import PreemptedError, stop_signals
 from unic.distill.teachers import CachedTeachers, LiveTeachers, Teachers, build_cache
+from unic.distill.timed import Timed
 from unic.distill.watch import Agreement, peers, process_group
+from unic.distill.window import Window
 from unic.encoders import Encoder
 from unic.errors import InputError
 from unic.metrics import MetricsLog, log_to
@@ -43,41 +42,6 @@ log = logging.getLogger("unic")
 
 Callback = Callable[[Encoder, int], dict[str, float]]
 """Called with the student and the step every `eval.every` steps; what it returns is logged."""
-
-
-class PreemptedError(Exception):
-    """A signal asked the run to stop; it has saved a checkpoint. The CLI exits with 75 so that a scheduler requeues."""
-
-
-@dataclass
-class Run:
-    """A job together with its folder and what changes while it trains."""
-
-    job: Job
-    folder: Path
-    accelerator: Accelerator
-    step: int = 0
-    damaged: dict[str, str] = field(default_factory=dict)
-    guard: Guard = field(init=False)
-    saver: Saver = field(init=False)
-
-    @property
-    def is_main(self) -> bool:
-        return bool(self.accelerator.is_main_process)
-
-    def note_damaged(self, batch: Batch) -> None:
-        self.damaged.update({name: reason for _, name, reason in batch.damaged})
-
-    def too_many_damaged(self) -> str | None:
-        """A line if more images than `data.max_damaged` of the whole set have turned out damaged, else None."""
-        limit, total = self.job.recipe.data.max_damaged, len(self.job.images)
-        if len(self.damaged) <= math.ceil(limit * total):
-            return None
-        name, reason = next(iter(self.damaged.items()))
-        return (
-            f"{len(self.damaged)} of {total} images are damaged, more than data.max_damaged = {limit:.2%} "
-            f"(the first: {name}: {reason})"
-        )
 
 
 def fit(
@@ -128,7 +92,7 @@ def _fit(run: Run, resume: bool, callback: Callback | None, console: Console) ->
         for line in run_folder.summary(job):
             log.info(line)
         teachers.append(_teachers(run, console))
-        with _stop_signals() as stop_requested, run.saver:
+        with stop_signals() as stop_requested, run.saver:
             _loop(run, teachers[0], callback, console, stop_requested)
         _list_damaged(run, console)
     finally:
@@ -212,74 +176,6 @@ def _one_step(
         return window.values(list(job.encoders)) | learned | run.guard.values()
 
     return values
-
-
-class Window:
-    """What one optimiser step adds up over its micro-batches and ranks; stays on the device until a log step."""
-
-    def __init__(self, accelerator: Accelerator) -> None:
-        self._accelerator = accelerator
-        self._sums: Tensor | None = None
-
-    def add(self, losses: Tensor, cosines: Tensor, weights: Tensor, numerator: Tensor, denominator: Tensor) -> None:
-        count = losses.shape[1]
-        columns = [losses.detach().sum(1), weights.sum(1), cosines[:, 0] * count, cosines[:, 1] * count]
-        flat = torch.cat(
-            [
-                torch.stack([numerator.detach(), denominator, denominator.new_tensor(count)]),
-                torch.stack(columns).flatten(),
-            ]
-        )
-        self._sums = flat if self._sums is None else self._sums + flat
-
-    def reduce(self) -> None:
-        assert self._sums is not None
-        self._sums = self._accelerator.reduce(self._sums, "sum")
-
-    @property
-    def denominator(self) -> Tensor:
-        assert self._sums is not None
-        return self._sums[1]
-
-    def values(self, teachers: list[str]) -> dict[str, float]:
-        """The metrics of this step, as plain numbers: the one place that reads the device."""
-        assert self._sums is not None
-        numerator, denominator, count, *rest = self._sums.tolist()
-        columns = [rest[i : i + len(teachers)] for i in range(0, len(rest), len(teachers))]
-        values = {"loss": numerator / denominator}
-        for name, loss, kept, cls, patch in zip(teachers, *columns, strict=True):
-            values |= {
-                f"loss/{name}": loss / count,
-                f"cos/{name}/cls": cls / count,
-                f"cos/{name}/patch": patch / count,
-                f"kept/{name}": kept / count,
-            }
-        return values
-
-
-class Timed:
-    """An iterator that knows which share of the time since the last reading was spent waiting for it."""
-
-    def __init__(self, batches: Iterator[Batch]) -> None:
-        self._batches = batches
-        self.restart()
-
-    def restart(self) -> None:
-        self._since, self._waited, self._images = time.perf_counter(), 0.0, 0
-
-    def __next__(self) -> Batch:
-        start = time.perf_counter()
-        batch = next(self._batches)
-        self._waited += time.perf_counter() - start
-        self._images += len(batch.index)
-        return batch
-
-    def rates(self) -> dict[str, float]:
-        """Images per second of this process and the share of time spent waiting, since the last call."""
-        elapsed = time.perf_counter() - self._since
-        rates = {"images_per_s": self._images / elapsed, "data_wait": self._waited / elapsed}
-        self.restart()
-        return rates
 
 
 def _batches(run: Run) -> Iterator[Batch]:
@@ -369,25 +265,3 @@ def _restore(run: Run) -> None:
     run.guard.resume(saved.state.get("guard", {}), run.job.device)
     run.saver.resume(saved.state)
     run.step = saved.step
-
-
-@contextmanager
-def _stop_signals() -> Iterator[Callable[[], bool]]:
-    """Turns SIGTERM, SIGUSR1 and the first SIGINT into a flag that the loop reads between steps."""
-    received: list[int] = []
-
-    def handle(number: int, frame: object) -> None:
-        if number == signal.SIGINT and signal.SIGINT in received:
-            raise KeyboardInterrupt
-        received.append(number)
-
-    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGUSR1", "SIGINT") if hasattr(signal, name)]
-    try:
-        previous = {number: signal.signal(number, handle) for number in numbers}
-    except ValueError:  # not the main thread (a notebook's worker, say): signals stay as they are
-        previous = {}
-    try:
-        yield lambda: bool(received)
-    finally:
-        for number, old in previous.items():
-            signal.signal(number, old)
