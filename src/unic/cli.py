@@ -274,7 +274,8 @@ def main() -> None:
     """Entry point: user errors are one line on stderr and exit code 2; a pre-empted run ends with 75."""
     logging.captureWarnings(True)  # libraries' warnings go to train.log, not into the live line
     try:
-        app(standalone_mode=False)
+        if app(standalone_mode=False) == 130:  # newer typers turn an interrupt into this
+            raise KeyboardInterrupt
     except InputError as error:
         _fail(str(error), 2)
     except StoppedError as error:

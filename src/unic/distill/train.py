@@ -78,9 +78,8 @@ def fit(
 def _fit(run: Run, resume: bool, callback: Callback | None, console: Console) -> Encoder:
     job, folder, recipe, accelerator = run.job, run.folder, run.job.recipe, run.accelerator
     teachers: list[Teachers] = []
-    run.guard = Guard(
-        recipe.train, lambda *what: write_case(job, teachers[0], folder, *what, accelerator.process_index)
-    )
+    rank = accelerator.process_index
+    run.guard = Guard(recipe.train, lambda step, batches: write_case(job, teachers[0], folder, step, batches, rank))
     run.saver = Saver(folder, recipe.checkpoint, lambda line: console.print(line, highlight=False, markup=False))
     if resume:
         _restore(run)
