@@ -32,8 +32,8 @@ class Guard:
         lr_scale: what the scheduled rate is multiplied with.
     """
 
-    def __init__(self, setting: Train, diagnose: Callable[[int, list[Batch]], str]) -> None:
-        self._setting, self._diagnose = setting, diagnose
+    def __init__(self, setting: Train, diagnose: Callable[[int, list[Batch]], str] = lambda *_: "") -> None:
+        self._setting, self.diagnose = setting, diagnose
         self.lr_scale = 1.0
         self._counts: Tensor | None = None  # (skipped in all, skipped in a row)
         self._batches: list[Batch] = []
@@ -58,7 +58,7 @@ class Guard:
         """
         total, streak = self._read()
         if streak >= self._setting.max_skipped:
-            found = self._diagnose(self._step, self._batches)
+            found = self.diagnose(self._step, self._batches)
             raise StoppedError(
                 f"step {self._step}: {streak} steps in a row were not finite (train.max_skipped); {found}"
             )

@@ -24,6 +24,8 @@ FREE_TO_CHANGE = (
     "checkpoint",
     "eval",
     "train.log_every",
+    "train.engine",
+    "teachers.shard",
     "train.max_skipped",
     "train.timeout",
     "data.workers",
@@ -63,10 +65,10 @@ def start(folder: Path, recipe: Recipe, accelerator: Accelerator) -> None:
     write_atomically(folder / "environment.json", json.dumps(environment, indent=2))
 
 
-def identity(job: Job) -> dict[str, Any]:
+def identity(job: Job, recipe: Recipe) -> dict[str, Any]:
     """What must be the same for a checkpoint to be continued: the recipe, the teachers' and the images' content."""
     return {
-        "recipe": job.recipe.model_dump(mode="json"),
+        "recipe": recipe.model_dump(mode="json"),
         "teachers": {name: encoder.fingerprint() for name, encoder in job.encoders.items()},
         "images": job.images.fingerprint(),
     }

@@ -16,14 +16,13 @@ import torch
 from accelerate import Accelerator
 from rich.console import Console
 
-from unic import checkpoint
-from unic.checkpoint import with_prefix, without_prefix
+from unic import checkpoint, rng
+from unic.checkpoint import Checkpoint, with_prefix, without_prefix
 from unic.config import Recipe
 from unic.data.loader import Batch, training_batches
-from unic.distill import lock, run_folder
+from unic.distill import engine, lock, run_folder, stages
 from unic.distill.build import build
 from unic.distill.diagnosis import write_case
-from unic.distill.guard import Guard
 from unic.distill.memory import out_of_memory_named
 from unic.distill.optimizer import learning_rate, optimizer_step
 from unic.distill.run import Run
@@ -62,52 +61,62 @@ def fit(
     # Precision is the encoders' own. `cpu` must be said: else accelerate ignores torchrun on a machine without a GPU.
     group = process_group(recipe.train.timeout)
     accelerator = Accelerator(mixed_precision="no", cpu=not torch.cuda.is_available(), kwargs_handlers=[group])
+    plans = recipe.plans()
     if accelerator.is_main_process:
         lock.check(folder)
     run_folder.check_free(folder, resume)
     with ExitStack() as stack:
+        stack.callback(engine.close)
         stack.enter_context(peers(accelerator, recipe.train.timeout))
-        job = build(recipe, accelerator.device, accelerator.num_processes)
-        stack.enter_context(out_of_memory_named(job))
+        saved = _newest(folder) if resume else None
+        stage = saved.state.get("stage", 0) if saved else 0
+        job = build(plans[stage], accelerator.device, accelerator.num_processes)
         if accelerator.is_main_process:
             stack.enter_context(lock.held(folder))
             run_folder.check_free(folder, resume)  # again: another run may have begun while this one was built
-        return _fit(Run(job, folder, accelerator), resume, callback, console)
+        run = Run(job, folder, accelerator, recipe, stage)
+        if saved:
+            _restore(run, saved)
+        run.saver = Saver(folder, recipe.checkpoint, lambda line: console.print(line, highlight=False, markup=False))
+        run.saver.resume(saved.state if saved else {})
+        student = _fit(run, callback, console)
+        while run.stage + 1 < len(plans):
+            run = _next_stage(run, plans[run.stage + 1])
+            student = _fit(run, callback, console)
+        return student
 
 
-def _fit(run: Run, resume: bool, callback: Callback | None, console: Console) -> Encoder:
-    job, folder, recipe, accelerator = run.job, run.folder, run.job.recipe, run.accelerator
-    teachers: list[Teachers] = []
-    rank = accelerator.process_index
-    run.guard = Guard(recipe.train, lambda step, batches: write_case(job, teachers[0], folder, step, batches, rank))
-    run.saver = Saver(folder, recipe.checkpoint, lambda line: console.print(line, highlight=False, markup=False))
-    if resume:
-        _restore(run)
+def _fit(run: Run, callback: Callback | None, console: Console) -> Encoder:
+    """One stage, from where it is to its end."""
+    job, folder, accelerator = run.job, run.folder, run.accelerator
     if run.is_main:
-        run_folder.start(folder, recipe, accelerator)
+        run_folder.start(folder, run.recipe, accelerator)
     accelerator.wait_for_everyone()
     handler = log_to(folder) if run.is_main else None
     try:
         for line in run_folder.summary(job):
             log.info(line)
-        teachers.append(_teachers(run, console))
-        with stop_signals() as stop_requested, run.saver:
-            _loop(run, teachers[0], callback, console, stop_requested)
+        with out_of_memory_named(job):
+            teachers = _teachers(run, console)
+            rank = accelerator.process_index
+            run.guard.diagnose = lambda step, batches: write_case(job, teachers, folder, step, batches, rank)
+            with stop_signals() as stop_requested, run.saver:
+                _loop(run, teachers, callback, console, stop_requested)
         _list_damaged(run, console)
+        return run.deployed()
     finally:
         if handler:
             log.removeHandler(handler)
             handler.close()
-    return job.student.eval()
 
 
 def _loop(
     run: Run, teachers: Teachers, callback: Callback | None, console: Console, stop_requested: Callable[[], bool]
 ) -> None:
     job, recipe = run.job, run.job.recipe
-    model = run.accelerator.prepare(job.distiller)
-    if recipe.train.compile:
-        model.compile()
+    model = engine.prepare(job, run.accelerator)
+    if run.ema:
+        run.ema.follow(job.distiller)
     model.train()
     batches = Timed(_batches(run))
     metrics = _metrics(run, console) if run.is_main else None
@@ -119,24 +128,35 @@ def _loop(
             run.saver.note(values)
 
     with metrics or nullcontext():
-        for step in range(run.step + 1, job.total_steps + 1):
+        for step in () if run.is_finished else range(run.step + 1, run.last + 1):
             values = _one_step(run, model, teachers, batches, step)
             run.step = step
-            if step % recipe.train.log_every == 0 or step in (1, job.total_steps):
+            if step % recipe.train.log_every == 0 or step in (1, run.last):
                 tell(step, values() | batches.rates())
                 run.guard.check()
-            if metrics and callback and recipe.eval.every and step % recipe.eval.every == 0:
-                tell(step, callback(job.student.eval(), step))
+            if callback and recipe.eval.every and step % recipe.eval.every == 0:
+                student = run.deployed()
+                if run.is_main:  # the others wait for it in `agreement`, at most `train.timeout` seconds
+                    scores = callback(student, step)
+                    run.patience.see(scores)
+                    tell(step, scores)
                 job.distiller.train()
                 batches.restart()
+            stop, news, enough = agreement.any(stop_requested(), run.has_news, run.patience.is_over)
+            if news:
+                run.share_damaged()
             too_many = run.too_many_damaged()
-            stop = agreement.any(stop_requested() or too_many is not None)
-            if step % recipe.checkpoint.every == 0 or step == job.total_steps or stop:
-                _save(run, is_last=stop or step == job.total_steps)
-            if stop and agreement.any(too_many is not None):
-                raise InputError(f"{too_many or 'too many damaged images'}; checkpoint saved at step {step}")
-            if stop and step < job.total_steps:
+            run.is_finished = enough or step == run.last
+            ends = stop or run.is_finished or too_many is not None
+            if ends or step % recipe.checkpoint.every == 0:
+                _save(run, is_last=ends)
+            if too_many:
+                raise InputError(f"{too_many}; checkpoint saved at step {step}")
+            if stop and not (run.is_finished and run.is_last_stage):
                 raise PreemptedError(f"stopped by a signal; checkpoint saved at step {step}")
+            if enough:
+                log.info("step %d: knn/mean has not improved for %d looks (eval.patience)", step, recipe.eval.patience)
+                break
 
 
 def _one_step(
@@ -153,7 +173,7 @@ def _one_step(
         run.note_damaged(batch)
         run.guard.see(step, batch)
         is_last = micro + 1 == recipe.train.micro_batches
-        with nullcontext() if is_last else accelerator.no_sync(model):
+        with nullcontext() if is_last else engine.accumulating(model, accelerator):
             crops, index = batch.images.to(job.device, non_blocking=True), batch.index.to(job.device)
             images = job.augmentation(crops, recipe.seed, batch.epoch, batch.index)
             targets = job.standardizer(teachers(images, batch.index, batch.epoch))
@@ -164,10 +184,13 @@ def _one_step(
         window.add(losses, cosines, weights, numerator, denominator)
     window.reduce()
     train = recipe.train
-    lr = learning_rate(step, job.total_steps, job.warmup_steps, job.peak_lr, train.min_lr) * run.guard.lr_scale
-    # DDP averages gradients over ranks, so the mean of the ranks' denominators is what they are divided by.
+    own = step - run.first  # each stage has schedules of its own
+    lr = learning_rate(own, job.total_steps, job.warmup_steps, job.peak_lr, train.min_lr) * run.guard.lr_scale
+    # DDP and FSDP2 average gradients over ranks, so the mean of the ranks' denominators is what they are divided by.
     norm, skipped = optimizer_step(job.optimizer, lr, window.denominator / accelerator.num_processes, train.clip_grad)
-    job.standardizer.update((step - 1) / job.total_steps)
+    job.standardizer.update((own - 1) / job.total_steps)
+    if run.ema:
+        run.ema.update(step)
     run.guard.count(skipped)
 
     def values() -> dict[str, float]:
@@ -184,9 +207,9 @@ def _batches(run: Run) -> Iterator[Batch]:
         job.images,
         size=recipe.data.size,
         augment=recipe.data.augment,
-        seed=recipe.seed,
+        seed=rng.seed_of(recipe.seed, run.stage) if run.stage else recipe.seed,
         batch_size=recipe.train.batch_size,
-        first_step=run.step + 1,
+        first_step=run.step - run.first + 1,
         num_steps=job.total_steps,
         micro_batches=recipe.train.micro_batches,
         rank=accelerator.process_index,
@@ -200,7 +223,7 @@ def _batches(run: Run) -> Iterator[Batch]:
 def _metrics(run: Run, console: Console) -> MetricsLog:
     recipe = run.job.recipe
     trackers = open_trackers(recipe.trackers, run.folder, recipe.model_dump(mode="json"), run.step)
-    return MetricsLog(run.folder, run.step, run.job.total_steps, console, trackers)
+    return MetricsLog(run.folder, run.step, run.last, console, trackers)
 
 
 def _teachers(run: Run, console: Console) -> Teachers:
@@ -231,16 +254,21 @@ def _list_damaged(run: Run, console: Console) -> None:
 
 
 def _save(run: Run, *, is_last: bool) -> None:
-    if run.is_main:
-        job = run.job
-        tensors = {
+    job = run.job
+    tensors = engine.whole(
+        {
             **with_prefix("distiller.", job.distiller.state_dict()),
+            **with_prefix("ema.", run.ema.tensors if run.ema else {}),
             **with_prefix("standardizer.", job.standardizer.state_dict()),
             **with_prefix("optimizer.", checkpoint.flatten_optimizer(job.optimizer)),
             "rng": torch.get_rng_state(),  # only drawn from by dropout layers; everything else is keyed (unic.rng)
-        }
+        },
+        keep=run.is_main,
+    )
+    if run.is_main:
         state: dict[str, Any] = {
-            "identity": run_folder.identity(job), "damaged": run.damaged, "guard": run.guard.state(),
+            "identity": run.identity, "damaged": run.damaged, "guard": run.guard.state(), "stage": run.stage,
+            "first": run.first, "is_finished": run.is_finished, "patience": run.patience.state(),
         }  # fmt: skip
         run.saver.save(run.step, tensors, state, must=is_last)
         with suppress(OSError):  # a full disk is the saver's to tell; the list is in the checkpoint, too
@@ -248,19 +276,39 @@ def _save(run: Run, *, is_last: bool) -> None:
     run.accelerator.wait_for_everyone()
 
 
-def _restore(run: Run) -> None:
-    found = checkpoint.load_newest(run.folder)
+def _newest(folder: Path) -> Checkpoint | None:
+    found = checkpoint.load_newest(folder)
     if found is None:
-        return
-    saved, problems = found
-    for problem in problems:
+        return None
+    for problem in found[1]:
         log.warning(problem)
-    run_folder.check_same(saved.state["identity"], run_folder.identity(run.job))
+    return found[0]
+
+
+def _restore(run: Run, saved: Checkpoint) -> None:
+    run_folder.check_same(saved.state["identity"], run.identity)
     run.job.distiller.load_state_dict(without_prefix("distiller.", saved.tensors))
     run.job.standardizer.load_state_dict(without_prefix("standardizer.", saved.tensors))
+    if run.ema:
+        run.ema.load(without_prefix("ema.", saved.tensors))
     checkpoint.restore_optimizer(run.job.optimizer, without_prefix("optimizer.", saved.tensors))
     torch.set_rng_state(saved.tensors["rng"])
     run.damaged = dict(saved.state["damaged"])
     run.guard.resume(saved.state.get("guard", {}), run.job.device)
-    run.saver.resume(saved.state)
+    run.patience.resume(saved.state.get("patience", {}))
+    run.first, run.is_finished = saved.state.get("first", 0), saved.state.get("is_finished", False)
     run.step = saved.step
+
+
+def _next_stage(run: Run, plan: Recipe) -> Run:
+    """The run in its next stage: what was trained goes over, the optimiser and the schedules start anew."""
+    before = run.job
+    trained, average = engine.whole(before.distiller.state_dict()), engine.whole(run.ema.tensors if run.ema else {})
+    job = build(plan, run.accelerator.device, run.accelerator.num_processes)
+    stages.carry(trained, job.distiller, before.grid, job.grid)
+    job.standardizer.load_state_dict(before.standardizer.state_dict())
+    after = Run(job, run.folder, run.accelerator, run.recipe, run.stage + 1, run.step, run.step, run.damaged)
+    if after.ema and average:
+        after.ema.load(stages.resampled(average, job.distiller, before.grid, job.grid))
+    after.saver = run.saver
+    return after

@@ -31,7 +31,7 @@ def process_group(timeout: int) -> InitProcessGroupKwargs:
 
 
 class Agreement:
-    """One answer for all processes to a question that each may answer for itself: shall the run stop?
+    """One answer for all processes to questions that each may answer for itself: shall the run stop?
 
     A signal or a damaged image reaches one process; if only that one stopped, the others would wait for it.
     On GPUs the question has a gloo group of its own, so that it does not wait for the device.
@@ -43,13 +43,13 @@ class Agreement:
         if not self._alone and accelerator.device.type != "cpu":
             self._group = dist.new_group(backend="gloo", timeout=timedelta(seconds=timeout))
 
-    def any(self, flag: bool) -> bool:
-        """Whether any process says yes; every process must ask."""
+    def any(self, *flags: bool) -> list[bool]:
+        """For each question whether any process says yes, in one call; every process must ask."""
         if self._alone:
-            return flag
-        answer = torch.tensor(int(flag))
-        dist.all_reduce(answer, dist.ReduceOp.MAX, group=self._group)
-        return bool(answer)
+            return list(flags)
+        answers = torch.tensor([int(flag) for flag in flags])
+        dist.all_reduce(answers, dist.ReduceOp.MAX, group=self._group)
+        return [bool(answer) for answer in answers.tolist()]
 
 
 @contextmanager
