@@ -7,12 +7,14 @@ processes or another engine.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
 import torch.distributed as dist
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
@@ -20,7 +22,9 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 
 from unic.distill.build import Job
 from unic.distill.optimizer import build_optimizer
+from unic.distill.signals import PreemptedError
 from unic.encoders import Encoder
+from unic.errors import InputError
 
 
 def prepare(job: Job, accelerator: Accelerator) -> nn.Module:
@@ -97,7 +101,24 @@ def _blocks(encoder: Encoder) -> list[nn.Module]:
     return [] if longest is None else list(longest)
 
 
-def close() -> None:
-    """Ends the process group, so that no process leaves while another still waits for it."""
-    if dist.is_available() and dist.is_initialized():
+def is_relaunched() -> bool:
+    """Whether torchrun has started this process again after one had failed: then a run continues without `--resume`."""
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) > 0
+
+
+@contextmanager
+def ended(accelerator: Accelerator) -> Iterator[None]:
+    """Ends the process group with the block; not where it fails otherwise, as a lost peer would be waited for."""
+    try:
+        yield
+    except (InputError, PreemptedError):
+        _close(accelerator)
+        raise
+    _close(accelerator)
+
+
+def _close(accelerator: Accelerator) -> None:
+    if dist.is_initialized():
+        accelerator.free_memory()  # DDP must not outlive its group
         dist.destroy_process_group()
+        AcceleratorState._reset_state(reset_partial_state=True)  # the next run of this process makes a group of its own

@@ -49,7 +49,7 @@ def fit(
     """Trains the recipe's student in `folder` and returns it.
 
     Args:
-        resume: continue from the newest checkpoint of `folder`, or start if there is none.
+        resume: continue from the newest checkpoint of `folder`, or start if there is none; so does torchrun's restart.
         callback: see `Callback`.
         console: where progress is shown.
 
@@ -61,12 +61,12 @@ def fit(
     # Precision is the encoders' own. `cpu` must be said: else accelerate ignores torchrun on a machine without a GPU.
     group = process_group(recipe.train.timeout)
     accelerator = Accelerator(mixed_precision="no", cpu=not torch.cuda.is_available(), kwargs_handlers=[group])
-    plans = recipe.plans()
+    plans, resume = recipe.plans(), resume or engine.is_relaunched()
     if accelerator.is_main_process:
         lock.check(folder)
     run_folder.check_free(folder, resume)
     with ExitStack() as stack:
-        stack.callback(engine.close)
+        stack.enter_context(engine.ended(accelerator))
         stack.enter_context(peers(accelerator, recipe.train.timeout))
         saved = _newest(folder) if resume else None
         stage = saved.state.get("stage", 0) if saved else 0
