@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -446,7 +447,7 @@ def short_name(uri: str) -> str:
 
 
 def _is_main_process() -> bool:
-    return not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0
+    return int(os.environ.get("RANK", 0)) == 0  # what launchers set: the process group has ended with the training
 
 
 def _yaml(value: Any) -> str:

@@ -1,7 +1,8 @@
 """Checkpoints: safetensors and JSON, saved atomically, verified by checksum when read, never a pickle.
 
-checkpoints/step-500/{tensors.safetensors, state.json}      a finished save; state.json is written last
-checkpoints/last                                            text: the newest folder's name
+checkpoints/step-500/{tensors.safetensors, state.json}      a finished save
+checkpoints/step-500/SHA256SUMS                             of both, written last; `sha256sum -c` reads it too
+checkpoints/last, checkpoints/best                          text: names of folders
 """
 
 from __future__ import annotations
@@ -9,16 +10,20 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from unic.errors import InputError
+
+_SUMS = "SHA256SUMS"
 
 
 @dataclass(frozen=True)
@@ -30,30 +35,37 @@ class Checkpoint:
     state: dict[str, Any]
 
 
-def save(run: Path, checkpoint: Checkpoint, keep: int) -> Path:
+def save(run: Path, checkpoint: Checkpoint, keep: int, best: int | None = None) -> Path:
     """Writes `run/checkpoints/step-N`, points `last` at it and prunes older ones down to `keep`.
 
     The folder appears under its final name only when everything in it is on the disk, so a kill at any moment leaves
     the previous checkpoint in place.
+
+    Args:
+        keep: how many of the newest stay.
+        best: a step that stays as well.
+
+    Raises:
+        OSError: it could not be written (a full disk, say); what was there before is untouched.
     """
     root = run / "checkpoints"
     final = root / f"step-{checkpoint.step}"
     partial = root / f".step-{checkpoint.step}.partial"
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.tensors.items()}
-    save_file(tensors, partial / "tensors.safetensors")
-    digest = _sha256(partial / "tensors.safetensors")
-    state = {"step": checkpoint.step, "sha256": digest, "state": checkpoint.state}
-    (partial / "state.json").write_text(json.dumps(state))
-    for path in partial.iterdir():
-        _sync(path)
+    try:
+        _write(partial, checkpoint)
+    except OSError:
+        shutil.rmtree(partial, ignore_errors=True)  # on a full disk the rest of the run needs the space
+        raise
     if final.exists():  # left by a run that was resumed from an older step
         shutil.rmtree(final)
     partial.rename(final)
     _sync(root)
     write_atomically(root / "last", final.name)
-    _prune(root, keep)
+    if best is not None:
+        write_atomically(root / "best", f"step-{best}")
+    _prune(root, keep, best)
     return final
 
 
@@ -72,12 +84,19 @@ def load_newest(run: Path) -> tuple[Checkpoint, list[str]] | None:
     return None
 
 
+def newest_step(run: Path) -> int | None:
+    """The step of the newest finished save, by its name alone."""
+    folders = _folders(run / "checkpoints")
+    return _step_of(folders[0]) if folders else None
+
+
 def write_atomically(path: Path, text: str) -> None:
     """Writes a small text file so that a reader sees the old content or the new, never half of it."""
     partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text)
+    partial.write_text(text, encoding="utf-8")
     _sync(partial)
     os.replace(partial, path)
+    _sync(path.parent)
 
 
 def flatten_optimizer(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
@@ -102,22 +121,52 @@ def without_prefix(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
+def _write(folder: Path, checkpoint: Checkpoint) -> None:
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.tensors.items()}
+    try:
+        save_file(tensors, folder / "tensors.safetensors")
+    except SafetensorError as error:  # its own kind even for a full disk; the number is in the text
+        number = re.search(r"(?:os error|code:) (\d+)", str(error))
+        if number is None:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1]))) from None
+    (folder / "state.json").write_text(json.dumps({"step": checkpoint.step, "state": checkpoint.state}))
+    sums = [f"{_sha256(path)}  {path.name}\n" for path in sorted(folder.iterdir())]
+    (folder / _SUMS).write_text("".join(sums))
+    for path in folder.iterdir():
+        _sync(path)
+    _sync(folder)
+
+
 def _load(folder: Path) -> Checkpoint:
     document = json.loads((folder / "state.json").read_text())
-    path = folder / "tensors.safetensors"
-    if _sha256(path) != document["sha256"]:
-        raise ValueError("checksum does not match")
-    return Checkpoint(document["step"], load_file(path), document["state"])
+    if "sha256" in document:  # of version 0.1, without a file of sums
+        sums = {"tensors.safetensors": document["sha256"]}
+    else:
+        lines = (folder / _SUMS).read_text().splitlines()
+        sums = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+        if sums.get("state.json") != _sha256(folder / "state.json"):
+            raise ValueError("checksum of state.json does not match")
+    if sums.get("tensors.safetensors") != _sha256(folder / "tensors.safetensors"):
+        raise ValueError("checksum of tensors.safetensors does not match")
+    return Checkpoint(document["step"], load_file(folder / "tensors.safetensors"), document["state"])
 
 
 def _folders(root: Path) -> list[Path]:
     """Finished saves, newest first."""
     found = [path for path in root.glob("step-*") if path.name.removeprefix("step-").isdigit()]
-    return sorted(found, key=lambda path: int(path.name.removeprefix("step-")), reverse=True)
+    return sorted(found, key=_step_of, reverse=True)
 
 
-def _prune(root: Path, keep: int) -> None:
+def _step_of(folder: Path) -> int:
+    return int(folder.name.removeprefix("step-"))
+
+
+def _prune(root: Path, keep: int, best: int | None) -> None:
     for folder in _folders(root)[keep:]:
+        if _step_of(folder) != best:
+            shutil.rmtree(folder)
+    for folder in root.glob(".step-*.partial"):  # of a run that was killed while it saved
         shutil.rmtree(folder)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from unic.errors import InputError, nearest
+from unic.errors import InputError, StoppedError, nearest
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -274,9 +274,12 @@ def main() -> None:
     """Entry point: user errors are one line on stderr and exit code 2; a pre-empted run ends with 75."""
     logging.captureWarnings(True)  # libraries' warnings go to train.log, not into the live line
     try:
-        app(standalone_mode=False)
+        if app(standalone_mode=False) == 130:  # newer typers turn an interrupt into this
+            raise KeyboardInterrupt
     except InputError as error:
         _fail(str(error), 2)
+    except StoppedError as error:
+        _fail(str(error), 1)
     except typer.Abort:
         _fail("stopped", 130)
     except KeyboardInterrupt:

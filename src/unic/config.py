@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,6 +15,7 @@ from pydantic_core import ErrorDetails
 from unic.errors import InputError, nearest
 
 Positive = Annotated[int, Field(gt=0)]
+STAGE_SECTIONS = ("data", "train", "student", "teachers")
 
 
 class Section(BaseModel):
@@ -60,6 +62,7 @@ class Cache(Section):
 class Teachers(Section):
     models: dict[str, str] = Field(min_length=1)
     cache: Cache | None = None
+    shard: bool = False  # with train.engine fsdp: each process holds a share of the teachers' blocks
 
     @field_validator("models")
     @classmethod
@@ -99,7 +102,11 @@ class Data(Section):
 
 
 class Train(Section):
-    """`lr` is scaled by global batch / 256. `steps` overrides `epochs`. `batch_size` is global."""
+    """`lr` is scaled by global batch / 256. `steps` overrides `epochs`. `batch_size` is global.
+
+    `engine`: with several processes, the trained part whole on each (ddp) or in shards (fsdp).
+    `ema`: decay of a moving average of the weights, which is then what is evaluated and exported.
+    """
 
     epochs: float = Field(10, gt=0)
     steps: Positive | None = None
@@ -113,17 +120,28 @@ class Train(Section):
     clip_grad: float | None = Field(None, gt=0)
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     compile: bool = False
+    engine: Literal["ddp", "fsdp"] = "ddp"
+    ema: float | None = Field(None, gt=0, lt=1)
     log_every: Positive = 10
+    max_skipped: Positive = 20  # steps in a row that are not finite, after which the run ends with a diagnosis
+    lower_after: Positive | None = None  # halve the rate each time that so many steps in all were not finite
+    timeout: Positive = 1800  # seconds that a process waits for the others
 
 
 class Checkpoint(Section):
+    """`best`: a logged metric whose best checkpoint stays too. `on_full`: what to do when a save cannot be written."""
+
     every: Positive = 500
     keep: Positive = 2
+    best: str | None = None
+    asynchronous: bool = False
+    on_full: Literal["continue", "stop"] = "continue"
 
 
 class Eval(Section):
     suite: str | None = None
     every: Positive | None = None
+    patience: Positive | None = None  # looks without a better knn/mean after which a stage ends
 
 
 class Recipe(Section):
@@ -142,6 +160,7 @@ class Recipe(Section):
     checkpoint: Checkpoint = Checkpoint()
     eval: Eval = Eval()
     trackers: dict[str, dict[str, Any]] = {"tensorboard": {}}  # options by name; see unic.trackers
+    stages: list[dict[str, Any]] = []  # what each stage in turn changes: sections, or dotted keys; empty: one stage
 
     @field_validator("trackers", mode="before")
     @classmethod
@@ -149,6 +168,25 @@ class Recipe(Section):
         """`trackers: wandb` and `trackers: [wandb, mlflow]` are short for trackers without options."""
         names = [value] if isinstance(value, str) else value
         return {name: {} for name in names} if isinstance(names, list) else names or {}
+
+    @field_validator("stages")
+    @classmethod
+    def _stage_keys(cls, stages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        for stage in stages:
+            for key in stage:
+                section = key.partition(".")[0]
+                if section not in STAGE_SECTIONS:
+                    raise ValueError(f"a stage cannot change '{key}'{nearest(section, STAGE_SECTIONS)}")
+        return stages
+
+    def plans(self) -> list[Recipe]:
+        """One recipe for each stage, without `stages`; each stage starts from what the recipe says.
+
+        Raises:
+            InputError: a stage does not make a recipe.
+        """
+        whole = self.model_copy(update={"stages": []})
+        return [load_recipe(whole, list(_dotted(stage))) for stage in self.stages] or [whole]
 
     def to_yaml(self) -> str:
         return OmegaConf.to_yaml(OmegaConf.create(self.model_dump(mode="json")))
@@ -189,6 +227,15 @@ def load_recipe(source: str | Path | dict[str, Any] | Recipe, overrides: Sequenc
         return Recipe.model_validate(plain)
     except ValidationError as error:
         raise InputError(_explain(error.errors()[0])) from None
+
+
+def _dotted(tree: dict[str, Any], prefix: str = "") -> Iterator[str]:
+    """`{train: {lr: 1}}` → `train.lr=1`; lists are values."""
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            yield from _dotted(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}={json.dumps(value)}"
 
 
 def recipe_folder() -> Path:

@@ -1,4 +1,4 @@
-"""The one exception that means "the user's input is wrong": the CLI prints its single line and exits with 2."""
+"""Exceptions whose single line is for the user: wrong input (the CLI exits with 2), a run that had to end (1)."""
 
 from __future__ import annotations
 
@@ -8,6 +8,10 @@ from collections.abc import Iterable
 
 class InputError(ValueError):
     """Wrong input from the user: one line that names the thing, what was expected and the nearest valid name."""
+
+
+class StoppedError(RuntimeError):
+    """A run that cannot go on though its input was right (a full disk, a dead process): one line that says why."""
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:

@@ -1,6 +1,7 @@
 """What a run tells: one JSON line per log step, a live console line, `train.log` and the trackers of the recipe.
 
-Nothing here reads a device: the loop hands over plain numbers, and only at log steps.
+Nothing here reads a device: the loop hands over plain numbers, and only at log steps. Nothing here can end a run: what
+cannot be written (a full disk, a closed terminal, a server that is away) is said once and left out.
 """
 
 from __future__ import annotations
@@ -8,9 +9,11 @@ from __future__ import annotations
 import json
 import logging
 import math
+import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -38,31 +41,50 @@ class MetricsLog:
         self._trackers = list(trackers)
         self._console, self._total = console, total_steps
         self._started, self._first = time.monotonic(), after
+        self._silent: set[str] = set()
 
     def __enter__(self) -> MetricsLog:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._file.close()
+        self._try(self.path.name, self._file.close)
         for tracker in self._trackers:
             self._told(tracker, tracker.finish)
         if self._console.is_terminal:
-            self._console.file.write("\n")
+            self._try("the screen", partial(self._console.file.write, "\n"))
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
         """Adds one line `{"step": step, **values}` everywhere; what is not finite is null in it, as JSON has no NaN."""
         row = {key: value if math.isfinite(value) else None for key, value in values.items()}
-        self._file.write(json.dumps({"step": step, **row}) + "\n")
-        self._file.flush()
+        self._try(self.path.name, partial(self._append, json.dumps({"step": step, **row}) + "\n"))
         for tracker in list(self._trackers):
             self._told(tracker, partial(tracker.log, dict(values), step=step))
         line = self._line(step, values)
         log.info(line)
+        self._try("the screen", partial(self._show, line))
+
+    def _append(self, line: str) -> None:
+        self._file.write(line)
+        self._file.flush()
+
+    def _show(self, line: str) -> None:
         if self._console.is_terminal:
             self._console.file.write("\r\x1b[2K" + line[: self._console.width - 1])
             self._console.file.flush()
         else:
             self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+    def _try(self, what: str, write: Callable[[], Any]) -> None:
+        """A full disk or a closed terminal costs lines of the log, not the run; every outage is said once."""
+        try:
+            write()
+            self._silent.discard(what)
+        except OSError as error:
+            if what not in self._silent:
+                self._silent.add(what)
+                log.warning("%s cannot be written (%s); the run goes on", what, error.strerror or error)
+                with suppress(OSError):
+                    print(f"unic: {what} cannot be written ({error.strerror or error})", file=sys.stderr)
 
     def _told(self, tracker: Any, tell: Callable[[], Any]) -> None:
         """A server that is away, or a full account, must not cost the run."""
@@ -94,9 +116,20 @@ class MetricsLog:
         return " · ".join(parts)
 
 
+class _RunLog(logging.FileHandler):
+    """A file that may fail to be written, without a traceback for each line and without an end to the run."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Nothing: the metrics, on the same disk, say that it is full."""
+
+    def close(self) -> None:
+        with suppress(OSError):
+            super().close()
+
+
 def log_to(run: Path) -> logging.Handler:
     """Sends the `unic` logger to `run/train.log`; the caller removes the handler when the run ends."""
-    handler = logging.FileHandler(run / "train.log", encoding="utf-8")
+    handler = _RunLog(run / "train.log", encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%d %H:%M:%S"))
     log.addHandler(handler)
     log.setLevel(logging.INFO)
@@ -118,19 +151,23 @@ def stderr_console() -> Console:
 
 
 def _cut_after(path: Path, step: int) -> None:
-    if path.exists():
-        kept = [
-            line
-            for line in path.read_text(encoding="utf-8").splitlines()
-            if (row := _parse(line)) and row["step"] <= step
-        ]
-        path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+    """Leaves out the lines of later steps and torn ones; a new file replaces the old, so a kill loses none."""
+    if not path.exists():
+        return
+    lines = path.read_bytes().splitlines()
+    kept = [line for line in lines if (row := _parse(line)) and row["step"] <= step]
+    partial_file = path.with_name(f".{path.name}.partial")
+    with partial_file.open("wb") as file:
+        file.writelines(line + b"\n" for line in kept)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(partial_file, path)
 
 
-def _parse(line: str) -> dict[str, Any] | None:
+def _parse(line: str | bytes) -> dict[str, Any] | None:
     try:
         row = json.loads(line)
-    except json.JSONDecodeError:
+    except ValueError:  # also of bytes that are no UTF-8
         return None
     return row if isinstance(row, dict) and "step" in row else None
 

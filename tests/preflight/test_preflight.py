@@ -87,7 +87,7 @@ def test_test_images_among_the_training_ones_are_found(recipe, image_folder, tmp
 
 
 def test_memory_and_disk_that_do_not_suffice_are_errors(recipe, monkeypatch):
-    monkeypatch.setattr(cost, "_available", lambda device: 2_000)
+    monkeypatch.setattr(cost, "available_bytes", lambda device: 2_000)
     monkeypatch.setattr(cost.shutil, "disk_usage", lambda place: shutil._ntuple_diskusage(1, 1, 10))
     report = checked(recipe)
     about = [finding.about for finding in report.findings if finding.level == "error"]
@@ -97,7 +97,7 @@ def test_memory_and_disk_that_do_not_suffice_are_errors(recipe, monkeypatch):
 def test_a_batch_that_does_not_fit_says_what_would(recipe, monkeypatch):
     fine = checked(recipe).facts["memory"]
     room = 1e9 * (fine["models_gb"] + 3.5 / 8 * fine["batch_gb"])
-    monkeypatch.setattr(cost, "_available", lambda device: int(room / 0.9))
+    monkeypatch.setattr(cost, "available_bytes", lambda device: int(room / 0.9))
     found = checked(recipe)
     assert found.facts["memory"]["largest_batch"] == 3
     assert "train.micro_batches=4 makes it fit" in texts(found, "error")[0]

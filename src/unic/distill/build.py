@@ -12,6 +12,7 @@ from unic.config import Recipe
 from unic.data.augment import Augmentation, preset
 from unic.data.loader import ImageList, check_divides, steps_per_epoch, training_batches
 from unic.distill.distiller import Distiller
+from unic.distill.memory import out_of_memory_named
 from unic.distill.optimizer import build_optimizer
 from unic.distill.standardize import EmaStandardizer, NoStandardizer, build_standardizer
 from unic.distill.teachers import LiveTeachers, cache_bytes, check_budget
@@ -107,7 +108,8 @@ def build(recipe: Recipe, device: torch.device, world_size: int = 1) -> Job:
     )
     if recipe.teachers.cache:
         check_budget(recipe.teachers.cache, job.cache_bytes())
-    _try_one_batch(job)
+    with out_of_memory_named(job):
+        _try_one_batch(job)
     return job
 
 

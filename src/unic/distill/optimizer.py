@@ -13,6 +13,7 @@ import math
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from unic.config import Train
 
@@ -48,7 +49,10 @@ def optimizer_step(
         The gradient's norm, and 1 if the step was skipped because it was not finite, else 0; both still on the device.
     """
     gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-    norm = torch.nn.utils.get_total_norm(gradients) / denominator
+    total = torch.nn.utils.get_total_norm(gradients)
+    if isinstance(total, DTensor):  # of shards (FSDP2): each process has a part of the sum of squares
+        total = total.full_tensor()
+    norm = total / denominator
     scale = denominator if clip_grad is None else denominator * (norm / clip_grad).clamp(min=1.0)
     skipped = 1.0 - torch.isfinite(norm).float()
     optimizer.grad_scale = scale.float()  # type: ignore[attr-defined]

@@ -12,7 +12,9 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
+from unic.checkpoint import write_atomically
 from unic.config import Recipe
+from unic.distill import lock
 from unic.distill.build import Job
 from unic.errors import InputError
 
@@ -22,6 +24,10 @@ FREE_TO_CHANGE = (
     "checkpoint",
     "eval",
     "train.log_every",
+    "train.engine",
+    "teachers.shard",
+    "train.max_skipped",
+    "train.timeout",
     "data.workers",
     "data.max_damaged",
     "teachers.cache.dir",
@@ -30,10 +36,10 @@ FREE_TO_CHANGE = (
 
 
 def check_free(folder: Path, resume: bool) -> None:
-    """Refuses a folder that holds anything, unless it is to be resumed."""
+    """Refuses a folder that holds anything but a lock, unless it is to be resumed."""
     if folder.exists() and not folder.is_dir():
         raise InputError(f"--out {folder}: it is a file; expected a folder")
-    if not resume and folder.is_dir() and any(folder.iterdir()):
+    if not resume and folder.is_dir() and any(path.name != lock.NAME for path in folder.iterdir()):
         raise InputError(
             f"--out {folder}: the folder is not empty; continue that run with --resume, or name another folder"
         )
@@ -44,7 +50,7 @@ def start(folder: Path, recipe: Recipe, accelerator: Accelerator) -> None:
     import timm
 
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "recipe.yaml").write_text(recipe.to_yaml(), encoding="utf-8")
+    write_atomically(folder / "recipe.yaml", recipe.to_yaml())
     environment = {
         "unic": version("unic-distill"),
         "python": platform.python_version(),
@@ -56,13 +62,13 @@ def start(folder: Path, recipe: Recipe, accelerator: Accelerator) -> None:
         "processes": accelerator.num_processes,
         "started": time.strftime("%Y-%m-%d %H:%M:%S"),
     }
-    (folder / "environment.json").write_text(json.dumps(environment, indent=2), encoding="utf-8")
+    write_atomically(folder / "environment.json", json.dumps(environment, indent=2))
 
 
-def identity(job: Job) -> dict[str, Any]:
+def identity(job: Job, recipe: Recipe) -> dict[str, Any]:
     """What must be the same for a checkpoint to be continued: the recipe, the teachers' and the images' content."""
     return {
-        "recipe": job.recipe.model_dump(mode="json"),
+        "recipe": recipe.model_dump(mode="json"),
         "teachers": {name: encoder.fingerprint() for name, encoder in job.encoders.items()},
         "images": job.images.fingerprint(),
     }

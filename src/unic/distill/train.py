@@ -7,28 +7,31 @@ from __future__ import annotations
 
 import json
 import logging
-import math
-import signal
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from contextlib import ExitStack, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator
 from rich.console import Console
-from torch import Tensor
 
-from unic import checkpoint
+from unic import checkpoint, rng
 from unic.checkpoint import Checkpoint, with_prefix, without_prefix
 from unic.config import Recipe
 from unic.data.loader import Batch, training_batches
-from unic.distill import run_folder
-from unic.distill.build import Job, build
+from unic.distill import engine, lock, run_folder, stages
+from unic.distill.build import build
+from unic.distill.diagnosis import write_case
+from unic.distill.memory import out_of_memory_named
 from unic.distill.optimizer import learning_rate, optimizer_step
+from unic.distill.run import Run
+from unic.distill.saver import Saver
+from unic.distill.signals import PreemptedError, stop_signals
 from unic.distill.teachers import CachedTeachers, LiveTeachers, Teachers, build_cache
+from unic.distill.timed import Timed
+from unic.distill.watch import Agreement, peers, process_group
+from unic.distill.window import Window
 from unic.encoders import Encoder
 from unic.errors import InputError
 from unic.metrics import MetricsLog, log_to
@@ -40,112 +43,120 @@ Callback = Callable[[Encoder, int], dict[str, float]]
 """Called with the student and the step every `eval.every` steps; what it returns is logged."""
 
 
-class PreemptedError(Exception):
-    """A signal asked the run to stop; it has saved a checkpoint. The CLI exits with 75 so that a scheduler requeues."""
-
-
-@dataclass
-class Run:
-    """A job together with its folder and what changes while it trains."""
-
-    job: Job
-    folder: Path
-    accelerator: Accelerator
-    step: int = 0
-    damaged: dict[str, str] = field(default_factory=dict)
-    skipped: Tensor | None = None
-
-    @property
-    def is_main(self) -> bool:
-        return bool(self.accelerator.is_main_process)
-
-    def note_damaged(self, batch: Batch) -> None:
-        self.damaged.update({name: reason for _, name, reason in batch.damaged})
-
-    def too_many_damaged(self) -> str | None:
-        """A line if more images than `data.max_damaged` of the whole set have turned out damaged, else None."""
-        limit, total = self.job.recipe.data.max_damaged, len(self.job.images)
-        if len(self.damaged) <= math.ceil(limit * total):
-            return None
-        name, reason = next(iter(self.damaged.items()))
-        return (
-            f"{len(self.damaged)} of {total} images are damaged, more than data.max_damaged = {limit:.2%} "
-            f"(the first: {name}: {reason})"
-        )
-
-    def skipped_steps(self) -> dict[str, float]:
-        """`{"skipped": n}` once a step was skipped because its gradient was not finite."""
-        count = float(self.skipped) if self.skipped is not None else 0.0
-        return {"skipped": count} if count else {}
-
-
 def fit(
     recipe: Recipe, folder: Path, *, resume: bool = False, callback: Callback | None = None, console: Console
 ) -> Encoder:
     """Trains the recipe's student in `folder` and returns it.
 
     Args:
-        resume: continue from the newest checkpoint of `folder`, or start if there is none.
+        resume: continue from the newest checkpoint of `folder`, or start if there is none; so does torchrun's restart.
         callback: see `Callback`.
         console: where progress is shown.
 
     Raises:
         InputError: a recipe that cannot run, a folder that is in use, a resume with other teachers.
         PreemptedError: SIGTERM, SIGUSR1 or SIGINT arrived; a checkpoint has been saved.
+        StoppedError: a full disk, another process that is gone, or losses that are not finite.
     """
     # Precision is the encoders' own. `cpu` must be said: else accelerate ignores torchrun on a machine without a GPU.
-    accelerator = Accelerator(mixed_precision="no", cpu=not torch.cuda.is_available())
+    group = process_group(recipe.train.timeout)
+    accelerator = Accelerator(mixed_precision="no", cpu=not torch.cuda.is_available(), kwargs_handlers=[group])
+    plans, resume = recipe.plans(), resume or engine.is_relaunched()
+    if accelerator.is_main_process:
+        lock.check(folder)
     run_folder.check_free(folder, resume)
-    job = build(recipe, accelerator.device, accelerator.num_processes)
-    run = Run(job, folder, accelerator)
-    if resume:
-        _restore(run)
+    with ExitStack() as stack:
+        stack.enter_context(engine.ended(accelerator))
+        stack.enter_context(peers(accelerator, recipe.train.timeout))
+        saved = _newest(folder) if resume else None
+        stage = saved.state.get("stage", 0) if saved else 0
+        job = build(plans[stage], accelerator.device, accelerator.num_processes)
+        if accelerator.is_main_process:
+            stack.enter_context(lock.held(folder))
+            run_folder.check_free(folder, resume)  # again: another run may have begun while this one was built
+        run = Run(job, folder, accelerator, recipe, stage)
+        if saved:
+            _restore(run, saved)
+        run.saver = Saver(folder, recipe.checkpoint, lambda line: console.print(line, highlight=False, markup=False))
+        run.saver.resume(saved.state if saved else {})
+        student = _fit(run, callback, console)
+        while run.stage + 1 < len(plans):
+            run = _next_stage(run, plans[run.stage + 1])
+            student = _fit(run, callback, console)
+        return student
+
+
+def _fit(run: Run, callback: Callback | None, console: Console) -> Encoder:
+    """One stage, from where it is to its end."""
+    job, folder, accelerator = run.job, run.folder, run.accelerator
     if run.is_main:
-        run_folder.start(folder, recipe, accelerator)
+        run_folder.start(folder, run.recipe, accelerator)
     accelerator.wait_for_everyone()
     handler = log_to(folder) if run.is_main else None
     try:
         for line in run_folder.summary(job):
             log.info(line)
-        teachers = _teachers(run, console)
-        with _stop_signals() as stop_requested:
-            _loop(run, teachers, callback, console, stop_requested)
+        with out_of_memory_named(job):
+            teachers = _teachers(run, console)
+            rank = accelerator.process_index
+            run.guard.diagnose = lambda step, batches: write_case(job, teachers, folder, step, batches, rank)
+            with stop_signals() as stop_requested, run.saver:
+                _loop(run, teachers, callback, console, stop_requested)
         _list_damaged(run, console)
+        return run.deployed()
     finally:
         if handler:
             log.removeHandler(handler)
             handler.close()
-    return job.student.eval()
 
 
 def _loop(
     run: Run, teachers: Teachers, callback: Callback | None, console: Console, stop_requested: Callable[[], bool]
 ) -> None:
     job, recipe = run.job, run.job.recipe
-    model = run.accelerator.prepare(job.distiller)
-    if recipe.train.compile:
-        model.compile()
+    model = engine.prepare(job, run.accelerator)
+    if run.ema:
+        run.ema.follow(job.distiller)
     model.train()
     batches = Timed(_batches(run))
     metrics = _metrics(run, console) if run.is_main else None
+    agreement = Agreement(run.accelerator, recipe.train.timeout)
+
+    def tell(step: int, values: dict[str, float]) -> None:
+        if metrics:
+            metrics.write(step, values)
+            run.saver.note(values)
+
     with metrics or nullcontext():
-        for step in range(run.step + 1, job.total_steps + 1):
+        for step in () if run.is_finished else range(run.step + 1, run.last + 1):
             values = _one_step(run, model, teachers, batches, step)
             run.step = step
-            if metrics and (step % recipe.train.log_every == 0 or step in (1, job.total_steps)):
-                metrics.write(step, values() | batches.rates())
-            if metrics and callback and recipe.eval.every and step % recipe.eval.every == 0:
-                metrics.write(step, callback(job.student.eval(), step))
+            if step % recipe.train.log_every == 0 or step in (1, run.last):
+                tell(step, values() | batches.rates())
+                run.guard.check()
+            if callback and recipe.eval.every and step % recipe.eval.every == 0:
+                student = run.deployed()
+                if run.is_main:  # the others wait for it in `agreement`, at most `train.timeout` seconds
+                    scores = callback(student, step)
+                    run.patience.see(scores)
+                    tell(step, scores)
                 job.distiller.train()
                 batches.restart()
+            stop, news, enough = agreement.any(stop_requested(), run.has_news, run.patience.is_over)
+            if news:
+                run.share_damaged()
             too_many = run.too_many_damaged()
-            stop = stop_requested() or too_many is not None
-            if step % recipe.checkpoint.every == 0 or step == job.total_steps or stop:
-                _save(run)
+            run.is_finished = enough or step == run.last
+            ends = stop or run.is_finished or too_many is not None
+            if ends or step % recipe.checkpoint.every == 0:
+                _save(run, is_last=ends)
             if too_many:
                 raise InputError(f"{too_many}; checkpoint saved at step {step}")
-            if stop and step < job.total_steps:
+            if stop and not (run.is_finished and run.is_last_stage):
                 raise PreemptedError(f"stopped by a signal; checkpoint saved at step {step}")
+            if enough:
+                log.info("step %d: knn/mean has not improved for %d looks (eval.patience)", step, recipe.eval.patience)
+                break
 
 
 def _one_step(
@@ -160,8 +171,9 @@ def _one_step(
     for micro in range(recipe.train.micro_batches):
         batch = next(batches)
         run.note_damaged(batch)
+        run.guard.see(step, batch)
         is_last = micro + 1 == recipe.train.micro_batches
-        with nullcontext() if is_last else accelerator.no_sync(model):
+        with nullcontext() if is_last else engine.accumulating(model, accelerator):
             crops, index = batch.images.to(job.device, non_blocking=True), batch.index.to(job.device)
             images = job.augmentation(crops, recipe.seed, batch.epoch, batch.index)
             targets = job.standardizer(teachers(images, batch.index, batch.epoch))
@@ -172,85 +184,20 @@ def _one_step(
         window.add(losses, cosines, weights, numerator, denominator)
     window.reduce()
     train = recipe.train
-    lr = learning_rate(step, job.total_steps, job.warmup_steps, job.peak_lr, train.min_lr)
-    # DDP averages gradients over ranks, so the mean of the ranks' denominators is what they are divided by.
+    own = step - run.first  # each stage has schedules of its own
+    lr = learning_rate(own, job.total_steps, job.warmup_steps, job.peak_lr, train.min_lr) * run.guard.lr_scale
+    # DDP and FSDP2 average gradients over ranks, so the mean of the ranks' denominators is what they are divided by.
     norm, skipped = optimizer_step(job.optimizer, lr, window.denominator / accelerator.num_processes, train.clip_grad)
-    job.standardizer.update((step - 1) / job.total_steps)
-    run.skipped = skipped if run.skipped is None else run.skipped + skipped
+    job.standardizer.update((own - 1) / job.total_steps)
+    if run.ema:
+        run.ema.update(step)
+    run.guard.count(skipped)
 
     def values() -> dict[str, float]:
         learned = {"lr": lr, "grad_norm": float(norm)}
-        return window.values(list(job.encoders)) | learned | run.skipped_steps()
+        return window.values(list(job.encoders)) | learned | run.guard.values()
 
     return values
-
-
-class Window:
-    """What one optimiser step adds up over its micro-batches and ranks; stays on the device until a log step."""
-
-    def __init__(self, accelerator: Accelerator) -> None:
-        self._accelerator = accelerator
-        self._sums: Tensor | None = None
-
-    def add(self, losses: Tensor, cosines: Tensor, weights: Tensor, numerator: Tensor, denominator: Tensor) -> None:
-        count = losses.shape[1]
-        columns = [losses.detach().sum(1), weights.sum(1), cosines[:, 0] * count, cosines[:, 1] * count]
-        flat = torch.cat(
-            [
-                torch.stack([numerator.detach(), denominator, denominator.new_tensor(count)]),
-                torch.stack(columns).flatten(),
-            ]
-        )
-        self._sums = flat if self._sums is None else self._sums + flat
-
-    def reduce(self) -> None:
-        assert self._sums is not None
-        self._sums = self._accelerator.reduce(self._sums, "sum")
-
-    @property
-    def denominator(self) -> Tensor:
-        assert self._sums is not None
-        return self._sums[1]
-
-    def values(self, teachers: list[str]) -> dict[str, float]:
-        """The metrics of this step, as plain numbers: the one place that reads the device."""
-        assert self._sums is not None
-        numerator, denominator, count, *rest = self._sums.tolist()
-        columns = [rest[i : i + len(teachers)] for i in range(0, len(rest), len(teachers))]
-        values = {"loss": numerator / denominator}
-        for name, loss, kept, cls, patch in zip(teachers, *columns, strict=True):
-            values |= {
-                f"loss/{name}": loss / count,
-                f"cos/{name}/cls": cls / count,
-                f"cos/{name}/patch": patch / count,
-                f"kept/{name}": kept / count,
-            }
-        return values
-
-
-class Timed:
-    """An iterator that knows which share of the time since the last reading was spent waiting for it."""
-
-    def __init__(self, batches: Iterator[Batch]) -> None:
-        self._batches = batches
-        self.restart()
-
-    def restart(self) -> None:
-        self._since, self._waited, self._images = time.perf_counter(), 0.0, 0
-
-    def __next__(self) -> Batch:
-        start = time.perf_counter()
-        batch = next(self._batches)
-        self._waited += time.perf_counter() - start
-        self._images += len(batch.index)
-        return batch
-
-    def rates(self) -> dict[str, float]:
-        """Images per second of this process and the share of time spent waiting, since the last call."""
-        elapsed = time.perf_counter() - self._since
-        rates = {"images_per_s": self._images / elapsed, "data_wait": self._waited / elapsed}
-        self.restart()
-        return rates
 
 
 def _batches(run: Run) -> Iterator[Batch]:
@@ -260,9 +207,9 @@ def _batches(run: Run) -> Iterator[Batch]:
         job.images,
         size=recipe.data.size,
         augment=recipe.data.augment,
-        seed=recipe.seed,
+        seed=rng.seed_of(recipe.seed, run.stage) if run.stage else recipe.seed,
         batch_size=recipe.train.batch_size,
-        first_step=run.step + 1,
+        first_step=run.step - run.first + 1,
         num_steps=job.total_steps,
         micro_batches=recipe.train.micro_batches,
         rank=accelerator.process_index,
@@ -276,7 +223,7 @@ def _batches(run: Run) -> Iterator[Batch]:
 def _metrics(run: Run, console: Console) -> MetricsLog:
     recipe = run.job.recipe
     trackers = open_trackers(recipe.trackers, run.folder, recipe.model_dump(mode="json"), run.step)
-    return MetricsLog(run.folder, run.step, run.job.total_steps, console, trackers)
+    return MetricsLog(run.folder, run.step, run.last, console, trackers)
 
 
 def _teachers(run: Run, console: Console) -> Teachers:
@@ -306,54 +253,62 @@ def _list_damaged(run: Run, console: Console) -> None:
         console.print(f"{len(run.damaged)} damaged images in all, see {run.folder / 'damaged.json'}", highlight=False)
 
 
-def _save(run: Run) -> None:
-    if run.is_main:
-        job = run.job
-        tensors = {
+def _save(run: Run, *, is_last: bool) -> None:
+    job = run.job
+    tensors = engine.whole(
+        {
             **with_prefix("distiller.", job.distiller.state_dict()),
+            **with_prefix("ema.", run.ema.tensors if run.ema else {}),
             **with_prefix("standardizer.", job.standardizer.state_dict()),
             **with_prefix("optimizer.", checkpoint.flatten_optimizer(job.optimizer)),
             "rng": torch.get_rng_state(),  # only drawn from by dropout layers; everything else is keyed (unic.rng)
-        }
-        state: dict[str, Any] = {"identity": run_folder.identity(job), "damaged": run.damaged}
-        checkpoint.save(run.folder, Checkpoint(run.step, tensors, state), job.recipe.checkpoint.keep)
-        checkpoint.write_atomically(run.folder / "damaged.json", json.dumps(list(run.damaged.items())))
+        },
+        keep=run.is_main,
+    )
+    if run.is_main:
+        state: dict[str, Any] = {
+            "identity": run.identity, "damaged": run.damaged, "guard": run.guard.state(), "stage": run.stage,
+            "first": run.first, "is_finished": run.is_finished, "patience": run.patience.state(),
+        }  # fmt: skip
+        run.saver.save(run.step, tensors, state, must=is_last)
+        with suppress(OSError):  # a full disk is the saver's to tell; the list is in the checkpoint, too
+            checkpoint.write_atomically(run.folder / "damaged.json", json.dumps(list(run.damaged.items())))
     run.accelerator.wait_for_everyone()
 
 
-def _restore(run: Run) -> None:
-    found = checkpoint.load_newest(run.folder)
+def _newest(folder: Path) -> Checkpoint | None:
+    found = checkpoint.load_newest(folder)
     if found is None:
-        return
-    saved, problems = found
-    for problem in problems:
+        return None
+    for problem in found[1]:
         log.warning(problem)
-    run_folder.check_same(saved.state["identity"], run_folder.identity(run.job))
+    return found[0]
+
+
+def _restore(run: Run, saved: Checkpoint) -> None:
+    run_folder.check_same(saved.state["identity"], run.identity)
     run.job.distiller.load_state_dict(without_prefix("distiller.", saved.tensors))
     run.job.standardizer.load_state_dict(without_prefix("standardizer.", saved.tensors))
+    if run.ema:
+        run.ema.load(without_prefix("ema.", saved.tensors))
     checkpoint.restore_optimizer(run.job.optimizer, without_prefix("optimizer.", saved.tensors))
     torch.set_rng_state(saved.tensors["rng"])
     run.damaged = dict(saved.state["damaged"])
+    run.guard.resume(saved.state.get("guard", {}), run.job.device)
+    run.patience.resume(saved.state.get("patience", {}))
+    run.first, run.is_finished = saved.state.get("first", 0), saved.state.get("is_finished", False)
     run.step = saved.step
 
 
-@contextmanager
-def _stop_signals() -> Iterator[Callable[[], bool]]:
-    """Turns SIGTERM, SIGUSR1 and the first SIGINT into a flag that the loop reads between steps."""
-    received: list[int] = []
-
-    def handle(number: int, frame: object) -> None:
-        if number == signal.SIGINT and signal.SIGINT in received:
-            raise KeyboardInterrupt
-        received.append(number)
-
-    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGUSR1", "SIGINT") if hasattr(signal, name)]
-    try:
-        previous = {number: signal.signal(number, handle) for number in numbers}
-    except ValueError:  # not the main thread (a notebook's worker, say): signals stay as they are
-        previous = {}
-    try:
-        yield lambda: bool(received)
-    finally:
-        for number, old in previous.items():
-            signal.signal(number, old)
+def _next_stage(run: Run, plan: Recipe) -> Run:
+    """The run in its next stage: what was trained goes over, the optimiser and the schedules start anew."""
+    before = run.job
+    trained, average = engine.whole(before.distiller.state_dict()), engine.whole(run.ema.tensors if run.ema else {})
+    job = build(plan, run.accelerator.device, run.accelerator.num_processes)
+    stages.carry(trained, job.distiller, before.grid, job.grid)
+    job.standardizer.load_state_dict(before.standardizer.state_dict())
+    after = Run(job, run.folder, run.accelerator, run.recipe, run.stage + 1, run.step, run.step, run.damaged)
+    if after.ema and average:
+        after.ema.load(stages.resampled(average, job.distiller, before.grid, job.grid))
+    after.saver = run.saver
+    return after

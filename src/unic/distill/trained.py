@@ -19,7 +19,8 @@ class Trained:
     """The newest checkpoint of a run, read once: a run that goes on must not give parts of two steps.
 
     Attributes:
-        tensors: everything that was saved, by the names of the checkpoint.
+        recipe: that of the stage in which the checkpoint was taken.
+        tensors: everything that was saved, by the names of the checkpoint; `distiller.` is the average if there is one.
     """
 
     recipe: Recipe
@@ -54,4 +55,7 @@ def load_trained(run: Path) -> Trained:
     found = checkpoint.load_newest(run)
     if found is None:
         raise InputError(f"run {run}: it has no checkpoint yet")
-    return Trained(recipe, found[0].step, found[0].tensors)
+    saved = found[0]
+    average = checkpoint.without_prefix("ema.", saved.tensors)
+    tensors = saved.tensors | checkpoint.with_prefix("distiller.", average)  # where there is one, it is the result
+    return Trained(recipe.plans()[saved.state.get("stage", 0)], saved.step, tensors)

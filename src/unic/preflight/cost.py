@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
 from pathlib import Path
@@ -12,12 +11,10 @@ import torch
 from torch import Tensor
 
 from unic.distill.build import Job
+from unic.distill.memory import SavedBytes, available_bytes, largest_batch, model_bytes, parts_that_fit
 from unic.distill.teachers import LiveTeachers
 from unic.features import default_cache_dir
 from unic.preflight.findings import Report
-
-_SPARE = 0.9  # of the memory may be planned with
-_BYTES_TRAINED = 16  # of a float32 parameter: itself, its gradient, two moments of Adam
 
 
 def count_ladder(job: Job) -> dict[str, Any]:
@@ -27,31 +24,23 @@ def count_ladder(job: Job) -> dict[str, Any]:
 
 def measure_step(job: Job, images: Tensor, index: Tensor, epoch: Tensor) -> dict[str, float]:
     """Seconds and saved bytes of a forward and backward pass on a real batch; the second of two counts."""
-    saved = 0
-
-    def count(tensor: Tensor) -> Tensor:
-        nonlocal saved
-        if not isinstance(tensor, torch.nn.Parameter):
-            saved += tensor.numel() * tensor.element_size()
-        return tensor
-
     teachers = LiveTeachers(job.encoders, job.grid)
     job.distiller.train()
-    times = {}
+    times, saved = {}, SavedBytes()
     for _ in range(2):
-        saved = 0
+        saved.total = 0
         started = time.perf_counter()
         targets = job.standardizer.eval()(teachers(images, index, epoch))
         _wait(images)
         middle = time.perf_counter()
-        with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
+        with saved:
             losses = job.distiller(images, targets, 1, index).losses
             total = job.weighting.sums(losses, job.weighting.coefficients(losses, 1, index))[0]
         total.backward()
         job.optimizer.zero_grad(set_to_none=True)
         _wait(images)
         times = {"teachers_s": middle - started, "student_s": time.perf_counter() - middle}
-    return {**times, "saved_bytes_per_image": saved / len(images)}
+    return {**times, "saved_bytes_per_image": saved.total / len(images)}
 
 
 def estimate(job: Job, step: dict[str, float], num_images: int, price: float | None, out: Path, report: Report) -> None:
@@ -63,12 +52,10 @@ def estimate(job: Job, step: dict[str, float], num_images: int, price: float | N
 
 
 def _memory(job: Job, step: dict[str, float], report: Report) -> dict[str, Any]:
-    trained = sum(p.numel() for p in job.distiller.parameters() if p.requires_grad)
-    frozen = sum(p.numel() * p.element_size() for encoder in job.encoders.values() for p in encoder.parameters())
     batch = job.recipe.train.batch_size // job.recipe.train.micro_batches
-    fixed, each = trained * _BYTES_TRAINED + frozen, step["saved_bytes_per_image"]
-    available = _available(job.device)
-    largest = int((available * _SPARE - fixed) // each) if each else 0
+    fixed, each = model_bytes(job), step["saved_bytes_per_image"]
+    available = available_bytes(job.device)
+    largest = largest_batch(job, each, available)
     if largest < 1:
         text = f"the models alone need {fixed / 1e9:.1f} GB, {available / 1e9:.1f} GB are free"
         report.add("error", "memory", f"{text}; choose smaller models, or a projector with fewer blocks")
@@ -76,7 +63,7 @@ def _memory(job: Job, step: dict[str, float], report: Report) -> dict[str, Any]:
         text = (
             f"a batch of {batch} needs about {(fixed + batch * each) / 1e9:.1f} GB, {available / 1e9:.1f} GB are free"
         )
-        parts = next(parts for parts in range(1, batch + 1) if batch % parts == 0 and batch // parts <= largest)
+        parts = parts_that_fit(batch, largest)
         report.add(
             "error", "memory", f"{text}; train.micro_batches={parts * job.recipe.train.micro_batches} makes it fit"
         )
@@ -118,15 +105,6 @@ def _existing(place: Path) -> Path:
     while not place.exists():
         place = place.parent
     return place
-
-
-def _available(device: torch.device) -> int:
-    if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
-    try:
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):  # Windows has no sysconf
-        return 8 << 30
 
 
 def _wait(images: Tensor) -> None:

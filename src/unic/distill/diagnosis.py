@@ -1,0 +1,159 @@
+"""Why a step was not finite: the batch once more, part by part, and a file that does it again anywhere.
+
+RUN/non_finite/step-120.safetensors    the batch, the trained parts and the statistics as they were
+RUN/non_finite/step-120.json           which teachers and images, and where the first value that is not finite arose
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from unic.checkpoint import with_prefix, without_prefix
+from unic.config import load_recipe
+from unic.data.loader import Batch
+from unic.distill.build import Job, build
+from unic.distill.teachers import LiveTeachers, Teachers
+from unic.errors import InputError
+from unic.tokens import Tokens
+
+
+def diagnose(job: Job, teachers: Teachers, step: int, batches: Sequence[Batch]) -> dict[str, Any]:
+    """Runs a step again without an update; whatever dropped out in it drops out again, as draws are keyed.
+
+    Returns:
+        `teachers`: for each teacher the number of images whose tokens (`output`), standardised tokens (`target`) and
+        loss (`loss`) are not finite; `images`: index, name and teachers of each such image; `parameters` and
+        `gradients`: the first names that are not finite.
+    """
+    rows = {name: {"output": 0, "target": 0, "loss": 0} for name in job.encoders}
+    images: list[dict[str, Any]] = []
+    job.distiller.train()
+    job.standardizer.eval()  # looks, and learns nothing
+    job.optimizer.zero_grad(set_to_none=True)
+    for batch in batches:
+        index = batch.index.to(job.device)
+        views = job.augmentation(batch.images.to(job.device), job.recipe.seed, batch.epoch, batch.index)
+        outputs = teachers(views, batch.index, batch.epoch)
+        targets = job.standardizer(outputs)
+        losses = job.distiller(views, targets, step, index).losses
+        job.weighting.sums(losses, job.weighting.coefficients(losses, step, index))[0].backward()
+        bad: dict[int, tuple[str, ...]] = dict.fromkeys(range(len(batch)), ())
+        for number, name in enumerate(job.encoders):
+            output, target = _bad_images(outputs[name]), _bad_images(targets[name])
+            loss = ~torch.isfinite(losses[number]).cpu()
+            for what, mask in (("output", output), ("target", target), ("loss", loss)):
+                rows[name][what] += int(mask.sum())
+            for place in (output | target | loss).nonzero()[:, 0].tolist():
+                bad[place] = (*bad[place], name)
+        numbers = batch.index.tolist()
+        images += [
+            {"index": numbers[place], "name": job.images.name(numbers[place]), "teachers": list(names)}
+            for place, names in bad.items()
+            if names
+        ]
+    named = list(job.distiller.named_parameters())
+    found = {
+        "step": step,
+        "num_images": sum(map(len, batches)),
+        "teachers": rows,
+        "images": images,
+        "parameters": [name for name, p in named if not torch.isfinite(p).all()][:5],
+        "gradients": [name for name, p in named if p.grad is not None and not torch.isfinite(p.grad).all()][:5],
+    }
+    job.optimizer.zero_grad(set_to_none=True)
+    job.standardizer.train()
+    return found
+
+
+def explain(found: Mapping[str, Any]) -> str:
+    """The diagnosis as one line, its first cause first."""
+    total, first = found["num_images"], next(iter(found["images"]), None)
+    example = f" (the first: {first['name']})" if first else ""
+    for name, row in found["teachers"].items():
+        if row["output"]:
+            return f"teacher '{name}' gives tokens that are not finite for {row['output']} of {total} images{example}"
+    for name, row in found["teachers"].items():
+        if row["target"]:
+            return f"the statistics of teacher '{name}' are not finite"
+    if found["parameters"]:
+        return f"the student or its projectors are not finite: {found['parameters'][0]}"
+    for name, row in found["teachers"].items():
+        if row["loss"]:
+            return f"the loss to teacher '{name}' is not finite for {row['loss']} of {total} images{example}"
+    if found["gradients"]:
+        return f"the losses are finite, the gradient is not: {found['gradients'][0]}"
+    return "the same batch is finite when it is run again, so it was another process's, or a fault of the hardware"
+
+
+def write_case(job: Job, teachers: Teachers, folder: Path, step: int, batches: Sequence[Batch], rank: int = 0) -> str:
+    """Diagnoses a step and saves what reproduces it below `folder/non_finite`.
+
+    Returns:
+        One line: the cause and the file.
+    """
+    found = diagnose(job, teachers, step, batches)
+    name = f"step-{step}" if rank == 0 else f"step-{step}-rank-{rank}"
+    case = folder / "non_finite" / f"{name}.json"
+    tensors = {
+        **{f"batch.{n}.{key}": getattr(b, key) for n, b in enumerate(batches) for key in ("images", "index", "epoch")},
+        **with_prefix("distiller.", job.distiller.state_dict()),
+        **with_prefix("standardizer.", job.standardizer.state_dict()),
+    }
+    try:
+        case.parent.mkdir(parents=True, exist_ok=True)
+        save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, _tensors_of(case))
+        case.write_text(json.dumps(found, indent=1), encoding="utf-8")
+    except Exception as error:  # what was found is worth more than the file
+        return f"{explain(found)}; the batch could not be saved: {' '.join(str(error).split())}"
+    return f"{explain(found)}; the batch is in {case}, `python -m unic.distill.diagnosis {case}` runs it again"
+
+
+def replay(case: str | Path) -> dict[str, Any]:
+    """Builds the run's recipe, puts the saved tensors in place and diagnoses the saved batch once more.
+
+    Teachers are run live, also where the run read them from a cache.
+
+    Args:
+        case: `RUN/non_finite/step-N.json`.
+
+    Raises:
+        InputError: no such file, or not in a run folder.
+    """
+    case = Path(case)
+    if not (case.is_file() and _tensors_of(case).is_file()):
+        raise InputError(f"case {case}: expected RUN/non_finite/step-N.json with the .safetensors file beside it")
+    tensors = load_file(_tensors_of(case))
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    job = build(load_recipe(case.parents[1] / "recipe.yaml"), device)
+    job.distiller.load_state_dict(without_prefix("distiller.", tensors))
+    job.standardizer.load_state_dict(without_prefix("standardizer.", tensors))
+    saved = without_prefix("batch.", tensors)
+    numbers = sorted({int(key.partition(".")[0]) for key in saved})
+    batches = [Batch(saved[f"{n}.images"], saved[f"{n}.index"], saved[f"{n}.epoch"]) for n in numbers]
+    teachers = LiveTeachers(job.encoders, job.grid)
+    return diagnose(job, teachers, json.loads(case.read_text())["step"], batches)
+
+
+def _tensors_of(case: Path) -> Path:
+    return case.with_suffix(".safetensors")
+
+
+def _bad_images(tokens: Tokens) -> Tensor:
+    """`(b,)` on the CPU: which images have a token that is not finite."""
+    finite = torch.isfinite(tokens.cls).flatten(1).all(1) & torch.isfinite(tokens.patches).flatten(1).all(1)
+    return ~finite.cpu()
+
+
+if __name__ == "__main__":
+    import sys
+
+    result = replay(sys.argv[1])
+    print(json.dumps(result, indent=1))
+    print(explain(result))

@@ -1,0 +1,50 @@
+"""Moving average of what is trained: w̄ ← d·w̄ + (1 − d)·w with d = min(decay, (1 + s)/(10 + s)) after step s.
+
+The rising start is TensorFlow's (`tf.train.ExponentialMovingAverage`, `num_updates`): early weights are forgotten soon.
+It holds the projectors too, so that a kept head belongs to the student beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor, distribute_tensor
+
+
+class Ema:
+    """Averages a module's floating-point tensors; others are copied.
+
+    Args:
+        module: the trained module; shards (DTensor) are averaged as shards.
+        decay: in (0, 1).
+    """
+
+    def __init__(self, module: nn.Module, decay: float) -> None:
+        self._module, self._decay = module, decay
+        self.tensors = {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}
+
+    def follow(self, module: nn.Module) -> None:
+        """Cuts the averages like the module's tensors, which may have become shards since."""
+        self._module = module
+        for name, tensor in module.state_dict().items():
+            if isinstance(tensor, DTensor):
+                self.tensors[name] = distribute_tensor(self.tensors[name], tensor.device_mesh, tensor.placements)
+
+    @torch.no_grad()
+    def update(self, step: int) -> None:
+        """After the optimiser's step `step` (from 1)."""
+        decay = min(self._decay, (1 + step) / (10 + step))
+        for name, tensor in self._module.state_dict().items():
+            average = self.tensors[name]
+            if average.is_floating_point():
+                average.mul_(decay).add_(tensor, alpha=1 - decay)
+            else:
+                average.copy_(tensor)
+
+    @torch.no_grad()
+    def load(self, tensors: Mapping[str, Tensor]) -> None:
+        """Takes over whole tensors (before sharding)."""
+        for name, average in self.tensors.items():
+            average.copy_(tensors[name])

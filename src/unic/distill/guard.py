@@ -1,0 +1,93 @@
+"""Steps that are not finite: counted on the device, the rate lowered after some, the run ended after many in a row.
+
+streak ← (streak + skipped) · skipped. Both counts are read at log steps only, the same on every rank.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from unic.config import Train
+from unic.data.loader import Batch
+from unic.errors import StoppedError
+
+log = logging.getLogger("unic")
+
+_LOWERED = 0.5  # what the rate is multiplied with
+
+
+class Guard:
+    """Watches the steps of a run.
+
+    Args:
+        setting: `train` of the recipe: `max_skipped`, `lower_after`.
+        diagnose: called with the step and its batches before the run ends; returns what it found, as one line.
+
+    Attributes:
+        lr_scale: what the scheduled rate is multiplied with.
+    """
+
+    def __init__(self, setting: Train, diagnose: Callable[[int, list[Batch]], str] = lambda *_: "") -> None:
+        self._setting, self.diagnose = setting, diagnose
+        self.lr_scale = 1.0
+        self._counts: Tensor | None = None  # (skipped in all, skipped in a row)
+        self._batches: list[Batch] = []
+        self._step = 0
+
+    def see(self, step: int, batch: Batch) -> None:
+        """Remembers the micro-batches of the newest step, which are on the CPU, for the diagnosis."""
+        if step != self._step:
+            self._step, self._batches = step, []
+        self._batches.append(batch)
+
+    def count(self, skipped: Tensor) -> None:
+        """`skipped`: 1 if the step was not finite, else 0, on the device, where the counts stay."""
+        total, streak = (skipped.new_zeros(2) if self._counts is None else self._counts).unbind()
+        self._counts = torch.stack([total + skipped, (streak + skipped) * skipped])
+
+    def check(self) -> None:
+        """At log steps: reads the counts from the device and acts on them.
+
+        Raises:
+            StoppedError: `max_skipped` steps in a row were not finite.
+        """
+        total, streak = self._read()
+        if streak >= self._setting.max_skipped:
+            found = self.diagnose(self._step, self._batches)
+            raise StoppedError(
+                f"step {self._step}: {streak} steps in a row were not finite (train.max_skipped); {found}"
+            )
+        if self._setting.lower_after:
+            scale = _LOWERED ** (total // self._setting.lower_after)
+            if scale != self.lr_scale:
+                self.lr_scale = scale
+                log.warning(
+                    "step %d: %d steps were not finite; learning rate × %g from here on", self._step, total, scale
+                )
+
+    def values(self) -> dict[str, float]:
+        """`{"skipped": n}` once a step was skipped."""
+        total, _ = self._read()
+        return {"skipped": float(total)} if total else {}
+
+    def state(self) -> dict[str, Any]:
+        """For the checkpoint."""
+        total, streak = self._read()
+        return {"skipped": total, "streak": streak, "lr_scale": self.lr_scale}
+
+    def resume(self, state: Mapping[str, Any], device: torch.device) -> None:
+        """Takes over `state()` of a checkpoint; an old one has none."""
+        if state:
+            self._counts = torch.tensor([state["skipped"], state["streak"]], dtype=torch.float32, device=device)
+            self.lr_scale = state["lr_scale"]
+
+    def _read(self) -> tuple[int, int]:
+        if self._counts is None:
+            return 0, 0
+        total, streak = self._counts.tolist()
+        return int(total), int(streak)

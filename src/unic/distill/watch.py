@@ -1,0 +1,75 @@
+"""The other processes of a run: what they agree on, and what is said when one of them dies or hangs.
+
+A killed process closes its connections, so the others learn of it at once; one that hangs is waited for at most
+`train.timeout` seconds. Then every survivor ends with one line and leaves the newest checkpoint to `--resume`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from accelerate import Accelerator
+from accelerate.utils import InitProcessGroupKwargs
+
+from unic.errors import StoppedError
+
+# What gloo, NCCL and the store say when a peer is gone or silent; torch has no common type for it.
+_GONE = re.compile(r"connection (closed|reset|refused)|broken pipe|peer|socket error|remote process exited", re.I)
+_SILENT = re.compile(r"tim(ed|e) ?out", re.I)
+_ABOUT_PEERS = re.compile(r"gloo|nccl|c10d|process ?group|store", re.I)
+
+
+def process_group(timeout: int) -> InitProcessGroupKwargs:
+    """For `Accelerator(kwargs_handlers=[…])`: no collective call waits longer than `timeout` seconds."""
+    return InitProcessGroupKwargs(timeout=timedelta(seconds=timeout))
+
+
+class Agreement:
+    """One answer for all processes to questions that each may answer for itself: shall the run stop?
+
+    A signal or a damaged image reaches one process; if only that one stopped, the others would wait for it.
+    On GPUs the question has a gloo group of its own, so that it does not wait for the device.
+    """
+
+    def __init__(self, accelerator: Accelerator, timeout: int) -> None:
+        self._group: Any = None  # the default one
+        self._alone = accelerator.num_processes == 1
+        if not self._alone and accelerator.device.type != "cpu":
+            self._group = dist.new_group(backend="gloo", timeout=timedelta(seconds=timeout))
+
+    def any(self, *flags: bool) -> list[bool]:
+        """For each question whether any process says yes, in one call; every process must ask."""
+        if self._alone:
+            return list(flags)
+        answers = torch.tensor([int(flag) for flag in flags])
+        dist.all_reduce(answers, dist.ReduceOp.MAX, group=self._group)
+        return [bool(answer) for answer in answers.tolist()]
+
+
+@contextmanager
+def peers(accelerator: Accelerator, timeout: int) -> Iterator[None]:
+    """Turns what a collective call raises when another process is gone into one line.
+
+    Raises:
+        StoppedError: another process has died, or has not answered within `timeout` seconds.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        text = str(error)
+        if accelerator.num_processes == 1 or not _ABOUT_PEERS.search(text):
+            raise
+        if _SILENT.search(text):
+            why = f"another process has not answered for {timeout} s (train.timeout)"
+        elif _GONE.search(text):
+            why = "another process has ended"
+        else:
+            raise
+        me = f"process {accelerator.process_index} of {accelerator.num_processes}"
+        raise StoppedError(f"{me}: {why}; continue from the newest checkpoint with --resume") from error

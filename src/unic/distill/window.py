@@ -1,0 +1,50 @@
+"""What one optimiser step adds up over its micro-batches and ranks: numerator, denominator and the sums of the log."""
+
+from __future__ import annotations
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+
+class Window:
+    """What one optimiser step adds up over its micro-batches and ranks; stays on the device until a log step."""
+
+    def __init__(self, accelerator: Accelerator) -> None:
+        self._accelerator = accelerator
+        self._sums: Tensor | None = None
+
+    def add(self, losses: Tensor, cosines: Tensor, weights: Tensor, numerator: Tensor, denominator: Tensor) -> None:
+        count = losses.shape[1]
+        columns = [losses.detach().sum(1), weights.sum(1), cosines[:, 0] * count, cosines[:, 1] * count]
+        flat = torch.cat(
+            [
+                torch.stack([numerator.detach(), denominator, denominator.new_tensor(count)]),
+                torch.stack(columns).flatten(),
+            ]
+        )
+        self._sums = flat if self._sums is None else self._sums + flat
+
+    def reduce(self) -> None:
+        assert self._sums is not None
+        self._sums = self._accelerator.reduce(self._sums, "sum")
+
+    @property
+    def denominator(self) -> Tensor:
+        assert self._sums is not None
+        return self._sums[1]
+
+    def values(self, teachers: list[str]) -> dict[str, float]:
+        """The metrics of this step, as plain numbers: the one place that reads the device."""
+        assert self._sums is not None
+        numerator, denominator, count, *rest = self._sums.tolist()
+        columns = [rest[i : i + len(teachers)] for i in range(0, len(rest), len(teachers))]
+        values = {"loss": numerator / denominator}
+        for name, loss, kept, cls, patch in zip(teachers, *columns, strict=True):
+            values |= {
+                f"loss/{name}": loss / count,
+                f"cos/{name}/cls": cls / count,
+                f"cos/{name}/patch": patch / count,
+                f"kept/{name}": kept / count,
+            }
+        return values

@@ -1,0 +1,117 @@
+"""Several processes are one run: the same losses by DDP and FSDP2, one list of damaged images, resume on any number."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from safetensors.torch import load_file
+
+from unic.metrics import read_metrics
+
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "UNIC_DEBUG": "1"}
+FOUR = pytest.param(4, marks=pytest.mark.long)
+
+
+@pytest.fixture
+def ranked(recipe: dict[str, Any]) -> dict[str, Any]:
+    """A LayerNorm student without drop path (CONTRACT, Invariants); ten batches of 12, of which an epoch has three
+    and four images over."""
+    recipe["student"]["drop_path"] = 0.0
+    recipe["train"] |= {"steps": 10, "batch_size": 12}
+    recipe["trackers"] = {}
+    return recipe
+
+
+def distil(recipe: dict[str, Any], run: Path, ranks: int, *overrides: str, code: int = 0) -> str:
+    path = run.with_suffix(".yaml")
+    path.write_text(yaml.safe_dump(recipe))
+    launch = [sys.executable, "-m", "unic.cli"]
+    if ranks > 1:
+        launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks)]
+        launch += ["-m", "unic.cli"]
+    command = [*launch, "distill", str(path), "--out", str(run), "--resume", *overrides]
+    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=90, check=False)
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def losses(run: Path) -> dict[int, float]:
+    return {row["step"]: row["loss"] for row in read_metrics(run)}
+
+
+def tensors(run: Path) -> dict[str, Any]:
+    return load_file(run / "checkpoints" / (run / "checkpoints/last").read_text() / "tensors.safetensors")
+
+
+def assert_same(one: Path, other: Path) -> None:
+    a, b = losses(one), losses(other)
+    assert a.keys() == b.keys()
+    for step, loss in a.items():
+        assert b[step] == pytest.approx(loss, abs=1e-5), step
+    first, second = tensors(one), tensors(other)
+    assert {name: t.shape for name, t in first.items()} == {name: t.shape for name, t in second.items()}
+    for name in first:
+        if name.startswith("standardizer."):
+            assert (first[name] - second[name]).abs().max() < 1e-4, name
+
+
+@pytest.mark.parametrize("ranks", [2, FOUR])
+@pytest.mark.parametrize("engine", ["ddp", "fsdp"])
+def test_ranks_equal_one(ranked: dict[str, Any], tmp_path: Path, engine: str, ranks: int) -> None:
+    ranked["train"] |= {"micro_batches": 3, "ema": 0.9, "clip_grad": 1.0}
+    distil(ranked, tmp_path / "one", 1)
+    said = distil(ranked, tmp_path / "many", ranks, f"train.engine={engine}", "teachers.shard=true")
+    assert "destroy_process_group" not in said  # what torch says when the group is left open
+    assert_same(tmp_path / "one", tmp_path / "many")
+
+
+def test_resume_on_other_numbers_of_ranks_and_engines(ranked: dict[str, Any], tmp_path: Path) -> None:
+    """FSDP2 on two, then one process, then DDP on two: the losses of a run that was never stopped."""
+    distil(ranked, tmp_path / "whole", 1)
+    run = tmp_path / "run"
+    for ranks, engine, start in ((2, "fsdp", 0), (1, "ddp", 3), (2, "ddp", 6)):
+        for folder in (run / "checkpoints").glob("step-*"):
+            if int(folder.name.removeprefix("step-")) > start:
+                shutil.rmtree(folder)
+        distil(ranked, run, ranks, f"train.engine={engine}", "checkpoint={every: 3, keep: 9}")
+    assert_same(tmp_path / "whole", run)
+
+
+def test_damaged_images_of_all_ranks_count(ranked: dict[str, Any], image_folder: Path, tmp_path: Path) -> None:
+    """More than a half of the limit on each process is too many on both, and one list names them all."""
+    images = tmp_path / "images"
+    shutil.copytree(image_folder, images)
+    for number in range(4):
+        (images / f"warm/broken{number}.png").write_bytes(b"no image")
+    ranked["data"] |= {"train": str(images), "max_damaged": 3 / 44}
+    run = tmp_path / "run"
+    said = distil(ranked, run, 2, code=1)
+    assert "4 of 44 images are damaged" in said
+    saved = (run / "checkpoints/last").read_text().removeprefix("step-")
+    assert said.count(f"checkpoint saved at step {saved}") >= 2
+    assert len(json.loads((run / "damaged.json").read_text())) == 4
+
+
+@pytest.mark.long
+def test_relaunched_by_torchrun_it_resumes_by_itself(ranked: dict[str, Any], tmp_path: Path) -> None:
+    """One of two processes is killed in step 5 of the first attempt; torchrun starts both again."""
+    distil(ranked, tmp_path / "whole", 1)
+    ranked["checkpoint"] = {"every": 2, "keep": 2}
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(yaml.safe_dump(ranked))
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    program = str(Path(__file__).parent / "dies_once.py")
+    command = [*launch, "--max-restarts", "1", program, "distill", str(recipe), "--out", str(tmp_path / "run")]
+    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=90, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "died on purpose" in done.stderr
+    one, two = losses(tmp_path / "whole"), losses(tmp_path / "run")
+    assert two == pytest.approx(one, abs=1e-5)

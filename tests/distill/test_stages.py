@@ -1,0 +1,104 @@
+"""Stages at toy size: sizes change, steps count through, a resume across the border is bit-identical."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from rich.console import Console
+from safetensors.torch import load_file
+
+from unic.config import load_recipe
+from unic.distill.ema import Ema
+from unic.distill.train import fit
+from unic.distill.trained import load_trained
+from unic.encoders import Encoder
+from unic.errors import InputError
+from unic.metrics import read_metrics
+
+QUIET = Console(quiet=True)
+LARGER = {
+    "student.model": "timm:test_vit?pretrained=false&img_size=64",
+    "data": {"size": 64},
+    "train": {"steps": 4, "lr": 0.004},
+}
+
+
+def tensors(run: Path, step: int) -> dict[str, torch.Tensor]:
+    return load_file(run / f"checkpoints/step-{step}/tensors.safetensors")
+
+
+@pytest.mark.parametrize("dies_at", [5, 8, 10])
+def test_resume_across_the_border_is_bit_identical(recipe: dict[str, Any], tmp_path: Path, dies_at: int) -> None:
+    recipe |= {"stages": [{}, LARGER], "trackers": {}}
+    recipe["train"]["ema"] = 0.9
+    fit(load_recipe(recipe), tmp_path / "whole", console=QUIET)
+    whole = read_metrics(tmp_path / "whole")
+    assert [row["step"] for row in whole] == list(range(1, 13))
+
+    def die(encoder: Encoder, step: int) -> dict[str, float]:
+        if step == dies_at:
+            raise RuntimeError("power cut")
+        return {}
+
+    settings = load_recipe(recipe, ["eval.every=1"])
+    with pytest.raises(RuntimeError, match="power cut"):
+        fit(settings, tmp_path / "broken", console=QUIET, callback=die)
+    fit(load_recipe(recipe), tmp_path / "broken", console=QUIET, resume=True)
+    resumed = [row for row in read_metrics(tmp_path / "broken") if "loss" in row]
+    assert [(row["step"], row["loss"], row["lr"]) for row in resumed] == [
+        (row["step"], row["loss"], row["lr"]) for row in whole
+    ]
+    a, b = tensors(tmp_path / "whole", 12), tensors(tmp_path / "broken", 12)
+    assert all(torch.equal(a[name], b[name]) for name in a.keys() | b.keys())
+
+
+def test_what_is_read_is_the_last_stage_and_the_average(recipe: dict[str, Any], tmp_path: Path) -> None:
+    recipe |= {"stages": [{}, LARGER], "trackers": {}}
+    recipe["train"]["ema"] = 0.9
+    returned = fit(load_recipe(recipe), tmp_path / "run", console=QUIET)
+    student = load_trained(tmp_path / "run").student()
+    assert student.input_size == (64, 64)
+    saved = tensors(tmp_path / "run", 12)
+    for name, tensor in student.state_dict().items():
+        assert torch.equal(tensor, saved[f"ema.student.{name}"])
+        assert torch.equal(tensor, returned.state_dict()[name])
+    assert not torch.equal(saved["ema.student.model.pos_embed"], saved["distiller.student.model.pos_embed"])
+
+
+def test_early_stop_ends_the_stage(recipe: dict[str, Any], tmp_path: Path) -> None:
+    """The best look is the second; after two worse ones each stage ends."""
+    scores = iter([10.0, 20.0, 15.0, 20.0])
+    settings = load_recipe(recipe, ["train.steps=30", "eval={every: 2, patience: 2}"])
+    fit(settings, tmp_path / "run", console=QUIET, callback=lambda *_: {"knn/mean": next(scores)})
+    assert max(row["step"] for row in read_metrics(tmp_path / "run")) == 8
+    fit(settings, tmp_path / "run", console=QUIET, resume=True)  # it knows that it has ended
+    assert max(row["step"] for row in read_metrics(tmp_path / "run")) == 8
+
+
+def test_average_is_the_recurrence() -> None:
+    module, expected = torch.nn.Linear(1, 1, bias=False), 1.0
+    module.weight.data.fill_(1.0)
+    ema = Ema(module, 0.5)
+    for step, value in ((1, 2.0), (50, 4.0)):
+        module.weight.data.fill_(value)
+        ema.update(step)
+        decay = min(0.5, (1 + step) / (10 + step))
+        expected = decay * expected + (1 - decay) * value
+    assert float(ema.tensors["weight"]) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("stage", "line"),
+    [
+        ({"dat": {}}, "a stage cannot change 'dat'; did you mean 'data'"),
+        ({"train": {"epoch": 3}}, "did you mean 'epochs'"),
+        ({"student.model": "timm:vit_tiny_patch16_224?pretrained=false"}, "only sizes of images may differ"),
+    ],
+)
+def test_what_does_not_fit_is_refused(recipe: dict[str, Any], tmp_path: Path, stage: Any, line: str) -> None:
+    recipe |= {"stages": [{"train": {"steps": 1}}, stage]}
+    with pytest.raises(InputError, match=line):
+        fit(load_recipe(recipe), tmp_path / "run", console=QUIET)

@@ -1,0 +1,79 @@
+"""Runs in processes of their own, healthy or with a fault (`faulty.py`)."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from unic.metrics import read_metrics
+
+Start = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Starts `unic distill`; whatever is left of it at the end is killed.
+
+    `fault` as in `faulty.py`; `environment` is added to this one's, None removes an entry.
+    """
+    started: list[subprocess.Popen[str]] = []
+
+    def begin(*arguments: str | Path, fault: str | None = None, **environment: str | None) -> subprocess.Popen[str]:
+        program = ["-m", "unic.cli"] if fault is None else [str(Path(__file__).parent / "faulty.py")]
+        changed = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "FAULT": fault, **environment}
+        variables = {key: value for key, value in {**os.environ, **changed}.items() if value is not None}
+        command = [sys.executable, *program, "distill", *map(str, arguments)]
+        pipe = subprocess.PIPE
+        started.append(subprocess.Popen(command, env=variables, stdout=pipe, stderr=subprocess.STDOUT, text=True))
+        return started[-1]
+
+    yield begin
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+@pytest.fixture
+def finish() -> Callable[..., str]:
+    def wait(process: subprocess.Popen[str], code: int = 0, timeout: float = 400) -> str:
+        output, _ = process.communicate(timeout=timeout)
+        assert process.returncode == code, output
+        return output
+
+    return wait
+
+
+@pytest.fixture
+def wait_for_step() -> Callable[..., None]:
+    def wait(run: Path, step: int, process: subprocess.Popen[str]) -> None:
+        deadline = time.monotonic() + 200
+        while time.monotonic() < deadline and process.poll() is None:
+            if any(row["step"] >= step for row in read_metrics(run)):
+                return
+            time.sleep(0.01)
+        raise AssertionError(f"step {step} was not reached: {process.communicate()[0]}")
+
+    return wait
+
+
+@pytest.fixture
+def write_recipe(recipe: dict[str, Any], tmp_path: Path) -> Callable[..., Path]:
+    """Writes the toy recipe with changed sections, `train={"steps": 5}`; without evaluation or trackers."""
+
+    def write(**sections: dict[str, Any]) -> Path:
+        tree = {**recipe, "trackers": {}}
+        tree |= {name: {**recipe.get(name, {}), **values} for name, values in sections.items()}
+        path = tmp_path / "recipe.yaml"
+        path.write_text(yaml.safe_dump(tree))
+        return path
+
+    return write

@@ -1,0 +1,98 @@
+"""Out of memory: one line that names the batch size that would fit."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from rich.console import Console
+
+from unic.config import load_recipe
+from unic.distill import memory
+from unic.distill.build import build
+from unic.distill.teachers import LiveTeachers
+from unic.distill.train import fit
+from unic.errors import InputError
+
+ERRORS = [
+    torch.OutOfMemoryError("CUDA out of memory."), MemoryError(),
+    RuntimeError("[enforce fail at alloc_cpu.cpp:113] DefaultCPUAllocator: can't allocate memory: you tried …"),
+]  # fmt: skip
+
+
+@pytest.fixture
+def fails_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Exception], None]:
+    """Batches larger than `size` images do not fit, from the third call of the teachers on."""
+
+    def install(size: int, error: Exception) -> None:
+        original, calls = LiveTeachers.__call__, [0]
+
+        def call(self: LiveTeachers, images: torch.Tensor, *keys: Any) -> Any:
+            calls[0] += 1
+            if len(images) > size and calls[0] > 2:
+                raise error
+            return original(self, images, *keys)
+
+        monkeypatch.setattr(LiveTeachers, "__call__", call)
+
+    return install
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
+def test_the_size_that_fits_is_named_and_fits(
+    recipe: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    fails_at: Callable[[int, Exception], None],
+    error: Exception,
+) -> None:
+    job = build(load_recipe(recipe), torch.device("cpu"))
+    room = memory.model_bytes(job) + 3.5 * saved_bytes(job)
+    monkeypatch.setattr(memory, "available_bytes", lambda device: int(room / memory.SPARE))
+    fails_at(3, error)
+    with pytest.raises(InputError) as caught:
+        fit(load_recipe(recipe, ["trackers=[]"]), tmp_path / "run", console=Console(quiet=True))
+    line = "out of memory with 8 images at a time; 2 would fit: train.micro_batches=4 trains the same, "
+    assert str(caught.value) == line + "train.batch_size=2 does not"
+    change = re.search(r"train\.micro_batches=\d+", str(caught.value))
+    assert change
+    fit(load_recipe(recipe, [change[0], "trackers=[]"]), tmp_path / "again", console=Console(quiet=True))
+
+
+def saved_bytes(job: Any) -> float:
+    images, index = torch.zeros(4, 3, 32, 32), torch.arange(4)
+    targets = job.standardizer.eval()(LiveTeachers(job.encoders, job.grid)(images, index, index))
+    job.distiller.train()
+    saved = memory.SavedBytes()
+    with saved:
+        job.distiller(images, targets, 1, index)
+    return saved.total / 4
+
+
+def test_models_that_do_not_fit(
+    recipe: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    fails_at: Callable[[int, Exception], None],
+) -> None:
+    monkeypatch.setattr(memory, "available_bytes", lambda device: 1000)
+    fails_at(4, MemoryError())
+    with pytest.raises(InputError, match="not even one fits; choose smaller models"):
+        fit(load_recipe(recipe), tmp_path / "run", console=Console(quiet=True))
+
+
+def test_other_errors_stay_what_they_are(recipe: dict[str, Any], tmp_path: Path, fails_at: Any) -> None:
+    fails_at(0, RuntimeError("shapes do not match"))
+    with pytest.raises(RuntimeError, match="shapes do not match"):
+        fit(load_recipe(recipe), tmp_path / "run", console=Console(quiet=True))
+
+
+@pytest.mark.parametrize(
+    ("batch", "largest", "parts"), [(8, 8, 1), (8, 7, 2), (8, 3, 4), (12, 5, 3), (7, 6, 7), (8, 0, 8)]
+)
+def test_parts(batch: int, largest: int, parts: int) -> None:
+    assert memory.parts_that_fit(batch, largest) == parts

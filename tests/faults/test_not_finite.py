@@ -1,0 +1,130 @@
+"""Steps that are not finite: skipped and counted, the rate lowered, then an end with a case that can be run again."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from rich.console import Console
+
+from unic.config import Train, load_recipe
+from unic.distill import diagnosis
+from unic.distill.build import Job, build
+from unic.distill.guard import Guard
+from unic.distill.teachers import LiveTeachers
+from unic.distill.train import fit
+from unic.errors import StoppedError
+from unic.metrics import read_metrics
+
+QUIET = Console(quiet=True)
+
+
+def guard(**setting: Any) -> Guard:
+    return Guard(Train(**setting), lambda step, batches: f"diagnosis of step {step}")
+
+
+def feed(watched: Guard, skipped: list[int]) -> None:
+    for value in skipped:
+        watched.count(torch.tensor(float(value)))
+
+
+def test_only_a_row_ends_the_run() -> None:
+    watched = guard(max_skipped=3)
+    feed(watched, [1, 1, 0, 1, 1, 0, 1, 1])
+    watched.check()
+    assert watched.values() == {"skipped": 6}
+    feed(watched, [1])
+    with pytest.raises(StoppedError, match="3 steps in a row were not finite .train.max_skipped.; diagnosis of step 0"):
+        watched.check()
+
+
+def test_the_rate_is_lowered_by_the_number_in_all_and_a_resume_knows() -> None:
+    watched = guard(lower_after=2)
+    feed(watched, [1, 0])
+    watched.check()
+    assert watched.lr_scale == 1
+    feed(watched, [1, 0, 1, 1])
+    watched.check()
+    assert watched.lr_scale == 0.25
+    resumed = guard(lower_after=2, max_skipped=4)
+    resumed.resume(json.loads(json.dumps(watched.state())), torch.device("cpu"))
+    assert (resumed.lr_scale, resumed.values()) == (0.25, {"skipped": 4})
+    feed(resumed, [1, 1])  # with the two before the checkpoint four in a row
+    with pytest.raises(StoppedError, match="4 steps in a row"):
+        resumed.check()
+
+
+def test_healthy_steps_say_nothing() -> None:
+    watched = guard()
+    assert watched.values() == {}
+    feed(watched, [0, 0])
+    watched.check()
+    assert watched.values() == {}
+
+
+@pytest.fixture
+def poisoned(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Makes the teacher `vit` give NaN for the image with this index, live and in any replay."""
+    original = LiveTeachers.__call__
+
+    def poison(image: int) -> None:
+        def call(self: LiveTeachers, images: Any, index: Any, view: Any) -> Any:
+            targets = original(self, images, index, view)
+            targets["vit"].cls[index == image] = float("nan")
+            return targets
+
+        monkeypatch.setattr(LiveTeachers, "__call__", call)
+
+    return poison
+
+
+def test_the_end_names_teacher_and_image_and_the_case_runs_again(
+    recipe: dict[str, Any], tmp_path: Path, poisoned: Callable[[int], None]
+) -> None:
+    """Batches of all 40 images, in two micro-batches: image 7 is in each of them."""
+    poisoned(7)
+    changes = ["train.batch_size=40", "train.micro_batches=2", "train.max_skipped=3", "trackers=[]"]
+    run = tmp_path / "run"
+    with pytest.raises(StoppedError, match="^step 3: 3 steps in a row") as error:
+        fit(load_recipe(recipe, changes), run, console=QUIET)
+    line = str(error.value)
+    assert "\n" not in line
+    assert "teacher 'vit' gives tokens that are not finite for 1 of 40 images (the first: " in line
+    assert [row["skipped"] for row in read_metrics(run)] == [1, 2, 3]
+    case = run / "non_finite/step-3.json"
+    assert str(case) in line
+    found = json.loads(case.read_text())
+    assert found["teachers"] == {
+        "vit": {"output": 1, "target": 1, "loss": 1}, "cnn": {"output": 0, "target": 0, "loss": 0},
+    }  # fmt: skip
+    assert [(image["index"], image["teachers"]) for image in found["images"]] == [(7, ["vit"])]
+    assert diagnosis.replay(case) == found
+
+
+def test_a_replay_without_the_fault_says_so(
+    recipe: dict[str, Any], tmp_path: Path, poisoned: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context():
+        poisoned(7)
+        with pytest.raises(StoppedError):
+            fit(load_recipe(recipe, ["train.batch_size=40", "train.max_skipped=1"]), tmp_path / "run", console=QUIET)
+    monkeypatch.undo()
+    found = diagnosis.replay(tmp_path / "run/non_finite/step-1.json")
+    assert found["images"] == []
+    assert diagnosis.explain(found).startswith("the same batch is finite when it is run again")
+
+
+def test_student_weights_are_named(recipe: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*arguments: Any) -> Job:
+        job = build(*arguments)
+        job.student.get_parameter("model.blocks.0.attn.qkv.weight").data[0, 0] = float("inf")
+        return job
+
+    monkeypatch.setattr(sys.modules["unic.distill.train"], "build", broken)
+    with pytest.raises(StoppedError, match=r"the student or its projectors are not finite: student\.model\.blocks\.0"):
+        fit(load_recipe(recipe, ["train.max_skipped=2"]), tmp_path / "run", console=QUIET)

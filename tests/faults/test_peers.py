@@ -1,0 +1,132 @@
+"""Two processes of one run: one is killed or hangs, the other ends in bounded time with a line, and a resume goes on."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from accelerate import Accelerator
+
+from unic.distill.watch import Agreement, peers
+from unic.errors import StoppedError
+
+Start = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def pair(start: Start) -> Callable[..., list["subprocess.Popen[str]"]]:
+    """Two processes that find each other by a free port, as torchrun would start them, but without its watching."""
+
+    def begin(path: Path, run: Path, faults: tuple[str | None, str | None] = (None, None)) -> list[Any]:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = str(free.getsockname()[1])
+        common = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "GLOO_SOCKET_IFNAME": "lo"}
+        ranks = [{"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(2)]
+        return [
+            start(path, "--out", run, "--resume", fault=fault, **common, **rank)
+            for rank, fault in zip(ranks, faults, strict=True)
+        ]
+
+    return begin
+
+
+@pytest.mark.parametrize("victim", [0, 1])
+def test_one_is_killed(
+    write_recipe: Callable[..., Path],
+    pair: Callable[..., list[Any]],
+    finish: Callable[..., str],
+    wait_for_step: Callable[..., None],
+    tmp_path: Path,
+    victim: int,
+) -> None:
+    path, run = write_recipe(train={"steps": 50_000}, student={"drop_path": 0.0}), tmp_path / "run"
+    processes = pair(path, run)
+    wait_for_step(run, 5, processes[0])
+    processes[victim].kill()
+    survivor = 1 - victim
+    output = finish(processes[survivor], 1, timeout=60)
+    line = (
+        f"unic: process {survivor} of 2: another process has ended; continue from the newest checkpoint with --resume"
+    )
+    assert line in output
+    assert "Traceback" not in output
+    assert (run / "checkpoints/last").exists()
+
+
+def test_one_hangs(
+    write_recipe: Callable[..., Path],
+    pair: Callable[..., list[Any]],
+    finish: Callable[..., str],
+    wait_for_step: Callable[..., None],
+    tmp_path: Path,
+) -> None:
+    """Stopped, it is alive and keeps its connections: only the time tells."""
+    path, run = write_recipe(train={"steps": 50_000, "timeout": 15}, student={"drop_path": 0.0}), tmp_path / "run"
+    processes = pair(path, run)
+    wait_for_step(run, 5, processes[0])
+    processes[1].send_signal(signal.SIGSTOP)
+    output = finish(processes[0], 1, timeout=75)
+    assert "unic: process 0 of 2: another process has not answered for 15 s (train.timeout); continue" in output
+    assert "Traceback" not in output
+
+
+def test_a_signal_to_one_stops_both_at_the_same_step(
+    write_recipe: Callable[..., Path],
+    pair: Callable[..., list[Any]],
+    finish: Callable[..., str],
+    wait_for_step: Callable[..., None],
+    tmp_path: Path,
+) -> None:
+    path, run = write_recipe(train={"steps": 50_000}, student={"drop_path": 0.0}), tmp_path / "run"
+    processes = pair(path, run)
+    wait_for_step(run, 5, processes[0])
+    processes[1].send_signal(signal.SIGTERM)
+    lines = [finish(process, 75, timeout=60).splitlines()[-1] for process in processes]
+    assert lines[0] == lines[1]
+    assert "stopped by a signal; checkpoint saved at step" in lines[0]
+
+
+class Two:
+    """What `peers` asks an accelerator."""
+
+    num_processes, process_index = 2, 1
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "[/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:525] Read error: Connection reset by peer",
+            "has ended",
+        ),
+        (
+            "[gloo/transport/tcp/unbound_buffer.cc:81] Timed out waiting 15000ms for recv operation",
+            "not answered for 9 s",
+        ),
+        (
+            "[Rank 0] Watchdog caught collective operation timeout: WorkNCCL(SeqNum=5, …) ran for 9000 ms",
+            "not answered",
+        ),
+        ("NCCL error: remote process exited or there was a network error", "has ended"),
+        ("[c10d] The client socket has timed out after 60000ms", "not answered"),
+    ],
+)
+def test_what_libraries_say_becomes_one_line(text: str, said: str) -> None:
+    with pytest.raises(StoppedError, match=f"^process 1 of 2: another process .*{said}.*--resume$"):
+        with peers(Two(), 9):  # type: ignore[arg-type]
+            raise RuntimeError(text)
+
+
+def test_other_errors_and_single_processes_stay_what_they_are() -> None:
+    with pytest.raises(RuntimeError, match="^shapes do not match$"), peers(Two(), 9):  # type: ignore[arg-type]
+        raise RuntimeError("shapes do not match")
+    alone = Accelerator(cpu=True)
+    with pytest.raises(RuntimeError, match="^gloo: connection closed$"), peers(alone, 9):
+        raise RuntimeError("gloo: connection closed")
+    assert Agreement(alone, 9).any(True, False) == [True, False]
