@@ -19,7 +19,7 @@ Positive = Annotated[int, Field(gt=0)]
 class Section(BaseModel):
     """A part of the recipe. Unknown keys are errors."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Component(BaseModel):
@@ -184,10 +184,7 @@ def load_recipe(source: str | Path | dict[str, Any] | Recipe, overrides: Sequenc
     try:
         merged = OmegaConf.create(tree)
         for override in overrides:
-            key = override.partition("=")[0]
-            value = OmegaConf.select(OmegaConf.from_dotlist([override]), key)
-            # An override replaces what was there: `teachers.models={…}` names the teachers, it does not add some.
-            OmegaConf.update(merged, key, value, merge=False)
+            _replace(merged, override)
         plain = OmegaConf.to_container(merged, resolve=True)
     except OmegaConfBaseException as error:
         raise InputError(f"recipe: {str(error).splitlines()[0]}") from None
@@ -197,6 +194,19 @@ def load_recipe(source: str | Path | dict[str, Any] | Recipe, overrides: Sequenc
         return Recipe.model_validate(plain)
     except ValidationError as error:
         raise InputError(_explain(error.errors()[0])) from None
+
+
+def _replace(tree: Any, override: str) -> None:
+    """An override replaces what was there: `teachers.models={…}` names the teachers, it does not add some."""
+    key = override.partition("=")[0]
+    try:
+        OmegaConf.update(tree, key, OmegaConf.select(OmegaConf.from_dotlist([override]), key), merge=False)
+    except Exception as error:  # PyYAML and OmegaConf raise many kinds, all of them the user's to see
+        raise InputError(f"override '{_line(override)}': {_line(error)}") from None
+
+
+def _line(text: object) -> str:
+    return " ".join(str(text).split())
 
 
 def recipe_folder() -> Path:

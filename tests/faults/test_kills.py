@@ -1,4 +1,4 @@
-"""kill -9 at any moment, inside of a save too: what is on the disk is whole, and the resumed run the same to the bit."""
+"""kill -9 at any moment, inside of a save too: the disk holds a whole checkpoint, a resume gives the same bits."""
 
 from __future__ import annotations
 
