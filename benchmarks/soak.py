@@ -2,8 +2,8 @@
 
 python benchmarks/soak.py --minutes 60
 
-slope of block means of the resident memory (least squares) ± its 95 % interval; blocks, because neighbouring samples are
-not independent. The first third is warm-up: allocators and caches fill.
+slope of block means of the resident memory (least squares) ± its 95 % interval; blocks, because neighbouring samples
+are not independent. The first third is warm-up: allocators and caches fill.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import json
 import tempfile
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -94,10 +95,8 @@ def soak(minutes: float, workers: int) -> dict[str, Any]:
         make_images(images)
         samples = Samples(minutes * 60)
         samples.start()
-        try:
+        with suppress(PreemptedError):
             fit(load_recipe(recipe(images, workers)), run, console=Console(quiet=True))
-        except PreemptedError:
-            pass
         samples.join()
         steps = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])["step"]
     rows = np.array(samples.rows)
@@ -121,9 +120,12 @@ def main() -> None:
     about = machine("torch", "unic-distill")
     found = soak(arguments.minutes, arguments.workers)
     print(f"{found['steps']} steps in {found['minutes']:g} minutes, {found['workers']} workers")
-    for what, unit in (("memory_mb", "MB"), ("handles", "handles")):
+    for what, shown in (
+        ("memory_mb", f"{found['memory_mb']:.1f} MB"),
+        ("handles", "{} to {} handles".format(*found["handles"])),
+    ):
         value, half = found[f"{what}_per_hour"]
-        print(f"{unit}: {found[what]}; slope {value:+.2f} ± {half:.2f} an hour")
+        print(f"{shown}; slope {value:+.2f} ± {half:.2f} an hour")
     if arguments.out:
         arguments.out.write_text(json.dumps(about | found, indent=1) + "\n")
 

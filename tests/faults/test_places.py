@@ -34,7 +34,7 @@ def test_without_a_home_and_a_network(
     temporary.mkdir()
     environment: dict[str, str | None] = dict.fromkeys(CACHES)
     environment |= {"HOME": home, "TMPDIR": str(temporary), "HF_HUB_OFFLINE": "1"}
-    environment |= {name: "http://127.0.0.1:9" for name in ("http_proxy", "https_proxy", "HTTPS_PROXY", "HTTP_PROXY")}
+    environment |= dict.fromkeys(("http_proxy", "https_proxy", "HTTPS_PROXY", "HTTP_PROXY"), "http://127.0.0.1:9")
     before = files(tmp_path)
     output = finish(start(path, "--out", run, **environment))
     assert (run / "report.html").is_file(), output
