@@ -21,7 +21,7 @@ STAGE_SECTIONS = ("data", "train", "student", "teachers")
 class Section(BaseModel):
     """A part of the recipe. Unknown keys are errors."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Component(BaseModel):
@@ -214,10 +214,7 @@ def load_recipe(source: str | Path | dict[str, Any] | Recipe, overrides: Sequenc
     try:
         merged = OmegaConf.create(tree)
         for override in overrides:
-            key = override.partition("=")[0]
-            value = OmegaConf.select(OmegaConf.from_dotlist([override]), key)
-            # An override replaces what was there: `teachers.models={…}` names the teachers, it does not add some.
-            OmegaConf.update(merged, key, value, merge=False)
+            _replace(merged, override)
         plain = OmegaConf.to_container(merged, resolve=True)
     except OmegaConfBaseException as error:
         raise InputError(f"recipe: {str(error).splitlines()[0]}") from None
@@ -236,6 +233,19 @@ def _dotted(tree: dict[str, Any], prefix: str = "") -> Iterator[str]:
             yield from _dotted(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}={json.dumps(value)}"
+
+
+def _replace(tree: Any, override: str) -> None:
+    """An override replaces what was there: `teachers.models={…}` names the teachers, it does not add some."""
+    key = override.partition("=")[0]
+    try:
+        OmegaConf.update(tree, key, OmegaConf.select(OmegaConf.from_dotlist([override]), key), merge=False)
+    except Exception as error:  # PyYAML and OmegaConf raise many kinds, all of them the user's to see
+        raise InputError(f"override '{_line(override)}': {_line(error)}") from None
+
+
+def _line(text: object) -> str:
+    return " ".join(str(text).split())
 
 
 def recipe_folder() -> Path:

@@ -8,6 +8,7 @@ patches (its teacher cache is one call per teacher and view).
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -91,7 +92,9 @@ def default_cache_dir() -> Path:
             return folder
     except (OSError, RuntimeError):  # RuntimeError: no home directory at all
         pass
-    return Path(tempfile.gettempdir()) / f"unic-{os.getuid() if hasattr(os, 'getuid') else 'user'}"
+    folder = Path(tempfile.gettempdir()) / f"unic-{os.getuid() if hasattr(os, 'getuid') else 'user'}"
+    logging.getLogger("unic").warning("no folder for caches in the home directory: using %s (set UNIC_CACHE)", folder)
+    return folder
 
 
 def extract(

@@ -3,6 +3,7 @@
 FAULT=die_in_save:7   kills this process at the seventh system call that makes a save safe (fsync, rename, replace)
 FAULT=hang:4          sleeps for minutes in step 4
 FAULT=die:4           kills this process in step 4
+FAULT=nan:4           from step 4 on the teachers of this process give NaN for their first image
 """
 
 from __future__ import annotations
@@ -33,14 +34,31 @@ def before(call: Callable[..., Any], act: Callable[[], None], count: list[int]) 
     return wrapped
 
 
+def poisoned(call: Callable[..., Any], first: int) -> Callable[..., Any]:
+    calls = [0]
+
+    def wrapped(*arguments: Any) -> Any:
+        calls[0] += 1
+        targets = call(*arguments)
+        if calls[0] >= first:
+            for tokens in targets.values():
+                tokens.cls[0] = float("nan")
+        return targets
+
+    return wrapped
+
+
 def install(kind: str, number: int) -> None:
     if kind == "die_in_save":
         left = [number]  # shared: the calls are counted together
         for name in ("fsync", "rename", "replace"):
             setattr(os, name, before(getattr(os, name), kill, left))
         return
-    act = kill if kind == "die" else lambda: time.sleep(600)
     trial = 1  # before step 1 one batch is tried
+    if kind == "nan":
+        LiveTeachers.__call__ = poisoned(LiveTeachers.__call__, number + trial)  # type: ignore[method-assign]
+        return
+    act = kill if kind == "die" else lambda: time.sleep(600)
     LiveTeachers.__call__ = before(LiveTeachers.__call__, act, [number + trial])  # type: ignore[method-assign]
 
 

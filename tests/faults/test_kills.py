@@ -1,4 +1,4 @@
-"""kill -9 at any moment, inside of a save too: what is on the disk is whole, and the resumed run the same to the bit."""
+"""kill -9 at any moment, inside of a save too: the disk holds a whole checkpoint, a resume gives the same bits."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_killed_twenty_times_and_resumed_bit_for_bit(
     tmp_path: Path,
     asynchronous: bool,
 ) -> None:
-    """Thirteen at a random moment after a random step, seven at a random call inside of a save."""
+    """Fourteen at a random moment after a random step, six at a random call inside of a save."""
     path = write_recipe(train={"steps": 260}, checkpoint={"every": 3, "keep": 2, "asynchronous": asynchronous})
     finish(start(path, "--out", tmp_path / "whole"))
     run, draw = tmp_path / "killed", random.Random(0)

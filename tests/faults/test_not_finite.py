@@ -67,6 +67,19 @@ def test_healthy_steps_say_nothing() -> None:
     assert watched.values() == {}
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_counting_does_not_wait_for_the_device() -> None:
+    watched, skipped = guard(), torch.ones((), device="cuda")
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for _ in range(3):
+            watched.count(skipped)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert watched.values() == {"skipped": 3}
+
+
 @pytest.fixture
 def poisoned(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     """Makes the teacher `vit` give NaN for the image with this index, live and in any replay."""

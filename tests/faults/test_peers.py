@@ -1,4 +1,4 @@
-"""Two processes of one run: one is killed or hangs, the other ends in bounded time with a line, and a resume goes on."""
+"""Two processes of one run: one is killed or hangs, the other ends in bounded time with a line."""
 
 from __future__ import annotations
 
@@ -90,6 +90,17 @@ def test_a_signal_to_one_stops_both_at_the_same_step(
     lines = [finish(process, 75, timeout=60).splitlines()[-1] for process in processes]
     assert lines[0] == lines[1]
     assert "stopped by a signal; checkpoint saved at step" in lines[0]
+
+
+def test_steps_that_are_not_finite_end_both_and_each_says_what_it_saw(
+    write_recipe: Callable[..., Path], pair: Callable[..., list[Any]], finish: Callable[..., str], tmp_path: Path
+) -> None:
+    path = write_recipe(train={"steps": 50_000, "max_skipped": 3}, student={"drop_path": 0.0})
+    culprit, other = (finish(process, 1, timeout=120) for process in pair(path, tmp_path / "run", ("nan:4", None)))
+    assert "unic: step 6: 3 steps in a row were not finite (train.max_skipped); teacher '" in culprit
+    assert "for 1 of 4 images" in culprit
+    assert "unic: step 6: 3 steps in a row were not finite" in other
+    assert "so it was another process's" in other
 
 
 class Two:

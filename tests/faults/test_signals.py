@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -44,6 +45,8 @@ def test_second_interrupt_ends_at_once(
     run = tmp_path / "run"
     process = start(write_recipe(), "--out", run, fault="hang:4")
     wait_for_step(run, 3, process)
+    while not (run / "checkpoints/last").exists():  # of step 3: its look at the signals lies before this
+        time.sleep(0.01)
     process.send_signal(signal.SIGINT)
     with pytest.raises(subprocess.TimeoutExpired):
         process.wait(1)

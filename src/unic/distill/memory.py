@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import os
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -78,7 +79,8 @@ def out_of_memory_named(job: Job) -> Iterator[None]:
         # torch has a kind of its own for GPUs only; on a CPU it is a RuntimeError of its allocator.
         if not (isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)):
             raise
-    raise InputError(_advice(job))  # outside of the handler: until it ends, the error holds the tensors of the step
+        traceback.clear_frames(error.__traceback__)  # they hold the tensors of the step that failed
+    raise InputError(_advice(job))
 
 
 def _advice(job: Job) -> str:

@@ -61,6 +61,8 @@ def peers(accelerator: Accelerator, timeout: int) -> Iterator[None]:
     """
     try:
         yield
+    except StoppedError:
+        raise
     except RuntimeError as error:
         text = str(error)
         if accelerator.num_processes == 1 or not _ABOUT_PEERS.search(text):

@@ -90,9 +90,10 @@ def _time(job: Job, step: dict[str, float], num_images: int, price: float | None
 def _disk(job: Job, out: Path, report: Report) -> dict[str, Any]:
     trained = sum(p.numel() for p in job.distiller.parameters())
     one = trained * 12  # weights and the two moments, float32
-    checkpoints = one * (job.recipe.checkpoint.keep + 1)  # one more while it is written
-    setting = job.recipe.teachers.cache
-    cache, folder = job.cache_bytes(), Path(setting.dir) if setting and setting.dir else default_cache_dir()
+    setting = job.recipe.checkpoint
+    checkpoints = one * (setting.keep + (setting.best is not None) + 1)  # one more while it is written
+    stored = job.recipe.teachers.cache
+    cache, folder = job.cache_bytes(), Path(stored.dir) if stored and stored.dir else default_cache_dir()
     for what, needed, place in (("checkpoints", checkpoints, out), ("teachers.cache", cache, folder)):
         free = shutil.disk_usage(_existing(place)).free
         if needed > free:
