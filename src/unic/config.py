@@ -113,6 +113,8 @@ class Train(Section):
     clip_grad: float | None = Field(None, gt=0)
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     compile: bool = False
+    checkpoint_activations: bool = False  # of the student: computed again in the backward pass, for less memory
+    patch_share: float = Field(1.0, gt=0, le=1)  # of each image's patches that the ladder and the loss see
     log_every: Positive = 10
 
 
