@@ -76,6 +76,8 @@ class Encoder(nn.Module, ABC):
     def checkpoint_activations(self) -> None:
         """Trains with less memory: blocks keep their inputs alone and are computed again in the backward pass.
 
+        Gradients stay the same; the running statistics of a batch norm move twice in each step.
+
         Raises:
             InputError: a network that cannot.
         """
