@@ -3,8 +3,8 @@
     python benchmarks/step.py NAME [--batch-size 16] [--rounds 3] [--compile] [--device cuda] [--out FILE]
 
 NAME is one of CONFIGURATIONS. Both sides have the same networks at the same weights, the same images and precision, and
-take turns in one run after warm-up steps; the ceiling (a large bf16 product, a copy of memory) is measured beside them in
-every round. FLOP are those of `torch.utils.flop_counter`. Loading of data is not part of the step (`loader.py`).
+take turns in one run after warm-up steps; the ceiling (a large bf16 product, a copy of memory) is measured in every
+round, too. FLOP are those of `torch.utils.flop_counter`. Loading of data is not part of the step (`loader.py`).
 """
 
 from __future__ import annotations
