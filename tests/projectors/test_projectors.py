@@ -68,6 +68,23 @@ def test_fused_form_equals_the_plain_one_with_its_gradients() -> None:
         torch.testing.assert_close(a, b, atol=1e-5 * b.abs().max().item(), rtol=1e-5)
 
 
+def test_gradients_add_up_over_micro_batches() -> None:
+    """Gradients are accumulated in place, so no two parameters may share the memory of one."""
+    dims = [(8, 8), (8, 8), (8, 8)]
+    projectors, tokens = [Projector(dims, (5, 7), 8) for _ in range(2)], rungs(dims)
+    tokens = [Tokens(t.cls.float(), t.patches.float(), t.grid) for t in tokens]
+    parameters = [parameter for projector in projectors for parameter in projector.parameters()]
+
+    def loss() -> torch.Tensor:
+        return sum(t.cls.square().sum() + t.patches.square().sum() for t in Projector.together(projectors, tokens))
+
+    once = torch.autograd.grad(loss(), parameters)
+    for _ in range(2):
+        loss().backward()
+    for parameter, gradient in zip(parameters, once, strict=True):
+        torch.testing.assert_close(parameter.grad, 2 * gradient)
+
+
 def test_names_and_shapes_of_a_checkpoint_from_before_the_fused_form() -> None:
     shapes = {}
     for number, hidden in enumerate((6, 10)):

@@ -11,6 +11,7 @@ bias has its own state in the optimiser.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
 
 import torch
 import torch.nn.functional as F
@@ -50,7 +51,8 @@ class Ladder(nn.Module):
     def sum_up(self, hidden: Sequence[Float[Tensor, "*n h"]]) -> Float[Tensor, "*n e"]:
         """The second layers of all rungs in one product, which also adds them up, in float32 on every device."""
         layers = self.last_layers()
-        bias = torch.stack([layer.bias for layer in layers]).sum(0)
+        # Not `stack(…).sum(0)`: biases would share the memory of one gradient, and accumulation writes to it in place.
+        bias = reduce(torch.add, (layer.bias for layer in layers))
         weight = torch.cat([_rounded(layer.weight) for layer in layers], dim=1)
         return F.linear(torch.cat(list(hidden), dim=-1), weight, bias).float()
 
