@@ -122,6 +122,8 @@ class Train(Section):
     compile: bool = False
     engine: Literal["ddp", "fsdp"] = "ddp"
     ema: float | None = Field(None, gt=0, lt=1)
+    checkpoint_activations: bool = False  # of the student: computed again in the backward pass, for less memory
+    patch_share: float = Field(1.0, gt=0, le=1)  # of each image's patches that the ladder and the loss see
     log_every: Positive = 10
     max_skipped: Positive = 20  # steps in a row that are not finite, after which the run ends with a diagnosis
     lower_after: Positive | None = None  # halve the rate each time that so many steps in all were not finite

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+import torch.distributed as dist
 
 from unic.config import Component
 from unic.distill.standardize import EmaStandardizer, Moments, build_standardizer
@@ -63,6 +64,27 @@ def test_moments_merge_is_exact_far_from_zero() -> None:
         merged = merged.merge(Moments.of(part))
     torch.testing.assert_close(merged.mean.double(), data.mean(0), rtol=1e-6, atol=0)
     torch.testing.assert_close(merged.std().double(), data.float().double().std(0), rtol=1e-2, atol=0)
+
+
+def test_ranks_exchange_at_most_64_kb_a_teacher(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counts what collectives are given; the widest teacher in use is DINOv2-G (1536), whatever the batch."""
+    given = []
+
+    def gather(parts: list[torch.Tensor], own: torch.Tensor) -> None:
+        given.append(own.numel() * own.element_size())
+        for part in parts:
+            part.copy_(own)
+
+    monkeypatch.setattr(dist, "is_initialized", lambda: True)
+    monkeypatch.setattr(dist, "get_world_size", lambda: 2)
+    monkeypatch.setattr(dist, "all_gather", gather)
+    monkeypatch.setattr(dist, "all_reduce", lambda tensor, *_: given.append(tensor.numel() * tensor.element_size()))
+    dims = dict.fromkeys(("a", "b", "c"), (1536, 1536))
+    standardizer = EmaStandardizer(dims)
+    standardizer({name: Tokens(torch.randn(4, 1536), torch.randn(4, 36, 1536), (6, 6)) for name in dims})
+    standardizer.update(0.0)
+    assert 0 < sum(given) <= len(dims) * 64_000
+    assert sum(given) == len(dims) * 2 * 4 * (1 + 2 * 1536)
 
 
 def test_non_finite_channel_keeps_its_statistics() -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from unic.config import Cache, Data
 from unic.data.augment import preset
@@ -37,6 +38,30 @@ def test_cached_equal_live(image_folder: Path, tmp_path: Path, augment: str) -> 
         torch.testing.assert_close(a.cls, b.cls, atol=1e-5, rtol=1e-4)
         torch.testing.assert_close(a.patches, b.patches, atol=1e-5, rtol=1e-4)
         assert a.grid == grid
+
+
+@pytest.mark.parametrize("uri", [URI, "timm:test_efficientnet?pretrained=false&img_size=64"])
+def test_rounded_weights_change_no_bit_and_no_fingerprint(uri: str) -> None:
+    encoder = load_encoder(uri, precision="bf16")
+    images, index = torch.rand(3, 3, 48, 48), torch.arange(3)
+    with torch.no_grad():
+        expected, fingerprint = encoder(images), encoder.fingerprint()
+    found = LiveTeachers({"t": encoder}, expected.grid)(images, index, index)["t"]
+    assert torch.bfloat16 in {parameter.dtype for parameter in encoder.parameters()}
+    assert torch.equal(found.cls, expected.cls)
+    assert torch.equal(found.patches, expected.patches)
+    assert encoder.fingerprint() == fingerprint == encoder.round_weights().fingerprint()
+
+
+def test_one_resize_for_each_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes, interpolate = [], F.interpolate
+    monkeypatch.setattr(
+        F, "interpolate", lambda x, size, **options: sizes.append(size) or interpolate(x, size, **options)
+    )
+    uris = {"a": URI, "b": URI, "c": URI.replace("32", "64")}
+    encoders = {name: load_encoder(uri, precision="fp32") for name, uri in uris.items()}
+    LiveTeachers(encoders, encoders["a"].grid)(torch.rand(2, 3, 48, 48), torch.arange(2), torch.arange(2))
+    assert sorted(size for size in sizes if size[0] >= 32) == [(32, 32), (64, 64)]
 
 
 def test_size_is_known_before_and_checked(tmp_path: Path) -> None:

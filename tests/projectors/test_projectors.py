@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from unic import lookup
 from unic.errors import InputError
 from unic.projectors import build_projector, choose_blocks
-from unic.projectors.ladder import Projector
+from unic.projectors.ladder import Ladder, Projector
 from unic.tokens import Tokens
 
 
@@ -42,16 +42,58 @@ def test_ladder_is_the_sum_of_mlps() -> None:
     torch.testing.assert_close(ladder(tokens).patches, expected.float(), atol=1e-6, rtol=1e-5)
 
 
-def test_equal_to_the_fused_form() -> None:
-    """Σ_l W2_l h_l + b2_l = [W2_1 … W2_L] concat(h) + Σ b2_l (METHOD §2)."""
-    dims = [(8, 8), (8, 8)]
-    ladder, tokens = Projector(dims, (5, 7), 8).double(), rungs(dims)
-    for rung in ladder.cls.rungs:
-        torch.nn.init.normal_(rung.fc2.bias)
-    hidden = [F.gelu(rung.fc1(token.cls)) for rung, token in zip(ladder.cls.rungs, tokens, strict=True)]
-    wide = torch.cat([rung.fc2.weight for rung in ladder.cls.rungs], dim=1)
-    fused = torch.cat(hidden, dim=1) @ wide.T + sum(rung.fc2.bias for rung in ladder.cls.rungs)
-    torch.testing.assert_close(ladder(tokens).cls, fused.float(), atol=1e-6, rtol=1e-5)
+def plain(ladder: Ladder, xs: list[torch.Tensor]) -> torch.Tensor:
+    """METHOD §2 rung by rung."""
+    return torch.stack([rung.fc2(F.gelu(rung.fc1(x))) for rung, x in zip(ladder.rungs, xs, strict=True)]).sum(0)
+
+
+def test_fused_form_equals_the_plain_one_with_its_gradients() -> None:
+    dims = [(8, 8), (8, 12), (16, 12)]
+    projectors = [Projector(dims, out, 8, hidden_dim=6, last_hidden_dim=10) for out in ((5, 7), (3, 3))]
+    for parameter in (p for projector in projectors for p in projector.parameters()):
+        torch.nn.init.normal_(parameter)
+    tokens = [Tokens(t.cls.float().requires_grad_(), t.patches.float().requires_grad_(), t.grid) for t in rungs(dims)]
+    leaves = [x for t in tokens for x in (t.cls, t.patches)]
+    leaves += [p for projector in projectors for p in projector.parameters()]
+    found = Projector.together(projectors, tokens)
+    expected = [
+        (plain(p.cls, [t.cls for t in tokens]), plain(p.patch, [t.patches for t in tokens])) for p in projectors
+    ]
+    for ours, (cls, patches) in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours.cls, cls, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(ours.patches, patches, atol=1e-5, rtol=1e-5)
+    ours_loss = sum(t.cls.square().mean() + t.patches.square().mean() for t in found)
+    loss = sum(cls.square().mean() + patches.square().mean() for cls, patches in expected)
+    for a, b in zip(torch.autograd.grad(ours_loss, leaves), torch.autograd.grad(loss, leaves), strict=True):
+        torch.testing.assert_close(a, b, atol=1e-5 * b.abs().max().item(), rtol=1e-5)
+
+
+def test_gradients_add_up_over_micro_batches() -> None:
+    """Gradients are accumulated in place, so no two parameters may share the memory of one."""
+    dims = [(8, 8), (8, 8), (8, 8)]
+    projectors, tokens = [Projector(dims, (5, 7), 8) for _ in range(2)], rungs(dims)
+    tokens = [Tokens(t.cls.float(), t.patches.float(), t.grid) for t in tokens]
+    parameters = [parameter for projector in projectors for parameter in projector.parameters()]
+
+    def loss() -> torch.Tensor:
+        return sum(t.cls.square().sum() + t.patches.square().sum() for t in Projector.together(projectors, tokens))
+
+    once = torch.autograd.grad(loss(), parameters)
+    for _ in range(2):
+        loss().backward()
+    for parameter, gradient in zip(parameters, once, strict=True):
+        torch.testing.assert_close(parameter.grad, 2 * gradient)
+
+
+def test_names_and_shapes_of_a_checkpoint_from_before_the_fused_form() -> None:
+    shapes = {}
+    for number, hidden in enumerate((6, 10)):
+        shapes |= {f"rungs.{number}.fc1.weight": (hidden, 8), f"rungs.{number}.fc1.bias": (hidden,)}
+        shapes |= {f"rungs.{number}.fc2.weight": (5, hidden), f"rungs.{number}.fc2.bias": (5,)}
+    saved = {f"{kind}.{name}": torch.randn(shape) for kind in ("cls", "patch") for name, shape in shapes.items()}
+    projector = Projector([(8, 8), (8, 8)], (5, 5), 8, hidden_dim=6, last_hidden_dim=10)
+    projector.load_state_dict(saved)
+    assert list(projector.state_dict()) == list(saved)  # the order too: the optimiser's state is kept by number
 
 
 def test_default_widths_are_the_paper_s_at_vit_b() -> None:

@@ -119,6 +119,8 @@ def _build_distiller(recipe: Recipe, dims: dict[str, tuple[int, int]], losses: d
     if not student.block_dims:
         raise InputError(f"student '{recipe.student.model}': only timm models and what is built on them can be trained")
     student.precision = pick_precision(recipe.train.precision, student, device)
+    if recipe.train.checkpoint_activations:
+        student.checkpoint_activations()
     options = recipe.projector.options
     blocks = choose_blocks(options.pop("blocks", "all"), len(student.block_dims))
     rung_dims = [student.block_dims[block] for block in blocks]
@@ -127,7 +129,8 @@ def _build_distiller(recipe: Recipe, dims: dict[str, tuple[int, int]], losses: d
         for name, output_dims in dims.items()
     }
     bf16 = recipe.train.precision == "bf16" or (recipe.train.precision == "auto" and has_fast_bf16(device))
-    return Distiller(student, projectors, losses, blocks, seed=recipe.seed, bf16=bf16).to(device)
+    share = recipe.train.patch_share
+    return Distiller(student, projectors, losses, blocks, seed=recipe.seed, bf16=bf16, patch_share=share).to(device)
 
 
 @torch.no_grad()

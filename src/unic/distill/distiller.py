@@ -13,10 +13,14 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from unic import rng
 from unic.encoders import Encoder
 from unic.encoders._drop_path import set_drop_path_keys
 from unic.losses import Loss, cosine
+from unic.projectors import project
 from unic.tokens import Tokens
+
+_PATCHES = rng.stream("patches of the loss")
 
 
 class Terms(NamedTuple):
@@ -36,6 +40,7 @@ class Distiller(nn.Module):
         blocks: which blocks of the student the projectors read (0-based, ascending).
         seed: of the run; keys the draws of drop path.
         bf16: run the projectors under bf16 autocast (losses are float32 in any case).
+        patch_share: in training, project and compare only this share of each image's patches, drawn anew each step.
     """
 
     def __init__(
@@ -47,13 +52,14 @@ class Distiller(nn.Module):
         *,
         seed: int,
         bf16: bool = False,
+        patch_share: float = 1.0,
     ) -> None:
         super().__init__()
         self.student = student
         self.projectors = nn.ModuleDict(dict(projectors))
         self.losses = dict(losses)
         self.blocks = list(blocks)
-        self.seed, self.bf16 = seed, bf16
+        self.seed, self.bf16, self.patch_share = seed, bf16, patch_share
 
     def forward(
         self,
@@ -65,16 +71,26 @@ class Distiller(nn.Module):
         """`targets`: standardised, on the student's grid; `index`: the images' numbers, which key random draws."""
         set_drop_path_keys(self.student, self.seed, step, index)
         rungs = self.student.intermediates(images, self.blocks)
+        if self.training and self.patch_share < 1:
+            chosen = self._choose_patches(rungs[-1].patches.shape[1], step, index)
+            rungs = [_only(tokens, chosen) for tokens in rungs]
+            targets = {name: _only(tokens, chosen) for name, tokens in targets.items()}
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.bf16):
+            predictions = project(list(self.projectors.values()), rungs)
         losses, cosines = [], []
-        for name, projector in self.projectors.items():
-            with torch.autocast(images.device.type, torch.bfloat16, enabled=self.bf16):
-                prediction = projector(rungs)
+        for name, prediction in zip(self.projectors, predictions, strict=True):
             target = targets[name]
             cls, cls_cosine = self._token_loss(prediction.cls, target.cls)
             patch, patch_cosine = self._token_loss(prediction.patches, target.patches)
             losses.append((cls + patch) / 2)
             cosines.append(torch.stack([cls_cosine, patch_cosine]))
         return Terms(torch.stack(losses), torch.stack(cosines))
+
+    def _choose_patches(self, num_patches: int, step: int, index: Int[Tensor, "b"]) -> Int[Tensor, "b k"]:
+        """A random share of each image's patches, without replacement, in their order."""
+        place = torch.arange(num_patches, device=index.device)
+        draws = rng.uniform(index[:, None], _PATCHES, self.seed, step, place)
+        return draws.topk(max(1, round(self.patch_share * num_patches)), dim=1).indices.sort(dim=1).values
 
     def _token_loss(self, prediction: Tensor, target: Tensor) -> tuple[Float[Tensor, "b"], Float[Tensor, ""]]:
         """Weighted sum of the losses per image, and the mean cosine for the log."""
@@ -83,3 +99,7 @@ class Distiller(nn.Module):
         total = torch.stack([weight * values[name] for name, (weight, _) in self.losses.items()]).sum(0)
         distance = values["cosine"] if "cosine" in values else cosine.loss(prediction.detach(), target)
         return total, 1 - distance.detach().mean()
+
+
+def _only(tokens: Tokens, chosen: Int[Tensor, "b k"]) -> Tokens:
+    return Tokens(tokens.cls, torch.take_along_dim(tokens.patches, chosen[:, :, None], dim=1), (1, chosen.shape[1]))

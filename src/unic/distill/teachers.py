@@ -16,6 +16,7 @@ from unic.data.augment import preset
 from unic.data.loader import ImageList
 from unic.data.sources import Source
 from unic.encoders import Encoder
+from unic.encoders.base import resize
 from unic.errors import InputError
 from unic.features import Features, default_cache_dir, extract
 from unic.tokens import Grid, Tokens
@@ -30,14 +31,23 @@ class Teachers(Protocol):
 
 
 class LiveTeachers:
-    """Runs every teacher on the very view that the student sees; each resizes and normalises it in its own way."""
+    """Runs every teacher on the very view that the student sees, resized once for each size that teachers take.
 
-    def __init__(self, encoders: Mapping[str, Encoder], grid: Grid) -> None:
-        self.encoders, self.grid = dict(encoders), grid
+    Args:
+        encoders: frozen; their weights are rounded to what bf16 uses of them (`Encoder.round_weights`).
+        grid: the student's.
+        compile: run them through torch.compile.
+    """
+
+    def __init__(self, encoders: Mapping[str, Encoder], grid: Grid, *, compile: bool = False) -> None:
+        self.encoders = {name: encoder.round_weights() for name, encoder in encoders.items()}
+        self.grid = grid
+        self._run = {name: torch.compile(each) if compile else each for name, each in self.encoders.items()}
 
     @torch.no_grad()  # not inference mode: the losses keep their targets for the backward pass
     def __call__(self, images: Tensor, index: Tensor, view: Tensor) -> dict[str, Tokens]:
-        return {name: encoder(images).to_grid(self.grid) for name, encoder in self.encoders.items()}
+        views = {size: resize(images, size) for size in {each.input_size for each in self.encoders.values()}}
+        return {name: run(views[self.encoders[name].input_size]).to_grid(self.grid) for name, run in self._run.items()}
 
 
 class CachedTeachers:

@@ -229,7 +229,7 @@ def _metrics(run: Run, console: Console) -> MetricsLog:
 def _teachers(run: Run, console: Console) -> Teachers:
     job, cache = run.job, run.job.recipe.teachers.cache
     if cache is None:
-        return LiveTeachers(job.encoders, job.grid)
+        return LiveTeachers(job.encoders, job.grid, compile=run.job.recipe.train.compile)
     log.info("teacher cache: %.2f GB, %d view(s) of %d images", job.cache_bytes() / 1e9, cache.views, len(job.images))
     with run.accelerator.main_process_first(), console.status("teacher cache") as status:
 

@@ -57,6 +57,7 @@ class Encoder(nn.Module, ABC):
     from_scratch: bool = False
     channels_last: bool = False
     precision: Precision = "fp32"
+    _fingerprint: str | None = None  # known from before `round_weights`
     mean: Tensor
     std: Tensor
 
@@ -74,12 +75,19 @@ class Encoder(nn.Module, ABC):
         """Tokens after each of `blocks` (0-based) of already prepared images, from one forward pass."""
         raise TypeError(f"{self.uri}: {type(self).__name__} has no blocks to read, so it cannot be a student")
 
+    def checkpoint_activations(self) -> None:
+        """Trains with less memory: blocks keep their inputs alone and are computed again in the backward pass.
+
+        Gradients stay the same; the running statistics of a batch norm move twice in each step.
+
+        Raises:
+            InputError: a network that cannot.
+        """
+        raise InputError(f"student '{self.uri}': it has no train.checkpoint_activations")
+
     def prepare(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h2 w2"]:
-        """Resizes (bicubic, anti-aliased, aspect not kept: views are square) and normalises."""
-        if tuple(images.shape[-2:]) != self.input_size:
-            images = F.interpolate(images, self.input_size, mode="bicubic", antialias=True, align_corners=False)
-            images = images.clamp(0, 1)
-        x = (images - self.mean) / self.std
+        """Resizes and normalises."""
+        x = (resize(images, self.input_size) - self.mean) / self.std
         return x.contiguous(memory_format=torch.channels_last) if self.channels_last else x
 
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> Tokens:
@@ -94,6 +102,19 @@ class Encoder(nn.Module, ABC):
     def _autocast(self, images: Tensor) -> torch.autocast:
         return torch.autocast(images.device.type, torch.bfloat16, enabled=self.precision == "bf16")
 
+    def round_weights(self) -> Encoder:
+        """In bf16: keeps the weights of frozen matrix products as autocast would round them in every forward pass.
+
+        Outputs stay the same bit for bit, and so does the fingerprint; the weights take half the memory.
+        """
+        if self.precision == "bf16":
+            self._fingerprint = self.fingerprint()
+            for module in self.modules():
+                # Not of subclasses: what they do with their weights is their own.
+                if type(module) in (nn.Linear, nn.Conv2d):
+                    module.to(torch.bfloat16)
+        return self
+
     def freeze(self) -> Encoder:
         """Evaluation mode, no gradients: what a teacher or a measured model is."""
         return self.eval().requires_grad_(False)
@@ -103,6 +124,8 @@ class Encoder(nn.Module, ABC):
 
     def fingerprint(self) -> str:
         """Hash of everything that decides the output: weights, preprocessing, size, precision (not the URI)."""
+        if self._fingerprint is not None:
+            return self._fingerprint
         digest = hashlib.sha256()
         described = (type(self).__name__, self.input_size, self.mean.flatten().tolist(), self.std.flatten().tolist())
         digest.update(repr((*described, self.precision, self.describe(), self.code)).encode())
@@ -130,6 +153,13 @@ class Encoder(nn.Module, ABC):
     def describe(self) -> str:
         """Further settings that change the output but are not tensors (architecture, tap, channel order)."""
         return ""
+
+
+def resize(images: Float[Tensor, "b 3 h w"], size: tuple[int, int]) -> Float[Tensor, "b 3 h2 w2"]:
+    """Bicubic, anti-aliased; the aspect is not kept, for views are square."""
+    if tuple(images.shape[-2:]) == size:
+        return images
+    return F.interpolate(images, size, mode="bicubic", antialias=True, align_corners=False).clamp(0, 1)
 
 
 def check_multiple(where: str, size: tuple[int, int], patch_size: tuple[int, int]) -> None:

@@ -251,6 +251,12 @@ class TimmEncoder(Encoder):
             rungs[-1] = self._tokens(final)
         return rungs
 
+    def checkpoint_activations(self) -> None:
+        try:
+            self.model.set_grad_checkpointing()
+        except (AttributeError, AssertionError):
+            super().checkpoint_activations()
+
     def describe(self) -> str:
         return json.dumps([self.name, self.model_args], sort_keys=True)
 

