@@ -28,7 +28,8 @@ from unic.data.loader import Batch, training_batches
 from unic.distill import run_folder
 from unic.distill.build import Job, build
 from unic.distill.optimizer import learning_rate, optimizer_step
-from unic.distill.teachers import CachedTeachers, LiveTeachers, Teachers, build_cache
+from unic.distill.teacher_cache import CachedTeachers, open_cache
+from unic.distill.teachers import LiveTeachers, Teachers
 from unic.encoders import Encoder
 from unic.errors import InputError
 from unic.metrics import MetricsLog, log_to
@@ -126,7 +127,8 @@ def _loop(
     if recipe.train.compile:
         model.compile()
     model.train()
-    batches = Timed(_batches(run))
+    upcoming = _batches(run)
+    batches = Timed(teachers.ahead(upcoming) if isinstance(teachers, CachedTeachers) else upcoming)
     metrics = _metrics(run, console) if run.is_main else None
     with metrics or nullcontext():
         for step in range(run.step + 1, job.total_steps + 1):
@@ -222,9 +224,10 @@ class Window:
             values |= {
                 f"loss/{name}": loss / count,
                 f"cos/{name}/cls": cls / count,
-                f"cos/{name}/patch": patch / count,
                 f"kept/{name}": kept / count,
             }
+            if not math.isnan(patch):  # no patches were asked for
+                values[f"cos/{name}/patch"] = patch / count
         return values
 
 
@@ -280,20 +283,17 @@ def _metrics(run: Run, console: Console) -> MetricsLog:
 
 
 def _teachers(run: Run, console: Console) -> Teachers:
-    job, cache = run.job, run.job.recipe.teachers.cache
-    if cache is None:
+    job = run.job
+    if job.recipe.teachers.cache is None:
         return LiveTeachers(job.encoders, job.grid)
-    log.info("teacher cache: %.2f GB, %d view(s) of %d images", job.cache_bytes() / 1e9, cache.views, len(job.images))
-    with run.accelerator.main_process_first(), console.status("teacher cache") as status:
+    rank, world_size = run.accelerator.process_index, run.accelerator.num_processes
 
-        def report(what: str, done: int, total: int) -> None:
-            status.update(f"teacher cache ({job.cache_bytes() / 1e9:.2f} GB): {what}, {done}/{total} images")
+    def announce(line: str) -> None:
+        log.info(line)
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
 
-        recipe = job.recipe
-        features, starts = build_cache(cache, job.encoders, job.grids, job.images, recipe.data, recipe.seed, report)
-    for encoder in job.encoders.values():
-        encoder.to("cpu")  # its work is done; a GPU's memory is better spent on the student
-    return CachedTeachers(features, starts, job.grid, job.device)
+    with console.status("teacher cache") as status:
+        return open_cache(job, rank, world_size, announce, status.update)
 
 
 def _list_damaged(run: Run, console: Console) -> None:
