@@ -11,11 +11,11 @@ import pytest
 import torch
 from PIL import Image
 
-from unic import _feature_store
+from unic import _entry_files, _feature_store
 from unic.data.sources import DamagedImageError, Source
 from unic.encoders.base import Encoder
 from unic.errors import InputError
-from unic.features import Features, default_cache_dir, extract
+from unic.features import DamagedRowsError, Extraction, Features, default_cache_dir, extract, find, obtain
 from unic.tokens import Tokens
 
 
@@ -227,7 +227,7 @@ def test_of_two_at_a_time_one_computes_and_the_other_waits(tmp_path):
 def test_large_arrays_are_on_a_memory_map(tmp_path, monkeypatch):
     small = extract(Toy(), Noise(), cache=tmp_path)
     assert not isinstance(small.cls.base, np.memmap)
-    monkeypatch.setattr(_feature_store, "_MAPPED", 0)
+    monkeypatch.setattr(_entry_files, "_MAPPED", 0)
     large = extract(Toy(), Noise(), cache=tmp_path)
     for name in ("cls", "patch_mean", "index"):
         assert isinstance(getattr(large, name).base, np.memmap), name
@@ -242,24 +242,100 @@ def test_entries_with_spare_rows_of_patches_are_still_read(tmp_path):
     (entry,) = entries(tmp_path)
     np.save(entry / "patches.npy", np.concatenate([first.patches, first.patches[:3]]))
     meta = json.loads((entry / "meta.json").read_text())
-    size, digest = (entry / "patches.npy").stat().st_size, _feature_store._hash(entry / "patches.npy")
+    size, digest = (entry / "patches.npy").stat().st_size, _entry_files._hash(entry / "patches.npy")
     meta["files"]["patches.npy"] = {"size": size, "sha256": digest}
     (entry / "meta.json").write_text(json.dumps(meta))
     same(extract(encoder, Noise(), cache=tmp_path, patch_grid="own"), first)
     assert encoder.calls == 1
 
 
-def test_rows_and_tokens():
+def test_rows_are_found_by_the_number_of_the_image():
     found = extract(Toy(), Noise(10, damaged=(0, 6)), patch_grid=(2, 2))
     assert found.rows(torch.tensor([9, 1, 7, 7])).tolist() == [7, 0, 5, 5]
-    tokens = found.tokens(torch.tensor([9, 1]))
-    assert tokens.grid == (2, 2)
-    np.testing.assert_array_equal(tokens.patches.numpy(), found.patches[[7, 0]])
-    pooled = extract(Toy(), Noise(10)).tokens(torch.tensor([3]))
-    assert (pooled.grid, tuple(pooled.patches.shape)) == ((1, 1), (1, 1, 5))
+    taken = found.take(torch.tensor([9, 1]))
+    np.testing.assert_array_equal(taken["patches"], found.patches[[7, 0]])
+    np.testing.assert_array_equal(taken["cls"], found.cls[[7, 0]])
+    assert set(extract(Toy(), Noise(10)).take(torch.tensor([3]))) == {"cls"}
     for missing in (6, 10):
         with pytest.raises(KeyError, match=f"image {missing}"):
             found.rows(torch.tensor([1, missing]))
+
+
+def shard(**options) -> Extraction:
+    return Extraction(Toy(), Noise(10, damaged=(6,)), patch_grid=(2, 2), span=(4, 9), **options)
+
+
+@pytest.mark.parametrize("dtype", ["fp16", "int8"])
+def test_a_span_holds_these_images_only_and_goes_on_inside(tmp_path, dtype, monkeypatch):
+    whole = extract(Toy(), Noise(10, damaged=(6,)), patch_grid=(2, 2), dtype=dtype)
+    monkeypatch.setattr(_feature_store, "_RECORD_EVERY", 0)
+    with pytest.raises(StoppedError):
+        obtain(shard(dtype=dtype, batch_size=2, progress=stop_after(2)), tmp_path)
+    found = obtain(shard(dtype=dtype, batch_size=2), tmp_path, "rows")
+    assert found.index.tolist() == [4, 5, 7, 8]
+    asked = torch.tensor([8, 4])
+    for name, values in found.take(asked).items():
+        np.testing.assert_array_equal(values, whole.take(asked)[name])
+    assert find(Extraction(Toy(), Noise(10, damaged=(6,)), patch_grid=(2, 2), span=(4, 8)), tmp_path) is None
+
+
+def test_a_span_without_a_readable_image_is_empty(tmp_path):
+    wanted = Extraction(Toy(), Noise(10, damaged=(4, 5)), span=(4, 6))
+    assert len(obtain(wanted, tmp_path, "rows")) == 0
+    with pytest.raises(KeyError):
+        find(wanted, tmp_path, "rows").take(torch.tensor([4]))
+
+
+@pytest.mark.parametrize("name", ["cls", "patches", "ranges"])
+@pytest.mark.parametrize("damage", ["flip", "zeros", "swap"])
+def test_opened_by_rows_damage_is_found_where_it_is_read(tmp_path, name, damage):
+    obtain(shard(dtype="int8"), tmp_path)
+    (entry,) = entries(tmp_path)
+    rows = np.load(entry / f"{name}.npy", mmap_mode="r+")
+    if damage == "flip":
+        rows[1].view(np.uint8).reshape(-1)[3] ^= 4
+    elif damage == "zeros":
+        rows[1] = 0
+    else:
+        rows[[1, 2]] = rows[[2, 1]]
+    rows.flush()
+    found = find(shard(dtype="int8"), tmp_path, "rows")  # sizes and headers are as they should be
+    found.take(torch.tensor([4, 8]))
+    with pytest.raises(DamagedRowsError, match=name):
+        found.take(torch.tensor([4, 5]))
+    assert find(shard(dtype="int8"), tmp_path, "whole") is None
+
+
+@pytest.mark.parametrize("damage", ["truncate", "header", "sums", "index", "replace"])
+def test_opened_by_rows_other_damage_is_found_at_once_or_where_it_is_read(tmp_path, damage):
+    obtain(shard(), tmp_path)
+    (entry,) = entries(tmp_path)
+    file = entry / ("patches.npy" if damage in ("truncate", "header", "replace") else f"{damage}.npy")
+    content = bytearray(file.read_bytes())
+    if damage == "truncate":
+        file.write_bytes(content[:-8])
+    elif damage == "header":
+        file.write_bytes(content.replace(b"(4, 4, 5)", b"(3, 4, 5)"))
+    elif damage == "replace":  # by the same file of another view
+        obtain(shard(seed=1, augment="unic"), tmp_path)
+        (other,) = set(entries(tmp_path)) - {entry}
+        shutil.copy(other / "patches.npy", file)
+        with pytest.raises(DamagedRowsError):
+            find(shard(), tmp_path, "rows").take(torch.tensor([4]))
+        return
+    else:
+        content[-1] ^= 1
+        file.write_bytes(content)
+    assert find(shard(), tmp_path, "rows") is None
+
+
+def test_patches_beyond_fp16_are_kept_as_its_largest_and_reported(tmp_path, caplog):
+    found = extract(Toy(scale=1e6), Noise(), patch_grid="own")
+    assert np.isfinite(found.patches).all()
+    assert np.abs(found.patches).max() == np.finfo(np.float16).max
+    assert "beyond fp16 in the batch of 0.png" in caplog.text
+    exact = extract(Toy(scale=1e6), Noise(), patch_grid="own", dtype="fp32")
+    np.testing.assert_allclose(np.clip(exact.patches, -65504, 65504), found.patches, rtol=1e-3, atol=1)
 
 
 def test_unlabelled_images():
@@ -269,9 +345,6 @@ def test_unlabelled_images():
 
 
 def test_what_cannot_be_kept_is_refused(tmp_path, monkeypatch):
-    with pytest.raises(InputError, match=r"its output for 0.png is not finite or its patches do not fit fp16"):
-        extract(Toy(scale=1e6), Noise(), patch_grid="own")
-    extract(Toy(scale=1e6), Noise(), patch_grid="own", dtype="fp32")
     with pytest.raises(InputError, match=r"its output for 0.png is not finite$"):
         extract(Toy(scale=float("nan")), Noise())
     with pytest.raises(InputError, match="no image of it can be read; 0.png: torn"):
@@ -280,10 +353,10 @@ def test_what_cannot_be_kept_is_refused(tmp_path, monkeypatch):
     with pytest.raises(InputError, match="cannot write there"):
         extract(Toy(), Noise(), cache=tmp_path / "file")
     usage = shutil.disk_usage(tmp_path)
-    monkeypatch.setattr(_feature_store.shutil, "disk_usage", lambda _: usage._replace(free=470))
+    monkeypatch.setattr(_feature_store.shutil, "disk_usage", lambda _: usage._replace(free=630))
     with pytest.raises(InputError, match="GB needed.*disk$"):
-        extract(Toy(), Noise(), cache=tmp_path)  # 10 × (5 + 5) × 4 bytes and 10 numbers of images
-    monkeypatch.setattr(_feature_store.shutil, "disk_usage", lambda _: usage._replace(free=480))
+        extract(Toy(), Noise(), cache=tmp_path)  # 10 × (5 + 5) × 4 bytes, 10 numbers of images and two sums of each
+    monkeypatch.setattr(_feature_store.shutil, "disk_usage", lambda _: usage._replace(free=640))
     extract(Toy(), Noise(), cache=tmp_path)
     with pytest.raises(InputError, match="GB needed.*or keep pooled patches"):
         extract(Toy(), Noise(), cache=tmp_path, patch_grid="own")

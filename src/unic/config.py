@@ -50,11 +50,16 @@ class Weighting(Component):
 
 
 class Cache(Section):
-    """Teacher outputs written once. `views`: how many augmented views of each image (1 with `augment: none`)."""
+    """Teacher outputs written once. `views`: how many augmented views of each image (1 with `augment: none`).
+
+    `tokens: cls` keeps no patches, and the patch half of the loss is off. `processes`: how many build it on this
+    machine, for each rank; on several GPUs each takes the next one.
+    """
 
     views: Positive = 1
-    tokens: str = Field("all", pattern=r"^(all|pooled:\d+x\d+)$")
-    dtype: Literal["fp16", "fp32"] = "fp16"
+    tokens: str = Field("all", pattern=r"^(all|cls|pooled:[1-9]\d*x[1-9]\d*)$")
+    dtype: Literal["fp16", "fp32", "int8"] = "fp16"
+    processes: Positive = 1
     dir: str | None = None  # null: the user's cache folder (UNIC_CACHE, else ~/.cache/unic)
     budget: str | None = Field(None, pattern=r"^\d+(\.\d+)?\s*[kMGT]?B$")
 

@@ -101,7 +101,8 @@ class MetricsLog:
         teachers = [key.removeprefix("loss/") for key in values if key.startswith("loss/")]
         if teachers:
             cosines = " ".join(
-                f"{name} {values[f'cos/{name}/cls']:.2f}/{values[f'cos/{name}/patch']:.2f}" for name in teachers
+                f"{name} {values[f'cos/{name}/cls']:.2f}/{values.get(f'cos/{name}/patch', math.nan):.2f}"
+                for name in teachers
             )
             kept = " ".join(f"{values[f'kept/{name}']:.0%}" for name in teachers)
             parts += [f"cos {cosines}", f"kept {kept}"]

@@ -39,6 +39,11 @@ class Tokens:
         return Tokens(self.cls, resize_patches(self.patches, self.grid, grid), grid)
 
 
+def without_patches(cls: Float[Tensor, "b d"]) -> Tokens:
+    """Where only CLS is known or wanted: no patches, on a grid of 0 × 0."""
+    return Tokens(cls, cls.new_empty(len(cls), 0, 0), (0, 0))
+
+
 def resize_patches(patches: Float[Tensor, "b n e"], old: Grid, new: Grid) -> Float[Tensor, "b m e"]:
     """Resizes a grid of vectors (bilinear, anti-aliased): a finer grid is averaged, a coarser one interpolated.
 

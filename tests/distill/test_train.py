@@ -101,6 +101,14 @@ def test_cached_targets_train_the_same_student(recipe: dict[str, Any], tmp_path:
         assert a == pytest.approx(b, abs=1e-4)
 
 
+def test_cls_alone_is_learnt_and_said(recipe: dict[str, Any], tmp_path: Path) -> None:
+    options = ("teachers.cache={tokens: cls}", "train.steps=60", "data.augment=none", "train.lr=0.1")
+    rows = run(recipe, tmp_path / "run", *options)
+    assert rows[-1]["cos/vit/cls"] > rows[1]["cos/vit/cls"] + 0.1
+    assert not any("patch" in key for key in rows[-1])
+    assert "the patch half of the loss is off" in (tmp_path / "run/train.log").read_text()
+
+
 def test_trial_batch_leaves_no_trace(recipe: dict[str, Any]) -> None:
     """A batch-norm student: its running statistics must be those of a fresh model."""
     settings = load_recipe(recipe, ["student.model=timm:test_efficientnet?pretrained=false"])

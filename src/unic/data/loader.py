@@ -206,15 +206,16 @@ def view_batches(
     batch_size: int = 64,
     workers: int = 0,
     first: int = 0,
+    last: int | None = None,
 ) -> Iterator[Batch]:
     """Every image once, in order. A damaged one is left out (its batch is shorter, possibly empty) and reported.
 
     Args:
         size: side of a square view, or height and width: the centre square is then resized straight to them.
         view: augmentation key, for `augment` other than "none".
-        first: number of the image to begin with.
+        first, last: numbers of the image to begin with and of the one to end before.
     """
-    rest = torch.arange(first, len(images))
+    rest = torch.arange(first, len(images) if last is None else last)
     requests = [(indices, torch.full_like(indices, view)) for indices in rest.split(batch_size)]
     decoder = _Decoder(images, augmentations.preset(augment), size, seed, substitute=False)
     return _batches(decoder, requests, workers, pin_memory=False)

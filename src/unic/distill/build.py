@@ -11,11 +11,12 @@ from torch import nn
 from unic.config import Recipe
 from unic.data.augment import Augmentation, preset
 from unic.data.loader import ImageList, check_divides, steps_per_epoch, training_batches
+from unic.distill.cache_plan import cache_bytes, check_budget
 from unic.distill.distiller import Distiller
 from unic.distill.memory import out_of_memory_named
 from unic.distill.optimizer import build_optimizer
 from unic.distill.standardize import EmaStandardizer, NoStandardizer, build_standardizer
-from unic.distill.teachers import LiveTeachers, cache_bytes, check_budget
+from unic.distill.teachers import LiveTeachers
 from unic.distill.weighting import Weighting, build_weighting
 from unic.encoders import Encoder, build_encoder, has_fast_bf16, load_encoder, pick_precision
 from unic.errors import InputError
@@ -86,7 +87,8 @@ def build(recipe: Recipe, device: torch.device, world_size: int = 1) -> Job:
     encoders = {
         name: load_encoder(uri, device=device, precision=precision) for name, uri in recipe.teachers.models.items()
     }
-    dims = {name: (encoder.embed_dim, encoder.patch_dim) for name, encoder in encoders.items()}
+    cls_only = recipe.teachers.cache is not None and recipe.teachers.cache.tokens == "cls"
+    dims = {name: (encoder.embed_dim, 0 if cls_only else encoder.patch_dim) for name, encoder in encoders.items()}
     standardizer = build_standardizer(recipe.standardize, dims).to(device)
     distiller = _build_distiller(recipe, dims, losses, device)
     grids = {name: _grid_of(encoder, device) for name, encoder in encoders.items()}

@@ -1,6 +1,7 @@
 """Student tokens of each block → one projector per teacher → losses: ℓ[t, i] for teacher t and image i.
 
 ℓ[t, i] = ½ Σ_{cls, patch} Σ_loss weight · loss(z, y), with z the projector's output, y the standardised teacher token.
+Projectors without patches (`teachers.cache.tokens: cls`) leave ℓ[t, i] = Σ_loss weight · loss(z_cls, y_cls).
 This module is all that is trained, so it is all that DDP wraps.
 """
 
@@ -81,8 +82,12 @@ class Distiller(nn.Module):
         for name, prediction in zip(self.projectors, predictions, strict=True):
             target = targets[name]
             cls, cls_cosine = self._token_loss(prediction.cls, target.cls)
-            patch, patch_cosine = self._token_loss(prediction.patches, target.patches)
-            losses.append((cls + patch) / 2)
+            if prediction.patches.shape[1]:
+                patch, patch_cosine = self._token_loss(prediction.patches, target.patches)
+                cls = (cls + patch) / 2
+            else:  # teachers.cache.tokens: cls
+                patch_cosine = torch.full_like(cls_cosine, torch.nan)
+            losses.append(cls)
             cosines.append(torch.stack([cls_cosine, patch_cosine]))
         return Terms(torch.stack(losses), torch.stack(cosines))
 

@@ -31,6 +31,8 @@ FREE_TO_CHANGE = (
     "data.workers",
     "data.max_damaged",
     "teachers.cache.dir",
+    "teachers.cache.budget",
+    "teachers.cache.processes",
     "trackers",
 )
 

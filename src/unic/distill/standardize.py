@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from unic import lookup
 from unic.config import Component
 from unic.errors import InputError, nearest
-from unic.tokens import Tokens
+from unic.tokens import Tokens, without_patches
 
 EPS = 1e-6
 
@@ -99,7 +99,7 @@ class EmaStandardizer(nn.Module):
     ranks and moves the averages once.
 
     Args:
-        dims: widths of CLS and patches per teacher.
+        dims: widths of CLS and patches per teacher; a width of 0 leaves the patches out.
         momentum: first and last value of the cosine schedule.
     """
 
@@ -123,6 +123,10 @@ class EmaStandardizer(nn.Module):
             cls, patch = self._of(name, "cls"), self._of(name, "patch")
             if self.training:
                 self._remember((name, "cls"), tokens.cls)
+            if not len(patch.mean):  # teachers.cache.tokens: cls; live teachers give patches all the same
+                out[name] = without_patches(cls.normalise(tokens.cls))
+                continue
+            if self.training:
                 self._remember((name, "patch"), tokens.patches)
             out[name] = Tokens(cls.normalise(tokens.cls), patch.normalise(tokens.patches), tokens.grid)
         return out

@@ -28,7 +28,8 @@ from unic.distill.optimizer import learning_rate, optimizer_step
 from unic.distill.run import Run
 from unic.distill.saver import Saver
 from unic.distill.signals import PreemptedError, stop_signals
-from unic.distill.teachers import CachedTeachers, LiveTeachers, Teachers, build_cache
+from unic.distill.teacher_cache import CachedTeachers, open_cache
+from unic.distill.teachers import LiveTeachers, Teachers
 from unic.distill.timed import Timed
 from unic.distill.watch import Agreement, peers, process_group
 from unic.distill.window import Window
@@ -118,7 +119,8 @@ def _loop(
     if run.ema:
         run.ema.follow(job.distiller)
     model.train()
-    batches = Timed(_batches(run))
+    upcoming = _batches(run)
+    batches = Timed(teachers.ahead(upcoming) if isinstance(teachers, CachedTeachers) else upcoming)
     metrics = _metrics(run, console) if run.is_main else None
     agreement = Agreement(run.accelerator, recipe.train.timeout)
 
@@ -227,20 +229,17 @@ def _metrics(run: Run, console: Console) -> MetricsLog:
 
 
 def _teachers(run: Run, console: Console) -> Teachers:
-    job, cache = run.job, run.job.recipe.teachers.cache
-    if cache is None:
-        return LiveTeachers(job.encoders, job.grid, compile=run.job.recipe.train.compile)
-    log.info("teacher cache: %.2f GB, %d view(s) of %d images", job.cache_bytes() / 1e9, cache.views, len(job.images))
-    with run.accelerator.main_process_first(), console.status("teacher cache") as status:
+    job = run.job
+    if job.recipe.teachers.cache is None:
+        return LiveTeachers(job.encoders, job.grid, compile=job.recipe.train.compile)
+    rank, world_size = run.accelerator.process_index, run.accelerator.num_processes
 
-        def report(what: str, done: int, total: int) -> None:
-            status.update(f"teacher cache ({job.cache_bytes() / 1e9:.2f} GB): {what}, {done}/{total} images")
+    def announce(line: str) -> None:
+        log.info(line)
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
 
-        recipe = job.recipe
-        features, starts = build_cache(cache, job.encoders, job.grids, job.images, recipe.data, recipe.seed, report)
-    for encoder in job.encoders.values():
-        encoder.to("cpu")  # its work is done; a GPU's memory is better spent on the student
-    return CachedTeachers(features, starts, job.grid, job.device)
+    with console.status("teacher cache") as status:
+        return open_cache(job, rank, world_size, announce, status.update)
 
 
 def _list_damaged(run: Run, console: Console) -> None:

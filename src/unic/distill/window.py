@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from accelerate import Accelerator
 from torch import Tensor
@@ -44,7 +46,8 @@ class Window:
             values |= {
                 f"loss/{name}": loss / count,
                 f"cos/{name}/cls": cls / count,
-                f"cos/{name}/patch": patch / count,
                 f"kept/{name}": kept / count,
             }
+            if not math.isnan(patch):  # no patches were asked for
+                values[f"cos/{name}/patch"] = patch / count
         return values

@@ -22,7 +22,7 @@ def build_projector(
     Args:
         name: a file of this package, or a dotted path.
         rung_dims: widths of the student's tokens at each block that is read, shallow to deep.
-        output_dims: widths of the teacher's tokens.
+        output_dims: widths of the teacher's tokens; with a patch width of 0 the projector gives no patches.
         width: the student's width, which hidden layers scale with by default.
         options: the other keys of the recipe's `projector`.
     """

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from unic.tokens import Tokens
+from unic.tokens import Tokens, without_patches
 
 
 class Rung(nn.Module):
@@ -89,7 +89,7 @@ class Projector(nn.Module):
 
     Args:
         rung_dims: widths of CLS and patches at each block that is read, shallow to deep.
-        output_dims: widths of the teacher's CLS and patches.
+        output_dims: widths of the teacher's CLS and patches; 0: no ladder for the patches.
         width: the student's width.
         hidden_dim: hidden width of inner rungs; default: `width` (768 for ViT-B, as in the paper).
         last_hidden_dim: hidden width of the last rung; default: `4 * width` (3072 for ViT-B).
@@ -107,17 +107,21 @@ class Projector(nn.Module):
         super().__init__()
         hidden = [hidden_dim or width] * (len(rung_dims) - 1) + [last_hidden_dim or 4 * width]
         self.cls = Ladder([dims[0] for dims in rung_dims], hidden, output_dims[0])
-        self.patch = Ladder([dims[1] for dims in rung_dims], hidden, output_dims[1])
+        self.patch = Ladder([dims[1] for dims in rung_dims], hidden, output_dims[1]) if output_dims[1] else None
 
     def output_layers(self) -> dict[str, list[nn.Linear]]:
         """The linear layers whose outputs are summed to CLS and to patches."""
-        return {"cls": self.cls.last_layers(), "patch": self.patch.last_layers()}
+        layers = {"cls": self.cls.last_layers()}
+        return layers | {"patch": self.patch.last_layers()} if self.patch else layers
 
     @staticmethod
     def together(projectors: Sequence[Projector], rungs: Sequence[Tokens]) -> list[Tokens]:
         """What `[projector(rungs) for projector in projectors]` gives, in fewer and larger products."""
         cls = climb([projector.cls for projector in projectors], [rung.cls for rung in rungs])
-        patches = climb([projector.patch for projector in projectors], [rung.patches for rung in rungs])
+        ladders = [projector.patch for projector in projectors if projector.patch]
+        if not ladders:
+            return [without_patches(of_teacher) for of_teacher in cls]
+        patches = climb(ladders, [rung.patches for rung in rungs])
         return [Tokens(*pair, rungs[-1].grid) for pair in zip(cls, patches, strict=True)]
 
     def forward(self, rungs: Sequence[Tokens]) -> Tokens:

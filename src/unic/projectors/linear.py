@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from unic.tokens import Tokens
+from unic.tokens import Tokens, without_patches
 
 
 class Projector(nn.Module):
@@ -15,15 +15,17 @@ class Projector(nn.Module):
     def __init__(self, rung_dims: Sequence[tuple[int, int]], output_dims: tuple[int, int], width: int) -> None:
         super().__init__()
         self.cls = nn.Linear(rung_dims[-1][0], output_dims[0])
-        self.patch = nn.Linear(rung_dims[-1][1], output_dims[1])
-        for layer in (self.cls, self.patch):
+        self.patch = nn.Linear(rung_dims[-1][1], output_dims[1]) if output_dims[1] else None
+        for layer in filter(None, (self.cls, self.patch)):
             nn.init.trunc_normal_(layer.weight, std=0.02)
             nn.init.zeros_(layer.bias)
 
     def output_layers(self) -> dict[str, list[nn.Linear]]:
         """The linear layers whose outputs are summed to CLS and to patches."""
-        return {"cls": [self.cls], "patch": [self.patch]}
+        layers = {"cls": [self.cls]}
+        return layers | {"patch": [self.patch]} if self.patch else layers
 
     def forward(self, rungs: Sequence[Tokens]) -> Tokens:
         last = rungs[-1]
-        return Tokens(self.cls(last.cls).float(), self.patch(last.patches).float(), last.grid)
+        cls = self.cls(last.cls).float()
+        return Tokens(cls, self.patch(last.patches).float(), last.grid) if self.patch else without_patches(cls)

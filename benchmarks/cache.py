@@ -1,0 +1,178 @@
+"""Teacher cache: what an epoch costs with it, against the student alone and live teachers; what it costs in quality.
+
+    python benchmarks/cache.py [--recipe recipes/quickstart.yaml] [--images 512] [--rounds 3] [KEY=VALUE …] [--out FILE]
+    python benchmarks/cache.py --quality [--views 1 4 16] [--epochs 3] [KEY=VALUE …] [--out FILE]
+
+Time: the recipe's own training step (`unic.distill.train`), the targets from a warm cache, from the teachers, or from
+random tensors of the same shapes that lie in memory (the student alone). The three take turns step by step, on the same
+decoded batches; decoding is not timed. Reads: what reading the targets of a batch alone takes, without a thread.
+
+Quality: whole trainings with augmentation, with live teachers and with V cached views, then the recipe's suite on each;
+the score is the mean over the tasks. Prints tables, `--out` writes JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from _machine import machine
+from accelerate import Accelerator
+from rich.console import Console
+
+import unic
+from unic.config import Recipe, load_recipe
+from unic.data.loader import Batch
+from unic.distill.build import build
+from unic.distill.teacher_cache import CachedTeachers, open_cache
+from unic.distill.teachers import LiveTeachers, Teachers
+from unic.distill.train import Run, _batches, _one_step
+from unic.tokens import Tokens
+
+DTYPES = ("fp16", "int8")
+BASE = "student alone"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--recipe", default="recipes/quickstart.yaml")
+    parser.add_argument("--quality", action="store_true")
+    parser.add_argument("--images", type=int, default=512, help="in all, for the time")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--views", type=int, nargs="+", default=[1, 4, 16])
+    parser.add_argument("--epochs", type=float, default=3)
+    parser.add_argument("--augment", default="unic", help="for the quality")
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("overrides", nargs="*", help="key=value, as in a recipe")
+    options = parser.parse_intermixed_args()
+    results: dict[str, Any] = {"machine": machine("torch", "timm", "numpy"), "rows": []}
+    results["options"] = {key: value for key, value in vars(options).items() if key != "out"}
+    with tempfile.TemporaryDirectory() as folder:
+        results["rows"] = (measure_quality if options.quality else measure_time)(options, Path(folder))
+    if options.out:
+        options.out.write_text(json.dumps(results, indent=1, default=str) + "\n")
+
+
+def measure_time(options: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
+    recipe = load_recipe(options.recipe, ["eval.suite=null", "checkpoint.every=1000000", *options.overrides])
+    sources = recipe.data.train
+    limits = [source.model_copy(update={"limit": options.images // len(sources)}) for source in sources]
+    recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"train": limits})})
+    accelerator = Accelerator(mixed_precision="no", cpu=not torch.cuda.is_available())
+    ways: dict[str, Teachers] = {}
+    for dtype in DTYPES:
+        job = build(with_cache(recipe, folder, dtype=dtype), accelerator.device)
+        started = time.perf_counter()
+        ways[f"warm cache, {dtype}"] = open_cache(job, 0, 1, print, lambda line: None)
+        print(f"built in {time.perf_counter() - started:.1f} s")
+    job = build(with_cache(recipe, folder), accelerator.device)
+    run = Run(job, folder, accelerator)
+    batches = [next(upcoming) for upcoming in [_batches(run)] for _ in range(job.steps_per_epoch)]
+    live = LiveTeachers(job.encoders, job.grid)
+    shapes = live(batches[0].images[:1].to(job.device) / 255, batches[0].index[:1], batches[0].epoch[:1])
+    ways |= {BASE: Resident(shapes, recipe.train.batch_size), "live teachers": live}
+    reads = {name: read_time(way, batches) for name, way in ways.items() if isinstance(way, CachedTeachers)}
+    times: dict[str, list[float]] = {name: [] for name in ways}
+    model = accelerator.prepare(job.distiller).train()
+    for turn in range(options.rounds + 1):  # the first one warms up
+        epochs = epoch_times(run, model, ways, batches)
+        if turn:
+            for name, seconds in epochs.items():
+                times[name].append(seconds)
+    return [print_row(name, times, reads.get(name), len(batches)) for name in [BASE, *(set(ways) - {BASE})]]
+
+
+def with_cache(recipe: Recipe, folder: Path, **changes: Any) -> Recipe:
+    cache = {**(recipe.teachers.cache.model_dump() if recipe.teachers.cache else {}), "dir": str(folder), **changes}
+    return load_recipe({**recipe.model_dump(mode="json"), "teachers": {**recipe.teachers.model_dump(), "cache": cache}})
+
+
+class Resident:
+    """Targets that cost nothing: random, in memory."""
+
+    def __init__(self, shapes: dict[str, Tokens], batch_size: int) -> None:
+        self.targets = {
+            name: Tokens(like(tokens.cls, batch_size), like(tokens.patches, batch_size), tokens.grid)
+            for name, tokens in shapes.items()
+        }
+
+    def __call__(self, images: torch.Tensor, index: torch.Tensor, view: torch.Tensor) -> dict[str, Tokens]:
+        return self.targets
+
+
+def like(values: torch.Tensor, batch_size: int) -> torch.Tensor:
+    return torch.randn(batch_size, *values.shape[1:], device=values.device)
+
+
+def epoch_times(run: Run, model: torch.nn.Module, ways: dict[str, Teachers], batches: list[Batch]) -> dict[str, float]:
+    """Seconds of an epoch, by way. They take turns at every step, in an order that turns with it."""
+    seconds = dict.fromkeys(ways, 0.0)
+    upcoming = {
+        name: way.ahead(iter(batches)) if isinstance(way, CachedTeachers) else iter(batches)
+        for name, way in ways.items()
+    }
+    names = list(ways)
+    for step in range(1, len(batches) + 1):
+        for name in names[step % len(names) :] + names[: step % len(names)]:
+            seconds[name] += timed(lambda name=name, step=step: _one_step(run, model, ways[name], upcoming[name], step))
+    return seconds
+
+
+def timed(work: Callable[[], Any]) -> float:
+    started = time.perf_counter()
+    work()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter() - started
+
+
+def read_time(way: CachedTeachers, batches: list[Batch]) -> float:
+    """Median seconds for the targets of a batch, read, checked and decoded, in the calling thread."""
+    calls = [timed(lambda batch=batch: way(batch.images, batch.index, batch.epoch)) for batch in batches * 2]
+    return statistics.median(calls[len(batches) :])
+
+
+def print_row(name: str, times: dict[str, list[float]], read: float | None, steps: int) -> dict[str, Any]:
+    if name == BASE:
+        print(
+            "| targets | epoch s | ratio to the student alone | range | read alone, ms a step |",
+            "|---" * 5 + "|",
+            sep="\n",
+        )
+    ratios = [one / base for one, base in zip(times[name], times[BASE], strict=True)]
+    shown = f"{1000 * read:.1f}" if read is not None else ""
+    print(f"| {name} | {statistics.median(times[name]):.2f} | {statistics.median(ratios):.3f} | "
+          f"{min(ratios):.3f}–{max(ratios):.3f} | {shown} |", flush=True)  # fmt: skip
+    return {"targets": name, "epoch_s": times[name], "ratios": ratios, "read_s": read, "steps": steps}
+
+
+def measure_quality(options: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
+    """Trains with live teachers first, then with each number of views; the same seed, order and number of steps."""
+    rows = []
+    print("| teachers | mean score | minutes | cache GB |", "|---" * 4 + "|", sep="\n")
+    for views in (None, *options.views):
+        cache = "null" if views is None else f"{{views: {views}, dir: {folder / 'cache'}}}"
+        out = folder / f"views-{views}"
+        changes = [f"teachers.cache={cache}", f"data.augment={options.augment}", f"train.epochs={options.epochs}"]
+        started = time.perf_counter()
+        unic.distill(options.recipe, [*changes, *options.overrides], out=out, console=Console(quiet=True))
+        minutes = (time.perf_counter() - started) / 60
+        tasks = json.loads((out / "results.json").read_text())["tasks"]
+        scores = {task: models["student"]["score"] for task, models in tasks.items()}
+        size = sum(file.stat().st_size for file in (folder / "cache").rglob("*.npy")) / 1e9
+        row = {"views": views, "mean": statistics.mean(scores.values()), "scores": scores, "minutes": minutes}
+        name = "live" if views is None else f"{views} cached view{'s' if views > 1 else ''}"
+        print(f"| {name} | {row['mean']:.2f} | {minutes:.1f} | {size:.2f} |", flush=True)
+        rows.append(row | {"cache_gb": size})
+    return rows
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,126 @@
+"""A finished entry of the feature cache on the disk: .npy files, `meta.json` with their sizes and hashes, row sums.
+
+Two ways to open one. `whole` reads and hashes every file. `rows` reads little: sizes, headers, and the hashes of the
+small files, among them `sums.npy`, the sum of the 64-bit words of each row of each array; who takes rows compares (a
+memory map is only read where it is used). A sum finds every change within one word of a row, rows that were never
+written, and rows of another image or entry. It is against bad disks and unfinished writes, not against an adversary.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from unic.tokens import Grid
+
+Arrays = dict[str, np.ndarray]
+Damaged = tuple[int, str, str]  # number, name, reason
+Check = Literal["whole", "rows"]
+
+_ALWAYS_READ = ("index.npy", "sums.npy")
+_MAPPED = 256 << 20  # bytes; larger arrays are opened on a memory map, and patches of any size
+_HASHED_WHOLE = 1 << 30  # bytes; of larger files only blocks are hashed
+_BLOCK = 1 << 20
+
+
+@dataclass
+class Tally:
+    """How many images were gone over, how many rows were made of them, and what is known beside the arrays."""
+
+    images: int = 0
+    rows: int = 0
+    grid: Grid | None = None
+    damaged: list[Damaged] = field(default_factory=list)
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> Tally:
+        grid = None if stored["grid"] is None else (int(stored["grid"][0]), int(stored["grid"][1]))
+        damaged = [(int(index), str(name), str(reason)) for index, name, reason in stored["damaged"]]
+        return cls(int(stored.get("images", 0)), int(stored["rows"]), grid, damaged)
+
+
+def summed(arrays: Iterable[str]) -> list[str]:
+    """The arrays that have a column in `sums`, in its order."""
+    return sorted(set(arrays) - {"index", "sums"})
+
+
+def row_sums(values: np.ndarray) -> np.ndarray:
+    """`(n,)` uint64: each row's bytes as words, added modulo 2^64."""
+    if not values.size:
+        return np.zeros(len(values), np.uint64)
+    flat = np.ascontiguousarray(values).reshape(len(values), -1).view(np.uint8)
+    word = next(size for size in (8, 4, 2, 1) if flat.shape[1] % size == 0)
+    return flat.view(f"u{word}").sum(axis=1, dtype=np.uint64)
+
+
+def publish(folder: Path, target: Path, tally: Tally) -> None:
+    """Makes the entry visible in one step; what is there already is damaged."""
+    files = {file.name: {"size": file.stat().st_size, "sha256": _hash(file)} for file in sorted(folder.glob("*.npy"))}
+    meta = {"rows": tally.rows, "grid": tally.grid, "damaged": tally.damaged, "files": files}
+    write_json(folder / "meta.json", meta)
+    (folder / "record.json").unlink(missing_ok=True)
+    shutil.rmtree(target, ignore_errors=True)
+    folder.rename(target)
+
+
+def write_json(file: Path, content: Mapping[str, Any]) -> None:
+    """The old content or the new one, whatever happens meanwhile."""
+    written = file.with_suffix(".tmp")
+    with written.open("w") as stream:
+        json.dump(content, stream, indent=1)
+        stream.flush()
+        os.fsync(stream.fileno())
+    written.replace(file)
+
+
+def load(entry: Path, check: Check = "whole") -> tuple[Arrays, Tally] | None:
+    """A complete entry that passes the check, else None. With `rows`, all but the small arrays are on memory maps."""
+    try:
+        meta: dict[str, Any] = json.loads((entry / "meta.json").read_text())
+        tally = Tally.from_json(meta)
+        files = meta["files"]
+        by_rows = check == "rows" and "sums.npy" in files  # entries of earlier versions have no sums
+        for name, expected in files.items():
+            file = entry / name
+            if file.stat().st_size != expected["size"]:
+                return None
+            if (not by_rows or name in _ALWAYS_READ) and _hash(file) != expected["sha256"]:
+                return None
+        if not tally.rows and not files:  # all images of a shard are damaged
+            return {"cls": np.empty((0, 0)), "patch_mean": np.empty((0, 0)), "index": np.empty(0, np.int64)}, tally
+        stems = {Path(name).stem for name in files}
+        if not {"cls", "patch_mean", "index"} <= stems or (tally.grid is None) == ("patches" in stems):
+            return None
+        arrays = {stem: _opened(entry / f"{stem}.npy", by_rows)[: tally.rows] for stem in stems}
+        return (arrays, tally) if all(len(values) == tally.rows for values in arrays.values()) else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _opened(file: Path, mapped: bool) -> np.ndarray:
+    mapped = (mapped and file.name not in _ALWAYS_READ) or file.stem == "patches" or file.stat().st_size > _MAPPED
+    # Copy on write: torch refuses to wrap read-only memory without a warning.
+    return np.load(file, mmap_mode="c" if mapped else None, allow_pickle=False)
+
+
+def _hash(file: Path) -> str:
+    """SHA-256 of a file; above 1 GiB of 256 blocks spread over it, which finds what was never written."""
+    size = file.stat().st_size
+    digest = hashlib.sha256()
+    with file.open("rb") as stream:
+        if size <= _HASHED_WHOLE:
+            while block := stream.read(_BLOCK):
+                digest.update(block)
+        else:
+            for place in range(256):
+                stream.seek((size - _BLOCK) * place // 255)
+                digest.update(stream.read(_BLOCK))
+    return digest.hexdigest()
