@@ -52,7 +52,8 @@ class Ladder(nn.Module):
         """The second layers of all rungs in one product, which also adds them up, in float32 on every device."""
         layers = self.last_layers()
         # Not `stack(…).sum(0)`: biases would share the memory of one gradient, and accumulation writes to it in place.
-        bias = reduce(torch.add, (layer.bias for layer in layers))
+        biases: list[Tensor] = [layer.bias for layer in layers]
+        bias = reduce(torch.add, biases)
         weight = torch.cat([_rounded(layer.weight) for layer in layers], dim=1)
         return F.linear(torch.cat(list(hidden), dim=-1), weight, bias).float()
 
