@@ -81,7 +81,8 @@ def check_same(saved: dict[str, Any], now: dict[str, Any]) -> None:
     if list(saved["teachers"]) != list(now["teachers"]):
         names = [", ".join(side["teachers"]) for side in (saved, now)]
         raise InputError(f"--resume: the run was started with the teachers {names[0]}, the recipe names {names[1]}")
-    old, new = _flat(saved["recipe"]), _flat(now["recipe"])
+    # Validated again: keys that unic has learnt since stand at their defaults.
+    old, new = _flat(Recipe.model_validate(saved["recipe"]).model_dump(mode="json")), _flat(now["recipe"])
     for key in sorted(old.keys() | new.keys()):
         free = any(key == name or key.startswith(f"{name}.") for name in FREE_TO_CHANGE)
         if not free and old.get(key) != new.get(key):
