@@ -1,14 +1,15 @@
 """Teacher cache: what an epoch costs with it, against the student alone and live teachers; what it costs in quality.
 
     python benchmarks/cache.py [--recipe recipes/quickstart.yaml] [--images 512] [--rounds 3] [KEY=VALUE …] [--out FILE]
-    python benchmarks/cache.py --quality [--views 1 4 16] [--epochs 3] [KEY=VALUE …] [--out FILE]
+    python benchmarks/cache.py --quality --images 1500 [--views 1 4 16] [--epochs 32] [KEY=VALUE …] [--out FILE]
 
 Time: the recipe's own training step (`unic.distill.train`), the targets from a warm cache, from the teachers, or from
 random tensors of the same shapes that lie in memory (the student alone). The three take turns step by step, on the same
 decoded batches; decoding is not timed. Reads: what reading the targets of a batch alone takes, without a thread.
 
 Quality: whole trainings with augmentation, with live teachers and with V cached views, each built anew, then the k-NN
-tasks of a suite on the student; the score is their mean. Prints tables, `--out` writes JSON.
+tasks of a suite on the student; the score is their mean. With no more epochs than views each view is seen once, which
+is training with live teachers but for the rounding: take more. Prints tables, `--out` writes JSON.
 """
 
 from __future__ import annotations
@@ -45,10 +46,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--recipe", default="recipes/quickstart.yaml")
     parser.add_argument("--quality", action="store_true")
-    parser.add_argument("--images", type=int, default=512, help="in all, for the time")
+    parser.add_argument("--images", type=int, default=512, help="in all")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--views", type=int, nargs="+", default=[1, 4, 16])
-    parser.add_argument("--epochs", type=float, default=3)
+    parser.add_argument("--epochs", type=float, default=32)
     parser.add_argument("--suite", default="quick", help="for the quality")
     parser.add_argument("--augment", default="unic", help="for the quality")
     parser.add_argument("--out", type=Path)
@@ -64,9 +65,7 @@ def main() -> None:
 
 def measure_time(options: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
     recipe = load_recipe(options.recipe, ["eval.suite=null", "checkpoint.every=1000000", *options.overrides])
-    sources = recipe.data.train
-    limits = [source.model_copy(update={"limit": options.images // len(sources)}) for source in sources]
-    recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"train": limits})})
+    recipe = limited(recipe, options.images)
     accelerator = Accelerator(mixed_precision="no", cpu=not torch.cuda.is_available())
     ways: dict[str, Teachers] = {}
     for dtype in DTYPES:
@@ -89,6 +88,12 @@ def measure_time(options: argparse.Namespace, folder: Path) -> list[dict[str, An
             for name, seconds in epochs.items():
                 times[name].append(seconds)
     return [print_row(name, times, reads.get(name), len(batches)) for name in [BASE, *(set(ways) - {BASE})]]
+
+
+def limited(recipe: Recipe, num_images: int) -> Recipe:
+    sources = recipe.data.train
+    train = [source.model_copy(update={"limit": max(1, num_images // len(sources))}) for source in sources]
+    return recipe.model_copy(update={"data": recipe.data.model_copy(update={"train": train})})
 
 
 def with_cache(recipe: Recipe, folder: Path, **changes: Any) -> Recipe:
@@ -165,7 +170,7 @@ def measure_quality(options: argparse.Namespace, folder: Path) -> list[dict[str,
         changes = [f"teachers.cache={cache}", f"data.augment={options.augment}", f"train.epochs={options.epochs}"]
         recipe = load_recipe(options.recipe, [*changes, "eval.suite=null", *options.overrides])
         started = time.perf_counter()
-        unic.distill(recipe, out=out, console=Console(quiet=True))
+        unic.distill(limited(recipe, options.images), out=out, console=Console(quiet=True))
         minutes = (time.perf_counter() - started) / 60
         found = unic.evaluate(
             {"student": out}, suite=options.suite, tasks=["knn"], teachers=False, console=Console(quiet=True)
