@@ -29,7 +29,7 @@ log = logging.getLogger("unic")
 
 Progress = Callable[[int, int], None]
 
-_FORMAT = 1  # raise it when the meaning of a stored number changes
+FORMAT = 1  # raise it when the meaning of a stored number changes
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Extraction:
         drawn = (self.seed, self.view) if view.is_random else None
         size = self.size or self.encoder.input_size
         encoder, images = self.known or (self.encoder.fingerprint(), self.images.fingerprint())
-        described: tuple[Any, ...] = (_FORMAT, encoder, images, size, repr(view), drawn)
+        described: tuple[Any, ...] = (FORMAT, encoder, images, size, repr(view), drawn)
         described += (tuple(self.blocks),) if self.blocks else ()
         described += ("span", *self.span) if self.span else ()
         return hashlib.sha256(repr(described).encode()).hexdigest()[:24]

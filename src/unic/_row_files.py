@@ -50,7 +50,7 @@ class RowFiles:
                 file.truncate(end)
                 file.seek(end)
                 self._files[path.stem] = file, _header(shape, dtype)
-        except ValueError:
+        except (ValueError, OSError):
             self._open.close()
             self._files.clear()
             raise

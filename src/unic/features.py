@@ -20,14 +20,24 @@ from jaxtyping import Int
 from torch import Tensor
 
 from unic._entry_files import Arrays, Check, Damaged, Tally, load, row_sums, summed
-from unic._extraction import Extraction, Progress, evaluating
+from unic._extraction import FORMAT, Extraction, Progress, evaluating
 from unic._feature_store import build, building, collect
 from unic._stored_patches import Dtype
 from unic.data.sources import Source
 from unic.encoders.base import Encoder
 from unic.tokens import Grid
 
-__all__ = ["DamagedRowsError", "Dtype", "Extraction", "Features", "default_cache_dir", "extract", "find", "obtain"]
+__all__ = [
+    "FORMAT",
+    "DamagedRowsError",
+    "Dtype",
+    "Extraction",
+    "Features",
+    "default_cache_dir",
+    "extract",
+    "find",
+    "obtain",
+]
 
 
 class DamagedRowsError(Exception):

@@ -1,6 +1,10 @@
 import functools
 import json
+import shutil
+import sys
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
@@ -127,6 +131,64 @@ def test_what_is_finished_is_never_measured_again(suite, colours, counted, tmp_p
     changed = suite.model_copy(update={"tasks": {"knn": Entry(k=3)}, "seeds": [0]})
     evaluate_models({"a": colours()}, {}, suite=changed, cache=tmp_path)
     assert counted[8:] == ["knn"]
+
+
+def test_whatever_decides_a_cell_is_in_its_name(colours, tmp_path, monkeypatch):
+    from unic.data.sources.arrays import Arrays
+    from unic.eval import cells, datasets
+
+    pixels = np.random.default_rng(0).integers(0, 255, (40, 8, 8, 3), dtype=np.uint8)
+    labels = [np.arange(20) % 2]
+
+    def load(root, **_):
+        return datasets.DataPair(
+            "made", *(Arrays("made", half, labels[0], ["a", "b"]) for half in (pixels[:20], pixels[20:]))
+        )
+
+    monkeypatch.setitem(sys.modules, "lab.made", SimpleNamespace(load=load))
+    head, student, one, two = colours(0.1), colours(), colours(0.2), colours(5.0)
+    models = {"s": student, "a": one, "b": two}
+
+    def measured(task="influence", **named):
+        results = evaluate_models(
+            {**models, **named}, {"s": "student", **{name: "teacher" for name in {**models, **named} if name != "s"}},
+            suite=Suite(data=["lab.made"], tasks={task: Entry()}, seeds=[0], size=8), cache=tmp_path,
+            heads={"s": {"a": lambda: head}},
+        )  # fmt: skip
+        return {**results["tasks"], **results["descriptions"]}[f"made/{task}"]["s"]["details"][0]
+
+    first = measured()["teachers"]
+    swapped = measured(a=two, b=one)["teachers"]
+    assert {name: entry["cka_cls"] for name, entry in swapped.items()} == {
+        "a": first["b"]["cka_cls"], "b": first["a"]["cka_cls"],
+    }  # fmt: skip
+    head = colours(3.0)
+    assert measured()["teachers"]["a"]["cosine_cls"] != first["a"]["cosine_cls"]
+    by_k = measured("knn")
+    labels[0] = 1 - np.arange(20) // 10
+    assert measured("knn") != by_k
+    kept = len(list((tmp_path / "cells").iterdir()))
+    monkeypatch.setattr(cells, "FORMAT", -1)
+    measured("knn")
+    assert len(list((tmp_path / "cells").iterdir())) > kept
+
+
+def test_weights_under_two_names_fail_under_both(suite, broken, colours):
+    row = evaluate_models({"b1": broken, "b2": broken, "ok": colours()}, {}, suite=suite)["tasks"]["colours/knn"]
+    assert row["b1"] == row["b2"] == {"error": "RuntimeError: out of luck"}
+    assert row["ok"]["score"] > 50
+
+
+def test_predictions_that_nobody_asked_for_cost_nothing(suite, colours, tmp_path):
+    cache = tmp_path / "cache"
+    evaluate_models({"m": colours()}, {}, suite=suite, cache=cache)
+    for entry in cache.iterdir():
+        if entry.name != "cells":
+            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+    encoder = colours()
+    encoder.encode = None  # any forward pass fails
+    evaluate_models({"m": encoder}, {}, suite=suite, cache=cache, out=[tmp_path / "r.json"])
+    assert (tmp_path / "r.json").exists()
 
 
 def test_a_killed_evaluation_goes_on(suite, colours, counted, monkeypatch, tmp_path):

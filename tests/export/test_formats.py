@@ -10,6 +10,7 @@ from unic.export import formats
 from unic.export.deployed import Deployed, check_alone, difference
 from unic.export.formats import check_formats, write_graphs
 from unic.export.onnx import export_onnx
+from unic.export.timm import export_timm
 
 IMAGES = torch.rand(3, 3, 40, 40, generator=torch.Generator().manual_seed(0))
 VIT = "timm:test_vit?pretrained=false&img_size=32&mean=0.4&std=0.3"
@@ -25,6 +26,14 @@ def test_graphs_give_what_the_encoder_gives_without_unic(uri, tmp_path):
     images = Deployed(encoder).example(IMAGES)
     back = load_encoder(f"onnx:{tmp_path / 'model.onnx'}?size={encoder.input_size[0]}&output=patches", precision="fp32")
     torch.testing.assert_close(back(images).patches, encoder(images).patches, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("uri", [VIT, CNN])
+def test_transformers_opens_the_folder(uri, tmp_path):
+    encoder = build_encoder(uri).freeze()
+    folder, model = export_timm(encoder, tmp_path / "export"), Deployed(encoder)
+    images = model.example(IMAGES)
+    assert check_alone("transformers", folder, images, model(images)) <= 1e-5
 
 
 def test_any_batch_and_with_a_cnn_any_size(tmp_path):

@@ -83,7 +83,7 @@ def test_test_images_among_the_training_ones_are_found(recipe, image_folder, tmp
     suite = tmp_path / "suite.yaml"
     suite.write_text(f"data: [blobs={tmp_path / 'set'}]\n")
     report = checked(recipe, f"eval.suite={suite}")
-    assert "data blobs: 40 training images are also among its test images" in texts(report, "warning")[0]
+    assert "data blobs: 40 training images look the same as one of its test images" in texts(report, "warning")[0]
 
 
 def test_memory_and_disk_that_do_not_suffice_are_errors(recipe, monkeypatch):

@@ -37,6 +37,7 @@ class Encoder(nn.Module, ABC):
         architecture: "vit" or "cnn"; decides the automatic precision.
         licence: SPDX name where known.
         revision: the exact version of its weights where the source has one (a commit of the Hugging Face hub).
+        code: hash of the user's own source files behind it, part of the fingerprint; empty for a library's model.
         block_dims: width of CLS and patches after each block (CNN: stage); empty if it cannot be a student.
         from_scratch: it was made with random weights (a student's start).
         channels_last: keep the network's input in channels_last (CNNs).
@@ -51,6 +52,7 @@ class Encoder(nn.Module, ABC):
     architecture: Literal["vit", "cnn"] = "vit"
     licence: str | None = None
     revision: str | None = None
+    code: str = ""
     block_dims: Sequence[tuple[int, int]] = ()
     from_scratch: bool = False
     channels_last: bool = False
@@ -103,7 +105,7 @@ class Encoder(nn.Module, ABC):
         """Hash of everything that decides the output: weights, preprocessing, size, precision (not the URI)."""
         digest = hashlib.sha256()
         described = (type(self).__name__, self.input_size, self.mean.flatten().tolist(), self.std.flatten().tolist())
-        digest.update(repr((*described, self.precision, self.describe())).encode())
+        digest.update(repr((*described, self.precision, self.describe(), self.code)).encode())
         for name, tensor in sorted(self.state_dict().items()):
             digest.update(name.encode())
             digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())

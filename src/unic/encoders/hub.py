@@ -12,7 +12,7 @@ from torch import nn
 
 from unic.encoders import Spec
 from unic.encoders._hugging_face import require_hub
-from unic.encoders._module import OPTIONS, ModuleEncoder, read_options, require_trust
+from unic.encoders._module import OPTIONS, ModuleEncoder, code_of, read_options, require_trust
 from unic.errors import InputError
 
 
@@ -41,12 +41,19 @@ def load(spec: Spec) -> ModuleEncoder:
     if not isinstance(model, nn.Module):
         raise InputError(f"encoder '{spec.uri}': '{entry}' gives a {type(model).__name__}, not a torch module")
     encoder = ModuleEncoder(model, f"encoder '{spec.uri}'", description=spec.name, **options)
+    encoder.code = code_of((folder if is_folder else _checkout(repository)).rglob("*.py"))
     if not is_folder:
         encoder.revision = repository.partition(":")[2] or None
     return encoder
 
 
 def _is_cached(repository: str) -> bool:
+    return _checkout(repository).is_dir()
+
+
+def _checkout(repository: str) -> Path:
+    """Where torch.hub keeps a repository; a path that is not there if it does not."""
     name, _, branch = repository.partition(":")
     owner, _, project = name.partition("/")
-    return any(Path(torch.hub.get_dir()).glob(f"{owner}_{project}_{branch.replace('/', '_') or '*'}"))
+    pattern = f"{owner}_{project}_{branch.replace('/', '_') or '*'}"
+    return next(Path(torch.hub.get_dir()).glob(pattern), Path(torch.hub.get_dir()) / pattern)

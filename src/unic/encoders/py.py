@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from unic.encoders import Spec
-from unic.encoders._module import OPTIONS, ModuleEncoder, read_options
+from unic.encoders._module import OPTIONS, ModuleEncoder, code_of, read_options
 from unic.encoders.base import Encoder
 from unic.errors import InputError, nearest
 
@@ -33,15 +35,20 @@ def load(spec: Spec, *, drop_path: float = 0.0) -> Encoder:
         raise InputError(f"encoder '{spec.uri}': the factory does not take drop_path; set student.drop_path=0")
     options = read_options(spec)
     made: Any = factory(**arguments, **({"drop_path": drop_path} if drop_path else {}))
+    written = {getattr(sys.modules.get(owner.__module__), "__file__", None) for owner in (factory, type(made))}
+    code = code_of(Path(file) for file in written if file)
     if isinstance(made, Encoder):
         given = sorted(spec.options.keys() & set(OPTIONS))
         if given:
             raise InputError(f"encoder '{spec.uri}': '{given[0]}' is for torch modules; the factory gives an Encoder")
+        made.code = code
         return made
     if not isinstance(made, nn.Module):
         raise InputError(f"encoder '{spec.uri}': the factory gives a {type(made).__name__}, not a module or an Encoder")
     description = f"{spec.name} {sorted(arguments.items())}"
-    return ModuleEncoder(made, f"encoder '{spec.uri}'", description=description, **options)
+    encoder = ModuleEncoder(made, f"encoder '{spec.uri}'", description=description, **options)
+    encoder.code = code
+    return encoder
 
 
 def _factory(spec: Spec) -> Callable[..., Any]:

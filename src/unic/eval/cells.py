@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import sys
 import tempfile
 from functools import lru_cache
 from pathlib import Path
@@ -19,8 +20,13 @@ from safetensors.numpy import save_file
 
 from unic import lookup
 from unic.eval.tasks.base import Measure, Outcome
+from unic.features import FORMAT
 
-_SHARED = ("concat", "corruptions", "prompts", "subject", "text")  # what shipped tasks use beside each other
+# Besides the tasks themselves, what their numbers come from; features have a number of their own for that.
+_SHARED = (
+    *("eval/concat.py", "eval/corruptions.py", "eval/prompts.py", "eval/subject.py", "eval/text.py"),
+    *("eval/datasets/*.py", "eval/tasks/*.py", "data/sources/_pixels.py", "data/sources/dense.py"),
+)
 
 
 class CellStore:
@@ -62,27 +68,36 @@ class CellStore:
 def cell_key(task: str, **decides: Any) -> str:
     """Hash of the task's code and of everything else that decides the outcome; of files among it, their content."""
     decides = {key: _content(value) for key, value in decides.items()}
-    return hashlib.sha256(repr((task, _code(task), sorted(decides.items()))).encode()).hexdigest()[:32]
+    return hashlib.sha256(repr((task, FORMAT, _code(task), sorted(decides.items()))).encode()).hexdigest()[:32]
 
 
 @lru_cache
 def _code(task: str) -> str:
-    """Hash of the files of all shipped tasks, which share parts, or of the one file of a user's own."""
-    file = Path(lookup.module("unic.eval.tasks", task).__file__ or "")
-    here = Path(__file__).parent
-    own = file.parent == here / "tasks"
-    files = sorted([*here.glob("tasks/*.py"), *(here / f"{name}.py" for name in _SHARED)]) if own else [file]
-    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
+    """Hash of the files of all shipped tasks, which share parts, and of the file of a user's own."""
+    root = Path(__file__).parents[1]
+    files = {path for pattern in _SHARED for path in root.glob(pattern)}
+    files.add(Path(lookup.module("unic.eval.tasks", task).__file__ or ""))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in sorted(files))).hexdigest()
 
 
 def _content(value: Any) -> Any:
-    """A value as it is, and what stands in the file that it names: class names or prompts may change in place."""
+    """A value as it is, and what stands in the file that it names: class names, prompts, a `?checkpoint=` or a module
+    may change in place."""
     if isinstance(value, dict):
         return sorted((key, _content(entry)) for key, entry in value.items())
     if isinstance(value, list | tuple):
         return [_content(entry) for entry in value]
-    is_file = isinstance(value, str) and len(value) < 4096 and Path(value).is_file()
-    return (value, hashlib.sha256(Path(value).read_bytes()).hexdigest()) if is_file else value
+    file = _named(value) if isinstance(value, str) and len(value) < 4096 else None
+    return (value, hashlib.sha256(file.read_bytes()).hexdigest()) if file else value
+
+
+def _named(text: str) -> Path | None:
+    """The file that a path, the checkpoint of a URI or a dotted module name stands for."""
+    path = Path(text.rpartition("?checkpoint=")[2].partition("&")[0]).expanduser()
+    if path.is_file():
+        return path
+    module = sys.modules.get(text) if "." in text else None
+    return Path(module.__file__) if module and module.__file__ else None
 
 
 def _digest(arrays: dict[str, np.ndarray], details: str) -> str:

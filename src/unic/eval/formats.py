@@ -34,10 +34,14 @@ def check_targets(paths: Sequence[Path]) -> None:
             raise InputError(f"--out {path}: is a folder; name a file in it")
 
 
+def wants_predictions(path: Path) -> bool:
+    return path.suffix == ".safetensors"
+
+
 def write_results(results: Mapping[str, Any], path: Path, predictions: Mapping[str, np.ndarray] | None = None) -> None:
     """Writes one file, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    if path.suffix == ".safetensors":
+    if wants_predictions(path):
         content = save({key: np.ascontiguousarray(array) for key, array in (predictions or {}).items()})
     else:
         content = _FORMATS[path.suffix](results).encode()

@@ -49,6 +49,10 @@ class Row:
         return getattr(self.module, "IS_RANDOM", True)
 
     @property
+    def reads_teachers(self) -> bool:
+        return getattr(self.module, "READS_TEACHERS", False)
+
+    @property
     def input(self) -> str:
         return getattr(self.module, "INPUT", "vectors")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,17 +15,18 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from unic.encoders.base import Encoder
 from unic.eval.cells import CellStore, cell_key
 from unic.eval.datasets import DataPair
 from unic.eval.entrants import Entrant, Heads, Model, enter
-from unic.eval.formats import check_targets, write_results
+from unic.eval.formats import check_targets, wants_predictions, write_results
 from unic.eval.plan import Plan, Row, make_plan
 from unic.eval.results import Cell, summarise
 from unic.eval.suite import Suite
 from unic.eval.tasks.base import Outcome
 from unic.eval.work import Failure, Todo, Unit, run_units
 
-Key = tuple[str, str]  # title of a row, name of a model
+Place = tuple[str, str]  # name of a set, name of a model
 
 
 def evaluate_models(
@@ -86,13 +87,12 @@ def evaluate_models(
                 lambda text: progress.update(task, description=text),
                 lambda count: progress.advance(task, count),
             ):
-                work.failures[failure.title, failure.model] = failure
+                work.note(failure)
                 if not failure.skipped:
                     progress.console.print(
                         f"[red]{failure.title}, {failure.model}:[/] {failure.reason}", highlight=False
                     )
         cells = work.cells()
-        predictions = work.predictions()
     measures = {row.title: row.measure for row in plan.rows}
     results = {
         "models": {name: dict(entrant.facts) for name, entrant in entrants.items()},
@@ -101,8 +101,8 @@ def evaluate_models(
         "protocol": plan.protocol(),
         "duration_s": round(time.monotonic() - started, 1),
     }
-    for target in out:
-        write_results(results, target, predictions)
+    for target in sorted(out, key=wants_predictions):  # last: they may read the images again
+        write_results(results, target, work.predictions() if wants_predictions(target) else {})
     return results
 
 
@@ -115,11 +115,12 @@ class _Work:
         self._finished: dict[str, Outcome] = {}
         self._keys: dict[tuple[str, str, int], str] = {}
         self._contents: dict[str, str] = {}
-        self.failures: dict[Key, Failure] = {}
+        self._head_prints: dict[str, dict[str, str]] = {}
+        self._failures: dict[str, Failure] = {}
 
-    def missing(self) -> dict[Key, list[Todo]]:
+    def missing(self) -> dict[Place, list[Todo]]:
         """What is still to do of each (set, model)."""
-        missing: dict[Key, list[Todo]] = {}
+        missing: dict[Place, list[Todo]] = {}
         seen: set[str] = set()
         for row, name in self._places():
             for seed in self._plan.suite.seeds:
@@ -134,7 +135,7 @@ class _Work:
                     self._finished[key] = outcome
         return missing
 
-    def units(self, missing: Mapping[Key, Sequence[Todo]]) -> Iterator[list[Unit]]:
+    def units(self, missing: Mapping[Place, Sequence[Todo]]) -> Iterator[list[Unit]]:
         """Two rounds, model by model: what needs one encoder only, then what finds the features of others ready."""
         for of_others in (False, True):
             units = []
@@ -149,10 +150,20 @@ class _Work:
                         units.append(self._unit(pair.name, name, todo))
             yield units
 
+    def note(self, failure: Failure) -> None:
+        """Keeps a failure for every model that shares the cell: the same weights under two names."""
+        row = next(row for row in self._plan.rows if row.title == failure.title)
+        for seed in self._plan.suite.seeds:
+            self._failures[self._key(row, failure.model, seed)] = failure
+
+    def _failure(self, row: Row, name: str) -> Failure | None:
+        keys = (self._key(row, name, seed) for seed in self._plan.suite.seeds)
+        return next((self._failures[key] for key in keys if key in self._failures), None)
+
     def cells(self) -> dict[str, dict[str, Cell]]:
         cells: dict[str, dict[str, Cell]] = {row.title: {} for row in self._plan.rows}
         for row, name in self._places():
-            failure = self.failures.get((row.title, name))
+            failure = self._failure(row, name)
             if failure is None:
                 cells[row.title][name] = [self._outcome(row, name, seed) for seed in self._plan.suite.seeds]
             elif not failure.skipped:
@@ -163,7 +174,7 @@ class _Work:
         """Predicted classes of the first seed by `SET/TASK/MODEL`, with `SET/index` and `SET/labels` of the images."""
         arrays: dict[str, np.ndarray] = {}
         for row, name in self._places():
-            if (row.title, name) in self.failures:
+            if self._failure(row, name):
                 continue
             predicted = self._outcome(row, name, self._plan.suite.seeds[0]).predicted
             if predicted is not None:
@@ -200,21 +211,38 @@ class _Work:
         seed = seed if row.is_random else 0
         if (row.title, name, seed) not in self._keys:
             entrant = self._entrants[name]
-            others = [e.fingerprint for e in self._entrants.values() if e.role == "teacher"]
             self._keys[row.title, name, seed] = cell_key(
                 row.task, options=row.entry.options, vector=row.entry.tokens or entrant.vector,
                 blocks=row.entry.blocks, seed=seed, size=self._plan.suite.size, data=self._content(row.pair),
-                model=entrant.fingerprint, others=others if row.input == "subject" else [], heads=sorted(entrant.heads),
+                model=entrant.fingerprint, company=self._company(entrant) if row.reads_teachers else None,
             )  # fmt: skip
         return self._keys[row.title, name, seed]
+
+    def _company(self, entrant: Entrant) -> list[Any]:
+        """What a task that compares a model with the teachers sees beside its vectors."""
+        if entrant.name not in self._head_prints:
+            self._head_prints[entrant.name] = {teacher: _print(load) for teacher, load in entrant.heads.items()}
+        shown = [entrant, *(other for other in self._entrants.values() if other.role == "teacher")]
+        return [
+            *((one.name, one.role, one.facts.get("uri"), one.fingerprint) for one in shown),
+            self._head_prints[entrant.name],
+        ]
 
     def _content(self, pair: DataPair) -> str:
         """Hash of the images and labels of a set; taken once, since a folder of a million files is listed for it."""
         if pair.name not in self._contents:
             pairs = [pair, *pair.parts.values()]
-            described = [(s.fingerprint(), s.classes) for one in pairs for s in (one.train, one.test)]
+            described = [(s.fingerprint(), s.label_fingerprint()) for one in pairs for s in (one.train, one.test)]
             self._contents[pair.name] = hashlib.sha256(repr(described).encode()).hexdigest()
         return self._contents[pair.name]
+
+
+def _print(load: Callable[[], Encoder]) -> str:
+    """Hash of a kept head, whose projector is in a checkpoint that the student's own fingerprint does not cover."""
+    try:
+        return load().fingerprint()
+    except Exception as error:  # the cell that needs the head will say so
+        return str(error)
 
 
 @contextmanager

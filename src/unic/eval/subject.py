@@ -124,7 +124,7 @@ class Subject:
             InputError: the images have no masks or depths.
         """
         key = (part, "dense", blocks if isinstance(blocks, int) else tuple(blocks))
-        if key not in self._known:  # targets keep what they decode: once for all seeds
+        if key not in self._known:  # the same object for all seeds, see `labelled`
             self._known[key] = self._dense(part, blocks)
         return self._known[key]
 

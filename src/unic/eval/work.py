@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -79,6 +80,12 @@ class Unit:
             advance()
         return list(failures.values())
 
+    def rest(self, advance: Callable[[int], None]) -> Unit:
+        """Without the cells that a process finished before it died."""
+        todo = [entry for entry in self.todo if self.store.load(entry.key, entry.row.measure) is None]
+        advance(len(self.todo) - len(todo))
+        return replace(self, todo=todo)
+
     def subject(self, name: str, say: Say) -> Subject:
         entrant = self.entrants[name]
         subject = Subject(
@@ -122,31 +129,42 @@ def run_units(units: Sequence[Unit], jobs: int, say: Say, advance: Callable[[int
         for unit in units:
             yield from unit.run(say, lambda: advance(1))
         return
-    died = yield from _pooled(units, jobs, advance)
-    # A process that dies takes its pool along. Each cell in a process of its own: only the culprit dies again.
-    for unit in died:
-        for todo in unit.todo:
-            if unit.store.load(todo.key, todo.row.measure) is not None:
-                advance(1)
-            elif (yield from _pooled([replace(unit, todo=[todo])], 1, advance)):
-                advance(1)
-                yield Failure(todo.row.title, unit.model, "its process died, twice (out of memory?)")
+    queue, suspects = deque(units), list[Unit]()
+    while queue:
+        suspects += yield from _pooled(queue, jobs, advance)
+    # A process that dies takes its pool along. Each suspect in a process of its own, then each of its cells: only the
+    # culprit dies again.
+    for unit in suspects:
+        for again in (yield from _pooled(deque([unit.rest(advance)]), 1, advance)):
+            for todo in again.rest(advance).todo:
+                if (yield from _pooled(deque([replace(unit, todo=[todo])]), 1, advance)):
+                    advance(1)
+                    yield Failure(todo.row.title, unit.model, "its process died, three times (out of memory?)")
 
 
-def _pooled(units: Sequence[Unit], jobs: int, advance: Callable[[int], None]) -> Generator[Failure, None, list[Unit]]:
-    """One pool's life. Returns the units that were not finished because one of its processes died."""
+def _pooled(queue: deque[Unit], jobs: int, advance: Callable[[int], None]) -> Generator[Failure, None, list[Unit]]:
+    """One pool's life; takes units from the queue. Returns those that were running when one of its processes died."""
     died: list[Unit] = []
-    with _pool(min(jobs, len(units))) as pool:
-        running: dict[Future[list[Failure]], Unit] = {pool.submit(unit.run): unit for unit in units}
-        pending = set(running)
-        while pending:
-            done, pending = wait(pending, return_when=FIRST_COMPLETED)
-            for future in done:
+    running: dict[Future[list[Failure]], Unit] = {}
+    with _pool(min(jobs, len(queue))) as pool:
+        while running or (queue and not died):
+            while queue and not died and len(running) < jobs:
+                unit = queue.popleft()
+                try:
+                    running[pool.submit(unit.run)] = unit
+                except BrokenProcessPool:
+                    died.append(unit)
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                unit = running.pop(future)
                 try:
                     yield from future.result()
-                    advance(len(running[future].todo))
                 except BrokenProcessPool:
-                    died.append(running[future])
+                    died.append(unit)
+                    continue
+                except Exception as error:  # it could not be sent, or its answer could not
+                    for title in dict.fromkeys(todo.row.title for todo in unit.todo):
+                        yield Failure(title, unit.model, in_one_line(error))
+                advance(len(unit.todo))
     return died
 
 

@@ -76,7 +76,9 @@ def find_duplicates(images: ImageList, recipe: Recipe, report: Report) -> None:
     looked = f"{seen} of {len(images)} training images compared with {sum(map(len, tests.values()))} test images"
     report.facts["duplicates"] = {"found": found, "looked_at": looked}
     for name, count in found.items():
-        report.add("warning", f"data {name}", f"{count} training images are also among its test images ({looked})")
+        report.add(
+            "warning", f"data {name}", f"{count} training images look the same as one of its test images ({looked})"
+        )
 
 
 def _thumbnails(source: Source, until: float) -> Iterator[tuple[int, np.ndarray]]:

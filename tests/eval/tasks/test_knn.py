@@ -92,6 +92,14 @@ def test_ignores_length_and_survives_small_temperatures(blobs):
     np.testing.assert_array_equal(cold.marks[:, 0], knn.run(train, test, k=1).marks[:, 0])
 
 
+def test_far_neighbours_vote_at_small_temperatures():
+    rng = np.random.default_rng(0)
+    train = Labelled(rng.normal(size=(200, 64)).astype(np.float32), rng.integers(0, 5, 200))
+    test = Labelled(rng.normal(size=(100, 64)).astype(np.float32), rng.integers(0, 5, 100))
+    cold = knn.run(train, test, temperature=1e-4)
+    np.testing.assert_array_equal(cold.predicted, knn.run(train, test, k=1).predicted)
+
+
 def test_seed_changes_nothing_and_mean_per_class_weighs_classes_alike(blobs):
     train, test = blobs
     one, two = knn.run(train, test, seed=0), knn.run(train, test, seed=1)

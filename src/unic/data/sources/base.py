@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
 from typing import Literal
 
@@ -49,3 +50,10 @@ class Source(ABC):
     @abstractmethod
     def fingerprint(self) -> str:
         """Hash of the content (or, for large folders, of names, sizes and times), for the feature cache."""
+
+    def label_fingerprint(self) -> str:
+        """Hash of labels and names of classes. Features do not depend on them, what is measured does."""
+        digest = hashlib.sha256(repr(self.classes).encode())
+        labels = (self.label(index) for index in range(len(self)))
+        digest.update(np.fromiter((-1 if label is None else label for label in labels), np.int64).tobytes())
+        return digest.hexdigest()

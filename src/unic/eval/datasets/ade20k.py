@@ -46,4 +46,5 @@ def _classes(file: Path) -> list[str]:
     if not file.is_file():
         return [str(number) for number in range(1, NUM_CLASSES + 1)]
     lines = file.read_text(encoding="utf-8").splitlines()[1:]
-    return [line.split("\t")[-1].strip() for line in lines if line.strip()]
+    names = [line.split("\t")[-1].strip() for line in lines if line.strip()]
+    return names if len(set(names)) == len(names) else [f"{number} {name}" for number, name in enumerate(names, 1)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from itertools import islice
 
 import numpy as np
@@ -95,6 +96,7 @@ def train_head(
     return head
 
 
+@lru_cache(maxsize=1)  # for the next seed: decoding the targets may cost more than the head
 def sampled(data: Dense) -> Tensor:
     """Targets `(n, h, w)` of all images at `POINTS` pixels for each patch and axis, or whole where they are smaller."""
     first = data.targets[0]

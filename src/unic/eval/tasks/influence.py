@@ -23,6 +23,7 @@ from unic.features import Features
 
 INPUT = "subject"
 DATA = "any"
+READS_TEACHERS = True
 IS_RANDOM = False
 _FEWEST = 4  # images of the unbiased estimate
 

@@ -71,8 +71,8 @@ class _Vote:
         self, similarity: Float[Tensor, "q c"], rows: Int[Tensor, "q c"]
     ) -> tuple[Int[Tensor, "q s"], Bool[Tensor, " q"]]:
         """The class of each query by its first `size` candidates, for all sizes; and whether rounding may decide it."""
-        # Minus one: the same votes up to a factor, and no overflow at small temperatures.
-        weights, voters = ((similarity - 1) / self.temperature).exp(), self.labels[rows]
+        # Against the nearest: the same votes up to a factor, and neither overflow nor only zeros at small temperatures.
+        weights, voters = ((similarity - similarity[:, :1]) / self.temperature).exp(), self.labels[rows]
         votes = torch.zeros(len(rows), self.num_classes, dtype=torch.float64)
         doubtful = torch.zeros(len(rows), dtype=torch.bool)
         predicted = []

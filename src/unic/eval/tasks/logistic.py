@@ -38,7 +38,7 @@ def run(train: Labelled, test: Labelled, *, seed: int = 0, C: float | None = Non
         The outcome; details: `C`, `train_accuracy`, and `validation` (accuracy of the chosen C) after a search.
 
     Raises:
-        InputError: `C` or `trials` is not positive, or fewer than two classes.
+        InputError: `C` or `trials` is not positive, no class with two images to choose C on, or fewer than two classes.
     """
     classifier = fit_classifier(train, seed=seed, C=C, trials=trials)
     return top1(classifier.logits(test.x).argmax(1).numpy(), test, **classifier.details)
@@ -64,11 +64,13 @@ def fit_classifier(train: Labelled, *, seed: int = 0, C: float | None = None, tr
     axes = _axes(train)
     x, y = axes(train.x), torch.from_numpy(train.y)
     # With two classes scikit-learn penalises the difference of their weights, of which each carries a half.
-    scale = 1.0 if classes > 2 else 0.5
+    scale = 1.0 if len(np.unique(train.y)) > 2 else 0.5
     details: dict[str, float] = {}
     start = None
     if C is None:
         kept, held = stratified_split(train.y, VALIDATION, seed)
+        if not len(held):
+            raise InputError("logistic: no class has two training images, so none can be held out to choose C; give C")
         path = Path(x[kept], y[kept], classes, tolerance=_SEARCH_TOLERANCE)
         held_x, held_y = x[held], y[held]
 

@@ -1,6 +1,7 @@
 """Retrieval by cosine similarity: mean average precision, `AP = mean over relevant images of hits so far / rank`.
 
-An image of the gallery is relevant to a query of the same class; the AP is scikit-learn's `average_precision_score`.
+An image of the gallery is relevant to a query of the same class; the AP is scikit-learn's `average_precision_score`
+but for images that are equally similar, of which the first in order counts as nearer.
 """
 
 from __future__ import annotations

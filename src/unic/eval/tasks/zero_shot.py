@@ -19,6 +19,7 @@ from unic.eval.tasks.base import Labelled, NotApplicableError, Outcome, top1
 from unic.eval.text import SCHEME, TextTower, load_text_tower, own_tower
 
 INPUT = "subject"
+READS_TEACHERS = True
 IS_RANDOM = False
 _CHUNK = 4096
 
