@@ -36,20 +36,20 @@ def _models(report: Report) -> Table:
     table.add_column("model", overflow="fold")
     for head in ("params", "input", "grid", "cls", "patch", "precision", "img/s"):
         table.add_column(head, justify="right", no_wrap=True)
-    table.add_column("licence", overflow="fold")
     for row in report.models:
         size, grid = (f"{row[key][0]}x{row[key][1]}" for key in ("input_size", "grid"))
         cls = f"{row['cls']}" if row["has_cls"] else f"{row['cls']} pooled"
         numbers = [f"{row['num_parameters'] / 1e6:.1f} M", size, grid, cls, str(row["patch"]), row["precision"]]
-        table.add_row(row["name"], *numbers, f"{row['images_per_s']:.0f}", row["licence"] or "?")
+        table.add_row(row["name"], *numbers, f"{row['images_per_s']:.0f}")
     return table
 
 
 def _origin(row: dict[str, Any]) -> Text:
-    """Where a model comes from and how it normalises: too long for a column."""
+    """Where a model comes from, its licence and how it normalises: too long for columns."""
     mean, std = ("/".join(f"{value:.3g}" for value in dict.fromkeys(row[key])) for key in ("mean", "std"))
     revision = f" @ {row['revision']}" if row["revision"] else ""
-    return Text(f"{row['name']}: {row['uri']}{revision}, mean {mean}, std {std}", style="dim")
+    licence = row["licence"] or "licence unknown"
+    return Text(f"{row['name']}: {row['uri']}{revision}, {licence}, mean {mean}, std {std}", style="dim")
 
 
 def _images(report: Report) -> Table:
