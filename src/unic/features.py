@@ -8,8 +8,6 @@ patches (its teacher cache is one call per teacher and view).
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -23,6 +21,7 @@ from torch import Tensor
 
 from unic._feature_store import Arrays, Damaged, Part, Tally, build, building, collect, load
 from unic.data import augment as augmentations
+from unic.data.cache_dir import default_cache_dir as default_cache_dir
 from unic.data.loader import Batch, view_batches
 from unic.data.sources import Source
 from unic.encoders.base import Encoder
@@ -78,20 +77,6 @@ class Features:
         if self.patches is None or self.grid is None:
             return Tokens(cls, torch.from_numpy(self.patch_mean[rows])[:, None], (1, 1))
         return Tokens(cls, torch.from_numpy(np.asarray(self.patches[rows])), self.grid)
-
-
-def default_cache_dir() -> Path:
-    """`$UNIC_CACHE`, else `~/.cache/unic`, else a folder of this user below the temporary one."""
-    if os.environ.get("UNIC_CACHE"):
-        return Path(os.environ["UNIC_CACHE"])
-    try:
-        folder = Path.home() / ".cache" / "unic"
-        folder.mkdir(parents=True, exist_ok=True)
-        if os.access(folder, os.W_OK):
-            return folder
-    except (OSError, RuntimeError):  # RuntimeError: no home directory at all
-        pass
-    return Path(tempfile.gettempdir()) / f"unic-{os.getuid() if hasattr(os, 'getuid') else 'user'}"
 
 
 def extract(
