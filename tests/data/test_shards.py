@@ -100,7 +100,7 @@ def test_parquet_keeps_its_bytes_and_finds_their_suffix(tmp_path):
 def test_an_index_or_manifest_that_does_not_fit_is_not_believed(image_folder, tmp_path):
     write_shards(open_source(str(image_folder)), tmp_path, samples=20)
     expected = [open_source(str(tmp_path)).encoded(index) for index in range(40)]
-    for damage in ("index.npy", "manifest.json"):
+    for damage in ("index.bin", "manifest.json"):
         data = bytearray((tmp_path / damage).read_bytes())
         data[len(data) // 2] ^= 1
         (tmp_path / damage).write_bytes(data)

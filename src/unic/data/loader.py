@@ -154,7 +154,6 @@ class ImageList(Source):
         return torch.cat(indices)[mixed], torch.cat(passes)[mixed]
 
 
-
 def steps_per_epoch(images: ImageList, batch_size: int) -> int:
     """Full batches of one epoch; the rest is dropped. Raises `InputError` if there is not even one."""
     steps = images.epoch_length() // batch_size

@@ -38,7 +38,7 @@ def write_shards(
     keep_order: bool = False,
     report: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, Any]:
-    """Writes `000000.tar …`, `index.npy`, `classes.json` if labelled, and at last `manifest.json`.
+    """Writes `000000.tar …`, `index.bin`, `classes.json` if labelled, and at last `manifest.json`.
 
     A sample is `000000012.jpg` and, if labelled, `000000012.cls`. Bytes are those of the source; only where it holds
     pixels are they encoded, as PNG. The same source gives the same bytes. A folder whose writing was stopped is gone

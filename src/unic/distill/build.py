@@ -132,7 +132,7 @@ def _owners(recipe: Recipe) -> Bool[Tensor, "t s"] | None:
             if name not in names:
                 raise InputError(f"recipe: 'data.train.{number}.teachers': no teacher '{name}'{nearest(name, names)}")
     if recipe.weighting.options.get("level") == "batch":
-        raise InputError("recipe: 'weighting.level: batch' drops teachers for all images; 'data.train.teachers' forbids it")
+        raise InputError("recipe: 'weighting.level: batch' knows no owners; leave out 'data.train.teachers'")
     return torch.tensor([[source.teachers is None or name in source.teachers for source in sources] for name in names])
 
 

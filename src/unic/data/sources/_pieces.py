@@ -25,7 +25,7 @@ class Piece(NamedTuple):
     """`group`: of a Parquet file; -1: a tar shard. `sha256`: of the shard, where a manifest says it."""
 
     url: str
-    count: int
+    images: int
     group: int = -1
     sha256: str | None = None
 

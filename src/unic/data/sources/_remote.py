@@ -6,8 +6,8 @@ No opener starts a program: `pipe:` is refused, and so is everything else that i
 from __future__ import annotations
 
 import urllib.request
-from contextlib import contextmanager
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, BinaryIO
 
 from unic.errors import InputError, nearest

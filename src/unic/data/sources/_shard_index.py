@@ -1,4 +1,4 @@
-"""Where every image of some tar shards lies: 28 bytes each in one `.npy` file, memory-mapped and shared by processes.
+"""Where every image of some tar shards lies: 28 bytes each in one plain file, memory-mapped and shared by processes.
 
 Ten million samples would be gigabytes as Python objects, copied into every worker. The index is read from beside the
 shards (`unic shard` writes one), else from the cache, else made from the headers once.
@@ -24,7 +24,7 @@ ROW = np.dtype([("shard", "<i4"), ("label", "<i4"), ("header", "<i4"), ("place",
 """Of a sample: number of the shard, class (-1: none), bytes from the image's header to its content, place and size of
 this content."""
 
-MANIFEST, INDEX = "manifest.json", "index.npy"  # beside shards of ours
+MANIFEST, INDEX = "manifest.json", "index.bin"  # beside shards of ours
 MAX_CLASS = 1 << 20  # a larger number is no class: a name is made for each
 _MAX_LABEL = 1 << 16  # bytes of a `.cls` or `.json` member; more is no label
 _KEPT_FROM = 50_000  # samples from which reading the headers again takes seconds
@@ -38,11 +38,8 @@ class Index:
 
     @classmethod
     def load(cls, file: Path) -> Index:
-        """Raises `ValueError` or `OSError` if the file is no index."""
-        rows = np.load(file, mmap_mode="r", allow_pickle=False)
-        if rows.dtype != ROW or rows.ndim != 1:
-            raise ValueError("not an index of shards")
-        return cls(rows, file)
+        """Raises `ValueError` or `OSError` if the file is no whole number of rows."""
+        return cls(np.memmap(file, ROW, "r"), file)
 
     def __getstate__(self) -> dict[str, Any]:
         return {"rows": None if self._file else self.rows, "_file": self._file}
@@ -65,10 +62,10 @@ def open_index(path: str, files: Sequence[Path]) -> Index:
     for file in files:
         state = file.stat()
         key.update(f"{file.resolve()} {state.st_size} {state.st_mtime_ns}\n".encode(errors="surrogateescape"))
-    kept = default_cache_dir() / "shards" / f"{key.hexdigest()[:32]}.npy"
+    kept = default_cache_dir() / "shards" / f"{key.hexdigest()[:32]}.index"
     try:
         return Index.load(kept)
-    except (OSError, ValueError, EOFError):
+    except (OSError, ValueError):
         pass
     rows = np.concatenate([scan(path, file, number) for number, file in enumerate(files)])
     if len(rows) < _KEPT_FROM:
@@ -94,8 +91,7 @@ def scan(path: str, file: Path, number: int = 0) -> np.ndarray:
 def save(rows: np.ndarray, file: Path) -> None:
     """Writes an index whole or not at all."""
     partial = file.with_name(f".{file.name}.{os.getpid()}.partial")
-    with partial.open("wb") as stream:
-        np.save(stream, rows, allow_pickle=False)
+    rows.tofile(partial)
     os.replace(partial, file)
 
 
@@ -106,17 +102,24 @@ def read_manifest(text: str | bytes) -> dict[str, Any]:
     """
     try:
         found = json.loads(text)
-        assert found["format"] == "unic shards"
-        for shard in found["shards"]:
-            assert shard["file"] == Path(shard["file"]).name and shard["file"].endswith(".tar")
-            assert all(isinstance(shard[key], int) and shard[key] > 0 for key in ("samples", "bytes"))
-            assert isinstance(shard["sha256"], str)
         classes = found["classes"]
-        assert classes is None or all(isinstance(name, str) for name in classes)
-        assert found["shards"]
-    except (AssertionError, KeyError, TypeError, RecursionError, ValueError):
-        raise ValueError(f"not a {MANIFEST} of unic shard") from None
+        is_sound = found["format"] == "unic shards" and found["shards"] and all(map(_is_plain, found["shards"]))
+        is_sound = is_sound and (classes is None or all(isinstance(name, str) for name in classes))
+    except (AttributeError, KeyError, TypeError, RecursionError, ValueError):
+        is_sound = False
+    if not is_sound:
+        raise ValueError(f"not a {MANIFEST} of unic shard")
     return found
+
+
+def _is_plain(shard: dict[str, Any]) -> bool:
+    counts = [shard["samples"], shard["bytes"]]
+    return (
+        shard["file"] == Path(shard["file"]).name
+        and shard["file"].endswith(".tar")
+        and all(isinstance(count, int) and count > 0 for count in counts)
+        and isinstance(shard["sha256"], str)
+    )
 
 
 def _beside(files: Sequence[Path]) -> Index | None:
@@ -133,7 +136,7 @@ def _beside(files: Sequence[Path]) -> Index | None:
         shards = index.rows["shard"]
         is_sound = digest == manifest["index"] and 0 <= shards.min() <= shards.max() < len(files)
         return index if is_sound else None
-    except (OSError, ValueError, EOFError, KeyError):
+    except (OSError, ValueError, KeyError):
         return None
 
 
@@ -169,7 +172,7 @@ def _samples(archive: BinaryIO) -> Iterator[tuple[int, int, int, int]]:
 def _label(data: bytes, suffix: str) -> int | None:
     try:
         if suffix == "cls":
-            value = int(data)
+            value: Any = int(data)
         else:
             content = json.loads(data)
             value = content.get("label", content.get("cls")) if isinstance(content, dict) else None

@@ -46,7 +46,7 @@ def members(archive: BinaryIO, start: int = 0) -> Iterator[tarfile.TarInfo]:
         with tarfile.open(fileobj=archive, mode="r:", tarinfo=_Header) as tar:
             place = start
             while (member := tar.next()) is not None:
-                tar.members.clear()  # it would keep every header of the archive
+                tar.members.clear()  # type: ignore[attr-defined]  # it would keep every header of the archive
                 if member.size < 0 or member.offset_data <= place:
                     raise tarfile.ReadError("a member lies before its predecessor")
                 place = member.offset_data

@@ -13,10 +13,8 @@ import hashlib
 import queue
 import threading
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
@@ -29,7 +27,7 @@ from unic.data.sources.base import Source, draws, permutation
 from unic.data.sources.webdataset import WebDataset
 from unic.errors import InputError
 
-Columns = tuple[str, str | None]
+_TRIES = 10
 
 
 def open_streamed(path: str, urls: list[str], split: str, window: int, limit: int | None = None) -> Streamed:
@@ -40,13 +38,13 @@ def open_streamed(path: str, urls: list[str], split: str, window: int, limit: in
     """
     from unic.data.sources._catalogue import catalogue
 
-    shelf = Shelf(path, default_cache_dir() / "stream" / hashlib.sha256(path.encode()).hexdigest()[:32], 2 * window + 2)
+    shelf = Shelf(path, default_cache_dir() / "stream" / hashlib.sha256(path.encode()).hexdigest()[:32], 2 * window + 4)
     pieces, classes, shelf.columns = catalogue(path, urls, split, shelf)
     return Streamed(path, _limited(pieces, limit), shelf, classes, window)
 
 
 class Streamed(Source):
-    """Pieces in a row; at most about `2 · window + 2` of them lie on the disk.
+    """Pieces in a row; at most about `2 · window + 4` of them lie on the disk.
 
     Args:
         path: as the user wrote it.
@@ -63,7 +61,7 @@ class Streamed(Source):
     ) -> None:
         self.path, self.classes, self.window = path, classes, window
         self._pieces, self._shelf = list(pieces), shelf
-        self._counts = torch.tensor([piece.count for piece in pieces])
+        self._counts = torch.tensor([piece.images for piece in pieces])
         self._ends = self._counts.cumsum(0)
         self._opened: dict[int, WebDataset] = {}
         self._ahead: _Ahead | None = None
@@ -79,11 +77,12 @@ class Streamed(Source):
 
     def encoded(self, index: int) -> bytes:
         number, local = self._find(index)
-        try:
-            return self._open(number).encoded(local)
-        except FileNotFoundError:  # another process made room
-            self._opened.pop(number, None)
-            return self._open(number).encoded(local)
+        for _ in range(_TRIES):
+            try:
+                return self._open(number).encoded(local)
+            except FileNotFoundError:  # another process made room
+                self._opened.pop(number, None)
+        raise InputError(f"data '{self.path}': its pieces leave the disk before they are read; use a larger window")
 
     def label(self, index: int) -> int | None:
         number, local = self._find(index)
@@ -110,7 +109,8 @@ class Streamed(Source):
     def expect(self, indices: Tensor) -> None:
         if self._ahead is None:
             self._ahead = _Ahead(self._shelf)
-        for number in torch.searchsorted(self._ends, indices, right=True).unique().tolist():
+        numbers = dict.fromkeys(torch.searchsorted(self._ends, indices, right=True).tolist())
+        for number in list(numbers)[: self.window + 2]:  # more would push out what is being read
             self._ahead.ask(self._pieces[number])
 
     def _find(self, index: int) -> tuple[int, int]:
@@ -120,9 +120,15 @@ class Streamed(Source):
     def _open(self, number: int) -> WebDataset:
         if number not in self._opened:
             piece = self._pieces[number]
-            shard = WebDataset(self.path, [self._shelf.get(piece)])
-            if len(shard) < piece.count:
-                raise InputError(f"data '{self.path}': {piece.name} holds {len(shard)} images, not {piece.count}")
+            file = self._shelf.get(piece)
+            try:
+                shard = WebDataset(self.path, [file])
+            except InputError:
+                if not file.exists():
+                    raise FileNotFoundError(str(file)) from None
+                raise
+            if len(shard) < piece.images:
+                raise InputError(f"data '{self.path}': {piece.name} holds {len(shard)} images, not {piece.images}")
             if len(self._opened) > 2 * self.window:
                 self._opened.pop(next(iter(self._opened)))
             self._opened[number] = shard
@@ -156,7 +162,7 @@ def _limited(pieces: list[Piece], limit: int | None) -> list[Piece]:
     """So many images out of as few pieces as hold them; the pieces are drawn with a fixed key."""
     chosen: list[Piece] = []
     for number in permutation(len(pieces), rng.stream("subset")).tolist() if limit else ():
-        left = limit - sum(piece.count for piece in chosen) if limit else 0
+        left = limit - sum(piece.images for piece in chosen) if limit else 0
         if left > 0:
-            chosen.append(pieces[number]._replace(count=min(left, pieces[number].count)))
+            chosen.append(pieces[number]._replace(images=min(left, pieces[number].images)))
     return chosen or pieces
