@@ -65,7 +65,7 @@ class Source(ABC):
         """A random permutation of all indices, the same for the same keys."""
         return permutation(len(self), *keys)
 
-    def expect(self, indices: Int[Tensor, " m"]) -> None:
+    def expect(self, indices: Int[Tensor, " m"]) -> None:  # noqa: B027  # most have nothing to do
         """Images that will be read soon: a source that must fetch them may begin."""
 
     @abstractmethod
