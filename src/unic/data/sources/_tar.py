@@ -53,7 +53,7 @@ def members(archive: BinaryIO, start: int = 0) -> Iterator[tarfile.TarInfo]:
                 if member.isreg() and not member.issparse():
                     yield member
             archive.seek(tar.offset)
-            if any(archive.read(tarfile.BLOCKSIZE)):
+            if any(archive.read(tarfile.RECORDSIZE)):  # a whole archive ends with zeros only
                 raise tarfile.ReadError(f"damaged header at byte {tar.offset}")
     except Exception as error:  # every kind: TarError, OSError, ValueError, OverflowError, RecursionError …
         raise BrokenTarError(" ".join(str(error).split()) or type(error).__name__) from None
