@@ -16,6 +16,7 @@ from rich.console import Console
 
 from unic.config import Recipe, load_recipe
 from unic.data.loader import view_batches
+from unic.data.shards import write_shards
 from unic.data.sources import open_source
 from unic.distill.build import build
 from unic.distill.influence import shares
@@ -37,7 +38,7 @@ from unic.metrics import stderr_console
 from unic.preflight import Report, check_recipe
 from unic.report import write_comparison, write_report
 
-__all__ = ["check", "compare", "distill", "dry_run", "encode", "evaluate", "export", "load_encoder", "report"]
+__all__ = ["check", "compare", "distill", "dry_run", "encode", "evaluate", "export", "load_encoder", "report", "shard"]
 
 log = logging.getLogger("unic")
 
@@ -309,6 +310,27 @@ def _run_folder(run: str | Path) -> Path:
     if not (folder / "recipe.yaml").is_file():
         raise InputError(f"report {folder}: not a run folder (no recipe.yaml)")
     return folder
+
+
+def shard(
+    data: str,
+    out: str | Path,
+    *,
+    size: str = "1GB",
+    samples: int | None = None,
+    keep_order: bool = False,
+    console: Console | None = None,
+) -> dict[str, Any]:
+    """Writes a set of images as WebDataset shards; arguments and result as of `unic.data.shards.write_shards`."""
+    console = console or stderr_console()
+    with console.status("sharding") as status:
+
+        def report(done: int, total: int) -> None:
+            status.update(f"sharding: {done}/{total} images")
+
+        return write_shards(
+            open_source(data), Path(out), size=size, samples=samples, keep_order=keep_order, report=report
+        )
 
 
 def encode(

@@ -254,6 +254,23 @@ def encode(
     typer.echo(target)
 
 
+@app.command()
+def shard(
+    data: Annotated[str, typer.Argument(metavar="PATH", help="A folder, Parquet file, shards or hub name.")],
+    out: Annotated[Path, typer.Option(help="The folder to write; one that was begun is gone on with.")],
+    size: Annotated[str, typer.Option(help="Of a shard at most.")] = "1GB",
+    samples: Annotated[int | None, typer.Option(min=1, help="Images of a shard at most.")] = None,
+    keep_order: Annotated[bool, typer.Option("--keep-order", help="Do not shuffle the images.")] = False,
+) -> None:
+    """Write images as WebDataset shards, bytes as they are, with an index and a manifest."""
+    from unic import api
+
+    found = api.shard(data, out, size=size, samples=samples, keep_order=keep_order, console=_console())
+    for name, reason in found["skipped"][:5]:
+        typer.echo(f"skipped: {name}: {reason}", err=True)
+    typer.echo(f"{out}: {found['images']} images in {len(found['shards'])} shards, {len(found['skipped'])} skipped")
+
+
 @app.command("list")
 def list_(
     what: Annotated[str, typer.Argument(help=f"One of {', '.join(LISTS)}.")],

@@ -84,11 +84,16 @@ class Student(Section):
 
 
 class TrainSource(Section):
-    """`weight`: how often one epoch goes over the source (0.5: half of it, another half each epoch; 2: twice)."""
+    """`weight`: how often one epoch goes over the source (0.5: half of it, another half each epoch; 2: twice).
+
+    `teachers`: those that learn from its images (default: all). `window`: of a streamed source, shards mixed at a time.
+    """
 
     path: str
     weight: float = Field(1.0, gt=0)
     limit: Positive | None = None  # a fixed random subset of so many images
+    teachers: list[str] | None = Field(None, min_length=1)
+    window: Positive = 16
 
 
 class Data(Section):

@@ -7,9 +7,6 @@ patches (its teacher cache is one entry per teacher, view and shard of the image
 
 from __future__ import annotations
 
-import logging
-import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +21,7 @@ from unic._entry_files import Arrays, Check, Damaged, Tally, load, row_sums, sum
 from unic._extraction import FORMAT, Extraction, Progress, evaluating
 from unic._feature_store import build, building, collect
 from unic._stored_patches import Dtype
+from unic.data.cache_dir import default_cache_dir
 from unic.data.sources import Source
 from unic.encoders.base import Encoder
 from unic.tokens import Grid
@@ -101,22 +99,6 @@ class Features:
                 if (row_sums(values) != self.sums[rows, columns.index(name)]).any():
                     raise DamagedRowsError(name)
         return taken
-
-
-def default_cache_dir() -> Path:
-    """`$UNIC_CACHE`, else `~/.cache/unic`, else a folder of this user below the temporary one."""
-    if os.environ.get("UNIC_CACHE"):
-        return Path(os.environ["UNIC_CACHE"])
-    try:
-        folder = Path.home() / ".cache" / "unic"
-        folder.mkdir(parents=True, exist_ok=True)
-        if os.access(folder, os.W_OK):
-            return folder
-    except (OSError, RuntimeError):  # RuntimeError: no home directory at all
-        pass
-    folder = Path(tempfile.gettempdir()) / f"unic-{os.getuid() if hasattr(os, 'getuid') else 'user'}"
-    logging.getLogger("unic").warning("no folder for caches in the home directory: using %s (set UNIC_CACHE)", folder)
-    return folder
 
 
 def extract(

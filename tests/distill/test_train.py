@@ -215,3 +215,20 @@ def test_non_finite_step_is_skipped_and_counted(
     assert [row.get("skipped", 0) for row in rows] == [0, 0, 1, 1, 1, 1, 1, 1]
     assert rows[2]["loss"] is None
     assert all(row["loss"] is not None for row in rows[3:])
+
+
+def test_a_source_trains_the_teachers_that_own_it(recipe: dict[str, Any], image_folder: Path, tmp_path: Path) -> None:
+    path = str(image_folder)
+    recipe["data"]["train"] = [{"path": path, "teachers": ["cnn"]}, {"path": path, "teachers": ["cnn", "vit"]}]
+    recipe["weighting"] = {"type": "uniform"}
+    rows = run(recipe, tmp_path / "run", "train.batch_size=16", "train.steps=10")
+    kept = [row["kept/vit"] for row in rows]
+    assert {row["kept/cnn"] for row in rows} == {1.0}
+    assert 0 < min(kept) <= max(kept) < 1
+    assert sum(kept[:5]) / 5 == pytest.approx(0.5)  # an epoch: the images of the second source
+    recipe["data"]["train"] = [{"path": path, "teachers": []}]
+    with pytest.raises(InputError, match="List should have at least 1 item"):
+        load_recipe(recipe)
+    recipe["data"]["train"] = [{"path": path, "teachers": ["vitt"]}]
+    with pytest.raises(InputError, match=r"'data.train.0.teachers': no teacher 'vitt'; did you mean 'vit'\?"):
+        run(recipe, tmp_path / "wrong")

@@ -1,5 +1,7 @@
 """Teacher dropping against METHOD §5 in a naive loop."""
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -98,3 +100,29 @@ def test_wrong_settings(setting: dict[str, object], line: str) -> None:
 
 def test_streams_differ() -> None:
     assert rng.stream("teacher dropping") != rng.stream("drop_path")
+
+
+@pytest.mark.parametrize("p", [0.0, 0.4, 1.0])
+@pytest.mark.parametrize("normalise", ["pair", "image"])
+def test_only_owners_of_an_image_train_on_it_in_a_naive_loop(p: float, normalise: Any) -> None:
+    num_teachers, num_images = 4, 50
+    losses, index = torch.rand(num_teachers, num_images), torch.arange(num_images) * 7
+    owned = torch.rand(num_teachers, num_images) < 0.5
+    owned[2] |= ~owned.any(0)
+    weighting = TeacherDropping(num_teachers, 5, p=p, normalise=normalise)
+    found = weighting.coefficients(losses, 3, index, owned)
+    numerator, denominator = weighting.sums(losses, found)
+    pairs, images = [], []
+    for i in range(num_images):
+        owners = [t for t in range(num_teachers) if owned[t, i]]
+        worst = max(owners, key=lambda t: float(losses[t, i]))
+        draws = {t: float(rng.uniform(5, rng.stream("teacher dropping"), 3, int(index[i]), t)) for t in owners}
+        kept = [t for t in owners if t == worst or draws[t] >= p]
+        assert found[:, i].nonzero()[:, 0].tolist() == kept
+        pairs += [float(losses[t, i]) for t in kept]
+        images.append(sum(float(losses[t, i]) for t in kept) / len(kept))
+    expected = images if normalise == "image" else pairs
+    assert float(numerator / denominator) == pytest.approx(sum(expected) / len(expected), rel=1e-5)
+    assert torch.equal(Uniform(num_teachers, 0).coefficients(losses, 3, index, owned), owned.float())
+    everything = torch.ones_like(owned)
+    assert torch.equal(weighting.coefficients(losses, 3, index, everything), weighting.coefficients(losses, 3, index))

@@ -21,10 +21,12 @@ from unic.config import TrainSource
 from unic.data import augment as augmentations
 from unic.data.augment import Augmentation
 from unic.data.sources import DamagedImageError, Source, open_source
+from unic.data.sources.base import permutation
 from unic.errors import InputError
 
 Size = int | tuple[int, int]
 
+_EXPECTED = 8192  # images ahead of a step that a source is told of, so that it may fetch them in time
 _MAX_SUBSTITUTES = 1000  # damaged images in a row after which the data is not images at all
 
 
@@ -72,6 +74,7 @@ class ImageList(Source):
         self.path = ", ".join(source.path for source in self.sources)
         first = self.sources[0].classes
         self.classes = first if all(source.classes == first for source in self.sources) else None
+        self.in_pieces = any(source.in_pieces for source in self.sources)
         self._starts = [0]
         for source in self.sources:
             self._starts.append(self._starts[-1] + len(source))
@@ -79,7 +82,8 @@ class ImageList(Source):
     @classmethod
     def from_config(cls, train: Sequence[TrainSource]) -> ImageList:
         """Opens the sources of a recipe's `data.train`. Raises `InputError` for the first that cannot be opened."""
-        return cls([open_source(entry.path, entry.limit) for entry in train], [entry.weight for entry in train])
+        sources = [open_source(entry.path, entry.limit, window=entry.window) for entry in train]
+        return cls(sources, [entry.weight for entry in train])
 
     def __len__(self) -> int:
         return self._starts[-1]
@@ -100,6 +104,16 @@ class ImageList(Source):
     def name(self, index: int) -> str:
         source, local = self._find(index)
         return f"{source.path}: {source.name(local)}"
+
+    def source_of(self, index: Int[Tensor, " b"]) -> Int[Tensor, " b"]:
+        """Number of the source that each image belongs to."""
+        return torch.searchsorted(torch.tensor(self._starts), index, right=True) - 1
+
+    def expect(self, indices: Int[Tensor, " m"]) -> None:
+        places = self.source_of(indices)
+        for place, source in enumerate(self.sources):
+            if source.in_pieces:
+                source.expect(indices[places == place] - self._starts[place])
 
     def fingerprint(self) -> str:
         return "+".join(source.fingerprint() for source in self.sources)
@@ -127,17 +141,17 @@ class ImageList(Source):
             length = len(source)
             first, last = epoch * count, (epoch + 1) * count
             for number in range(first // length, (last - 1) // length + 1):
-                order = _permutation(length, seed, rng.stream("pass"), place, number)
+                order = source.order(seed, rng.stream("pass"), place, number)
                 piece = order[max(first - number * length, 0) : last - number * length]
                 indices.append(piece + self._starts[place])
                 passes.append(torch.full_like(piece, number))
-        index, visit = torch.cat(indices), torch.cat(passes)
-        mixed = _permutation(len(index), seed, rng.stream("epoch"), epoch)
-        return index[mixed], visit[mixed]
-
-
-def _permutation(length: int, *keys: int) -> Int[Tensor, " n"]:
-    return torch.argsort(rng.uniform(*keys, torch.arange(length)), stable=True)
+        mixed = permutation(sum(map(len, indices)), seed, rng.stream("epoch"), epoch)
+        start = 0
+        for source, count in zip(self.sources, self._visits(), strict=True):
+            if source.in_pieces:  # it keeps its own order, so that its pieces are read one after another
+                mixed[(mixed >= start) & (mixed < start + count)] = torch.arange(start, start + count)
+            start += count
+        return torch.cat(indices)[mixed], torch.cat(passes)[mixed]
 
 
 def steps_per_epoch(images: ImageList, batch_size: int) -> int:
@@ -246,6 +260,8 @@ class _Steps:
             if epoch != known:
                 known, (order, visits) = epoch, self.images.epoch_visits(self.seed, epoch)
             start = place * self.batch_size + self.rank * share
+            if self.images.in_pieces:
+                self.images.expect(order[start : start + _EXPECTED])
             index, key = order[start : start + share], visits[start : start + share]
             if self.views is not None:
                 key = key % self.views
@@ -270,7 +286,10 @@ class _Decoder(Dataset):
         crops, indices, keys = [torch.empty(0, 3, height, width, dtype=torch.uint8)], [], []
         damaged: list[tuple[int, str, str]] = []
         for index, key in zip(request[0].tolist(), request[1].tolist(), strict=True):
-            found = self._read(index, damaged)
+            try:
+                found = self._read(index, damaged)
+            except InputError as error:  # what lies elsewhere cannot be reached
+                return error
             if found is None and self.substitute:
                 _, name, reason = damaged[-1]
                 return InputError(f"data '{self.images.path}': nothing can be read; last tried {name} ({reason})")

@@ -6,7 +6,8 @@ import math
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from jaxtyping import Bool, Int
+from torch import Tensor, nn
 
 from unic.config import Recipe
 from unic.data.augment import Augmentation, preset
@@ -19,7 +20,7 @@ from unic.distill.standardize import EmaStandardizer, NoStandardizer, build_stan
 from unic.distill.teachers import LiveTeachers
 from unic.distill.weighting import Weighting, build_weighting
 from unic.encoders import Encoder, build_encoder, has_fast_bf16, load_encoder, pick_precision
-from unic.errors import InputError
+from unic.errors import InputError, nearest
 from unic.losses import build_losses
 from unic.projectors import build_projector, choose_blocks
 from unic.tokens import Grid
@@ -43,6 +44,7 @@ class Job:
     optimizer: torch.optim.AdamW
     steps_per_epoch: int
     total_steps: int
+    owners: Bool[Tensor, "t s"] | None = None  # of each source's images; None: all teachers of all
 
     @property
     def student(self) -> Encoder:
@@ -76,6 +78,7 @@ def build(recipe: Recipe, device: torch.device, world_size: int = 1) -> Job:
     weighting = build_weighting(recipe.weighting, len(recipe.teachers.models), recipe.seed)
     if weighting.needs_whole_batch and recipe.train.micro_batches > 1:
         raise InputError("recipe: 'weighting.level: batch' needs the whole batch at once; set train.micro_batches to 1")
+    owners = _owners(recipe)
     augmentation = preset(recipe.data.augment)
     images = ImageList.from_config(recipe.data.train)
     epoch = steps_per_epoch(images, recipe.train.batch_size)
@@ -107,12 +110,34 @@ def build(recipe: Recipe, device: torch.device, world_size: int = 1) -> Job:
         optimizer=build_optimizer(distiller, recipe.train),
         steps_per_epoch=epoch,
         total_steps=recipe.train.steps or math.ceil(recipe.train.epochs * epoch),
+        owners=owners,
     )
     if recipe.teachers.cache:
         check_budget(recipe.teachers.cache, job.cache_bytes())
     with out_of_memory_named(job):
         _try_one_batch(job)
     return job
+
+
+def owned_pairs(job: Job, index: Int[Tensor, "b"]) -> Bool[Tensor, "t b"] | None:
+    """Which images train which teacher's projector, by the images' sources; None: all. `index` on the CPU."""
+    if job.owners is None:
+        return None
+    return job.owners[:, job.images.source_of(index)].to(job.device, non_blocking=True)
+
+
+def _owners(recipe: Recipe) -> Bool[Tensor, "t s"] | None:
+    """`data.train[s].teachers` as a table. Raises `InputError` for a name that is no teacher's."""
+    names, sources = list(recipe.teachers.models), recipe.data.train
+    if all(source.teachers is None for source in sources):
+        return None
+    for number, source in enumerate(sources):
+        for name in source.teachers or ():
+            if name not in names:
+                raise InputError(f"recipe: 'data.train.{number}.teachers': no teacher '{name}'{nearest(name, names)}")
+    if recipe.weighting.options.get("level") == "batch":
+        raise InputError("recipe: 'weighting.level: batch' knows no owners; leave out 'data.train.teachers'")
+    return torch.tensor([[source.teachers is None or name in source.teachers for source in sources] for name in names])
 
 
 def _build_distiller(recipe: Recipe, dims: dict[str, tuple[int, int]], losses: dict, device: torch.device) -> Distiller:
@@ -167,7 +192,8 @@ def _try_one_batch(job: Job) -> None:
     job.distiller.train()
     targets = job.standardizer.eval()(LiveTeachers(job.encoders, job.grid)(images, index, batch.epoch))
     losses = job.distiller(images, targets, 1, index).losses
-    job.weighting.sums(losses, job.weighting.coefficients(losses, 1, index))[0].backward()
+    weights = job.weighting.coefficients(losses, 1, index, owned_pairs(job, batch.index))
+    job.weighting.sums(losses, weights)[0].backward()
     job.optimizer.zero_grad(set_to_none=True)
     job.standardizer.train()
     torch.set_rng_state(rng_state)

@@ -21,7 +21,7 @@ from unic.checkpoint import Checkpoint, with_prefix, without_prefix
 from unic.config import Recipe
 from unic.data.loader import Batch, training_batches
 from unic.distill import engine, lock, run_folder, stages
-from unic.distill.build import build
+from unic.distill.build import build, owned_pairs
 from unic.distill.diagnosis import write_case
 from unic.distill.memory import out_of_memory_named
 from unic.distill.optimizer import learning_rate, optimizer_step
@@ -180,7 +180,7 @@ def _one_step(
             images = job.augmentation(crops, recipe.seed, batch.epoch, batch.index)
             targets = job.standardizer(teachers(images, batch.index, batch.epoch))
             losses, cosines = model(images, targets, step, index)
-            weights = job.weighting.coefficients(losses, step, index)
+            weights = job.weighting.coefficients(losses, step, index, owned_pairs(job, batch.index))
             numerator, denominator = job.weighting.sums(losses, weights)
             accelerator.backward(numerator)
         window.add(losses, cosines, weights, numerator, denominator)

@@ -2,6 +2,7 @@
 
 UNIC (arXiv 2408.05088), §3.3. Per image the teacher with the largest loss is always kept and each other one dropped
 with probability p. Loss = Σ c·ℓ / Σ c over all pairs of teacher and image of the global batch, c detached.
+A source may name the teachers that own its images (DUNE, arXiv 2503.14405); the other pairs have c = 0.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from typing import Any, Literal, Protocol
 
 import torch
 import torch.distributed as dist
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from unic import lookup, rng
@@ -25,8 +26,10 @@ class Weighting(Protocol):
 
     needs_whole_batch: bool
 
-    def coefficients(self, losses: Float[Tensor, "t b"], step: int, index: Int[Tensor, "b"]) -> Float[Tensor, "t b"]:
-        """Detached weights, one per teacher and image."""
+    def coefficients(
+        self, losses: Float[Tensor, "t b"], step: int, index: Int[Tensor, "b"], owned: Bool[Tensor, "t b"] | None = None
+    ) -> Float[Tensor, "t b"]:
+        """Detached weights, one per teacher and image; 0 where the image is not `owned` by the teacher."""
         ...
 
     def sums(
@@ -44,8 +47,8 @@ class Uniform:
     def __init__(self, num_teachers: int, seed: int) -> None:
         pass
 
-    def coefficients(self, losses: Tensor, step: int, index: Tensor) -> Tensor:
-        return torch.ones_like(losses)
+    def coefficients(self, losses: Tensor, step: int, index: Tensor, owned: Tensor | None = None) -> Tensor:
+        return torch.ones_like(losses) if owned is None else owned.to(losses.dtype)
 
     def sums(self, losses: Tensor, coefficients: Tensor) -> tuple[Tensor, Tensor]:
         return pair_sums(losses, coefficients)
@@ -82,7 +85,7 @@ class TeacherDropping:
         self.seed, self.level, self.normalise = seed, level, normalise
         self.needs_whole_batch = level == "batch"
 
-    def coefficients(self, losses: Tensor, step: int, index: Tensor) -> Tensor:
+    def coefficients(self, losses: Tensor, step: int, index: Tensor, owned: Tensor | None = None) -> Tensor:
         losses = losses.detach()
         teachers = torch.arange(len(losses), device=losses.device)
         if self.level == "batch":
@@ -90,7 +93,9 @@ class TeacherDropping:
             draws = rng.uniform(self.seed, _DROPPING, step, teachers)[:, None]
             return keep_worst(mean, draws, self.p).expand_as(losses)
         draws = rng.uniform(self.seed, _DROPPING, step, index[None, :], teachers[:, None])
-        return keep_worst(losses, draws, self.p)
+        if owned is None:
+            return keep_worst(losses, draws, self.p)
+        return keep_worst(losses.masked_fill(~owned, -torch.inf), draws, self.p) * owned
 
     def sums(self, losses: Tensor, coefficients: Tensor) -> tuple[Tensor, Tensor]:
         if self.normalise == "pair":

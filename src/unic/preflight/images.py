@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from statistics import median
 
 import numpy as np
-import torch
 from PIL import Image
 
 from unic import rng
@@ -100,5 +99,4 @@ def _coarse(thumbnail: np.ndarray) -> bytes:
 
 def _some(source: Source, count: int) -> list[int]:
     """A fixed random choice, the same for everyone."""
-    keys = rng.uniform(rng.stream("check"), torch.arange(len(source)))
-    return torch.argsort(keys, stable=True)[:count].tolist()
+    return source.order(rng.stream("check"))[:count].tolist()

@@ -18,21 +18,28 @@ _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(:[\w.-]+)?")
 
 
-def open_source(path: str, limit: int | None = None, split: str = "train") -> Source:
+def open_source(path: str, limit: int | None = None, split: str = "train", window: int = 16) -> Source:
     """Opens images by path or hub name.
 
     Args:
         path: a folder of images, with masks or depths beside them or not (see `dense`), a Parquet file, WebDataset
             shards (.tar), a folder or pattern of these (`*`, `{000..012}`), or `ORG/NAME[:CONFIG]` on the Hugging Face
-            hub. `{split}` stands for the name of the split.
+            hub; with `stream:` before it, or as a URL of shards, it stays there (`streamed`). `{split}` stands for the
+            name of the split.
         limit: a fixed random subset of so many images (`Subset`).
         split: which part of a data set that has parts (`train/` and `test/` inside a folder, `train-*.parquet`, a
             hub split). A path that names one file is taken as it is.
+        window: of a streamed set, how many shards are mixed at a time and may lie on the disk, twice over.
 
     Raises:
         InputError: nothing there, no image in it, or no such split.
     """
-    source = _open(str(path).replace("{split}", split), split)
+    path = str(path).replace("{split}", split)
+    if path.startswith("stream:") or "://" in path or path.startswith("pipe:"):
+        from unic.data.sources.streamed import open_streamed
+
+        return open_streamed(path, [path] if path.startswith("stream:") else expanded(path), split, window, limit)
+    source = _open(path, split)
     if limit is None or limit >= len(source):
         return source
     from unic.data.sources.subset import Subset
@@ -57,7 +64,7 @@ def _open(path: str, split: str) -> Source:
     if place.is_file():
         return _open_files(path, [place])
     if glob.has_magic(path) or _RANGE.search(path):
-        patterns = _expanded(str(place))
+        patterns = expanded(str(place))
         matches = [Path(match) for pattern in patterns for match in sorted(glob.glob(pattern, recursive=True))]
         for pattern in patterns:
             if not glob.glob(pattern, recursive=True):
@@ -79,7 +86,7 @@ def _open_files(path: str, files: list[Path]) -> Source:
     raise InputError(f"data '{path}': expected a folder of images, .parquet files or .tar shards")
 
 
-def _expanded(pattern: str) -> list[str]:
+def expanded(pattern: str) -> list[str]:
     """All patterns that ranges stand for: `a-{08..10}.tar` → `a-08.tar`, `a-09.tar`, `a-10.tar`."""
     found = _RANGE.search(pattern)
     if found is None:
@@ -87,7 +94,7 @@ def _expanded(pattern: str) -> list[str]:
     first, last = found[1], found[2]
     numbers = [f"{number:0{len(first)}d}" for number in range(int(first), int(last) + 1)]
     head, tail = pattern[: found.start()], pattern[found.end() :]
-    return [f"{head}{number}{rest}" for number in numbers for rest in _expanded(tail)]
+    return [f"{head}{number}{rest}" for number in numbers for rest in expanded(tail)]
 
 
 def _files_of_split(path: str, files: list[Path], split: str) -> list[Path]:

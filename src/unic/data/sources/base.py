@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from abc import ABC, abstractmethod
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import torch
+from jaxtyping import Int
 from PIL import Image
+from torch import Tensor
+
+from unic import rng
+
+_AT_ONCE = 1 << 20  # keys that are hashed at a time: a hash of all would need four times the memory of the order
 
 
 class DamagedImageError(Exception):
@@ -21,11 +30,13 @@ class Source(ABC):
         path: as the user wrote it.
         classes: class names if the images, or the pixels of their targets, are labelled; else None.
         pixels: what `target` gives; None: nothing.
+        in_pieces: whether images near each other in `order` should be read near each other in time.
     """
 
     path: str
     pixels: Literal["masks", "depth"] | None = None
     classes: list[str] | None = None
+    in_pieces: bool = False
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -43,6 +54,21 @@ class Source(ABC):
         nothing is asked) or metres (float32, 0 where unknown). None where only images are there, the usual case."""
         return None
 
+    def encoded(self, index: int) -> bytes | Path:
+        """The image as it is stored, or the file that it is. Raises `DamagedImageError` if there is nothing.
+
+        A source that holds pixels encodes them, without loss."""
+        stream = io.BytesIO()
+        self.read(index).save(stream, "PNG")
+        return stream.getvalue()
+
+    def order(self, *keys: int) -> Int[Tensor, " n"]:
+        """A random permutation of all indices, the same for the same keys."""
+        return permutation(len(self), *keys)
+
+    def expect(self, indices: Int[Tensor, " m"]) -> None:  # noqa: B027  # most have nothing to do
+        """Images that will be read soon: a source that must fetch them may begin."""
+
     @abstractmethod
     def name(self, index: int) -> str:
         """What to call the image in a list of damaged ones (file name, or file and row)."""
@@ -57,3 +83,16 @@ class Source(ABC):
         labels = (self.label(index) for index in range(len(self)))
         digest.update(np.fromiter((-1 if label is None else label for label in labels), np.int64).tobytes())
         return digest.hexdigest()
+
+def permutation(length: int, *keys: int) -> Int[Tensor, " n"]:
+    """A random permutation of `0 … length - 1`, the same for the same keys."""
+    return torch.argsort(draws(length, *keys), stable=True)
+
+
+def draws(length: int, *keys: int) -> Tensor:
+    """`(length,)` uniform numbers in [0, 1): `rng.uniform` in little memory."""
+    found = torch.empty(length)
+    for start in range(0, length, _AT_ONCE):
+        stop = min(start + _AT_ONCE, length)
+        found[start:stop] = rng.uniform(*keys, torch.arange(start, stop))
+    return found

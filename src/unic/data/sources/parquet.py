@@ -61,10 +61,13 @@ class Parquet(Source):
         return int(self._counts[-1])
 
     def read(self, index: int) -> Image.Image:
-        image = decode(self._bytes(self._column, index))
+        image = decode(self.encoded(index))
         if self.pixels:  # whoever measures this image later needs both
             check_fit(image, read_mask(self._bytes(MASK, index)), self.classes)
         return image
+
+    def encoded(self, index: int) -> bytes:
+        return self._bytes(self._column, index)
 
     def target(self, index: int) -> np.ndarray | None:
         return read_mask(self._bytes(MASK, index)) if self.pixels else None

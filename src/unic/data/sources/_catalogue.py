@@ -1,0 +1,144 @@
+"""What a streamed set consists of, before any of it is fetched: its pieces, how many images each holds, its classes.
+
+Counts come from `manifest.json` (`unic shard`) or `sizes.json` (a WebDataset custom) beside the shards, or from the
+footers of Parquet files. Without them every shard is fetched and counted once, and the counts are kept.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from unic.data.sources._pieces import Piece, Shelf
+from unic.data.sources._remote import check_url, open_seekable, open_url
+from unic.data.sources._shard_index import MANIFEST, read_manifest
+from unic.data.sources.parquet import columns, features_of
+from unic.data.sources.webdataset import WebDataset
+from unic.errors import InputError, nearest
+
+log = logging.getLogger("unic")
+
+Found = tuple[list[Piece], list[str] | None, tuple[str, str | None]]
+_MAX_DOCUMENT = 64 << 20  # bytes of a manifest: of 100,000 shards it has 15 MB
+_AT_ONCE = 16  # footers
+
+
+def catalogue(path: str, urls: list[str], split: str, shelf: Shelf) -> Found:
+    """Pieces, names of classes, and columns of Parquet.
+
+    Raises:
+        InputError: a scheme that is not fetched, nothing there, neither shards nor Parquet.
+    """
+    if path.startswith("stream:"):
+        urls = _on_the_hub(path, split)
+    for url in urls:
+        check_url(path, url)
+    if all(url.endswith(".parquet") for url in urls):
+        return _row_groups(path, urls)
+    if len(urls) == 1 and not urls[0].endswith(".tar"):
+        return _listed(path, urls[0].rstrip("/"))
+    if all(url.endswith(".tar") for url in urls):
+        return _shards(path, urls, shelf)
+    raise InputError(f"data '{path}': expected .tar shards, .parquet files, or a folder with a {MANIFEST}")
+
+
+def _listed(path: str, folder: str) -> Found:
+    try:
+        manifest = read_manifest(_document(f"{folder}/{MANIFEST}"))
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"data '{path}': no {MANIFEST} of unic shard in it ({reason}); or name its shards") from None
+    pieces = [Piece(f"{folder}/{one['file']}", one["samples"], -1, one["sha256"]) for one in manifest["shards"]]
+    return pieces, manifest["classes"], ("", None)
+
+
+def _shards(path: str, urls: list[str], shelf: Shelf) -> Found:
+    folder = urls[0].rpartition("/")[0]
+    try:
+        pieces, classes, none = _listed(path, folder)
+        known = {piece.url: piece for piece in pieces}
+        return [known[url] for url in urls], classes, none
+    except (InputError, KeyError):
+        counts = _sizes(folder)
+    if not all(url in counts for url in urls):
+        counts = _counted(path, urls, shelf)
+    return [Piece(url, counts[url]) for url in urls if counts[url]], None, ("", None)
+
+
+def _sizes(folder: str) -> dict[str, int]:
+    try:
+        found = json.loads(_document(f"{folder}/sizes.json"))
+        return {f"{folder}/{name}": count for name, count in found.items() if isinstance(count, int) and count >= 0}
+    except (OSError, ValueError, AttributeError, RecursionError):
+        return {}
+
+
+def _counted(path: str, urls: list[str], shelf: Shelf) -> dict[str, int]:
+    """Fetches each shard that was not counted before; what is known is kept after every shard."""
+    file = shelf.folder / "counts.json"
+    try:
+        counts = {url: int(count) for url, count in json.loads(file.read_text()).items()}
+    except (OSError, ValueError, AttributeError, TypeError):
+        counts = {}
+    missing = [url for url in urls if url not in counts]
+    if missing:
+        log.warning("data '%s': no counts beside its shards, so %d are fetched and counted once", path, len(missing))
+    for url in missing:
+        counts[url] = len(WebDataset(path, [shelf.get(Piece(url, 0))]))
+        partial = file.with_name(f"{file.name}.{os.getpid()}.partial")
+        partial.write_text(json.dumps(counts))
+        os.replace(partial, file)
+    return counts
+
+
+def _row_groups(path: str, urls: list[str]) -> Found:
+    import pyarrow.parquet as pq
+
+    def footer(url: str) -> tuple[Any, list[int]]:
+        with open_seekable(url) as stream:
+            file = pq.ParquetFile(stream)
+            return file.schema_arrow, [file.metadata.row_group(n).num_rows for n in range(file.num_row_groups)]
+
+    try:
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            footers = list(pool.map(footer, urls))
+    except InputError:
+        raise
+    except Exception as error:  # networks, stores and formats fail in every way
+        raise InputError(f"data '{path}': cannot be read ({' '.join(str(error).split())[:200]})") from None
+    schema = footers[0][0]
+    image, label, classes = columns(path, features_of(schema), schema)
+    pieces = [
+        Piece(url, count, group)
+        for url, (_, counts) in zip(urls, footers, strict=True)
+        for group, count in enumerate(counts)
+        if count
+    ]
+    if not pieces:
+        raise InputError(f"data '{path}': it has no rows")
+    return pieces, classes, (image, label)
+
+
+def _on_the_hub(path: str, split: str) -> list[str]:
+    from datasets import load_dataset_builder
+
+    repository, _, config = path.removeprefix("stream:").partition(":")
+    try:
+        files = load_dataset_builder(repository, config or None).config.data_files or {}
+    except Exception as error:  # network, authorisation, missing config: all the user's to see, in one line
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"data '{path}': not from the Hugging Face hub ({reason})") from None
+    if split not in files:
+        raise InputError(f"data '{path}': no split '{split}'{nearest(split, map(str, files))}")
+    return [url if "://" in url else f"file://{url}" for url in map(str, files[split])]
+
+
+def _document(url: str) -> bytes:
+    with open_url(url) as stream:
+        data = stream.read(_MAX_DOCUMENT + 1)
+    if len(data) > _MAX_DOCUMENT:
+        raise ValueError("it is too large")
+    return data

@@ -1,0 +1,120 @@
+"""Pieces of a set that lies elsewhere (a tar shard, a row group of Parquet), each brought whole to the disk as a tar.
+
+The disk holds a bounded number of them. Processes of one machine share it: a piece is fetched once, under a lock.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from unic.data.sources._remote import open_seekable, open_url
+from unic.data.sources._shard_index import sha256
+from unic.data.sources._tar import TarWriter
+from unic.errors import InputError
+
+_TRIES = 3
+_BUCKETS = 64  # of locks
+
+
+class Piece(NamedTuple):
+    """`group`: of a Parquet file; -1: a tar shard. `sha256`: of the shard, where a manifest says it."""
+
+    url: str
+    images: int
+    group: int = -1
+    sha256: str | None = None
+
+    @property
+    def name(self) -> str:
+        file = self.url.rpartition("/")[2]
+        return file if self.group < 0 else f"{file}#{self.group}"
+
+
+class Shelf:
+    """A folder that holds at most about `room` pieces, those used last.
+
+    Args:
+        path: of the set, for messages.
+        folder: made if need be.
+        columns: of Parquet: image and label (None: no labels).
+    """
+
+    def __init__(self, path: str, folder: Path, room: int, columns: tuple[str, str | None] = ("image", None)) -> None:
+        self.path, self.folder, self.room, self.columns = path, folder, room, columns
+
+    def get(self, piece: Piece) -> Path:
+        """The piece as a local tar file. Raises `InputError` if it cannot be had after a few tries."""
+        from filelock import FileLock
+
+        key = hashlib.sha256(f"{piece.url}#{piece.group}".encode()).hexdigest()[:32]
+        target = self.folder / f"{key}.tar"
+        if not target.exists():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with FileLock(self.folder / f"{int(key, 16) % _BUCKETS}.lock"):
+                if not target.exists():
+                    self._fetch(piece, target)
+                    self._make_room()
+        try:
+            os.utime(target)
+        except FileNotFoundError:  # another process has just made room
+            return self.get(piece)
+        return target
+
+    def _fetch(self, piece: Piece, target: Path) -> None:
+        partial = target.with_suffix(".partial")
+        for number in range(_TRIES):
+            try:
+                (_copy_shard if piece.group < 0 else self._copy_group)(piece, partial)
+                os.replace(partial, target)
+                return
+            except InputError:
+                raise
+            except Exception as error:  # networks and stores fail in every way
+                partial.unlink(missing_ok=True)
+                reason = " ".join(str(error).split())[:200] or type(error).__name__
+                if number + 1 < _TRIES:
+                    time.sleep(4**number)
+        raise InputError(f"data '{self.path}': {piece.url} cannot be fetched, tried {_TRIES} times ({reason})")
+
+    def _copy_group(self, piece: Piece, partial: Path) -> None:
+        import pyarrow.parquet as pq
+
+        image, label = self.columns
+        with open_seekable(piece.url) as file:
+            names = [image, label] if label else [image]
+            table = pq.ParquetFile(file).read_row_group(piece.group, columns=names, use_threads=False)
+        tar = TarWriter(partial)
+        for row, value in enumerate(table.column(image)):
+            value = value.as_py()
+            data = value.get("bytes") if isinstance(value, dict) else value
+            tar.add(f"{row:08d}.png", data or b"")  # whatever format it is; empty: listed as damaged when it is read
+            if label and (number := table.column(label)[row].as_py()) is not None:
+                tar.add(f"{row:08d}.cls", str(number).encode())
+        tar.close()
+
+    def _make_room(self) -> None:
+        held = []
+        for file in self.folder.glob("*.tar"):
+            try:
+                held.append((file.stat().st_mtime_ns, file))
+            except FileNotFoundError:
+                continue
+        for _, file in sorted(held, reverse=True)[self.room :]:
+            file.unlink(missing_ok=True)  # whoever reads it at this moment keeps what is open
+
+
+def _copy_shard(piece: Piece, partial: Path) -> None:
+    with open_url(piece.url) as source, partial.open("wb") as target:
+        shutil.copyfileobj(source, target, 1 << 20)
+        told = getattr(source, "headers", {}).get("Content-Length")
+    if told and told.isdigit() and partial.stat().st_size != int(told):
+        raise OSError(f"{partial.stat().st_size} of {told} bytes arrived")
+    if piece.sha256:
+        with partial.open("rb") as stream:
+            if sha256(stream) != piece.sha256:
+                raise OSError("its SHA-256 is not that of the manifest")

@@ -1,0 +1,78 @@
+"""Tar archives from strangers, read header by header, and deterministic ones of our own (POSIX pax).
+
+Nothing is ever unpacked: a member is a place in the archive. Links, devices and folders are passed over, so a name
+such as `../../x` or a link to `/etc` can do nothing.
+"""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+_MAX_EXTENDED = 1 << 20  # bytes of a long name or a pax header; more is an attack on the memory
+_PLAIN = (*tarfile.REGULAR_TYPES, tarfile.LNKTYPE, tarfile.SYMTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.DIRTYPE)
+
+
+class BrokenTarError(Exception):
+    """The archive cannot be read on; `str(error)` is the reason."""
+
+
+class _Header(tarfile.TarInfo):
+    """A header that may not point backwards (which makes `tarfile` loop, CVE-2025-8194) or fill the memory."""
+
+    @classmethod
+    def frombuf(cls, *args: Any, **kwargs: Any) -> Any:
+        header = super().frombuf(*args, **kwargs)
+        if header.size < 0 or (header.type not in _PLAIN and header.size > _MAX_EXTENDED):
+            raise tarfile.InvalidHeaderError("impossible size")  # type: ignore[attr-defined]  # not in typeshed
+        return header
+
+
+def members(archive: BinaryIO, start: int = 0) -> Iterator[tarfile.TarInfo]:
+    """The plain files of an uncompressed archive, in its order.
+
+    Args:
+        start: byte where the header of the first one begins.
+
+    Raises:
+        BrokenTarError: it is no tar archive, is compressed, or cannot be read to its end. `tarfile` alone takes a
+            damaged header in the middle for the end.
+    """
+    try:
+        archive.seek(start)
+        with tarfile.open(fileobj=archive, mode="r:", tarinfo=_Header) as tar:
+            place = start
+            while (member := tar.next()) is not None:
+                tar.members.clear()  # type: ignore[attr-defined]  # it would keep every header of the archive
+                if member.size < 0 or member.offset_data <= place:
+                    raise tarfile.ReadError("a member lies before its predecessor")
+                place = member.offset_data
+                if member.isreg() and not member.issparse():
+                    yield member
+            archive.seek(tar.offset)
+            if any(archive.read(tarfile.RECORDSIZE)):  # a whole archive ends with zeros only
+                raise tarfile.ReadError(f"damaged header at byte {tar.offset}")
+    except Exception as error:  # every kind: TarError, OSError, ValueError, OverflowError, RecursionError …
+        raise BrokenTarError(" ".join(str(error).split()) or type(error).__name__) from None
+
+
+class TarWriter:
+    """An archive whose bytes depend on names and contents only: no times, owners or modes of files."""
+
+    def __init__(self, file: Path) -> None:
+        self._tar = tarfile.open(file, "w:", format=tarfile.PAX_FORMAT)  # noqa: SIM115  # closed by `close`
+
+    def add(self, name: str, data: bytes) -> None:
+        member = tarfile.TarInfo(name)  # its time is 0
+        member.size = len(data)
+        self._tar.addfile(member, io.BytesIO(data))
+
+    def tell(self) -> int:
+        """Bytes written so far."""
+        return self._tar.offset
+
+    def close(self) -> None:
+        self._tar.close()

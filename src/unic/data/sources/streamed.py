@@ -1,0 +1,168 @@
+"""Sets that lie elsewhere and stay there: tar shards by URL, and Parquet or tar files of the Hugging Face hub.
+
+The number of images of every piece is known before the first is fetched (manifest, footers, or counted once). So this
+is an ordinary `Source`: the order of a pass is a hash, a step knows its images, and a resumed run, another number of
+processes or of workers changes nothing. Only the order is not any permutation: pieces come one after another in hashed
+order, and an image of place p of this row goes to the rank of `p + u · span`, u uniform in [0, 1), span the images of
+`window` pieces: what a shuffle buffer of that size does, without its state.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import queue
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from unic import rng
+from unic.data.cache_dir import default_cache_dir
+from unic.data.decode import decode
+from unic.data.sources._pieces import Piece, Shelf
+from unic.data.sources.base import Source, draws, permutation
+from unic.data.sources.webdataset import WebDataset
+from unic.errors import InputError
+
+_TRIES = 10
+
+
+def open_streamed(path: str, urls: list[str], split: str, window: int, limit: int | None = None) -> Streamed:
+    """Opens shards by URL or a set of the hub (`stream:ORG/NAME[:CONFIG]`).
+
+    Raises:
+        InputError: nothing there, or a scheme that is not fetched.
+    """
+    from unic.data.sources._catalogue import catalogue
+
+    shelf = Shelf(path, default_cache_dir() / "stream" / hashlib.sha256(path.encode()).hexdigest()[:32], 2 * window + 4)
+    pieces, classes, shelf.columns = catalogue(path, urls, split, shelf)
+    return Streamed(path, _limited(pieces, limit), shelf, classes, window)
+
+
+class Streamed(Source):
+    """Pieces in a row; at most about `2 · window + 4` of them lie on the disk.
+
+    Args:
+        path: as the user wrote it.
+        pieces: with the number of images of each.
+        shelf: where they are kept.
+        classes: their names, if known.
+        window: pieces that are mixed at a time.
+    """
+
+    in_pieces = True
+
+    def __init__(
+        self, path: str, pieces: Sequence[Piece], shelf: Shelf, classes: list[str] | None = None, window: int = 16
+    ) -> None:
+        self.path, self.classes, self.window = path, classes, window
+        self._pieces, self._shelf = list(pieces), shelf
+        self._counts = torch.tensor([piece.images for piece in pieces])
+        self._ends = self._counts.cumsum(0)
+        self._opened: dict[int, WebDataset] = {}
+        self._ahead: _Ahead | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_opened": {}, "_ahead": None}
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    def read(self, index: int) -> Image.Image:
+        return decode(self.encoded(index))
+
+    def encoded(self, index: int) -> bytes:
+        number, local = self._find(index)
+        for _ in range(_TRIES):
+            try:
+                return self._open(number).encoded(local)
+            except FileNotFoundError:  # another process made room
+                self._opened.pop(number, None)
+        raise InputError(f"data '{self.path}': its pieces leave the disk before they are read; use a larger window")
+
+    def label(self, index: int) -> int | None:
+        number, local = self._find(index)
+        return None if self.classes is None else self._open(number).stored_label(local)
+
+    def name(self, index: int) -> str:
+        number, local = self._find(index)
+        return f"{self._pieces[number].name}[{local}]"
+
+    def fingerprint(self) -> str:
+        """Hash of the pieces' names, counts and, where a manifest says them, contents."""
+        return hashlib.sha256(repr([tuple(piece) for piece in self._pieces]).encode()).hexdigest()[:16]
+
+    def order(self, *keys: int) -> Tensor:
+        pieces = permutation(len(self._pieces), *keys, rng.stream("piece"))
+        counts = self._counts[pieces]
+        before = counts.cumsum(0) - counts
+        starts = (self._ends - self._counts)[pieces]
+        place = torch.arange(len(self))
+        row = torch.repeat_interleave(starts - before, counts).add_(place)  # all images, piece after piece
+        span = self.window * len(self) / len(self._pieces)
+        return row[torch.argsort(draws(len(self), *keys).double().mul_(span).add_(place), stable=True)]
+
+    def expect(self, indices: Tensor) -> None:
+        if self._ahead is None:
+            self._ahead = _Ahead(self._shelf)
+        numbers = dict.fromkeys(torch.searchsorted(self._ends, indices, right=True).tolist())
+        for number in list(numbers)[: self.window + 2]:  # more would push out what is being read
+            self._ahead.ask(self._pieces[number])
+
+    def _find(self, index: int) -> tuple[int, int]:
+        number = int(torch.searchsorted(self._ends, index, right=True))
+        return number, index - int(self._ends[number] - self._counts[number])
+
+    def _open(self, number: int) -> WebDataset:
+        if number not in self._opened:
+            piece = self._pieces[number]
+            file = self._shelf.get(piece)
+            try:
+                shard = WebDataset(self.path, [file])
+            except InputError:
+                if not file.exists():
+                    raise FileNotFoundError(str(file)) from None
+                raise
+            if len(shard) < piece.images:
+                raise InputError(f"data '{self.path}': {piece.name} holds {len(shard)} images, not {piece.images}")
+            if len(self._opened) > 2 * self.window:
+                self._opened.pop(next(iter(self._opened)))
+            self._opened[number] = shard
+        return self._opened[number]
+
+
+class _Ahead:
+    """A thread that fetches pieces before they are needed. What fails here is met, and told, by who reads it."""
+
+    def __init__(self, shelf: Shelf) -> None:
+        self._shelf, self._last = shelf, dict[Piece, None]()
+        self._wanted: queue.SimpleQueue[Piece] = queue.SimpleQueue()
+        threading.Thread(target=self._work, daemon=True).start()
+
+    def ask(self, piece: Piece) -> None:
+        if piece not in self._last:
+            self._last[piece] = None
+            if len(self._last) > self._shelf.room // 2:
+                del self._last[next(iter(self._last))]
+            self._wanted.put(piece)
+
+    def _work(self) -> None:
+        while True:
+            try:
+                self._shelf.get(self._wanted.get())
+            except (InputError, OSError):
+                continue
+
+
+def _limited(pieces: list[Piece], limit: int | None) -> list[Piece]:
+    """So many images out of as few pieces as hold them; the pieces are drawn with a fixed key."""
+    chosen: list[Piece] = []
+    for number in permutation(len(pieces), rng.stream("subset")).tolist() if limit else ():
+        left = limit - sum(piece.images for piece in chosen) if limit else 0
+        if left > 0:
+            chosen.append(pieces[number]._replace(images=min(left, pieces[number].images)))
+    return chosen or pieces
