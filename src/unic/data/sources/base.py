@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -32,6 +33,12 @@ class Source(ABC):
     @abstractmethod
     def read(self, index: int) -> Image.Image:
         """The image as RGB, upright (EXIF applied). Raises `DamagedImageError`."""
+
+    def encoded(self, index: int) -> bytes | Path | None:
+        """The file that `read` decodes and only decodes, for `unic.data.decode.decode_part`; None: there is none.
+
+        Raises `DamagedImageError` like `read`."""
+        return None
 
     @abstractmethod
     def label(self, index: int) -> int | None:

@@ -57,7 +57,10 @@ class Listed(Source):
         return len(self._ends)
 
     def read(self, index: int) -> Image.Image:
-        return decode(self._root / self.name(index))
+        return decode(self.encoded(index))
+
+    def encoded(self, index: int) -> Path:
+        return self._root / self.name(index)
 
     def label(self, index: int) -> int:
         return int(self._labels[index])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import torch
 from PIL import Image
@@ -28,6 +30,9 @@ class Subset(Source):
 
     def read(self, index: int) -> Image.Image:
         return self._source.read(int(self._indices[index]))
+
+    def encoded(self, index: int) -> bytes | Path | None:
+        return self._source.encoded(int(self._indices[index]))
 
     def label(self, index: int) -> int | None:
         return self._source.label(int(self._indices[index]))

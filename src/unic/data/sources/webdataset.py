@@ -57,12 +57,15 @@ class WebDataset(Source):
         return len(self._shards)
 
     def read(self, index: int) -> Image.Image:
+        return decode(self.encoded(index))
+
+    def encoded(self, index: int) -> bytes:
         with self._files[self._shards[index]].open("rb") as shard:
             shard.seek(int(self._places[index]))
             data = shard.read(int(self._sizes[index]))
         if len(data) < self._sizes[index]:
             raise DamagedImageError("the shard ends within it")
-        return decode(data)
+        return data
 
     def label(self, index: int) -> int | None:
         return None if self.classes is None or self._labels[index] < 0 else int(self._labels[index])
