@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import io
+import stat
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL.JpegImagePlugin import JpegImageFile
 
 from unic.data.sources.base import DamagedImageError
 
@@ -61,7 +63,9 @@ def decode_part(
         DamagedImageError: as `decode`.
     """
     with _damage_has_a_reason(), _opened(data) as image:
-        width, height = image.size[::-1] if _lies_on_its_side(image) else image.size
+        if not isinstance(image, JpegImageFile):
+            image.load()  # PNG looks for EXIF behind the pixels: damage there must not pass for broken EXIF
+        width, height = image.size[::-1] if 5 <= _orientation(image) <= 8 else image.size
         box = choose(width, height)
         room = min((box[2] - box[0]) / size[1], (box[3] - box[1]) / size[0]) / _SPARE
         if room >= 2:
@@ -87,6 +91,8 @@ def _damage_has_a_reason() -> Iterator[None]:
 
 
 def _opened(data: bytes | Path) -> Image.Image:
+    if isinstance(data, Path) and not stat.S_ISREG(data.stat().st_mode):  # opening a pipe waits for a writer
+        raise DamagedImageError("not a file")
     if (len(data) if isinstance(data, bytes) else data.stat().st_size) == 0:
         raise DamagedImageError("empty file")
     return Image.open(io.BytesIO(data) if isinstance(data, bytes) else data, formats=_formats())
@@ -98,19 +104,17 @@ def _formats() -> tuple[str, ...]:
     return tuple(name for name in _FORMATS if name in Image.OPEN)  # AVIF is optional in Pillow
 
 
-def _lies_on_its_side(image: Image.Image) -> bool:
+def _orientation(image: Image.Image) -> int:
+    """The EXIF tag: 1 upright, 5 to 8 on its side."""
     try:
-        return image.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
-    except Exception:  # broken metadata, as in `_upright`
-        return False
+        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # broken metadata around sound pixels: the picture is still worth keeping
+        return 1
 
 
 def _upright(image: Image.Image) -> Image.Image:
     image.load()
-    try:
-        return ImageOps.exif_transpose(image)
-    except Exception:  # broken metadata around sound pixels: the picture is still worth keeping
-        return image
+    return image if _orientation(image) == 1 else ImageOps.exif_transpose(image)
 
 
 def _rgb(image: Image.Image) -> Image.Image:
@@ -133,4 +137,6 @@ def _reason(error: Exception) -> str:
         return "not an image in a known format"
     if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
         return f"more than {Image.MAX_IMAGE_PIXELS} pixels (a decompression bomb?)"
-    return " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, OSError) and error.strerror:  # without the path, which stands beside it
+        return error.strerror
+    return f"cannot be decoded: {' '.join(str(error).split()) or type(error).__name__}"
