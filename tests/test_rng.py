@@ -26,6 +26,7 @@ def test_equal_to_the_published_function() -> None:
     """A change here would silently change every resumed run."""
     for keys in ((0, 1, 2), (12345, 2**40, 7)):
         assert rng.uniform(*keys).item() == (split_mix(*keys) >> 40) / 2**24
+        assert rng.number(*keys) == rng.uniform(*keys).item()
         assert rng.seed_of(*keys) == split_mix(*keys) & ((1 << 63) - 1)
 
 

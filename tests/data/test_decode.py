@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from unic.data.decode import decode
+from unic.data.augment import resized
+from unic.data.decode import decode, decode_part
 from unic.data.sources.base import DamagedImageError
 
 
@@ -110,3 +111,46 @@ def test_bomb_is_refused(monkeypatch):
 def test_postscript_is_not_run():
     with pytest.raises(DamagedImageError, match="known format"):
         decode(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n")
+
+
+def detailed(width: int, height: int) -> Image.Image:
+    """Hard edges of every size, which is where a small decode shows most."""
+    noise = np.random.default_rng(0).integers(0, 256, (height // 16, width // 16, 3), dtype=np.uint8)
+    return Image.fromarray(noise).resize((width, height), Image.Resampling.NEAREST)
+
+
+def test_a_part_comes_at_the_smallest_size_that_is_enough():
+    data = encoded(detailed(800, 640), "JPEG", quality=95)
+    for side, factor in ((300, 1), (180, 2), (100, 4), (50, 8), (10, 8)):
+        image, box = decode_part(data, lambda width, height: (width - 640, 0, width, height), (side, side))
+        assert image.size == (800 // factor, 640 // factor)
+        assert box == (160 // factor, 0, 800 // factor, 640 // factor)
+
+
+def test_a_small_part_or_another_format_comes_in_full():
+    for kind, part in (("JPEG", (10, 20, 110, 120)), ("PNG", (0, 0, 800, 640))):
+        data = encoded(detailed(800, 640), kind)
+        image, box = decode_part(data, lambda *_, part=part: part, (80, 80))
+        assert box == part
+        assert np.array_equal(np.asarray(image), np.asarray(decode(data)))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_part_of_a_turned_photograph(orientation):
+    """The view of the small decode is that of the full one: at least 36 dB on hard edges, whichever way it lies."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encoded(detailed(800, 640), "JPEG", exif=exif, quality=95)
+    whole = decode(data)
+    image, box = decode_part(data, lambda width, height: (40, 80, width - 80, height - 40), (64, 64))
+    factor = round(whole.width / image.width)
+    assert factor == 4
+    small = resized(image, box, (64, 64)).double()
+    full = resized(whole, tuple(edge * factor for edge in box), (64, 64)).double()
+    assert 10 * np.log10(255**2 / ((small - full) ** 2).mean().item()) > 36
+
+
+def test_damage_of_a_part_has_a_reason():
+    whole = encoded(detailed(800, 640), "JPEG")
+    with pytest.raises(DamagedImageError, match="truncated"):
+        decode_part(whole[: len(whole) // 2], lambda *size: (0, 0, *size), (32, 32))

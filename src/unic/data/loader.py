@@ -9,6 +9,8 @@ from __future__ import annotations
 import multiprocessing
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 
 import torch
 from jaxtyping import Int, UInt8
@@ -19,7 +21,8 @@ from torch.utils.data import DataLoader, Dataset
 from unic import rng
 from unic.config import TrainSource
 from unic.data import augment as augmentations
-from unic.data.augment import Augmentation
+from unic.data.augment import Augmentation, resized
+from unic.data.decode import decode_part
 from unic.data.sources import DamagedImageError, Source, open_source
 from unic.data.sources.base import permutation
 from unic.errors import InputError
@@ -96,6 +99,10 @@ class ImageList(Source):
     def read(self, index: int) -> Image.Image:
         source, local = self._find(index)
         return source.read(local)
+
+    def encoded(self, index: int) -> bytes | Path | None:
+        source, local = self._find(index)
+        return source.encoded(local)
 
     def label(self, index: int) -> int | None:
         source, local = self._find(index)
@@ -283,35 +290,47 @@ class _Decoder(Dataset):
 
     def __getitem__(self, request: Request) -> Batch | InputError:
         height, width = (self.size, self.size) if isinstance(self.size, int) else self.size
-        crops, indices, keys = [torch.empty(0, 3, height, width, dtype=torch.uint8)], [], []
+        views = torch.empty(len(request[0]), 3, height, width, dtype=torch.uint8)
+        indices: list[int] = []
+        keys: list[int] = []
         damaged: list[tuple[int, str, str]] = []
         for index, key in zip(request[0].tolist(), request[1].tolist(), strict=True):
             try:
-                found = self._read(index, damaged)
+                found = self._view(index, key, damaged)
             except InputError as error:  # what lies elsewhere cannot be reached
                 return error
             if found is None and self.substitute:
                 _, name, reason = damaged[-1]
                 return InputError(f"data '{self.images.path}': nothing can be read; last tried {name} ({reason})")
             if found is not None:
-                index, image = found
-                crops.append(self.view.crop(image, self.seed, key, index, self.size)[None])
+                index, views[len(indices)] = found
                 indices.append(index)
                 keys.append(key)
         return Batch(
-            torch.cat(crops), torch.tensor(indices, dtype=torch.int64), torch.tensor(keys, dtype=torch.int64), damaged
+            views[: len(indices)],
+            torch.tensor(indices, dtype=torch.int64),
+            torch.tensor(keys, dtype=torch.int64),
+            damaged,
         )
 
-    def _read(self, index: int, damaged: list[tuple[int, str, str]]) -> tuple[int, Image.Image] | None:
-        """The image, or with `substitute` the next readable one; adds what could not be read to `damaged`."""
+    def _view(self, index: int, key: int, damaged: list[tuple[int, str, str]]) -> tuple[int, Tensor] | None:
+        """The view of the image, or with `substitute` of the next readable one; adds to `damaged` what is not."""
         tries = min(len(self.images), _MAX_SUBSTITUTES) if self.substitute else 1
         for candidate in range(index, index + tries):
             candidate %= len(self.images)
             try:
-                return candidate, self.images.read(candidate)
+                return candidate, self._cropped(candidate, key)
             except DamagedImageError as error:
                 damaged.append((candidate, self.images.name(candidate), str(error)))
         return None
+
+    def _cropped(self, index: int, key: int) -> UInt8[Tensor, "3 h w"]:
+        stored = self.images.encoded(index) if self.view.scale is not None else None
+        if stored is None:
+            return self.view.crop(self.images.read(index), self.seed, key, index, self.size)
+        size = (self.size, self.size) if isinstance(self.size, int) else self.size
+        part = partial(self.view.box, seed=self.seed, epoch=key, index=index)
+        return resized(*decode_part(stored, part, size), size)
 
 
 def _batches(

@@ -101,6 +101,10 @@ class _Images:
 
     def _members(self, index: int) -> list[tuple[str, bytes]]:
         stored = self.source.encoded(index)
+        if stored is None:  # a source that holds pixels: encoded here, without loss
+            stream = io.BytesIO()
+            self.source.read(index).save(stream, "PNG")
+            stored = stream.getvalue()
         data = stored.read_bytes() if isinstance(stored, Path) else stored
         key = f"{self.place:09d}"
         found = [(f"{key}{_suffix(data, self.source.name(index))}", data)]

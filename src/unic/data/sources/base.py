@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Literal
@@ -45,6 +44,12 @@ class Source(ABC):
     def read(self, index: int) -> Image.Image:
         """The image as RGB, upright (EXIF applied). Raises `DamagedImageError`."""
 
+    def encoded(self, index: int) -> bytes | Path | None:
+        """The file that `read` decodes and only decodes, for `unic.data.decode.decode_part`; None: there is none.
+
+        Raises `DamagedImageError` like `read`."""
+        return None
+
     @abstractmethod
     def label(self, index: int) -> int | None:
         """Class index, or None for unlabelled images."""
@@ -53,14 +58,6 @@ class Source(ABC):
         """What is known of every pixel of `read(index)`, `(H, W)` of the same size: class indices (uint8, 255 where
         nothing is asked) or metres (float32, 0 where unknown). None where only images are there, the usual case."""
         return None
-
-    def encoded(self, index: int) -> bytes | Path:
-        """The image as it is stored, or the file that it is. Raises `DamagedImageError` if there is nothing.
-
-        A source that holds pixels encodes them, without loss."""
-        stream = io.BytesIO()
-        self.read(index).save(stream, "PNG")
-        return stream.getvalue()
 
     def order(self, *keys: int) -> Int[Tensor, " n"]:
         """A random permutation of all indices, the same for the same keys."""
@@ -83,6 +80,7 @@ class Source(ABC):
         labels = (self.label(index) for index in range(len(self)))
         digest.update(np.fromiter((-1 if label is None else label for label in labels), np.int64).tobytes())
         return digest.hexdigest()
+
 
 def permutation(length: int, *keys: int) -> Int[Tensor, " n"]:
     """A random permutation of `0 … length - 1`, the same for the same keys."""

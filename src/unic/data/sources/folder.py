@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 from pathlib import Path
 
@@ -10,25 +11,31 @@ import numpy as np
 from PIL import Image
 
 from unic.data.decode import SUFFIXES, decode
+from unic.data.sources import _links
 from unic.data.sources.base import Source
 from unic.errors import InputError
+
+log = logging.getLogger("unic")
 
 
 class Folder(Source):
     """Images below `root`, in the order of their names.
 
     The names of the first level are the classes if no image lies outside one. Hidden files are left out, and so are
-    links that lead out of the folder: data from strangers must not pull other files of this machine into a run.
+    links that lead out of the folder (see `_links`), with a warning.
     """
 
     def __init__(self, path: str, root: Path) -> None:
         self.path = path
         self._root = root
-        names = sorted(_image_names(root))
+        names, outside = _image_names(root)
+        names.sort()
         if not names:
             kinds = " ".join(sorted(SUFFIXES))
-            raise InputError(
-                f"data '{path}': no images in this folder (looked for {kinds}; links out of it are skipped)"
+            raise InputError(f"data '{path}': no images in this folder (looked for {kinds}; {_links.HINT})")
+        if outside:
+            log.warning(
+                "data '%s': %d links left out, the first is %s; %s", path, len(outside), min(outside), _links.HINT
             )
         # One block of bytes instead of a list of strings: a million names cost a worker process one copy, not a
         # million objects whose reference counts unshare every page after a fork.
@@ -61,22 +68,32 @@ class Folder(Source):
         digest = hashlib.sha256()
         for index in range(len(self)):
             name = self.name(index)
-            status = (self._root / name).stat()
+            try:
+                status = (self._root / name).stat()
+            except OSError:  # a link to nothing: damaged, like any other
+                status = (self._root / name).lstat()
             digest.update(f"{status.st_size} {status.st_mtime_ns} ".encode() + os.fsencode(name) + b"\n")
         return digest.hexdigest()[:16]
 
 
-def _image_names(root: Path) -> list[str]:
-    """Paths below `root`, with `/` between parts."""
+def _image_names(root: Path) -> tuple[list[str], list[str]]:
+    """Paths below `root`, with `/` between parts: images, and links that are left out."""
     inside = root.resolve()
-    found = []
-    for folder, subfolders, files in os.walk(root, followlinks=False):
+    found: list[str] = []
+    outside: list[str] = []
+    follow = _links.are_followed()
+    for at, subfolders, files in os.walk(root, followlinks=follow):
+        folder = Path(at)
+        for name in [name for name in subfolders if (folder / name).is_symlink()]:
+            if not _links.stays(folder / name, inside):
+                outside.append((folder / name).relative_to(root).as_posix())
         subfolders[:] = [name for name in subfolders if not name.startswith(".")]
+        if follow:
+            subfolders[:] = [name for name in subfolders if not _links.is_cycle(folder / name, root)]
         for name in files:
-            file = Path(folder, name)
+            file = folder / name
             if name.startswith(".") or file.suffix.lower() not in SUFFIXES:
                 continue
-            if file.is_symlink() and not file.resolve().is_relative_to(inside):
-                continue
-            found.append(file.relative_to(root).as_posix())
-    return found
+            kept = found if not file.is_symlink() or _links.stays(file, inside) else outside
+            kept.append(file.relative_to(root).as_posix())
+    return found, outside

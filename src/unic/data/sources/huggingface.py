@@ -82,8 +82,8 @@ class HuggingFace(Source):
             check_fit(image, read_mask(_encoded(row[MASK])), self.classes)
         return image
 
-    def encoded(self, index: int) -> bytes | Path:
-        return _encoded(self._dataset[index][self._column])
+    def encoded(self, index: int) -> bytes | Path | None:
+        return None if self.pixels else _encoded(self._dataset[index][self._column])
 
     def target(self, index: int) -> np.ndarray | None:
         return read_mask(_encoded(self._dataset[index][MASK])) if self.pixels else None

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from unic.data.decode import decode
+from unic.data.sources import _links
 from unic.data.sources.base import Source
 from unic.errors import InputError
 
@@ -99,20 +100,16 @@ def _check_files(path: str, root: Path, names: Sequence[str]) -> None:
     if missing:
         raise InputError(
             f"data '{path}': {len(missing)} of {len(names)} images are not there, the first is {missing[0]} "
-            "(links that lead out of the folder count as missing)"
+            f"(links that lead out of the folder count as missing; {_links.HINT})"
         )
 
 
 def _files_in(inside: Path, folder: Path) -> set[str]:
     """Names of what lies in a folder, without links that lead out of `inside`; empty if the folder does itself."""
     try:
-        if not folder.resolve().is_relative_to(inside):
+        if not _links.stays(folder, inside):
             return set()
         with os.scandir(folder) as entries:  # knows links without asking for the status of every file
-            return {
-                entry.name
-                for entry in entries
-                if not entry.is_symlink() or Path(entry.path).resolve().is_relative_to(inside)
-            }
+            return {entry.name for entry in entries if not entry.is_symlink() or _links.stays(Path(entry.path), inside)}
     except (OSError, ValueError):  # no such folder; a name with a null byte in it
         return set()

@@ -66,8 +66,8 @@ class Parquet(Source):
             check_fit(image, read_mask(self._bytes(MASK, index)), self.classes)
         return image
 
-    def encoded(self, index: int) -> bytes:
-        return self._bytes(self._column, index)
+    def encoded(self, index: int) -> bytes | None:
+        return None if self.pixels else self._bytes(self._column, index)
 
     def target(self, index: int) -> np.ndarray | None:
         return read_mask(self._bytes(MASK, index)) if self.pixels else None

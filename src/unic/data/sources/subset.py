@@ -31,7 +31,7 @@ class Subset(Source):
     def read(self, index: int) -> Image.Image:
         return self._source.read(int(self._indices[index]))
 
-    def encoded(self, index: int) -> bytes | Path:
+    def encoded(self, index: int) -> bytes | Path | None:
         return self._source.encoded(int(self._indices[index]))
 
     def label(self, index: int) -> int | None:
