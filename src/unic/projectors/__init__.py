@@ -40,6 +40,8 @@ def project(projectors: Sequence[nn.Module], rungs: Sequence[Tokens]) -> list[To
     """
     kinds = {type(projector) for projector in projectors}
     together = getattr(kinds.pop(), "together", None) if len(kinds) == 1 else None
+    if any(hasattr(projector, "unshard") for projector in projectors):  # FSDP gathers weights in a module's own forward
+        together = None
     return together(projectors, rungs) if together else [projector(rungs) for projector in projectors]
 
 
