@@ -2,8 +2,7 @@
 
 The crop runs where the image is decoded, because it turns images of any size into one; everything after it runs on the
 whole batch on the device. Each image draws its own parameters from `unic.rng`, so a view depends neither on the batch
-it is in nor on workers, processes or a resume. The operations are those of `torchvision.transforms.v2.functional`, with
-one parameter per image instead of one per call.
+it is in nor on workers, processes or a resume.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from unic.data.decode import Box
 from unic.errors import InputError, nearest
 
 _TRIES = 10  # of RandomResizedCrop, as in torchvision
-_FEW = 4
+_FEW = 4  # images, see `Augmentation.__call__`
 _CROP = rng.stream("crop")
 
 # Columns of the draws of one image. The colour operations are ordered by four numbers of their own.
