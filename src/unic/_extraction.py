@@ -30,6 +30,7 @@ log = logging.getLogger("unic")
 Progress = Callable[[int, int], None]
 
 FORMAT = 1  # raise it when the meaning of a stored number changes
+_DRAWN = 2  # raise it when the pixels of random views change
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class Extraction:
     def key(self) -> str:
         """Hash of everything that decides the values; how many of them are kept is the layout."""
         view = augmentations.preset(self.augment)
-        drawn = (self.seed, self.view) if view.is_random else None
+        drawn = (self.seed, self.view, _DRAWN) if view.is_random else None
         size = self.size or self.encoder.input_size
         encoder, images = self.known or (self.encoder.fingerprint(), self.images.fingerprint())
         described: tuple[Any, ...] = (FORMAT, encoder, images, size, repr(view), drawn)
