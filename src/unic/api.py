@@ -30,7 +30,7 @@ from unic.eval.runner import evaluate_models
 from unic.eval.suite import load_suite
 from unic.export.formats import FORMATS, check_folder, check_formats, write_graphs
 from unic.export.hub import push_folder
-from unic.export.model_card import model_card, write_card
+from unic.export.model_card import UNKNOWN, model_card, strictest, write_card
 from unic.export.timm import export_timm, usage
 from unic.features import default_cache_dir, extract
 from unic.heads import heads_of, kept_head
@@ -236,7 +236,9 @@ def export(
     kept = {name: kept_head(folder, name, device="cpu") for name in heads}
     student, recipe = trained.student(), trained.recipe
     teachers = {name: _provenance(uri) for name, uri in recipe.teachers.models.items()}
-    export_timm(student, target, extra={"teachers": teachers, "recipe": recipe.model_dump(mode="json")})
+    licence, _ = strictest({name: teacher["licence"] for name, teacher in teachers.items()})
+    extra = {"teachers": teachers, "recipe": recipe.model_dump(mode="json")}
+    export_timm(student, target, extra, licence=None if licence == UNKNOWN else licence)
     images = _some_images(recipe) if check else None
     options: dict[str, Any] = {"half": half, "dynamic_size": dynamic_size, "check": check}
     written = check_folder(student, target, formats, images) if check else []

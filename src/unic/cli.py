@@ -282,7 +282,11 @@ def list_(
     from unic.listing import rows
 
     found = [(name, text) for name, text in rows(what) if contains.lower() in name.lower()]
-    width = max((len(name) for name, _ in found), default=0)
+    if not found:
+        raise InputError(
+            f"list {what}: no name has '{contains}' in it{nearest(contains, [name for name, _ in rows(what)])}"
+        )
+    width = max(len(name) for name, _ in found)
     for name, text in found:
         typer.echo(f"{name:{width}}  {text}".rstrip())
 

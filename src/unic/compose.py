@@ -37,7 +37,9 @@ def compose(teachers: Sequence[str], student: str, data: Sequence[str], **train:
     """
     for what, given in (("--teachers", teachers), ("--student", student), ("--data", data)):
         if not given:
-            raise InputError(f"{what}: expected at least one; for a recipe file give its path instead")
+            raise InputError(
+                f"{what}: expected at least one, beside --teachers, --student and --data; or the path of a recipe"
+            )
     models: dict[str, str] = {}
     for entry in teachers:
         name, uri = _named(entry)

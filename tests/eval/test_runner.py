@@ -1,4 +1,5 @@
 import functools
+import io
 import json
 import shutil
 import sys
@@ -6,6 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from rich.console import Console
 from safetensors.numpy import load_file
 
 from unic.errors import InputError
@@ -171,6 +173,13 @@ def test_whatever_decides_a_cell_is_in_its_name(colours, tmp_path, monkeypatch):
     monkeypatch.setattr(cells, "FORMAT", -1)
     measured("knn")
     assert len(list((tmp_path / "cells").iterdir())) > kept
+
+
+def test_a_task_asked_for_by_name_that_measures_nothing_says_why(suite, colours):
+    console = Console(file=io.StringIO(), width=200)
+    evaluate_models({"m": colours()}, {}, suite=suite, tasks=["knn", "influence"], console=console)
+    assert "colours/influence: nothing to measure (influence: there is no teacher" in console.file.getvalue()
+    assert "knn" not in console.file.getvalue()
 
 
 def test_weights_under_two_names_fail_under_both(suite, broken, colours):

@@ -66,6 +66,12 @@ def test_trained_norm_is_exported(tmp_path: Path) -> None:
         torch.testing.assert_close(model(encoder.prepare(IMAGES)), encoder(IMAGES).cls, rtol=0, atol=1e-5)
 
 
+def test_a_student_that_teaches_hands_its_licence_on(tmp_path: Path) -> None:
+    encoder = trained("timm:vit_tiny_patch16_224?img_size=32&pretrained=false")
+    export_timm(encoder, tmp_path, licence="CC-BY-NC-4.0")
+    assert build_encoder(f"run:{tmp_path}").licence == "CC-BY-NC-4.0"
+
+
 def test_config_says_what_others_rely_on(tmp_path: Path) -> None:
     encoder = trained("timm:vit_tiny_patch16_224?img_size=32&pretrained=false")
     folder = export_timm(encoder, tmp_path, {"licences": {"a": "MIT"}})

@@ -87,7 +87,8 @@ def check_same(saved: dict[str, Any], now: dict[str, Any]) -> None:
         free = any(key == name or key.startswith(f"{name}.") for name in FREE_TO_CHANGE)
         if not free and old.get(key) != new.get(key):
             raise InputError(
-                f"--resume: '{key}' was {old.get(key)!r} at the start of the run and is {new.get(key)!r} now"
+                f"--resume: '{key}' was {old.get(key)!r} at the start of the run and is {new.get(key)!r} now; "
+                "repeat the key=value of the start, or resume with the run's own recipe.yaml"
             )
     for name, fingerprint in saved["teachers"].items():
         if fingerprint != now["teachers"][name]:

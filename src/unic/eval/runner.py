@@ -93,6 +93,8 @@ def evaluate_models(
                         f"[red]{failure.title}, {failure.model}:[/] {failure.reason}", highlight=False
                     )
         cells = work.cells()
+        for note in work.unmeasured() if tasks else ():  # asked for by name, and nothing came of it
+            progress.console.print(note, highlight=False, markup=False)
     measures = {row.title: row.measure for row in plan.rows}
     results = {
         "models": {name: dict(entrant.facts) for name, entrant in entrants.items()},
@@ -169,6 +171,17 @@ class _Work:
             elif not failure.skipped:
                 cells[row.title][name] = failure.reason
         return {title: row for title, row in cells.items() if row}
+
+    def unmeasured(self) -> list[str]:
+        """A line for each row in which no model could be measured, with a reason."""
+        reasons: dict[str, list[Failure | None]] = {}
+        for row, name in self._places():
+            reasons.setdefault(row.title, []).append(self._failure(row, name))
+        return [
+            f"{title}: nothing to measure ({failures[0].reason})"
+            for title, failures in reasons.items()
+            if failures[0] and all(failure and failure.skipped for failure in failures)
+        ]
 
     def predictions(self) -> dict[str, np.ndarray]:
         """Predicted classes of the first seed by `SET/TASK/MODEL`, with `SET/index` and `SET/labels` of the images."""

@@ -13,18 +13,18 @@ from unic.eval.formats import to_markdown
 # From the most to the least permissive; what is not listed is taken as the strictest, since its terms are not known.
 _STRICTNESS = ("cc0-1.0", "unlicense", "mit", "bsd-3-clause", "apache-2.0", "cc-by-4.0", "cc-by-sa-4.0", "cc-by-nc-4.0",
                "cc-by-nc-sa-4.0")  # fmt: skip
-_UNKNOWN = "unknown"
+UNKNOWN = "unknown"
 
 
 def strictest(licences: Mapping[str, str | None]) -> tuple[str, str]:
     """The licence that binds the student most, and the teacher that it comes from."""
 
     def rank(name: str) -> int:
-        licence = str(licences[name] or _UNKNOWN).lower()
+        licence = str(licences[name] or UNKNOWN).lower()
         return _STRICTNESS.index(licence) if licence in _STRICTNESS else len(_STRICTNESS)
 
     name = max(licences, key=rank)
-    return str(licences[name] or _UNKNOWN), name
+    return str(licences[name] or UNKNOWN), name
 
 
 def model_card(
@@ -60,11 +60,16 @@ def model_card(
         "", "## Teachers and licences", "", "| teacher | source | revision | licence |", "|---|---|---|---|",
     ]  # fmt: skip
     for teacher, entry in teachers.items():
-        cells = [teacher, f"`{entry['uri']}`", str(entry.get("revision") or "–"), str(entry.get("licence") or _UNKNOWN)]
+        cells = [teacher, f"`{entry['uri']}`", str(entry.get("revision") or "–"), str(entry.get("licence") or UNKNOWN)]
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     lines += [
         "",
-        f"A student inherits what its teachers' licences ask; the strictest here is {licence} ({source}).",
+        "A student inherits what its teachers' licences ask; "
+        + (
+            f"the licence of {source} is not known."
+            if licence == UNKNOWN
+            else f"the strictest here is {licence} ({source})."
+        ),
         "",
     ]
     if results and results.get("tasks"):

@@ -35,7 +35,7 @@ def export_onnx(encoder: Encoder, path: Path, *, half: bool = False, dynamic_siz
     if dynamic_size and encoder.architecture == "vit":
         raise InputError("export: a ViT's graph is for one input size; leave out --dynamic-size")
     model = Deployed(copy.deepcopy(encoder).half() if half else encoder, half=half).eval()
-    free: dict[int, object] = {0: torch.export.Dim.DYNAMIC}
+    free: dict[int, object] = {0: torch.export.Dim("batch")}
     if dynamic_size:
         free |= {2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC}
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -16,7 +16,9 @@ import safetensors.torch
 from unic.encoders.timm import TimmEncoder
 
 
-def export_timm(encoder: TimmEncoder, folder: Path, extra: Mapping[str, Any] | None = None) -> Path:
+def export_timm(
+    encoder: TimmEncoder, folder: Path, extra: Mapping[str, Any] | None = None, *, licence: str | None = None
+) -> Path:
     """Writes the encoder; existing files of the same names are replaced.
 
     Args:
@@ -24,6 +26,7 @@ def export_timm(encoder: TimmEncoder, folder: Path, extra: Mapping[str, Any] | N
         folder: made if it does not exist.
         extra: provenance (teachers, licences, recipe, …), JSON values; stands under `unic` in `config.json`, where
             neither timm nor transformers looks.
+        licence: of the student, where it is known; a student that teaches hands it on.
 
     Returns:
         The folder.
@@ -32,7 +35,10 @@ def export_timm(encoder: TimmEncoder, folder: Path, extra: Mapping[str, Any] | N
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in encoder.model.state_dict().items()}
     # Weights first: a folder with a config is a whole one.
     safetensors.torch.save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    text = json.dumps({**timm_config(encoder), "unic": dict(extra or {})}, indent=2)
+    config = timm_config(encoder)
+    if licence:
+        config["pretrained_cfg"]["license"] = licence
+    text = json.dumps({**config, "unic": dict(extra or {})}, indent=2)
     (folder / "config.json").write_text(text + "\n")
     return folder
 
