@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -198,7 +198,11 @@ class Recipe(Section):
             InputError: a stage does not make a recipe.
         """
         whole = self.model_copy(update={"stages": []})
-        return [load_recipe(whole, list(_dotted(stage))) for stage in self.stages] or [whole]
+        changes = [[f"{key}={json.dumps(value)}" for key, value in leaves(stage).items()] for stage in self.stages]
+        return [load_recipe(whole, change) for change in changes] or [whole]
+            load_recipe(whole, [f"{key}={json.dumps(value)}" for key, value in leaves(stage).items()])
+            for stage in self.stages
+        ] or [whole]
 
     def to_yaml(self) -> str:
         return OmegaConf.to_yaml(OmegaConf.create(self.model_dump(mode="json")))
@@ -238,13 +242,12 @@ def load_recipe(source: str | Path | dict[str, Any] | Recipe, overrides: Sequenc
         raise InputError(_explain(error.errors()[0])) from None
 
 
-def _dotted(tree: dict[str, Any], prefix: str = "") -> Iterator[str]:
-    """`{train: {lr: 1}}` → `train.lr=1`; lists are values."""
+def leaves(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Values by dotted key: `{train: {lr: 1}}` → `{"train.lr": 1}`; lists are values."""
+    found: dict[str, Any] = {}
     for name, value in tree.items():
-        if isinstance(value, dict):
-            yield from _dotted(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}={json.dumps(value)}"
+        found |= leaves(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
+    return found
 
 
 def _replace(tree: Any, override: str) -> None:

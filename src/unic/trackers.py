@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from unic.config import leaves
 from unic.errors import InputError, nearest
 
 if TYPE_CHECKING:
@@ -67,14 +68,12 @@ def open_trackers(
     return opened
 
 
-def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flat(tree: Mapping[str, Any]) -> dict[str, Any]:
     """Leaves by dotted key; lists as text."""
-    leaves: dict[str, Any] = {}
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            leaves |= flat(value, f"{prefix}{key}.")
-        elif isinstance(value, bool | int | float | str) or value is None:
-            leaves[f"{prefix}{key}"] = "null" if value is None else value
-        else:
-            leaves[f"{prefix}{key}"] = str(value)
-    return leaves
+    return {key: _plain(value) for key, value in leaves(tree).items()}
+
+
+def _plain(value: Any) -> Any:
+    if value is None:
+        return "null"
+    return value if isinstance(value, bool | int | float | str) else str(value)

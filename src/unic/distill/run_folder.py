@@ -13,7 +13,7 @@ import torch
 from accelerate import Accelerator
 
 from unic.checkpoint import write_atomically
-from unic.config import Recipe
+from unic.config import Recipe, leaves
 from unic.distill import lock
 from unic.distill.build import Job
 from unic.errors import InputError
@@ -82,7 +82,7 @@ def check_same(saved: dict[str, Any], now: dict[str, Any]) -> None:
         names = [", ".join(side["teachers"]) for side in (saved, now)]
         raise InputError(f"--resume: the run was started with the teachers {names[0]}, the recipe names {names[1]}")
     # Validated again: keys that unic has learnt since stand at their defaults.
-    old, new = _flat(Recipe.model_validate(saved["recipe"]).model_dump(mode="json")), _flat(now["recipe"])
+    old, new = leaves(Recipe.model_validate(saved["recipe"]).model_dump(mode="json")), leaves(now["recipe"])
     for key in sorted(old.keys() | new.keys()):
         free = any(key == name or key.startswith(f"{name}.") for name in FREE_TO_CHANGE)
         if not free and old.get(key) != new.get(key):
@@ -121,14 +121,6 @@ def summary(job: Job) -> list[str]:
     if job.recipe.teachers.cache:
         lines.append(f"teacher cache: {job.cache_bytes() / 1e9:.2f} GB, {job.recipe.teachers.cache.views} view(s)")
     return lines
-
-
-def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
-    if not isinstance(tree, dict):
-        return {prefix: tree}
-    return {
-        key: leaf for name, value in tree.items() for key, leaf in _flat(value, f"{prefix}.{name}".lstrip(".")).items()
-    }
 
 
 def _size(size: tuple[int, int]) -> str:

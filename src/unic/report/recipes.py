@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from unic.config import Recipe
+from unic.config import Recipe, leaves
 
 _ABSENT = "–"
 
@@ -26,15 +26,12 @@ def differences(recipes: Sequence[Recipe | None]) -> list[dict[str, Any]]:
     return rows
 
 
-def flattened(tree: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+def flattened(tree: Mapping[str, Any]) -> dict[str, str]:
     """Values by dotted key, as text; a list is one value, its entries on lines of their own."""
-    found: dict[str, str] = {}
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            found |= flattened(value, f"{prefix}{key}.")
-        else:
-            found[f"{prefix}{key}"] = "\n".join(map(_text, value)) if isinstance(value, list) else _text(value)
-    return found
+    return {
+        key: "\n".join(map(_text, value)) if isinstance(value, list) else _text(value)
+        for key, value in leaves(tree).items()
+    }
 
 
 def _text(value: Any) -> str:
