@@ -200,9 +200,6 @@ class Recipe(Section):
         whole = self.model_copy(update={"stages": []})
         changes = [[f"{key}={json.dumps(value)}" for key, value in leaves(stage).items()] for stage in self.stages]
         return [load_recipe(whole, change) for change in changes] or [whole]
-            load_recipe(whole, [f"{key}={json.dumps(value)}" for key, value in leaves(stage).items()])
-            for stage in self.stages
-        ] or [whole]
 
     def to_yaml(self) -> str:
         return OmegaConf.to_yaml(OmegaConf.create(self.model_dump(mode="json")))
