@@ -103,7 +103,7 @@ def stratified_split(y: np.ndarray, share: float, seed: int) -> tuple[np.ndarray
 
 
 def _search(accuracy: Callable[[float], float], trials: int, seed: int) -> tuple[float, float]:
-    """The best C of a TPE search and its validation accuracy; the smallest such C where several are equal."""
+    """The best C of a TPE search and its validation accuracy; the first tried where several are equal (Optuna's rule)."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -111,5 +111,4 @@ def _search(accuracy: Callable[[float], float], trials: int, seed: int) -> tuple
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed))
     study.optimize(lambda trial: accuracy(trial.suggest_float("C", *C_RANGE, log=True)), n_trials=trials)
-    found = min((-float(trial.values[0]), float(trial.params["C"])) for trial in study.trials)
-    return found[1], -found[0]
+    return float(study.best_params["C"]), float(study.best_value)
