@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unic.encoders import Encoder
+from unic.tokens import Tokens
 
 
 class Mlp(nn.Module):
@@ -57,7 +58,7 @@ class Baseline:
     def step(self, images: Tensor, grid: tuple[int, int]) -> dict[str, float]:
         blocks = list(range(len(self.student.block_dims)))
         with torch.no_grad():
-            tokens = {name: teacher(images).to_grid(grid) for name, teacher in self.teachers.items()}
+            tokens = {name: on_grid(teacher(images), grid) for name, teacher in self.teachers.items()}
         targets = {}
         for name, each in tokens.items():
             targets[name] = (self.standardise(name, 0, each.cls), self.standardise(name, 1, each.patches))
@@ -87,6 +88,14 @@ class Baseline:
         flat = y.flatten(0, -2)
         self.statistics[name, kind] = (mean.lerp(flat.mean(0), momentum), std.lerp(flat.std(0), momentum))
         return (y - mean) / (std + 1e-6)
+
+
+def on_grid(tokens: Tokens, grid: tuple[int, int]) -> Tokens:
+    if tokens.grid == grid:
+        return tokens
+    maps = tokens.patches.transpose(1, 2).unflatten(2, tokens.grid).float()
+    maps = F.interpolate(maps, size=grid, mode="bilinear", antialias=True, align_corners=False)
+    return Tokens(tokens.cls, maps.flatten(2).transpose(1, 2).to(tokens.patches.dtype), grid)
 
 
 def token_loss(z: Tensor, y: Tensor) -> Tensor:

@@ -74,7 +74,7 @@ def measure_time(options: argparse.Namespace, folder: Path) -> list[dict[str, An
         ways[f"warm cache, {dtype}"] = open_cache(job, 0, 1, print, lambda line: None)
         print(f"built in {time.perf_counter() - started:.1f} s")
     job = build(with_cache(recipe, folder), accelerator.device)
-    run = Run(job, folder, accelerator)
+    run = Run(job, folder, accelerator, recipe)
     batches = [next(upcoming) for upcoming in [_batches(run)] for _ in range(job.steps_per_epoch)]
     live = LiveTeachers(job.encoders, job.grid)
     shapes = live(batches[0].images[:1].to(job.device) / 255, batches[0].index[:1], batches[0].epoch[:1])

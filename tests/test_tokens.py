@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from unic.tokens import Tokens, map_of, patches_of, resize_patches
 
@@ -33,3 +34,19 @@ def test_rows_and_columns_are_not_swapped() -> None:
 def test_grid_must_fit_the_patches() -> None:
     with pytest.raises(AssertionError):
         Tokens(torch.zeros(1, 2), torch.zeros(1, 5, 2), (2, 2))
+
+
+@pytest.mark.parametrize(("old", "new"), [((8, 8), (3, 3)), ((1, 8), (3, 3)), ((3, 3), (7, 5)), ((16, 16), (14, 14))])
+def test_it_is_the_antialiased_bilinear_resize(old, new):
+    patches = torch.randn(2, old[0] * old[1], 5)
+    expected = F.interpolate(map_of(patches, old), size=new, mode="bilinear", antialias=True, align_corners=False)
+    with torch.autocast("cpu", torch.bfloat16):  # which it must not follow
+        torch.testing.assert_close(resize_patches(patches, old, new), patches_of(expected))
+
+
+def test_what_inference_mode_has_asked_for_first_can_be_trained_through():
+    with torch.inference_mode():
+        resize_patches(torch.randn(1, 25, 2), (5, 5), (2, 3))
+    patches = torch.randn(1, 25, 2, requires_grad=True)
+    resize_patches(patches, (5, 5), (2, 3)).sum().backward()
+    assert patches.grad is not None

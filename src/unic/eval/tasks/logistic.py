@@ -103,7 +103,7 @@ def stratified_split(y: np.ndarray, share: float, seed: int) -> tuple[np.ndarray
 
 
 def _search(accuracy: Callable[[float], float], trials: int, seed: int) -> tuple[float, float]:
-    """The best C of a TPE search and its validation accuracy; the first tried where several are equal (Optuna's rule)."""
+    """The best C of a TPE search and its validation accuracy; the first tried where several are equal (as Optuna)."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
