@@ -115,6 +115,7 @@ class Train(Section):
     """`lr` is scaled by global batch / 256. `steps` overrides `epochs`. `batch_size` is global.
 
     `engine`: with several processes, the trained part whole on each (ddp) or in shards (fsdp).
+    `gradients`: in what the processes exchange them; bf16 halves what is sent.
     `ema`: decay of a moving average of the weights, which is then what is evaluated and exported.
     """
 
@@ -131,6 +132,7 @@ class Train(Section):
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     compile: bool = False
     engine: Literal["ddp", "fsdp"] = "ddp"
+    gradients: Literal["fp32", "bf16"] = "fp32"
     ema: float | None = Field(None, gt=0, lt=1)
     checkpoint_activations: bool = False  # of the student: computed again in the backward pass, for less memory
     patch_share: float = Field(1.0, gt=0, le=1)  # of each image's patches that the ladder and the loss see

@@ -73,6 +73,17 @@ def test_ranks_equal_one(ranked: dict[str, Any], tmp_path: Path, engine: str, ra
     assert_same(tmp_path / "one", tmp_path / "many")
 
 
+@pytest.mark.parametrize("engine", ["ddp", pytest.param("fsdp", marks=pytest.mark.long)])
+def test_gradients_exchanged_in_bf16(ranked: dict[str, Any], tmp_path: Path, engine: str) -> None:
+    """Rounding shows after the first update, and stays small."""
+    distil(ranked, tmp_path / "whole", 2, f"train.engine={engine}")
+    distil(ranked, tmp_path / "rounded", 2, f"train.engine={engine}", "train.gradients=bf16")
+    whole, rounded = losses(tmp_path / "whole"), losses(tmp_path / "rounded")
+    assert rounded[1] == whole[1]
+    assert rounded[10] != whole[10]
+    assert rounded[10] == pytest.approx(whole[10], rel=1e-2)
+
+
 def test_resume_on_other_numbers_of_ranks_and_engines(ranked: dict[str, Any], tmp_path: Path) -> None:
     """FSDP2 on two, then one process, then DDP on two: the losses of a run that was never stopped."""
     distil(ranked, tmp_path / "whole", 1)

@@ -16,9 +16,11 @@ import torch.distributed as dist
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from torch import Tensor, nn
+from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import bf16_compress_hook
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.nn.parallel import DistributedDataParallel
 
 from unic.distill.build import Job
 from unic.distill.optimizer import build_optimizer
@@ -35,6 +37,8 @@ def prepare(job: Job, accelerator: Accelerator) -> nn.Module:
         model: nn.Module = job.distiller
     else:
         model = accelerator.prepare(job.distiller)
+        if train.gradients == "bf16" and isinstance(model, DistributedDataParallel):
+            model.register_comm_hook(None, bf16_compress_hook)
     if train.compile:
         model.compile()
     return model
@@ -69,11 +73,12 @@ def whole(tensors: Mapping[str, Tensor], *, keep: bool = True) -> dict[str, Tens
 def _shard(job: Job, accelerator: Accelerator) -> None:
     mesh = init_device_mesh(accelerator.device.type, (accelerator.num_processes,))
     plain = job.optimizer
+    exchange = MixedPrecisionPolicy(reduce_dtype=torch.bfloat16 if job.recipe.train.gradients == "bf16" else None)
     for block in _blocks(job.student):
-        fully_shard(block, mesh=mesh)
+        fully_shard(block, mesh=mesh, mp_policy=exchange)
     for projector in job.distiller.projectors.values():
-        fully_shard(projector, mesh=mesh)
-    fully_shard(job.distiller, mesh=mesh)
+        fully_shard(projector, mesh=mesh, mp_policy=exchange)
+    fully_shard(job.distiller, mesh=mesh, mp_policy=exchange)
     if job.recipe.teachers.shard:
         for teacher in job.encoders.values():
             for block in _blocks(teacher):
