@@ -100,8 +100,8 @@ def measured(options: argparse.Namespace) -> list[dict[str, Any]]:
         for world, batch, changes in configurations:
             row = in_processes(world, batch, changes, options)
             if world == 1:
-                alone[batch, *changes] = row["seconds"]
-            base = alone.get((batch, *changes), alone[16,])  # FSDP alone is the plain run
+                alone[(batch, *changes)] = row["seconds"]
+            base = alone.get((batch, *changes), alone[(16,)])  # FSDP alone is the plain run
             row |= {"varied": what, "changes": changes, "model": base + row["exchange"]}
             rows.append(row)
             sizes = [f"{row[key] / 1e6:.2f}" for key in ("sent", "formula")]
