@@ -10,7 +10,6 @@ order, and an image of place p of this row goes to the rank of `p + u · span`, 
 from __future__ import annotations
 
 import hashlib
-import queue
 import threading
 from collections.abc import Sequence
 from typing import Any
@@ -110,8 +109,8 @@ class Streamed(Source):
         if self._ahead is None:
             self._ahead = _Ahead(self._shelf)
         numbers = dict.fromkeys(torch.searchsorted(self._ends, indices, right=True).tolist())
-        for number in list(numbers)[: self.window + 2]:  # more would push out what is being read
-            self._ahead.ask(self._pieces[number])
+        # More than that would push out what is being read.
+        self._ahead.ask([self._pieces[number] for number in list(numbers)[: self.window + 2]])
 
     def _find(self, index: int) -> tuple[int, int]:
         number = int(torch.searchsorted(self._ends, index, right=True))
@@ -139,21 +138,23 @@ class _Ahead:
     """A thread that fetches pieces before they are needed. What fails here is met, and told, by who reads it."""
 
     def __init__(self, shelf: Shelf) -> None:
-        self._shelf, self._last = shelf, dict[Piece, None]()
-        self._wanted: queue.SimpleQueue[Piece] = queue.SimpleQueue()
+        self._shelf, self._wanted = shelf, list[Piece]()
+        self._told = threading.Condition()
         threading.Thread(target=self._work, daemon=True).start()
 
-    def ask(self, piece: Piece) -> None:
-        if piece not in self._last:
-            self._last[piece] = None
-            if len(self._last) > self._shelf.room // 2:
-                del self._last[next(iter(self._last))]
-            self._wanted.put(piece)
+    def ask(self, pieces: list[Piece]) -> None:
+        """What is needed next, in place of all that was asked for before: a late piece is no longer worth fetching."""
+        with self._told:
+            self._wanted = pieces
+            self._told.notify()
 
     def _work(self) -> None:
         while True:
+            with self._told:
+                self._told.wait_for(lambda: self._wanted)
+                piece = self._wanted.pop(0)
             try:
-                self._shelf.get(self._wanted.get())
+                self._shelf.get(piece)
             except (InputError, OSError):
                 continue
 
