@@ -127,3 +127,21 @@ def test_wrong_input_is_one_line():
         logistic.run(train, test, C=-1)
     with pytest.raises(InputError, match="at least two classes of training images, not 1"):
         logistic.run(Labelled(train.x, np.zeros_like(train.y)), test)
+
+
+def test_weights_in_other_axes_give_the_same_logits():
+    draw = np.random.default_rng(0)
+    x = (draw.normal(size=(60, 8)) * draw.uniform(0.1, 9, 8) + draw.normal(size=8)).astype(np.float32)
+    one, other = Axes.fit(x[:40]), Axes.fit(x)
+    weights = torch.randn(3, 9)
+    torch.testing.assert_close(other.translated(weights, one) @ other(x).T, weights @ one(x).T, rtol=1e-4, atol=1e-4)
+
+
+def test_the_search_standardises_without_what_it_holds_out(monkeypatch):
+    draw = np.random.default_rng(0)
+    train = Labelled(draw.normal(size=(50, 4)).astype(np.float32), np.arange(50) % 5)
+    kept, _ = logistic.stratified_split(train.y, logistic.VALIDATION, 3)
+    seen = []
+    monkeypatch.setattr(logistic.Axes, "fit", lambda x, fit=Axes.fit: (seen.append(x), fit(x))[1])
+    logistic.fit_classifier(train, seed=3, trials=2)
+    assert any(np.array_equal(x, train.x[kept]) for x in seen)

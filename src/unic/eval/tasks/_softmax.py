@@ -57,6 +57,12 @@ class Axes:
         data = (torch.from_numpy(np.ascontiguousarray(x, dtype=np.float32)) - self.mean) / self.std
         return F.pad(data @ self.rotation, (0, 1), value=1.0)
 
+    def translated(self, weights: Tensor, other: Axes) -> Tensor:
+        """Weights `(K, r' + 1)` in the axes of `other` as `(K, r + 1)` in these: the same logits, within their span."""
+        plain = weights[:, :-1] @ other.rotation.T / other.std
+        intercept = weights[:, -1:] + (plain @ (self.mean - other.mean))[:, None]
+        return torch.cat([plain * self.std @ self.rotation, intercept], 1)
+
 
 @dataclass(frozen=True)
 class Pair:

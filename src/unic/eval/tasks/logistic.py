@@ -25,7 +25,7 @@ def run(train: Labelled, test: Labelled, *, seed: int = 0, C: float | None = Non
     """Fits on `train`, scores on `test`; scikit-learn's `LogisticRegression(C=C)` on standardised features.
 
     Without `C` it is searched as in the paper: log-uniform in 1e-5 … 1e6, TPE, on a validation split of a stratified
-    20 % of `train`; then the model is fitted again on all of `train`.
+    20 % of `train`, which takes no part in the standardisation either; then the model is fitted again on all of `train`.
 
     Args:
         train: vectors and labels; their mean and standard deviation standardise both splits.
@@ -71,15 +71,16 @@ def fit_classifier(train: Labelled, *, seed: int = 0, C: float | None = None, tr
         kept, held = stratified_split(train.y, VALIDATION, seed)
         if not len(held):
             raise InputError("logistic: no class has two training images, so none can be held out to choose C; give C")
-        path = Path(x[kept], y[kept], classes, tolerance=_SEARCH_TOLERANCE)
-        held_x, held_y = x[held], y[held]
+        own = Axes.fit(train.x[kept])  # what is held out takes no part, not even in the standardisation
+        path = Path(own(train.x[kept]), y[kept], classes, tolerance=_SEARCH_TOLERANCE)
+        held_x, held_y = own(train.x[held]), y[held]
 
         def accuracy(value: float) -> float:
             return float(((path.weights(scale * value) @ held_x.T).argmax(0) == held_y).double().mean())
 
         C, best = _search(accuracy, trials, seed)
         details["validation"] = round(100 * best, 3)
-        start = path.weights(scale * C)
+        start = axes.translated(path.weights(scale * C), own)
     solution = fit(x, y, classes, scale * C, start=start)
     train_accuracy = round(100 * float((solution.predict(x) == y).double().mean()), 3)
     return Classifier(axes, solution.weights, {"C": C, **details, "train_accuracy": train_accuracy})
