@@ -25,7 +25,7 @@ def run(train: Labelled, test: Labelled, *, seed: int = 0, C: float | None = Non
     """Fits on `train`, scores on `test`; scikit-learn's `LogisticRegression(C=C)` on standardised features.
 
     Without `C` it is searched as in the paper: log-uniform in 1e-5 … 1e6, TPE, on a validation split of a stratified
-    20 % of `train`, which takes no part in the standardisation either; then the model is fitted again on all of `train`.
+    20 % of `train`, which has no part in the standardisation either; then the model is fitted again on all of it.
 
     Args:
         train: vectors and labels; their mean and standard deviation standardise both splits.
