@@ -11,10 +11,11 @@ from timm.layers import Format
 
 
 def take_any_size(model: Any) -> None:
-    """Sets what timm's constructor sets for `dynamic_img_size`; other families stay as they are."""
-    if getattr(model, "dynamic_img_size", True):  # convolutional ones do not have it
-        return
-    model.dynamic_img_size = True
-    embed = model.patch_embed
-    embed.strict_img_size = False
-    embed.flatten, embed.output_fmt = False, Format.NHWC
+    """Sets what timm's constructor sets in a plain ViT; a model that knows no such setting stays as it is.
+
+    Not for what is made for one size at construction: Swin's masks (maps of tokens), rotary embeddings.
+    """
+    if not getattr(model, "dynamic_img_size", True) and getattr(model, "rope", None) is None:
+        model.dynamic_img_size = True
+        model.patch_embed.strict_img_size = False
+        model.patch_embed.flatten, model.patch_embed.output_fmt = False, Format.NHWC

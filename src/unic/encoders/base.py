@@ -103,7 +103,7 @@ class Encoder(nn.Module, ABC):
     def intermediates(
         self, images: Float[Tensor, "b 3 h w"], blocks: Sequence[int], size: Size | None = None
     ) -> list[Tokens]:
-        """Tokens after each of `blocks` (0-based indices into `block_dims`), shallow to deep; `size` as in `prepare`."""
+        """Tokens after each of `blocks` (0-based indices into `block_dims`), shallow to deep; `size`: see `prepare`."""
         with self._autocast(images):
             return self.encode_blocks(self.prepare(images, size), blocks)
 

@@ -190,9 +190,10 @@ class TimmEncoder(Encoder):
         return len(self.model.blocks) if "return_prefix_tokens" in inspect.signature(forward).parameters else 0
 
     def grid_at(self, size: Size) -> Grid | None:
-        """CNNs take any size; a ViT then interpolates its position embeddings, which changes nothing at its own size."""
+        """A CNN takes any size; a ViT then interpolates its position embeddings, which leaves its own size as it is."""
         if size not in self._grids:
-            take_any_size(self.model)
+            if not self.is_map:
+                take_any_size(self.model)
             training, x = self.training, torch.zeros(1, 3, *size, device=self.mean.device)
             self.eval()
             try:
@@ -252,7 +253,8 @@ class TimmEncoder(Encoder):
         )
         final, outputs = result if needs_final else (None, result)
         grid = self._grid_for(x)
-        rungs = [self._rung(*(output if isinstance(output, tuple) else (output, None)), grid) for output in outputs]
+        pairs = [output if isinstance(output, tuple) else (output, None) for output in outputs]
+        rungs = [self._rung(patches, prefix, grid) for patches, prefix in pairs]
         if final is not None:
             rungs[-1] = self._tokens(final, grid)
         return rungs
