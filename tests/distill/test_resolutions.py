@@ -22,6 +22,7 @@ from unic.metrics import read_metrics
 
 QUIET = Console(quiet=True)
 CPU = torch.device("cpu")
+CLIPART = Path(__file__).parents[2] / "samples/clipart/train.parquet"
 RESNET = "timm:test_resnet?pretrained=false"  # its own size is 160
 
 
@@ -131,12 +132,14 @@ def test_real_teachers_train_a_student_that_is_exported_at_its_own_size(sized: d
     """Views of 64 and 96 px: lite0 follows, the text recogniser keeps 48 × 64 px."""
     sized["teachers"]["models"] = {"lite0": "packaged:efficientnet_lite0", "ocr": "packaged:ppocr_v4_rec"}
     sized["student"] = {"model": "timm:test_vit?pretrained=false&img_size=64", "drop_path": 0.0}
-    sized["data"] |= {"size": 96, "sizes": [64, 96], "augment": "none"}
-    rows = run(sized, tmp_path / "run", "train.steps=32")
+    sized["data"] |= {"train": [{"path": str(CLIPART), "limit": 32}], "size": 96, "sizes": [64, 96], "augment": "none"}
+    sized["projector"] = {"type": "ladder", "hidden_dim": 32, "last_hidden_dim": 64}
+    sized["standardize"] = {"type": "ema", "momentum": [0.5, 0.05]}
+    rows = run(sized, tmp_path / "run", "train.steps=32", "train.batch_size=16", "train.lr=0.1")
     assert "seen as they are: student, lite0; at their own size: ocr" in (tmp_path / "run/train.log").read_text()
-    early, late = (sum(row["loss"] for row in part) for part in (rows[1:9], rows[-8:]))  # step 1: no statistics yet
-    assert late < 0.9 * early
-    exported = unic.export(tmp_path / "run", to=tmp_path / "export")
+    early, late = (sum(row["loss"] for row in part) for part in (rows[3:9], rows[-6:]))  # after the first statistics
+    assert late < 0.95 * early
+    exported = unic.export(tmp_path / "run")
     model = timm.create_model(f"local-dir:{exported}", pretrained=True).eval()
     assert model.pretrained_cfg["input_size"] == (3, 64, 64)
     student, images = load_encoder(f"run:{tmp_path / 'run'}", precision="fp32"), torch.rand(2, 3, 64, 64)
