@@ -48,6 +48,10 @@ def test_base_of_itself(tmp_path: Path) -> None:
         ("sed=1", "unknown key 'sed'; did you mean 'seed'?"),
         ("teachers.cache.view=1", "unknown key 'teachers.cache.view'; did you mean 'views'?"),
         ("data.train=[{path: a, wait: 1}]", "unknown key 'data.train.0.wait'; did you mean 'weight'?"),
+        ("data.sizes=[]", "'data.sizes': List should have at least 1 item"),
+        ("data.sizes=[0,224]", "'data.sizes.0': Input should be greater than 0"),
+        ("data.sizes=96", "'data.sizes': Input should be a valid list"),
+        ("data.sizes=[64,96]", "'data.sizes': the largest, 96, is not data.size, which is 224"),
         ("train.lr=-1", "'train.lr': Input should be greater than 0 \\(got -1\\)"),
         ("train.lr=fast", "'train.lr': Input should be a valid number"),
         ("train.precision=fp8", "'train.precision': Input should be 'auto', 'bf16' or 'fp32' \\(got 'fp8'\\)"),
@@ -62,6 +66,11 @@ def test_one_line_for_every_mistake(override: str, line: str) -> None:
     with pytest.raises(InputError, match=line) as error:
         load_recipe(MINIMAL, [override])
     assert "\n" not in str(error.value)
+
+
+def test_a_teacher_cache_has_one_size_of_views() -> None:
+    with pytest.raises(InputError, match="'data': teachers.cache keeps views of one size; leave it out, or data.sizes"):
+        load_recipe(MINIMAL, ["data.sizes=[96,224]", "teachers.cache={}"])
 
 
 @pytest.mark.parametrize(

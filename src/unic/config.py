@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_core import ErrorDetails
 
 from unic.errors import InputError, nearest
@@ -97,8 +97,13 @@ class TrainSource(Section):
 
 
 class Data(Section):
+    """`sizes`: each step draws the side of its views from these, and the student sees them as they are; so does each
+    teacher that can and whose URI names no size. One that is listed twice comes twice as often; the largest is `size`.
+    """
+
     train: list[TrainSource] = Field(min_length=1)
     size: Positive = 224
+    sizes: list[Positive] | None = Field(None, min_length=1)
     augment: str = "unic"
     workers: int = Field(2, ge=0)
     max_damaged: float = Field(0.01, ge=0, le=1)
@@ -109,6 +114,14 @@ class Data(Section):
         """`train: images/` and `train: [a, b]` are short for lists of sources with weight 1."""
         sources = value if isinstance(value, list) else [value]
         return [{"path": source} if isinstance(source, str) else source for source in sources]
+
+    @field_validator("sizes")
+    @classmethod
+    def _largest(cls, sizes: list[int] | None, known: ValidationInfo) -> list[int] | None:
+        size = known.data.get("size")
+        if sizes and size is not None and max(sizes) != size:
+            raise ValueError(f"the largest, {max(sizes)}, is not data.size, which is {size}")
+        return sizes
 
 
 class Train(Section):
@@ -182,6 +195,13 @@ class Recipe(Section):
         """`trackers: wandb` and `trackers: [wandb, mlflow]` are short for trackers without options."""
         names = [value] if isinstance(value, str) else value
         return {name: {} for name in names} if isinstance(names, list) else names or {}
+
+    @field_validator("data")
+    @classmethod
+    def _one_size_in_cache(cls, data: Data, known: ValidationInfo) -> Data:
+        if data.sizes and "teachers" in known.data and known.data["teachers"].cache:
+            raise ValueError("teachers.cache keeps views of one size; leave it out, or data.sizes")
+        return data
 
     @field_validator("stages")
     @classmethod

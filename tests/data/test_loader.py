@@ -49,6 +49,20 @@ def joined(found: list[Batch], name: str) -> torch.Tensor:
     return torch.cat([getattr(batch, name) for batch in found])
 
 
+def test_each_step_draws_a_size_the_same_on_every_process_and_after_a_resume():
+    images, sizes = ImageList([Colours(40)]), (4, 6, 4)
+    options = {"size": sizes, "num_steps": 60}
+    sides = [batch.images.shape[-1] for batch in batches(images, **options)]
+    assert [batch.images.shape[-1] for batch in batches(images, **options, first_step=31)] == sides[30:]
+    for rank in (0, 1):
+        found = batches(images, **options, rank=rank, world_size=2, micro_batches=2, workers=rank)
+        assert [batch.images.shape[-2:] for batch in found] == [(side, side) for side in sides for _ in range(2)]
+    assert 30 <= sides.count(4) <= 50  # listed twice, so about two of three
+    assert [batch.images.shape[-1] for batch in batches(images, **options, seed=4)] != sides
+    plain = joined(batches(images, size=4, num_steps=60), "index")
+    assert torch.equal(plain, joined(batches(images, **options), "index"))  # the order of images stays as it is
+
+
 def test_an_epoch_sees_every_image_once_and_the_rest_is_dropped():
     images = ImageList([Colours(20), Colours(10)])
     assert steps_per_epoch(images, 8) == 3

@@ -84,6 +84,16 @@ def test_gradients_exchanged_in_bf16(ranked: dict[str, Any], tmp_path: Path, eng
     assert rounded[10] == pytest.approx(whole[10], rel=1e-2)
 
 
+def test_ranks_draw_the_same_sizes(ranked: dict[str, Any], tmp_path: Path) -> None:
+    """The CNN sees views of 32 and 48 px as they are, so does the student; the ViT is at 32 px."""
+    ranked["teachers"]["models"]["cnn"] = "timm:test_efficientnet?pretrained=false"
+    ranked["data"] |= {"size": 48, "sizes": [32, 48]}
+    ranked["train"] |= {"micro_batches": 3}
+    distil(ranked, tmp_path / "one", 1)
+    distil(ranked, tmp_path / "many", 2)
+    assert_same(tmp_path / "one", tmp_path / "many")
+
+
 def test_resume_on_other_numbers_of_ranks_and_engines(ranked: dict[str, Any], tmp_path: Path) -> None:
     """FSDP2 on two, then one process, then DDP on two: the losses of a run that was never stopped."""
     distil(ranked, tmp_path / "whole", 1)

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import safetensors.torch
+import timm
 import torch
 
 from unic.encoders import build_encoder, load_encoder
@@ -68,6 +70,38 @@ def test_families(
         norm = encoder.model.fc_norm if encoder.model.global_pool == "avg" else encoder.model.norm
         torch.testing.assert_close(norm(last.cls), tokens.cls)
         assert not any(parameter.requires_grad for parameter in norm.parameters())
+
+
+@pytest.mark.parametrize(
+    ("name", "timm_options", "grid"),
+    [
+        ("vit_tiny_patch16_224?img_size=64", {"dynamic_img_size": True}, (3, 2)),
+        ("deit_tiny_distilled_patch16_224?img_size=64", {"dynamic_img_size": True}, (3, 2)),
+        ("eva02_tiny_patch14_224?img_size=56", None, None),
+        ("swin_tiny_patch4_window7_224?img_size=64", None, None),
+        ("test_vit?img_size=64", {}, (3, 2)),
+        ("test_efficientnet?img_size=64", {}, (2, 1)),
+    ],
+)
+def test_other_sizes_are_what_timm_makes_of_them(
+    name: str, timm_options: dict[str, Any] | None, grid: tuple[int, int] | None
+) -> None:
+    """The same weights in a model that timm was told to make for any size; its own size stays bit for bit as it was."""
+    encoder, other, images = scratch(name).eval(), (48, 32), torch.rand(2, 3, 50, 50)
+    before = encoder(images)
+    assert encoder.grid_at(other) == grid
+    after = encoder(images)
+    assert torch.equal(before.cls, after.cls)
+    assert torch.equal(before.patches, after.patches)
+    assert not encoder.training
+    if grid is None or timm_options is None:
+        return
+    reference = timm.create_model(encoder.name, num_classes=0, **encoder.model_args, **timm_options).eval()
+    reference.load_state_dict(encoder.model.state_dict())
+    tokens = encoder(images, other)
+    assert tokens.grid == grid
+    assert torch.equal(tokens.cls, reference(encoder.prepare(images, other)))
+    assert all(rung.grid == grid for rung in encoder.intermediates(images, [0, len(encoder.block_dims) - 1], other))
 
 
 def test_chosen_blocks_equal_all_blocks() -> None:

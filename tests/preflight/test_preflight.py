@@ -39,6 +39,27 @@ def test_a_good_recipe_is_ready_and_told_what_it_costs(recipe, image_folder):
     assert "checkpoints_gb" in report.facts["disk"]
 
 
+def test_sizes_are_told_and_cost_their_mean(recipe, monkeypatch):
+    recipe["teachers"]["models"]["cnn"] = "timm:test_efficientnet?pretrained=false"
+    measured = {}
+
+    def measure(job, views, index, epoch):
+        measured[views.shape[-1]] = found = cost.measure_step(job, views, index, epoch)
+        return found
+
+    monkeypatch.setattr("unic.preflight.measure_step", measure)
+    report = checked(recipe, "data.size=64", "data.sizes=[32,64]")
+    assert report.is_ready, report.findings
+    student, vit, cnn = report.models
+    assert (student["input_size"], vit["input_size"], cnn["input_size"]) == ([64, 64], [32, 32], [64, 64])
+    assert "data.sizes: views of 32, 64 px; seen as they are: student, cnn; at their own size: vit" in texts(
+        report, "note"
+    )
+    seconds = sum(step["teachers_s"] + step["student_s"] for step in measured.values()) / 2
+    assert report.facts["time"]["images_per_s"] == pytest.approx(8 / seconds)
+    assert report.facts["memory"]["batch_gb"] == pytest.approx(8e-9 * measured[64]["saved_bytes_per_image"])
+
+
 def test_the_screen_fits_and_json_is_whole(recipe):
     report = checked(recipe, price=2.0, name="mine")
     stream = io.StringIO()

@@ -29,6 +29,7 @@ from unic.errors import InputError
 
 Size = int | tuple[int, int]
 
+_SIZE = rng.stream("size of views")
 _EXPECTED = 8192  # images ahead of a step that a source is told of, so that it may fetch them in time
 _MAX_SUBSTITUTES = 1000  # damaged images in a row after which the data is not images at all
 
@@ -182,7 +183,7 @@ def check_divides(batch_size: int, world_size: int, micro_batches: int) -> None:
 def training_batches(
     images: ImageList,
     *,
-    size: int,
+    size: int | Sequence[int],
     augment: str,
     seed: int,
     batch_size: int,
@@ -201,6 +202,7 @@ def training_batches(
     (every time it comes up: count by index).
 
     Args:
+        size: side of the views; of several each step draws one, the same for all its processes and micro-batches.
         batch_size: of one optimiser step, over all processes and micro-batches.
         num_steps: the last step of the whole run.
         views: number of cached views; the augmentation key is then taken modulo it.
@@ -210,11 +212,12 @@ def training_batches(
     """
     view = augmentations.preset(augment)
     check_divides(batch_size, world_size, micro_batches)
+    sizes = (size,) if isinstance(size, int) else tuple(size)
     requests = _Steps(
-        images, seed, batch_size, steps_per_epoch(images, batch_size), range(first_step, num_steps + 1),
+        images, sizes, seed, batch_size, steps_per_epoch(images, batch_size), range(first_step, num_steps + 1),
         micro_batches, rank, world_size, views,
     )  # fmt: skip
-    return _batches(_Decoder(images, view, size, seed, substitute=True), requests, workers, pin_memory)
+    return _batches(_Decoder(images, view, seed, substitute=True), requests, workers, pin_memory)
 
 
 def view_batches(
@@ -237,12 +240,12 @@ def view_batches(
         first, last: numbers of the image to begin with and of the one to end before.
     """
     rest = torch.arange(first, len(images) if last is None else last)
-    requests = [(indices, torch.full_like(indices, view)) for indices in rest.split(batch_size)]
-    decoder = _Decoder(images, augmentations.preset(augment), size, seed, substitute=False)
+    requests = [(indices, torch.full_like(indices, view), size) for indices in rest.split(batch_size)]
+    decoder = _Decoder(images, augmentations.preset(augment), seed, substitute=False)
     return _batches(decoder, requests, workers, pin_memory=False)
 
 
-Request = tuple[Tensor, Tensor]  # indices and augmentation keys of one batch
+Request = tuple[Tensor, Tensor, Size]  # indices and augmentation keys of one batch, size of its views
 
 
 @dataclass(frozen=True)
@@ -250,6 +253,7 @@ class _Steps:
     """The requests of `training_batches`, computed epoch by epoch."""
 
     images: ImageList
+    sizes: tuple[int, ...]
     seed: int
     batch_size: int
     steps_per_epoch: int
@@ -272,7 +276,9 @@ class _Steps:
             index, key = order[start : start + share], visits[start : start + share]
             if self.views is not None:
                 key = key % self.views
-            yield from zip(index.chunk(self.micro_batches), key.chunk(self.micro_batches), strict=True)
+            size = self.sizes[int(rng.number(self.seed, _SIZE, step) * len(self.sizes))]
+            for part, keys in zip(index.chunk(self.micro_batches), key.chunk(self.micro_batches), strict=True):
+                yield part, keys, size
 
     def __len__(self) -> int:
         return len(self.steps) * self.micro_batches
@@ -284,19 +290,18 @@ class _Decoder(Dataset):
 
     images: Source
     view: Augmentation
-    size: Size
     seed: int
     substitute: bool
 
     def __getitem__(self, request: Request) -> Batch | InputError:
-        height, width = (self.size, self.size) if isinstance(self.size, int) else self.size
-        views = torch.empty(len(request[0]), 3, height, width, dtype=torch.uint8)
+        size = (request[2], request[2]) if isinstance(request[2], int) else request[2]
+        views = torch.empty(len(request[0]), 3, *size, dtype=torch.uint8)
         indices: list[int] = []
         keys: list[int] = []
         damaged: list[tuple[int, str, str]] = []
         for index, key in zip(request[0].tolist(), request[1].tolist(), strict=True):
             try:
-                found = self._view(index, key, damaged)
+                found = self._view(index, key, size, damaged)
             except InputError as error:  # what lies elsewhere cannot be reached
                 return error
             if found is None and self.substitute:
@@ -313,22 +318,23 @@ class _Decoder(Dataset):
             damaged,
         )
 
-    def _view(self, index: int, key: int, damaged: list[tuple[int, str, str]]) -> tuple[int, Tensor] | None:
+    def _view(
+        self, index: int, key: int, size: tuple[int, int], damaged: list[tuple[int, str, str]]
+    ) -> tuple[int, Tensor] | None:
         """The view of the image, or with `substitute` of the next readable one; adds to `damaged` what is not."""
         tries = min(len(self.images), _MAX_SUBSTITUTES) if self.substitute else 1
         for candidate in range(index, index + tries):
             candidate %= len(self.images)
             try:
-                return candidate, self._cropped(candidate, key)
+                return candidate, self._cropped(candidate, key, size)
             except DamagedImageError as error:
                 damaged.append((candidate, self.images.name(candidate), str(error)))
         return None
 
-    def _cropped(self, index: int, key: int) -> UInt8[Tensor, "3 h w"]:
+    def _cropped(self, index: int, key: int, size: tuple[int, int]) -> UInt8[Tensor, "3 h w"]:
         stored = self.images.encoded(index) if self.view.scale is not None else None
         if stored is None:
-            return self.view.crop(self.images.read(index), self.seed, key, index, self.size)
-        size = (self.size, self.size) if isinstance(self.size, int) else self.size
+            return self.view.crop(self.images.read(index), self.seed, key, index, size)
         part = partial(self.view.box, seed=self.seed, epoch=key, index=index)
         return resized(*decode_part(stored, part, size), size)
 

@@ -16,6 +16,7 @@ from unic.distill.cache_plan import cache_bytes, check_budget
 from unic.distill.distiller import Distiller
 from unic.distill.memory import out_of_memory_named
 from unic.distill.optimizer import build_optimizer
+from unic.distill.resolutions import Resolutions, resolutions
 from unic.distill.standardize import EmaStandardizer, NoStandardizer, build_standardizer
 from unic.distill.teachers import LiveTeachers
 from unic.distill.weighting import Weighting, build_weighting
@@ -44,6 +45,7 @@ class Job:
     optimizer: torch.optim.AdamW
     steps_per_epoch: int
     total_steps: int
+    resolutions: Resolutions
     owners: Bool[Tensor, "t s"] | None = None  # of each source's images; None: all teachers of all
 
     @property
@@ -60,6 +62,9 @@ class Job:
     def peak_lr(self) -> float:
         """The recipe's rate is per 256 images."""
         return self.recipe.train.lr * self.recipe.train.batch_size / 256
+
+    def live_teachers(self, *, compile: bool = False) -> LiveTeachers:
+        return LiveTeachers(self.encoders, self.grid, self.resolutions, compile=compile)
 
     def cache_bytes(self) -> int:
         """Size of the teacher cache; 0 without one."""
@@ -110,6 +115,7 @@ def build(recipe: Recipe, device: torch.device, world_size: int = 1) -> Job:
         optimizer=build_optimizer(distiller, recipe.train),
         steps_per_epoch=epoch,
         total_steps=recipe.train.steps or math.ceil(recipe.train.epochs * epoch),
+        resolutions=resolutions(recipe.data, distiller.student, encoders),
         owners=owners,
     )
     if recipe.teachers.cache:
@@ -157,7 +163,10 @@ def _build_distiller(recipe: Recipe, dims: dict[str, tuple[int, int]], losses: d
     }
     bf16 = recipe.train.precision == "bf16" or (recipe.train.precision == "auto" and has_fast_bf16(device))
     share = recipe.train.patch_share
-    return Distiller(student, projectors, losses, blocks, seed=recipe.seed, bf16=bf16, patch_share=share).to(device)
+    return Distiller(
+        student, projectors, losses, blocks,
+        seed=recipe.seed, bf16=bf16, patch_share=share, as_is=recipe.data.sizes is not None,
+    ).to(device)  # fmt: skip
 
 
 @torch.no_grad()
@@ -190,7 +199,7 @@ def _try_one_batch(job: Job) -> None:
     buffers = {name: buffer.clone() for name, buffer in job.distiller.named_buffers()}
     rng_state = torch.get_rng_state()
     job.distiller.train()
-    targets = job.standardizer.eval()(LiveTeachers(job.encoders, job.grid)(images, index, batch.epoch))
+    targets = job.standardizer.eval()(job.live_teachers()(images, index, batch.epoch))
     losses = job.distiller(images, targets, 1, index).losses
     weights = job.weighting.coefficients(losses, 1, index, owned_pairs(job, batch.index))
     job.weighting.sums(losses, weights)[0].backward()

@@ -19,7 +19,7 @@ from unic.checkpoint import with_prefix, without_prefix
 from unic.config import load_recipe
 from unic.data.loader import Batch
 from unic.distill.build import Job, build
-from unic.distill.teachers import LiveTeachers, Teachers
+from unic.distill.teachers import Teachers
 from unic.errors import InputError
 from unic.tokens import Tokens
 
@@ -137,8 +137,7 @@ def replay(case: str | Path) -> dict[str, Any]:
     saved = without_prefix("batch.", tensors)
     numbers = sorted({int(key.partition(".")[0]) for key in saved})
     batches = [Batch(saved[f"{n}.images"], saved[f"{n}.index"], saved[f"{n}.epoch"]) for n in numbers]
-    teachers = LiveTeachers(job.encoders, job.grid)
-    return diagnose(job, teachers, json.loads(case.read_text())["step"], batches)
+    return diagnose(job, job.live_teachers(), json.loads(case.read_text())["step"], batches)
 
 
 def _tensors_of(case: Path) -> Path:

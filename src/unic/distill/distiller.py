@@ -42,6 +42,7 @@ class Distiller(nn.Module):
         seed: of the run; keys the draws of drop path.
         bf16: run the projectors under bf16 autocast (losses are float32 in any case).
         patch_share: in training, project and compare only this share of each image's patches, drawn anew each step.
+        as_is: the student sees images at the size they have (`data.sizes`), not at its own.
     """
 
     def __init__(
@@ -54,13 +55,14 @@ class Distiller(nn.Module):
         seed: int,
         bf16: bool = False,
         patch_share: float = 1.0,
+        as_is: bool = False,
     ) -> None:
         super().__init__()
         self.student = student
         self.projectors = nn.ModuleDict(dict(projectors))
         self.losses = dict(losses)
         self.blocks = list(blocks)
-        self.seed, self.bf16, self.patch_share = seed, bf16, patch_share
+        self.seed, self.bf16, self.patch_share, self.as_is = seed, bf16, patch_share, as_is
 
     def forward(
         self,
@@ -71,7 +73,8 @@ class Distiller(nn.Module):
     ) -> Terms:
         """`targets`: standardised, on the student's grid; `index`: the images' numbers, which key random draws."""
         set_drop_path_keys(self.student, self.seed, step, index)
-        rungs = self.student.intermediates(images, self.blocks)
+        size = (images.shape[-2], images.shape[-1]) if self.as_is else None
+        rungs = self.student.intermediates(images, self.blocks, size)
         if self.training and self.patch_share < 1:
             chosen = self._choose_patches(rungs[-1].patches.shape[1], step, index)
             rungs = [_only(tokens, chosen) for tokens in rungs]

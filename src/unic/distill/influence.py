@@ -11,7 +11,6 @@ from torch import Tensor
 
 from unic.data.loader import Batch, training_batches
 from unic.distill.build import Job, build
-from unic.distill.teachers import LiveTeachers
 from unic.distill.trained import load_trained
 from unic.metrics import read_metrics
 
@@ -70,7 +69,7 @@ def _gradient_norms(job: Job, step: int, batch: Batch) -> Float[Tensor, "t"]:
     """Norm of each teacher's gradient on one batch; `step` keys the draws of dropping."""
     index = batch.index.to(job.device)
     images = job.augmentation(batch.images.to(job.device), job.recipe.seed, batch.epoch, batch.index)
-    targets = job.standardizer(LiveTeachers(job.encoders, job.grid)(images, index, batch.epoch))
+    targets = job.standardizer(job.live_teachers()(images, index, batch.epoch))
     losses = job.distiller(images, targets, step, index).losses
     coefficients = job.weighting.coefficients(losses, step, index)
     parameters = [parameter for parameter in job.student.parameters() if parameter.requires_grad]

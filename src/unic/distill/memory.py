@@ -16,7 +16,6 @@ import torch
 from torch import Tensor
 
 from unic.data.loader import training_batches
-from unic.distill.teachers import LiveTeachers
 from unic.errors import InputError
 
 if TYPE_CHECKING:
@@ -118,7 +117,7 @@ def _measured(job: Job) -> int:
             )  # fmt: skip
             index = batch.index.to(job.device)
             views = job.augmentation(batch.images.to(job.device), recipe.seed, batch.epoch, batch.index)
-            targets = job.standardizer.eval()(LiveTeachers(job.encoders, job.grid)(views, index, batch.epoch))
+            targets = job.standardizer.eval()(job.live_teachers()(views, index, batch.epoch))
             job.distiller(views, targets, 1, index)
         return largest_batch(job, saved.total / len(batch), available_bytes(job.device) + held)
     except (MemoryError, RuntimeError):

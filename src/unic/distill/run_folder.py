@@ -118,6 +118,8 @@ def summary(job: Job) -> list[str]:
         f"images: {len(job.images)}; {job.total_steps} steps of {job.recipe.train.batch_size} "
         f"({job.steps_per_epoch} an epoch)"
     )
+    if job.recipe.data.sizes:
+        lines.append(job.resolutions.describe())
     if job.recipe.teachers.cache:
         lines.append(f"teacher cache: {job.cache_bytes() / 1e9:.2f} GB, {job.recipe.teachers.cache.views} view(s)")
     return lines

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from unic.distill.resolutions import Resolutions
 from unic.encoders import Encoder
 from unic.encoders.base import resize
 from unic.tokens import Grid, Tokens
@@ -28,15 +29,26 @@ class LiveTeachers:
     Args:
         encoders: frozen; their weights are rounded to what bf16 uses of them (`Encoder.round_weights`).
         grid: the student's.
+        resolutions: where views have several sizes, which teachers see them as they are, and the student's grids.
         compile: run them through torch.compile.
     """
 
-    def __init__(self, encoders: Mapping[str, Encoder], grid: Grid, *, compile: bool = False) -> None:
+    def __init__(
+        self,
+        encoders: Mapping[str, Encoder],
+        grid: Grid,
+        resolutions: Resolutions | None = None,
+        *,
+        compile: bool = False,
+    ) -> None:
         self.encoders = {name: encoder.round_weights() for name, encoder in encoders.items()}
-        self.grid = grid
+        self.grid, self.resolutions = grid, resolutions or Resolutions()
         self._run = {name: torch.compile(each) if compile else each for name, each in self.encoders.items()}
 
     @torch.no_grad()  # not inference mode: the losses keep their targets for the backward pass
     def __call__(self, images: Tensor, index: Tensor, view: Tensor) -> dict[str, Tokens]:
-        views = {size: resize(images, size) for size in {each.input_size for each in self.encoders.values()}}
-        return {name: run(views[self.encoders[name].input_size]).to_grid(self.grid) for name, run in self._run.items()}
+        size, taken = (images.shape[-2], images.shape[-1]), self.resolutions.taken
+        seen = {name: size if size in taken.get(name, ()) else one.input_size for name, one in self.encoders.items()}
+        views = {side: resize(images, side) for side in set(seen.values())}
+        grid = self.resolutions.grids.get(size, self.grid)
+        return {name: run(views[seen[name]], seen[name]).to_grid(grid) for name, run in self._run.items()}

@@ -29,7 +29,7 @@ from unic.distill.run import Run
 from unic.distill.saver import Saver
 from unic.distill.signals import PreemptedError, stop_signals
 from unic.distill.teacher_cache import CachedTeachers, open_cache
-from unic.distill.teachers import LiveTeachers, Teachers
+from unic.distill.teachers import Teachers
 from unic.distill.timed import Timed
 from unic.distill.watch import Agreement, peers, process_group
 from unic.distill.window import Window
@@ -207,7 +207,7 @@ def _batches(run: Run) -> Iterator[Batch]:
     cache = recipe.teachers.cache
     return training_batches(
         job.images,
-        size=recipe.data.size,
+        size=recipe.data.sizes or recipe.data.size,
         augment=recipe.data.augment,
         seed=rng.seed_of(recipe.seed, run.stage) if run.stage else recipe.seed,
         batch_size=recipe.train.batch_size,
@@ -231,7 +231,7 @@ def _metrics(run: Run, console: Console) -> MetricsLog:
 def _teachers(run: Run, console: Console) -> Teachers:
     job = run.job
     if job.recipe.teachers.cache is None:
-        return LiveTeachers(job.encoders, job.grid, compile=job.recipe.train.compile)
+        return job.live_teachers(compile=job.recipe.train.compile)
     rank, world_size = run.accelerator.process_index, run.accelerator.num_processes
 
     def announce(line: str) -> None:

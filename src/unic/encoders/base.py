@@ -18,15 +18,16 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from unic.errors import InputError
-from unic.tokens import Tokens
+from unic.tokens import Grid, Tokens
 
 Precision = Literal["fp32", "bf16"]
+Size = tuple[int, int]
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class Encoder(nn.Module, ABC):
     """The common interface. Subclasses set the attributes and implement `encode`; nothing else is overridden but
-    `encode_blocks`, for encoders that can be students.
+    `encode_blocks`, for encoders that can be students, and `grid_at`, for those that can take other sizes.
 
     Attributes:
         uri: where it came from, as the user wrote it.
@@ -85,19 +86,26 @@ class Encoder(nn.Module, ABC):
         """
         raise InputError(f"student '{self.uri}': it has no train.checkpoint_activations")
 
-    def prepare(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h2 w2"]:
-        """Resizes and normalises."""
-        x = (resize(images, self.input_size) - self.mean) / self.std
+    def grid_at(self, size: Size) -> Grid | None:
+        """Makes the network take images of this size too; its patch grid there, or None if it cannot."""
+        return None
+
+    def prepare(self, images: Float[Tensor, "b 3 h w"], size: Size | None = None) -> Float[Tensor, "b 3 h2 w2"]:
+        """Resizes to `size` (default: `input_size`; another one needs a `grid_at`) and normalises."""
+        x = (resize(images, size or self.input_size) - self.mean) / self.std
         return x.contiguous(memory_format=torch.channels_last) if self.channels_last else x
 
-    def forward(self, images: Float[Tensor, "b 3 h w"]) -> Tokens:
+    def forward(self, images: Float[Tensor, "b 3 h w"], size: Size | None = None) -> Tokens:
+        """Tokens of images that the network sees at `size`, see `prepare`."""
         with self._autocast(images):
-            return self.encode(self.prepare(images)).float()
+            return self.encode(self.prepare(images, size)).float()
 
-    def intermediates(self, images: Float[Tensor, "b 3 h w"], blocks: Sequence[int]) -> list[Tokens]:
-        """Tokens after each of `blocks` (0-based indices into `block_dims`), shallow to deep."""
+    def intermediates(
+        self, images: Float[Tensor, "b 3 h w"], blocks: Sequence[int], size: Size | None = None
+    ) -> list[Tokens]:
+        """Tokens after each of `blocks` (0-based indices into `block_dims`), shallow to deep; `size`: see `prepare`."""
         with self._autocast(images):
-            return self.encode_blocks(self.prepare(images), blocks)
+            return self.encode_blocks(self.prepare(images, size), blocks)
 
     def _autocast(self, images: Tensor) -> torch.autocast:
         return torch.autocast(images.device.type, torch.bfloat16, enabled=self.precision == "bf16")

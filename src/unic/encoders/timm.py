@@ -20,8 +20,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from unic.encoders import Spec, _drop_path
+from unic.encoders._any_size import take_any_size
 from unic.encoders._weights import load_weights, read_state_dict
-from unic.encoders.base import IMAGENET_MEAN, IMAGENET_STD, Encoder, check_multiple
+from unic.encoders.base import IMAGENET_MEAN, IMAGENET_STD, Encoder, Size, check_multiple
 from unic.errors import InputError, nearest
 from unic.tokens import Grid, Tokens, patches_of
 
@@ -160,6 +161,7 @@ class TimmEncoder(Encoder):
         if not self.norm_last:
             for name_of_norm in ("norm", "fc_norm"):
                 getattr(model, name_of_norm).requires_grad_(False)
+        self._grids: dict[Size, Grid] = {}  # at sizes that `grid_at` was asked for
         self._probe()
 
     def _probe(self) -> None:
@@ -171,8 +173,8 @@ class TimmEncoder(Encoder):
             features = self.model.forward_features(x)
             self.is_map = features.ndim == 4
             self.has_cls = not self.is_map and getattr(self.model, "global_pool", "token") == "token"
-            self.grid = self._grid_of(features)
-            tokens = self._tokens(features)
+            self.grid = self._grid_of(features, self.input_size)
+            tokens = self._tokens(features, self.grid)
             self.embed_dim, self.patch_dim = tokens.cls.shape[-1], tokens.patches.shape[-1]
             blocks = range(self._num_blocks())
             rungs = self.encode_blocks(x, blocks) if blocks else []
@@ -187,7 +189,26 @@ class TimmEncoder(Encoder):
             return len(self.model.feature_info)
         return len(self.model.blocks) if "return_prefix_tokens" in inspect.signature(forward).parameters else 0
 
-    def _grid_of(self, features: Tensor) -> Grid:
+    def grid_at(self, size: Size) -> Grid | None:
+        """A CNN takes any size; a ViT then interpolates its position embeddings, which leaves its own size as it is."""
+        if size not in self._grids:
+            if not self.is_map:
+                take_any_size(self.model)
+            training, x = self.training, torch.zeros(1, 3, *size, device=self.mean.device)
+            self.eval()
+            try:
+                with torch.no_grad(), self._autocast(x):
+                    self._grids[size] = self._grid_of(self.model.forward_features(x), size)
+            except (AssertionError, RuntimeError, ValueError):  # how timm's families say no
+                return None
+            finally:
+                self.train(training)
+        return self._grids[size]
+
+    def _grid_for(self, x: Float[Tensor, "b 3 h w"]) -> Grid:
+        return self._grids.get((x.shape[-2], x.shape[-1]), self.grid) if self._grids else self.grid
+
+    def _grid_of(self, features: Tensor, size: Size) -> Grid:
         if self.is_map:
             height, width = self._as_map(features).shape[-2:]
             return int(height), int(width)
@@ -195,7 +216,7 @@ class TimmEncoder(Encoder):
         embed = getattr(self.model, "patch_embed", None)
         grid = (0, 0)
         if embed is not None and hasattr(embed, "dynamic_feat_size"):
-            grid = embed.dynamic_feat_size(self.input_size)
+            grid = embed.dynamic_feat_size(size)
         if grid[0] * grid[1] != num_patches:
             side = round(num_patches**0.5)
             grid = (side, side) if side * side == num_patches else (1, num_patches)
@@ -205,16 +226,16 @@ class TimmEncoder(Encoder):
         is_nhwc = getattr(self.model, "output_fmt", "NCHW") == "NHWC"
         return features.permute(0, 3, 1, 2) if is_nhwc else features
 
-    def _tokens(self, features: Tensor) -> Tokens:
+    def _tokens(self, features: Tensor, grid: Grid) -> Tokens:
         """From `forward_features`. Without `pre_logits`: with no classifier this is `model(x)` to the letter."""
         cls = self.model.forward_head(features)
         if not self.is_map:
-            return Tokens(cls, features[:, self.num_prefix_tokens :], self.grid)
+            return Tokens(cls, features[:, self.num_prefix_tokens :], grid)
         maps = self._as_map(features)
         return Tokens(cls, patches_of(maps), (maps.shape[-2], maps.shape[-1]))  # of other sizes as well, in an export
 
     def encode(self, x: Float[Tensor, "b 3 h w"]) -> Tokens:
-        return self._tokens(self.model.forward_features(x))
+        return self._tokens(self.model.forward_features(x), self._grid_for(x))
 
     def encode_blocks(self, x: Float[Tensor, "b 3 h w"], blocks: Sequence[int]) -> list[Tokens]:
         if self.is_map:
@@ -231,24 +252,26 @@ class TimmEncoder(Encoder):
             intermediates_only=not needs_final,
         )
         final, outputs = result if needs_final else (None, result)
-        rungs = [self._rung(*(output if isinstance(output, tuple) else (output, None))) for output in outputs]
+        grid = self._grid_for(x)
+        pairs = [output if isinstance(output, tuple) else (output, None) for output in outputs]
+        rungs = [self._rung(patches, prefix, grid) for patches, prefix in pairs]
         if final is not None:
-            rungs[-1] = self._tokens(final)
+            rungs[-1] = self._tokens(final, grid)
         return rungs
 
-    def _rung(self, patches: Float[Tensor, "b n e"], prefix: Float[Tensor, "b p e"] | None) -> Tokens:
+    def _rung(self, patches: Float[Tensor, "b n e"], prefix: Float[Tensor, "b p e"] | None, grid: Grid) -> Tokens:
         cls = prefix[:, 0] if self.has_cls and prefix is not None else patches.mean(dim=1)
-        return Tokens(cls, patches, self.grid)
+        return Tokens(cls, patches, grid)
 
     def _encode_stages(self, x: Tensor, blocks: Sequence[int]) -> list[Tokens]:
         final, maps = self.model.forward_intermediates(x, indices=list(blocks))
-        rungs = []
+        grid, rungs = self._grid_for(x), []
         for stage in maps:
-            pooled = F.adaptive_avg_pool2d(stage, self.grid)
-            rungs.append(Tokens(pooled.mean(dim=(2, 3)), patches_of(pooled), self.grid))
+            pooled = F.adaptive_avg_pool2d(stage, grid)
+            rungs.append(Tokens(pooled.mean(dim=(2, 3)), patches_of(pooled), grid))
         if len(self.model.feature_info) - 1 in blocks:
             # Not the last stage but what follows it (EfficientNet's conv_head): the exported output must be trained.
-            rungs[-1] = self._tokens(final)
+            rungs[-1] = self._tokens(final, grid)
         return rungs
 
     def checkpoint_activations(self) -> None:

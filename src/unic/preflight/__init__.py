@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from unic.config import Recipe
 from unic.data.loader import ImageList, training_batches
-from unic.distill.build import build
+from unic.distill.build import Job, build
 from unic.errors import InputError
-from unic.preflight.cost import estimate, measure_step
+from unic.preflight.cost import estimate, mean_step, measure_step
 from unic.preflight.findings import Finding, Report
 from unic.preflight.images import find_duplicates, look_at
 from unic.preflight.models import compare, describe, load_all
@@ -49,19 +50,30 @@ def check_recipe(
     except InputError as error:
         report.add("error", "recipe", str(error))
         return report
-    batch = next(
-        training_batches(
-            images, size=recipe.data.size, augment=recipe.data.augment, seed=recipe.seed,
-            batch_size=min(_BATCH.get(device.type, 16), recipe.train.batch_size), first_step=1, num_steps=1,
-        )
-    )  # fmt: skip
-    index = batch.index.to(device)
-    views = job.augmentation(batch.images.to(device), recipe.seed, batch.epoch, batch.index)
+    views, _, _ = _views(job, recipe.data.size)
     tokens: dict[str, Tokens] = {}
     job.student.eval()
+    largest, taken = (recipe.data.size, recipe.data.size), {"student": job.resolutions.grids, **job.resolutions.taken}
     for model, encoder in {"student": job.student, **job.encoders}.items():
-        row, tokens[model] = describe(model, encoder, views)
+        size = largest if largest in taken.get(model, ()) else encoder.input_size
+        row, tokens[model] = describe(model, encoder, views, size)
         report.models.append(row)
     compare(report.models, tokens, recipe, report)
-    estimate(job, measure_step(job, views, index, batch.epoch), len(views), price, out or Path("runs"), report)
+    if recipe.data.sizes:
+        report.add("note", "data.sizes", job.resolutions.describe())
+    steps = [measure_step(job, *_views(job, side)) for side in recipe.data.sizes or [recipe.data.size]]
+    estimate(job, mean_step(steps), len(views), price, out or Path("runs"), report)
     return report
+
+
+def _views(job: Job, size: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The first views of a run at this size on the device, numbers of their images, and their augmentation keys."""
+    recipe = job.recipe
+    batch = next(
+        training_batches(
+            job.images, size=size, augment=recipe.data.augment, seed=recipe.seed,
+            batch_size=min(_BATCH.get(job.device.type, 16), recipe.train.batch_size), first_step=1, num_steps=1,
+        )
+    )  # fmt: skip
+    views = job.augmentation(batch.images.to(job.device), recipe.seed, batch.epoch, batch.index)
+    return views, batch.index.to(job.device), batch.epoch

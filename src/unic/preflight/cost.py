@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,6 @@ from torch import Tensor
 
 from unic.distill.build import Job
 from unic.distill.memory import SavedBytes, available_bytes, largest_batch, model_bytes, parts_that_fit
-from unic.distill.teachers import LiveTeachers
 from unic.features import default_cache_dir
 from unic.preflight.findings import Report
 
@@ -24,7 +24,7 @@ def count_ladder(job: Job) -> dict[str, Any]:
 
 def measure_step(job: Job, images: Tensor, index: Tensor, epoch: Tensor) -> dict[str, float]:
     """Seconds and saved bytes of a forward and backward pass on a real batch; the second of two counts."""
-    teachers = LiveTeachers(job.encoders, job.grid)
+    teachers = job.live_teachers()
     job.distiller.train()
     times, saved = {}, SavedBytes()
     for _ in range(2):
@@ -41,6 +41,12 @@ def measure_step(job: Job, images: Tensor, index: Tensor, epoch: Tensor) -> dict
         _wait(images)
         times = {"teachers_s": middle - started, "student_s": time.perf_counter() - middle}
     return {**times, "saved_bytes_per_image": saved.total / len(images)}
+
+
+def mean_step(steps: Sequence[dict[str, float]]) -> dict[str, float]:
+    """Of steps of several sizes, the mean time and the most memory."""
+    mean = {key: sum(step[key] for step in steps) / len(steps) for key in ("teachers_s", "student_s")}
+    return {**mean, "saved_bytes_per_image": max(step["saved_bytes_per_image"] for step in steps)}
 
 
 def estimate(job: Job, step: dict[str, float], num_images: int, price: float | None, out: Path, report: Report) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from unic.config import Recipe
 from unic.encoders import Encoder, load_encoder, parse_uri
+from unic.encoders.base import Size
 from unic.errors import InputError
 from unic.preflight.findings import Report
 from unic.tokens import Tokens
@@ -32,13 +33,13 @@ def load_all(recipe: Recipe, device: torch.device, report: Report) -> dict[str, 
     return encoders
 
 
-def describe(name: str, encoder: Encoder, images: Tensor) -> tuple[dict[str, Any], Tokens]:
-    """A row of the table, and the tokens of the images; speed is that of the better of two passes."""
+def describe(name: str, encoder: Encoder, images: Tensor, size: Size) -> tuple[dict[str, Any], Tokens]:
+    """A row of the table, and the tokens of the images seen at `size`; speed is that of the better of two passes."""
     best, tokens = float("inf"), None
     with torch.no_grad():
         for _ in range(2):
             started = time.perf_counter()
-            tokens = encoder(images)
+            tokens = encoder(images, size)
             if images.device.type == "cuda":
                 torch.cuda.synchronize()
             best = min(best, time.perf_counter() - started)
@@ -50,7 +51,7 @@ def describe(name: str, encoder: Encoder, images: Tensor) -> tuple[dict[str, Any
         "licence": encoder.licence,
         "revision": encoder.revision,
         "num_parameters": encoder.num_parameters(),
-        "input_size": list(encoder.input_size),
+        "input_size": list(size),
         "mean": [round(value, 4) for value in encoder.mean.flatten().tolist()],
         "std": [round(value, 4) for value in encoder.std.flatten().tolist()],
         "cls": encoder.embed_dim,
