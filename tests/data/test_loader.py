@@ -55,7 +55,7 @@ def test_each_step_draws_a_size_the_same_on_every_process_and_after_a_resume():
     sides = [batch.images.shape[-1] for batch in batches(images, **options)]
     assert [batch.images.shape[-1] for batch in batches(images, **options, first_step=31)] == sides[30:]
     for rank in (0, 1):
-        found = batches(images, **options, rank=rank, world_size=2, micro_batches=2, workers=rank)
+        found = batches(images, **options, rank=rank, world_size=2, micro_batches=2)
         assert [batch.images.shape[-2:] for batch in found] == [(side, side) for side in sides for _ in range(2)]
     assert 30 <= sides.count(4) <= 50  # listed twice, so about two of three
     assert [batch.images.shape[-1] for batch in batches(images, **options, seed=4)] != sides
