@@ -27,7 +27,7 @@ OVERRIDES = [
     ("train.precision=fp8", "'train.precision': Input should be 'auto', 'bf16' or 'fp32' (got 'fp8')"),
     ("train.betas=[0.9]", "train.betas"),
     ("train.epochs=null", "'train.epochs': Input should be a valid number"),
-    ("train.micro_batches=3", "train.batch_size=2 does not divide by 1 processes × 3 micro-batches"),
+    ("train.micro_batches=3", "train.batch_size=2 is fewer images than 1 processes × 3 micro-batches"),
     ("student.drop_path=1", "'student.drop_path': Input should be less than 1 (got 1)"),
     ("student.modle=x", "unknown key 'student.modle'; did you mean 'model'?"),
     ("teachers.models={}", "'teachers.models': Dictionary should have at least 1 item"),

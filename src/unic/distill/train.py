@@ -20,7 +20,7 @@ from unic import checkpoint, rng
 from unic.checkpoint import Checkpoint, with_prefix, without_prefix
 from unic.config import Recipe
 from unic.data.loader import Batch, training_batches
-from unic.distill import engine, lock, run_folder, stages
+from unic.distill import engine, lock, rendezvous, run_folder, stages
 from unic.distill.build import build, owned_pairs
 from unic.distill.diagnosis import write_case
 from unic.distill.memory import out_of_memory_named
@@ -60,6 +60,7 @@ def fit(
         StoppedError: a full disk, another process that is gone, or losses that are not finite.
     """
     # Precision is the encoders' own. `cpu` must be said: else accelerate ignores torchrun on a machine without a GPU.
+    rendezvous.join(recipe.train.timeout)
     group = process_group(recipe.train.timeout)
     accelerator = Accelerator(mixed_precision="no", cpu=not torch.cuda.is_available(), kwargs_handlers=[group])
     plans, resume = recipe.plans(), resume or engine.is_relaunched()
