@@ -86,7 +86,7 @@ def test_ranks_equal_one(ranked: dict[str, Any], tmp_path: Path, engine: str, ra
 def test_shares_that_differ_equal_one_process_and_every_rank_has_the_same_statistics(
     ranked: dict[str, Any], tmp_path: Path, engine: str
 ) -> None:
-    """Batches of 8 over 3 processes, 3 + 3 + 2 images, in two micro-batches each. Every rank tells what it has itself."""
+    """Batches of 8 over 3 processes, 3 + 3 + 2 images, in two micro-batches each. Every rank tells its own."""
     ranked["train"] |= {"batch_size": 8, "micro_batches": 2}
     program = (str(Path(__file__).parent / "tells_statistics.py"),)
     told = {}
