@@ -52,6 +52,7 @@ OVERRIDES = [
     ("standardize={type: emma}", "emma"),
     ("weighting={type: dropping}", "dropping"),
     ("eval.suite=quik", "unknown suite 'quik'; did you mean 'quick'?"),
+    ("trackers=[[]]", "'trackers': Input should be a valid dictionary"),
     ("trackers=wanb", "unknown tracker 'wanb'; did you mean 'wandb'?"),
     ("seed=-1", "'seed': Input should be greater than or equal to 0"),
     ("checkpoint.keep=0", "'checkpoint.keep': Input should be greater than 0"),

@@ -385,7 +385,7 @@ def encode(
 
 
 def run_models(run: Path, recipe: Recipe) -> tuple[dict[str, str], dict[str, str]]:
-    """The rows of a run's table: its student, where that started, its last teachers, raw pixels; `{name: uri}`, roles."""
+    """The rows of a run's table: its student, where that started, its last teachers, pixels; `{name: uri}`, roles."""
     models = {"student": f"run:{run}"}
     roles = {"student": "student"}
     stages = recipe.plans()

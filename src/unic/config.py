@@ -182,7 +182,8 @@ class Recipe(Section):
     def _tracker_names(cls, value: Any) -> Any:
         """`trackers: wandb` and `trackers: [wandb, mlflow]` are short for trackers without options."""
         names = [value] if isinstance(value, str) else value
-        return {name: {} for name in names} if isinstance(names, list) else names or {}
+        are_names = isinstance(names, list) and all(isinstance(name, str) for name in names)
+        return {name: {} for name in names} if are_names else names or {}
 
     @field_validator("stages")
     @classmethod

@@ -17,9 +17,8 @@ from unic.distill.run import Run
 rank = int(sys.argv[1])
 dist.init_process_group("gloo", init_method="file://" + sys.argv[2], rank=rank, world_size=3)
 own = [{"b.png": "zero bytes"}, {}, {"ü/\U0001d11e.png": "torn", "a.png": "line\\nbreak", "b.png": "zero bytes"}][rank]
-run = SimpleNamespace(
-    damaged=own, accelerator=SimpleNamespace(num_processes=3), job=SimpleNamespace(device=torch.device("cpu")), _shared=0
-)
+accelerator, job = SimpleNamespace(num_processes=3), SimpleNamespace(device=torch.device("cpu"))
+run = SimpleNamespace(damaged=own, accelerator=accelerator, job=job, _shared=0)
 assert Run.has_news.fget(run) == bool(own)
 Run.share_damaged(run)
 assert not Run.has_news.fget(run)
