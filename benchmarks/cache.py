@@ -35,7 +35,9 @@ from unic.data.loader import Batch
 from unic.distill.build import build
 from unic.distill.teacher_cache import CachedTeachers, open_cache
 from unic.distill.teachers import LiveTeachers, Teachers
-from unic.distill.train import Run, _batches, _one_step
+from unic.distill.run import Run
+from unic.distill.train import _batches, _one_step
+from unic.distill.watch import Agreement
 from unic.tokens import Tokens
 
 DTYPES = ("fp16", "int8")
@@ -74,7 +76,7 @@ def measure_time(options: argparse.Namespace, folder: Path) -> list[dict[str, An
         ways[f"warm cache, {dtype}"] = open_cache(job, 0, 1, print, lambda line: None)
         print(f"built in {time.perf_counter() - started:.1f} s")
     job = build(with_cache(recipe, folder), accelerator.device)
-    run = Run(job, folder, accelerator, recipe)
+    run = Run(job, folder, accelerator, Agreement(accelerator, recipe.train.timeout), recipe)
     batches = [next(upcoming) for upcoming in [_batches(run)] for _ in range(job.steps_per_epoch)]
     live = LiveTeachers(job.encoders, job.grid)
     shapes = live(batches[0].images[:1].to(job.device) / 255, batches[0].index[:1], batches[0].epoch[:1])

@@ -45,7 +45,7 @@ from unic.distill.build import Job, build
 from unic.distill.run import Run
 from unic.distill.teachers import LiveTeachers
 from unic.distill.train import _batches, _one_step
-from unic.distill.watch import process_group
+from unic.distill.watch import Agreement, process_group
 
 PLAIN = ("eval.suite=null", "data.workers=0", "trackers={}", "data.train=[{path: samples/clipart}]")
 VARIED = {  # one thing at a time; the first of each is the same configuration
@@ -132,7 +132,7 @@ def one_process(rank: int, world: int, port: int, plan: dict[str, Any], steps: i
     accelerator = Accelerator(mixed_precision="no", cpu=True, kwargs_handlers=[process_group(600)])
     recipe = load_recipe(plan)
     job = build(recipe, accelerator.device, world)
-    run = Run(job, Path(folder), accelerator, recipe)
+    run = Run(job, Path(folder), accelerator, Agreement(accelerator, recipe.train.timeout), recipe)
     formula = bytes_of_a_step(job, world)
     model = engine.prepare(job, accelerator).train()
     teachers = LiveTeachers(job.encoders, job.grid)

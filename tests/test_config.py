@@ -92,3 +92,40 @@ def test_unknown_recipe_gets_the_nearest() -> None:
 def test_shipped_recipes_are_valid_and_say_what_they_are(path: Path) -> None:
     load_recipe(path)
     assert path.read_text().startswith("# ")
+
+
+def test_references_are_written_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IMAGES", "/mnt/images")
+    data = {"size": 96, "train": "${oc.env:IMAGES}/train"}
+    stages = [{"train.epochs": 3}, {"data.size": 128}]
+    recipe = load_recipe(
+        MINIMAL | {"student": {"model": "timm:y?img_size=${data.size}"}, "data": data, "stages": stages}
+    )
+    assert recipe.student.model == "timm:y?img_size=96"
+    assert recipe.data.train[0].path == "/mnt/images/train"
+    assert [plan.student.model for plan in recipe.plans()] == [
+        "timm:y?img_size=96"
+    ] * 2  # written out before the stages
+
+
+DOUBLING = {"x0": "ha" * 50} | {f"x{n}": f"${{trackers.t.x{n - 1}}}" * 2 for n in range(1, 60)}
+
+
+@pytest.mark.parametrize(
+    ("changed", "line"),
+    [
+        ({"trackers": {"t": DOUBLING}}, "'${trackers.t.x1}' names something that holds a reference itself"),
+        ({"trackers": {"t": {"a": ["x"], "b": ["${trackers[t][b]}"]}}}, "'${trackers[t][b]}' names something"),
+        ({"trackers": {"t": {"a": "${trackers}"}}}, "'${trackers}' names something that holds a reference"),
+        ({"trackers": {"t": {"a": "${.b}", "b": "c"}}}, "'trackers.t.a': a reference is ${key} or ${oc.env:NAME}"),
+        ({"student": {"model": "${oc.decode:'1'}"}}, "'student.model': a reference is ${key} or ${oc.env:NAME}"),
+        ({"student": {"model": "${oc.${seed}:1}"}}, "'student.model': a reference is ${key} or ${oc.env:NAME}"),
+        ({"trackers": {"t": {"a": "ha" * 100_000, "b": ["${trackers.t.a}"] * 500}}}, "500 references in 2"),
+    ],
+)
+def test_references_do_not_multiply(changed: dict, line: str) -> None:
+    """Ten lines that each name the one before twice are a thousand times the text."""
+    with pytest.raises(InputError) as error:
+        load_recipe({**MINIMAL, **changed})
+    assert line in str(error.value)
+    assert "\n" not in str(error.value)

@@ -115,6 +115,7 @@ def check(
 def finish(folder: Path, settings: Recipe, console: Console) -> Path:
     """Export, evaluation and report of a trained run; each failure is one line, and the next part is still tried."""
     if _is_main_process():
+        settings = settings.plans()[-1]  # what the last stage has trained is what is shown
         parts = {
             "export": lambda: export(folder),
             "evaluation": lambda: _evaluate_run(folder, settings, console) if settings.eval.suite else None,
@@ -384,12 +385,14 @@ def encode(
 
 
 def run_models(run: Path, recipe: Recipe) -> tuple[dict[str, str], dict[str, str]]:
-    """The rows of a run's table: its student, where that started, its teachers, raw pixels; `{name: uri}` and roles."""
+    """The rows of a run's table: its student, where that started, its last teachers, pixels; `{name: uri}`, roles."""
     models = {"student": f"run:{run}"}
     roles = {"student": "student"}
-    if not build_encoder(recipe.student.model).from_scratch:
-        models["start"], roles["start"] = recipe.student.model, "other"
-    for name, uri in recipe.teachers.models.items():
+    stages = recipe.plans()
+    first, last = stages[0], stages[-1]
+    if not build_encoder(first.student.model).from_scratch:
+        models["start"], roles["start"] = first.student.model, "other"
+    for name, uri in last.teachers.models.items():
         models[name], roles[name] = uri, "teacher"
     models["pixels"], roles["pixels"] = "pixels:32", "pixels"
     return models, roles

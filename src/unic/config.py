@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -15,6 +16,8 @@ from pydantic_core import ErrorDetails
 from unic.errors import InputError, nearest
 
 Positive = Annotated[int, Field(gt=0)]
+_REFERENCE = re.compile(r"\$\{(?:oc\.env:[^${}]*|(\w[\w.\[\]-]*))\}")
+_MOST_TEXT = 50_000_000  # characters that a recipe may become when its references are written out
 STAGE_SECTIONS = ("data", "train", "student", "teachers")
 
 
@@ -194,7 +197,8 @@ class Recipe(Section):
     def _tracker_names(cls, value: Any) -> Any:
         """`trackers: wandb` and `trackers: [wandb, mlflow]` are short for trackers without options."""
         names = [value] if isinstance(value, str) else value
-        return {name: {} for name in names} if isinstance(names, list) else names or {}
+        are_names = isinstance(names, list) and all(isinstance(name, str) for name in names)
+        return {name: {} for name in names} if are_names else names or {}
 
     @field_validator("data")
     @classmethod
@@ -250,6 +254,7 @@ def load_recipe(source: str | Path | dict[str, Any] | Recipe, overrides: Sequenc
         merged = OmegaConf.create(tree)
         for override in overrides:
             _replace(merged, override)
+        _check_references(OmegaConf.to_container(merged, resolve=False))
         plain = OmegaConf.to_container(merged, resolve=True)
     except OmegaConfBaseException as error:
         raise InputError(f"recipe: {str(error).splitlines()[0]}") from None
@@ -267,6 +272,28 @@ def leaves(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     for name, value in tree.items():
         found |= leaves(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
     return found
+
+
+def _check_references(tree: Any) -> None:
+    """`${key}` and `${oc.env:NAME}` only, and no reference to a reference: a chain of those doubles with every line.
+
+    Raises:
+        InputError: such a reference, or so many that what they name could fill the memory.
+    """
+    holders = {key: text for key, value in leaves(tree).items() if "${" in (text := str(value))}
+    references: list[str] = []
+    for key, text in holders.items():
+        references += (found := _REFERENCE.findall(text))
+        if text.count("${") > len(found):
+            raise InputError(
+                f"recipe: '{_line(key)}': a reference is ${{key}} or ${{oc.env:NAME}}, with none inside it"
+            )
+    for reference in references:
+        name = re.sub(r"[\[\].]+", ".", reference).strip(".")
+        if name and any(f"{key}.".startswith(f"{name}.") or f"{name}.".startswith(f"{key}.") for key in holders):
+            raise InputError(f"recipe: '${{{reference}}}' names something that holds a reference itself")
+    if len(references) * len(str(tree)) > _MOST_TEXT:
+        raise InputError(f"recipe: {len(references)} references in {len(str(tree))} characters are too many")
 
 
 def _replace(tree: Any, override: str) -> None:

@@ -101,7 +101,7 @@ def test_resume_repeats_without_reading_what_was_skipped():
         assert torch.equal(before.epoch, after.epoch)
 
 
-@pytest.mark.parametrize(("world_size", "micro_batches"), [(2, 1), (1, 2), (2, 2), (4, 2)])
+@pytest.mark.parametrize(("world_size", "micro_batches"), [(2, 1), (1, 2), (2, 2), (4, 2), (3, 1), (3, 2), (1, 5)])
 def test_processes_and_micro_batches_share_one_global_batch(world_size, micro_batches):
     images = ImageList([Colours(30)])
     whole = batches(images)
@@ -159,8 +159,8 @@ def test_wrong_sizes_are_refused():
     images = ImageList([Colours(30)])
     with pytest.raises(InputError, match="batch_size=64 is more than the 30 images of an epoch"):
         batches(images, batch_size=64)
-    with pytest.raises(InputError, match="batch_size=8 does not divide by 3 processes × 1 micro-batches"):
-        batches(images, world_size=3)
+    with pytest.raises(InputError, match="batch_size=8 is fewer images than 3 processes × 3 micro-batches"):
+        batches(images, world_size=3, micro_batches=3)
     with pytest.raises(InputError, match="unknown augmentation"):
         batches(images, augment="nonne")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -46,4 +47,19 @@ def test_a_pair_of_nodes(recipe: dict[str, Any], tmp_path: Path) -> None:
     ]
     said = [node.communicate(timeout=200)[0] for node in nodes]
     assert [node.returncode for node in nodes] == [0, 0], said
+    assert [row["step"] for row in read_metrics(tmp_path / "run")] == list(range(1, 9))
+
+
+@pytest.mark.long
+def test_accelerate_launch(recipe: dict[str, Any], tmp_path: Path) -> None:
+    """`--multi_gpu` is its name for several processes on one machine; with `--cpu` it starts one."""
+    path = tmp_path / "recipe.yaml"
+    path.write_text(yaml.safe_dump(recipe))
+    launch = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
+    launch += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    command = [*launch, "-m", "unic.cli", "distill", path, "--out", tmp_path / "run", "--resume"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert json.loads((tmp_path / "run/environment.json").read_text())["processes"] == 2
     assert [row["step"] for row in read_metrics(tmp_path / "run")] == list(range(1, 9))

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 from safetensors.torch import load_file
 
@@ -30,15 +31,23 @@ def ranked(recipe: dict[str, Any]) -> dict[str, Any]:
     return recipe
 
 
-def distil(recipe: dict[str, Any], run: Path, ranks: int, *overrides: str, code: int = 0) -> str:
+def distil(
+    recipe: dict[str, Any],
+    run: Path,
+    ranks: int,
+    *overrides: str,
+    code: int = 0,
+    program: tuple[str, ...] = ("-m", "unic.cli"),
+    **environment: str,
+) -> str:
     path = run.with_suffix(".yaml")
     path.write_text(yaml.safe_dump(recipe))
-    launch = [sys.executable, "-m", "unic.cli"]
+    launch = [sys.executable]
     if ranks > 1:
-        launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks)]
-        launch += ["-m", "unic.cli"]
-    command = [*launch, "distill", str(path), "--out", str(run), "--resume", *overrides]
-    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=90, check=False)
+        launch += ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks)]
+    command = [*launch, *program, "distill", str(path), "--out", str(run), "--resume", *overrides]
+    env = ENVIRONMENT | environment
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=90, check=False)
     assert done.returncode == code, done.stdout + done.stderr
     return done.stdout + done.stderr
 
@@ -92,6 +101,28 @@ def test_ranks_draw_the_same_sizes(ranked: dict[str, Any], tmp_path: Path) -> No
     distil(ranked, tmp_path / "one", 1)
     distil(ranked, tmp_path / "many", 2)
     assert_same(tmp_path / "one", tmp_path / "many")
+
+
+@pytest.mark.parametrize("engine", ["ddp", pytest.param("fsdp", marks=pytest.mark.long)])
+def test_shares_that_differ_equal_one_process_and_every_rank_has_the_same_statistics(
+    ranked: dict[str, Any], tmp_path: Path, engine: str
+) -> None:
+    """Batches of 8 over 3 processes, 3 + 3 + 2 images, in two micro-batches each. Every rank tells its own."""
+    ranked["train"] |= {"batch_size": 8, "micro_batches": 2}
+    program = (str(Path(__file__).parent / "tells_statistics.py"),)
+    told = {}
+    for run, ranks in (("one", 1), ("many", 3)):
+        (tmp_path / f"{run}-told").mkdir()
+        settings = (f"train.engine={engine}", "teachers.shard=true")
+        distil(ranked, tmp_path / run, ranks, *settings, program=program, STATISTICS=str(tmp_path / f"{run}-told"))
+        told[run] = {path.stem: load_file(path) for path in (tmp_path / f"{run}-told").iterdir()}
+    assert_same(tmp_path / "one", tmp_path / "many")
+    assert len(told["many"]) == 3 * 10
+    for step in range(1, 11):
+        for name, one in told["one"][f"0-{step}"].items():
+            first, *others = (told["many"][f"{rank}-{step}"][name] for rank in range(3))
+            assert all(torch.equal(first, other) for other in others), (step, name)
+            assert (first - one).abs().max() < 1e-4, (step, name)
 
 
 def test_resume_on_other_numbers_of_ranks_and_engines(ranked: dict[str, Any], tmp_path: Path) -> None:

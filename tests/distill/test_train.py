@@ -160,7 +160,7 @@ def test_folder_in_use_is_refused(recipe: dict[str, Any], tmp_path: Path) -> Non
         ("projector={type: ladder, blocks: [99]}", "blocks 0 to"),
         ("data.augment=unik", "did you mean 'unic'?"),
         ("train.batch_size=64", "more than the 40 images"),
-        ("train.micro_batches=3", "does not divide"),
+        ("train.micro_batches=9", "fewer images than 1 processes"),
     ],
 )
 def test_bad_recipe_writes_nothing(recipe: dict[str, Any], tmp_path: Path, override: str, line: str) -> None:

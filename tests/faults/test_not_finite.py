@@ -116,6 +116,7 @@ def test_the_end_names_teacher_and_image_and_the_case_runs_again(
         "vit": {"output": 1, "target": 1, "loss": 1}, "cnn": {"output": 0, "target": 0, "loss": 0},
     }  # fmt: skip
     assert [(image["index"], image["teachers"]) for image in found["images"]] == [(7, ["vit"])]
+    assert found.pop("recipe") == load_recipe(recipe, changes).model_dump(mode="json")
     assert diagnosis.replay(case) == found
 
 
@@ -130,6 +131,27 @@ def test_a_replay_without_the_fault_says_so(
     found = diagnosis.replay(tmp_path / "run/non_finite/step-1.json")
     assert found["images"] == []
     assert diagnosis.explain(found).startswith("the same batch is finite when it is run again")
+
+
+def test_a_case_of_a_later_stage_runs_again_in_that_stage(
+    recipe: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second stage sees larger images; the teachers fail there only."""
+    original = LiveTeachers.__call__
+
+    def call(self: LiveTeachers, images: Any, index: Any, view: Any) -> Any:
+        targets = original(self, images, index, view)
+        if images.shape[-1] == 64:
+            targets["vit"].cls[0] = float("nan")
+        return targets
+
+    monkeypatch.setattr(LiveTeachers, "__call__", call)
+    larger = {"data.size": 64, "student.model": "timm:test_vit?pretrained=false&img_size=64"}
+    recipe |= {"stages": [{"train.steps": 1}, larger], "trackers": {}}
+    with pytest.raises(StoppedError, match="^step 3: 2 steps in a row"):
+        fit(load_recipe(recipe, ["train.max_skipped=2"]), tmp_path / "run", console=QUIET)
+    found = diagnosis.replay(tmp_path / "run/non_finite/step-3.json")
+    assert found["teachers"]["vit"] == {"output": 1, "target": 1, "loss": 1}
 
 
 def test_student_weights_are_named(recipe: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

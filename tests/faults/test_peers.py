@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 from accelerate import Accelerator
 
+from unic.distill.diagnosis import replay
 from unic.distill.watch import Agreement, peers
 from unic.errors import StoppedError
 
@@ -92,15 +94,86 @@ def test_a_signal_to_one_stops_both_at_the_same_step(
     assert "stopped by a signal; checkpoint saved at step" in lines[0]
 
 
+@pytest.mark.parametrize(
+    ("engine", "said"),
+    [
+        ("ddp", "so it was another process's"),
+        pytest.param("fsdp", "the losses are finite, the gradient is not", marks=pytest.mark.long),  # it is everybody's
+    ],
+)
 def test_steps_that_are_not_finite_end_both_and_each_says_what_it_saw(
-    write_recipe: Callable[..., Path], pair: Callable[..., list[Any]], finish: Callable[..., str], tmp_path: Path
+    write_recipe: Callable[..., Path],
+    pair: Callable[..., list[Any]],
+    finish: Callable[..., str],
+    tmp_path: Path,
+    engine: str,
+    said: str,
 ) -> None:
-    path = write_recipe(train={"steps": 50_000, "max_skipped": 3}, student={"drop_path": 0.0})
+    """The case holds whole tensors, whatever they were in: one process runs it again."""
+    path = write_recipe(train={"steps": 50_000, "max_skipped": 3, "engine": engine}, student={"drop_path": 0.0})
     culprit, other = (finish(process, 1, timeout=120) for process in pair(path, tmp_path / "run", ("nan:4", None)))
     assert "unic: step 6: 3 steps in a row were not finite (train.max_skipped); teacher '" in culprit
     assert "for 1 of 4 images" in culprit
     assert "unic: step 6: 3 steps in a row were not finite" in other
-    assert "so it was another process's" in other
+    assert said in other
+    found = replay(tmp_path / "run/non_finite/step-6.json")
+    assert found["parameters"] == found["gradients"] == found["images"] == []
+
+
+PROGRAM = """
+import sys, time
+from datetime import timedelta
+from types import SimpleNamespace
+import torch
+import torch.distributed as dist
+from unic.distill.watch import Agreement
+
+rank = int(sys.argv[1])
+dist.init_process_group("gloo", init_method="file://" + sys.argv[2], rank=rank, world_size=2)
+agreement = Agreement(SimpleNamespace(num_processes=2, device=torch.device("cpu")), 2)
+agreement._group = dist.new_group(timeout=timedelta(seconds=2))
+agreement.any(False)  # both are there
+if sys.argv[3] == "fails":
+    try:
+        with agreement.waiting():
+            if rank == 0:
+                raise ValueError("a full disk")
+    except ValueError as error:
+        print(error)
+elif sys.argv[3] == "waits":
+    with agreement.waiting():
+        time.sleep(6 * rank)
+else:
+    time.sleep(6 * rank)
+print(agreement.any(rank == 1))
+dist.destroy_process_group()
+"""
+
+
+def both(tmp_path: Path, kind: str) -> list[tuple[int, str]]:
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", PROGRAM, str(rank), str(tmp_path / "store"), kind],
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )
+        for rank in range(2)
+    ]  # fmt: skip
+    said = [process.communicate(timeout=120)[0] for process in processes]
+    return [(process.returncode, text) for process, text in zip(processes, said, strict=True)]
+
+
+def test_one_works_for_longer_than_the_timeout(tmp_path: Path) -> None:
+    assert both(tmp_path, "waits") == [(0, "[True]\n")] * 2
+
+
+def test_without_signs_of_life_it_is_taken_for_hung(tmp_path: Path) -> None:
+    code, said = both(tmp_path, "is silent")[0]
+    assert code == 1
+    assert "Timed out waiting 2000ms" in said
+
+
+def test_a_failure_of_one_ends_the_waiting_of_the_other(tmp_path: Path) -> None:
+    assert both(tmp_path, "fails") == [(0, "a full disk\n[True]\n"), (0, "[True]\n")]
 
 
 class Two:

@@ -172,11 +172,11 @@ def steps_per_epoch(images: ImageList, batch_size: int) -> int:
     return steps
 
 
-def check_divides(batch_size: int, world_size: int, micro_batches: int) -> None:
-    """Every process and micro-batch gets the same number of images. Raises `InputError` if that cannot be."""
-    if batch_size % (world_size * micro_batches):
+def check_shares(batch_size: int, world_size: int, micro_batches: int) -> None:
+    """Every process gets an image for each of its micro-batches. Raises `InputError` if that cannot be."""
+    if batch_size < world_size * micro_batches:
         raise InputError(
-            f"train.batch_size={batch_size} does not divide by {world_size} processes × {micro_batches} micro-batches"
+            f"train.batch_size={batch_size} is fewer images than {world_size} processes × {micro_batches} micro-batches"
         )
 
 
@@ -203,15 +203,16 @@ def training_batches(
 
     Args:
         size: side of the views; of several each step draws one, the same for all its processes and micro-batches.
-        batch_size: of one optimiser step, over all processes and micro-batches.
+        batch_size: of one optimiser step, over all processes and micro-batches; where it does not divide, the first
+            ones get an image more.
         num_steps: the last step of the whole run.
         views: number of cached views; the augmentation key is then taken modulo it.
 
     Raises:
-        InputError: unknown augmentation; the batch does not divide, or is larger than an epoch; nothing is readable.
+        InputError: unknown augmentation; the batch is too small to share, or larger than an epoch; nothing is readable.
     """
     view = augmentations.preset(augment)
-    check_divides(batch_size, world_size, micro_batches)
+    check_shares(batch_size, world_size, micro_batches)
     sizes = (size,) if isinstance(size, int) else tuple(size)
     requests = _Steps(
         images, sizes, seed, batch_size, steps_per_epoch(images, batch_size), range(first_step, num_steps + 1),
@@ -265,20 +266,19 @@ class _Steps:
 
     def __iter__(self) -> Iterator[Request]:
         known, order, visits = -1, torch.empty(0), torch.empty(0)
-        share = self.batch_size // self.world_size
         for step in self.steps:
             epoch, place = divmod(step - 1, self.steps_per_epoch)
             if epoch != known:
                 known, (order, visits) = epoch, self.images.epoch_visits(self.seed, epoch)
-            start = place * self.batch_size + self.rank * share
+            own = torch.arange(self.batch_size).tensor_split(self.world_size)[self.rank] + place * self.batch_size
             if self.images.in_pieces:
-                self.images.expect(order[start : start + _EXPECTED])
-            index, key = order[start : start + share], visits[start : start + share]
+                self.images.expect(order[own[0] : own[0] + _EXPECTED])
+            index, key = order[own], visits[own]
             if self.views is not None:
                 key = key % self.views
             size = self.sizes[int(rng.number(self.seed, _SIZE, step) * len(self.sizes))]
-            for part, keys in zip(index.chunk(self.micro_batches), key.chunk(self.micro_batches), strict=True):
-                yield part, keys, size
+            shares = index.tensor_split(self.micro_batches), key.tensor_split(self.micro_batches)
+            yield from ((part, keys, size) for part, keys in zip(*shares, strict=True))
 
     def __len__(self) -> int:
         return len(self.steps) * self.micro_batches

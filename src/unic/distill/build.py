@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from unic.config import Recipe
 from unic.data.augment import Augmentation, preset
-from unic.data.loader import ImageList, check_divides, steps_per_epoch, training_batches
+from unic.data.loader import ImageList, check_shares, steps_per_epoch, training_batches
 from unic.distill.cache_plan import cache_bytes, check_budget
 from unic.distill.distiller import Distiller
 from unic.distill.memory import out_of_memory_named
@@ -87,7 +87,7 @@ def build(recipe: Recipe, device: torch.device, world_size: int = 1) -> Job:
     augmentation = preset(recipe.data.augment)
     images = ImageList.from_config(recipe.data.train)
     epoch = steps_per_epoch(images, recipe.train.batch_size)
-    check_divides(recipe.train.batch_size, world_size, recipe.train.micro_batches)
+    check_shares(recipe.train.batch_size, world_size, recipe.train.micro_batches)
 
     precision = recipe.train.precision
     # The global seed, for what libraries draw when they initialise weights: the same on every rank and at a resume.
@@ -121,7 +121,7 @@ def build(recipe: Recipe, device: torch.device, world_size: int = 1) -> Job:
     if recipe.teachers.cache:
         check_budget(recipe.teachers.cache, job.cache_bytes())
     with out_of_memory_named(job):
-        _try_one_batch(job)
+        _try_one_batch(job, world_size)
     return job
 
 
@@ -178,10 +178,10 @@ def _grid_of(encoder: Encoder, device: torch.device) -> Grid:
     return grid
 
 
-def _try_one_batch(job: Job) -> None:
+def _try_one_batch(job: Job, world_size: int) -> None:
     """One forward and backward pass; whatever does not fit together fails here. Leaves no trace in the job."""
     recipe = job.recipe
-    size = recipe.train.batch_size // recipe.train.micro_batches
+    size = math.ceil(recipe.train.batch_size / (recipe.train.micro_batches * world_size))
     if job.device.type == "cpu":
         size = min(size, 8)  # on a GPU the true size also shows whether the memory suffices
     batches = training_batches(

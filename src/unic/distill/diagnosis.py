@@ -1,7 +1,8 @@
 """Why a step was not finite: the batch once more, part by part, and a file that does it again anywhere.
 
 RUN/non_finite/step-120.safetensors    the batch, the trained parts and the statistics as they were
-RUN/non_finite/step-120.json           which teachers and images, and where the first value that is not finite arose
+RUN/non_finite/step-120.json           which teachers and images, and where the first value that is not finite arose;
+                                       the recipe of the stage
 """
 
 from __future__ import annotations
@@ -14,11 +15,13 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from torch.distributed.tensor import DTensor
 
 from unic.checkpoint import with_prefix, without_prefix
 from unic.config import load_recipe
 from unic.data.loader import Batch
-from unic.distill.build import Job, build
+from unic.distill import engine
+from unic.distill.build import Job, build, owned_pairs
 from unic.distill.teachers import Teachers
 from unic.errors import InputError
 from unic.tokens import Tokens
@@ -43,7 +46,8 @@ def diagnose(job: Job, teachers: Teachers, step: int, batches: Sequence[Batch]) 
         outputs = teachers(views, batch.index, batch.epoch)
         targets = job.standardizer(outputs)
         losses = job.distiller(views, targets, step, index).losses
-        job.weighting.sums(losses, job.weighting.coefficients(losses, step, index))[0].backward()
+        weights = job.weighting.coefficients(losses, step, index, owned_pairs(job, batch.index))
+        job.weighting.sums(losses, weights)[0].backward()
         bad: dict[int, tuple[str, ...]] = dict.fromkeys(range(len(batch)), ())
         for number, name in enumerate(job.encoders):
             output, target = _bad_images(outputs[name]), _bad_images(targets[name])
@@ -64,8 +68,8 @@ def diagnose(job: Job, teachers: Teachers, step: int, batches: Sequence[Batch]) 
         "num_images": sum(map(len, batches)),
         "teachers": rows,
         "images": images,
-        "parameters": [name for name, p in named if not torch.isfinite(p).all()][:5],
-        "gradients": [name for name, p in named if p.grad is not None and not torch.isfinite(p.grad).all()][:5],
+        "parameters": [name for name, p in named if not _is_finite(p)][:5],
+        "gradients": [name for name, p in named if p.grad is not None and not _is_finite(p.grad)][:5],
     }
     job.optimizer.zero_grad(set_to_none=True)
     job.standardizer.train()
@@ -93,7 +97,7 @@ def explain(found: Mapping[str, Any]) -> str:
 
 
 def write_case(job: Job, teachers: Teachers, folder: Path, step: int, batches: Sequence[Batch], rank: int = 0) -> str:
-    """Diagnoses a step and saves what reproduces it below `folder/non_finite`.
+    """Diagnoses a step and saves what reproduces it below `folder/non_finite`. Every process must ask.
 
     Returns:
         One line: the cause and the file.
@@ -103,20 +107,21 @@ def write_case(job: Job, teachers: Teachers, folder: Path, step: int, batches: S
     case = folder / "non_finite" / f"{name}.json"
     tensors = {
         **{f"batch.{n}.{key}": getattr(b, key) for n, b in enumerate(batches) for key in ("images", "index", "epoch")},
-        **with_prefix("distiller.", job.distiller.state_dict()),
+        **with_prefix("distiller.", engine.whole(job.distiller.state_dict())),
         **with_prefix("standardizer.", job.standardizer.state_dict()),
     }
     try:
         case.parent.mkdir(parents=True, exist_ok=True)
         save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, _tensors_of(case))
-        case.write_text(json.dumps(found, indent=1), encoding="utf-8")
+        text = json.dumps({**found, "recipe": job.recipe.model_dump(mode="json")}, indent=1)
+        case.write_text(text, encoding="utf-8")
     except Exception as error:  # what was found is worth more than the file
         return f"{explain(found)}; the batch could not be saved: {' '.join(str(error).split())}"
     return f"{explain(found)}; the batch is in {case}, `python -m unic.distill.diagnosis {case}` runs it again"
 
 
 def replay(case: str | Path) -> dict[str, Any]:
-    """Builds the run's recipe, puts the saved tensors in place and diagnoses the saved batch once more.
+    """Builds the stage in which it happened, puts the saved tensors in place and diagnoses the saved batch once more.
 
     Teachers are run live, also where the run read them from a cache.
 
@@ -124,24 +129,29 @@ def replay(case: str | Path) -> dict[str, Any]:
         case: `RUN/non_finite/step-N.json`.
 
     Raises:
-        InputError: no such file, or not in a run folder.
+        InputError: no such file.
     """
     case = Path(case)
     if not (case.is_file() and _tensors_of(case).is_file()):
         raise InputError(f"case {case}: expected RUN/non_finite/step-N.json with the .safetensors file beside it")
     tensors = load_file(_tensors_of(case))
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    job = build(load_recipe(case.parents[1] / "recipe.yaml"), device)
+    found = json.loads(case.read_text(encoding="utf-8"))
+    job = build(load_recipe(found["recipe"]), device)
     job.distiller.load_state_dict(without_prefix("distiller.", tensors))
     job.standardizer.load_state_dict(without_prefix("standardizer.", tensors))
     saved = without_prefix("batch.", tensors)
     numbers = sorted({int(key.partition(".")[0]) for key in saved})
     batches = [Batch(saved[f"{n}.images"], saved[f"{n}.index"], saved[f"{n}.epoch"]) for n in numbers]
-    return diagnose(job, job.live_teachers(), json.loads(case.read_text())["step"], batches)
+    return diagnose(job, job.live_teachers(), found["step"], batches)
 
 
 def _tensors_of(case: Path) -> Path:
     return case.with_suffix(".safetensors")
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    return bool(torch.isfinite(tensor.full_tensor() if isinstance(tensor, DTensor) else tensor).all())
 
 
 def _bad_images(tokens: Tokens) -> Tensor:

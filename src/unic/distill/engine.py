@@ -126,4 +126,7 @@ def _close(accelerator: Accelerator) -> None:
     if dist.is_initialized():
         accelerator.free_memory()  # DDP must not outlive its group
         dist.destroy_process_group()
-        AcceleratorState._reset_state(reset_partial_state=True)  # the next run of this process makes a group of its own
+        # The next run of this process makes a group of its own. accelerate has no public way to forget this one:
+        # `end_training()` closes the group and keeps the state.
+        if forget := getattr(AcceleratorState, "_reset_state", None):
+            forget(reset_partial_state=True)

@@ -22,6 +22,7 @@ from unic.distill.ema import Ema
 from unic.distill.guard import Guard
 from unic.distill.patience import Patience
 from unic.distill.saver import Saver
+from unic.distill.watch import Agreement
 from unic.encoders import Encoder
 
 
@@ -41,6 +42,7 @@ class Run:
     job: Job
     folder: Path
     accelerator: Accelerator
+    agreement: Agreement
     recipe: Recipe
     stage: int = 0
     first: int = 0

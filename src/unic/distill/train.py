@@ -20,7 +20,7 @@ from unic import checkpoint, rng
 from unic.checkpoint import Checkpoint, with_prefix, without_prefix
 from unic.config import Recipe
 from unic.data.loader import Batch, training_batches
-from unic.distill import engine, lock, run_folder, stages
+from unic.distill import engine, lock, rendezvous, run_folder, stages
 from unic.distill.build import build, owned_pairs
 from unic.distill.diagnosis import write_case
 from unic.distill.memory import out_of_memory_named
@@ -60,6 +60,7 @@ def fit(
         StoppedError: a full disk, another process that is gone, or losses that are not finite.
     """
     # Precision is the encoders' own. `cpu` must be said: else accelerate ignores torchrun on a machine without a GPU.
+    rendezvous.join(recipe.train.timeout)
     group = process_group(recipe.train.timeout)
     accelerator = Accelerator(mixed_precision="no", cpu=not torch.cuda.is_available(), kwargs_handlers=[group])
     plans, resume = recipe.plans(), resume or engine.is_relaunched()
@@ -75,19 +76,20 @@ def fit(
         if accelerator.is_main_process:
             stack.enter_context(lock.held(folder))
             run_folder.check_free(folder, resume)  # again: another run may have begun while this one was built
-        run = Run(job, folder, accelerator, recipe, stage)
+        stop_requested = stack.enter_context(stop_signals())
+        run = Run(job, folder, accelerator, Agreement(accelerator, recipe.train.timeout), recipe, stage)
         if saved:
             _restore(run, saved)
         run.saver = Saver(folder, recipe.checkpoint, lambda line: console.print(line, highlight=False, markup=False))
         run.saver.resume(saved.state if saved else {})
-        student = _fit(run, callback, console)
-        while run.stage + 1 < len(plans):
+        student = _fit(run, callback, console, stop_requested)
+        while not run.is_last_stage:
             run = _next_stage(run, plans[run.stage + 1])
-            student = _fit(run, callback, console)
+            student = _fit(run, callback, console, stop_requested)
         return student
 
 
-def _fit(run: Run, callback: Callback | None, console: Console) -> Encoder:
+def _fit(run: Run, callback: Callback | None, console: Console, stop_requested: Callable[[], bool]) -> Encoder:
     """One stage, from where it is to its end."""
     job, folder, accelerator = run.job, run.folder, run.accelerator
     if run.is_main:
@@ -98,10 +100,13 @@ def _fit(run: Run, callback: Callback | None, console: Console) -> Encoder:
         for line in run_folder.summary(job):
             log.info(line)
         with out_of_memory_named(job):
-            teachers = _teachers(run, console)
+            teachers = _teachers(run, console, stop_requested)
             rank = accelerator.process_index
             run.guard.diagnose = lambda step, batches: write_case(job, teachers, folder, step, batches, rank)
-            with stop_signals() as stop_requested, run.saver:
+            # A signal may have come while this stage was built, or in the last save of the one before.
+            if run.agreement.any(stop_requested())[0] and not (run.is_finished and run.is_last_stage):
+                raise PreemptedError(f"stopped by a signal before step {run.step + 1}; continue with --resume")
+            with run.saver:
                 _loop(run, teachers, callback, console, stop_requested)
         _list_damaged(run, console)
         return run.deployed()
@@ -122,7 +127,6 @@ def _loop(
     upcoming = _batches(run)
     batches = Timed(teachers.ahead(upcoming) if isinstance(teachers, CachedTeachers) else upcoming)
     metrics = _metrics(run, console) if run.is_main else None
-    agreement = Agreement(run.accelerator, recipe.train.timeout)
 
     def tell(step: int, values: dict[str, float]) -> None:
         if metrics:
@@ -138,13 +142,14 @@ def _loop(
                 run.guard.check()
             if callback and recipe.eval.every and step % recipe.eval.every == 0:
                 student = run.deployed()
-                if run.is_main:  # the others wait for it in `agreement`, at most `train.timeout` seconds
-                    scores = callback(student, step)
-                    run.patience.see(scores)
-                    tell(step, scores)
+                with run.agreement.waiting():
+                    if run.is_main:
+                        scores = callback(student, step)
+                        run.patience.see(scores)
+                        tell(step, scores)
                 job.distiller.train()
                 batches.restart()
-            stop, news, enough = agreement.any(stop_requested(), run.has_news, run.patience.is_over)
+            stop, news, enough = run.agreement.any(stop_requested(), run.has_news, run.patience.is_over)
             if news:
                 run.share_damaged()
             too_many = run.too_many_damaged()
@@ -228,7 +233,7 @@ def _metrics(run: Run, console: Console) -> MetricsLog:
     return MetricsLog(run.folder, run.step, run.last, console, trackers)
 
 
-def _teachers(run: Run, console: Console) -> Teachers:
+def _teachers(run: Run, console: Console, stop_requested: Callable[[], bool]) -> Teachers:
     job = run.job
     if job.recipe.teachers.cache is None:
         return job.live_teachers(compile=job.recipe.train.compile)
@@ -238,8 +243,13 @@ def _teachers(run: Run, console: Console) -> Teachers:
         log.info(line)
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 
-    with console.status("teacher cache") as status:
-        return open_cache(job, rank, world_size, announce, status.update)
+    def report(line: str) -> None:
+        if stop_requested():
+            raise PreemptedError("stopped by a signal while the teacher cache was built; continue with --resume")
+        status.update(line)
+
+    with console.status("teacher cache") as status, run.agreement.waiting():
+        return open_cache(job, rank, world_size, announce, report)
 
 
 def _list_damaged(run: Run, console: Console) -> None:
@@ -306,7 +316,9 @@ def _next_stage(run: Run, plan: Recipe) -> Run:
     job = build(plan, run.accelerator.device, run.accelerator.num_processes)
     stages.carry(trained, job.distiller, before.grid, job.grid)
     job.standardizer.load_state_dict(before.standardizer.state_dict())
-    after = Run(job, run.folder, run.accelerator, run.recipe, run.stage + 1, run.step, run.step, run.damaged)
+    after = Run(
+        job, run.folder, run.accelerator, run.agreement, run.recipe, run.stage + 1, run.step, run.step, run.damaged
+    )
     if after.ema and average:
         after.ema.load(stages.resampled(average, job.distiller, before.grid, job.grid))
     after.saver = run.saver

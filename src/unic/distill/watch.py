@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from threading import Event, Thread
 from typing import Any
 
 import torch
@@ -40,6 +41,7 @@ class Agreement:
     def __init__(self, accelerator: Accelerator, timeout: int) -> None:
         self._group: Any = None  # the default one
         self._alone = accelerator.num_processes == 1
+        self._beat = min(timeout / 4, 10)  # seconds from one sign of life to the next
         if not self._alone and accelerator.device.type != "cpu":
             self._group = dist.new_group(backend="gloo", timeout=timedelta(seconds=timeout))
 
@@ -50,6 +52,41 @@ class Agreement:
         answers = torch.tensor([int(flag) for flag in flags])
         dist.all_reduce(answers, dist.ReduceOp.MAX, group=self._group)
         return [bool(answer) for answer in answers.tolist()]
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """A block in which some processes work longer than others: its end is waited for, however long that takes.
+
+        Meanwhile threads exchange signs of life, so that `train.timeout` still finds a process that hangs. The block
+        must not call anything collective; every process must enter it.
+        """
+        if self._alone:
+            yield
+            return
+        done, failed, lost = Event(), Event(), []
+
+        def exchange() -> None:
+            busy, over = True, False
+            try:
+                while busy and not over:
+                    done.wait(self._beat)
+                    busy, over = self.any(not done.is_set(), failed.is_set())
+            except RuntimeError as error:
+                lost.append(error)
+
+        signs = Thread(target=exchange, name="signs of life", daemon=True)  # the second Ctrl-C waits for nothing
+        signs.start()
+        try:
+            yield
+        except Exception:
+            failed.set()
+            done.set()
+            signs.join()  # nobody may still be talking when the group is closed
+            raise
+        done.set()
+        signs.join()
+        if lost:
+            raise lost[0]
 
 
 @contextmanager

@@ -89,7 +89,7 @@ class TeacherDropping:
         losses = losses.detach()
         teachers = torch.arange(len(losses), device=losses.device)
         if self.level == "batch":
-            mean = _mean_over_ranks(losses.mean(1, keepdim=True))
+            mean = _mean_over_ranks(losses)
             draws = rng.uniform(self.seed, _DROPPING, step, teachers)[:, None]
             return keep_worst(mean, draws, self.p).expand_as(losses)
         draws = rng.uniform(self.seed, _DROPPING, step, index[None, :], teachers[:, None])
@@ -114,12 +114,12 @@ def pair_sums(losses: Tensor, coefficients: Tensor) -> tuple[Tensor, Tensor]:
     return (coefficients * losses).sum(), coefficients.sum()
 
 
-def _mean_over_ranks(x: Tensor) -> Tensor:
+def _mean_over_ranks(losses: Float[Tensor, "t b"]) -> Float[Tensor, "t 1"]:
+    """The mean over all images of all processes, which may have different numbers of them."""
+    sums = torch.cat([losses.sum(1), losses.new_tensor([losses.shape[1]])])
     if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
-        x = x.clone()
-        dist.all_reduce(x)
-        x /= dist.get_world_size()
-    return x
+        dist.all_reduce(sums)
+    return (sums[:-1] / sums[-1])[:, None]
 
 
 KINDS: dict[str, Any] = {"teacher_dropping": TeacherDropping, "uniform": Uniform}

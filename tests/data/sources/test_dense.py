@@ -147,6 +147,19 @@ def test_links_out_of_the_folder_are_not_followed(tmp_path):
         dense.PixelPairs("x", place, [("images/a.jpg", "../secret/a.png")], "masks")
 
 
+def test_links_are_followed_where_the_user_says_so(tmp_path, monkeypatch):
+    """A folder that is a link, and a file that is one."""
+    monkeypatch.setenv("UNIC_FOLLOW_LINKS", "1")
+    elsewhere = folder(tmp_path / "elsewhere", "{}")
+    linked = tmp_path / "linked"
+    save(linked / "images" / "a.jpg")
+    (linked / "images" / "b.jpg").symlink_to(elsewhere / "images" / "b.jpg")
+    (linked / "masks").symlink_to(elsewhere / "masks")
+    source = open_source(str(linked))
+    assert [source.name(index) for index in range(len(source))] == ["images/a.jpg", "images/b.jpg"]
+    assert (source.target(1) == MASK).all()
+
+
 def test_depth_in_millimetres_or_metres(tmp_path):
     millimetres = np.array([[0, 1500, 65535], [1, 2, 3]], np.uint16)
     folder(tmp_path, "{}", kind="depth", values=millimetres)

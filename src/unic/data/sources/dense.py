@@ -20,6 +20,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
+from unic.data.sources import _links
 from unic.data.sources._pixels import IGNORED, MILLIMETRES, MisfitError, check_fit, class_names, read_depth, read_mask
 from unic.data.sources.base import DamagedImageError, Source
 from unic.data.sources.folder import Folder
@@ -150,8 +151,8 @@ def open_folder(path: str, place: Path, split: str, splits: Collection[str]) -> 
 
 def _open(path: str, place: Path, images: Path, targets: Path, pixels: Pixels) -> PixelPairs:
     for folder in (images, targets):
-        if not folder.resolve().is_relative_to(place.resolve()):
-            raise InputError(f"data '{path}': {folder} leads out of the folder; such links are not followed")
+        if not _links.stays(folder, place.resolve()):
+            raise InputError(f"data '{path}': {folder} leads out of the folder; {_links.HINT}")
     listed, endings = Folder(path, images), _ENDINGS[pixels]
     image_part, target_part = (folder.relative_to(place).as_posix() for folder in (images, targets))
     pairs = []
