@@ -33,9 +33,9 @@ import unic
 from unic.config import Recipe, load_recipe
 from unic.data.loader import Batch
 from unic.distill.build import build
+from unic.distill.run import Run
 from unic.distill.teacher_cache import CachedTeachers, open_cache
 from unic.distill.teachers import LiveTeachers, Teachers
-from unic.distill.run import Run
 from unic.distill.train import _batches, _one_step
 from unic.distill.watch import Agreement
 from unic.tokens import Tokens
