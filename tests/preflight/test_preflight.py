@@ -165,3 +165,21 @@ def test_licences_are_read(recipe, licence, finding):
 
 def test_clock():
     assert [clock(0.001), clock(0.5), clock(1.51), clock(72)] == ["1 min", "30 min", "1 h 31 min", "3.0 days"]
+
+
+def test_every_stage_is_checked(recipe):
+    recipe["stages"] = [
+        {"train.steps": 2},
+        {"train.steps": 3, "data.size": 64},
+        {"data.train": "nowhere/"},
+    ]
+    report = checked(recipe)
+    assert [len(found.models) for found in (report, *report.stages)] == [3, 3, 0]
+    assert [found.facts.get("time", {}).get("steps") for found in (report, *report.stages)] == [2, 3, None]
+    assert (report.num_errors, report.is_ready) == (0, False)
+    console = Console(file=io.StringIO(), width=100)
+    console.print(render(report))
+    said = console.file.getvalue()
+    assert "recipe, stage 1 of 3: ready" in said
+    assert "recipe, stage 3 of 3: not ready: 1 error" in said
+    assert report.to_json()["stages"][0]["facts"]["time"]["steps"] == 3

@@ -32,9 +32,22 @@ def check_recipe(
         out: where the run folder would be, for the space on its disk.
 
     Returns:
-        The report. Wrong input is among its findings and not raised, so that all of it is seen at once.
+        The report. Wrong input is among its findings and not raised, so that all of it is seen at once. Of a recipe
+        with stages it is that of the first, and holds the others'.
+
+    Raises:
+        InputError: a stage does not make a recipe.
     """
-    report = Report(name)
+    plans = recipe.plans()
+    names = (
+        [f"{name}, stage {number} of {len(plans)}" for number in range(1, len(plans) + 1)] if recipe.stages else [name]
+    )
+    first, *later = [_check(plan, device, Report(each), price, out) for plan, each in zip(plans, names, strict=True)]
+    first.stages = later
+    return first
+
+
+def _check(recipe: Recipe, device: torch.device, report: Report, price: float | None, out: Path | None) -> Report:
     encoders = load_all(recipe, device, report)
     try:
         images = ImageList.from_config(recipe.data.train)

@@ -25,10 +25,10 @@ def render(report: Report) -> Group:
         parts.append(_cost(report))
     for finding in report.findings:
         parts.append(Text.assemble((f"{finding.level}: ", _STYLES[finding.level]), f"{finding.about}: {finding.text}"))
-    errors = sum(finding.level == "error" for finding in report.findings)
-    last = "ready" if report.is_ready else f"not ready: {errors} error{'s' if errors > 1 else ''}"
-    parts.append(Text(f"{report.recipe}: {last}", style="bold green" if report.is_ready else "bold red"))
-    return Group(*parts)
+    errors = report.num_errors
+    last = f"not ready: {errors} error{'s' if errors > 1 else ''}" if errors else "ready"
+    parts.append(Text(f"{report.recipe}: {last}", style="bold red" if errors else "bold green"))
+    return Group(*parts, *map(render, report.stages))
 
 
 def _models(report: Report) -> Table:
