@@ -3,9 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 RUN := runs/quickstart
+BENCH := runs/bench
 STAMP := $(VENV)/.installed
 
-.PHONY: setup quickstart test test-long lint format bench clean
+.PHONY: setup quickstart test test-long lint format bench bench-samples clean
 
 setup: $(STAMP)
 
@@ -36,7 +37,13 @@ format: setup
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: setup  ## the long run on the samples and its table (hours; see recipes/samples-bench.yaml)
+bench: setup  ## every benchmark on this machine: tables, and JSON in runs/bench (an hour or two on 2 cores)
+	mkdir -p $(BENCH)
+	for name in startup loader stream probe extract cache scaling; do \
+		$(BIN)/python benchmarks/$$name.py --out $(BENCH)/$$name.json || exit 1; done
+	for name in cpu unic-b; do $(BIN)/python benchmarks/step.py $$name --out $(BENCH)/step-$$name.json || exit 1; done
+
+bench-samples: setup  ## the long run on the samples and its table (hours; see recipes/samples-bench.yaml)
 	$(BIN)/unic distill recipes/samples-bench.yaml --out runs/samples-bench
 
 clean:
