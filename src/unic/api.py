@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ from unic.data.loader import view_batches
 from unic.data.shards import write_shards
 from unic.data.sources import open_source
 from unic.distill.build import build
+from unic.distill.engine import is_main_process
 from unic.distill.influence import shares
 from unic.distill.run_folder import summary
 from unic.distill.train import fit
@@ -114,7 +114,7 @@ def check(
 
 def finish(folder: Path, settings: Recipe, console: Console) -> Path:
     """Export, evaluation and report of a trained run; each failure is one line, and the next part is still tried."""
-    if _is_main_process():
+    if is_main_process():
         settings = settings.plans()[-1]  # what the last stage has trained is what is shown
         parts = {
             "export": lambda: export(folder),
@@ -471,10 +471,6 @@ def unique_names(uris: Sequence[str]) -> dict[str, str]:
 def short_name(uri: str) -> str:
     """A column's name for a URI: what comes after the scheme, without options and folders."""
     return uri.partition("?")[0].rstrip("/").rpartition("/")[2].rpartition(":")[2] or uri
-
-
-def _is_main_process() -> bool:
-    return int(os.environ.get("RANK", 0)) == 0  # what launchers set: the process group has ended with the training
 
 
 def _yaml(value: Any) -> str:

@@ -63,7 +63,10 @@ def distill(
         return
     name = Path(source).stem if isinstance(source, str) else "mine"
     folder = api.distill(settings, out=out or Path("runs") / name, resume=resume, console=_console())
-    _show_run(folder)
+    from unic.distill.engine import is_main_process
+
+    if is_main_process():
+        _show_run(folder)
 
 
 @app.command()

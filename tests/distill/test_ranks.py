@@ -79,6 +79,7 @@ def test_ranks_equal_one(ranked: dict[str, Any], tmp_path: Path, engine: str, ra
     distil(ranked, tmp_path / "one", 1)
     said = distil(ranked, tmp_path / "many", ranks, f"train.engine={engine}", "teachers.shard=true")
     assert "destroy_process_group" not in said  # what torch says when the group is left open
+    assert said.count("report: ") == 1
     assert_same(tmp_path / "one", tmp_path / "many")
 
 

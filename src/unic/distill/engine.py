@@ -106,6 +106,11 @@ def _blocks(encoder: Encoder) -> list[nn.Module]:
     return [] if longest is None else list(longest)
 
 
+def is_main_process() -> bool:
+    """What launchers say, so also before the process group is made and after it has ended."""
+    return int(os.environ.get("RANK", 0)) == 0
+
+
 def is_relaunched() -> bool:
     """Whether torchrun has started this process again after one had failed: then a run continues without `--resume`."""
     return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) > 0
