@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from unic.encoders.base import Encoder
 from unic.eval.cells import CellStore, cell_key
@@ -21,6 +20,7 @@ from unic.eval.datasets import DataPair
 from unic.eval.entrants import Entrant, Heads, Model, enter
 from unic.eval.formats import check_targets, wants_predictions, write_results
 from unic.eval.plan import Plan, Row, make_plan
+from unic.eval.progress import Progress
 from unic.eval.results import Cell, summarise
 from unic.eval.suite import Suite
 from unic.eval.tasks.base import Outcome
@@ -73,28 +73,20 @@ def evaluate_models(
     check_targets(out)
     plan = make_plan(suite, tasks, data, seeds, root=root, download=download, skip_missing=skip_missing)
     console = console or Console(quiet=True)
-    with _folder(cache) as folder, _progress(console) as progress:
-        task = progress.add_task("evaluation", total=None)
-        entrants = enter(models, roles, plan.suite, heads, lambda text: progress.update(task, description=text))
+    with _folder(cache) as folder, Progress(console) as progress:
+        entrants = enter(models, roles, plan.suite, heads, progress.describe)
         work = _Work(plan, entrants, folder, workers)
         missing = work.missing()
-        total = sum(len(todo) for todo in missing.values())
-        progress.update(task, total=total)
+        progress.expect(sum(len(todo) for todo in missing.values()))
         for units in work.units(missing):
-            for failure in run_units(
-                units,
-                jobs if jobs is not None else max(1, torch.cuda.device_count()),
-                lambda text: progress.update(task, description=text),
-                lambda count: progress.advance(task, count),
-            ):
+            processes = jobs if jobs is not None else max(1, torch.cuda.device_count())
+            for failure in run_units(units, processes, progress.describe, progress.advance):
                 work.note(failure)
                 if not failure.skipped:
-                    progress.console.print(
-                        f"[red]{failure.title}, {failure.model}:[/] {failure.reason}", highlight=False
-                    )
+                    console.print(f"[red]{failure.title}, {failure.model}:[/] {failure.reason}", highlight=False)
         cells = work.cells()
         for note in work.unmeasured() if tasks else ():  # asked for by name, and nothing came of it
-            progress.console.print(note, highlight=False, markup=False)
+            console.print(note, highlight=False, markup=False)
     measures = {row.title: row.measure for row in plan.rows}
     results = {
         "models": {name: dict(entrant.facts) for name, entrant in entrants.items()},
@@ -265,11 +257,3 @@ def _folder(cache: Path | None) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory(prefix="unic-eval-") as folder:
         yield Path(folder)
-
-
-def _progress(console: Console) -> Progress:
-    return Progress(
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-        TextColumn("left"), TimeRemainingColumn(), console=console, transient=True,
-        disable=not console.is_terminal,
-    )  # fmt: skip

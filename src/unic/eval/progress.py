@@ -1,0 +1,52 @@
+"""How far an evaluation is: a bar on a terminal, else (logs, schedulers) a line now and then."""
+
+from __future__ import annotations
+
+import time
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+
+_EVERY = 30.0  # seconds between two lines
+
+
+class Progress:
+    """Counts finished cells. A context manager.
+
+    Args:
+        console: where it is shown.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self._bar = Bar(
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+            TextColumn("left"), TimeRemainingColumn(), console=console, transient=True,
+            disable=not console.is_terminal,
+        )  # fmt: skip
+        self._task = self._bar.add_task("evaluation", total=None)
+        self._done, self._total, self._told = 0, 0, time.monotonic()
+
+    def __enter__(self) -> Progress:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._bar.stop()
+
+    def describe(self, text: str) -> None:
+        """What is going on."""
+        self._bar.update(self._task, description=text)
+        if not self.console.is_terminal and time.monotonic() - self._told > _EVERY:
+            self._told = time.monotonic()
+            self.console.print(f"{self._done} of {self._total or '?'} cells; {text}", highlight=False, markup=False)
+
+    def expect(self, total: int) -> None:
+        """How many cells there are to do."""
+        self._total = total
+        self._bar.update(self._task, total=total)
+
+    def advance(self, count: int) -> None:
+        self._done += count
+        self._bar.advance(self._task, count)
