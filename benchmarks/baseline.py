@@ -38,6 +38,10 @@ class Baseline:
     ) -> None:
         self.bf16 = bf16
         self.student, self.teachers = copy.deepcopy(student).train(), dict(teachers)
+        for network in (self.student, *self.teachers.values()):
+            for module in network.modules():
+                if hasattr(module, "fused_attn"):
+                    module.fused_attn = True  # as timm makes it
         device = next(student.parameters()).device
         hiddens = [hidden_dim] * (len(student.block_dims) - 1) + [last_hidden_dim]
         self.ladders, self.statistics = nn.ModuleDict(), {}

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from unic.config import Recipe, load_recipe
 from unic.distill.standardize import EPS
 from unic.distill.trained import load_trained
-from unic.encoders import build_encoder, pick_precision, without_weights
+from unic.encoders import build_encoder, place, without_weights
 from unic.encoders.base import Encoder
 from unic.encoders.timm import TimmEncoder
 from unic.errors import InputError, nearest
@@ -73,8 +73,7 @@ def kept_head(run: Path, teacher: str, device: str | torch.device | None = None)
     }
     head.uri = f"run:{run}#{teacher}"
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    head.precision = pick_precision("auto", head, device)
-    return head.to(device).freeze()
+    return place(head, device).freeze()
 
 
 class KeptHead(Encoder):

@@ -20,7 +20,7 @@ from unic.distill.resolutions import Resolutions, resolutions
 from unic.distill.standardize import EmaStandardizer, NoStandardizer, build_standardizer
 from unic.distill.teachers import LiveTeachers
 from unic.distill.weighting import Weighting, build_weighting
-from unic.encoders import Encoder, build_encoder, has_fast_bf16, load_encoder, pick_precision
+from unic.encoders import Encoder, build_encoder, has_fast_bf16, load_encoder, place
 from unic.errors import InputError, nearest
 from unic.losses import build_losses
 from unic.projectors import build_projector, choose_blocks
@@ -151,7 +151,7 @@ def _build_distiller(recipe: Recipe, dims: dict[str, tuple[int, int]], losses: d
     student = build_encoder(recipe.student.model, drop_path=recipe.student.drop_path)
     if not student.block_dims:
         raise InputError(f"student '{recipe.student.model}': only timm models and what is built on them can be trained")
-    student.precision = pick_precision(recipe.train.precision, student, device)
+    place(student, device, recipe.train.precision)
     if recipe.train.checkpoint_activations:
         student.checkpoint_activations()
     options = recipe.projector.options

@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl, urlencode
 import torch
 
 from unic import lookup
+from unic.encoders._attention import choose_attention
 from unic.encoders.base import Encoder, Precision
 from unic.errors import InputError, nearest
 
@@ -100,9 +101,14 @@ def load_encoder(uri: str, *, device: str | torch.device = "cpu", precision: str
     Raises:
         InputError: unknown scheme, name or option; missing file or package.
     """
-    encoder = build_encoder(uri)
-    encoder.precision = pick_precision(precision, encoder, torch.device(device))
-    return encoder.to(device).freeze()
+    return place(build_encoder(uri), torch.device(device), precision).freeze()
+
+
+def place(encoder: Encoder, device: torch.device, precision: str = "auto") -> Encoder:
+    """Moves an encoder to a device, in the precision (see `pick_precision`) and with the attention for it."""
+    encoder.precision = pick_precision(precision, encoder, device)
+    choose_attention(encoder, device)
+    return encoder.to(device)
 
 
 def build_encoder(uri: str, **student_options: Any) -> Encoder:
