@@ -58,8 +58,8 @@ def recipe(images: Path, workers: int) -> dict[str, Any]:
 class Samples(threading.Thread):
     """Time, resident bytes and open descriptors of this process and its children, ten times a second until the end.
 
-    At the end it asks the process to stop as a scheduler would. The table is made whole beforehand: a list that grew with
-    every sample was itself the slope that was found (4 MB an hour).
+    At the end it asks the process to stop as a scheduler would. The table is made whole beforehand: a list that grew by
+    each sample was itself the slope that was found (4 MB an hour).
     """
 
     def __init__(self, seconds: float) -> None:
