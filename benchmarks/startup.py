@@ -29,7 +29,7 @@ COMMANDS = {
     "python -c pass": ["-c", "pass"],
     "import unic": ["-c", "import unic"],
     "import torch": ["-c", "import torch"],
-    "unic --help": ["-m", "unic.cli", "--help"],
+    "unic --help": ["-m", "unic", "--help"],
 }
 FIRST_STEP = "unic distill, first step"
 
@@ -64,7 +64,7 @@ def whole_process(arguments: list[str]) -> float:
 def first_step(recipe: Path, out: Path) -> float:
     """Ends the process as soon as the line is there."""
     started = time.perf_counter()
-    command = [sys.executable, "-m", "unic.cli", "distill", str(recipe), "--out", str(out)]
+    command = [sys.executable, "-m", "unic", "distill", str(recipe), "--out", str(out)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     metrics = out / "metrics.jsonl"
     try:

@@ -16,7 +16,7 @@ import yaml
 from PIL import Image
 from safetensors.torch import load_file
 
-from unic import cli
+from unic import __version__, cli
 from unic.data.sources import open_source
 
 
@@ -84,6 +84,10 @@ def test_wrong_input_is_one_line(
     assert line in err
     assert err.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_version_needs_no_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert unic(capsys, "--version") == (0, f"{__version__}\n", "")
 
 
 @pytest.mark.parametrize(

@@ -8,4 +8,4 @@ set -euo pipefail
 node=$1 endpoint=$2 recipe=$3 out=$4
 exec "${PYTHON:-python}" -m torch.distributed.run --nnodes 2 --node-rank "$node" --nproc-per-node "${PROCS:-1}" \
   --master-addr "${endpoint%:*}" --master-port "${endpoint#*:}" --max-restarts 3 \
-  -m unic.cli distill "$recipe" --out "$out" --resume
+  -m unic distill "$recipe" --out "$out" --resume

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from unic import __version__
 from unic.errors import InputError, StoppedError, nearest
 
 if TYPE_CHECKING:
@@ -23,6 +24,22 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Distil several pretrained vision encoders into one, measure it, ship it as a plain timm model.",
 )
+
+
+def _print_version(is_asked: bool) -> None:
+    if is_asked:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
 
 LISTS = ("encoders", "losses", "projectors", "tasks", "data", "suites", "recipes")
 
@@ -413,7 +430,3 @@ def _stdout() -> Console:
 def _fail(message: str, code: int) -> None:
     print(f"unic: {message}", file=sys.stderr)
     raise SystemExit(code)
-
-
-if __name__ == "__main__":
-    main()

@@ -28,7 +28,7 @@ def test_manifest_starts_the_command_line() -> None:
     assert job["kind"] == "PyTorchJob"
     container = job["spec"]["pytorchReplicaSpecs"]["Worker"]["template"]["spec"]["containers"][0]
     assert container["name"] == "pytorch"  # the operator looks for this name
-    assert container["command"][:4] == ["torchrun", "-m", "unic.cli", "distill"]
+    assert container["command"][:4] == ["torchrun", "-m", "unic", "distill"]
     assert "--resume" in container["command"]
 
 
@@ -58,7 +58,7 @@ def test_accelerate_launch(recipe: dict[str, Any], tmp_path: Path) -> None:
     launch = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
     launch += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    command = [*launch, "-m", "unic.cli", "distill", path, "--out", tmp_path / "run", "--resume"]
+    command = [*launch, "-m", "unic", "distill", path, "--out", tmp_path / "run", "--resume"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert json.loads((tmp_path / "run/environment.json").read_text())["processes"] == 2

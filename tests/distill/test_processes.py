@@ -24,7 +24,7 @@ def write(recipe: dict[str, Any], path: Path) -> Path:
 
 
 def start(*arguments: str | Path) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "unic.cli", "distill", *map(str, arguments)]
+    command = [sys.executable, "-m", "unic", "distill", *map(str, arguments)]
     return subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
@@ -85,7 +85,7 @@ def test_two_ranks_equal_one(recipe: dict[str, Any], tmp_path: Path) -> None:
     path = write(recipe, tmp_path / "recipe.yaml")
     finish(start(path, "--out", tmp_path / "one"))
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    command += ["-m", "unic.cli", "distill", str(path), "--out", str(tmp_path / "two")]
+    command += ["-m", "unic", "distill", str(path), "--out", str(tmp_path / "two")]
     done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=400, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     one, two = losses(tmp_path / "one"), losses(tmp_path / "two")

@@ -37,7 +37,7 @@ def distil(
     ranks: int,
     *overrides: str,
     code: int = 0,
-    program: tuple[str, ...] = ("-m", "unic.cli"),
+    program: tuple[str, ...] = ("-m", "unic"),
     **environment: str,
 ) -> str:
     path = run.with_suffix(".yaml")

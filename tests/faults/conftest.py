@@ -27,7 +27,7 @@ def start() -> Iterator[Start]:
     started: list[subprocess.Popen[str]] = []
 
     def begin(*arguments: str | Path, fault: str | None = None, **environment: str | None) -> subprocess.Popen[str]:
-        program = ["-m", "unic.cli"] if fault is None else [str(Path(__file__).parent / "faulty.py")]
+        program = ["-m", "unic"] if fault is None else [str(Path(__file__).parent / "faulty.py")]
         changed = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "FAULT": fault, **environment}
         variables = {key: value for key, value in {**os.environ, **changed}.items() if value is not None}
         command = [sys.executable, *program, "distill", *map(str, arguments)]

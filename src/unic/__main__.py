@@ -1,0 +1,5 @@
+"""`python -m unic`: the command line, for launchers that start modules."""
+
+from unic.cli import main
+
+main()
