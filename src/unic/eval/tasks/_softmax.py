@@ -43,10 +43,7 @@ class Axes:
     @classmethod
     def fit(cls, x: np.ndarray) -> Axes:
         """From training vectors `(n, D)`."""
-        data = torch.from_numpy(np.ascontiguousarray(x, dtype=np.float32))
-        mean, std = data.mean(0), data.std(0, correction=0)
-        std[std < 1e-6 * std.max().clamp(min=1e-30)] = 1  # constant channels stay 0, as in scikit-learn
-        data = (data - mean) / std
+        data, mean, std = _standardised(x)
         if len(data) < data.shape[1]:
             span, coordinates = torch.linalg.qr(data.T)
             return cls(mean, std, span @ torch.linalg.eigh(coordinates @ coordinates.T).eigenvectors)
@@ -57,11 +54,26 @@ class Axes:
         data = (torch.from_numpy(np.ascontiguousarray(x, dtype=np.float32)) - self.mean) / self.std
         return F.pad(data @ self.rotation, (0, 1), value=1.0)
 
+    def of_part(self, x: np.ndarray) -> Axes:
+        """For a part of the vectors: standardised by itself; a square rotation serves it as well as its own would."""
+        if len(x) < x.shape[1]:
+            return Axes.fit(x)
+        _, mean, std = _standardised(x)
+        return Axes(mean, std, self.rotation)
+
     def translated(self, weights: Tensor, other: Axes) -> Tensor:
         """Weights `(K, r' + 1)` in the axes of `other` as `(K, r + 1)` in these: the same logits, within their span."""
         plain = weights[:, :-1] @ other.rotation.T / other.std
         intercept = weights[:, -1:] + (plain @ (self.mean - other.mean))[:, None]
         return torch.cat([plain * self.std @ self.rotation, intercept], 1)
+
+
+def _standardised(x: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
+    """`x (n, D)` in standard deviations from the mean, the mean, the standard deviation."""
+    data = torch.from_numpy(np.ascontiguousarray(x, dtype=np.float32))
+    mean, std = data.mean(0), data.std(0, correction=0)
+    std[std < 1e-6 * std.max().clamp(min=1e-30)] = 1  # constant channels stay 0, as in scikit-learn
+    return (data - mean) / std, mean, std
 
 
 @dataclass(frozen=True)

@@ -71,7 +71,7 @@ def fit_classifier(train: Labelled, *, seed: int = 0, C: float | None = None, tr
         kept, held = stratified_split(train.y, VALIDATION, seed)
         if not len(held):
             raise InputError("logistic: no class has two training images, so none can be held out to choose C; give C")
-        own = Axes.fit(train.x[kept])  # what is held out takes no part, not even in the standardisation
+        own = axes.of_part(train.x[kept])  # what is held out takes no part, not even in the standardisation
         path = Path(own(train.x[kept]), y[kept], classes, tolerance=_SEARCH_TOLERANCE)
         held_x, held_y = own(train.x[held]), y[held]
 
