@@ -38,6 +38,7 @@ from unic.distill.standardize import EmaStandardizer
 from unic.distill.teachers import LiveTeachers
 from unic.distill.weighting import TeacherDropping
 from unic.encoders import Encoder, build_encoder, has_fast_bf16, load_encoder, place
+from unic.encoders._attention import choose_attention
 from unic.encoders._drop_path import set_drop_path_keys
 from unic.losses import build_losses
 from unic.projectors import build_projector, project
@@ -91,6 +92,7 @@ class Ours:
     def __init__(self, chosen: Configuration, device: torch.device, compile: bool) -> None:
         encoders = load_teachers(chosen, device)
         self.student = place(build_encoder(chosen.student, drop_path=chosen.drop_path), device)
+        choose_attention(self.student, device)
         dims = {name: (encoder.embed_dim, encoder.patch_dim) for name, encoder in encoders.items()}
         rung_dims, width = list(self.student.block_dims), self.student.embed_dim
         self.hidden = {"hidden_dim": chosen.hidden or width, "last_hidden_dim": 4 * (chosen.hidden or width)}

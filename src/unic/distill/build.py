@@ -152,6 +152,7 @@ def _build_distiller(recipe: Recipe, dims: dict[str, tuple[int, int]], losses: d
     if not student.block_dims:
         raise InputError(f"student '{recipe.student.model}': only timm models and what is built on them can be trained")
     place(student, device, recipe.train.precision)
+    choose_attention(student, device, recipe.data.size if recipe.data.sizes else None)
     if recipe.train.checkpoint_activations:
         student.checkpoint_activations()
     options = recipe.projector.options

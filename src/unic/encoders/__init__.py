@@ -12,7 +12,6 @@ from urllib.parse import parse_qsl, urlencode
 import torch
 
 from unic import lookup
-from unic.encoders._attention import choose_attention
 from unic.encoders.base import Encoder, Precision
 from unic.errors import InputError, nearest
 
@@ -105,9 +104,8 @@ def load_encoder(uri: str, *, device: str | torch.device = "cpu", precision: str
 
 
 def place(encoder: Encoder, device: torch.device, precision: str = "auto") -> Encoder:
-    """Moves an encoder to a device, in the precision (see `pick_precision`) and with the attention for it."""
+    """Moves an encoder to a device, in the precision for it, see `pick_precision`."""
     encoder.precision = pick_precision(precision, encoder, device)
-    choose_attention(encoder, device)
     return encoder.to(device)
 
 

@@ -1,6 +1,7 @@
-"""Attention on a CPU in bf16, written out: two products and a softmax, faster there than torch's fused kernel.
+"""Attention of a student that trains on a CPU in bf16, written out: two products and a softmax, 2 to 5 times as fast.
 
-Measured at 65 and 197 tokens (docs/log.md): 1.5 to 2 times in the forward pass, 2 to 5 times with the backward pass.
+That is with the backward pass, against torch's fused kernel, at 65 and 197 tokens (docs/log.md). Frozen encoders keep that
+kernel: it does not round the scores, which is worth half a point of a teacher's k-NN.
 """
 
 from __future__ import annotations
@@ -14,10 +15,17 @@ from unic.encoders.base import Encoder
 _MOST_PATCHES = 400  # with more the forward pass gains nothing, and the scores of all heads fill the memory
 
 
-def choose_attention(encoder: Encoder, device: torch.device) -> None:
-    """Sets what timm's blocks read in every forward pass (`fused_attn`); other models stay as they are."""
+def choose_attention(encoder: Encoder, device: torch.device, largest: int | None = None) -> None:
+    """Sets what timm's blocks read in every forward pass (`fused_attn`); other models stay as they are.
+
+    Args:
+        encoder: with its precision set.
+        device: where it will train.
+        largest: side of the largest views, where it takes several sizes.
+    """
     rows, columns = getattr(encoder, "grid", (0, 0))
-    if device.type == "cpu" and encoder.precision == "bf16" and rows * columns <= _MOST_PATCHES:
+    num_patches = rows * columns * ((largest or encoder.input_size[0]) / encoder.input_size[0]) ** 2
+    if device.type == "cpu" and encoder.precision == "bf16" and num_patches <= _MOST_PATCHES:
         attentions: list[Any] = [module for module in encoder.modules() if getattr(module, "fused_attn", False) is True]
         for attention in attentions:
             attention.fused_attn = False
