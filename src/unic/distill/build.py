@@ -21,6 +21,7 @@ from unic.distill.standardize import EmaStandardizer, NoStandardizer, build_stan
 from unic.distill.teachers import LiveTeachers
 from unic.distill.weighting import Weighting, build_weighting
 from unic.encoders import Encoder, build_encoder, has_fast_bf16, load_encoder, place
+from unic.encoders._attention import choose_attention
 from unic.errors import InputError, nearest
 from unic.losses import build_losses
 from unic.projectors import build_projector, choose_blocks
