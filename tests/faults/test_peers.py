@@ -140,6 +140,11 @@ if sys.argv[3] == "fails":
                 raise ValueError("a full disk")
     except ValueError as error:
         print(error)
+elif sys.argv[3] == "is told to stop":
+    with agreement.waiting(lambda: rank == 1) as is_asked_to_stop:
+        while rank == 0 and not is_asked_to_stop():
+            time.sleep(0.1)
+    print(is_asked_to_stop())
 elif sys.argv[3] == "waits":
     with agreement.waiting():
         time.sleep(6 * rank)
@@ -164,6 +169,10 @@ def both(tmp_path: Path, kind: str) -> list[tuple[int, str]]:
 
 def test_one_works_for_longer_than_the_timeout(tmp_path: Path) -> None:
     assert both(tmp_path, "waits") == [(0, "[True]\n")] * 2
+
+
+def test_a_stop_of_one_is_heard_by_the_other_while_it_works(tmp_path: Path) -> None:
+    assert both(tmp_path, "is told to stop") == [(0, "True\n[True]\n")] * 2
 
 
 def test_without_signs_of_life_it_is_taken_for_hung(tmp_path: Path) -> None:

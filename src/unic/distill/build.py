@@ -84,6 +84,9 @@ def build(recipe: Recipe, device: torch.device, world_size: int = 1) -> Job:
     weighting = build_weighting(recipe.weighting, len(recipe.teachers.models), recipe.seed)
     if weighting.needs_whole_batch and recipe.train.micro_batches > 1:
         raise InputError("recipe: 'weighting.level: batch' needs the whole batch at once; set train.micro_batches to 1")
+    if recipe.train.engine == "fsdp" and recipe.train.gradients == "bf16" and recipe.train.micro_batches > 1:
+        # FSDP2 would also add micro-batches up in what it exchanges, and lose small contributions.
+        raise InputError("recipe: 'train.gradients: bf16' with fsdp needs train.micro_batches 1; use ddp, or fp32")
     owners = _owners(recipe)
     augmentation = preset(recipe.data.augment)
     images = ImageList.from_config(recipe.data.train)

@@ -6,6 +6,7 @@ Measured, not modelled: autograd's saved tensors of a small batch are counted.
 from __future__ import annotations
 
 import gc
+import math
 import os
 import traceback
 from collections.abc import Iterator
@@ -60,8 +61,8 @@ def largest_batch(job: Job, bytes_per_image: float, available: int) -> int:
 
 
 def parts_that_fit(batch: int, largest: int) -> int:
-    """The smallest number of equal parts of `batch` of which one is no larger than `largest` (at least 1)."""
-    return next(parts for parts in range(1, batch + 1) if batch % parts == 0 and batch // parts <= max(largest, 1))
+    """The smallest number of parts of `batch`, equal but for one image, of which none is larger than `largest`."""
+    return math.ceil(batch / max(largest, 1))
 
 
 @contextmanager
@@ -85,14 +86,15 @@ def out_of_memory_named(job: Job) -> Iterator[None]:
 def _advice(job: Job) -> str:
     train = job.recipe.train
     world = torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1
-    now = train.batch_size // train.micro_batches // world
+    now = math.ceil(train.batch_size / (train.micro_batches * world))
     line = f"out of memory with {now} images at a time"
     largest = min(_measured(job), now - 1)
     if largest < 1:
         return f"{line}: not even one fits; choose smaller models, or a projector with fewer blocks"
     parts = parts_that_fit(now, largest)
+    fits, micro_batches = math.ceil(now / parts), train.micro_batches * parts
     return (
-        f"{line}; {now // parts} would fit: train.micro_batches={train.micro_batches * parts} trains the same, "
+        f"{line}; {fits} would fit: train.micro_batches={micro_batches} trains the same, "
         f"train.batch_size={train.batch_size // parts} does not"
     )
 
@@ -122,4 +124,4 @@ def _measured(job: Job) -> int:
         return largest_batch(job, saved.total / len(batch), available_bytes(job.device) + held)
     except (MemoryError, RuntimeError):
         train = job.recipe.train
-        return train.batch_size // train.micro_batches // 2
+        return math.ceil(train.batch_size / train.micro_batches) // 2

@@ -7,6 +7,7 @@ torchrun's; whoever finds the port of an earlier attempt there is refused, as th
 
 from __future__ import annotations
 
+import itertools
 import os
 import socket
 import time
@@ -15,7 +16,7 @@ from datetime import timedelta
 import torch
 import torch.distributed as dist
 
-_PORT = "unic/port"
+_joins = itertools.count()  # of this process: a second run in it must not meet the store of the first
 _LOOK = 0.5  # seconds from one reading of torchrun's store to the next
 
 
@@ -41,14 +42,15 @@ def join(timeout: int) -> None:
 
 def _store(rank: int, timeout: int) -> dist.Store:
     host, most = os.environ["MASTER_ADDR"], timedelta(seconds=timeout)
+    key = f"unic/port/{next(_joins)}"
     agent = dist.TCPStore(host, int(os.environ["MASTER_PORT"]), is_master=False, timeout=most)
     if rank == 0:
         own = dist.TCPStore(host, 0, is_master=True, timeout=most, wait_for_workers=False)
-        agent.set(_PORT, str(own.port))
+        agent.set(key, str(own.port))
         return own
     deadline = time.monotonic() + timeout
     while True:
-        port = int(agent.get(_PORT))
+        port = int(agent.get(key))
         try:
             socket.create_connection((host, port), _LOOK).close()
             return dist.TCPStore(host, port, is_master=False, timeout=most)

@@ -244,12 +244,17 @@ def _teachers(run: Run, console: Console, stop_requested: Callable[[], bool]) ->
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     def report(line: str) -> None:
-        if stop_requested():
-            raise PreemptedError("stopped by a signal while the teacher cache was built; continue with --resume")
+        end_if_asked()
         status.update(line)
 
-    with console.status("teacher cache") as status, run.agreement.waiting():
-        return open_cache(job, rank, world_size, announce, report)
+    def end_if_asked() -> None:
+        if is_asked_to_stop():
+            raise PreemptedError("stopped by a signal while the teacher cache was built; continue with --resume")
+
+    with console.status("teacher cache") as status, run.agreement.waiting(stop_requested) as is_asked_to_stop:
+        cached = open_cache(job, rank, world_size, announce, report)
+    end_if_asked()  # another process may have been, after this one had built its part
+    return cached
 
 
 def _list_damaged(run: Run, console: Console) -> None:

@@ -7,7 +7,7 @@ A killed process closes its connections, so the others learn of it at once; one 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from threading import Event, Thread
@@ -54,30 +54,39 @@ class Agreement:
         return [bool(answer) for answer in answers.tolist()]
 
     @contextmanager
-    def waiting(self) -> Iterator[None]:
+    def waiting(self, stop_requested: Callable[[], bool] = lambda: False) -> Iterator[Callable[[], bool]]:
         """A block in which some processes work longer than others: its end is waited for, however long that takes.
 
         Meanwhile threads exchange signs of life, so that `train.timeout` still finds a process that hangs. The block
-        must not call anything collective; every process must enter it.
+        must not call anything collective; every process must enter it. It gets a question to ask now and then, and
+        once more after its end: whether any process has been told to stop (raises if one has been lost).
         """
         if self._alone:
-            yield
+            yield stop_requested
             return
-        done, failed, lost = Event(), Event(), []
+        done, failed, stopped = Event(), Event(), Event()
+        lost: list[RuntimeError] = []
+
+        def is_asked_to_stop() -> bool:
+            if lost:
+                raise lost[0]
+            return stop_requested() or stopped.is_set()
 
         def exchange() -> None:
             busy, over = True, False
             try:
                 while busy and not over:
                     done.wait(self._beat)
-                    busy, over = self.any(not done.is_set(), failed.is_set())
+                    busy, over, stop = self.any(not done.is_set(), failed.is_set(), stop_requested())
+                    if stop:
+                        stopped.set()
             except RuntimeError as error:
                 lost.append(error)
 
         signs = Thread(target=exchange, name="signs of life", daemon=True)  # the second Ctrl-C waits for nothing
         signs.start()
         try:
-            yield
+            yield is_asked_to_stop
         except Exception:
             failed.set()
             done.set()

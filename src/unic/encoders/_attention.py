@@ -1,7 +1,7 @@
 """Attention of a student that trains on a CPU in bf16, written out: two products and a softmax, 2 to 5 times as fast.
 
-That is with the backward pass, against torch's fused kernel, at 65 and 197 tokens (docs/log.md). Frozen encoders keep the
-kernel, which does not round the scores: that is worth half a point of a teacher's k-NN.
+That is with the backward pass, against torch's fused kernel, at 65 and 197 tokens (docs/log.md). Frozen encoders have
+the kernel, which does not round the scores: that is worth half a point of a teacher's k-NN.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import time
 from collections.abc import Sequence
@@ -58,7 +59,7 @@ def estimate(job: Job, step: dict[str, float], num_images: int, price: float | N
 
 
 def _memory(job: Job, step: dict[str, float], report: Report) -> dict[str, Any]:
-    batch = job.recipe.train.batch_size // job.recipe.train.micro_batches
+    batch = math.ceil(job.recipe.train.batch_size / job.recipe.train.micro_batches)
     fixed, each = model_bytes(job), step["saved_bytes_per_image"]
     available = available_bytes(job.device)
     largest = largest_batch(job, each, available)
