@@ -15,6 +15,9 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
+from unic.config import load_recipe
+from unic.distill.build import build
+from unic.errors import InputError
 from unic.metrics import read_metrics
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "UNIC_DEBUG": "1"}
@@ -92,6 +95,12 @@ def test_gradients_exchanged_in_bf16(ranked: dict[str, Any], tmp_path: Path, eng
     assert rounded[1] == whole[1]
     assert rounded[10] != whole[10]
     assert rounded[10] == pytest.approx(whole[10], rel=1e-2)
+
+
+def test_fsdp_would_add_micro_batches_up_in_bf16(ranked: dict[str, Any]) -> None:
+    changes = ["train.engine=fsdp", "train.gradients=bf16", "train.micro_batches=2"]
+    with pytest.raises(InputError, match="with fsdp needs train.micro_batches 1"):
+        build(load_recipe(ranked, changes), torch.device("cpu"))
 
 
 def test_ranks_draw_the_same_sizes(ranked: dict[str, Any], tmp_path: Path) -> None:
