@@ -121,7 +121,7 @@ def test_a_batch_that_does_not_fit_says_what_would(recipe, monkeypatch):
     monkeypatch.setattr(cost, "available_bytes", lambda device: int(room / 0.9))
     found = checked(recipe)
     assert found.facts["memory"]["largest_batch"] == 3
-    assert "train.micro_batches=4 makes it fit" in texts(found, "error")[0]
+    assert "train.micro_batches=3 makes it fit" in texts(found, "error")[0]
 
 
 def test_two_teachers_that_are_one_are_noticed(recipe, tmp_path):

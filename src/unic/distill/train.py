@@ -244,16 +244,16 @@ def _teachers(run: Run, console: Console, stop_requested: Callable[[], bool]) ->
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     def report(line: str) -> None:
-        end_if_asked()
+        end_if_asked("while the teacher cache was built")
         status.update(line)
 
-    def end_if_asked() -> None:
+    def end_if_asked(when: str) -> None:
         if is_asked_to_stop():
-            raise PreemptedError("stopped by a signal while the teacher cache was built; continue with --resume")
+            raise PreemptedError(f"stopped by a signal {when}; continue with --resume")
 
     with console.status("teacher cache") as status, run.agreement.waiting(stop_requested) as is_asked_to_stop:
         cached = open_cache(job, rank, world_size, announce, report)
-    end_if_asked()  # another process may have been, after this one had built its part
+    end_if_asked(f"before step {run.step + 1}")  # another process may have been, after this one had built its part
     return cached
 
 
