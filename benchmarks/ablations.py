@@ -1,4 +1,4 @@
-"""What ladder, dropping and standardisation are worth: a ViT from scratch with and without each, several seeds.
+"""What ladder, dropping, standardisation and all patches are worth: a ViT from scratch with and without, several seeds.
 
     python benchmarks/ablations.py [--variant full …] [--seed 0 …] [--epochs 3] [--threads 1]     # trains, measures
     python benchmarks/ablations.py --table                                                        # prints Markdown
@@ -29,6 +29,8 @@ VARIANTS = {
     "no ladder": ["projector.blocks=last"],
     "no dropping": ["weighting={type: uniform}"],
     "no standardisation": ["standardize={type: none}"],
+    "half the patches": ["train.patch_share=0.5"],
+    "a quarter of the patches": ["train.patch_share=0.25"],
 }
 
 

@@ -1,10 +1,11 @@
 """One distillation step, images a second: ours against `baseline.py`, and both against the machine's limit.
 
-    python benchmarks/step.py NAME [--batch-size 16] [--rounds 3] [--compile] [--device cuda] [--out FILE]
+    python benchmarks/step.py NAME [--batch-size 16] [--rounds 3] [--compile] [--patch-share 1] [--alone] [--out FILE]
 
 NAME is one of CONFIGURATIONS. Both sides have the same networks at the same weights, the same images and precision, and
 take turns in one run after warm-up steps; the ceiling (a large bf16 product, a copy of memory) is measured in every
-round, too. FLOP are those of `torch.utils.flop_counter`. Loading of data is not part of the step (`loader.py`).
+round, too. FLOP are those of `torch.utils.flop_counter`; bytes are what the operations of an eager step read and write,
+were none of it in a cache. Loading of data is not part of the step (`loader.py`).
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ from _machine import machine
 from baseline import Baseline
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from unic.config import Train
@@ -89,7 +92,7 @@ CONFIGURATIONS = {
 class Ours:
     """What `unic.distill.train` does in one step, without its loop."""
 
-    def __init__(self, chosen: Configuration, device: torch.device, compile: bool) -> None:
+    def __init__(self, chosen: Configuration, device: torch.device, compile: bool, patch_share: float = 1.0) -> None:
         encoders = load_teachers(chosen, device)
         self.student = place(build_encoder(chosen.student, drop_path=chosen.drop_path), device)
         choose_attention(self.student, device)
@@ -99,7 +102,10 @@ class Ours:
         projectors = {name: build_projector("ladder", rung_dims, dims[name], width, self.hidden) for name in dims}
         self.bf16 = has_fast_bf16(device)
         losses = build_losses({"cosine": 0.5, "smooth_l1": 0.5})
-        self.model = Distiller(self.student, projectors, losses, range(len(rung_dims)), seed=0, bf16=self.bf16)
+        blocks = range(len(rung_dims))
+        self.model = Distiller(
+            self.student, projectors, losses, blocks, seed=0, bf16=self.bf16, patch_share=patch_share
+        )
         self.model.to(device).train()
         self.teachers = LiveTeachers(encoders, self.student.grid, compile=compile)
         if compile:
@@ -146,6 +152,8 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, help="default: the configuration's on a GPU, 16 on a CPU")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--compile", action="store_true", help="ours through torch.compile (the baseline is eager)")
+    parser.add_argument("--patch-share", type=float, default=1.0, help="ours with train.patch_share")
+    parser.add_argument("--alone", action="store_true", help="without the baseline, where both do not fit in memory")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--out", type=Path)
@@ -154,47 +162,58 @@ def main() -> None:
     chosen, device = CONFIGURATIONS[options.configuration], torch.device(options.device)
     batch = options.batch_size or (chosen.batch_size if device.type == "cuda" else 16)
     result = {"machine": machine("torch", "timm"), "configuration": options.configuration, "batch_size": batch}
-    result |= {"compile": options.compile} | compare(chosen, batch, device, options.compile, options.rounds)
+    result |= {"compile": options.compile, "patch_share": options.patch_share}
+    result |= compare(chosen, batch, device, options)
     for key, value in result.items():
         print(f"{key}: {value}")
     if options.out:
         options.out.write_text(json.dumps(result, indent=1) + "\n")
 
 
-def compare(chosen: Configuration, batch: int, device: torch.device, compile: bool, rounds: int) -> dict[str, Any]:
+def compare(chosen: Configuration, batch: int, device: torch.device, options: argparse.Namespace) -> dict[str, Any]:
     """Rates of both sides as medians over the rounds, with the ceiling of the same rounds."""
     images = torch.rand(batch, 3, chosen.size, chosen.size, device=device)
-    ours = Ours(chosen, device, compile)
-    flop = count_flop(ours, images[:2])
-    for _ in range(3 if compile else 1):  # the number of the step becomes dynamic in the second, which compiles again
+    ours = Ours(chosen, device, options.compile, options.patch_share)
+    flop = {"ours": count_flop(ours, images[:2], options.patch_share), "baseline": count_flop(ours, images[:2], 1)}
+    for _ in range(3 if options.compile else 1):  # the step's number becomes dynamic in the second: compiles again
         ours.step(images)
-    split = split_time(ours, images, compile)
+    split = split_time(ours, images, options.compile)
     peak = peak_bytes(device)
-    teachers = load_teachers(chosen, device)
-    baseline = Baseline(ours.student, teachers, **ours.hidden, bf16=ours.bf16)
-    sides = {"ours": partial(ours.step, images), "baseline": partial(baseline.step, images, ours.student.grid)}
-    sides["baseline"]()
+    sides = {"ours": partial(ours.step, images)}
+    if not options.alone:
+        baseline = Baseline(ours.student, load_teachers(chosen, device), **ours.hidden, bf16=ours.bf16)
+        sides["baseline"] = partial(baseline.step, images, ours.student.grid)
+        sides["baseline"]()
+    moved = {name: count_bytes(step) / batch for name, step in sides.items()}
     rates = defaultdict[str, list[float]](list)
-    for number in range(rounds):
+    for number in range(options.rounds):
         rates["product_flops"].append(measure_product(device))
         rates["copy_bytes_per_s"].append(measure_copy(device))
         for name, step in sorted(sides.items(), reverse=bool(number % 2)):
             rates[name].append(batch / seconds(step, device))
-    middle = {name: statistics.median(values) for name, values in rates.items()}
-    total = sum(flop.values())
+    ratios = [a / b for a, b in zip(rates["ours"], rates["baseline"], strict=False)]
     return {
         "images_per_s": {name: spread(rates[name]) for name in sides},
-        "ratio": statistics.median(a / b for a, b in zip(rates["ours"], rates["baseline"], strict=True)),
-        "gflop_per_image": {name: value / 1e9 for name, value in flop.items()} | {"all": total / 1e9},
+        "ratio": spread(ratios) if ratios else None,
+        "gflop_per_image": {name: value / 1e9 for name, value in flop["ours"].items()},
+        "gb_per_image": {name: value / 1e9 for name, value in moved.items()},
         "ceiling": {name: spread(rates[name]) for name in ("product_flops", "copy_bytes_per_s")},
-        "share_of_ceiling": {name: middle[name] * total / middle["product_flops"] for name in sides},
+        "share_of_product": {
+            name: share(rates[name], sum(flop[name].values()), rates["product_flops"]) for name in sides
+        },
+        "share_of_copy": {name: share(rates[name], moved[name], rates["copy_bytes_per_s"]) for name in sides},
         "peak_gb": peak / 1e9,
         "seconds": split,
         "rounds": dict(rates),
     }
 
 
-def count_flop(ours: Ours, images: Tensor) -> dict[str, float]:
+def share(images_per_s: list[float], work: float, ceiling: list[float]) -> float:
+    """Of the ceiling's medians: images a second times the work of one."""
+    return statistics.median(images_per_s) * work / statistics.median(ceiling)
+
+
+def count_flop(ours: Ours, images: Tensor, patch_share: float) -> dict[str, float]:
     """FLOP per image of the products; a backward pass counts as two forward ones, of what is trained."""
     # Attention written out: the counter does not know every fused kernel (not that of CPUs).
     with sdpa_kernel(SDPBackend.MATH), torch.no_grad():
@@ -202,15 +221,39 @@ def count_flop(ours: Ours, images: Tensor) -> dict[str, float]:
         runs: dict[str, tuple[int, Callable[[], object]]] = {
             "teachers": (1, lambda: [encoder(images) for encoder in ours.teachers.encoders.values()]),
             "student": (3, lambda: ours.rungs(images)),
-            "ladder": (3, lambda: ours.climb(rungs)),
+            "ladder": (3, lambda: ours.climb([first_patches(tokens, patch_share) for tokens in rungs])),
         }
         return {name: passes * flop_of(run) / len(images) for name, (passes, run) in runs.items()}
+
+
+def first_patches(tokens: Tokens, share: float) -> Tokens:
+    """As many as a random share has: what they cost is the same."""
+    count = max(1, round(share * tokens.patches.shape[1]))
+    return Tokens(tokens.cls, tokens.patches[:, :count], (1, count))
 
 
 def flop_of(run: Callable[[], object]) -> int:
     with FlopCounterMode(display=False) as counter:
         run()
     return counter.get_total_flops()
+
+
+class ByteCounter(TorchDispatchMode):
+    """Adds up the bytes of every operation's inputs and outputs; views and uninitialised memory cost nothing."""
+
+    total = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if not func.is_view and "empty" not in func.name():
+            self.total += sum(t.nbytes for t in tree_leaves((args, kwargs, result)) if isinstance(t, Tensor))
+        return result
+
+
+def count_bytes(step: Callable[[], object]) -> int:
+    with torch.compiler.set_stance("force_eager"), ByteCounter() as counter:
+        step()
+    return counter.total
 
 
 def split_time(ours: Ours, images: Tensor, compile: bool) -> dict[str, float]:
