@@ -86,6 +86,13 @@ def test_wrong_input_is_one_line(
     assert not list(tmp_path.iterdir())
 
 
+def test_alone_it_prints_its_help(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = unic(capsys)
+    assert (code, err) == (0, "")
+    assert out.startswith("Usage:")
+    assert "distill" in out
+
+
 def test_version_needs_no_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert unic(capsys, "--version") == (0, f"{__version__}\n", "")
 

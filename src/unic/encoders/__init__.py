@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl, urlencode
 import torch
 
 from unic import lookup
+from unic.encoders._heap import keep_freed_memory
 from unic.encoders.base import Encoder, Precision
 from unic.errors import InputError, nearest
 
@@ -105,6 +106,8 @@ def load_encoder(uri: str, *, device: str | torch.device = "cpu", precision: str
 
 def place(encoder: Encoder, device: torch.device, precision: str = "auto") -> Encoder:
     """Moves an encoder to a device, in the precision for it, see `pick_precision`."""
+    if device.type == "cpu":
+        keep_freed_memory()
     encoder.precision = pick_precision(precision, encoder, device)
     return encoder.to(device)
 
