@@ -25,6 +25,13 @@ def test_round_trip_and_retention(tmp_path: Path) -> None:
     assert (tmp_path / "checkpoints/last").read_text() == "step-15"
 
 
+def test_the_newest_save_stays_where_later_ones_were_damaged(tmp_path: Path) -> None:
+    save(tmp_path, 400, keep=1)
+    (save(tmp_path, 500, keep=2) / "state.json").unlink()
+    save(tmp_path, 450, keep=1)  # the run was resumed from 400
+    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["last", "step-450"]
+
+
 @pytest.mark.parametrize("damage", ["truncate", "flip", "no state", "half state"])
 def test_damaged_save_falls_back(tmp_path: Path, damage: str) -> None:
     save(tmp_path, 1)

@@ -49,7 +49,7 @@ def test_nothing_given_is_refused():
         compose(["timm:a"], "", ["x"])
 
 
-def test_init_writes_once_and_schema_knows_every_key(tmp_path, monkeypatch, capsys):
+def test_init_writes_once(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     flags = ["--teachers", "timm:test_vit?pretrained=false", "--student", "timm:test_vit", "--data", "x"]
     monkeypatch.setattr("sys.argv", ["unic", "init", *flags])
@@ -60,6 +60,16 @@ def test_init_writes_once_and_schema_knows_every_key(tmp_path, monkeypatch, caps
         cli.main()
     assert stop.value.code == 2
     assert "recipe.yaml: exists already" in capsys.readouterr().err
+
+
+def test_schema_describes_every_key_and_the_page_is_of_today(monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["unic", "schema"])
     cli.main()
-    assert set(json.loads(capsys.readouterr().out)["properties"]) == set(Recipe.model_fields)
+    tree = json.loads(capsys.readouterr().out)
+    assert set(tree["properties"]) == set(Recipe.model_fields)
+    for section in tree["$defs"].values():
+        assert all("description" in key for key in (section, *section["properties"].values()))
+    monkeypatch.setattr("sys.argv", ["unic", "schema", "--markdown"])
+    cli.main()
+    page = Path(__file__).parents[1] / "docs" / "recipe.md"
+    assert capsys.readouterr().out == page.read_text(), "run: unic schema --markdown > docs/recipe.md"

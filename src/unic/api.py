@@ -17,10 +17,10 @@ from unic.config import Recipe, load_recipe
 from unic.data.loader import view_batches
 from unic.data.shards import write_shards
 from unic.data.sources import open_source
-from unic.distill.build import build
 from unic.distill.engine import is_main_process
 from unic.distill.influence import shares
 from unic.distill.run_folder import summary
+from unic.distill.stages import first_of
 from unic.distill.train import fit
 from unic.distill.trained import load_trained
 from unic.encoders import build_encoder, load_encoder, without_weights
@@ -91,7 +91,8 @@ def dry_run(recipe: Recipe, *, random_weights: bool = False) -> list[str]:
         recipe = recipe.model_copy(update={"teachers": teachers, "student": student})
     if recipe.eval.suite:
         load_suite(recipe.eval.suite)
-    return [*summary(build(recipe, default_device())), "dry run: one batch went through; nothing was written"]
+    job = first_of(recipe.plans(), default_device())
+    return [*summary(job), "dry run: one batch went through; nothing was written"]
 
 
 def check(
@@ -127,7 +128,9 @@ def finish(folder: Path, settings: Recipe, console: Console) -> Path:
                 part()
             except Exception as error:  # the training is done and saved; nothing that follows may look like its failure
                 log.exception("%s failed", name)
-                console.print(f"[red]{name} failed:[/] {type(error).__name__}: {error}", highlight=False)
+                console.print(
+                    f"{name} failed: {type(error).__name__}: {error}", style="red", highlight=False, markup=False
+                )
     return folder
 
 

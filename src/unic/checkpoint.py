@@ -65,7 +65,7 @@ def save(run: Path, checkpoint: Checkpoint, keep: int, best: int | None = None) 
     write_atomically(root / "last", final.name)
     if best is not None:
         write_atomically(root / "best", f"step-{best}")
-    _prune(root, keep, best)
+    _prune(root, keep, best, checkpoint.step)
     return final
 
 
@@ -162,9 +162,12 @@ def _step_of(folder: Path) -> int:
     return int(folder.name.removeprefix("step-"))
 
 
-def _prune(root: Path, keep: int, best: int | None) -> None:
-    for folder in _folders(root)[keep:]:
-        if _step_of(folder) != best:
+def _prune(root: Path, keep: int, best: int | None, newest: int) -> None:
+    """Later steps than the newest are of a run that was resumed from before them, as they were damaged."""
+    found = _folders(root)
+    kept = [folder for folder in found if _step_of(folder) <= newest][:keep]
+    for folder in found:
+        if folder not in kept and _step_of(folder) != best:
             shutil.rmtree(folder)
     for folder in root.glob(".step-*.partial"):  # of a run that was killed while it saved
         shutil.rmtree(folder)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from unic import __version__
-from unic.errors import InputError, StoppedError, nearest
+from unic.errors import InputError, PreemptedError, StoppedError, nearest
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -110,13 +110,13 @@ def init(
 
 
 @app.command()
-def schema() -> None:
+def schema(
+    markdown: Annotated[bool, typer.Option("--markdown", help="The same as a page to read.")] = False,
+) -> None:
     """Print the JSON schema of a recipe, for editors that complete and check YAML."""
-    import json
+    from unic.schema import as_json, as_markdown
 
-    from unic.config import Recipe
-
-    typer.echo(json.dumps(Recipe.model_json_schema(), indent=1))
+    typer.echo(as_markdown() if markdown else as_json(), nl=not markdown)
 
 
 @app.command()
@@ -322,6 +322,8 @@ def main() -> None:
         _fail(str(error), 2)
     except StoppedError as error:
         _fail(str(error), 1)
+    except PreemptedError as error:
+        _fail(str(error), 75)
     except typer.Abort:
         _fail("stopped", 130)
     except KeyboardInterrupt:
@@ -329,8 +331,6 @@ def main() -> None:
     except Exception as error:
         if type(error).__module__.startswith(("click", "typer")) and hasattr(error, "format_message"):
             _fail(error.format_message(), 2)
-        if type(error).__name__ == "PreemptedError":
-            _fail(str(error), 75)
         if os.environ.get("UNIC_DEBUG"):
             raise
         _fail(f"{type(error).__name__}: {error} (UNIC_DEBUG=1 shows where)", 1)

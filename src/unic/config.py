@@ -22,15 +22,15 @@ STAGE_SECTIONS = ("data", "train", "student", "teachers")
 
 
 class Section(BaseModel):
-    """A part of the recipe. Unknown keys are errors."""
+    """A part of the recipe. Unknown keys are errors. The text under a key is its description in `unic schema`."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
 
 class Component(BaseModel):
     """A part that is chosen by `type`; its other keys are options that the chosen module declares and checks itself."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow", frozen=True, use_attribute_docstrings=True)
     type: str
 
     @property
@@ -39,38 +39,56 @@ class Component(BaseModel):
 
 
 class Projector(Component):
-    """Options of the chosen file, and for all of them `blocks`: all, last, or a list."""
+    """Maps the student's tokens to each teacher's."""
 
     type: str = "ladder"
+    """`ladder` (options `hidden_dim`, default the student's width, and `last_hidden_dim`, default 4 × it), `linear`, or
+    a dotted module. For all of them `blocks`: `all`, `last`, or a list of the student's blocks that ends with the
+    last."""
 
 
 class Standardize(Component):
+    """Brings the teachers' tokens to mean 0 and deviation 1 in each channel."""
+
     type: str = "ema"
+    """`ema` (option `momentum: [1.0, 0.001]`, the first and last value of a cosine over the run), or `none`."""
 
 
 class Weighting(Component):
+    """How much each teacher counts for each image."""
+
     type: str = "teacher_dropping"
+    """`teacher_dropping` (options `level: image` or `batch`; `p: auto`, which is min(teachers / 8, ½), 0 with one
+    teacher; `normalise: pair` or `image`), or `uniform`."""
 
 
 class Cache(Section):
-    """Teacher outputs written once. `views`: how many augmented views of each image (1 with `augment: none`).
-
-    `tokens: cls` keeps no patches, and the patch half of the loss is off. `processes`: how many build it on this
-    machine, for each rank; on several GPUs each takes the next one.
-    """
+    """Teacher outputs written once and read in every epoch."""
 
     views: Positive = 1
+    """Augmented views of each image; its k-th visit takes view k mod V. 1 is enough with `augment: none`."""
     tokens: str = Field("all", pattern=r"^(all|cls|pooled:[1-9]\d*x[1-9]\d*)$")
+    """`all`: patches on the teacher's grid; `pooled:GxG`: resized to G × G; `cls`: none, and the patch half of the loss
+    is off."""
     dtype: Literal["fp16", "fp32", "int8"] = "fp16"
+    """Of the patches; CLS and the mean of the patches are float32."""
     processes: Positive = 1
-    dir: str | None = None  # null: the user's cache folder (UNIC_CACHE, else ~/.cache/unic)
+    """How many build it on this machine, for each rank; on several GPUs each takes the next one."""
+    dir: str | None = None
+    """Where it lies; null: `$UNIC_CACHE`, else `~/.cache/unic`."""
     budget: str | None = Field(None, pattern=r"^\d+(\.\d+)?\s*[kMGT]?B$")
+    """Refuse a larger one, for example `8GB`."""
 
 
 class Teachers(Section):
+    """What is distilled."""
+
     models: dict[str, str] = Field(min_length=1)
+    """URIs by name; a recipe that names some replaces all that its base names."""
     cache: Cache | None = None
-    shard: bool = False  # with train.engine fsdp: each process holds a share of the teachers' blocks
+    """Compute their outputs once; null: in every step."""
+    shard: bool = False
+    """With `train.engine: fsdp`: each process holds a share of the teachers' blocks."""
 
     @field_validator("models")
     @classmethod
@@ -82,34 +100,45 @@ class Teachers(Section):
 
 
 class Student(Section):
+    """What is trained."""
+
     model: str
+    """The URI of a timm or packaged model; its weights are the start, unless the URI says `pretrained=false`."""
     drop_path: float = Field(0.1, ge=0, lt=1)
+    """Rate of stochastic depth, as timm's `drop_path_rate`."""
 
 
 class TrainSource(Section):
-    """`weight`: how often one epoch goes over the source (0.5: half of it, another half each epoch; 2: twice).
-
-    `teachers`: those that learn from its images (default: all). `window`: of a streamed source, shards mixed at a time.
-    """
+    """Images to train on; labels are not read."""
 
     path: str
+    """Folder, list, Parquet file, shards, data set of the hub, or a URL of shards."""
     weight: float = Field(1.0, gt=0)
-    limit: Positive | None = None  # a fixed random subset of so many images
+    """How often one epoch goes over it (0.5: half of it, another half each epoch; 2: twice)."""
+    limit: Positive | None = None
+    """A fixed random subset of so many images."""
     teachers: list[str] | None = Field(None, min_length=1)
+    """Those that learn from its images; null: all."""
     window: Positive = 16
+    """Of a streamed source: shards mixed at a time."""
 
 
 class Data(Section):
-    """`sizes`: each step draws the side of its views from these, and the student sees them as they are; so does each
-    teacher that can and whose URI names no size. One that is listed twice comes twice as often; the largest is `size`.
-    """
+    """What is seen, and how."""
 
     train: list[TrainSource] = Field(min_length=1)
+    """Sources; a path, or a list of paths, is short for sources of weight 1."""
     size: Positive = 224
+    """Side of the square views, in pixels; each encoder resizes them to its own size."""
     sizes: list[Positive] | None = Field(None, min_length=1)
+    """Each step draws the side of its views from these, and the student sees them as they are; so does each teacher
+    that can and whose URI names no size. One that is listed twice comes twice as often; the largest is `size`."""
     augment: str = "unic"
+    """`unic`, the paper's, or `none`: the middle of the image."""
     workers: int = Field(2, ge=0)
+    """Processes that decode images."""
     max_damaged: float = Field(0.01, ge=0, le=1)
+    """A run ends when more than this share of its images cannot be read."""
 
     @field_validator("train", mode="before")
     @classmethod
@@ -128,69 +157,103 @@ class Data(Section):
 
 
 class Train(Section):
-    """`lr` is scaled by global batch / 256. `steps` overrides `epochs`. `batch_size` is global.
-
-    `engine`: with several processes, the trained part whole on each (ddp) or in shards (fsdp).
-    `gradients`: in what the processes exchange them; bf16 halves what is sent.
-    `ema`: decay of a moving average of the weights, which is then what is evaluated and exported.
-    """
+    """The optimisation: AdamW, a warm-up and a cosine."""
 
     epochs: float = Field(10, gt=0)
+    """Passes over `data.train`; parts of one are allowed."""
     steps: Positive | None = None
+    """In place of `epochs`."""
     batch_size: Positive = 128
+    """Images of one step, over all processes."""
     micro_batches: Positive = 1
+    """Parts of a batch whose gradients add up, for less memory; the result is that of the whole batch."""
     lr: float = Field(3e-4, gt=0)
+    """Peak of the rate for 256 images: it is multiplied by `batch_size` / 256."""
     min_lr: float = Field(1e-6, ge=0)
+    """Where the cosine ends."""
     warmup_epochs: float = Field(1, ge=0)
+    """Linear from 0 to the peak."""
     weight_decay: float = Field(0.03, ge=0)
+    """Of matrices; vectors (biases, norms) have none."""
     betas: tuple[float, float] = (0.9, 0.99)
+    """Of AdamW."""
     clip_grad: float | None = Field(None, gt=0)
+    """Largest norm of the gradient; null: any."""
     precision: Literal["auto", "bf16", "fp32"] = "auto"
+    """`auto`: bf16 where the hardware multiplies it faster, for each encoder on its own."""
     compile: bool = False
+    """Student, projectors, losses and teachers through torch.compile."""
     engine: Literal["ddp", "fsdp"] = "ddp"
+    """With several processes: what is trained whole on each, or in shards (FSDP2)."""
     gradients: Literal["fp32", "bf16"] = "fp32"
+    """In what processes exchange gradients; bf16 halves what is sent."""
     ema: float | None = Field(None, gt=0, lt=1)
-    checkpoint_activations: bool = False  # of the student: computed again in the backward pass, for less memory
-    patch_share: float = Field(1.0, gt=0, le=1)  # of each image's patches that the ladder and the loss see
+    """Decay of a moving average of the weights, which is then what is evaluated and exported."""
+    checkpoint_activations: bool = False
+    """Of the student: computed again in the backward pass, for less memory."""
+    patch_share: float = Field(1.0, gt=0, le=1)
+    """Of each image's patches, the share that projectors and loss see, drawn anew in each step."""
     log_every: Positive = 10
-    max_skipped: Positive = 20  # steps in a row that are not finite, after which the run ends with a diagnosis
-    lower_after: Positive | None = None  # halve the rate each time that so many steps in all were not finite
-    timeout: Positive = 1800  # seconds that a process waits for the others
+    """Steps."""
+    max_skipped: Positive = 20
+    """Steps in a row that are not finite, after which the run ends with a diagnosis."""
+    lower_after: Positive | None = None
+    """Halve the rate each time that so many steps in all were not finite."""
+    timeout: Positive = 1800
+    """Seconds that a process waits for the others."""
 
 
 class Checkpoint(Section):
-    """`best`: a logged metric whose best checkpoint stays too. `on_full`: what to do when a save cannot be written."""
+    """When a run is saved."""
 
     every: Positive = 500
+    """Steps."""
     keep: Positive = 2
+    """How many of the newest stay."""
     best: str | None = None
+    """A logged metric whose best checkpoint stays too; of `loss…` the lowest."""
     asynchronous: bool = False
+    """Write beside the training."""
     on_full: Literal["continue", "stop"] = "continue"
+    """What to do when a save cannot be written."""
 
 
 class Eval(Section):
+    """How the student is measured."""
+
     suite: str | None = None
+    """Measured at the end: a name (`unic list suites`) or a YAML file; null: not at all."""
     every: Positive | None = None
-    patience: Positive | None = None  # looks without a better knn/mean after which a stage ends
+    """Steps between looks while it trains: k-NN on at most 500 training and 500 test images of each set of the suite,
+    `knn/…` in `metrics.jsonl`; null: none."""
+    patience: Positive | None = None
+    """Looks without a better `knn/mean` after which a stage ends."""
 
 
 class Recipe(Section):
     """A whole recipe; `recipe.yaml` in a run folder is one with every default written out."""
 
     base: str | None = None
+    """A recipe to start from: a file beside this one, or the name of a shipped one. Maps of names (`teachers.models`,
+    `loss`, `trackers`) are replaced whole, everything else key by key."""
     seed: int = Field(0, ge=0)
+    """Everything random is a hash of this, the step and the image."""
     teachers: Teachers
     student: Student
     projector: Projector = Projector()
     loss: dict[str, float] = {"cosine": 0.5, "smooth_l1": 0.5}
+    """Weights by name: `cosine`, `smooth_l1`, `mse`, or a dotted module."""
     standardize: Standardize = Standardize()
     weighting: Weighting = Weighting()
     data: Data
     train: Train = Train()
     checkpoint: Checkpoint = Checkpoint()
     eval: Eval = Eval()
-    trackers: dict[str, dict[str, Any]] = {"tensorboard": {}}  # options by name; see unic.trackers
-    stages: list[dict[str, Any]] = []  # what each stage in turn changes: sections, or dotted keys; empty: one stage
+    trackers: dict[str, dict[str, Any]] = {"tensorboard": {}}
+    """`tensorboard`, `wandb`, `mlflow`, …: a name, a list of names, or options by name."""
+    stages: list[dict[str, Any]] = []
+    """What each stage in turn changes: sections, or dotted keys, of `data`, `train`, `student`, `teachers`; empty: one
+    stage."""
 
     @field_validator("trackers", mode="before")
     @classmethod

@@ -1,4 +1,4 @@
-"""Exceptions whose single line is for the user: wrong input (the CLI exits with 2), a run that had to end (1)."""
+"""Exceptions whose single line is for the user: wrong input (the CLI exits with 2), a run that had to end (1, 75)."""
 
 from __future__ import annotations
 
@@ -12,6 +12,10 @@ class InputError(ValueError):
 
 class StoppedError(RuntimeError):
     """A run that cannot go on though its input was right (a full disk, a dead process): one line that says why."""
+
+
+class PreemptedError(Exception):
+    """A signal asked the run to stop; it has saved a checkpoint. The CLI exits with 75 so that a scheduler requeues."""
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:

@@ -91,6 +91,11 @@ def test_one_teacher_has_all_of_it(recipe: dict[str, Any], tmp_path: Path) -> No
     assert shares(train(recipe, tmp_path / "run"), "cpu") == {"gradient": {"vit": 1.0}, "kept": {"vit": 1.0}}
 
 
+def test_a_teacher_that_owns_no_image_has_none_of_it(recipe: dict[str, Any], tmp_path: Path) -> None:
+    recipe["data"]["train"] = {"path": recipe["data"]["train"], "teachers": ["vit"]}
+    assert shares(train(recipe, tmp_path / "run"), "cpu")["gradient"] == {"vit": 1.0, "cnn": 0.0}
+
+
 def test_what_is_not_there_is_named(recipe: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(InputError, match="not a run folder"):
         shares(tmp_path)

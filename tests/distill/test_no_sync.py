@@ -7,29 +7,35 @@ from typing import Any
 
 import pytest
 import torch
+from accelerate import Accelerator
 from torch import Tensor
 
 from unic.config import load_recipe
+from unic.data.loader import Batch
 from unic.distill.build import build
 from unic.distill.optimizer import optimizer_step
-from unic.distill.teachers import LiveTeachers
+from unic.distill.window import Window
 
 READS = ("item", "tolist", "numpy", "__bool__", "__float__", "__int__", "__index__")
 
 
 def step_of(recipe: dict[str, Any], device: str) -> Callable[[], None]:
-    """One whole step on the device, from the augmented images on."""
+    """One whole step, from the decoded images to the update."""
     recipe["train"] |= {"clip_grad": 1.0, "patch_share": 0.5}
     job = build(load_recipe(recipe), torch.device(device))
-    teachers = LiveTeachers(job.encoders, job.grid)
+    teachers, accelerator = job.live_teachers(), Accelerator(cpu=device == "cpu")
     job.distiller.train()
-    images, index = torch.rand(8, 3, 32, 32, device=device), torch.arange(8, device=device)
+    keys = torch.arange(8)
+    batch = Batch(torch.randint(0, 256, (8, 3, 32, 32), dtype=torch.uint8), keys, keys)
 
     def step() -> None:
-        losses = job.distiller(images, job.standardizer(teachers(images, index, index)), 1, index).losses
-        numerator, denominator = job.weighting.sums(losses, job.weighting.coefficients(losses, 1, index))
+        window = Window(accelerator)
+        found = job.forward(teachers, batch, step=1)
+        numerator, denominator = job.weighting.sums(found.losses, found.weights)
         numerator.backward()
-        optimizer_step(job.optimizer, 1e-3, denominator, job.recipe.train.clip_grad)
+        window.add(found.losses, found.cosines, found.weights, numerator, denominator)
+        window.reduce()
+        optimizer_step(job.optimizer, 1e-3, window.denominator, job.recipe.train.clip_grad)
         job.standardizer.update(0.5)
 
     return step

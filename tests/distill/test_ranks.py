@@ -80,7 +80,8 @@ def assert_same(one: Path, other: Path) -> None:
 def test_ranks_equal_one(ranked: dict[str, Any], tmp_path: Path, engine: str, ranks: int) -> None:
     ranked["train"] |= {"micro_batches": 3, "ema": 0.9, "clip_grad": 1.0}
     distil(ranked, tmp_path / "one", 1)
-    said = distil(ranked, tmp_path / "many", ranks, f"train.engine={engine}", "teachers.shard=true")
+    settings = (f"train.engine={engine}", f"teachers.shard={str(engine == 'fsdp').lower()}")
+    said = distil(ranked, tmp_path / "many", ranks, *settings)
     assert "destroy_process_group" not in said  # what torch says when the group is left open
     assert said.count("report: ") == 1
     assert_same(tmp_path / "one", tmp_path / "many")
@@ -123,7 +124,7 @@ def test_shares_that_differ_equal_one_process_and_every_rank_has_the_same_statis
     told = {}
     for run, ranks in (("one", 1), ("many", 3)):
         (tmp_path / f"{run}-told").mkdir()
-        settings = (f"train.engine={engine}", "teachers.shard=true")
+        settings = (f"train.engine={engine}", f"teachers.shard={str(engine == 'fsdp').lower()}")
         distil(ranked, tmp_path / run, ranks, *settings, program=program, STATISTICS=str(tmp_path / f"{run}-told"))
         told[run] = {path.stem: load_file(path) for path in (tmp_path / f"{run}-told").iterdir()}
     assert_same(tmp_path / "one", tmp_path / "many")

@@ -11,7 +11,10 @@ from rich.console import Console
 from safetensors.torch import load_file
 
 from unic.config import load_recipe
+from unic.data.loader import Batch
+from unic.distill.build import Forward, Job
 from unic.distill.ema import Ema
+from unic.distill.teacher_cache import CachedTeachers
 from unic.distill.train import fit
 from unic.distill.trained import load_trained
 from unic.encoders import Encoder
@@ -96,9 +99,40 @@ def test_average_is_the_recurrence() -> None:
         ({"dat": {}}, "a stage cannot change 'dat'; did you mean 'data'"),
         ({"train": {"epoch": 3}}, "did you mean 'epochs'"),
         ({"student.model": "timm:vit_tiny_patch16_224?pretrained=false"}, "only sizes of images may differ"),
+        ({"teachers.models": {"vit": "timm:test_vit?pretrained=false"}}, "only sizes of images may differ"),
     ],
 )
 def test_what_does_not_fit_is_refused(recipe: dict[str, Any], tmp_path: Path, stage: Any, line: str) -> None:
     recipe |= {"stages": [{"train": {"steps": 1}}, stage]}
     with pytest.raises(InputError, match=line):
         fit(load_recipe(recipe), tmp_path / "run", console=QUIET)
+    assert not (tmp_path / "run").exists()
+
+
+def test_cached_teachers_see_what_the_student_sees_in_every_stage(
+    recipe: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe["teachers"]["cache"] = {"views": 2, "dtype": "fp32", "dir": str(tmp_path)}
+    recipe["data"]["augment"] = "unic"
+    recipe |= {"stages": [{"train.steps": 1}, {"train.steps": 3}], "trackers": {}}
+    plain, compared = Job.forward, []
+
+    def forward(job: Job, teachers: Any, batch: Batch, step: int, model: Any = None) -> Forward:
+        found = plain(job, teachers, batch, step, model)
+        if isinstance(teachers, CachedTeachers):
+            images = job.augmentation(batch.images, job.recipe.seed, batch.epoch, batch.index)
+            for name, tokens in job.live_teachers()(images, batch.index, batch.epoch).items():
+                torch.testing.assert_close(found.outputs[name].cls, tokens.cls, atol=1e-5, rtol=1e-4)
+            compared.append(step)
+        return found
+
+    monkeypatch.setattr(Job, "forward", forward)
+    fit(load_recipe(recipe), tmp_path / "run", console=QUIET)
+    assert compared == [1, 2, 3, 4]
+
+
+def test_a_recipe_with_fewer_stages_does_not_resume(recipe: dict[str, Any], tmp_path: Path) -> None:
+    recipe |= {"stages": [{"train.steps": 1}, {"train.steps": 1}], "trackers": {}}
+    fit(load_recipe(recipe), tmp_path / "run", console=QUIET)
+    with pytest.raises(InputError, match="the run was in stage 2, the recipe has 1"):
+        fit(load_recipe(recipe | {"stages": []}), tmp_path / "run", console=QUIET, resume=True)

@@ -12,6 +12,7 @@ import torch
 from unic.config import load_recipe
 from unic.data.augment import preset
 from unic.data.loader import Batch, training_batches
+from unic.data.sources import DamagedImageError
 from unic.distill import cache_plan
 from unic.distill.build import Job, build
 from unic.distill.cache_build import _in_turn
@@ -171,6 +172,23 @@ def test_a_damaged_shard_is_built_again_alone(
     assert "built again" in caplog.text
     compare(job, cached)
     compare(job, opened(job))
+
+
+def test_an_image_that_could_not_be_read_is_added_when_it_can(recipe, tmp_path, image_folder, caplog) -> None:
+    recipe["data"]["workers"] = 0
+    job = job_of(recipe, {"views": 1, "dtype": "fp32", "dir": str(tmp_path)}, augment="none")
+    read, broken = job.images.sources[0].read, True
+
+    def sometimes(index: int) -> Any:
+        if broken and index == 3:
+            raise DamagedImageError("a disk that was away")
+        return read(index)
+
+    job.images.sources[0].read = sometimes
+    cached = opened(job)
+    broken = False
+    compare(job, cached)
+    assert "missing images in a shard of" in caplog.text
 
 
 def test_a_truncated_shard_is_found_when_it_is_opened(recipe, tmp_path, small_shards, monkeypatch) -> None:

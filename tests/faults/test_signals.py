@@ -17,8 +17,8 @@ from rich.console import Console
 from unic import checkpoint
 from unic.config import load_recipe
 from unic.distill import cache_build
-from unic.distill.signals import PreemptedError
 from unic.distill.train import fit
+from unic.errors import PreemptedError
 from unic.metrics import read_metrics
 
 QUIET = Console(quiet=True)

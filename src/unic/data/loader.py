@@ -195,6 +195,7 @@ def training_batches(
     workers: int = 0,
     views: int | None = None,
     pin_memory: bool = False,
+    order_seed: int | None = None,
 ) -> Iterator[Batch]:
     """The micro-batches of steps `first_step … num_steps` (from 1) of this process, in order.
 
@@ -207,6 +208,7 @@ def training_batches(
             ones get an image more.
         num_steps: the last step of the whole run.
         views: number of cached views; the augmentation key is then taken modulo it.
+        order_seed: of which images come when, where that is not `seed`, which keys the views themselves.
 
     Raises:
         InputError: unknown augmentation; the batch is too small to share, or larger than an epoch; nothing is readable.
@@ -215,8 +217,8 @@ def training_batches(
     check_shares(batch_size, world_size, micro_batches)
     sizes = (size,) if isinstance(size, int) else tuple(size)
     requests = _Steps(
-        images, sizes, seed, batch_size, steps_per_epoch(images, batch_size), range(first_step, num_steps + 1),
-        micro_batches, rank, world_size, views,
+        images, sizes, seed if order_seed is None else order_seed, batch_size, steps_per_epoch(images, batch_size),
+        range(first_step, num_steps + 1), micro_batches, rank, world_size, views,
     )  # fmt: skip
     return _batches(_Decoder(images, view, seed, substitute=True), requests, workers, pin_memory)
 

@@ -6,27 +6,40 @@ import math
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from unic.config import Recipe
 from unic.data.augment import Augmentation, preset
-from unic.data.loader import ImageList, check_shares, steps_per_epoch, training_batches
+from unic.data.loader import Batch, ImageList, check_shares, steps_per_epoch, training_batches
 from unic.distill.cache_plan import cache_bytes, check_budget
 from unic.distill.distiller import Distiller
 from unic.distill.memory import out_of_memory_named
 from unic.distill.optimizer import build_optimizer
 from unic.distill.resolutions import Resolutions, resolutions
 from unic.distill.standardize import EmaStandardizer, NoStandardizer, build_standardizer
-from unic.distill.teachers import LiveTeachers
+from unic.distill.teachers import LiveTeachers, Outputs
 from unic.distill.weighting import Weighting, build_weighting
 from unic.encoders import Encoder, build_encoder, has_fast_bf16, load_encoder, place
 from unic.encoders._attention import choose_attention
 from unic.errors import InputError, nearest
 from unic.losses import build_losses
 from unic.projectors import build_projector, choose_blocks
-from unic.tokens import Grid
+from unic.tokens import Grid, Tokens
 from unic.trackers import check_trackers
+
+
+@dataclass(frozen=True)
+class Forward:
+    """What a forward pass gives: the teachers' tokens, the same standardised, and for each teacher and image the loss
+    and how much it counts; `cosines` as in `Terms`.
+    """
+
+    outputs: dict[str, Tokens]
+    targets: dict[str, Tokens]
+    losses: Float[Tensor, "t b"]
+    cosines: Float[Tensor, "t 2"]
+    weights: Float[Tensor, "t b"]
 
 
 @dataclass
@@ -67,6 +80,23 @@ class Job:
     def live_teachers(self, *, compile: bool = False) -> LiveTeachers:
         return LiveTeachers(self.encoders, self.grid, self.resolutions, compile=compile)
 
+    def forward(self, teachers: Outputs, batch: Batch, step: int, model: nn.Module | None = None) -> Forward:
+        """From the images of a batch, on the CPU, to losses: in training, its trial, its diagnosis alike.
+
+        Args:
+            step: keys what is drawn at random.
+            model: what wraps the distiller for several processes.
+        """
+        crops, index = (each.to(self.device, non_blocking=True) for each in (batch.images, batch.index))
+        images = self.augmentation(crops, self.recipe.seed, batch.epoch, batch.index)
+        outputs = teachers(images, batch.index, batch.epoch)
+        targets = self.standardizer(outputs)
+        losses, cosines = (self.distiller if model is None else model)(images, targets, step, index)
+        owned = None  # pairs of teacher and image, by the image's source
+        if self.owners is not None:
+            owned = self.owners[:, self.images.source_of(batch.index)].to(self.device, non_blocking=True)
+        return Forward(outputs, targets, losses, cosines, self.weighting.coefficients(losses, step, index, owned))
+
     def cache_bytes(self) -> int:
         """Size of the teacher cache; 0 without one."""
         setting = self.recipe.teachers.cache
@@ -87,7 +117,9 @@ def build(recipe: Recipe, device: torch.device, world_size: int = 1) -> Job:
     if recipe.train.engine == "fsdp" and recipe.train.gradients == "bf16" and recipe.train.micro_batches > 1:
         # FSDP2 would also add micro-batches up in what it exchanges, and lose small contributions.
         raise InputError("recipe: 'train.gradients: bf16' with fsdp needs train.micro_batches 1; use ddp, or fp32")
-    owners = _owners(recipe)
+    if recipe.teachers.shard and recipe.train.engine != "fsdp":
+        raise InputError("recipe: 'teachers.shard' needs train.engine fsdp")
+    owners = _owners(recipe, weighting)
     augmentation = preset(recipe.data.augment)
     images = ImageList.from_config(recipe.data.train)
     epoch = steps_per_epoch(images, recipe.train.batch_size)
@@ -129,14 +161,7 @@ def build(recipe: Recipe, device: torch.device, world_size: int = 1) -> Job:
     return job
 
 
-def owned_pairs(job: Job, index: Int[Tensor, "b"]) -> Bool[Tensor, "t b"] | None:
-    """Which images train which teacher's projector, by the images' sources; None: all. `index` on the CPU."""
-    if job.owners is None:
-        return None
-    return job.owners[:, job.images.source_of(index)].to(job.device, non_blocking=True)
-
-
-def _owners(recipe: Recipe) -> Bool[Tensor, "t s"] | None:
+def _owners(recipe: Recipe, weighting: Weighting) -> Bool[Tensor, "t s"] | None:
     """`data.train[s].teachers` as a table. Raises `InputError` for a name that is no teacher's."""
     names, sources = list(recipe.teachers.models), recipe.data.train
     if all(source.teachers is None for source in sources):
@@ -145,7 +170,7 @@ def _owners(recipe: Recipe) -> Bool[Tensor, "t s"] | None:
         for name in source.teachers or ():
             if name not in names:
                 raise InputError(f"recipe: 'data.train.{number}.teachers': no teacher '{name}'{nearest(name, names)}")
-    if recipe.weighting.options.get("level") == "batch":
+    if weighting.needs_whole_batch:
         raise InputError("recipe: 'weighting.level: batch' knows no owners; leave out 'data.train.teachers'")
     return torch.tensor([[source.teachers is None or name in source.teachers for source in sources] for name in names])
 
@@ -198,16 +223,12 @@ def _try_one_batch(job: Job, world_size: int) -> None:
         first_step=1,
         num_steps=1,
     )
-    batch = next(batches)
-    index = batch.index.to(job.device)
-    images = job.augmentation(batch.images.to(job.device), recipe.seed, batch.epoch, batch.index)
     buffers = {name: buffer.clone() for name, buffer in job.distiller.named_buffers()}
     rng_state = torch.get_rng_state()
     job.distiller.train()
-    targets = job.standardizer.eval()(job.live_teachers()(images, index, batch.epoch))
-    losses = job.distiller(images, targets, 1, index).losses
-    weights = job.weighting.coefficients(losses, 1, index, owned_pairs(job, batch.index))
-    job.weighting.sums(losses, weights)[0].backward()
+    job.standardizer.eval()
+    found = job.forward(job.live_teachers(), next(batches), step=1)
+    job.weighting.sums(found.losses, found.weights)[0].backward()
     job.optimizer.zero_grad(set_to_none=True)
     job.standardizer.train()
     torch.set_rng_state(rng_state)

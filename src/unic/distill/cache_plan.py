@@ -103,10 +103,8 @@ class CachePlan:
         return find(self.extraction(shard), self.folder, "rows")
 
     def num_bytes(self, shards: Sequence[Shard]) -> int:
-        return sum(
-            self.stretch(shard).num_images * image_bytes(self.setting, self.encoders[shard.teacher], self._grid(shard))
-            for shard in shards
-        )
+        each = {name: image_bytes(self.setting, teacher, self.grids[name]) for name, teacher in self.encoders.items()}
+        return sum(self.stretch(shard).num_images * each[shard.teacher] for shard in shards)
 
     def check_room(self, missing: Sequence[Shard]) -> None:
         """Refuses what does not fit on the disk, before anything is computed."""
@@ -123,9 +121,8 @@ class CachePlan:
         """What a view costs, by teacher, decoding included: measured on a few images."""
         data = self.recipe.data
         started = time.perf_counter()
-        batch = next(
-            view_batches(self.images, size=data.size, augment=data.augment, batch_size=_TIMED, last=_few(self.images))
-        )
+        few = min(len(self.images), _TIMED)
+        batch = next(view_batches(self.images, size=data.size, augment=data.augment, batch_size=_TIMED, last=few))
         count = max(len(batch), 1)
         decoding = (time.perf_counter() - started) / count
         seconds = {}
@@ -140,16 +137,9 @@ class CachePlan:
             seconds[name] = max(forward, decoding / data.workers) if data.workers else forward + decoding
         return seconds
 
-    def _grid(self, shard: Shard) -> Grid:
-        return self.grids[shard.teacher]
-
     def _images_per_shard(self, name: str) -> int:
         fitting = _SHARD_BYTES // image_bytes(self.setting, self.encoders[name], self.grids[name])
         return max(min(fitting, _SHARD_IMAGES) // _BATCH, 1) * _BATCH
-
-
-def _few(images: ImageList) -> int:
-    return min(len(images), _TIMED)
 
 
 def _cut(sources: Sequence[Source], most: int) -> list[Stretch]:

@@ -21,7 +21,7 @@ from unic.checkpoint import with_prefix, without_prefix
 from unic.config import load_recipe
 from unic.data.loader import Batch
 from unic.distill import engine
-from unic.distill.build import Job, build, owned_pairs
+from unic.distill.build import Job, build
 from unic.distill.teachers import Teachers
 from unic.errors import InputError
 from unic.tokens import Tokens
@@ -41,17 +41,12 @@ def diagnose(job: Job, teachers: Teachers, step: int, batches: Sequence[Batch]) 
     job.standardizer.eval()  # looks, and learns nothing
     job.optimizer.zero_grad(set_to_none=True)
     for batch in batches:
-        index = batch.index.to(job.device)
-        views = job.augmentation(batch.images.to(job.device), job.recipe.seed, batch.epoch, batch.index)
-        outputs = teachers(views, batch.index, batch.epoch)
-        targets = job.standardizer(outputs)
-        losses = job.distiller(views, targets, step, index).losses
-        weights = job.weighting.coefficients(losses, step, index, owned_pairs(job, batch.index))
-        job.weighting.sums(losses, weights)[0].backward()
+        forward = job.forward(teachers, batch, step)
+        job.weighting.sums(forward.losses, forward.weights)[0].backward()
         bad: dict[int, tuple[str, ...]] = dict.fromkeys(range(len(batch)), ())
         for number, name in enumerate(job.encoders):
-            output, target = _bad_images(outputs[name]), _bad_images(targets[name])
-            loss = ~torch.isfinite(losses[number]).cpu()
+            output, target = _bad_images(forward.outputs[name]), _bad_images(forward.targets[name])
+            loss = ~torch.isfinite(forward.losses[number]).cpu()
             for what, mask in (("output", output), ("target", target), ("loss", loss)):
                 rows[name][what] += int(mask.sum())
             for place in (output | target | loss).nonzero()[:, 0].tolist():

@@ -84,13 +84,13 @@ class Distiller(nn.Module):
         losses, cosines = [], []
         for name, prediction in zip(self.projectors, predictions, strict=True):
             target = targets[name]
-            cls, cls_cosine = self._token_loss(prediction.cls, target.cls)
+            loss, cls_cosine = self._token_loss(prediction.cls, target.cls)
             if prediction.patches.shape[1]:
-                patch, patch_cosine = self._token_loss(prediction.patches, target.patches)
-                cls = (cls + patch) / 2
+                patch_loss, patch_cosine = self._token_loss(prediction.patches, target.patches)
+                loss = (loss + patch_loss) / 2
             else:  # teachers.cache.tokens: cls
                 patch_cosine = torch.full_like(cls_cosine, torch.nan)
-            losses.append(cls)
+            losses.append(loss)
             cosines.append(torch.stack([cls_cosine, patch_cosine]))
         return Terms(torch.stack(losses), torch.stack(cosines))
 

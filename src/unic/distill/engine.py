@@ -24,9 +24,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from unic.distill.build import Job
 from unic.distill.optimizer import build_optimizer
-from unic.distill.signals import PreemptedError
 from unic.encoders import Encoder
-from unic.errors import InputError
+from unic.errors import InputError, PreemptedError
 
 
 def prepare(job: Job, accelerator: Accelerator) -> nn.Module:
@@ -79,7 +78,7 @@ def _shard(job: Job, accelerator: Accelerator) -> None:
     for projector in job.distiller.projectors.values():
         fully_shard(projector, mesh=mesh, mp_policy=exchange)
     fully_shard(job.distiller, mesh=mesh, mp_policy=exchange)
-    if job.recipe.teachers.shard:
+    if job.recipe.teachers.shard and job.recipe.teachers.cache is None:  # cached ones compute nothing any more
         for teacher in job.encoders.values():
             for block in _blocks(teacher):
                 fully_shard(block, mesh=mesh)

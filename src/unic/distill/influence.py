@@ -67,17 +67,14 @@ def _batches(job: Job) -> Iterator[Batch]:
 
 def _gradient_norms(job: Job, step: int, batch: Batch) -> Float[Tensor, "t"]:
     """Norm of each teacher's gradient on one batch; `step` keys the draws of dropping."""
-    index = batch.index.to(job.device)
-    images = job.augmentation(batch.images.to(job.device), job.recipe.seed, batch.epoch, batch.index)
-    targets = job.standardizer(job.live_teachers()(images, index, batch.epoch))
-    losses = job.distiller(images, targets, step, index).losses
-    coefficients = job.weighting.coefficients(losses, step, index)
+    forward = job.forward(job.live_teachers(), batch, step)
+    losses = forward.losses
     parameters = [parameter for parameter in job.student.parameters() if parameter.requires_grad]
     norms = []
     for teacher in range(len(losses)):
         alone = losses.detach().clone()
         alone[teacher] = losses[teacher]
-        numerator, denominator = job.weighting.sums(alone, coefficients)
+        numerator, denominator = job.weighting.sums(alone, forward.weights)
         gradients = torch.autograd.grad(numerator / denominator, parameters, retain_graph=True, allow_unused=True)
         norms.append(torch.stack([gradient.norm() for gradient in gradients if gradient is not None]).norm())
     return torch.stack(norms).cpu()

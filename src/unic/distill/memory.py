@@ -11,13 +11,17 @@ import os
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+from torch.distributed.fsdp import FSDPModule
 
 from unic.data.loader import training_batches
+from unic.encoders import Encoder
 from unic.errors import InputError
+from unic.tokens import Tokens
 
 if TYPE_CHECKING:
     from unic.distill.build import Job
@@ -92,15 +96,21 @@ def _advice(job: Job) -> str:
     if largest < 1:
         return f"{line}: not even one fits; choose smaller models, or a projector with fewer blocks"
     parts = parts_that_fit(now, largest)
-    fits, micro_batches = math.ceil(now / parts), train.micro_batches * parts
-    return (
-        f"{line}; {fits} would fit: train.micro_batches={micro_batches} trains the same, "
-        f"train.batch_size={train.batch_size // parts} does not"
-    )
+    line = f"{line}; {math.ceil(now / parts)} would fit: "
+    smaller = f"train.batch_size={train.batch_size // parts}"
+    if job.weighting.needs_whole_batch or (train.engine == "fsdp" and train.gradients == "bf16"):
+        return f"{line}{smaller}"
+    return f"{line}train.micro_batches={train.micro_batches * parts} trains the same, {smaller} does not"
 
 
 def _measured(job: Job) -> int:
-    """The largest batch by one image's forward pass, without what the failed step held; half if even that fails."""
+    """The largest batch by one image's forward pass, without what the failed step held.
+
+    Half of what failed if that fails too, or cannot be tried by one process of several that hold shards.
+    """
+    half = math.ceil(job.recipe.train.batch_size / job.recipe.train.micro_batches) // 2
+    if isinstance(job.distiller, FSDPModule):
+        return half
     job.optimizer.zero_grad(set_to_none=True)
     gc.collect()
     held = 0
@@ -117,11 +127,20 @@ def _measured(job: Job) -> int:
                     first_step=1, num_steps=1,
                 )
             )  # fmt: skip
-            index = batch.index.to(job.device)
-            views = job.augmentation(batch.images.to(job.device), recipe.seed, batch.epoch, batch.index)
-            targets = job.standardizer.eval()(job.live_teachers()(views, index, batch.epoch))
-            job.distiller(views, targets, 1, index)
+            job.standardizer.eval()
+            job.forward(partial(_blank_targets, job), batch, step=1)
         return largest_batch(job, saved.total / len(batch), available_bytes(job.device) + held)
     except (MemoryError, RuntimeError):
-        train = job.recipe.train
-        return math.ceil(train.batch_size / train.micro_batches) // 2
+        return half
+
+
+def _blank_targets(job: Job, images: Tensor, index: Tensor, view: Tensor) -> dict[str, Tokens]:
+    """Tokens of the teachers' shapes: what a loss keeps of them is the same, and cached teachers may be elsewhere."""
+    cache = job.recipe.teachers.cache
+    grid = (0, 0) if cache and cache.tokens == "cls" else job.grid
+
+    def blank(teacher: Encoder) -> Tokens:
+        patches = images.new_zeros(len(images), grid[0] * grid[1], teacher.patch_dim if grid[0] else 0)
+        return Tokens(images.new_zeros(len(images), teacher.embed_dim), patches, grid)
+
+    return {name: blank(teacher) for name, teacher in job.encoders.items()}

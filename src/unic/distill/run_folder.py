@@ -27,6 +27,7 @@ FREE_TO_CHANGE = (
     "train.engine",
     "teachers.shard",
     "train.max_skipped",
+    "train.micro_batches",
     "train.timeout",
     "data.workers",
     "data.max_damaged",

@@ -7,10 +7,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 
-class PreemptedError(Exception):
-    """A signal asked the run to stop; it has saved a checkpoint. The CLI exits with 75 so that a scheduler requeues."""
-
-
 @contextmanager
 def stop_signals() -> Iterator[Callable[[], bool]]:
     """Turns SIGTERM, SIGUSR1 and the first SIGINT into a flag that the loop reads between steps."""

@@ -6,15 +6,32 @@ counted through.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+import torch
 from timm.layers import resample_abs_pos_embed
 from torch import Tensor, nn
 
+from unic.config import Recipe
+from unic.distill.build import Job, build
 from unic.errors import InputError
 from unic.tokens import Grid
 
 _POSITIONS = "student.model.pos_embed"
+
+
+def first_of(plans: Sequence[Recipe], device: torch.device, world_size: int = 1) -> Job:
+    """The job of the first stage; the later ones are built and let go, so that what is wrong there is known now.
+
+    Raises:
+        InputError: a stage that cannot run, or cannot take over from the one before.
+    """
+    first = before = build(plans[0], device, world_size)
+    for plan in plans[1:]:
+        after = build(plan, device, world_size)
+        resampled(before.distiller.state_dict(), after.distiller, before.grid, after.grid)
+        before = after
+    return first
 
 
 def carry(tensors: Mapping[str, Tensor], distiller: nn.Module, old_grid: Grid, grid: Grid) -> None:
@@ -38,8 +55,8 @@ def resampled(tensors: Mapping[str, Tensor], distiller: nn.Module, old_grid: Gri
     if old is not None and _POSITIONS in wanted and old.shape != wanted[_POSITIONS].shape:
         prefix = old.shape[1] - old_grid[0] * old_grid[1]  # class token and registers, where they have positions
         found[_POSITIONS] = resample_abs_pos_embed(old, list(grid), list(old_grid), num_prefix_tokens=prefix)
-    for name, tensor in wanted.items():
-        if name not in found or found[name].shape != tensor.shape:
+    for name in wanted | found:
+        if name not in found or name not in wanted or found[name].shape != wanted[name].shape:
             raise InputError(
                 f"recipe: stages: '{name}' does not go over to the next stage; only sizes of images may differ"
             )

@@ -102,13 +102,16 @@ class CachedTeachers:
         try:
             return self.features[shard].take(local)
         except DamagedRowsError as error:
-            log.warning("teacher cache: damaged %s in a shard of %s (%s); built again", error, shard.teacher,
-                        self.plan.extraction(shard).key)  # fmt: skip
-            self.features[shard] = self.rebuild(shard)
+            reason = f"damaged {error}"
+        except KeyError:  # it could not be read when the shard was made
+            reason = "missing images"
+        log.warning("teacher cache: %s in a shard of %s (%s); built again", reason, shard.teacher,
+                    self.plan.extraction(shard).key)  # fmt: skip
+        self.features[shard] = self.rebuild(shard)
         try:
             return self.features[shard].take(local)
-        except DamagedRowsError:
-            raise InputError(f"teacher cache {self.plan.folder}: damaged again after it was built anew") from None
+        except (DamagedRowsError, KeyError) as error:
+            raise InputError(f"teacher cache {self.plan.folder}: {error} again after it was built anew") from None
 
     def _tokens(self, name: str, rows: dict[str, Tensor]) -> Tokens:
         rows = {kind: values.to(self.device, non_blocking=True) for kind, values in rows.items()}

@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Protocol
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from unic.data.loader import Batch
 from unic.distill.resolutions import Resolutions
 from unic.encoders import Encoder
 from unic.encoders.base import resize
 from unic.tokens import Grid, Tokens
 
 
-class Teachers(Protocol):
-    """Targets of a batch, `{teacher: Tokens}`, on the student's grid."""
+class Outputs(Protocol):
+    """The teachers' tokens of a batch, `{teacher: Tokens}`, on the student's grid."""
 
     def __call__(
         self, images: Float[Tensor, "b 3 h w"], index: Int[Tensor, "b"], view: Int[Tensor, "b"]
     ) -> dict[str, Tokens]: ...
+
+
+class Teachers(Outputs, Protocol):
+    """What training reads them from."""
+
+    def ahead(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        """The same batches, for teachers that get ready for those to come."""
+        ...
 
 
 class LiveTeachers:
@@ -52,3 +61,6 @@ class LiveTeachers:
         views = {side: resize(images, side) for side in set(seen.values())}
         grid = self.resolutions.grids.get(size, self.grid)
         return {name: run(views[seen[name]], seen[name]).to_grid(grid) for name, run in self._run.items()}
+
+    def ahead(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        return batches

@@ -21,20 +21,20 @@ from unic.checkpoint import Checkpoint, with_prefix, without_prefix
 from unic.config import Recipe
 from unic.data.loader import Batch, training_batches
 from unic.distill import engine, lock, rendezvous, run_folder, stages
-from unic.distill.build import build, owned_pairs
+from unic.distill.build import build
 from unic.distill.diagnosis import write_case
 from unic.distill.memory import out_of_memory_named
 from unic.distill.optimizer import learning_rate, optimizer_step
 from unic.distill.run import Run
 from unic.distill.saver import Saver
-from unic.distill.signals import PreemptedError, stop_signals
-from unic.distill.teacher_cache import CachedTeachers, open_cache
+from unic.distill.signals import stop_signals
+from unic.distill.teacher_cache import open_cache
 from unic.distill.teachers import Teachers
 from unic.distill.timed import Timed
 from unic.distill.watch import Agreement, peers, process_group
 from unic.distill.window import Window
 from unic.encoders import Encoder
-from unic.errors import InputError
+from unic.errors import InputError, PreemptedError
 from unic.metrics import MetricsLog, log_to
 from unic.trackers import open_trackers
 
@@ -63,33 +63,41 @@ def fit(
     rendezvous.join(recipe.train.timeout)
     group = process_group(recipe.train.timeout)
     accelerator = Accelerator(mixed_precision="no", cpu=not torch.cuda.is_available(), kwargs_handlers=[group])
-    plans, resume = recipe.plans(), resume or engine.is_relaunched()
+    resume = resume or engine.is_relaunched()
     if accelerator.is_main_process:
         lock.check(folder)
     run_folder.check_free(folder, resume)
     with ExitStack() as stack:
         stack.enter_context(engine.ended(accelerator))
         stack.enter_context(peers(accelerator, recipe.train.timeout))
-        saved = _newest(folder) if resume else None
-        stage = saved.state.get("stage", 0) if saved else 0
-        job = build(plans[stage], accelerator.device, accelerator.num_processes)
+        run = _first_stage(recipe, folder, accelerator, console, resume)
         if accelerator.is_main_process:
             stack.enter_context(lock.held(folder))
             run_folder.check_free(folder, resume)  # again: another run may have begun while this one was built
         stop_requested = stack.enter_context(stop_signals())
-        run = Run(job, folder, accelerator, Agreement(accelerator, recipe.train.timeout), recipe, stage)
-        if saved:
-            _restore(run, saved)
-        run.saver = Saver(folder, recipe.checkpoint, lambda line: console.print(line, highlight=False, markup=False))
-        run.saver.resume(saved.state if saved else {})
-        student = _fit(run, callback, console, stop_requested)
+        student = _fit_stage(run, callback, console, stop_requested)
         while not run.is_last_stage:
-            run = _next_stage(run, plans[run.stage + 1])
-            student = _fit(run, callback, console, stop_requested)
+            run = _next_stage(run)
+            student = _fit_stage(run, callback, console, stop_requested)
         return student
 
 
-def _fit(run: Run, callback: Callback | None, console: Console, stop_requested: Callable[[], bool]) -> Encoder:
+def _first_stage(recipe: Recipe, folder: Path, accelerator: Accelerator, console: Console, resume: bool) -> Run:
+    """The run at its start, or where its newest checkpoint left it; the stages to come are built once, as a trial."""
+    plans, saved = recipe.plans(), _newest(folder) if resume else None
+    stage = saved.state.get("stage", 0) if saved else 0
+    if stage >= len(plans):
+        raise InputError(f"--resume: the run was in stage {stage + 1}, the recipe has {len(plans)}")
+    job = stages.first_of(plans[stage:], accelerator.device, accelerator.num_processes)
+    run = Run(job, folder, accelerator, Agreement(accelerator, recipe.train.timeout), recipe, stage)
+    run.saver = Saver(folder, recipe.checkpoint, lambda line: console.print(line, highlight=False, markup=False))
+    if saved:
+        _restore(run, saved)
+        run.saver.resume(saved.state)
+    return run
+
+
+def _fit_stage(run: Run, callback: Callback | None, console: Console, stop_requested: Callable[[], bool]) -> Encoder:
     """One stage, from where it is to its end."""
     job, folder, accelerator = run.job, run.folder, run.accelerator
     if run.is_main:
@@ -108,7 +116,8 @@ def _fit(run: Run, callback: Callback | None, console: Console, stop_requested: 
                 raise PreemptedError(f"stopped by a signal before step {run.step + 1}; continue with --resume")
             with run.saver:
                 _loop(run, teachers, callback, console, stop_requested)
-        _list_damaged(run, console)
+        if run.is_main and run.is_last_stage:
+            _list_damaged(run, console)
         return run.deployed()
     finally:
         if handler:
@@ -124,8 +133,7 @@ def _loop(
     if run.ema:
         run.ema.follow(job.distiller)
     model.train()
-    upcoming = _batches(run)
-    batches = Timed(teachers.ahead(upcoming) if isinstance(teachers, CachedTeachers) else upcoming)
+    batches = Timed(teachers.ahead(_batches(run)))
     metrics = _metrics(run, console) if run.is_main else None
 
     def tell(step: int, values: dict[str, float]) -> None:
@@ -181,14 +189,10 @@ def _one_step(
         run.guard.see(step, batch)
         is_last = micro + 1 == recipe.train.micro_batches
         with nullcontext() if is_last else engine.accumulating(model, accelerator):
-            crops, index = batch.images.to(job.device, non_blocking=True), batch.index.to(job.device)
-            images = job.augmentation(crops, recipe.seed, batch.epoch, batch.index)
-            targets = job.standardizer(teachers(images, batch.index, batch.epoch))
-            losses, cosines = model(images, targets, step, index)
-            weights = job.weighting.coefficients(losses, step, index, owned_pairs(job, batch.index))
-            numerator, denominator = job.weighting.sums(losses, weights)
+            forward = job.forward(teachers, batch, step, model)
+            numerator, denominator = job.weighting.sums(forward.losses, forward.weights)
             accelerator.backward(numerator)
-        window.add(losses, cosines, weights, numerator, denominator)
+        window.add(forward.losses, forward.cosines, forward.weights, numerator, denominator)
     window.reduce()
     train = recipe.train
     own = step - run.first  # each stage has schedules of its own
@@ -214,7 +218,8 @@ def _batches(run: Run) -> Iterator[Batch]:
         job.images,
         size=recipe.data.sizes or recipe.data.size,
         augment=recipe.data.augment,
-        seed=rng.seed_of(recipe.seed, run.stage) if run.stage else recipe.seed,
+        seed=recipe.seed,
+        order_seed=rng.seed_of(recipe.seed, run.stage) if run.stage else None,
         batch_size=recipe.train.batch_size,
         first_step=run.step - run.first + 1,
         num_steps=job.total_steps,
@@ -314,10 +319,12 @@ def _restore(run: Run, saved: Checkpoint) -> None:
     run.step = saved.step
 
 
-def _next_stage(run: Run, plan: Recipe) -> Run:
+def _next_stage(run: Run) -> Run:
     """The run in its next stage: what was trained goes over, the optimiser and the schedules start anew."""
     before = run.job
     trained, average = engine.whole(before.distiller.state_dict()), engine.whole(run.ema.tensors if run.ema else {})
+    run.accelerator.free_memory()  # or it would keep every stage's model
+    plan = run.recipe.plans()[run.stage + 1]
     job = build(plan, run.accelerator.device, run.accelerator.num_processes)
     stages.carry(trained, job.distiller, before.grid, job.grid)
     job.standardizer.load_state_dict(before.standardizer.state_dict())

@@ -21,7 +21,7 @@ class Window:
         columns = [losses.detach().sum(1), weights.sum(1), cosines[:, 0] * count, cosines[:, 1] * count]
         flat = torch.cat(
             [
-                torch.stack([numerator.detach(), denominator, denominator.new_tensor(count)]),
+                torch.stack([numerator.detach(), denominator, torch.full_like(denominator, count)]),
                 torch.stack(columns).flatten(),
             ]
         )

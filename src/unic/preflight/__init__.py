@@ -10,6 +10,7 @@ from torch import Tensor
 from unic.config import Recipe
 from unic.data.loader import ImageList, training_batches
 from unic.distill.build import Job, build
+from unic.distill.stages import first_of
 from unic.errors import InputError
 from unic.preflight.cost import estimate, mean_step, measure_step
 from unic.preflight.findings import Finding, Report
@@ -44,6 +45,11 @@ def check_recipe(
     )
     first, *later = [_check(plan, device, Report(each), price, out) for plan, each in zip(plans, names, strict=True)]
     first.stages = later
+    if later and all(report.is_ready for report in (first, *later)):
+        try:
+            first_of(plans, device)
+        except InputError as error:
+            later[-1].add("error", "stages", str(error))
     return first
 
 

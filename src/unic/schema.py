@@ -1,0 +1,65 @@
+"""The keys of a recipe: as a JSON schema for editors, and as the page docs/recipe.md."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any, Literal, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from unic.config import Recipe
+
+_INTRODUCTION = """# Recipe
+
+Every key, its default and what it means. This page is `unic schema --markdown`; `unic schema` is the same for editors
+that complete and check YAML. A key on the command line is dotted (`train.lr=1e-4`, `teachers.cache.views=4`).
+`${key}` stands for another key's value and `${oc.env:NAME}` for an environment variable.
+"""
+
+
+def as_json() -> str:
+    return json.dumps(Recipe.model_json_schema(), indent=1)
+
+
+def as_markdown() -> str:
+    """One table for the recipe and one for each section."""
+    parts = [_INTRODUCTION]
+    for name, section in _sections(Recipe, ""):
+        title = f"## `{name}`\n{_line(section.__doc__)}\n" if name else "## The whole"
+        rows = [f"| `{key}` | {_default(field)} | {_text(field)} |" for key, field in section.model_fields.items()]
+        parts.append("\n".join([title, "| key | default | |", "|---|---|---|", *rows, ""]))
+    return "\n".join(parts)
+
+
+def _sections(section: type[BaseModel], name: str) -> Iterator[tuple[str, type[BaseModel]]]:
+    yield name, section
+    for key, field in section.model_fields.items():
+        if inner := _section_of(field.annotation):
+            yield from _sections(inner, f"{name}.{key}".strip("."))
+
+
+def _section_of(annotation: Any) -> type[BaseModel] | None:
+    """The section in `Section`, `Section | None` and `list[Section]`."""
+    kinds = [annotation, *get_args(annotation)]
+    return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "required"
+    if isinstance(field.default, BaseModel):
+        return "see below"
+    return f"`{json.dumps(field.default)}`".replace('"', "")
+
+
+def _text(field: FieldInfo) -> str:
+    choices = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
+    values = f"{', '.join(f'`{choice}`' for choice in choices)}. " if choices else ""
+    section = _section_of(field.annotation)
+    return values + _line(field.description or (section and section.__doc__))
+
+
+def _line(text: Any) -> str:
+    return " ".join(str(text or "").split())
