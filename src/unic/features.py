@@ -7,6 +7,7 @@ patches (its teacher cache is one entry per teacher, view and shard of the image
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,6 +36,7 @@ __all__ = [
     "default_cache_dir",
     "extract",
     "find",
+    "forget",
     "obtain",
 ]
 
@@ -163,6 +165,11 @@ def obtain(extraction: Extraction, cache: Path, check: Check = "whole") -> Featu
             found = find(extraction, cache, check)
             assert found is not None, f"{cache / name} changed while it was written"
     return found
+
+
+def forget(extraction: Extraction, cache: Path) -> None:
+    """Removes the entry that `obtain` has made; whoever has it mapped keeps it until then."""
+    shutil.rmtree(cache / f"{extraction.key}-{extraction.layout()}", ignore_errors=True)
 
 
 def find(extraction: Extraction, cache: Path, check: Check = "whole") -> Features | None:

@@ -15,14 +15,17 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 
+import numpy as np
 import torch
+from jaxtyping import Int
+from torch import Tensor
 
 from unic.config import Recipe
 from unic.data.loader import ImageList
 from unic.distill.cache_plan import CachePlan, Shard
 from unic.encoders import load_encoder
 from unic.errors import InputError
-from unic.features import Features, obtain
+from unic.features import Features, find, forget, obtain
 from unic.tokens import Grid
 
 log = logging.getLogger("unic")
@@ -59,10 +62,14 @@ def build_cache(
     return features
 
 
-def rebuild(plan: CachePlan, device: torch.device, shard: Shard) -> Features:
-    """A shard whose rows turned out damaged; another process may have built it again already."""
+def rebuild(plan: CachePlan, device: torch.device, shard: Shard, wanted: Int[Tensor, " b"]) -> Features:
+    """A shard of whose `wanted` rows some are damaged or missing; another process may have built it again already."""
+    extraction = plan.extraction(shard)
+    whole = find(extraction, plan.folder)
+    if whole is not None and not np.isin(wanted.numpy(), whole.index).all():
+        forget(extraction, plan.folder)
     encoder = plan.encoders[shard.teacher].to(device)
-    obtain(plan.extraction(shard), plan.folder, "whole")
+    obtain(extraction, plan.folder, "whole")
     encoder.to("cpu")
     return _make(plan, shard)
 

@@ -43,7 +43,7 @@ class CachedTeachers:
     Args:
         plan: what is stored where.
         features: every shard of it.
-        rebuild: makes a shard anew when its rows turn out damaged.
+        rebuild: makes a shard anew when some of its rows turn out damaged or missing.
         grid: the student's.
     """
 
@@ -51,7 +51,7 @@ class CachedTeachers:
         self,
         plan: CachePlan,
         features: Mapping[Shard, Features],
-        rebuild: Callable[[Shard], Features],
+        rebuild: Callable[[Shard, Tensor], Features],
         grid: Grid,
         device: torch.device,
     ) -> None:
@@ -107,7 +107,7 @@ class CachedTeachers:
             reason = "missing images"
         log.warning("teacher cache: %s in a shard of %s (%s); built again", reason, shard.teacher,
                     self.plan.extraction(shard).key)  # fmt: skip
-        self.features[shard] = self.rebuild(shard)
+        self.features[shard] = self.rebuild(shard, local)
         try:
             return self.features[shard].take(local)
         except (DamagedRowsError, KeyError) as error:
