@@ -107,7 +107,7 @@ def load_encoder(uri: str, *, device: str | torch.device = "cpu", precision: str
 def place(encoder: Encoder, device: torch.device, precision: str = "auto") -> Encoder:
     """Moves an encoder to a device, in the precision for it, see `pick_precision`."""
     if device.type == "cpu":
-        keep_freed_memory()
+        keep_freed_memory()  # here, as every process that runs an encoder comes by
     encoder.precision = pick_precision(precision, encoder, device)
     return encoder.to(device)
 

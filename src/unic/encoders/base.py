@@ -26,8 +26,9 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class Encoder(nn.Module, ABC):
-    """The common interface. Subclasses set the attributes and implement `encode`; nothing else is overridden but
-    `encode_blocks`, for encoders that can be students, and `grid_at`, for those that can take other sizes.
+    """The common interface. Subclasses set the attributes and implement `encode`. Those that can be students override
+    `encode_blocks` and perhaps `checkpoint_activations`, those that can take other sizes `grid_at`; any may say more of
+    itself in `describe` and `library_input`.
 
     Attributes:
         uri: where it came from, as the user wrote it.
