@@ -37,11 +37,14 @@ format: setup
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: setup  ## every benchmark on this machine: tables, and JSON in runs/bench (an hour or two on 2 cores)
+bench: setup  ## every benchmark on this machine: tables, and JSON in runs/bench (two hours on 2 cores)
 	mkdir -p $(BENCH)
 	for name in startup loader stream probe extract cache scaling; do \
 		$(BIN)/python benchmarks/$$name.py --out $(BENCH)/$$name.json || exit 1; done
-	for name in cpu unic-b; do $(BIN)/python benchmarks/step.py $$name --out $(BENCH)/step-$$name.json || exit 1; done
+	for name in cpu unic-b vits; do \
+		$(BIN)/python benchmarks/step.py $$name --rounds 5 --out $(BENCH)/step-$$name.json || exit 1; done
+	$(BIN)/python benchmarks/step.py unic-b --patch-share 0.25 --rounds 5 --out $(BENCH)/step-unic-b-quarter.json
+	$(BIN)/python benchmarks/step.py unic-l --alone --out $(BENCH)/step-unic-l.json
 
 bench-samples: setup  ## the long run on the samples and its table (hours; see recipes/samples-bench.yaml)
 	$(BIN)/unic distill recipes/samples-bench.yaml --out runs/samples-bench

@@ -1,6 +1,6 @@
 """One distillation step, images a second: ours against `baseline.py`, and both against the machine's limit.
 
-    python benchmarks/step.py NAME [--batch-size 16] [--rounds 3] [--compile] [--patch-share 1] [--alone] [--out FILE]
+    python benchmarks/step.py NAME [--batch-size 8] [--rounds 3] [--compile] [--patch-share 1] [--alone] [--out FILE]
 
 NAME is one of CONFIGURATIONS. Both sides have the same networks at the same weights, the same images and precision, and
 take turns in one run after warm-up steps; the ceiling (a large bf16 product, a copy of memory) is measured in every
@@ -57,13 +57,14 @@ class Configuration:
     teachers: tuple[str, ...]
     student: str
     batch_size: int
+    batch_on_cpu: int
     size: int = 224
     drop_path: float = 0.1
     hidden: int | None = None  # of inner rungs, four times it in the last one; default: the student's width
 
 
 CONFIGURATIONS = {
-    "unic-b": Configuration((B16,) * 4, B16, 128),
+    "unic-b": Configuration((B16,) * 4, B16, 128, 8),
     "unic-l": Configuration(
         (
             "timm:vit_giant_patch14_reg4_dinov2?pretrained=false&img_size=224",
@@ -71,8 +72,9 @@ CONFIGURATIONS = {
         ),
         "timm:vit_large_patch14_clip_224?pretrained=false",
         128,
+        4,
     ),
-    "vits": Configuration((L16,) * 2, "timm:vit_small_patch16_224?pretrained=false", 256),
+    "vits": Configuration((L16,) * 2, "timm:vit_small_patch16_224?pretrained=false", 256, 8),
     "cpu": Configuration(
         (
             "packaged:efficientnet_lite0?size=128",
@@ -81,11 +83,12 @@ CONFIGURATIONS = {
         ),
         "packaged:efficientnet_lite0?size=96",
         64,
+        64,
         size=128,
         drop_path=0.0,
         hidden=256,
     ),
-    "tiny": Configuration((TINY,) * 2, TINY, 4, size=32),
+    "tiny": Configuration((TINY,) * 2, TINY, 4, 4, size=32),
 }
 
 
@@ -149,7 +152,7 @@ def load_teachers(chosen: Configuration, device: torch.device) -> dict[str, Enco
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("configuration", choices=CONFIGURATIONS)
-    parser.add_argument("--batch-size", type=int, help="default: the configuration's on a GPU, 16 on a CPU")
+    parser.add_argument("--batch-size", type=int, help="default: the configuration's on this kind of device")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--compile", action="store_true", help="ours through torch.compile (the baseline is eager)")
     parser.add_argument("--patch-share", type=float, default=1.0, help="ours with train.patch_share")
@@ -160,7 +163,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     chosen, device = CONFIGURATIONS[options.configuration], torch.device(options.device)
-    batch = options.batch_size or (chosen.batch_size if device.type == "cuda" else 16)
+    batch = options.batch_size or (chosen.batch_size if device.type == "cuda" else chosen.batch_on_cpu)
     result = {"machine": machine("torch", "timm"), "configuration": options.configuration, "batch_size": batch}
     result |= {"compile": options.compile, "patch_share": options.patch_share}
     result |= compare(chosen, batch, device, options)
