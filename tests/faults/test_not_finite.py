@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import torch
 from rich.console import Console
 
 from unic.config import Train, load_recipe
-from unic.distill import diagnosis
+from unic.distill import diagnosis, stages
 from unic.distill.build import Job, build
 from unic.distill.guard import Guard
 from unic.distill.teachers import LiveTeachers
@@ -160,6 +159,6 @@ def test_student_weights_are_named(recipe: dict[str, Any], tmp_path: Path, monke
         job.student.get_parameter("model.blocks.0.attn.qkv.weight").data[0, 0] = float("inf")
         return job
 
-    monkeypatch.setattr(sys.modules["unic.distill.train"], "build", broken)
+    monkeypatch.setattr(stages, "build", broken)
     with pytest.raises(StoppedError, match=r"the student or its projectors are not finite: student\.model\.blocks\.0"):
         fit(load_recipe(recipe, ["train.max_skipped=2"]), tmp_path / "run", console=QUIET)

@@ -79,7 +79,7 @@ def survivable() -> Iterator[None]:
 @pytest.mark.parametrize(
     ("module", "name", "call", "line"),
     [
-        (sys.modules["unic.distill.train"], "build", 2, "stopped by a signal before step 3; continue with --resume"),
+        (sys.modules["unic.distill.train"], "build", 1, "stopped by a signal before step 3; continue with --resume"),
         (checkpoint, "save", 1, "stopped by a signal before step 3; continue with --resume"),
         (cache_build, "obtain", 1, "stopped by a signal while the teacher cache was built; continue with --resume"),
     ],
