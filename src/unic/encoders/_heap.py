@@ -1,4 +1,4 @@
-"""On a CPU, memory that torch has freed stays with the process, for the next step: 1.1 to 1.2 × as fast (docs/log.md).
+"""On a CPU, memory that torch has freed stays with the process, for the next step: 1.1 to 1.4 × as fast (docs/log.md).
 
 torch asks malloc for every tensor. glibc maps large blocks anew each time and gives the end of its heap back to the
 system, which then has to clear the same pages in every step: an eighth of the processor's time. The price is that the
