@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("resource")
 
-# Page faults of ten blocks of 80 MB, one after the other, after ten in which the heap finds its size (seen: four or five).
+# Page faults of ten blocks of 80 MB in turn, after ten in which the heap finds its size (seen: four or five).
 PROGRAM = """
 import resource, torch
 from unic.encoders import load_encoder
