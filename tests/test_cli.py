@@ -189,10 +189,10 @@ def test_a_failure_after_training_does_not_look_like_one_of_the_training(
     from unic import api
 
     def broken(*arguments: object, **options: object) -> None:
-        raise OSError("disk full")
+        raise OSError("disk [/] full")
 
     monkeypatch.setattr(api, "export_timm", broken)
     code, _, err = unic(capsys, "distill", written, "--out", tmp_path / "run")
     assert code == 0
-    assert "export failed: OSError: disk full" in err
+    assert "export failed: OSError: disk [/] full" in err
     assert (tmp_path / "run/checkpoints/last").exists()

@@ -143,6 +143,20 @@ def test_resume_refuses_another_run(recipe: dict[str, Any], tmp_path: Path, over
         run(recipe, tmp_path / "run", "train.steps=3", override, resume=True)
 
 
+def test_a_resume_may_split_its_batches(recipe: dict[str, Any], tmp_path: Path) -> None:
+    def die(encoder: Encoder, step: int) -> dict[str, float]:
+        raise RuntimeError("out of memory somewhere")
+
+    fit(load_recipe(recipe), tmp_path / "whole", console=QUIET)
+    settings = load_recipe(recipe, ["checkpoint.every=2", "eval.every=3"])
+    with pytest.raises(RuntimeError, match="out of memory somewhere"):
+        fit(settings, tmp_path / "run", console=QUIET, callback=die)
+    fit(load_recipe(recipe, ["train.micro_batches=2"]), tmp_path / "run", console=QUIET, resume=True)
+    whole, parts = ([row["loss"] for row in read_metrics(tmp_path / name)] for name in ("whole", "run"))
+    assert parts[:2] == whole[:2]
+    assert parts == pytest.approx(whole, abs=1e-4)
+
+
 def test_folder_in_use_is_refused(recipe: dict[str, Any], tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(InputError, match="not empty; continue that run with --resume, or name another folder"):
@@ -161,6 +175,7 @@ def test_folder_in_use_is_refused(recipe: dict[str, Any], tmp_path: Path) -> Non
         ("data.augment=unik", "did you mean 'unic'?"),
         ("train.batch_size=64", "more than the 40 images"),
         ("train.micro_batches=9", "fewer images than 1 processes"),
+        ("teachers.shard=true", "'teachers.shard' needs train.engine fsdp"),
     ],
 )
 def test_bad_recipe_writes_nothing(recipe: dict[str, Any], tmp_path: Path, override: str, line: str) -> None:

@@ -73,6 +73,33 @@ def saved_bytes(job: Any) -> float:
     return saved.total / 4
 
 
+def test_a_batch_that_cannot_be_split_is_made_smaller(
+    recipe: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    fails_at: Callable[[int, Exception], None],
+) -> None:
+    recipe["weighting"] = {"type": "teacher_dropping", "level": "batch"}
+    job = build(load_recipe(recipe), torch.device("cpu"))
+    room = memory.model_bytes(job) + 3.5 * saved_bytes(job)
+    monkeypatch.setattr(memory, "available_bytes", lambda device: int(room / memory.SPARE))
+    fails_at(3, MemoryError())
+    with pytest.raises(InputError) as caught:
+        fit(load_recipe(recipe), tmp_path / "run", console=Console(quiet=True))
+    assert str(caught.value) == "out of memory with 8 images at a time; 2 would fit: train.batch_size=2"
+
+
+@pytest.mark.parametrize("tokens", ["all", "cls"])
+def test_what_fits_is_measured_without_the_cached_teachers(
+    recipe: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tokens: str
+) -> None:
+    recipe["teachers"]["cache"] = {"tokens": tokens, "dir": str(tmp_path)}
+    job = build(load_recipe(recipe), torch.device("cpu"))
+    monkeypatch.setattr(LiveTeachers, "__call__", lambda *_: 1 / 0)
+    monkeypatch.setattr(memory, "available_bytes", lambda device: 1 << 40)
+    assert memory._measured(job) > 1000  # if it could not be measured: half of a batch, 4
+
+
 def test_models_that_do_not_fit(
     recipe: dict[str, Any],
     tmp_path: Path,

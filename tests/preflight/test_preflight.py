@@ -167,6 +167,15 @@ def test_clock():
     assert [clock(0.001), clock(0.5), clock(1.51), clock(72)] == ["1 min", "30 min", "1 h 31 min", "3.0 days"]
 
 
+def test_a_stage_that_cannot_take_over_is_an_error(recipe):
+    recipe["stages"] = [{}, {"student.model": "timm:vit_tiny_patch16_224?pretrained=false&img_size=32"}]
+    report = checked(recipe)
+    assert not report.is_ready
+    [line] = texts(report.stages[0], "error")
+    assert line.startswith("stages: recipe: stages: '")
+    assert "only sizes of images may differ" in line
+
+
 def test_every_stage_is_checked(recipe):
     recipe["stages"] = [
         {"train.steps": 2},
