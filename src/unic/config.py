@@ -166,7 +166,8 @@ class Train(Section):
     batch_size: Positive = 128
     """Images of one step, over all processes."""
     micro_batches: Positive = 1
-    """Parts of a batch whose gradients add up, for less memory; the result is that of the whole batch."""
+    """Parts of a batch whose gradients add up, for less memory; the result is that of the whole batch, but that batch
+    norms see a part at a time."""
     lr: float = Field(3e-4, gt=0)
     """Peak of the rate for 256 images: it is multiplied by `batch_size` / 256."""
     min_lr: float = Field(1e-6, ge=0)
