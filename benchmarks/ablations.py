@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=float)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--runs", type=Path, default=Path("runs/ablations"))
-    parser.add_argument("--results", type=Path, default=Path("benchmarks/results/ablations"))
+    parser.add_argument("--results", type=Path, default=Path("runs/ablations/results"))
     parser.add_argument("--table", action="store_true", help="only print what has been measured")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)

@@ -79,7 +79,7 @@ def measure_time(options: argparse.Namespace, folder: Path) -> list[dict[str, An
     run = Run(job, folder, accelerator, Agreement(accelerator, recipe.train.timeout), recipe)
     batches = [next(upcoming) for upcoming in [_batches(run)] for _ in range(job.steps_per_epoch)]
     live = LiveTeachers(job.encoders, job.grid)
-    shapes = live(batches[0].images[:1].to(job.device) / 255, batches[0].index[:1], batches[0].epoch[:1])
+    shapes = live(batches[0].images[:1].to(job.device) / 255, batches[0].index[:1], batches[0].view[:1])
     ways |= {BASE: Resident(shapes, recipe.train.batch_size), "live teachers": live}
     reads = {name: read_time(way, batches) for name, way in ways.items() if isinstance(way, CachedTeachers)}
     times: dict[str, list[float]] = {name: [] for name in ways}
@@ -144,7 +144,7 @@ def timed(work: Callable[[], Any]) -> float:
 
 def read_time(way: CachedTeachers, batches: list[Batch]) -> float:
     """Median seconds for the targets of a batch, read, checked and decoded, in the calling thread."""
-    calls = [timed(lambda batch=batch: way(batch.images, batch.index, batch.epoch)) for batch in batches * 2]
+    calls = [timed(lambda batch=batch: way(batch.images, batch.index, batch.view)) for batch in batches * 2]
     return statistics.median(calls[len(batches) :])
 
 

@@ -87,7 +87,7 @@ def measure(folder: Path, options: argparse.Namespace) -> dict[str, list[float]]
 
     def device(name: str) -> None:
         for batch in batches:
-            view(batch.images.to(name, non_blocking=True), 0, batch.epoch, batch.index)
+            view(batch.images.to(name, non_blocking=True), 0, batch.view, batch.index)
         if name == "cuda":
             torch.cuda.synchronize()
 

@@ -72,11 +72,18 @@ class Extraction:
         described += ("span", *self.span) if self.span else ()
         return hashlib.sha256(repr(described).encode()).hexdigest()[:24]
 
+    @property
     def layout(self) -> str:
+        """What is kept of the patches: `pooled` (nothing but their mean), or their grid and type."""
         if self.patch_grid is None:
             return "pooled"
         grid = "own" if self.patch_grid == "own" else f"{self.patch_grid[0]}x{self.patch_grid[1]}"
         return f"{grid}-{self.dtype}"
+
+    @property
+    def entry(self) -> str:
+        """Name of the folder in the cache."""
+        return f"{self.key}-{self.layout}"
 
     def batches(self, first: int) -> Iterator[Batch]:
         return view_batches(
@@ -111,7 +118,7 @@ class Extraction:
         if not len(batch):
             return Part({}, None, batch.damaged)
         images = batch.images.to(self.encoder.mean.device)
-        views = augmentations.preset(self.augment)(images, self.seed, batch.epoch, batch.index)
+        views = augmentations.preset(self.augment)(images, self.seed, batch.view, batch.index)
         tokens = self.tokens(views)
         arrays = {
             "cls": self._checked(tokens.cls, batch),

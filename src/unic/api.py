@@ -84,21 +84,25 @@ def dry_run(recipe: Recipe, *, random_weights: bool = False) -> list[str]:
     Args:
         random_weights: give every timm model random weights, so that nothing is downloaded.
     """
-    if random_weights:
-        models = {name: without_weights(uri) for name, uri in recipe.teachers.models.items()}
-        teachers = recipe.teachers.model_copy(update={"models": models})
-        student = recipe.student.model_copy(update={"model": without_weights(recipe.student.model)})
-        recipe = recipe.model_copy(update={"teachers": teachers, "student": student})
     if recipe.eval.suite:
         load_suite(recipe.eval.suite)
-    job = first_of(recipe.plans(), default_device())
+    plans = recipe.plans()
+    job = first_of([_randomly(plan) for plan in plans] if random_weights else plans, default_device())
     return [*summary(job), "dry run: one batch went through; nothing was written"]
+
+
+def _randomly(plan: Recipe) -> Recipe:
+    models = {name: without_weights(uri) for name, uri in plan.teachers.models.items()}
+    teachers = plan.teachers.model_copy(update={"models": models})
+    student = plan.student.model_copy(update={"model": without_weights(plan.student.model)})
+    return plan.model_copy(update={"teachers": teachers, "student": student})
 
 
 def check(
     recipe: str | Path | Mapping[str, Any] | Recipe,
     *,
     name: str = "recipe",
+    processes: int = 1,
     price: float | None = None,
     out: Path | None = None,
 ) -> Report:
@@ -106,11 +110,12 @@ def check(
 
     Args:
         name: what to call the recipe in the report.
-        price: of an hour of this machine, in any currency.
+        processes: that will run it, each on a device like this one.
+        price: of an hour of all that runs, in any currency.
         out: where the run folder would be, for the space on its disk.
     """
     settings = load_recipe(dict(recipe) if isinstance(recipe, Mapping) else recipe)
-    return check_recipe(settings, default_device(), name=name, price=price, out=out)
+    return check_recipe(settings, default_device(), name=name, processes=processes, price=price, out=out)
 
 
 def finish(folder: Path, settings: Recipe, console: Console) -> Path:

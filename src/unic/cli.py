@@ -125,7 +125,8 @@ def check(
     overrides: Annotated[
         list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="For example train.batch_size=512.")
     ] = None,
-    price: Annotated[float | None, typer.Option(min=0, help="Of an hour of this machine, for the cost.")] = None,
+    processes: Annotated[int, typer.Option(min=1, help="That will run it, each on a device like this one.")] = 1,
+    price: Annotated[float | None, typer.Option(min=0, help="Of an hour of all that runs, for the cost.")] = None,
     out: Annotated[Path | None, typer.Option(help="Where the run folder would be, for the space on its disk.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print all of it as JSON.")] = False,
 ) -> None:
@@ -139,7 +140,7 @@ def check(
     from unic.preflight.screen import render
 
     with _console().status("checking"):
-        found = api.check(settings, name=Path(recipe).stem, price=price, out=out)
+        found = api.check(settings, name=Path(recipe).stem, processes=processes, price=price, out=out)
     if as_json:
         typer.echo(json.dumps(found.to_json(), indent=1))
     else:

@@ -112,7 +112,7 @@ class TrainSource(Section):
     """Images to train on; labels are not read."""
 
     path: str
-    """Folder, list, Parquet file, shards, data set of the hub, or a URL of shards."""
+    """Folder, Parquet files, shards, data set of the hub, or a URL of shards."""
     weight: float = Field(1.0, gt=0)
     """How often one epoch goes over it (0.5: half of it, another half each epoch; 2: twice)."""
     limit: Positive | None = None
@@ -134,9 +134,9 @@ class Data(Section):
     """Each step draws the side of its views from these, and the student sees them as they are; so does each teacher
     that can and whose URI names no size. One that is listed twice comes twice as often; the largest is `size`."""
     augment: str = "unic"
-    """`unic`, the paper's, or `none`: the middle of the image."""
+    """`unic`, the paper's; `light`, for letters and drawings; `none`: the middle of the image."""
     workers: int = Field(2, ge=0)
-    """Processes that decode images."""
+    """Processes that decode images, for each process that trains."""
     max_damaged: float = Field(0.01, ge=0, le=1)
     """A run ends when more than this share of its images cannot be read."""
 

@@ -7,7 +7,6 @@ patches (its teacher cache is one entry per teacher, view and shard of the image
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,7 +35,6 @@ __all__ = [
     "default_cache_dir",
     "extract",
     "find",
-    "forget",
     "obtain",
 ]
 
@@ -147,44 +145,49 @@ def extract(
     return obtain(extraction, cache)
 
 
-def obtain(extraction: Extraction, cache: Path, check: Check = "whole") -> Features:
+def obtain(
+    extraction: Extraction, cache: Path, check: Check = "whole", wanted: Int[Tensor, " b"] | None = None
+) -> Features:
     """From the cache, into which it is brought where it is missing or damaged.
 
     Args:
         check: `whole` reads every byte and compares; `rows` leaves that to `Features.take`, row by row.
+        wanted: numbers of images. An entry that leaves one of them out, as unreadable, is built anew, once.
     """
-    found = find(extraction, cache, check)
+    found = find(extraction, cache, check, wanted)
     if found is not None:
         return found
-    name = f"{extraction.key}-{extraction.layout()}"
-    with building(cache, name) as folder:
-        found = find(extraction, cache, check)  # another process may have built it while this one waited
+    with building(cache, extraction.entry) as folder:
+        # Another process may have built it while this one waited.
+        found = find(extraction, cache, check, wanted)
         if found is None:
             with evaluating(extraction.encoder):
-                build(folder, cache / name, extraction.parts, len(extraction))
+                build(folder, cache / extraction.entry, extraction.parts, len(extraction))
             found = find(extraction, cache, check)
-            assert found is not None, f"{cache / name} changed while it was written"
+            assert found is not None, f"{cache / extraction.entry} changed while it was written"
     return found
 
 
-def forget(extraction: Extraction, cache: Path) -> None:
-    """Removes the entry that `obtain` has made; whoever has it mapped keeps it until then."""
-    shutil.rmtree(cache / f"{extraction.key}-{extraction.layout()}", ignore_errors=True)
+def find(
+    extraction: Extraction, cache: Path, check: Check = "whole", wanted: Int[Tensor, " b"] | None = None
+) -> Features | None:
+    """An entry that can answer: the one asked for, and for pooled vectors any that also holds patches.
 
-
-def find(extraction: Extraction, cache: Path, check: Check = "whole") -> Features | None:
-    """An entry that can answer: the one asked for, and for pooled vectors any that also holds patches."""
-    key, layout = extraction.key, extraction.layout()
-    others = sorted(cache.glob(f"{key}-*-*")) if layout == "pooled" else []
-    for entry in (cache / f"{key}-{layout}", *others):
-        if (stored := load(entry, check)) is not None:
-            features = _features(*stored)
-            if layout == "pooled":
-                features.patches = features.ranges = features.grid = None
-            if check == "rows":  # labels are not asked for there, and each costs a look-up
-                features.sums = stored[0].get("sums")
-                return features
-            return _labelled(features, extraction.images)
+    Arguments as for `obtain`.
+    """
+    pooled = extraction.layout == "pooled"
+    others = sorted(cache.glob(f"{extraction.key}-*-*")) if pooled else []
+    for entry in (cache / extraction.entry, *others):
+        stored = load(entry, check)
+        if stored is None or (wanted is not None and not np.isin(wanted.numpy(), stored[0]["index"]).all()):
+            continue
+        features = _features(*stored)
+        if pooled:
+            features.patches = features.ranges = features.grid = None
+        if check == "rows":  # labels are not asked for there, and each costs a look-up
+            features.sums = stored[0].get("sums")
+            return features
+        return _labelled(features, extraction.images)
     return None
 
 

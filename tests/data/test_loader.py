@@ -98,7 +98,7 @@ def test_resume_repeats_without_reading_what_was_skipped():
     for before, after in zip(whole[5:], resumed, strict=True):
         assert torch.equal(before.images, after.images)
         assert torch.equal(before.index, after.index)
-        assert torch.equal(before.epoch, after.epoch)
+        assert torch.equal(before.view, after.view)
 
 
 @pytest.mark.parametrize(("world_size", "micro_batches"), [(2, 1), (1, 2), (2, 2), (4, 2), (3, 1), (3, 2), (1, 5)])
@@ -179,7 +179,7 @@ def test_view_key_is_the_one_training_uses():
         view: joined(list(view_batches(images, size=4, augment="unic", seed=3, view=view)), "images") for view in (0, 1)
     }
     for batch in trained:
-        for image, index, key in zip(batch.images, batch.index.tolist(), batch.epoch.tolist(), strict=True):
+        for image, index, key in zip(batch.images, batch.index.tolist(), batch.view.tolist(), strict=True):
             assert torch.equal(image, viewed[key][index])
 
 

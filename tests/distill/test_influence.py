@@ -70,8 +70,8 @@ def test_gradients_against_a_second_computation(
     batch = next(
         training_batches(job.images, size=32, augment="none", seed=3, batch_size=32, first_step=1, num_steps=1)
     )
-    images = job.augmentation(batch.images, 3, batch.epoch, batch.index)
-    targets = job.standardizer(LiveTeachers(job.encoders, job.grid)(images, batch.index, batch.epoch))
+    images = job.augmentation(batch.images, 3, batch.view, batch.index)
+    targets = job.standardizer(LiveTeachers(job.encoders, job.grid)(images, batch.index, batch.view))
     norms = []
     for teacher in range(2):
         losses = job.distiller(images, targets, 1, batch.index).losses

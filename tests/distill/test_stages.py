@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +12,11 @@ import torch
 from rich.console import Console
 from safetensors.torch import load_file
 
-from unic.config import load_recipe
+from unic.api import dry_run
+from unic.config import Recipe, load_recipe
 from unic.data.loader import Batch
-from unic.distill.build import Forward, Job
+from unic.distill import stages
+from unic.distill.build import Forward, Job, build
 from unic.distill.ema import Ema
 from unic.distill.stages import resampled
 from unic.distill.teacher_cache import CachedTeachers
@@ -120,8 +124,8 @@ def test_cached_teachers_see_what_the_student_sees_in_every_stage(
     def forward(job: Job, teachers: Any, batch: Batch, step: int, model: Any = None) -> Forward:
         found = plain(job, teachers, batch, step, model)
         if isinstance(teachers, CachedTeachers):
-            images = job.augmentation(batch.images, job.recipe.seed, batch.epoch, batch.index)
-            for name, tokens in job.live_teachers()(images, batch.index, batch.epoch).items():
+            images = job.augmentation(batch.images, job.recipe.seed, batch.view, batch.index)
+            for name, tokens in job.live_teachers()(images, batch.index, batch.view).items():
                 torch.testing.assert_close(found.outputs[name].cls, tokens.cls, atol=1e-5, rtol=1e-4)
             compared.append(step)
         return found
@@ -129,6 +133,63 @@ def test_cached_teachers_see_what_the_student_sees_in_every_stage(
     monkeypatch.setattr(Job, "forward", forward)
     fit(load_recipe(recipe), tmp_path / "run", console=QUIET)
     assert compared == [1, 2, 3, 4]
+
+
+def test_later_stages_see_new_views_also_after_a_resume(
+    recipe: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Forty images, 8 a step: the first stage ends in its second epoch, so the next begins with the third."""
+    recipe |= {"stages": [{"train.steps": 6}, {"train.steps": 6}], "trackers": {}}
+    plain, seen = Job.forward, {}
+
+    def forward(job: Job, teachers: Any, batch: Batch, step: int, model: Any = None) -> Forward:
+        if model is not None:  # not the trial
+            seen.setdefault(step, []).append((batch.view.tolist(), batch.index.tolist()))
+        return plain(job, teachers, batch, step, model)
+
+    def die(encoder: Encoder, step: int) -> dict[str, float]:
+        if step == 10:
+            raise RuntimeError("power cut")
+        return {}
+
+    monkeypatch.setattr(Job, "forward", forward)
+    with pytest.raises(RuntimeError, match="power cut"):
+        fit(load_recipe(recipe, ["eval.every=1"]), tmp_path / "run", console=QUIET, callback=die)
+    fit(load_recipe(recipe), tmp_path / "run", console=QUIET, resume=True)
+    views = {step: {view for keys, _ in batches for view in keys} for step, batches in seen.items()}
+    assert [views[step] for step in range(1, 13)] == [{0}] * 5 + [{1}] + [{2}] * 5 + [{3}]
+    assert seen[10][0] == seen[10][1]  # before the cut and after it
+    assert seen[1][0][1] != seen[7][0][1]  # in another order
+
+
+def test_stages_to_come_are_tried_one_at_a_time(recipe: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe |= {"stages": [{}, {}, LARGER]}
+    alive: list[Any] = []
+
+    def build_alone(plan: Recipe, *rest: Any) -> Job:
+        gc.collect()
+        values = [tensor for reference in alive if (tensor := reference()) is not None and not tensor.is_meta]
+        assert not values
+        job = build(plan, *rest)
+        alive.extend(map(weakref.ref, [*job.distiller.parameters(), *job.encoders["vit"].parameters()]))
+        return job
+
+    monkeypatch.setattr(stages, "build", build_alone)
+    first = stages.first_of(load_recipe(recipe).plans(), torch.device("cpu"))
+    assert first.grid == (2, 2)
+    assert len(alive) > 200
+
+
+def test_a_dry_run_without_weights_loads_none_in_any_stage(
+    recipe: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe |= {"stages": [{}, LARGER | {"student.model": "timm:test_vit?img_size=64"}]}
+    loaded = []
+    monkeypatch.setattr("timm.models._builder.load_pretrained", lambda *_, **__: loaded.append(1))
+    assert dry_run(load_recipe(recipe), random_weights=True)
+    assert not loaded
+    dry_run(load_recipe(recipe))
+    assert loaded
 
 
 def test_what_the_next_stage_has_not_is_refused() -> None:

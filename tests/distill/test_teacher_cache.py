@@ -11,7 +11,7 @@ import torch
 
 from unic.config import load_recipe
 from unic.data.augment import preset
-from unic.data.loader import Batch, training_batches
+from unic.data.loader import Batch, training_batches, view_batches
 from unic.data.sources import DamagedImageError
 from unic.distill import cache_plan
 from unic.distill.build import Job, build
@@ -45,8 +45,8 @@ def batches(job: Job, num_steps: int = 10) -> Iterator[Batch]:
 def compare(job: Job, cached: CachedTeachers, *, atol: float = 1e-5) -> None:
     live = LiveTeachers(job.encoders, job.grid)
     for batch in cached.ahead(batches(job)):
-        views = preset(job.recipe.data.augment)(batch.images, job.recipe.seed, batch.epoch, batch.index)
-        targets, expected = cached(views, batch.index, batch.epoch), live(views, batch.index, batch.epoch)
+        views = preset(job.recipe.data.augment)(batch.images, job.recipe.seed, batch.view, batch.index)
+        targets, expected = cached(views, batch.index, batch.view), live(views, batch.index, batch.view)
         assert list(targets) == list(expected)
         for name, tokens in targets.items():
             torch.testing.assert_close(tokens.cls, expected[name].cls, atol=1e-5, rtol=1e-4)
@@ -167,7 +167,7 @@ def test_a_damaged_shard_is_built_again_alone(
     if when == "before":
         cached = opened(job)
     seen = count_forwards(job, monkeypatch)
-    list(map(cached._read, *zip(*((batch.index, batch.epoch) for batch in batches(job, 5)), strict=True)))
+    list(map(cached._read, *zip(*((batch.index, batch.view) for batch in batches(job, 5)), strict=True)))
     assert sum(seen) == 16
     assert "built again" in caplog.text
     compare(job, cached)
@@ -189,6 +189,35 @@ def test_an_image_that_could_not_be_read_is_added_when_it_can(recipe, tmp_path, 
     broken = False
     compare(job, cached)
     assert "missing images in a shard of" in caplog.text
+    broken = True
+    job = job_of(recipe, {"views": 1, "dir": str(tmp_path / "other")}, augment="none")
+    job.images.sources[0].read = sometimes
+    cached = opened(job)
+    with pytest.raises(cache_plan.InputError, match="missing images in a shard of vit, and again after it was built"):
+        cached(torch.zeros(1, 3, 32, 32), torch.tensor([3]), torch.tensor([0]))
+
+
+def test_pooled_vectors_are_not_taken_from_an_entry_that_lacks_the_image(recipe, tmp_path) -> None:
+    """With patches there, which answer for CLS, too, when nothing is missing."""
+    job = job_of(recipe, {"views": 1, "dtype": "fp32", "dir": str(tmp_path)}, augment="none")
+    read = job.images.sources[0].read
+
+    def without_3(index: int) -> Any:
+        if index == 3:
+            raise DamagedImageError("a disk that was away")
+        return read(index)
+
+    job.images.sources[0].read = without_3
+    opened(job)
+    again = job_of(recipe, {"views": 1, "tokens": "cls", "dir": str(tmp_path)}, augment="none")
+    cached = opened(again)
+    assert not list(tmp_path.glob("*-pooled"))
+    index = torch.tensor([2, 3])
+    images = next(view_batches(again.images, size=again.recipe.data.size, first=2, last=4)).images / 255
+    live = LiveTeachers(again.encoders, again.grid)(images, index, torch.zeros(2))
+    for name, tokens in cached(images, index, torch.zeros(2, dtype=torch.int64)).items():
+        torch.testing.assert_close(tokens.cls, live[name].cls, atol=1e-4, rtol=1e-4)
+    assert len(list(tmp_path.glob("*-pooled"))) == 2
 
 
 def test_a_truncated_shard_is_found_when_it_is_opened(recipe, tmp_path, small_shards, monkeypatch) -> None:
@@ -243,9 +272,9 @@ def test_cls_alone_trains_without_patches(recipe, tmp_path) -> None:
     assert not [name for name in names if "patch" in name]
     cached = opened(job)
     batch = next(batches(job))
-    images = job.augmentation(batch.images, job.recipe.seed, batch.epoch, batch.index)
-    targets = job.standardizer(cached(images, batch.index, batch.epoch))
-    from_live = job.standardizer.eval()(LiveTeachers(job.encoders, job.grid)(images, batch.index, batch.epoch))
+    images = job.augmentation(batch.images, job.recipe.seed, batch.view, batch.index)
+    targets = job.standardizer(cached(images, batch.index, batch.view))
+    from_live = job.standardizer.eval()(LiveTeachers(job.encoders, job.grid)(images, batch.index, batch.view))
     losses = job.distiller.eval()(images, targets, 1, batch.index).losses
     torch.testing.assert_close(losses, job.distiller(images, from_live, 1, batch.index).losses)
     assert losses.isfinite().all()

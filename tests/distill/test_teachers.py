@@ -32,3 +32,13 @@ def test_one_resize_for_each_size(monkeypatch: pytest.MonkeyPatch) -> None:
     encoders = {name: load_encoder(uri, precision="fp32") for name, uri in uris.items()}
     LiveTeachers(encoders, encoders["a"].grid)(torch.rand(2, 3, 48, 48), torch.arange(2), torch.arange(2))
     assert sorted(size for size in sizes if size[0] >= 32) == [(32, 32), (64, 64)]
+
+
+def test_what_cannot_be_compiled_runs_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    encoders = {name: load_encoder(URI, precision="fp32") for name in "ab"}
+    encoders["b"].can_compile = False
+    compiled = []
+    monkeypatch.setattr(torch, "compile", lambda module: compiled.append(module) or module)
+    found = LiveTeachers(encoders, encoders["a"].grid, compile=True)(torch.rand(2, 3, 32, 32), *torch.ones(2, 2))
+    assert compiled == [encoders["a"]]
+    assert list(found) == ["a", "b"]

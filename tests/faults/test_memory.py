@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -119,7 +122,45 @@ def test_other_errors_stay_what_they_are(recipe: dict[str, Any], tmp_path: Path,
 
 
 @pytest.mark.parametrize(
-    ("batch", "largest", "parts"), [(8, 8, 1), (8, 7, 2), (8, 3, 3), (12, 5, 3), (7, 6, 2), (8, 0, 8)]
+    ("batch", "largest", "fits", "parts"), [(8, 8, 8, 1), (8, 7, 4, 2), (8, 3, 3, 3), (12, 5, 4, 3), (7, 6, 4, 2)]
 )
-def test_parts(batch: int, largest: int, parts: int) -> None:
-    assert memory.parts_that_fit(batch, largest) == parts
+def test_parts(recipe: dict[str, Any], batch: int, largest: int, fits: int, parts: int) -> None:
+    job = build(load_recipe(recipe, [f"train.batch_size={batch}"]), torch.device("cpu"))
+    line = f"{fits} would fit: train.micro_batches={parts} trains the same, train.batch_size={batch // parts} does not"
+    assert memory.what_fits(job, largest) == line
+
+
+def test_parts_are_not_the_same_for_batch_norms(recipe: dict[str, Any]) -> None:
+    recipe["student"]["model"] = "timm:test_efficientnet?pretrained=false&img_size=64"
+    job = build(load_recipe(recipe, ["data.size=64"]), torch.device("cpu"))
+    assert "trains the same, but for batch norms, which see a part at a time; " in memory.what_fits(job, 4)
+
+
+@pytest.mark.parametrize("change", [{}, {"data.sizes": [32, 48], "data.size": 48}])
+def test_what_fits_is_measured_for_the_largest_views_and_alone(
+    recipe: dict[str, Any], monkeypatch: pytest.MonkeyPatch, change: dict[str, Any]
+) -> None:
+    """A weighting may ask the other processes, which do not know that this one has run out of memory."""
+    recipe["teachers"]["models"] = {"cnn": "timm:resnet10t?pretrained=false"}
+    job = build(load_recipe(recipe, [f"{key}={value}" for key, value in change.items()]), torch.device("cpu"))
+    monkeypatch.setattr(type(job.weighting), "coefficients", lambda *_: 1 / 0)
+    monkeypatch.setattr(memory, "available_bytes", lambda device: 1 << 40)
+    assert memory._measured(job) > 1000  # if it could not be measured: half of a batch, 4
+
+
+@pytest.mark.skipif(sys.platform != "linux" or not os.confstr("CS_GNU_LIBC_VERSION"), reason="of glibc")
+def test_memory_that_torch_has_freed_counts_as_available() -> None:
+    """It is with the process until somebody asks."""
+    program = """
+import psutil, torch
+from unic.distill.memory import available_bytes
+from unic.encoders import load_encoder
+load_encoder("pixels:8")
+blocks = [torch.ones(5_000_000) for _ in range(100)]
+del blocks
+held = psutil.Process().memory_info().rss
+available_bytes(torch.device("cpu"))
+print(held - psutil.Process().memory_info().rss)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert int(done.stdout) > 1_500_000_000  # of two

@@ -7,6 +7,7 @@ import torch
 from rich.console import Console
 
 from unic.config import load_recipe
+from unic.distill.train import fit
 from unic.preflight import Finding, check_recipe, cost
 from unic.preflight.models import compare
 from unic.preflight.screen import clock, render
@@ -43,8 +44,8 @@ def test_sizes_are_told_and_cost_their_mean(recipe, monkeypatch):
     recipe["teachers"]["models"]["cnn"] = "timm:test_efficientnet?pretrained=false"
     measured = {}
 
-    def measure(job, views, index, epoch):
-        measured[views.shape[-1]] = found = cost.measure_step(job, views, index, epoch)
+    def measure(job, batch):
+        measured[batch.images.shape[-1]] = found = cost.measure_step(job, batch)
         return found
 
     monkeypatch.setattr("unic.preflight.measure_step", measure)
@@ -121,7 +122,36 @@ def test_a_batch_that_does_not_fit_says_what_would(recipe, monkeypatch):
     monkeypatch.setattr(cost, "available_bytes", lambda device: int(room / 0.9))
     found = checked(recipe)
     assert found.facts["memory"]["largest_batch"] == 3
-    assert "train.micro_batches=3 makes it fit" in texts(found, "error")[0]
+    assert "3 would fit: train.micro_batches=3 trains the same, train.batch_size=2 does not" in texts(found, "error")[0]
+    assert checked(recipe, processes=3).is_ready  # of 8 images each has 3 at most
+    assert texts(checked(recipe, "weighting.level=batch"), "error")[0].endswith("3 would fit: train.batch_size=2")
+
+
+def test_processes_share_the_work(recipe):
+    """Times are measured anew, so only those of the same check can be compared."""
+    report = checked(recipe, processes=4, price=2.0, name="mine")
+    time, memory = report.facts["time"], report.facts["memory"]
+    assert (memory["at_a_time"], time["processes"]) == (2, 4)
+    assert time["images_per_s"] * time["hours"] * 3600 == pytest.approx(8 * 8)
+    assert time["price"] == pytest.approx(2 * time["hours"])
+    stream = io.StringIO()
+    Console(file=stream, width=100).print(render(report))
+    assert "for 8 steps on 4 processes" in stream.getvalue()
+    assert "9 processes" in texts(checked(recipe, processes=9), "error")[0]
+
+
+def test_of_a_teacher_cache_only_what_is_missing_counts(recipe, tmp_path):
+    recipe["teachers"]["cache"] = {"views": 2, "dir": str(tmp_path / "cache")}
+    before = checked(recipe)
+    assert before.facts["disk"]["cache_missing_gb"] == before.facts["disk"]["cache_gb"] > 0
+    assert before.facts["time"]["teachers_h"] > 0
+    fit(load_recipe(recipe, ["trackers=[]"]), tmp_path / "run", console=Console(quiet=True))
+    after = checked(recipe)
+    assert after.facts["disk"]["cache_gb"] == before.facts["disk"]["cache_gb"]
+    assert (after.facts["disk"]["cache_missing_gb"], after.facts["time"]["teachers_h"]) == (0, 0)
+    stream = io.StringIO()
+    Console(file=stream, width=100).print(render(after))
+    assert "GB there" in stream.getvalue()
 
 
 def test_two_teachers_that_are_one_are_noticed(recipe, tmp_path):

@@ -1,4 +1,4 @@
-"""The augmented view of an image: a function of (seed, epoch, index) and of nothing else.
+"""The augmented view of an image: a function of (seed, view, index) and of nothing else.
 
 The crop runs where the image is decoded, because it turns images of any size into one; everything after it runs on the
 whole batch on the device. Each image draws its own parameters from `unic.rng`, so a view depends neither on the batch
@@ -62,7 +62,7 @@ class Augmentation:
         return self not in (Augmentation(), Augmentation(whole=True))
 
     def crop(
-        self, image: Image.Image, seed: int, epoch: int, index: int, size: int | tuple[int, int]
+        self, image: Image.Image, seed: int, view: int, index: int, size: int | tuple[int, int]
     ) -> UInt8[Tensor, "3 h w"]:
         """The random (or centre square) crop of an RGB image, resized bicubically with anti-aliasing.
 
@@ -77,19 +77,19 @@ class Augmentation:
             left, top = (image.width - side) // 2, (image.height - side) // 2
             box = (left, top, left + side, top + side)
         else:
-            box = self.box(image.width, image.height, seed, epoch, index)
+            box = self.box(image.width, image.height, seed, view, index)
         if self.is_random:
             return resized(image, box, (height, width))
         # Evaluation sees what Pillow makes of an image, as everybody's evaluation does.
-        view = image.crop(box).resize((width, height), Image.Resampling.BICUBIC)
-        return torch.from_numpy(np.array(view)).permute(2, 0, 1).contiguous()
+        pixels = np.array(image.crop(box).resize((width, height), Image.Resampling.BICUBIC))
+        return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
 
-    def box(self, width: int, height: int, seed: int, epoch: int, index: int) -> Box:
+    def box(self, width: int, height: int, seed: int, view: int, index: int) -> Box:
         """Left, top, right, bottom of a random crop (Szegedy et al., 2014, as in torchvision's RandomResizedCrop)."""
         assert self.scale is not None
         low, high = math.log(self.ratio[0]), math.log(self.ratio[1])
         for first in range(0, 4 * _TRIES, 4):
-            area, shape, x, y = (rng.number(seed, _CROP, epoch, index, first + place) for place in range(4))
+            area, shape, x, y = (rng.number(seed, _CROP, view, index, first + place) for place in range(4))
             area = width * height * (self.scale[0] + (self.scale[1] - self.scale[0]) * area)
             aspect = math.exp(low + (high - low) * shape)
             w, h = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
@@ -103,13 +103,13 @@ class Augmentation:
         return left, top, left + w, top + h
 
     def __call__(
-        self, images: UInt8[Tensor, "b 3 h w"], seed: int, epoch: Int[Tensor, " b"], index: Int[Tensor, " b"]
+        self, images: UInt8[Tensor, "b 3 h w"], seed: int, view: Int[Tensor, " b"], index: Int[Tensor, " b"]
     ) -> Float[Tensor, "b 3 h w"]:
         """Everything after the crop: flip, colour jitter, grayscale, blur, solarise.
 
         Args:
             images: cropped views, on any device.
-            epoch, index: the keys of each image, **on the CPU**: which images an operation touches is decided there, so
+            view, index: the keys of each image, **on the CPU**: which images an operation touches is decided there, so
                 nothing waits for the device.
 
         Returns:
@@ -117,7 +117,7 @@ class Augmentation:
         """
         if not self.is_random:
             return images / 255
-        keys = epoch.cpu()[:, None], index.cpu()[:, None]
+        keys = view.cpu()[:, None], index.cpu()[:, None]
         u = rng.uniform(seed, rng.stream("augment"), *keys, torch.arange(_NUM_DRAWS))
         views = torch.empty(images.shape, dtype=torch.float32, device=images.device)
         # On a CPU a few at a time: what the operations pass on to each other then stays in the processor's cache.

@@ -41,14 +41,14 @@ class Batch:
     Attributes:
         images: `(b, 3, h, w)`, cropped; `Augmentation.__call__` does the rest.
         index: `(b,)`, global index of each image in the `ImageList`.
-        epoch: `(b,)`, the augmentation key of each view: how often the image's source was gone over before, or which
-            of the cached views it is. With weight 1 it is the number of the epoch.
+        view: `(b,)`, the number that keys each image's view: how often its source was gone over before, or which of
+            the cached views it is. With weight 1 it is the number of the epoch.
         damaged: (index, name, reason) of each image that could not be read.
     """
 
     images: UInt8[Tensor, "b 3 h w"]
     index: Int[Tensor, " b"]
-    epoch: Int[Tensor, " b"]
+    view: Int[Tensor, " b"]
     damaged: list[tuple[int, str, str]] = field(default_factory=list)
 
     def __len__(self) -> int:
@@ -56,7 +56,7 @@ class Batch:
 
     def pin_memory(self) -> Batch:
         """Called by `DataLoader`. The keys stay pageable: they are read on the CPU."""
-        return Batch(self.images.pin_memory(), self.index, self.epoch, self.damaged)
+        return Batch(self.images.pin_memory(), self.index, self.view, self.damaged)
 
 
 class ImageList(Source):
@@ -195,7 +195,6 @@ def training_batches(
     workers: int = 0,
     views: int | None = None,
     pin_memory: bool = False,
-    order_seed: int | None = None,
 ) -> Iterator[Batch]:
     """The micro-batches of steps `first_step … num_steps` (from 1) of this process, in order.
 
@@ -208,7 +207,6 @@ def training_batches(
             ones get an image more.
         num_steps: the last step of the whole run.
         views: number of cached views; the augmentation key is then taken modulo it.
-        order_seed: of which images come when, where that is not `seed`, which keys the views themselves.
 
     Raises:
         InputError: unknown augmentation; the batch is too small to share, or larger than an epoch; nothing is readable.
@@ -217,7 +215,7 @@ def training_batches(
     check_shares(batch_size, world_size, micro_batches)
     sizes = (size,) if isinstance(size, int) else tuple(size)
     requests = _Steps(
-        images, sizes, seed if order_seed is None else order_seed, batch_size, steps_per_epoch(images, batch_size),
+        images, sizes, seed, batch_size, steps_per_epoch(images, batch_size),
         range(first_step, num_steps + 1), micro_batches, rank, world_size, views,
     )  # fmt: skip
     return _batches(_Decoder(images, view, seed, substitute=True), requests, workers, pin_memory)
@@ -337,7 +335,7 @@ class _Decoder(Dataset):
         stored = self.images.encoded(index) if self.view.scale is not None else None
         if stored is None:
             return self.view.crop(self.images.read(index), self.seed, key, index, size)
-        part = partial(self.view.box, seed=self.seed, epoch=key, index=index)
+        part = partial(self.view.box, seed=self.seed, view=key, index=index)
         return resized(*decode_part(stored, part, size), size)
 
 

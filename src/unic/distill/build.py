@@ -44,7 +44,9 @@ class Forward:
 
 @dataclass
 class Job:
-    """Everything of a run but its folder. `encoders` are the teachers; `grids` the teachers' own patch grids."""
+    """Everything of a run but its folder. `encoders` are the teachers; `grids` the teachers' own patch grids;
+    `world_size` processes share each batch.
+    """
 
     recipe: Recipe
     device: torch.device
@@ -61,6 +63,7 @@ class Job:
     total_steps: int
     resolutions: Resolutions
     owners: Bool[Tensor, "t s"] | None = None  # of each source's images; None: all teachers of all
+    world_size: int = 1
 
     @property
     def student(self) -> Encoder:
@@ -73,12 +76,22 @@ class Job:
         return min(wanted, self.total_steps // 2)
 
     @property
+    def images_at_a_time(self) -> int:
+        """The most that one process has in a micro-batch."""
+        return math.ceil(self.recipe.train.batch_size / (self.recipe.train.micro_batches * self.world_size))
+
+    @property
     def peak_lr(self) -> float:
         """The recipe's rate is per 256 images."""
         return self.recipe.train.lr * self.recipe.train.batch_size / 256
 
     def live_teachers(self, *, compile: bool = False) -> LiveTeachers:
         return LiveTeachers(self.encoders, self.grid, self.resolutions, compile=compile)
+
+    def views(self, batch: Batch) -> Float[Tensor, "b 3 h w"]:
+        """Its images on the device, augmented, in [0, 1]."""
+        crops = batch.images.to(self.device, non_blocking=True)
+        return self.augmentation(crops, self.recipe.seed, batch.view, batch.index)
 
     def forward(self, teachers: Outputs, batch: Batch, step: int, model: nn.Module | None = None) -> Forward:
         """From the images of a batch, on the CPU, to losses: in training, its trial, its diagnosis alike.
@@ -87,9 +100,8 @@ class Job:
             step: keys what is drawn at random.
             model: what wraps the distiller for several processes.
         """
-        crops, index = (each.to(self.device, non_blocking=True) for each in (batch.images, batch.index))
-        images = self.augmentation(crops, self.recipe.seed, batch.epoch, batch.index)
-        outputs = teachers(images, batch.index, batch.epoch)
+        images, index = self.views(batch), batch.index.to(self.device, non_blocking=True)
+        outputs = teachers(images, batch.index, batch.view)
         targets = self.standardizer(outputs)
         losses, cosines = (self.distiller if model is None else model)(images, targets, step, index)
         owned = None  # pairs of teacher and image, by the image's source
@@ -153,11 +165,12 @@ def build(recipe: Recipe, device: torch.device, world_size: int = 1) -> Job:
         total_steps=recipe.train.steps or math.ceil(recipe.train.epochs * epoch),
         resolutions=resolutions(recipe.data, distiller.student, encoders),
         owners=owners,
+        world_size=world_size,
     )
     if recipe.teachers.cache:
         check_budget(recipe.teachers.cache, job.cache_bytes())
     with out_of_memory_named(job):
-        _try_one_batch(job, world_size)
+        _try_one_batch(job)
     return job
 
 
@@ -208,10 +221,9 @@ def _grid_of(encoder: Encoder, device: torch.device) -> Grid:
     return grid
 
 
-def _try_one_batch(job: Job, world_size: int) -> None:
+def _try_one_batch(job: Job) -> None:
     """One forward and backward pass; whatever does not fit together fails here. Leaves no trace in the job."""
-    recipe = job.recipe
-    size = math.ceil(recipe.train.batch_size / (recipe.train.micro_batches * world_size))
+    recipe, size = job.recipe, job.images_at_a_time
     if job.device.type == "cpu":
         size = min(size, 8)  # on a GPU the true size also shows whether the memory suffices
     batches = training_batches(

@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 
-import numpy as np
 import torch
 from jaxtyping import Int
 from torch import Tensor
@@ -25,7 +24,7 @@ from unic.data.loader import ImageList
 from unic.distill.cache_plan import CachePlan, Shard
 from unic.encoders import load_encoder
 from unic.errors import InputError
-from unic.features import Features, find, forget, obtain
+from unic.features import Features, obtain
 from unic.tokens import Grid
 
 log = logging.getLogger("unic")
@@ -64,12 +63,8 @@ def build_cache(
 
 def rebuild(plan: CachePlan, device: torch.device, shard: Shard, wanted: Int[Tensor, " b"]) -> Features:
     """A shard of whose `wanted` rows some are damaged or missing; another process may have built it again already."""
-    extraction = plan.extraction(shard)
-    whole = find(extraction, plan.folder)
-    if whole is not None and not np.isin(wanted.numpy(), whole.index).all():
-        forget(extraction, plan.folder)
     encoder = plan.encoders[shard.teacher].to(device)
-    obtain(extraction, plan.folder, "whole")
+    obtain(plan.extraction(shard), plan.folder, wanted=wanted)
     encoder.to("cpu")
     return _make(plan, shard)
 
@@ -97,7 +92,7 @@ def _forecast(plan: CachePlan, shards: Sequence[Shard], missing: Sequence[Shard]
         yield "teacher cache: tokens: cls keeps no patches, so the patch half of the loss is off"
     if missing:
         each = plan.seconds_per_image()
-        total = sum(plan.stretch(shard).num_images * each[shard.teacher] for shard in missing)
+        total = plan.seconds(missing, each)
         # Processes on one CPU share its cores, with which the one measurement was made.
         total /= world_size * setting.processes if torch.cuda.is_available() else 1
         teachers = ", ".join(f"{name} {1000 * seconds:.1f} ms an image" for name, seconds in each.items())
@@ -162,8 +157,7 @@ def _work(task: dict) -> None:
     plan = CachePlan(recipe, encoders, grids, ImageList.from_config(recipe.data.train))
     if plan.fingerprints != task["fingerprints"]:
         raise InputError("teacher cache: loaded a second time, the teachers have other weights; use processes: 1")
-    missing = [shard for shard in plan.shards() if plan.find(shard) is None]
-    for shard in _in_turn(missing, task["number"], task["count"]):
+    for shard in _in_turn(plan.missing(), task["number"], task["count"]):
         _make(plan, shard)
 
 

@@ -102,6 +102,10 @@ class CachePlan:
     def find(self, shard: Shard) -> Features | None:
         return find(self.extraction(shard), self.folder, "rows")
 
+    def missing(self) -> list[Shard]:
+        """What is not on the disk, or not sound there."""
+        return [shard for shard in self.shards() if self.find(shard) is None]
+
     def num_bytes(self, shards: Sequence[Shard]) -> int:
         each = {name: image_bytes(self.setting, teacher, self.grids[name]) for name, teacher in self.encoders.items()}
         return sum(self.stretch(shard).num_images * each[shard.teacher] for shard in shards)
@@ -128,7 +132,7 @@ class CachePlan:
         seconds = {}
         for name, encoder in self.encoders.items():
             images = batch.images.to(encoder.mean.device)
-            views = preset(data.augment)(images, self.recipe.seed, batch.epoch, batch.index)
+            views = preset(data.augment)(images, self.recipe.seed, batch.view, batch.index)
             for _ in range(2):  # the first one warms up
                 started = time.perf_counter()
                 encoder(views).cls.cpu()
@@ -136,6 +140,10 @@ class CachePlan:
             # Workers decode while the teacher computes.
             seconds[name] = max(forward, decoding / data.workers) if data.workers else forward + decoding
         return seconds
+
+    def seconds(self, shards: Sequence[Shard], each: Mapping[str, float]) -> float:
+        """To build them, one after another, given `seconds_per_image`."""
+        return sum(self.stretch(shard).num_images * each[shard.teacher] for shard in shards)
 
     def _images_per_shard(self, name: str) -> int:
         fitting = _SHARD_BYTES // image_bytes(self.setting, self.encoders[name], self.grids[name])

@@ -101,7 +101,7 @@ def write_case(job: Job, teachers: Teachers, folder: Path, step: int, batches: S
     name = f"step-{step}" if rank == 0 else f"step-{step}-rank-{rank}"
     case = folder / "non_finite" / f"{name}.json"
     tensors = {
-        **{f"batch.{n}.{key}": getattr(b, key) for n, b in enumerate(batches) for key in ("images", "index", "epoch")},
+        **{f"batch.{n}.{key}": getattr(b, key) for n, b in enumerate(batches) for key in ("images", "index", "view")},
         **with_prefix("distiller.", engine.whole(job.distiller.state_dict())),
         **with_prefix("standardizer.", job.standardizer.state_dict()),
     }
@@ -137,7 +137,7 @@ def replay(case: str | Path) -> dict[str, Any]:
     job.standardizer.load_state_dict(without_prefix("standardizer.", tensors))
     saved = without_prefix("batch.", tensors)
     numbers = sorted({int(key.partition(".")[0]) for key in saved})
-    batches = [Batch(saved[f"{n}.images"], saved[f"{n}.index"], saved[f"{n}.epoch"]) for n in numbers]
+    batches = [Batch(saved[f"{n}.images"], saved[f"{n}.index"], saved[f"{n}.view"]) for n in numbers]
     return diagnose(job, job.live_teachers(), found["step"], batches)
 
 

@@ -7,19 +7,20 @@ from __future__ import annotations
 
 import gc
 import math
-import os
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from typing import TYPE_CHECKING
 
+import psutil
 import torch
 from torch import Tensor
 from torch.distributed.fsdp import FSDPModule
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from unic.data.loader import training_batches
 from unic.encoders import Encoder
+from unic.encoders._heap import give_freed_memory_back
 from unic.errors import InputError
 from unic.tokens import Tokens
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 SPARE = 0.9  # of the memory may be planned with
 _BYTES_TRAINED = 16  # of a float32 parameter: itself, its gradient, two moments of Adam
+_BYTES_TRIED = 8  # without moments: models are whole while one batch is tried, in shards (FSDP2) afterwards
 
 
 class SavedBytes(torch.autograd.graph.saved_tensors_hooks):
@@ -44,19 +46,18 @@ class SavedBytes(torch.autograd.graph.saved_tensors_hooks):
 
 
 def model_bytes(job: Job) -> int:
-    """The student with gradients and moments, and the teachers."""
+    """The student with gradients and moments, and the teachers, at the most that one process holds."""
+    in_shards = job.recipe.train.engine == "fsdp" and job.world_size > 1
     trained = sum(p.numel() for p in job.distiller.parameters() if p.requires_grad)
     frozen = sum(p.numel() * p.element_size() for encoder in job.encoders.values() for p in encoder.parameters())
-    return trained * _BYTES_TRAINED + frozen
+    return trained * (_BYTES_TRIED if in_shards else _BYTES_TRAINED) + frozen
 
 
 def available_bytes(device: torch.device) -> int:
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
-    try:
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):  # Windows has no sysconf
-        return 8 << 30
+    give_freed_memory_back()
+    return int(psutil.virtual_memory().available)
 
 
 def largest_batch(job: Job, bytes_per_image: float, available: int) -> int:
@@ -64,9 +65,16 @@ def largest_batch(job: Job, bytes_per_image: float, available: int) -> int:
     return int((available * SPARE - model_bytes(job)) // bytes_per_image) if bytes_per_image else 0
 
 
-def parts_that_fit(batch: int, largest: int) -> int:
-    """The smallest number of parts of `batch`, equal but for one image, of which none is larger than `largest`."""
-    return math.ceil(batch / max(largest, 1))
+def what_fits(job: Job, largest: int) -> str:
+    """What to change in the recipe where at most `largest` images (one or more) fit at a time."""
+    train, now = job.recipe.train, job.images_at_a_time
+    parts = math.ceil(now / largest)
+    line, smaller = f"{math.ceil(now / parts)} would fit: ", f"train.batch_size={train.batch_size // parts}"
+    if job.weighting.needs_whole_batch or (train.engine == "fsdp" and train.gradients == "bf16"):
+        return f"{line}{smaller}"
+    norms = any(isinstance(part, _BatchNorm) for part in job.student.modules())
+    same = "the same, but for batch norms, which see a part at a time;" if norms else "the same,"
+    return f"{line}train.micro_batches={train.micro_batches * parts} trains {same} {smaller} does not"
 
 
 @contextmanager
@@ -88,19 +96,12 @@ def out_of_memory_named(job: Job) -> Iterator[None]:
 
 
 def _advice(job: Job) -> str:
-    train = job.recipe.train
-    world = torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1
-    now = math.ceil(train.batch_size / (train.micro_batches * world))
+    now = job.images_at_a_time
     line = f"out of memory with {now} images at a time"
     largest = min(_measured(job), now - 1)
     if largest < 1:
         return f"{line}: not even one fits; choose smaller models, or a projector with fewer blocks"
-    parts = parts_that_fit(now, largest)
-    line = f"{line}; {math.ceil(now / parts)} would fit: "
-    smaller = f"train.batch_size={train.batch_size // parts}"
-    if job.weighting.needs_whole_batch or (train.engine == "fsdp" and train.gradients == "bf16"):
-        return f"{line}{smaller}"
-    return f"{line}train.micro_batches={train.micro_batches * parts} trains the same, {smaller} does not"
+    return f"{line}; {what_fits(job, largest)}"
 
 
 def _measured(job: Job) -> int:
@@ -108,7 +109,7 @@ def _measured(job: Job) -> int:
 
     Half of what failed if that fails too, or cannot be tried by one process of several that hold shards.
     """
-    half = math.ceil(job.recipe.train.batch_size / job.recipe.train.micro_batches) // 2
+    half = job.images_at_a_time // 2
     if isinstance(job.distiller, FSDPModule):
         return half
     job.optimizer.zero_grad(set_to_none=True)
@@ -127,17 +128,20 @@ def _measured(job: Job) -> int:
                     first_step=1, num_steps=1,
                 )
             )  # fmt: skip
-            job.standardizer.eval()
-            job.forward(partial(_blank_targets, job), batch, step=1)
+            # Not `Job.forward`: a weighting may ask the other processes, which are elsewhere.
+            views = job.views(batch)
+            targets = job.standardizer.eval()(_blank_targets(job, views))
+            job.distiller(views, targets, 1, batch.index.to(job.device))
         return largest_batch(job, saved.total / len(batch), available_bytes(job.device) + held)
     except (MemoryError, RuntimeError):
         return half
 
 
-def _blank_targets(job: Job, images: Tensor, index: Tensor, view: Tensor) -> dict[str, Tokens]:
+def _blank_targets(job: Job, images: Tensor) -> dict[str, Tokens]:
     """Tokens of the teachers' shapes: what a loss keeps of them is the same, and cached teachers may be elsewhere."""
     cache = job.recipe.teachers.cache
-    grid = (0, 0) if cache and cache.tokens == "cls" else job.grid
+    grid = job.resolutions.grids.get((images.shape[-2], images.shape[-1]), job.grid)
+    grid = (0, 0) if cache and cache.tokens == "cls" else grid
 
     def blank(teacher: Encoder) -> Tokens:
         patches = images.new_zeros(len(images), grid[0] * grid[1], teacher.patch_dim if grid[0] else 0)

@@ -33,7 +33,7 @@ class Run:
     Attributes:
         recipe: the whole recipe, with all stages; `job.recipe` is this stage's.
         stage: number of the stage, from 0.
-        first: steps of the stages before this one.
+        first, first_epoch: steps and epochs (begun ones count) of the stages before this one.
         step: the newest finished step, counted through all stages.
         damaged: images that could not be read, of all processes once they have been shared.
         is_finished: the stage has ended, at its last step or by `eval.patience`.
@@ -46,6 +46,7 @@ class Run:
     recipe: Recipe
     stage: int = 0
     first: int = 0
+    first_epoch: int = 0
     step: int = 0
     damaged: dict[str, str] = field(default_factory=dict)
     is_finished: bool = False

@@ -18,7 +18,7 @@ from unic.distill import lock
 from unic.distill.build import Job
 from unic.errors import InputError
 
-# What a resumed run may change without training something else.
+# What a resumed run may change without training something else (with other micro-batches batch norms see other parts).
 FREE_TO_CHANGE = (
     "base",
     "checkpoint",

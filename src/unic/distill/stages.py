@@ -21,17 +21,31 @@ _POSITIONS = "student.model.pos_embed"
 
 
 def first_of(plans: Sequence[Recipe], device: torch.device, world_size: int = 1) -> Job:
-    """The job of the first stage; the later ones are built and let go, so that what is wrong there is known now.
+    """The job of the first stage; the later ones are built before it and let go, so what is wrong there is known now.
 
     Raises:
         InputError: a stage that cannot run, or cannot take over from the one before.
     """
-    first = before = build(plans[0], device, world_size)
-    for plan in plans[1:]:
-        after = build(plan, device, world_size)
-        resampled(before.distiller.state_dict(), after.distiller, before.grid, after.grid)
-        before = after
+    later: tuple[nn.Module, Grid] | None = None
+    for plan in reversed(plans[1:]):
+        later = _try_stage(plan, later, device, world_size)
+    first = build(plans[0], device, world_size)
+    _check_follows(first, later)
     return first
+
+
+def _try_stage(
+    plan: Recipe, later: tuple[nn.Module, Grid] | None, device: torch.device, world_size: int
+) -> tuple[nn.Module, Grid]:
+    """Its distiller, as shapes without values, and its grid: two stages need not fit into the memory."""
+    job = build(plan, device, world_size)
+    _check_follows(job, later)
+    return job.distiller.to("meta"), job.grid
+
+
+def _check_follows(job: Job, later: tuple[nn.Module, Grid] | None) -> None:
+    if later is not None:
+        resampled(job.distiller.state_dict(), later[0], job.grid, later[1])
 
 
 def carry(tensors: Mapping[str, Tensor], distiller: nn.Module, old_grid: Grid, grid: Grid) -> None:

@@ -73,7 +73,7 @@ class CachedTeachers:
         with ThreadPoolExecutor(1, "teacher-cache") as thread:
             held: deque[Batch] = deque()
             for batch in batches:
-                self._ahead.append((batch.index, thread.submit(self._read, batch.index, batch.epoch)))
+                self._ahead.append((batch.index, thread.submit(self._read, batch.index, batch.view)))
                 held.append(batch)
                 if len(held) > 1:
                     yield held.popleft()
@@ -110,8 +110,9 @@ class CachedTeachers:
         self.features[shard] = self.rebuild(shard, local)
         try:
             return self.features[shard].take(local)
-        except (DamagedRowsError, KeyError) as error:
-            raise InputError(f"teacher cache {self.plan.folder}: {error} again after it was built anew") from None
+        except (DamagedRowsError, KeyError):
+            where = f"{self.plan.folder}: {reason} in a shard of {shard.teacher}"
+            raise InputError(f"teacher cache {where}, and again after it was built anew") from None
 
     def _tokens(self, name: str, rows: dict[str, Tensor]) -> Tokens:
         rows = {kind: values.to(self.device, non_blocking=True) for kind, values in rows.items()}

@@ -39,7 +39,7 @@ class LiveTeachers:
         encoders: frozen; their weights are rounded to what bf16 uses of them (`Encoder.round_weights`).
         grid: the student's.
         resolutions: where views have several sizes, which teachers see them as they are, and the student's grids.
-        compile: run them through torch.compile.
+        compile: run them through torch.compile, where that works (`Encoder.can_compile`).
     """
 
     def __init__(
@@ -52,7 +52,9 @@ class LiveTeachers:
     ) -> None:
         self.encoders = {name: encoder.round_weights() for name, encoder in encoders.items()}
         self.grid, self.resolutions = grid, resolutions or Resolutions()
-        self._run = {name: torch.compile(each) if compile else each for name, each in self.encoders.items()}
+        self._run = {
+            name: torch.compile(each) if compile and each.can_compile else each for name, each in self.encoders.items()
+        }
 
     @torch.no_grad()  # not inference mode: the losses keep their targets for the backward pass
     def __call__(self, images: Tensor, index: Tensor, view: Tensor) -> dict[str, Tokens]:

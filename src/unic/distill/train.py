@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, nullcontext, suppress
 from pathlib import Path
@@ -16,7 +17,7 @@ import torch
 from accelerate import Accelerator
 from rich.console import Console
 
-from unic import checkpoint, rng
+from unic import checkpoint
 from unic.checkpoint import Checkpoint, with_prefix, without_prefix
 from unic.config import Recipe
 from unic.data.loader import Batch, training_batches
@@ -75,11 +76,10 @@ def fit(
             stack.enter_context(lock.held(folder))
             run_folder.check_free(folder, resume)  # again: another run may have begun while this one was built
         stop_requested = stack.enter_context(stop_signals())
-        student = _fit_stage(run, callback, console, stop_requested)
         while not run.is_last_stage:
+            _fit_stage(run, callback, console, stop_requested)
             run = _next_stage(run)
-            student = _fit_stage(run, callback, console, stop_requested)
-        return student
+        return _fit_stage(run, callback, console, stop_requested)
 
 
 def _first_stage(recipe: Recipe, folder: Path, accelerator: Accelerator, console: Console, resume: bool) -> Run:
@@ -214,15 +214,15 @@ def _one_step(
 def _batches(run: Run) -> Iterator[Batch]:
     job, recipe, accelerator = run.job, run.job.recipe, run.accelerator
     cache = recipe.teachers.cache
+    before = run.first_epoch * job.steps_per_epoch  # epochs are counted through: a later stage sees new views
     return training_batches(
         job.images,
         size=recipe.data.sizes or recipe.data.size,
         augment=recipe.data.augment,
         seed=recipe.seed,
-        order_seed=rng.seed_of(recipe.seed, run.stage) if run.stage else None,
         batch_size=recipe.train.batch_size,
-        first_step=run.step - run.first + 1,
-        num_steps=job.total_steps,
+        first_step=before + run.step - run.first + 1,
+        num_steps=before + job.total_steps,
         micro_batches=recipe.train.micro_batches,
         rank=accelerator.process_index,
         world_size=accelerator.num_processes,
@@ -287,7 +287,8 @@ def _save(run: Run, *, is_last: bool) -> None:
     if run.is_main:
         state: dict[str, Any] = {
             "identity": run.identity, "damaged": run.damaged, "guard": run.guard.state(), "stage": run.stage,
-            "first": run.first, "is_finished": run.is_finished, "patience": run.patience.state(),
+            "first": run.first, "first_epoch": run.first_epoch, "is_finished": run.is_finished,
+            "patience": run.patience.state(),
         }  # fmt: skip
         run.saver.save(run.step, tensors, state, must=is_last)
         with suppress(OSError):  # a full disk is the saver's to tell; the list is in the checkpoint, too
@@ -315,7 +316,8 @@ def _restore(run: Run, saved: Checkpoint) -> None:
     run.damaged = dict(saved.state["damaged"])
     run.guard.resume(saved.state.get("guard", {}), run.job.device)
     run.patience.resume(saved.state.get("patience", {}))
-    run.first, run.is_finished = saved.state.get("first", 0), saved.state.get("is_finished", False)
+    run.first, run.first_epoch = saved.state.get("first", 0), saved.state.get("first_epoch", 0)
+    run.is_finished = saved.state.get("is_finished", False)
     run.step = saved.step
 
 
@@ -329,8 +331,9 @@ def _next_stage(run: Run) -> Run:
     stages.carry(trained, job.distiller, before.grid, job.grid)
     job.standardizer.load_state_dict(before.standardizer.state_dict())
     after = Run(
-        job, run.folder, run.accelerator, run.agreement, run.recipe, run.stage + 1, run.step, run.step, run.damaged
-    )
+        job, run.folder, run.accelerator, run.agreement, run.recipe, run.stage + 1, run.step,
+        run.first_epoch + math.ceil((run.step - run.first) / before.steps_per_epoch), run.step, run.damaged,
+    )  # fmt: skip
     if after.ema and average:
         after.ema.load(stages.resampled(average, job.distiller, before.grid, job.grid))
     after.saver = run.saver

@@ -43,6 +43,7 @@ class Encoder(nn.Module, ABC):
         block_dims: width of CLS and patches after each block (CNN: stage); empty if it cannot be a student.
         from_scratch: it was made with random weights (a student's start).
         channels_last: keep the network's input in channels_last (CNNs).
+        can_compile: False where torch.compile would find little but breaks.
         precision: "fp32" or "bf16" (autocast), see `unic.encoders.pick_precision`.
     """
 
@@ -58,6 +59,7 @@ class Encoder(nn.Module, ABC):
     block_dims: Sequence[tuple[int, int]] = ()
     from_scratch: bool = False
     channels_last: bool = False
+    can_compile: bool = True
     precision: Precision = "fp32"
     _fingerprint: str | None = None  # known from before `round_weights`
     mean: Tensor

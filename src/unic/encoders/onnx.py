@@ -130,6 +130,7 @@ class OnnxEncoder(Encoder):
     grid if N − 1 is a square, a square grid if N is, else a sequence (1 x N). Without CLS, `cls` is the mean.
     """
 
+    can_compile = False
     architecture = "cnn"  # onnxruntime runs in fp32, whatever autocast says
 
     def __init__(

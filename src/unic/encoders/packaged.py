@@ -170,6 +170,7 @@ class TextRecogniser(Encoder):
 
     embed_dim = patch_dim = 120
     has_cls = False
+    can_compile = False  # its sizes are computed in the graph
     architecture = "cnn"
     licence = "Apache-2.0"
 

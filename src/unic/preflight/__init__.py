@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from unic.config import Recipe
-from unic.data.loader import ImageList, training_batches
+from unic.data.loader import Batch, ImageList, training_batches
 from unic.distill.build import Job, build
 from unic.distill.stages import first_of
 from unic.errors import InputError
@@ -24,12 +23,19 @@ _BATCH = {"cpu": 16, "cuda": 64}  # images that are tried
 
 
 def check_recipe(
-    recipe: Recipe, device: torch.device, *, name: str = "recipe", price: float | None = None, out: Path | None = None
+    recipe: Recipe,
+    device: torch.device,
+    *,
+    name: str = "recipe",
+    processes: int = 1,
+    price: float | None = None,
+    out: Path | None = None,
 ) -> Report:
     """Builds everything that a run needs, tries it on one real batch and looks for what would go wrong.
 
     Args:
-        price: of an hour of this machine, in any currency.
+        processes: that will run it, each on a device like this one. What they wait for each other is not foreseen.
+        price: of an hour of all that runs, in any currency.
         out: where the run folder would be, for the space on its disk.
 
     Returns:
@@ -43,17 +49,21 @@ def check_recipe(
     names = (
         [f"{name}, stage {number} of {len(plans)}" for number in range(1, len(plans) + 1)] if recipe.stages else [name]
     )
-    first, *later = [_check(plan, device, Report(each), price, out) for plan, each in zip(plans, names, strict=True)]
+    first, *later = [
+        _check(plan, device, Report(each), processes, price, out) for plan, each in zip(plans, names, strict=True)
+    ]
     first.stages = later
     if later and all(report.is_ready for report in (first, *later)):
         try:
-            first_of(plans, device)
+            first_of(plans, device, processes)
         except InputError as error:
             later[-1].add("error", "stages", str(error))
     return first
 
 
-def _check(recipe: Recipe, device: torch.device, report: Report, price: float | None, out: Path | None) -> Report:
+def _check(
+    recipe: Recipe, device: torch.device, report: Report, processes: int, price: float | None, out: Path | None
+) -> Report:
     encoders = load_all(recipe, device, report)
     try:
         images = ImageList.from_config(recipe.data.train)
@@ -65,11 +75,11 @@ def _check(recipe: Recipe, device: torch.device, report: Report, price: float | 
         return report
     del encoders  # built again with everything else: two copies of large teachers need not fit
     try:
-        job = build(recipe, device)
+        job = build(recipe, device, processes)
     except InputError as error:
         report.add("error", "recipe", str(error))
         return report
-    views, _, _ = _views(job, recipe.data.size)
+    views = job.views(_first_batch(job, recipe.data.size))
     tokens: dict[str, Tokens] = {}
     job.student.eval()
     largest, taken = (recipe.data.size, recipe.data.size), {"student": job.resolutions.grids, **job.resolutions.taken}
@@ -80,19 +90,17 @@ def _check(recipe: Recipe, device: torch.device, report: Report, price: float | 
     compare(report.models, tokens, recipe, report)
     if recipe.data.sizes:
         report.add("note", "data.sizes", job.resolutions.describe())
-    steps = [measure_step(job, *_views(job, side)) for side in recipe.data.sizes or [recipe.data.size]]
+    steps = [measure_step(job, _first_batch(job, side)) for side in recipe.data.sizes or [recipe.data.size]]
     estimate(job, mean_step(steps), len(views), price, out or Path("runs"), report)
     return report
 
 
-def _views(job: Job, size: int) -> tuple[Tensor, Tensor, Tensor]:
-    """The first views of a run at this size on the device, numbers of their images, and their augmentation keys."""
+def _first_batch(job: Job, size: int) -> Batch:
+    """The first images of a run, or some of them, as views of this size."""
     recipe = job.recipe
-    batch = next(
+    return next(
         training_batches(
             job.images, size=size, augment=recipe.data.augment, seed=recipe.seed,
             batch_size=min(_BATCH.get(job.device.type, 16), recipe.train.batch_size), first_step=1, num_steps=1,
         )
     )  # fmt: skip
-    views = job.augmentation(batch.images.to(job.device), recipe.seed, batch.epoch, batch.index)
-    return views, batch.index.to(job.device), batch.epoch

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import shutil
 import time
 from collections.abc import Sequence
@@ -12,10 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from unic.data.loader import Batch
 from unic.distill.build import Job
-from unic.distill.memory import SavedBytes, available_bytes, largest_batch, model_bytes, parts_that_fit
-from unic.features import default_cache_dir
+from unic.distill.cache_plan import CachePlan
+from unic.distill.memory import SavedBytes, available_bytes, largest_batch, model_bytes, what_fits
+from unic.distill.teachers import Outputs
 from unic.preflight.findings import Report
+from unic.tokens import Tokens
 
 
 def count_ladder(job: Job) -> dict[str, Any]:
@@ -23,25 +25,44 @@ def count_ladder(job: Job) -> dict[str, Any]:
     return {"type": job.recipe.projector.type, "blocks": len(job.distiller.blocks), "num_parameters": parameters}
 
 
-def measure_step(job: Job, images: Tensor, index: Tensor, epoch: Tensor) -> dict[str, float]:
+def measure_step(job: Job, batch: Batch) -> dict[str, float]:
     """Seconds and saved bytes of a forward and backward pass on a real batch; the second of two counts."""
-    teachers = job.live_teachers()
+    teachers = _Timed(job.live_teachers(), job.device)
     job.distiller.train()
-    times, saved = {}, SavedBytes()
+    job.standardizer.eval()
+    seconds, saved = 0.0, SavedBytes()
     for _ in range(2):
-        saved.total = 0
-        started = time.perf_counter()
-        targets = job.standardizer.eval()(teachers(images, index, epoch))
-        _wait(images)
-        middle = time.perf_counter()
+        saved.total, teachers.seconds = 0, 0.0
+        started = _now(job.device)
         with saved:
-            losses = job.distiller(images, targets, 1, index).losses
-            total = job.weighting.sums(losses, job.weighting.coefficients(losses, 1, index))[0]
-        total.backward()
+            found = job.forward(teachers, batch, step=1)
+        job.weighting.sums(found.losses, found.weights)[0].backward()
         job.optimizer.zero_grad(set_to_none=True)
-        _wait(images)
-        times = {"teachers_s": middle - started, "student_s": time.perf_counter() - middle}
-    return {**times, "saved_bytes_per_image": saved.total / len(images)}
+        seconds = _now(job.device) - started
+    return {
+        "teachers_s": teachers.seconds, "student_s": seconds - teachers.seconds,
+        "saved_bytes_per_image": saved.total / len(batch),
+    }  # fmt: skip
+
+
+class _Timed:
+    """Teachers, and how long they took."""
+
+    def __init__(self, teachers: Outputs, device: torch.device) -> None:
+        self.teachers, self.device, self.seconds = teachers, device, 0.0
+
+    def __call__(self, images: Tensor, index: Tensor, view: Tensor) -> dict[str, Tokens]:
+        started = _now(self.device)
+        outputs = self.teachers(images, index, view)
+        self.seconds += _now(self.device) - started
+        return outputs
+
+
+def _now(device: torch.device) -> float:
+    """Seconds, when everything asked of the device so far is done."""
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter()
 
 
 def mean_step(steps: Sequence[dict[str, float]]) -> dict[str, float]:
@@ -52,14 +73,25 @@ def mean_step(steps: Sequence[dict[str, float]]) -> dict[str, float]:
 
 def estimate(job: Job, step: dict[str, float], num_images: int, price: float | None, out: Path, report: Report) -> None:
     """Adds memory, time and disk to the report, and what would not fit to its findings."""
+    cache = _Cache(job) if job.recipe.teachers.cache else None
     report.facts["ladder"] = count_ladder(job)
     report.facts["memory"] = _memory(job, step, report)
-    report.facts["time"] = _time(job, step, num_images, price)
-    report.facts["disk"] = _disk(job, out, report)
+    report.facts["time"] = _time(job, step, num_images, cache, price)
+    report.facts["disk"] = _disk(job, cache, out, report)
+
+
+class _Cache:
+    """Of a teacher cache what is still to be built, and where."""
+
+    def __init__(self, job: Job) -> None:
+        plan = CachePlan(job.recipe, job.encoders, job.grids, job.images)
+        missing = plan.missing()
+        self.folder, self.missing_bytes = plan.folder, plan.num_bytes(missing)
+        self.seconds = plan.seconds(missing, plan.seconds_per_image()) if missing else 0.0
 
 
 def _memory(job: Job, step: dict[str, float], report: Report) -> dict[str, Any]:
-    batch = math.ceil(job.recipe.train.batch_size / job.recipe.train.micro_batches)
+    batch = job.images_at_a_time
     fixed, each = model_bytes(job), step["saved_bytes_per_image"]
     available = available_bytes(job.device)
     largest = largest_batch(job, each, available)
@@ -67,45 +99,47 @@ def _memory(job: Job, step: dict[str, float], report: Report) -> dict[str, Any]:
         text = f"the models alone need {fixed / 1e9:.1f} GB, {available / 1e9:.1f} GB are free"
         report.add("error", "memory", f"{text}; choose smaller models, or a projector with fewer blocks")
     elif batch > largest:
-        text = (
-            f"a batch of {batch} needs about {(fixed + batch * each) / 1e9:.1f} GB, {available / 1e9:.1f} GB are free"
-        )
-        parts = parts_that_fit(batch, largest)
-        report.add(
-            "error", "memory", f"{text}; train.micro_batches={parts * job.recipe.train.micro_batches} makes it fit"
-        )
+        needed = (fixed + batch * each) / 1e9
+        text = f"{batch} images at a time need about {needed:.1f} GB, {available / 1e9:.1f} GB are free"
+        report.add("error", "memory", f"{text}; {what_fits(job, largest)}")
     return {
         "models_gb": fixed / 1e9, "batch_gb": batch * each / 1e9, "at_a_time": batch,
         "available_gb": available / 1e9, "largest_batch": max(largest, 0),
     }  # fmt: skip
 
 
-def _time(job: Job, step: dict[str, float], num_images: int, price: float | None) -> dict[str, Any]:
-    total = job.total_steps * job.recipe.train.batch_size
-    student = total * step["student_s"] / num_images
-    cache = job.recipe.teachers.cache
-    frozen = len(job.images) * cache.views if cache else total  # with a cache the teachers see each view once
-    teachers = frozen * step["teachers_s"] / num_images
+def _time(
+    job: Job, step: dict[str, float], num_images: int, cache: _Cache | None, price: float | None
+) -> dict[str, Any]:
+    seen = job.total_steps * job.recipe.train.batch_size
+    student = seen * step["student_s"] / num_images / job.world_size
+    live = seen * step["teachers_s"] / num_images
+    teachers = (live if cache is None else cache.seconds) / job.world_size
     hours = (student + teachers) / 3600
     cost = {} if price is None else {"price": hours * price}
     return {
-        "steps": job.total_steps, "images_per_s": num_images / (step["student_s"] + step["teachers_s"]),
+        "steps": job.total_steps, "processes": job.world_size,
+        "images_per_s": job.world_size * num_images / (step["student_s"] + step["teachers_s"]),
         "teachers_h": teachers / 3600, "hours": hours, **cost,
     }  # fmt: skip
 
 
-def _disk(job: Job, out: Path, report: Report) -> dict[str, Any]:
+def _disk(job: Job, cache: _Cache | None, out: Path, report: Report) -> dict[str, Any]:
     trained = sum(p.numel() for p in job.distiller.parameters())
     one = trained * 12  # weights and the two moments, float32
     setting = job.recipe.checkpoint
     checkpoints = one * (setting.keep + (setting.best is not None) + 1)  # one more while it is written
-    stored = job.recipe.teachers.cache
-    cache, folder = job.cache_bytes(), Path(stored.dir) if stored and stored.dir else default_cache_dir()
-    for what, needed, place in (("checkpoints", checkpoints, out), ("teachers.cache", cache, folder)):
+    needs = [("checkpoints", checkpoints, out)]
+    if cache is not None:
+        needs.append(("teachers.cache", cache.missing_bytes, cache.folder))
+    for what, needed, place in needs:
         free = shutil.disk_usage(_existing(place)).free
         if needed > free:
             report.add("error", what, f"{needed / 1e9:.1f} GB needed in {place}, {free / 1e9:.1f} GB free")
-    return {"checkpoints_gb": checkpoints / 1e9, "cache_gb": cache / 1e9}
+    missing = cache.missing_bytes if cache else 0
+    return {
+        "checkpoints_gb": checkpoints / 1e9, "cache_gb": job.cache_bytes() / 1e9, "cache_missing_gb": missing / 1e9,
+    }  # fmt: skip
 
 
 def _existing(place: Path) -> Path:
@@ -113,8 +147,3 @@ def _existing(place: Path) -> Path:
     while not place.exists():
         place = place.parent
     return place
-
-
-def _wait(images: Tensor) -> None:
-    if images.device.type == "cuda":
-        torch.cuda.synchronize()

@@ -76,12 +76,16 @@ def _cost(report: Report) -> Table:
         f"{memory['models_gb']:.1f} GB models + {memory['batch_gb']:.1f} GB for {memory['at_a_time']} images at once, "
         f"of {memory['available_gb']:.1f} GB; the largest that fits: {memory['largest_batch']}",
     )
+    processes = f" on {time['processes']} processes" if time["processes"] > 1 else ""
     price = f", price {time['price']:.2f}" if "price" in time else ""
     table.add_row(
         "time",
-        f"{clock(time['hours'])} for {time['steps']:,} steps, of that teachers {clock(time['teachers_h'])}{price}",
+        f"{clock(time['hours'])} for {time['steps']:,} steps{processes}, of that teachers "
+        f"{clock(time['teachers_h'])}{price}",
     )
-    table.add_row("disk", f"{disk['checkpoints_gb']:.2f} GB checkpoints, {disk['cache_gb']:.2f} GB teacher cache")
+    there = disk["cache_gb"] - disk["cache_missing_gb"]
+    kept = f", of that {there:.2f} GB there" if there else ""
+    table.add_row("disk", f"{disk['checkpoints_gb']:.2f} GB checkpoints, {disk['cache_gb']:.2f} GB teacher cache{kept}")
     if "duplicates" in facts:
         found = sum(facts["duplicates"]["found"].values())
         table.add_row("duplicates", f"{found or 'none'}; {facts['duplicates']['looked_at']}")
