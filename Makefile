@@ -37,7 +37,7 @@ format: setup
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: setup  ## every benchmark on this machine: tables, and JSON in runs/bench (two hours on 2 cores)
+bench: setup  ## start, data, probes, cache, processes, step: tables, and JSON in runs/bench (two hours on 2 cores)
 	mkdir -p $(BENCH)
 	for name in startup loader stream probe extract cache scaling; do \
 		$(BIN)/python benchmarks/$$name.py --out $(BENCH)/$$name.json || exit 1; done

@@ -41,7 +41,8 @@ from accelerate import Accelerator
 
 from unic.config import load_recipe
 from unic.distill import engine
-from unic.distill.build import Job, build
+from unic.distill.build import build
+from unic.distill.job import Job
 from unic.distill.run import Run
 from unic.distill.teachers import LiveTeachers
 from unic.distill.train import _batches, _one_step

@@ -12,7 +12,8 @@ from rich.console import Console
 
 from unic import checkpoint
 from unic.config import load_recipe
-from unic.distill.build import Job, build
+from unic.distill.build import build
+from unic.distill.job import Job
 from unic.distill.train import fit
 from unic.encoders import load_encoder
 from unic.errors import InputError

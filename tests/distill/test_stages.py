@@ -16,8 +16,9 @@ from unic.api import dry_run
 from unic.config import Recipe, load_recipe
 from unic.data.loader import Batch
 from unic.distill import stages
-from unic.distill.build import Forward, Job, build
+from unic.distill.build import build
 from unic.distill.ema import Ema
+from unic.distill.job import Forward, Job
 from unic.distill.stages import resampled
 from unic.distill.teacher_cache import CachedTeachers
 from unic.distill.train import fit

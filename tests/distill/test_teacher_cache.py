@@ -14,8 +14,9 @@ from unic.data.augment import preset
 from unic.data.loader import Batch, training_batches, view_batches
 from unic.data.sources import DamagedImageError
 from unic.distill import cache_plan
-from unic.distill.build import Job, build
+from unic.distill.build import build
 from unic.distill.cache_build import _in_turn
+from unic.distill.job import Job
 from unic.distill.teacher_cache import CachedTeachers, open_cache
 from unic.distill.teachers import LiveTeachers
 

@@ -13,8 +13,9 @@ from rich.console import Console
 
 from unic.config import Train, load_recipe
 from unic.distill import diagnosis, stages
-from unic.distill.build import Job, build
+from unic.distill.build import build
 from unic.distill.guard import Guard
+from unic.distill.job import Job
 from unic.distill.teachers import LiveTeachers
 from unic.distill.train import fit
 from unic.errors import StoppedError

@@ -3,116 +3,29 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool
 from torch import Tensor, nn
 
 from unic.config import Recipe
-from unic.data.augment import Augmentation, preset
-from unic.data.loader import Batch, ImageList, check_shares, steps_per_epoch, training_batches
-from unic.distill.cache_plan import cache_bytes, check_budget
+from unic.data.augment import preset
+from unic.data.loader import ImageList, check_shares, steps_per_epoch, training_batches
+from unic.distill.cache_plan import check_budget
 from unic.distill.distiller import Distiller
+from unic.distill.job import Job
 from unic.distill.memory import out_of_memory_named
 from unic.distill.optimizer import build_optimizer
-from unic.distill.resolutions import Resolutions, resolutions
-from unic.distill.standardize import EmaStandardizer, NoStandardizer, build_standardizer
-from unic.distill.teachers import LiveTeachers, Outputs
+from unic.distill.resolutions import resolutions
+from unic.distill.standardize import build_standardizer
 from unic.distill.weighting import Weighting, build_weighting
 from unic.encoders import Encoder, build_encoder, has_fast_bf16, load_encoder, place
 from unic.encoders._attention import choose_attention
 from unic.errors import InputError, nearest
 from unic.losses import build_losses
 from unic.projectors import build_projector, choose_blocks
-from unic.tokens import Grid, Tokens
+from unic.tokens import Grid
 from unic.trackers import check_trackers
-
-
-@dataclass(frozen=True)
-class Forward:
-    """What a forward pass gives: the teachers' tokens, the same standardised, and for each teacher and image the loss
-    and how much it counts; `cosines` as in `Terms`.
-    """
-
-    outputs: dict[str, Tokens]
-    targets: dict[str, Tokens]
-    losses: Float[Tensor, "t b"]
-    cosines: Float[Tensor, "t 2"]
-    weights: Float[Tensor, "t b"]
-
-
-@dataclass
-class Job:
-    """Everything of a run but its folder. `encoders` are the teachers; `grids` the teachers' own patch grids;
-    `world_size` processes share each batch.
-    """
-
-    recipe: Recipe
-    device: torch.device
-    images: ImageList
-    augmentation: Augmentation
-    encoders: dict[str, Encoder]
-    grids: dict[str, Grid]
-    grid: Grid
-    distiller: Distiller
-    standardizer: EmaStandardizer | NoStandardizer
-    weighting: Weighting
-    optimizer: torch.optim.AdamW
-    steps_per_epoch: int
-    total_steps: int
-    resolutions: Resolutions
-    owners: Bool[Tensor, "t s"] | None = None  # of each source's images; None: all teachers of all
-    world_size: int = 1
-
-    @property
-    def student(self) -> Encoder:
-        return self.distiller.student
-
-    @property
-    def warmup_steps(self) -> int:
-        """At most half of the run, so that a run cut short by `train.steps` still anneals."""
-        wanted = round(self.recipe.train.warmup_epochs * self.steps_per_epoch)
-        return min(wanted, self.total_steps // 2)
-
-    @property
-    def images_at_a_time(self) -> int:
-        """The most that one process has in a micro-batch."""
-        return math.ceil(self.recipe.train.batch_size / (self.recipe.train.micro_batches * self.world_size))
-
-    @property
-    def peak_lr(self) -> float:
-        """The recipe's rate is per 256 images."""
-        return self.recipe.train.lr * self.recipe.train.batch_size / 256
-
-    def live_teachers(self, *, compile: bool = False) -> LiveTeachers:
-        return LiveTeachers(self.encoders, self.grid, self.resolutions, compile=compile)
-
-    def views(self, batch: Batch) -> Float[Tensor, "b 3 h w"]:
-        """Its images on the device, augmented, in [0, 1]."""
-        crops = batch.images.to(self.device, non_blocking=True)
-        return self.augmentation(crops, self.recipe.seed, batch.view, batch.index)
-
-    def forward(self, teachers: Outputs, batch: Batch, step: int, model: nn.Module | None = None) -> Forward:
-        """From the images of a batch, on the CPU, to losses: in training, its trial, its diagnosis alike.
-
-        Args:
-            step: keys what is drawn at random.
-            model: what wraps the distiller for several processes.
-        """
-        images, index = self.views(batch), batch.index.to(self.device, non_blocking=True)
-        outputs = teachers(images, batch.index, batch.view)
-        targets = self.standardizer(outputs)
-        losses, cosines = (self.distiller if model is None else model)(images, targets, step, index)
-        owned = None  # pairs of teacher and image, by the image's source
-        if self.owners is not None:
-            owned = self.owners[:, self.images.source_of(batch.index)].to(self.device, non_blocking=True)
-        return Forward(outputs, targets, losses, cosines, self.weighting.coefficients(losses, step, index, owned))
-
-    def cache_bytes(self) -> int:
-        """Size of the teacher cache; 0 without one."""
-        setting = self.recipe.teachers.cache
-        return cache_bytes(setting, self.encoders, self.grids, len(self.images)) if setting else 0
 
 
 def build(recipe: Recipe, device: torch.device, world_size: int = 1) -> Job:

@@ -21,7 +21,8 @@ from unic.checkpoint import with_prefix, without_prefix
 from unic.config import load_recipe
 from unic.data.loader import Batch
 from unic.distill import engine
-from unic.distill.build import Job, build
+from unic.distill.build import build
+from unic.distill.job import Job
 from unic.distill.teachers import Teachers
 from unic.errors import InputError
 from unic.tokens import Tokens

@@ -22,7 +22,7 @@ from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 
-from unic.distill.build import Job
+from unic.distill.job import Job
 from unic.distill.optimizer import build_optimizer
 from unic.encoders import Encoder
 from unic.errors import InputError, PreemptedError

@@ -10,7 +10,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from unic.data.loader import Batch, training_batches
-from unic.distill.build import Job, build
+from unic.distill.build import build
+from unic.distill.job import Job
 from unic.distill.trained import load_trained
 from unic.metrics import read_metrics
 

@@ -10,7 +10,6 @@ import math
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 import psutil
 import torch
@@ -19,13 +18,11 @@ from torch.distributed.fsdp import FSDPModule
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from unic.data.loader import training_batches
+from unic.distill.job import Job
 from unic.encoders import Encoder
 from unic.encoders._heap import give_freed_memory_back
 from unic.errors import InputError
 from unic.tokens import Tokens
-
-if TYPE_CHECKING:
-    from unic.distill.build import Job
 
 SPARE = 0.9  # of the memory may be planned with
 _BYTES_TRAINED = 16  # of a float32 parameter: itself, its gradient, two moments of Adam

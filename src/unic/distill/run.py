@@ -17,9 +17,9 @@ from torch import Tensor
 from unic.config import Recipe
 from unic.data.loader import Batch
 from unic.distill import engine, run_folder
-from unic.distill.build import Job
 from unic.distill.ema import Ema
 from unic.distill.guard import Guard
+from unic.distill.job import Job
 from unic.distill.patience import Patience
 from unic.distill.saver import Saver
 from unic.distill.watch import Agreement

@@ -15,7 +15,7 @@ from accelerate import Accelerator
 from unic.checkpoint import write_atomically
 from unic.config import Recipe, leaves
 from unic.distill import lock
-from unic.distill.build import Job
+from unic.distill.job import Job
 from unic.errors import InputError
 
 # What a resumed run may change without training something else (with other micro-batches batch norms see other parts).

@@ -13,7 +13,8 @@ from timm.layers import resample_abs_pos_embed
 from torch import Tensor, nn
 
 from unic.config import Recipe
-from unic.distill.build import Job, build
+from unic.distill.build import build
+from unic.distill.job import Job
 from unic.errors import InputError
 from unic.tokens import Grid
 

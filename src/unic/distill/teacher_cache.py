@@ -14,9 +14,9 @@ from torch import Tensor
 
 from unic._stored_patches import restore
 from unic.data.loader import Batch
-from unic.distill.build import Job
 from unic.distill.cache_build import build_cache, rebuild
 from unic.distill.cache_plan import CachePlan, Shard, cached_grid
+from unic.distill.job import Job
 from unic.errors import InputError
 from unic.features import DamagedRowsError, Features
 from unic.tokens import Grid, Tokens, without_patches

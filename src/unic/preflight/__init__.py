@@ -8,7 +8,8 @@ import torch
 
 from unic.config import Recipe
 from unic.data.loader import Batch, ImageList, training_batches
-from unic.distill.build import Job, build
+from unic.distill.build import build
+from unic.distill.job import Job
 from unic.distill.stages import first_of
 from unic.errors import InputError
 from unic.preflight.cost import estimate, mean_step, measure_step

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from unic.data.loader import Batch
-from unic.distill.build import Job
 from unic.distill.cache_plan import CachePlan
+from unic.distill.job import Job
 from unic.distill.memory import SavedBytes, available_bytes, largest_batch, model_bytes, what_fits
 from unic.distill.teachers import Outputs
 from unic.preflight.findings import Report
