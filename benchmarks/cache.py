@@ -1,7 +1,7 @@
 """Teacher cache: what an epoch costs with it, against the student alone and live teachers; what it costs in quality.
 
     python benchmarks/cache.py [--recipe recipes/quickstart.yaml] [--images 512] [--rounds 3] [KEY=VALUE …] [--out FILE]
-    python benchmarks/cache.py --quality --images 1500 [--views 1 4 16] [--epochs 32] [KEY=VALUE …] [--out FILE]
+    python benchmarks/cache.py --quality --images 1500 [--views 1 4 16] [--dtype fp16] [--no-live] [--epochs 32] [KEY=VALUE …]
 
 Time: the recipe's own training step (`unic.distill.train`), the targets from a warm cache, from the teachers, or from
 random tensors of the same shapes that lie in memory (the student alone). The three take turns step by step, on the same
@@ -51,6 +51,8 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=512, help="in all")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--views", type=int, nargs="+", default=[1, 4, 16])
+    parser.add_argument("--dtype", default="fp16", choices=DTYPES, help="of the patches, for the quality")
+    parser.add_argument("--live", action=argparse.BooleanOptionalAction, default=True, help="for the quality")
     parser.add_argument("--epochs", type=float, default=32)
     parser.add_argument("--suite", default="quick", help="for the quality")
     parser.add_argument("--augment", default="unic", help="for the quality")
@@ -166,8 +168,8 @@ def measure_quality(options: argparse.Namespace, folder: Path) -> list[dict[str,
     """Trains with live teachers first, then with each number of views; the same seed, order and number of steps."""
     rows = []
     print("| teachers | k-NN mean | minutes of training | cache GB |", "|---" * 4 + "|", sep="\n")
-    for views in (None, *options.views):
-        cache = "null" if views is None else f"{{views: {views}, dir: {folder / 'cache'}}}"
+    for views in (None, *options.views) if options.live else options.views:
+        cache = "null" if views is None else f"{{views: {views}, dtype: {options.dtype}, dir: {folder / 'cache'}}}"
         out = folder / f"views-{views}"
         changes = [f"teachers.cache={cache}", f"data.augment={options.augment}", f"train.epochs={options.epochs}"]
         recipe = load_recipe(options.recipe, [*changes, "eval.suite=null", *options.overrides])

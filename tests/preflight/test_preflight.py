@@ -194,7 +194,8 @@ def test_licences_are_read(recipe, licence, finding):
 
 
 def test_clock():
-    assert [clock(0.001), clock(0.5), clock(1.51), clock(72)] == ["1 min", "30 min", "1 h 31 min", "3.0 days"]
+    told = ["0 min", "less than a minute", "1 min", "30 min", "1 h 31 min", "3.0 days"]
+    assert [clock(hours) for hours in (0, 0.001, 0.01, 0.5, 1.51, 72)] == told
 
 
 def test_a_stage_that_cannot_take_over_is_an_error(recipe):

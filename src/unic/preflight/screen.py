@@ -96,4 +96,6 @@ def clock(hours: float) -> str:
     if hours >= 48:
         return f"{hours / 24:.1f} days"
     minutes = round(hours * 60)
-    return f"{minutes // 60} h {minutes % 60:02d} min" if minutes >= 60 else f"{max(minutes, 1)} min"
+    if minutes >= 60:
+        return f"{minutes // 60} h {minutes % 60:02d} min"
+    return f"{minutes} min" if minutes or not hours else "less than a minute"
