@@ -1,7 +1,7 @@
 """Teacher cache: what an epoch costs with it, against the student alone and live teachers; what it costs in quality.
 
     python benchmarks/cache.py [--recipe recipes/quickstart.yaml] [--images 512] [--rounds 3] [KEY=VALUE …] [--out FILE]
-    python benchmarks/cache.py --quality --images 1500 [--views 1 4 16] [--dtype fp16] [--no-live] [--epochs 32] [KEY=VALUE …]
+    python benchmarks/cache.py --quality --images 1500 [--views 1 4 16] [--dtype fp16] [--no-live] [--epochs 32] […]
 
 Time: the recipe's own training step (`unic.distill.train`), the targets from a warm cache, from the teachers, or from
 random tensors of the same shapes that lie in memory (the student alone). The three take turns step by step, on the same
