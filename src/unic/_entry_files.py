@@ -12,7 +12,9 @@ import hashlib
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -62,13 +64,18 @@ def row_sums(values: np.ndarray) -> np.ndarray:
 
 
 def publish(folder: Path, target: Path, tally: Tally) -> None:
-    """Makes the entry visible in one step; what is there already is damaged."""
+    """Makes the entry visible; what is there already is of no use, but others may have it mapped: NFS keeps files that
+    are in use in their folder, which therefore has to make room first.
+    """
     files = {file.name: {"size": file.stat().st_size, "sha256": _hash(file)} for file in sorted(folder.glob("*.npy"))}
     meta = {"rows": tally.rows, "grid": tally.grid, "damaged": tally.damaged, "files": files}
     write_json(folder / "meta.json", meta)
     (folder / "record.json").unlink(missing_ok=True)
-    shutil.rmtree(target, ignore_errors=True)
+    aside = tempfile.mkdtemp(prefix="old-", dir=folder.parent)
+    with suppress(FileNotFoundError):
+        target.rename(Path(aside) / target.name)
     folder.rename(target)
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 def write_json(file: Path, content: Mapping[str, Any]) -> None:

@@ -152,7 +152,8 @@ def obtain(
 
     Args:
         check: `whole` reads every byte and compares; `rows` leaves that to `Features.take`, row by row.
-        wanted: numbers of images. An entry that leaves one of them out, as unreadable, is built anew, once.
+        wanted: numbers of images. Then it is this very entry, and one that leaves out any of them, as unreadable, is
+            built anew, once.
     """
     found = find(extraction, cache, check, wanted)
     if found is not None:
@@ -176,7 +177,7 @@ def find(
     Arguments as for `obtain`.
     """
     pooled = extraction.layout == "pooled"
-    others = sorted(cache.glob(f"{extraction.key}-*-*")) if pooled else []
+    others = sorted(cache.glob(f"{extraction.key}-*-*")) if pooled and wanted is None else []
     for entry in (cache / extraction.entry, *others):
         stored = load(entry, check)
         if stored is None or (wanted is not None and not np.isin(wanted.numpy(), stored[0]["index"]).all()):

@@ -71,7 +71,7 @@ def test_an_epoch_sees_every_image_once_and_the_rest_is_dropped():
     for epoch in range(3):
         part = found[3 * epoch : 3 * epoch + 3]
         assert len(set(joined(part, "index").tolist())) == 24
-        assert set(joined(part, "epoch").tolist()) == {epoch}
+        assert set(joined(part, "view").tolist()) == {epoch}
         assert torch.equal(joined(part, "index"), images.epoch_order(3, epoch)[:24])
     red = joined(found, "images")[:, 0, 0, 0].long()
     index = joined(found, "index")
@@ -131,7 +131,7 @@ def test_views_of_one_image_differ_within_an_epoch_and_halves_get_every_cached_v
     }
     images = ImageList([Colours(16)], [0.5])
     found = batches(images, views=2, num_steps=4)
-    pairs = set(zip(joined(found, "index").tolist(), joined(found, "epoch").tolist(), strict=True))
+    pairs = set(zip(joined(found, "index").tolist(), joined(found, "view").tolist(), strict=True))
     assert pairs == {(i, v) for i in range(16) for v in (0, 1)}
 
 

@@ -221,6 +221,24 @@ def test_pooled_vectors_are_not_taken_from_an_entry_that_lacks_the_image(recipe,
     assert len(list(tmp_path.glob("*-pooled"))) == 2
 
 
+def test_the_entry_that_lacks_the_image_is_built_anew_although_another_has_it(recipe, tmp_path, caplog) -> None:
+    job = job_of(recipe, {"views": 1, "tokens": "cls", "dir": str(tmp_path)}, augment="none")
+    read, broken = job.images.sources[0].read, True
+
+    def sometimes(index: int) -> Any:
+        if broken and index == 3:
+            raise DamagedImageError("a disk that was away")
+        return read(index)
+
+    job.images.sources[0].read = sometimes
+    cached = opened(job)
+    broken = False
+    opened(job_of(recipe, {"views": 1, "tokens": "all", "dir": str(tmp_path)}, augment="none"))
+    cached(torch.zeros(1, 3, 32, 32), torch.tensor([3]), torch.tensor([0]))
+    assert caplog.text.count("missing images in a shard of") == 2  # of each teacher
+    assert not list(tmp_path.glob(".unfinished/old-*"))
+
+
 def test_a_truncated_shard_is_found_when_it_is_opened(recipe, tmp_path, small_shards, monkeypatch) -> None:
     job = job_of(recipe, {"views": 1, "dtype": "fp32", "dir": str(tmp_path)})
     opened(job)

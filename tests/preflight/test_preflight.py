@@ -109,7 +109,7 @@ def test_test_images_among_the_training_ones_are_found(recipe, image_folder, tmp
 
 
 def test_memory_and_disk_that_do_not_suffice_are_errors(recipe, monkeypatch):
-    monkeypatch.setattr(cost, "available_bytes", lambda device: 2_000)
+    monkeypatch.setattr(cost, "room", lambda job: 2_000)
     monkeypatch.setattr(cost.shutil, "disk_usage", lambda place: shutil._ntuple_diskusage(1, 1, 10))
     report = checked(recipe)
     about = [finding.about for finding in report.findings if finding.level == "error"]
@@ -118,13 +118,26 @@ def test_memory_and_disk_that_do_not_suffice_are_errors(recipe, monkeypatch):
 
 def test_a_batch_that_does_not_fit_says_what_would(recipe, monkeypatch):
     fine = checked(recipe).facts["memory"]
-    room = 1e9 * (fine["models_gb"] + 3.5 / 8 * fine["batch_gb"])
-    monkeypatch.setattr(cost, "available_bytes", lambda device: int(room / 0.9))
+    size = 1e9 * (fine["models_gb"] + 3.5 / 8 * fine["batch_gb"])
+    monkeypatch.setattr(cost, "room", lambda job: int(size / 0.9))
     found = checked(recipe)
     assert found.facts["memory"]["largest_batch"] == 3
     assert "3 would fit: train.micro_batches=3 trains the same, train.batch_size=2 does not" in texts(found, "error")[0]
-    assert checked(recipe, processes=3).is_ready  # of 8 images each has 3 at most
+    assert checked(recipe, processes=4).is_ready  # each has 2 of 8 images
     assert texts(checked(recipe, "weighting.level=batch"), "error")[0].endswith("3 would fit: train.batch_size=2")
+
+
+def test_a_step_that_does_not_fit_is_an_error_too(recipe, monkeypatch):
+    tried = []
+
+    def fails(job, batch):
+        tried.append(len(batch))
+        raise MemoryError
+
+    monkeypatch.setattr("unic.preflight.measure_step", fails)
+    report = checked(recipe, "train.micro_batches=2")
+    assert tried == [4]
+    assert texts(report, "error")[0].startswith("memory: out of memory with 4 images at a time; ")
 
 
 def test_processes_share_the_work(recipe):

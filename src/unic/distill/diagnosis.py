@@ -138,7 +138,10 @@ def replay(case: str | Path) -> dict[str, Any]:
     job.standardizer.load_state_dict(without_prefix("standardizer.", tensors))
     saved = without_prefix("batch.", tensors)
     numbers = sorted({int(key.partition(".")[0]) for key in saved})
-    batches = [Batch(saved[f"{n}.images"], saved[f"{n}.index"], saved[f"{n}.view"]) for n in numbers]
+    try:
+        batches = [Batch(saved[f"{n}.images"], saved[f"{n}.index"], saved[f"{n}.view"]) for n in numbers]
+    except KeyError as error:
+        raise InputError(f"case {case}: it has no tensor {error}; another version of unic wrote it") from None
     return diagnose(job, job.live_teachers(), found["step"], batches)
 
 

@@ -57,6 +57,19 @@ def available_bytes(device: torch.device) -> int:
     return int(psutil.virtual_memory().available)
 
 
+def room(job: Job) -> int:
+    """Bytes for models and images together: what is available, and what the models hold already."""
+    job.optimizer.zero_grad(set_to_none=True)
+    gc.collect()
+    if job.device.type == "cuda":
+        torch.cuda.empty_cache()
+        return available_bytes(job.device) + torch.cuda.memory_allocated(job.device)
+    modules = (job.distiller, job.standardizer, *job.encoders.values())
+    held = [tensor for module in modules for tensor in module.state_dict().values()]
+    held += [value for state in job.optimizer.state.values() for value in state.values() if isinstance(value, Tensor)]
+    return available_bytes(job.device) + sum(tensor.numel() * tensor.element_size() for tensor in held)
+
+
 def largest_batch(job: Job, bytes_per_image: float, available: int) -> int:
     """How many images at a time fit beside the models; 0 or less if not even those do."""
     return int((available * SPARE - model_bytes(job)) // bytes_per_image) if bytes_per_image else 0
@@ -64,10 +77,12 @@ def largest_batch(job: Job, bytes_per_image: float, available: int) -> int:
 
 def what_fits(job: Job, largest: int) -> str:
     """What to change in the recipe where at most `largest` images (one or more) fit at a time."""
-    train, now = job.recipe.train, job.images_at_a_time
+    train, now, shares = job.recipe.train, job.images_at_a_time, job.recipe.train.micro_batches * job.world_size
     parts = math.ceil(now / largest)
-    line, smaller = f"{math.ceil(now / parts)} would fit: ", f"train.batch_size={train.batch_size // parts}"
-    if job.weighting.needs_whole_batch or (train.engine == "fsdp" and train.gradients == "bf16"):
+    line = f"{math.ceil(now / parts)} would fit: "
+    smaller = f"train.batch_size={max(train.batch_size // parts, shares)}"  # an image for each share
+    is_whole = job.weighting.needs_whole_batch or (train.engine == "fsdp" and train.gradients == "bf16")
+    if is_whole or shares * parts > train.batch_size:
         return f"{line}{smaller}"
     norms = any(isinstance(part, _BatchNorm) for part in job.student.modules())
     same = "the same, but for batch norms, which see a part at a time;" if norms else "the same,"
@@ -109,12 +124,7 @@ def _measured(job: Job) -> int:
     half = job.images_at_a_time // 2
     if isinstance(job.distiller, FSDPModule):
         return half
-    job.optimizer.zero_grad(set_to_none=True)
-    gc.collect()
-    held = 0
-    if job.device.type == "cuda":
-        torch.cuda.empty_cache()
-        held = torch.cuda.memory_allocated(job.device)  # of the models, which `model_bytes` counts
+    available = room(job)
     try:
         saved = SavedBytes()
         with saved:
@@ -129,7 +139,7 @@ def _measured(job: Job) -> int:
             views = job.views(batch)
             targets = job.standardizer.eval()(_blank_targets(job, views))
             job.distiller(views, targets, 1, batch.index.to(job.device))
-        return largest_batch(job, saved.total / len(batch), available_bytes(job.device) + held)
+        return largest_batch(job, saved.total / len(batch), available)
     except (MemoryError, RuntimeError):
         return half
 

@@ -214,7 +214,7 @@ def _one_step(
 def _batches(run: Run) -> Iterator[Batch]:
     job, recipe, accelerator = run.job, run.job.recipe, run.accelerator
     cache = recipe.teachers.cache
-    before = run.first_epoch * job.steps_per_epoch  # epochs are counted through: a later stage sees new views
+    before = run.first_epoch * job.steps_per_epoch  # counted through: a later stage sees new views
     return training_batches(
         job.images,
         size=recipe.data.sizes or recipe.data.size,
@@ -317,6 +317,10 @@ def _restore(run: Run, saved: Checkpoint) -> None:
     run.guard.resume(saved.state.get("guard", {}), run.job.device)
     run.patience.resume(saved.state.get("patience", {}))
     run.first, run.first_epoch = saved.state.get("first", 0), saved.state.get("first_epoch", 0)
+    if run.stage and "first_epoch" not in saved.state:
+        raise InputError(
+            "--resume: an earlier version of unic wrote this run's later stages, in another order of images"
+        )
     run.is_finished = saved.state.get("is_finished", False)
     run.step = saved.step
 

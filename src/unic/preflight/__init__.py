@@ -10,6 +10,7 @@ from unic.config import Recipe
 from unic.data.loader import Batch, ImageList, training_batches
 from unic.distill.build import build
 from unic.distill.job import Job
+from unic.distill.memory import out_of_memory_named
 from unic.distill.stages import first_of
 from unic.errors import InputError
 from unic.preflight.cost import estimate, mean_step, measure_step
@@ -91,7 +92,12 @@ def _check(
     compare(report.models, tokens, recipe, report)
     if recipe.data.sizes:
         report.add("note", "data.sizes", job.resolutions.describe())
-    steps = [measure_step(job, _first_batch(job, side)) for side in recipe.data.sizes or [recipe.data.size]]
+    try:
+        with out_of_memory_named(job):
+            steps = [measure_step(job, _first_batch(job, side)) for side in recipe.data.sizes or [recipe.data.size]]
+    except InputError as error:
+        report.add("error", "memory", str(error))
+        return report
     estimate(job, mean_step(steps), len(views), price, out or Path("runs"), report)
     return report
 
@@ -102,6 +108,6 @@ def _first_batch(job: Job, size: int) -> Batch:
     return next(
         training_batches(
             job.images, size=size, augment=recipe.data.augment, seed=recipe.seed,
-            batch_size=min(_BATCH.get(job.device.type, 16), recipe.train.batch_size), first_step=1, num_steps=1,
+            batch_size=min(_BATCH.get(job.device.type, 16), job.images_at_a_time), first_step=1, num_steps=1,
         )
     )  # fmt: skip

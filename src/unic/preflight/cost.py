@@ -14,7 +14,7 @@ from torch import Tensor
 from unic.data.loader import Batch
 from unic.distill.cache_plan import CachePlan
 from unic.distill.job import Job
-from unic.distill.memory import SavedBytes, available_bytes, largest_batch, model_bytes, what_fits
+from unic.distill.memory import SavedBytes, largest_batch, model_bytes, room, what_fits
 from unic.distill.teachers import Outputs
 from unic.preflight.findings import Report
 from unic.tokens import Tokens
@@ -87,20 +87,20 @@ class _Cache:
         plan = CachePlan(job.recipe, job.encoders, job.grids, job.images)
         missing = plan.missing()
         self.folder, self.missing_bytes = plan.folder, plan.num_bytes(missing)
-        self.seconds = plan.seconds(missing, plan.seconds_per_image()) if missing else 0.0
+        seconds = plan.seconds(missing, plan.seconds_per_image()) if missing else 0.0
+        self.seconds = seconds / (plan.setting.processes if job.device.type == "cuda" else 1)
 
 
 def _memory(job: Job, step: dict[str, float], report: Report) -> dict[str, Any]:
     batch = job.images_at_a_time
-    fixed, each = model_bytes(job), step["saved_bytes_per_image"]
-    available = available_bytes(job.device)
+    fixed, each, available = model_bytes(job), step["saved_bytes_per_image"], room(job)
     largest = largest_batch(job, each, available)
     if largest < 1:
-        text = f"the models alone need {fixed / 1e9:.1f} GB, {available / 1e9:.1f} GB are free"
+        text = f"the models alone need {fixed / 1e9:.1f} GB, there are {available / 1e9:.1f} GB"
         report.add("error", "memory", f"{text}; choose smaller models, or a projector with fewer blocks")
     elif batch > largest:
         needed = (fixed + batch * each) / 1e9
-        text = f"{batch} images at a time need about {needed:.1f} GB, {available / 1e9:.1f} GB are free"
+        text = f"{batch} images at a time need about {needed:.1f} GB, there are {available / 1e9:.1f} GB"
         report.add("error", "memory", f"{text}; {what_fits(job, largest)}")
     return {
         "models_gb": fixed / 1e9, "batch_gb": batch * each / 1e9, "at_a_time": batch,
