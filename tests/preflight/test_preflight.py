@@ -57,8 +57,8 @@ def test_sizes_are_told_and_cost_their_mean(recipe, monkeypatch):
         report, "note"
     )
     seconds = sum(step["teachers_s"] + step["student_s"] for step in measured.values()) / 2
-    assert report.facts["time"]["images_per_s"] == pytest.approx(8 / seconds)
-    assert report.facts["memory"]["batch_gb"] == pytest.approx(8e-9 * measured[64]["saved_bytes_per_image"])
+    assert report.facts["time"]["images_per_s"] == pytest.approx(1 / seconds)
+    assert report.facts["memory"]["batch_gb"] == pytest.approx(8e-9 * measured[64]["saved_bytes"])
 
 
 def test_the_screen_fits_and_json_is_whole(recipe):
@@ -123,7 +123,6 @@ def test_a_batch_that_does_not_fit_says_what_would(recipe, monkeypatch):
     found = checked(recipe)
     assert found.facts["memory"]["largest_batch"] == 3
     assert "3 would fit: train.micro_batches=3 trains the same, train.batch_size=2 does not" in texts(found, "error")[0]
-    assert checked(recipe, processes=4).is_ready  # each has 2 of 8 images
     assert texts(checked(recipe, "weighting.level=batch"), "error")[0].endswith("3 would fit: train.batch_size=2")
 
 

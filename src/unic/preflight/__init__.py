@@ -81,7 +81,7 @@ def _check(
     except InputError as error:
         report.add("error", "recipe", str(error))
         return report
-    views = job.views(_first_batch(job, recipe.data.size))
+    views = job.views(_first_batch(job, recipe.data.size, recipe.train.batch_size))
     tokens: dict[str, Tokens] = {}
     job.student.eval()
     largest, taken = (recipe.data.size, recipe.data.size), {"student": job.resolutions.grids, **job.resolutions.taken}
@@ -94,20 +94,21 @@ def _check(
         report.add("note", "data.sizes", job.resolutions.describe())
     try:
         with out_of_memory_named(job):
-            steps = [measure_step(job, _first_batch(job, side)) for side in recipe.data.sizes or [recipe.data.size]]
+            sides = recipe.data.sizes or [recipe.data.size]
+            steps = [measure_step(job, _first_batch(job, side, job.images_at_a_time)) for side in sides]
     except InputError as error:
         report.add("error", "memory", str(error))
         return report
-    estimate(job, mean_step(steps), len(views), price, out or Path("runs"), report)
+    estimate(job, mean_step(steps), price, out or Path("runs"), report)
     return report
 
 
-def _first_batch(job: Job, size: int) -> Batch:
-    """The first images of a run, or some of them, as views of this size."""
-    recipe = job.recipe
+def _first_batch(job: Job, size: int, most: int) -> Batch:
+    """The first images of a run, `most` or fewer, as views of this size."""
+    recipe, num_images = job.recipe, min(_BATCH.get(job.device.type, 16), most)
     return next(
         training_batches(
             job.images, size=size, augment=recipe.data.augment, seed=recipe.seed,
-            batch_size=min(_BATCH.get(job.device.type, 16), job.images_at_a_time), first_step=1, num_steps=1,
+            batch_size=num_images, first_step=1, num_steps=1,
         )
     )  # fmt: skip

@@ -26,7 +26,7 @@ def count_ladder(job: Job) -> dict[str, Any]:
 
 
 def measure_step(job: Job, batch: Batch) -> dict[str, float]:
-    """Seconds and saved bytes of a forward and backward pass on a real batch; the second of two counts."""
+    """Seconds and saved bytes of an image in a forward and backward pass; the second of two counts."""
     teachers = _Timed(job.live_teachers(), job.device)
     job.distiller.train()
     job.standardizer.eval()
@@ -35,14 +35,12 @@ def measure_step(job: Job, batch: Batch) -> dict[str, float]:
         saved.total, teachers.seconds = 0, 0.0
         started = _now(job.device)
         with saved:
-            found = job.forward(teachers, batch, step=1)
-        job.weighting.sums(found.losses, found.weights)[0].backward()
+            forward = job.forward(teachers, batch, step=1)
+        job.weighting.sums(forward.losses, forward.weights)[0].backward()
         job.optimizer.zero_grad(set_to_none=True)
         seconds = _now(job.device) - started
-    return {
-        "teachers_s": teachers.seconds, "student_s": seconds - teachers.seconds,
-        "saved_bytes_per_image": saved.total / len(batch),
-    }  # fmt: skip
+    found = {"teachers_s": teachers.seconds, "student_s": seconds - teachers.seconds, "saved_bytes": saved.total}
+    return {name: value / len(batch) for name, value in found.items()}
 
 
 class _Timed:
@@ -68,15 +66,15 @@ def _now(device: torch.device) -> float:
 def mean_step(steps: Sequence[dict[str, float]]) -> dict[str, float]:
     """Of steps of several sizes, the mean time and the most memory."""
     mean = {key: sum(step[key] for step in steps) / len(steps) for key in ("teachers_s", "student_s")}
-    return {**mean, "saved_bytes_per_image": max(step["saved_bytes_per_image"] for step in steps)}
+    return {**mean, "saved_bytes": max(step["saved_bytes"] for step in steps)}
 
 
-def estimate(job: Job, step: dict[str, float], num_images: int, price: float | None, out: Path, report: Report) -> None:
+def estimate(job: Job, step: dict[str, float], price: float | None, out: Path, report: Report) -> None:
     """Adds memory, time and disk to the report, and what would not fit to its findings."""
     cache = _Cache(job) if job.recipe.teachers.cache else None
     report.facts["ladder"] = count_ladder(job)
     report.facts["memory"] = _memory(job, step, report)
-    report.facts["time"] = _time(job, step, num_images, cache, price)
+    report.facts["time"] = _time(job, step, cache, price)
     report.facts["disk"] = _disk(job, cache, out, report)
 
 
@@ -93,7 +91,7 @@ class _Cache:
 
 def _memory(job: Job, step: dict[str, float], report: Report) -> dict[str, Any]:
     batch = job.images_at_a_time
-    fixed, each, available = model_bytes(job), step["saved_bytes_per_image"], room(job)
+    fixed, each, available = model_bytes(job), step["saved_bytes"], room(job)
     largest = largest_batch(job, each, available)
     if largest < 1:
         text = f"the models alone need {fixed / 1e9:.1f} GB, there are {available / 1e9:.1f} GB"
@@ -108,18 +106,16 @@ def _memory(job: Job, step: dict[str, float], report: Report) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _time(
-    job: Job, step: dict[str, float], num_images: int, cache: _Cache | None, price: float | None
-) -> dict[str, Any]:
+def _time(job: Job, step: dict[str, float], cache: _Cache | None, price: float | None) -> dict[str, Any]:
     seen = job.total_steps * job.recipe.train.batch_size
-    student = seen * step["student_s"] / num_images / job.world_size
-    live = seen * step["teachers_s"] / num_images
+    student = seen * step["student_s"] / job.world_size
+    live = seen * step["teachers_s"]
     teachers = (live if cache is None else cache.seconds) / job.world_size
     hours = (student + teachers) / 3600
     cost = {} if price is None else {"price": hours * price}
     return {
         "steps": job.total_steps, "processes": job.world_size,
-        "images_per_s": job.world_size * num_images / (step["student_s"] + step["teachers_s"]),
+        "images_per_s": job.world_size / (step["student_s"] + step["teachers_s"]),
         "teachers_h": teachers / 3600, "hours": hours, **cost,
     }  # fmt: skip
 
