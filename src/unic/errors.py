@@ -15,7 +15,7 @@ class StoppedError(RuntimeError):
 
 
 class PreemptedError(Exception):
-    """A signal asked the run to stop; it has saved a checkpoint. The CLI exits with 75 so that a scheduler requeues."""
+    """A signal asked the run to stop; what it had done is saved. The CLI exits with 75 so that a scheduler requeues."""
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:

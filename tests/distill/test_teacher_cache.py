@@ -175,24 +175,28 @@ def test_a_damaged_shard_is_built_again_alone(
     compare(job, opened(job))
 
 
-def test_an_image_that_could_not_be_read_is_added_when_it_can(recipe, tmp_path, image_folder, caplog) -> None:
-    recipe["data"]["workers"] = 0
-    job = job_of(recipe, {"views": 1, "dtype": "fp32", "dir": str(tmp_path)}, augment="none")
-    read, broken = job.images.sources[0].read, True
+def without_3(job: Job) -> set[int]:
+    """The fourth image cannot be read until the set that is returned is emptied."""
+    read, broken = job.images.sources[0].read, {3}
 
     def sometimes(index: int) -> Any:
-        if broken and index == 3:
+        if index in broken:
             raise DamagedImageError("a disk that was away")
         return read(index)
 
     job.images.sources[0].read = sometimes
+    return broken
+
+
+def test_an_image_that_could_not_be_read_is_added_when_it_can(recipe, tmp_path, caplog) -> None:
+    job = job_of(recipe, {"views": 1, "dtype": "fp32", "dir": str(tmp_path)}, augment="none")
+    broken = without_3(job)
     cached = opened(job)
-    broken = False
+    broken.clear()
     compare(job, cached)
     assert "missing images in a shard of" in caplog.text
-    broken = True
     job = job_of(recipe, {"views": 1, "dir": str(tmp_path / "other")}, augment="none")
-    job.images.sources[0].read = sometimes
+    without_3(job)
     cached = opened(job)
     with pytest.raises(cache_plan.InputError, match="missing images in a shard of vit, and again after it was built"):
         cached(torch.zeros(1, 3, 32, 32), torch.tensor([3]), torch.tensor([0]))
@@ -201,14 +205,7 @@ def test_an_image_that_could_not_be_read_is_added_when_it_can(recipe, tmp_path, 
 def test_pooled_vectors_are_not_taken_from_an_entry_that_lacks_the_image(recipe, tmp_path) -> None:
     """With patches there, which answer for CLS, too, when nothing is missing."""
     job = job_of(recipe, {"views": 1, "dtype": "fp32", "dir": str(tmp_path)}, augment="none")
-    read = job.images.sources[0].read
-
-    def without_3(index: int) -> Any:
-        if index == 3:
-            raise DamagedImageError("a disk that was away")
-        return read(index)
-
-    job.images.sources[0].read = without_3
+    without_3(job)
     opened(job)
     again = job_of(recipe, {"views": 1, "tokens": "cls", "dir": str(tmp_path)}, augment="none")
     cached = opened(again)
@@ -223,16 +220,9 @@ def test_pooled_vectors_are_not_taken_from_an_entry_that_lacks_the_image(recipe,
 
 def test_the_entry_that_lacks_the_image_is_built_anew_although_another_has_it(recipe, tmp_path, caplog) -> None:
     job = job_of(recipe, {"views": 1, "tokens": "cls", "dir": str(tmp_path)}, augment="none")
-    read, broken = job.images.sources[0].read, True
-
-    def sometimes(index: int) -> Any:
-        if broken and index == 3:
-            raise DamagedImageError("a disk that was away")
-        return read(index)
-
-    job.images.sources[0].read = sometimes
+    broken = without_3(job)
     cached = opened(job)
-    broken = False
+    broken.clear()
     opened(job_of(recipe, {"views": 1, "tokens": "all", "dir": str(tmp_path)}, augment="none"))
     cached(torch.zeros(1, 3, 32, 32), torch.tensor([3]), torch.tensor([0]))
     assert caplog.text.count("missing images in a shard of") == 2  # of each teacher

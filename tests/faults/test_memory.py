@@ -26,9 +26,12 @@ ERRORS = [
     RuntimeError("[enforce fail at alloc_cpu.cpp:113] DefaultCPUAllocator: can't allocate memory: you tried …"),
 ]  # fmt: skip
 
+FailsAt = Callable[[int, Exception], None]
+Patch = pytest.MonkeyPatch
+
 
 @pytest.fixture
-def fails_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Exception], None]:
+def fails_at(monkeypatch: Patch) -> FailsAt:
     """Batches larger than `size` images do not fit, from the third call of the teachers on."""
 
     def install(size: int, error: Exception) -> None:
@@ -47,15 +50,9 @@ def fails_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Exception], None
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
 def test_the_size_that_fits_is_named_and_fits(
-    recipe: dict[str, Any],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    fails_at: Callable[[int, Exception], None],
-    error: Exception,
+    recipe: dict[str, Any], tmp_path: Path, monkeypatch: Patch, fails_at: FailsAt, error: Exception
 ) -> None:
-    job = build(load_recipe(recipe), torch.device("cpu"))
-    size = memory.model_bytes(job) + 3.5 * saved_bytes(job)
-    monkeypatch.setattr(memory, "room", lambda job: int(size / memory.SPARE))
+    room_for(3.5, recipe, monkeypatch)
     fails_at(3, error)
     with pytest.raises(InputError) as caught:
         fit(load_recipe(recipe, ["trackers=[]"]), tmp_path / "run", console=Console(quiet=True))
@@ -66,26 +63,23 @@ def test_the_size_that_fits_is_named_and_fits(
     fit(load_recipe(recipe, [change[0], "trackers=[]"]), tmp_path / "again", console=Console(quiet=True))
 
 
-def saved_bytes(job: Any) -> float:
+def room_for(num_images: float, recipe: dict[str, Any], monkeypatch: Patch) -> None:
+    job = build(load_recipe(recipe), torch.device("cpu"))
     images, index = torch.zeros(4, 3, 32, 32), torch.arange(4)
     targets = job.standardizer.eval()(LiveTeachers(job.encoders, job.grid)(images, index, index))
     job.distiller.train()
     saved = memory.SavedBytes()
     with saved:
         job.distiller(images, targets, 1, index)
-    return saved.total / 4
+    size = memory.model_bytes(job) + num_images * saved.total / 4
+    monkeypatch.setattr(memory, "room", lambda job: int(size / memory.SPARE))
 
 
 def test_a_batch_that_cannot_be_split_is_made_smaller(
-    recipe: dict[str, Any],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    fails_at: Callable[[int, Exception], None],
+    recipe: dict[str, Any], tmp_path: Path, monkeypatch: Patch, fails_at: FailsAt
 ) -> None:
     recipe["weighting"] = {"type": "teacher_dropping", "level": "batch"}
-    job = build(load_recipe(recipe), torch.device("cpu"))
-    size = memory.model_bytes(job) + 3.5 * saved_bytes(job)
-    monkeypatch.setattr(memory, "room", lambda job: int(size / memory.SPARE))
+    room_for(3.5, recipe, monkeypatch)
     fails_at(3, MemoryError())
     with pytest.raises(InputError) as caught:
         fit(load_recipe(recipe), tmp_path / "run", console=Console(quiet=True))
@@ -94,7 +88,7 @@ def test_a_batch_that_cannot_be_split_is_made_smaller(
 
 @pytest.mark.parametrize("tokens", ["all", "cls"])
 def test_what_fits_is_measured_without_the_cached_teachers(
-    recipe: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tokens: str
+    recipe: dict[str, Any], tmp_path: Path, monkeypatch: Patch, tokens: str
 ) -> None:
     recipe["teachers"]["cache"] = {"tokens": tokens, "dir": str(tmp_path)}
     job = build(load_recipe(recipe), torch.device("cpu"))
@@ -103,12 +97,7 @@ def test_what_fits_is_measured_without_the_cached_teachers(
     assert memory._measured(job) > 1000  # if it could not be measured: half of a batch, 4
 
 
-def test_models_that_do_not_fit(
-    recipe: dict[str, Any],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    fails_at: Callable[[int, Exception], None],
-) -> None:
+def test_models_that_do_not_fit(recipe: dict[str, Any], tmp_path: Path, monkeypatch: Patch, fails_at: FailsAt) -> None:
     monkeypatch.setattr(memory, "room", lambda job: 1000)
     fails_at(4, MemoryError())
     with pytest.raises(InputError, match="not even one fits; choose smaller models"):
@@ -148,7 +137,7 @@ def test_what_is_advised_can_be_shared(
     assert smaller.images_at_a_time <= largest
 
 
-def test_models_that_are_loaded_are_not_counted_twice(recipe: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_models_that_are_loaded_are_not_counted_twice(recipe: dict[str, Any], monkeypatch: Patch) -> None:
     job = build(load_recipe(recipe), torch.device("cpu"))
     monkeypatch.setattr(memory, "available_bytes", lambda device: 0)
     weights = sum(p.numel() * 4 for module in (job.distiller, *job.encoders.values()) for p in module.parameters())
@@ -163,7 +152,7 @@ def test_parts_are_not_the_same_for_batch_norms(recipe: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("change", [{}, {"data.sizes": [32, 48], "data.size": 48}])
 def test_what_fits_is_measured_for_the_largest_views_and_alone(
-    recipe: dict[str, Any], monkeypatch: pytest.MonkeyPatch, change: dict[str, Any]
+    recipe: dict[str, Any], monkeypatch: Patch, change: dict[str, Any]
 ) -> None:
     """A weighting may ask the other processes, which do not know that this one has run out of memory."""
     recipe["teachers"]["models"] = {"cnn": "timm:resnet10t?pretrained=false"}

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from unic.config import Recipe
 from unic.data.augment import preset
-from unic.data.loader import ImageList, check_shares, steps_per_epoch, training_batches
+from unic.data.loader import ImageList, check_shares, steps_per_epoch
 from unic.distill.cache_plan import check_budget
 from unic.distill.distiller import Distiller
 from unic.distill.job import Job
@@ -136,23 +136,13 @@ def _grid_of(encoder: Encoder, device: torch.device) -> Grid:
 
 def _try_one_batch(job: Job) -> None:
     """One forward and backward pass; whatever does not fit together fails here. Leaves no trace in the job."""
-    recipe, size = job.recipe, job.images_at_a_time
-    if job.device.type == "cpu":
-        size = min(size, 8)  # on a GPU the true size also shows whether the memory suffices
-    batches = training_batches(
-        job.images,
-        size=recipe.data.size,
-        augment=recipe.data.augment,
-        seed=recipe.seed,
-        batch_size=size,
-        first_step=1,
-        num_steps=1,
-    )
+    # On a GPU the true size also shows whether the memory suffices.
+    batch = job.first_batch(min(job.images_at_a_time, 8) if job.device.type == "cpu" else job.images_at_a_time)
     buffers = {name: buffer.clone() for name, buffer in job.distiller.named_buffers()}
     rng_state = torch.get_rng_state()
     job.distiller.train()
     job.standardizer.eval()
-    found = job.forward(job.live_teachers(), next(batches), step=1)
+    found = job.forward(job.live_teachers(), batch, step=1)
     job.weighting.sums(found.losses, found.weights)[0].backward()
     job.optimizer.zero_grad(set_to_none=True)
     job.standardizer.train()

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from unic.config import Recipe
 from unic.data.augment import Augmentation
-from unic.data.loader import Batch, ImageList
+from unic.data.loader import Batch, ImageList, training_batches
 from unic.distill.cache_plan import cache_bytes
 from unic.distill.distiller import Distiller
 from unic.distill.resolutions import Resolutions
@@ -80,6 +80,15 @@ class Job:
 
     def live_teachers(self, *, compile: bool = False) -> LiveTeachers:
         return LiveTeachers(self.encoders, self.grid, self.resolutions, compile=compile)
+
+    def first_batch(self, num_images: int, size: int | None = None) -> Batch:
+        """So many of the run's first images, to try something on; `size` of the views: `data.size` unless given."""
+        data = self.recipe.data
+        batches = training_batches(
+            self.images, size=size or data.size, augment=data.augment, seed=self.recipe.seed, batch_size=num_images,
+            first_step=1, num_steps=1,
+        )  # fmt: skip
+        return next(batches)
 
     def views(self, batch: Batch) -> Float[Tensor, "b 3 h w"]:
         """Its images on the device, augmented, in [0, 1]."""

@@ -17,7 +17,6 @@ from torch import Tensor
 from torch.distributed.fsdp import FSDPModule
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from unic.data.loader import training_batches
 from unic.distill.job import Job
 from unic.encoders import Encoder
 from unic.encoders._heap import give_freed_memory_back
@@ -128,14 +127,8 @@ def _measured(job: Job) -> int:
     try:
         saved = SavedBytes()
         with saved:
-            recipe = job.recipe
-            batch = next(
-                training_batches(
-                    job.images, size=recipe.data.size, augment=recipe.data.augment, seed=recipe.seed, batch_size=2,
-                    first_step=1, num_steps=1,
-                )
-            )  # fmt: skip
             # Not `Job.forward`: a weighting may ask the other processes, which are elsewhere.
+            batch = job.first_batch(2)
             views = job.views(batch)
             targets = job.standardizer.eval()(_blank_targets(job, views))
             job.distiller(views, targets, 1, batch.index.to(job.device))

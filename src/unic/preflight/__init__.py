@@ -7,9 +7,8 @@ from pathlib import Path
 import torch
 
 from unic.config import Recipe
-from unic.data.loader import Batch, ImageList, training_batches
+from unic.data.loader import ImageList
 from unic.distill.build import build
-from unic.distill.job import Job
 from unic.distill.memory import out_of_memory_named
 from unic.distill.stages import first_of
 from unic.errors import InputError
@@ -81,7 +80,8 @@ def _check(
     except InputError as error:
         report.add("error", "recipe", str(error))
         return report
-    views = job.views(_first_batch(job, recipe.data.size, recipe.train.batch_size))
+    few = _BATCH.get(device.type, 16)
+    views = job.views(job.first_batch(min(few, recipe.train.batch_size)))
     tokens: dict[str, Tokens] = {}
     job.student.eval()
     largest, taken = (recipe.data.size, recipe.data.size), {"student": job.resolutions.grids, **job.resolutions.taken}
@@ -95,20 +95,9 @@ def _check(
     try:
         with out_of_memory_named(job):
             sides = recipe.data.sizes or [recipe.data.size]
-            steps = [measure_step(job, _first_batch(job, side, job.images_at_a_time)) for side in sides]
+            steps = [measure_step(job, job.first_batch(min(few, job.images_at_a_time), side)) for side in sides]
     except InputError as error:
         report.add("error", "memory", str(error))
         return report
     estimate(job, mean_step(steps), price, out or Path("runs"), report)
     return report
-
-
-def _first_batch(job: Job, size: int, most: int) -> Batch:
-    """The first images of a run, `most` or fewer, as views of this size."""
-    recipe, num_images = job.recipe, min(_BATCH.get(job.device.type, 16), most)
-    return next(
-        training_batches(
-            job.images, size=size, augment=recipe.data.augment, seed=recipe.seed,
-            batch_size=num_images, first_step=1, num_steps=1,
-        )
-    )  # fmt: skip
