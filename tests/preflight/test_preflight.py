@@ -108,12 +108,16 @@ def test_test_images_among_the_training_ones_are_found(recipe, image_folder, tmp
     assert "data blobs: 40 training images look the same as one of its test images" in texts(report, "warning")[0]
 
 
-def test_memory_and_disk_that_do_not_suffice_are_errors(recipe, monkeypatch):
+def test_memory_and_disk_that_do_not_suffice_are_errors(recipe, tmp_path, monkeypatch):
     monkeypatch.setattr(cost, "room", lambda job: 2_000)
     monkeypatch.setattr(cost.shutil, "disk_usage", lambda place: shutil._ntuple_diskusage(1, 1, 10))
     report = checked(recipe)
     about = [finding.about for finding in report.findings if finding.level == "error"]
     assert about == ["memory", "checkpoints"]
+    recipe["teachers"]["cache"] = {"dir": str(tmp_path)}
+    assert any(
+        line.startswith("teachers.cache: ") and "GB needed in" in line for line in texts(checked(recipe), "error")
+    )
 
 
 def test_a_batch_that_does_not_fit_says_what_would(recipe, monkeypatch):
