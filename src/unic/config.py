@@ -51,7 +51,9 @@ class Standardize(Component):
     """Brings the teachers' tokens to mean 0 and deviation 1 in each channel."""
 
     type: str = "ema"
-    """`ema` (option `momentum: [1.0, 0.001]`, the first and last value of a cosine over the run), or `none`."""
+    """`ema` (options `momentum: [1.0, 0.001]`, the first and last value of a cosine over the run; `floor: 0`, the least
+    deviation of a channel as a share of its teacher's mean deviation, which keeps channels that hardly ever vary from
+    making huge targets), or `none`."""
 
 
 class Weighting(Component):

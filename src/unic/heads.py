@@ -19,7 +19,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from unic.config import Recipe, load_recipe
-from unic.distill.standardize import EPS
+from unic.distill.standardize import scale_of
 from unic.distill.trained import load_trained
 from unic.encoders import build_encoder, place, without_weights
 from unic.encoders.base import Encoder
@@ -63,14 +63,16 @@ def kept_head(run: Path, teacher: str, device: str | torch.device | None = None)
     projector = build_projector(recipe.projector.type, rung_dims, dims, student.embed_dim, options)
     projector.load_state_dict(trained.part(f"distiller.projectors.{teacher}."))
 
-    if statistics:
-        _fold(recipe.projector.type, projector, statistics)
-    head = KeptHead(student, projector, blocks, dims)
-    head.standards = {
-        kind: (statistics[f"{kind}.mean"].numpy(), statistics[f"{kind}.std"].numpy() + EPS)
+    floor = recipe.standardize.options.get("floor", 0.0)
+    standards = {
+        kind: (statistics[f"{kind}.mean"], scale_of(statistics[f"{kind}.std"], floor))
         for kind in ("cls", "patch")
         if statistics
     }
+    if standards:
+        _fold(recipe.projector.type, projector, standards)
+    head = KeptHead(student, projector, blocks, dims)
+    head.standards = {kind: (mean.numpy(), scale.numpy()) for kind, (mean, scale) in standards.items()}
     head.uri = f"run:{run}#{teacher}"
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     return place(head, device).freeze()
@@ -113,16 +115,16 @@ class KeptHead(Encoder):
 
 
 @torch.no_grad()
-def _fold(kind: str, projector: nn.Module, statistics: dict[str, Tensor]) -> None:
+def _fold(kind: str, projector: nn.Module, standards: dict[str, tuple[Tensor, Tensor]]) -> None:
     """Undoes the standardisation inside the projector's last layers, which costs nothing at run time.
 
-    Σ_l (W_l h_l + b_l) = z becomes Σ_l (s·W_l) h_l + s·b_l, plus μ once, with s = σ + 1e-6.
+    Σ_l (W_l h_l + b_l) = z becomes Σ_l (s·W_l) h_l + s·b_l, plus μ once, with s what standardisation divided by.
     """
     if not hasattr(projector, "output_layers"):
         raise InputError(f"projector '{kind}' has no 'output_layers', which a kept head needs")
     layers_of: Any = projector.output_layers
     for token, layers in layers_of().items():
-        mean, scale = statistics[f"{token}.mean"], statistics[f"{token}.std"] + EPS
+        mean, scale = standards[token]
         for layer in layers:
             layer.weight.mul_(scale[:, None])
             layer.bias.mul_(scale)

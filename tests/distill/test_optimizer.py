@@ -10,13 +10,23 @@ from unic.config import Train
 from unic.distill.optimizer import build_optimizer, learning_rate, optimizer_step
 
 
-def test_schedule_end_points_and_middle() -> None:
+def test_schedule_starts_at_0_has_the_peak_twice_and_does_not_reach_the_last_rate() -> None:
     rate = [learning_rate(step, 110, 10, 1.0, 0.01) for step in range(1, 111)]
-    assert rate[0] == pytest.approx(0.1)
-    assert rate[9] == pytest.approx(1.0)
-    assert rate[59] == pytest.approx(0.01 + 0.99 / 2)
-    assert rate[-1] == pytest.approx(0.01)
-    assert rate[9:] == sorted(rate[9:], reverse=True)
+    assert rate[0] == 0
+    assert rate[1] == pytest.approx(1 / 9)
+    assert rate[9] == rate[10] == 1.0
+    assert rate[60] == pytest.approx(0.01 + 0.99 / 2)
+    # 1 − cos(π/100) = 4.9344e-4 of a half cosine is left at the last step.
+    assert rate[-1] == pytest.approx(0.01 + 0.99 / 2 * 4.9344e-4, rel=1e-6)
+    assert rate[10:] == sorted(rate[10:], reverse=True)
+
+
+@pytest.mark.parametrize(("warmup", "first", "second"), [(0, 1.0, 0.75), (1, 0.0, 1.0), (2, 0.0, 1.0)])
+def test_short_warm_ups(warmup: int, first: float, second: float) -> None:
+    total = 3 + warmup  # three steps of cosine: 1, 0.75, 0.25
+    rate = [learning_rate(step, total, warmup, 1.0, 0.0) for step in range(1, total + 1)]
+    assert rate[:2] == pytest.approx([first, second])
+    assert rate[-3:] == pytest.approx([1.0, 0.75, 0.25])
 
 
 def test_no_weight_decay_on_biases_and_norms() -> None:
@@ -56,6 +66,19 @@ def test_equal_to_dividing_and_clipping_first(clip: float | None) -> None:
         assert skipped == 0, step
     torch.testing.assert_close(ours.weight, reference.weight)
     torch.testing.assert_close(ours.bias, reference.bias)
+
+
+def test_a_step_without_update_measures_and_changes_nothing() -> None:
+    model = nn.Linear(2, 2)
+    optimizer = build_optimizer(model, Train())
+    before = [p.clone() for p in model.parameters()]
+    model(torch.ones(1, 2)).sum().backward()
+    norm, skipped = optimizer_step(optimizer, 0.1, torch.tensor(2.0), None, update=False)
+    assert norm.item() == pytest.approx(math.sqrt(6) / 2)  # six gradients of 1, divided by 2
+    assert skipped == 0
+    assert not optimizer.state
+    assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
+    assert all(p.grad is None for p in model.parameters())
 
 
 def test_non_finite_step_changes_nothing() -> None:

@@ -99,6 +99,22 @@ def test_non_finite_channel_keeps_its_statistics() -> None:
     assert state["teachers.t.cls.mean"][0] != 0
 
 
+def test_a_floor_holds_up_channels_without_a_spread() -> None:
+    """σ of CLS is (2, 0, 4) after the first batch, its mean 2: a floor of 0.25 divides the second channel by 0.5."""
+    cls = torch.tensor([[2**0.5, 7.0, 8**0.5], [-(2**0.5), 7.0, -(8**0.5)]])
+    batch = Tokens(cls, torch.randn(2, 6, 2), (2, 3))
+    later = Tokens(torch.tensor([[2.0, 8.0, 4.0]]), torch.randn(1, 6, 2), (2, 3))
+    found = {}
+    for floor in (0.0, 0.25):
+        standardizer = EmaStandardizer({"t": (3, 2)}, floor=floor)
+        standardizer({"t": batch})
+        standardizer.update(0.0)
+        found[floor] = standardizer.eval()({"t": later})["t"].cls[0].tolist()
+        assert standardizer.values() == ({"floored/t": 1.0} if floor else {})
+    assert found[0.25] == pytest.approx([1.0, 2.0, 1.0], rel=1e-5)
+    assert found[0.0] == pytest.approx([1.0, 1e6, 1.0], rel=1e-5)
+
+
 def test_none_passes_targets_through() -> None:
     batch = tokens(0)
     assert torch.equal(build_standardizer(Component(type="none"), {"t": (3, 2)})({"t": batch})["t"].cls, batch.cls)
@@ -110,6 +126,8 @@ def test_none_passes_targets_through() -> None:
         ({"type": "emma"}, "unknown standardize.type 'emma'; did you mean 'ema'?"),
         ({"type": "ema", "momentun": [1, 0]}, "did you mean 'momentum'?"),
         ({"type": "ema", "momentum": [2, 0]}, "two numbers in"),
+        ({"type": "ema", "floor": 2}, r"'standardize.floor' must be a number in \[0, 1\] \(got 2\)"),
+        ({"type": "ema", "floor": "auto"}, "must be a number in"),
     ],
 )
 def test_wrong_settings(setting: dict[str, object], line: str) -> None:

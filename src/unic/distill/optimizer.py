@@ -29,21 +29,39 @@ def build_optimizer(model: nn.Module, setting: Train) -> torch.optim.AdamW:
 
 
 def learning_rate(step: int, total_steps: int, warmup_steps: int, peak: float, last: float) -> float:
-    """Linear warm-up to `peak`, then a half cosine that ends at `last` with the last step. Steps count from 1."""
+    """Rate of a step: a linear warm-up from 0 to `peak`, then a half cosine towards `last` (METHOD §6).
+
+    With W warm-up steps of T: peak·(s − 1)/(W − 1) for s ≤ W (W = 1: 0), then
+    last + (peak − last)·½(1 + cos(π(s − W − 1)/(T − W))). So the peak comes twice and `last` is never reached, as in
+    the reference.
+
+    Args:
+        step: s, from 1 to `total_steps`.
+        total_steps: T.
+        warmup_steps: W, less than T.
+        peak: highest rate, already scaled by the batch size.
+        last: what the cosine tends to.
+    """
     if step <= warmup_steps:
-        return peak * step / warmup_steps
-    progress = (step - warmup_steps) / max(total_steps - warmup_steps, 1)
+        return peak * (step - 1) / max(warmup_steps - 1, 1)
+    progress = (step - warmup_steps - 1) / (total_steps - warmup_steps)
     return last + (peak - last) * 0.5 * (1 + math.cos(math.pi * progress))
 
 
 def optimizer_step(
-    optimizer: torch.optim.Optimizer, lr: float, denominator: Float[Tensor, ""], clip_grad: float | None
+    optimizer: torch.optim.Optimizer,
+    lr: float,
+    denominator: Float[Tensor, ""],
+    clip_grad: float | None,
+    *,
+    update: bool = True,
 ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
     """One update from the gradients of an un-normalised sum.
 
     Args:
         denominator: what the gradients still have to be divided by.
         clip_grad: largest norm of the divided gradient; None: no clipping.
+        update: False: only measures the gradient and lets it go; weights and moments stay as they are.
 
     Returns:
         The gradient's norm, and 1 if the step was skipped because it was not finite, else 0; both still on the device.
@@ -55,10 +73,11 @@ def optimizer_step(
     norm = total / denominator
     scale = denominator if clip_grad is None else denominator * (norm / clip_grad).clamp(min=1.0)
     skipped = 1.0 - torch.isfinite(norm).float()
-    optimizer.grad_scale = scale.float()  # type: ignore[attr-defined]
-    optimizer.found_inf = skipped  # type: ignore[attr-defined]
-    for group in optimizer.param_groups:
-        group["lr"] = lr
-    optimizer.step()
+    if update:
+        optimizer.grad_scale = scale.float()  # type: ignore[attr-defined]
+        optimizer.found_inf = skipped  # type: ignore[attr-defined]
+        for group in optimizer.param_groups:
+            group["lr"] = lr
+        optimizer.step()
     optimizer.zero_grad(set_to_none=True)
     return norm, skipped

@@ -21,6 +21,7 @@ from unic.distill.ema import Ema
 from unic.distill.guard import Guard
 from unic.distill.job import Job
 from unic.distill.patience import Patience
+from unic.distill.rules import PRESENT, Normalisation
 from unic.distill.saver import Saver
 from unic.distill.watch import Agreement
 from unic.encoders import Encoder
@@ -37,6 +38,7 @@ class Run:
         step: the newest finished step, counted through all stages.
         damaged: images that could not be read, of all processes once they have been shared.
         is_finished: the stage has ended, at its last step or by `eval.patience`.
+        rules: by which it trains, see `unic.distill.rules`.
     """
 
     job: Job
@@ -50,6 +52,7 @@ class Run:
     step: int = 0
     damaged: dict[str, str] = field(default_factory=dict)
     is_finished: bool = False
+    rules: int = PRESENT
     ema: Ema | None = None
     guard: Guard = field(init=False)
     saver: Saver = field(init=False)
@@ -97,6 +100,12 @@ class Run:
             {name.removeprefix(prefix): tensor for name, tensor in weights.items() if name.startswith(prefix)}
         )
         return self._deployed.eval()
+
+    def normalise_by(self, normalisation: Normalisation) -> None:
+        """Gives the student the mean and std that it was trained with."""
+        for encoder in (self.job.student, self._deployed):
+            if encoder is not None:
+                encoder.normalise_by(*normalisation)
 
     def note_damaged(self, batch: Batch) -> None:
         self.damaged.update({name: reason for _, name, reason in batch.damaged})

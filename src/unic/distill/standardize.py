@@ -1,8 +1,10 @@
-"""Teacher standardisation: y → (y − μ) / (σ + 1e-6) per channel, with μ and σ moving averages over the batches.
+"""Teacher standardisation: y → (y − μ) / (max(σ, f·mean σ) + 1e-6) per channel, μ and σ moving averages over batches.
 
 UNIC (arXiv 2408.05088), §3.1. The average starts at μ = 0, σ = 1; its momentum follows a cosine over training, and a
 batch is normalised with the statistics from *before* its own update: the first one with (0, 1), then a momentum of 1
 replaces everything. σ averages the unbiased standard deviation of a batch, not its variance.
+The floor f is 0 in the reference. A channel that is constant in one batch (ReLU6 teachers have such) has σ = 0, and its
+next value that differs would become a target of millions.
 Ranks exchange moments (count, mean, M2), never features: 4·(2D + 1) bytes per teacher, token type and step.
 """
 
@@ -71,6 +73,11 @@ def merge_ranks(moments: list[Moments]) -> list[Moments]:
     return merged
 
 
+def scale_of(std: Float[Tensor, "d"], floor: float) -> Float[Tensor, "d"]:
+    """What standardisation divides by: σ, at least `floor` times the mean σ of all channels, plus 1e-6."""
+    return (torch.maximum(std, floor * std.mean()) if floor else std) + EPS
+
+
 class Statistics(nn.Module):
     """μ and σ of one teacher and token type; CLS and patches have their own."""
 
@@ -82,8 +89,8 @@ class Statistics(nn.Module):
         self.register_buffer("mean", torch.zeros(dim))
         self.register_buffer("std", torch.ones(dim))
 
-    def normalise(self, x: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:
-        return (x.float() - self.mean) / (self.std + EPS)
+    def normalise(self, x: Float[Tensor, "*n d"], floor: float) -> Float[Tensor, "*n d"]:
+        return (x.float() - self.mean) / scale_of(self.std, floor)
 
     def update(self, batch: Moments, momentum: float) -> None:
         # A teacher that overflowed once must not poison the average: such a channel keeps its old value.
@@ -101,13 +108,28 @@ class EmaStandardizer(nn.Module):
     Args:
         dims: widths of CLS and patches per teacher; a width of 0 leaves the patches out.
         momentum: first and last value of the cosine schedule.
+        floor: least σ of a channel, as a share of the mean σ of the teacher's channels; 0: none (the reference).
+
+    Attributes:
+        needs_first_batch: the first batch only sets the statistics; its targets are not standardised yet.
     """
 
-    def __init__(self, dims: Mapping[str, tuple[int, int]], *, momentum: tuple[float, float] = (1.0, 0.001)) -> None:
+    needs_first_batch = True
+
+    def __init__(
+        self,
+        dims: Mapping[str, tuple[int, int]],
+        *,
+        momentum: tuple[float, float] = (1.0, 0.001),
+        floor: float = 0.0,
+    ) -> None:
         super().__init__()
         if not (len(momentum) == 2 and all(0 <= value <= 1 for value in momentum)):
             raise InputError(f"recipe: 'standardize.momentum' must be two numbers in [0, 1] (got {list(momentum)})")
+        if not (isinstance(floor, (int, float)) and 0 <= floor <= 1):
+            raise InputError(f"recipe: 'standardize.floor' must be a number in [0, 1] (got {floor})")
         self.first, self.last = momentum
+        self.floor = float(floor)
         self.teachers = nn.ModuleDict(
             {
                 name: nn.ModuleDict({"cls": Statistics(cls), "patch": Statistics(patch)})
@@ -124,11 +146,12 @@ class EmaStandardizer(nn.Module):
             if self.training:
                 self._remember((name, "cls"), tokens.cls)
             if not len(patch.mean):  # teachers.cache.tokens: cls; live teachers give patches all the same
-                out[name] = without_patches(cls.normalise(tokens.cls))
+                out[name] = without_patches(cls.normalise(tokens.cls, self.floor))
                 continue
             if self.training:
                 self._remember((name, "patch"), tokens.patches)
-            out[name] = Tokens(cls.normalise(tokens.cls), patch.normalise(tokens.patches), tokens.grid)
+            normalised = cls.normalise(tokens.cls, self.floor), patch.normalise(tokens.patches, self.floor)
+            out[name] = Tokens(*normalised, tokens.grid)
         return out
 
     def update(self, progress: float) -> None:
@@ -140,6 +163,16 @@ class EmaStandardizer(nn.Module):
 
     def momentum(self, progress: float) -> float:
         return self.last + (self.first - self.last) * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
+
+    def values(self) -> dict[str, float]:
+        """For the log: `floored/T`, how many channels of CLS and patches the floor holds up; reads the device."""
+        if not self.floor:
+            return {}
+        both = {name: (self._of(name, "cls"), self._of(name, "patch")) for name in self.teachers}
+        return {
+            f"floored/{name}": float(sum(int((s.std < self.floor * s.std.mean()).sum()) for s in statistics))
+            for name, statistics in both.items()
+        }
 
     def _of(self, name: str, kind: str) -> Statistics:
         both = self.teachers[name]
@@ -156,6 +189,8 @@ class EmaStandardizer(nn.Module):
 class NoStandardizer(nn.Module):
     """Targets as they are: the ablation."""
 
+    needs_first_batch = False
+
     def __init__(self, dims: Mapping[str, tuple[int, int]]) -> None:
         super().__init__()
 
@@ -164,6 +199,9 @@ class NoStandardizer(nn.Module):
 
     def update(self, progress: float) -> None:
         """Nothing to learn."""
+
+    def values(self) -> dict[str, float]:
+        return {}
 
 
 KINDS: dict[str, Any] = {"ema": EmaStandardizer, "none": NoStandardizer}

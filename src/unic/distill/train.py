@@ -26,6 +26,15 @@ from unic.distill.build import build
 from unic.distill.diagnosis import write_case
 from unic.distill.memory import out_of_memory_named
 from unic.distill.optimizer import learning_rate, optimizer_step
+from unic.distill.rules import (
+    FIRST_LINE,
+    PRESENT,
+    first_learning_rate,
+    normalisation_of,
+    recipe_under,
+    rules_of,
+    saved_normalisation,
+)
 from unic.distill.run import Run
 from unic.distill.saver import Saver
 from unic.distill.signals import stop_signals
@@ -84,13 +93,17 @@ def fit(
 
 def _first_stage(recipe: Recipe, folder: Path, accelerator: Accelerator, console: Console, resume: bool) -> Run:
     """The run at its start, or where its newest checkpoint left it; the stages to come are built once, as a trial."""
-    plans, saved = recipe.plans(), _newest(folder) if resume else None
+    saved = _newest(folder) if resume else None
+    rules = rules_of(saved.state) if saved else PRESENT
+    recipe = recipe_under(rules, recipe)
+    plans = recipe.plans()
     stage = saved.state.get("stage", 0) if saved else 0
     if stage >= len(plans):
         raise InputError(f"--resume: the run was in stage {stage + 1}, the recipe has {len(plans)}")
     job = stages.first_of(plans[stage:], accelerator.device, accelerator.num_processes)
     run = Run(job, folder, accelerator, Agreement(accelerator, recipe.train.timeout), recipe, stage)
     run.saver = Saver(folder, recipe.checkpoint, lambda line: console.print(line, highlight=False, markup=False))
+    run.rules = rules
     if saved:
         _restore(run, saved)
         run.saver.resume(saved.state)
@@ -107,6 +120,9 @@ def _fit_stage(run: Run, callback: Callback | None, console: Console, stop_reque
     try:
         for line in run_folder.summary(job):
             log.info(line)
+        if run.rules < PRESENT and run.is_main:
+            log.warning(FIRST_LINE)
+            console.print(FIRST_LINE, highlight=False, markup=False, soft_wrap=True)
         with out_of_memory_named(job):
             teachers = _teachers(run, console, stop_requested)
             rank = accelerator.process_index
@@ -196,9 +212,12 @@ def _one_step(
     window.reduce()
     train = recipe.train
     own = step - run.first  # each stage has schedules of its own
-    lr = learning_rate(own, job.total_steps, job.warmup_steps, job.peak_lr, train.min_lr) * run.guard.lr_scale
+    rate = learning_rate if run.rules == PRESENT else first_learning_rate
+    lr = rate(own, job.total_steps, job.warmup_steps, job.peak_lr, train.min_lr) * run.guard.lr_scale
     # DDP and FSDP2 average gradients over ranks, so the mean of the ranks' denominators is what they are divided by.
-    norm, skipped = optimizer_step(job.optimizer, lr, window.denominator / accelerator.num_processes, train.clip_grad)
+    denominator = window.denominator / accelerator.num_processes
+    learns = step > 1 or not job.standardizer.needs_first_batch
+    norm, skipped = optimizer_step(job.optimizer, lr, denominator, train.clip_grad, update=learns)
     job.standardizer.update((own - 1) / job.total_steps)
     if run.ema:
         run.ema.update(step)
@@ -206,7 +225,7 @@ def _one_step(
 
     def values() -> dict[str, float]:
         learned = {"lr": lr, "grad_norm": float(norm)}
-        return window.values(list(job.encoders)) | learned | run.guard.values()
+        return window.values(list(job.encoders)) | learned | job.standardizer.values() | run.guard.values()
 
     return values
 
@@ -288,7 +307,7 @@ def _save(run: Run, *, is_last: bool) -> None:
         state: dict[str, Any] = {
             "identity": run.identity, "damaged": run.damaged, "guard": run.guard.state(), "stage": run.stage,
             "first": run.first, "first_epoch": run.first_epoch, "is_finished": run.is_finished,
-            "patience": run.patience.state(),
+            "patience": run.patience.state(), "rules": run.rules, "normalisation": normalisation_of(job.student),
         }  # fmt: skip
         run.saver.save(run.step, tensors, state, must=is_last)
         with suppress(OSError):  # a full disk is the saver's to tell; the list is in the checkpoint, too
@@ -316,6 +335,7 @@ def _restore(run: Run, saved: Checkpoint) -> None:
     run.damaged = dict(saved.state["damaged"])
     run.guard.resume(saved.state.get("guard", {}), run.job.device)
     run.patience.resume(saved.state.get("patience", {}))
+    run.normalise_by(saved_normalisation(saved.state, run.job.student))
     run.first, run.first_epoch = saved.state.get("first", 0), saved.state.get("first_epoch", 0)
     if run.stage and "first_epoch" not in saved.state:
         raise InputError(
@@ -337,7 +357,9 @@ def _next_stage(run: Run) -> Run:
     after = Run(
         job, run.folder, run.accelerator, run.agreement, run.recipe, run.stage + 1, run.step,
         run.first_epoch + math.ceil((run.step - run.first) / before.steps_per_epoch), run.step, run.damaged,
+        rules=run.rules,
     )  # fmt: skip
+    after.normalise_by(normalisation_of(before.student))
     if after.ema and average:
         after.ema.load(stages.resampled(average, job.distiller, before.grid, job.grid))
     after.saver = run.saver

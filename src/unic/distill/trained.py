@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
 from unic import checkpoint
 from unic.config import Recipe, load_recipe
+from unic.distill.rules import saved_normalisation
 from unic.encoders import build_encoder, parse_uri, without_weights
 from unic.encoders.timm import TimmEncoder
 from unic.errors import InputError
@@ -21,11 +23,13 @@ class Trained:
     Attributes:
         recipe: that of the stage in which the checkpoint was taken.
         tensors: everything that was saved, by the names of the checkpoint; `distiller.` is the average if there is one.
+        state: the plain values that were saved beside them.
     """
 
     recipe: Recipe
     step: int
     tensors: dict[str, Tensor]
+    state: dict[str, Any]
 
     def part(self, prefix: str) -> dict[str, Tensor]:
         """The tensors below `prefix`, without it."""
@@ -39,6 +43,7 @@ class Trained:
         if spec.scheme == "timm" and ("checkpoint" in spec.options or spec.flag("pretrained", True)):
             student.norm_last = True  # built without weights it counts as one from scratch
         student.load_state_dict(self.part("distiller.student."))
+        student.normalise_by(*saved_normalisation(self.state, student))
         student.freeze()
         return student
 
@@ -58,4 +63,4 @@ def load_trained(run: Path) -> Trained:
     saved = found[0]
     average = checkpoint.without_prefix("ema.", saved.tensors)
     tensors = saved.tensors | checkpoint.with_prefix("distiller.", average)  # where there is one, it is the result
-    return Trained(recipe.plans()[saved.state.get("stage", 0)], saved.step, tensors)
+    return Trained(recipe.plans()[saved.state.get("stage", 0)], saved.step, tensors, saved.state)

@@ -93,6 +93,11 @@ class Encoder(nn.Module, ABC):
         """Makes the network take images of this size too; its patch grid there, or None if it cannot."""
         return None
 
+    def normalise_by(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        """Replaces mean and std, one number for each channel, for images in [0, 1]."""
+        for buffer, values in ((self.mean, mean), (self.std, std)):
+            buffer.copy_(torch.tensor(list(values)).view(1, 3, 1, 1))
+
     def prepare(self, images: Float[Tensor, "b 3 h w"], size: Size | None = None) -> Float[Tensor, "b 3 h2 w2"]:
         """Resizes to `size` (default: `input_size`; another one needs a `grid_at`) and normalises."""
         x = (resize(images, size or self.input_size) - self.mean) / self.std
