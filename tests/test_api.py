@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ import pytest
 from rich.console import Console
 
 from unic import api
+from unic.api import finish
+from unic.metrics import read_metrics
 
 
 def test_the_last_stage_is_evaluated(recipe: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -28,3 +31,21 @@ def test_the_last_stage_is_evaluated(recipe: dict[str, Any], tmp_path: Path, mon
     api.distill(recipe, out=tmp_path / "run", console=Console(quiet=True))
     assert {name: asked["named"][name] for name, role in asked["roles"].items() if role == "teacher"} == larger
     assert asked["cache"] == Path(cache["dir"])
+
+
+def test_no_test_image_is_opened_before_the_final_table(
+    recipe: dict[str, Any], image_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the run trains and looks at itself there is no test part; it comes when the run is finished."""
+    monkeypatch.setattr(api, "finish", lambda *_: (tmp_path / "set/test").symlink_to(image_folder) or finish(*_))
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set/train").symlink_to(image_folder)
+    suite = tmp_path / "suite.yaml"
+    suite.write_text(f"data: ['blobs={tmp_path}/set']\ntasks: {{knn: {{k: 3}}}}\nsize: 32\n")
+    recipe |= {"eval": {"suite": str(suite), "every": 4, "patience": 5}, "trackers": {}}
+    recipe["checkpoint"] |= {"best": "knn/mean"}
+    api.distill(recipe, out=tmp_path / "run", console=Console(quiet=True))
+    assert [set(row) for row in read_metrics(tmp_path / "run") if "knn/blobs" in row] == [
+        {"step", "knn/blobs", "knn/mean"}
+    ] * 2
+    assert "blobs/knn" in json.loads((tmp_path / "run/results.json").read_text())["tasks"]

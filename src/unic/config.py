@@ -214,7 +214,7 @@ class Checkpoint(Section):
     keep: Positive = 2
     """How many of the newest stay."""
     best: str | None = None
-    """A logged metric whose best checkpoint stays too; of `loss…` the lowest."""
+    """A logged metric whose best checkpoint stays too, for example `knn/mean` (`eval.every`); of `loss…` the lowest."""
     asynchronous: bool = False
     """Write beside the training."""
     on_full: Literal["continue", "stop"] = "continue"
@@ -227,8 +227,8 @@ class Eval(Section):
     suite: str | None = None
     """Measured at the end: a name (`unic list suites`) or a YAML file; null: not at all."""
     every: Positive | None = None
-    """Steps between looks while it trains: k-NN on at most 500 training and 500 test images of each set of the suite,
-    `knn/…` in `metrics.jsonl`; null: none."""
+    """Steps between looks while it trains: k-NN of a fixed fifth of each set's training part (of at most 2500 images)
+    among the rest, `knn/…` in `metrics.jsonl`; no test image is opened; null: none."""
     patience: Positive | None = None
     """Looks without a better `knn/mean` after which a stage ends."""
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
 METRIC = "knn/mean"
+QUERIES = "training parts"  # what looks query; runs of before did not say it, and queried test images
+
+log = logging.getLogger("unic")
 
 
 class Patience:
@@ -33,3 +37,16 @@ class Patience:
     def resume(self, state: Mapping[str, Any]) -> None:
         if state:
             self._best, self._looks = state["best"], state["looks"]
+
+
+def of_today(state: Mapping[str, Any], best: str | None) -> dict[str, Any]:
+    """A checkpoint's state without what older versions chose by looks at test images, and one line that says so.
+
+    Args:
+        best: the metric by which the best checkpoint is kept.
+    """
+    of_looks = {"patience"} | ({"best"} if (best or "").startswith("knn/") else set())
+    if state.get("queries") == QUERIES or not any(state.get(key) for key in of_looks):
+        return dict(state)
+    log.warning("earlier looks of the k-NN queried test images; eval.patience and checkpoint.best begin anew")
+    return {key: value for key, value in state.items() if key not in of_looks}

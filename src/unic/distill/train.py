@@ -10,6 +10,7 @@ import logging
 import math
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, nullcontext, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from unic import checkpoint
 from unic.checkpoint import Checkpoint, with_prefix, without_prefix
 from unic.config import Recipe
 from unic.data.loader import Batch, training_batches
-from unic.distill import engine, lock, rendezvous, run_folder, stages
+from unic.distill import engine, lock, patience, rendezvous, run_folder, stages
 from unic.distill.build import build
 from unic.distill.diagnosis import write_case
 from unic.distill.memory import out_of_memory_named
@@ -93,7 +94,7 @@ def fit(
 
 def _first_stage(recipe: Recipe, folder: Path, accelerator: Accelerator, console: Console, resume: bool) -> Run:
     """The run at its start, or where its newest checkpoint left it; the stages to come are built once, as a trial."""
-    saved = _newest(folder) if resume else None
+    saved = _newest(folder, recipe) if resume else None
     rules = rules_of(saved.state) if saved else PRESENT
     recipe = recipe_under(rules, recipe)
     plans = recipe.plans()
@@ -307,7 +308,8 @@ def _save(run: Run, *, is_last: bool) -> None:
         state: dict[str, Any] = {
             "identity": run.identity, "damaged": run.damaged, "guard": run.guard.state(), "stage": run.stage,
             "first": run.first, "first_epoch": run.first_epoch, "is_finished": run.is_finished,
-            "patience": run.patience.state(), "rules": run.rules, "normalisation": normalisation_of(job.student),
+            "patience": run.patience.state(), "queries": patience.QUERIES,
+            "rules": run.rules, "normalisation": normalisation_of(job.student),
         }  # fmt: skip
         run.saver.save(run.step, tensors, state, must=is_last)
         with suppress(OSError):  # a full disk is the saver's to tell; the list is in the checkpoint, too
@@ -315,13 +317,13 @@ def _save(run: Run, *, is_last: bool) -> None:
     run.accelerator.wait_for_everyone()
 
 
-def _newest(folder: Path) -> Checkpoint | None:
+def _newest(folder: Path, recipe: Recipe) -> Checkpoint | None:
     found = checkpoint.load_newest(folder)
     if found is None:
         return None
     for problem in found[1]:
         log.warning(problem)
-    return found[0]
+    return replace(found[0], state=patience.of_today(found[0].state, recipe.checkpoint.best))
 
 
 def _restore(run: Run, saved: Checkpoint) -> None:

@@ -2,6 +2,7 @@
 
 - `load(root, *, download=False, **options) -> DataPair`: reads its images below `root`, which has one folder for each
   set; with `download` it may fetch them first. Raises `InputError` that says what to put where;
+- `load_train(root) -> Source`, optional: the training part alone, where it can be opened without the test part;
 - `COUNTS`: `(train, test, classes)` as published, verified whenever the set is opened; None where nothing is published.
 """
 
@@ -13,10 +14,11 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from unic import lookup
+from unic.data.sources import Source, open_source
 from unic.errors import InputError, nearest
-from unic.eval.datasets.base import DataPair, open_pair
+from unic.eval.datasets.base import DataPair, limited, open_pair
 
-__all__ = ["DataPair", "data_root", "open_pair", "resolve"]
+__all__ = ["DataPair", "data_root", "open_pair", "open_train", "resolve"]
 
 
 def data_root() -> Path:
@@ -44,17 +46,50 @@ def resolve(
     Raises:
         InputError: no such set, its images are not there or not labelled, or their number is not the published one.
     """
-    name, equals, path = spec.partition("=")
-    if equals and "?" not in name:
-        if not name or not path:
-            raise InputError(f"data '{spec}': expected NAME=PATH")
-        return open_pair(name, path).limited(max_train, max_test)
+    if own := _own(spec):
+        return open_pair(*own).limited(max_train, max_test)
     return _load(spec, root or data_root(), download).limited(max_train, max_test)
+
+
+def open_train(spec: str, *, limit: int | None = None, root: Path | None = None) -> tuple[str, Source]:
+    """The name of a set and its training part. No test image is read; of a set with `load_train`, and of `NAME=PATH`,
+    the test part is not even opened.
+
+    Args:
+        spec, root: as for `resolve`.
+        limit: a fixed random subset of so many images.
+
+    Raises:
+        InputError: as `resolve`.
+    """
+    if own := _own(spec):
+        name, path = own
+        return name, limited(open_source(path, split="train"), limit)
+    root = root or data_root()
+    load_train = getattr(lookup.module(__name__, spec), "load_train", None) if spec in _shipped() else None
+    if load_train is not None:
+        return spec, limited(load_train(root), limit)
+    pair = _load(spec, root, download=False)
+    return pair.name, limited(pair.train, limit)
+
+
+def _own(spec: str) -> tuple[str, str] | None:
+    """Name and path where `spec` is `NAME=PATH`."""
+    name, equals, path = spec.partition("=")
+    if not equals or "?" in name:
+        return None
+    if not name or not path:
+        raise InputError(f"data '{spec}': expected NAME=PATH")
+    return name, path
+
+
+def _shipped() -> list[str]:
+    return [entry for entry in lookup.names(__name__) if entry != "base"]
 
 
 def _load(spec: str, root: Path, download: bool) -> DataPair:
     name, _, query = spec.partition("?")
-    valid = [entry for entry in lookup.names(__name__) if entry != "base"]
+    valid = _shipped()
     if name not in valid and "." not in name:
         raise InputError(f"unknown evaluation set '{name}'{nearest(name, valid)}; NAME=PATH names your own")
     load = lookup.entry(__name__, name, "load")

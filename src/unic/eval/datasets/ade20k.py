@@ -23,11 +23,11 @@ _ORIGIN = Origin(
 
 
 def load(root: Path, *, download: bool = False) -> DataPair:
-    folder = _ORIGIN.folder(root) / "ADEChallengeData2016"
-    with _ORIGIN.reading(root):
-        classes = _classes(folder / "objectInfo150.txt")
-        train, test = (_part(folder, part, classes) for part in ("training", "validation"))
-    return DataPair("ade20k", train, test)
+    return DataPair("ade20k", load_train(root), _part(root, "validation"))
+
+
+def load_train(root: Path) -> PixelPairs:
+    return _part(root, "training")
 
 
 def from_zero(mask: np.ndarray) -> np.ndarray:
@@ -35,10 +35,13 @@ def from_zero(mask: np.ndarray) -> np.ndarray:
     return mask - np.uint8(1)
 
 
-def _part(folder: Path, part: str, classes: list[str]) -> PixelPairs:
-    images = sorted(file.name for file in (folder / "images" / part).iterdir() if file.suffix == ".jpg")
-    names = [(f"images/{part}/{image}", f"annotations/{part}/{image.removesuffix('.jpg')}.png") for image in images]
-    return PixelPairs(str(folder), folder, names, "masks", classes=classes, adapt=from_zero)
+def _part(root: Path, part: str) -> PixelPairs:
+    folder = _ORIGIN.folder(root) / "ADEChallengeData2016"
+    with _ORIGIN.reading(root):
+        classes = _classes(folder / "objectInfo150.txt")
+        images = sorted(file.name for file in (folder / "images" / part).iterdir() if file.suffix == ".jpg")
+        names = [(f"images/{part}/{image}", f"annotations/{part}/{image.removesuffix('.jpg')}.png") for image in images]
+        return PixelPairs(str(folder), folder, names, "masks", classes=classes, adapt=from_zero)
 
 
 def _classes(file: Path) -> list[str]:

@@ -68,13 +68,14 @@ class DataPair:
         """Fixed random subsets of so many images, of every part."""
         return replace(
             self,
-            train=_limited(self.train, max_train),
-            test=_limited(self.test, max_test),
+            train=limited(self.train, max_train),
+            test=limited(self.test, max_test),
             parts={name: part.limited(max_train, max_test) for name, part in self.parts.items()},
         )
 
 
-def _limited(source: Source, limit: int | None) -> Source:
+def limited(source: Source, limit: int | None) -> Source:
+    """A fixed random subset of `limit` images, or all of them."""
     return source if limit is None or limit >= len(source) else Subset(source, limit)
 
 
@@ -103,10 +104,19 @@ def sample(name: str) -> DataPair:
     Raises:
         InputError: none of these places has it.
     """
+    return open_pair(name, str(_sample_folder(name)))
+
+
+def sample_train(name: str) -> Source:
+    """The training part of `sample`; the test part is not opened."""
+    return open_source(str(_sample_folder(name)), split="train")
+
+
+def _sample_folder(name: str) -> Path:
     checkout = Path(__file__).parents[4] / "samples"
     places = [Path(os.environ["UNIC_SAMPLES"])] if os.environ.get("UNIC_SAMPLES") else [Path("samples"), checkout]
     for place in places:
         if (place / name / "train.parquet").is_file():
-            return open_pair(name, str(place / name))
+            return place / name
     looked = " or ".join(str(place / name) for place in places)
     raise InputError(f"data '{name}': no train.parquet in {looked}; set UNIC_SAMPLES to the samples/ of a checkout")

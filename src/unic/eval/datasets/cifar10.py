@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from unic.data.sources.arrays import Arrays
 from unic.eval.datasets._cifar import class_names, records
 from unic.eval.datasets._files import Origin
 from unic.eval.datasets.base import DataPair
@@ -16,11 +17,20 @@ _ARCHIVE = ("https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz", "c32a1d4a
 
 
 def load(root: Path, *, download: bool = False) -> DataPair:
-    folder = _ORIGIN.folder(root) / "cifar-10-batches-bin"
-    if download and not folder.exists():
+    if download and not _folder(root).exists():
         _ORIGIN.fetch(root, [_ARCHIVE])
+    return DataPair("cifar10", load_train(root), _part(root, ["test_batch.bin"]))
+
+
+def load_train(root: Path) -> Arrays:
+    return _part(root, [f"data_batch_{number}.bin" for number in range(1, 6)])
+
+
+def _part(root: Path, files: list[str]) -> Arrays:
+    folder = _folder(root)
     with _ORIGIN.reading(root):
-        classes = class_names(folder / "batches.meta.txt")
-        train = records("cifar10", [folder / f"data_batch_{number}.bin" for number in range(1, 6)], classes)
-        test = records("cifar10", [folder / "test_batch.bin"], classes)
-    return DataPair("cifar10", train, test)
+        return records("cifar10", [folder / file for file in files], class_names(folder / "batches.meta.txt"))
+
+
+def _folder(root: Path) -> Path:
+    return _ORIGIN.folder(root) / "cifar-10-batches-bin"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from unic.data.sources.arrays import Arrays
 from unic.eval.datasets._cifar import class_names, records
 from unic.eval.datasets._files import Origin
 from unic.eval.datasets.base import DataPair
@@ -16,13 +17,21 @@ _ARCHIVE = ("https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz", "03b5dce
 
 
 def load(root: Path, *, download: bool = False) -> DataPair:
-    folder = _ORIGIN.folder(root) / "cifar-100-binary"
-    if download and not folder.exists():
+    if download and not _folder(root).exists():
         _ORIGIN.fetch(root, [_ARCHIVE])
+    return DataPair("cifar100", load_train(root), _part(root, "test.bin"))
+
+
+def load_train(root: Path) -> Arrays:
+    return _part(root, "train.bin")
+
+
+def _part(root: Path, file: str) -> Arrays:
+    folder = _folder(root)
     with _ORIGIN.reading(root):
         classes = class_names(folder / "fine_label_names.txt")
-        # Two labels each: the superclass, then the class.
-        train, test = (
-            records("cifar100", [folder / f"{part}.bin"], classes, num_labels=2) for part in ("train", "test")
-        )
-    return DataPair("cifar100", train, test)
+        return records("cifar100", [folder / file], classes, num_labels=2)  # the superclass, then the class
+
+
+def _folder(root: Path) -> Path:
+    return _ORIGIN.folder(root) / "cifar-100-binary"

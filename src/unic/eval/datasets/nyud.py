@@ -24,12 +24,11 @@ _ORIGIN = Origin(
 
 
 def load(root: Path, *, download: bool = False) -> DataPair:
-    folder = _ORIGIN.folder(root) / "official_splits"
-    with _ORIGIN.reading(root):
-        if not folder.is_dir():
-            raise _ORIGIN.error(root)
-        train, test = (_part(folder, part) for part in ("train", "test"))
-    return DataPair("nyud", train, test)
+    return DataPair("nyud", load_train(root), _part(root, "test"))
+
+
+def load_train(root: Path) -> PixelPairs:
+    return _part(root, "train")
 
 
 def eigen_crop(depth: np.ndarray) -> np.ndarray:
@@ -45,10 +44,14 @@ def eigen_crop(depth: np.ndarray) -> np.ndarray:
     return cropped
 
 
-def _part(folder: Path, part: str) -> PixelPairs:
-    images = sorted(file.relative_to(folder) for file in (folder / part).glob("*/rgb_*.jpg"))
-    names = [
-        (image.as_posix(), (image.parent / f"sync_depth_{image.stem.removeprefix('rgb_')}.png").as_posix())
-        for image in images
-    ]
-    return PixelPairs(str(folder), folder, names, "depth", adapt=eigen_crop)
+def _part(root: Path, part: str) -> PixelPairs:
+    folder = _ORIGIN.folder(root) / "official_splits"
+    with _ORIGIN.reading(root):
+        if not folder.is_dir():
+            raise _ORIGIN.error(root)
+        images = sorted(file.relative_to(folder) for file in (folder / part).glob("*/rgb_*.jpg"))
+        names = [
+            (image.as_posix(), (image.parent / f"sync_depth_{image.stem.removeprefix('rgb_')}.png").as_posix())
+            for image in images
+        ]
+        return PixelPairs(str(folder), folder, names, "depth", adapt=eigen_crop)

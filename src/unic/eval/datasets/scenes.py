@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from unic.eval.datasets.base import DataPair, sample
+from unic.data.sources import Source
+from unic.eval.datasets.base import DataPair, sample, sample_train
 
 COUNTS = (900, 300, 15)
 
 
 def load(root: Path, *, download: bool = False) -> DataPair:
     return sample("scenes")
+
+
+def load_train(root: Path) -> Source:
+    return sample_train("scenes")

@@ -20,15 +20,18 @@ _ORIGIN = Origin(
 
 
 def load(root: Path, *, download: bool = False) -> DataPair:
+    return DataPair("voc", _part(root, "train", download), _part(root, "val"))
+
+
+def load_train(root: Path) -> PixelPairs:
+    return _part(root, "train")
+
+
+def _part(root: Path, part: str, download: bool = False) -> PixelPairs:
     from torchvision.datasets import VOCSegmentation
 
     folder = _ORIGIN.folder(root)
     with _ORIGIN.reading(root, download):
-        train = VOCSegmentation(folder, "2012", "train", download=download)
-        test = VOCSegmentation(folder, "2012", "val")
-    return DataPair("voc", _pairs(folder, train.images, train.masks), _pairs(folder, test.images, test.masks))
-
-
-def _pairs(folder: Path, images: list[str], masks: list[str]) -> PixelPairs:
-    images, masks = ([os.path.relpath(file, folder) for file in files] for files in (images, masks))
+        found = VOCSegmentation(folder, "2012", part, download=download)
+    images, masks = ([os.path.relpath(file, folder) for file in files] for files in (found.images, found.masks))
     return PixelPairs(str(folder), folder, list(zip(images, masks, strict=True)), "masks", classes=CLASSES)

@@ -1,0 +1,45 @@
+"""What looks have chosen goes with the checkpoint, but not what older versions chose by looks at test images."""
+
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from unic import checkpoint
+from unic.config import load_recipe
+from unic.distill.train import fit
+
+
+def looks(recipe: dict[str, Any], run: Path, scores: list[float], *, resume: bool = False) -> dict[str, Any]:
+    """The state after one look for each score."""
+    left = list(scores)
+    settings = load_recipe(recipe, ["eval.every=2", "checkpoint={every: 2, best: knn/mean}", "trackers=[]"])
+    with suppress(IndexError):  # the run dies at the look after the last score
+        fit(settings, run, resume=resume, console=Console(quiet=True), callback=lambda *_: {"knn/mean": left.pop(0)})
+    found = checkpoint.load_newest(run)
+    assert found is not None
+    return found[0].state
+
+
+def test_a_resumed_run_knows_its_best(recipe: dict[str, Any], tmp_path: Path) -> None:
+    assert looks(recipe, tmp_path / "run", [50.0, 40.0])["best"] == [2, 50.0]
+    state = looks(recipe, tmp_path / "run", [45.0, 44.0], resume=True)
+    assert state["best"] == [2, 50.0]
+    assert state["patience"] == {"best": 50.0, "looks": 3}
+
+
+def test_what_was_chosen_on_test_images_is_forgotten(
+    recipe: dict[str, Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    looks(recipe, tmp_path / "run", [90.0, 40.0])
+    newest, _ = checkpoint.load_newest(tmp_path / "run") or (None, None)
+    assert newest is not None
+    older = {key: value for key, value in newest.state.items() if key != "queries"}
+    checkpoint.save(tmp_path / "run", replace(newest, state=older), keep=2, best=2)
+    state = looks(recipe, tmp_path / "run", [45.0, 44.0], resume=True)
+    assert state["best"] == [6, 45.0]
+    assert state["patience"] == {"best": 45.0, "looks": 1}
+    assert "earlier looks of the k-NN queried test images" in caplog.text
