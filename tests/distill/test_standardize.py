@@ -1,6 +1,4 @@
-"""EMA standardisation against METHOD §3 in a float64 loop, and moments against the pooled data."""
-
-import math
+"""EMA standardisation at its first batch, over micro-batches and ranks, and moments against the pooled data."""
 
 import pytest
 import torch
@@ -16,23 +14,6 @@ def tokens(seed: int, batch: int = 4) -> Tokens:
     generator = torch.Generator().manual_seed(seed)
     cls = torch.randn(batch, 3, generator=generator) * 2 + 1
     return Tokens(cls, torch.randn(batch, 6, 2, generator=generator) * 5 - 3, (2, 3))
-
-
-def test_schedule_and_statistics_in_a_naive_loop() -> None:
-    standardizer = EmaStandardizer({"t": (3, 2)}, momentum=(1.0, 0.001))
-    mean, std = torch.zeros(2, dtype=torch.float64), torch.ones(2, dtype=torch.float64)
-    total = 5
-    for step in range(total):
-        batch = tokens(step)
-        out = standardizer({"t": batch})["t"]
-        # Normalised with what was known before this batch.
-        expected = (batch.patches.double() - mean) / (std + 1e-6)
-        torch.testing.assert_close(out.patches.double(), expected, atol=1e-5, rtol=1e-5)
-        momentum = 0.001 + (1.0 - 0.001) * (1 + math.cos(math.pi * step / total)) / 2
-        flat = batch.patches.double().reshape(-1, 2)  # batch and position together
-        mean = (1 - momentum) * mean + momentum * flat.mean(0)
-        std = (1 - momentum) * std + momentum * flat.std(0)  # the unbiased standard deviation, not the variance
-        standardizer.update(step / total)
 
 
 def test_first_batch_passes_and_then_replaces_everything() -> None:

@@ -1,28 +1,12 @@
-"""Teacher dropping against METHOD §5 in a naive loop."""
-
-from typing import Any
+"""Teacher dropping: its probability, its settings, and what its draws depend on."""
 
 import pytest
 import torch
 
 from unic import rng
 from unic.config import Component
-from unic.distill.weighting import TeacherDropping, Uniform, build_weighting, keep_worst
+from unic.distill.weighting import TeacherDropping, Uniform, build_weighting
 from unic.errors import InputError
-
-
-def test_keeps_the_worst_and_follows_the_draws() -> None:
-    losses, draws = torch.rand(4, 50, dtype=torch.float64), torch.rand(4, 50, dtype=torch.float64)
-    kept = keep_worst(losses, draws, 0.5)
-    for image in range(50):
-        worst = max(range(4), key=lambda t: losses[t, image])
-        for teacher in range(4):
-            expected = teacher == worst or draws[teacher, image] >= 0.5
-            assert kept[teacher, image] == float(expected)
-
-
-def test_ties_keep_the_first() -> None:
-    assert keep_worst(torch.ones(3, 1), torch.zeros(3, 1), 0.5)[:, 0].tolist() == [1, 0, 0]
 
 
 @pytest.mark.parametrize(("teachers", "p"), [(1, 0.0), (2, 0.25), (3, 0.375), (4, 0.5), (7, 0.5)])
@@ -34,22 +18,6 @@ def test_share_kept() -> None:
     losses = torch.rand(4, 20_000)
     kept = TeacherDropping(4, 0).coefficients(losses, 1, torch.arange(20_000)).mean()
     assert kept.item() == pytest.approx((1 + 3 * 0.5) / 4, abs=0.01)
-
-
-def test_pair_and_image_normalisation_in_a_naive_loop() -> None:
-    losses, index = torch.rand(3, 6, dtype=torch.float64, requires_grad=True), torch.arange(6)
-    for normalise in ("pair", "image"):
-        weighting = TeacherDropping(3, 0, p=0.5, normalise=normalise)
-        weights = weighting.coefficients(losses, 5, index)
-        numerator, denominator = weighting.sums(losses, weights)
-        pairs = [[(weights[t, i] * losses[t, i]).item() for t in range(3)] for i in range(6)]
-        if normalise == "pair":
-            expected = sum(map(sum, pairs)) / weights.sum().item()
-        else:
-            expected = sum(sum(pairs[i]) / weights[:, i].sum().item() for i in range(6)) / 6
-        assert (numerator / denominator).item() == pytest.approx(expected, rel=1e-12)
-        assert not weights.requires_grad
-        assert not denominator.requires_grad
 
 
 def test_draws_do_not_depend_on_how_the_batch_is_split() -> None:
@@ -100,29 +68,3 @@ def test_wrong_settings(setting: dict[str, object], line: str) -> None:
 
 def test_streams_differ() -> None:
     assert rng.stream("teacher dropping") != rng.stream("drop_path")
-
-
-@pytest.mark.parametrize("p", [0.0, 0.4, 1.0])
-@pytest.mark.parametrize("normalise", ["pair", "image"])
-def test_only_owners_of_an_image_train_on_it_in_a_naive_loop(p: float, normalise: Any) -> None:
-    num_teachers, num_images = 4, 50
-    losses, index = torch.rand(num_teachers, num_images), torch.arange(num_images) * 7
-    owned = torch.rand(num_teachers, num_images) < 0.5
-    owned[2] |= ~owned.any(0)
-    weighting = TeacherDropping(num_teachers, 5, p=p, normalise=normalise)
-    found = weighting.coefficients(losses, 3, index, owned)
-    numerator, denominator = weighting.sums(losses, found)
-    pairs, images = [], []
-    for i in range(num_images):
-        owners = [t for t in range(num_teachers) if owned[t, i]]
-        worst = max(owners, key=lambda t: float(losses[t, i]))
-        draws = {t: float(rng.uniform(5, rng.stream("teacher dropping"), 3, int(index[i]), t)) for t in owners}
-        kept = [t for t in owners if t == worst or draws[t] >= p]
-        assert found[:, i].nonzero()[:, 0].tolist() == kept
-        pairs += [float(losses[t, i]) for t in kept]
-        images.append(sum(float(losses[t, i]) for t in kept) / len(kept))
-    expected = images if normalise == "image" else pairs
-    assert float(numerator / denominator) == pytest.approx(sum(expected) / len(expected), rel=1e-5)
-    assert torch.equal(Uniform(num_teachers, 0).coefficients(losses, 3, index, owned), owned.float())
-    everything = torch.ones_like(owned)
-    assert torch.equal(weighting.coefficients(losses, 3, index, everything), weighting.coefficients(losses, 3, index))

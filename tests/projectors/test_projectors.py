@@ -1,13 +1,12 @@
-"""The ladder against METHOD §2 written out, and the contract of every projector."""
+"""The contract of every projector, the ladder's parameters and the choice of blocks."""
 
 import pytest
 import torch
-import torch.nn.functional as F
 
 from unic import lookup
 from unic.errors import InputError
 from unic.projectors import build_projector, choose_blocks
-from unic.projectors.ladder import Ladder, Projector
+from unic.projectors.ladder import Projector
 from unic.tokens import Tokens
 
 
@@ -30,42 +29,6 @@ def test_contract(name: str) -> None:
     assert {kind: set(found) for kind, found in widths.items()} == {"cls": {5}, "patch": {7}}
     (out.cls.sum() + out.patches.sum()).backward()
     assert all(p.grad is not None for p in projector.parameters())
-
-
-def test_ladder_is_the_sum_of_mlps() -> None:
-    dims = [(8, 8), (8, 8), (8, 8)]
-    ladder, tokens = Projector(dims, (5, 7), 8, hidden_dim=6, last_hidden_dim=10).double(), rungs(dims)
-    expected = 0
-    for rung, token in zip(ladder.patch.rungs, tokens, strict=True):
-        hidden = F.gelu(token.patches @ rung.fc1.weight.T + rung.fc1.bias)
-        expected = expected + hidden @ rung.fc2.weight.T + rung.fc2.bias
-    torch.testing.assert_close(ladder(tokens).patches, expected.float(), atol=1e-6, rtol=1e-5)
-
-
-def plain(ladder: Ladder, xs: list[torch.Tensor]) -> torch.Tensor:
-    """METHOD §2 rung by rung."""
-    return torch.stack([rung.fc2(F.gelu(rung.fc1(x))) for rung, x in zip(ladder.rungs, xs, strict=True)]).sum(0)
-
-
-def test_fused_form_equals_the_plain_one_with_its_gradients() -> None:
-    dims = [(8, 8), (8, 12), (16, 12)]
-    projectors = [Projector(dims, out, 8, hidden_dim=6, last_hidden_dim=10) for out in ((5, 7), (3, 3))]
-    for parameter in (p for projector in projectors for p in projector.parameters()):
-        torch.nn.init.normal_(parameter)
-    tokens = [Tokens(t.cls.float().requires_grad_(), t.patches.float().requires_grad_(), t.grid) for t in rungs(dims)]
-    leaves = [x for t in tokens for x in (t.cls, t.patches)]
-    leaves += [p for projector in projectors for p in projector.parameters()]
-    found = Projector.together(projectors, tokens)
-    expected = [
-        (plain(p.cls, [t.cls for t in tokens]), plain(p.patch, [t.patches for t in tokens])) for p in projectors
-    ]
-    for ours, (cls, patches) in zip(found, expected, strict=True):
-        torch.testing.assert_close(ours.cls, cls, atol=1e-5, rtol=1e-5)
-        torch.testing.assert_close(ours.patches, patches, atol=1e-5, rtol=1e-5)
-    ours_loss = sum(t.cls.square().mean() + t.patches.square().mean() for t in found)
-    loss = sum(cls.square().mean() + patches.square().mean() for cls, patches in expected)
-    for a, b in zip(torch.autograd.grad(ours_loss, leaves), torch.autograd.grad(loss, leaves), strict=True):
-        torch.testing.assert_close(a, b, atol=1e-5 * b.abs().max().item(), rtol=1e-5)
 
 
 def test_gradients_add_up_over_micro_batches() -> None:

@@ -5,21 +5,6 @@ from unic.errors import InputError
 from unic.eval.tasks import Labelled, knn
 
 
-def brute_force(train, test, k, temperature):
-    """float64, one image at a time, straight from the definition."""
-    bank = train.x.astype(np.float64)
-    bank /= np.linalg.norm(bank, axis=1, keepdims=True)
-    predicted = []
-    for row in test.x.astype(np.float64):
-        similarity = bank @ (row / np.linalg.norm(row))
-        nearest = np.argsort(-similarity, kind="stable")[:k]
-        votes = np.zeros(train.y.max() + 1)
-        for neighbour in nearest:
-            votes[train.y[neighbour]] += np.exp(similarity[neighbour] / temperature)
-        predicted.append(votes.argmax())
-    return np.array(predicted)
-
-
 @pytest.fixture
 def blobs():
     rng = np.random.default_rng(0)
@@ -32,21 +17,8 @@ def blobs():
     return split(400), split(150)
 
 
-@pytest.mark.parametrize("k", [1, 10, 20, 100])
-@pytest.mark.parametrize(("chunk", "bank"), [(7, 13), (64, 399), (1024, 32768)])
-def test_equals_brute_force(blobs, k, chunk, bank, monkeypatch):
-    monkeypatch.setattr(knn, "_CHUNK", chunk)
-    monkeypatch.setattr(knn, "_BANK", bank)
-    train, test = blobs
-    result = knn.run(train, test, k=k)
-    expected = (brute_force(train, test, k, 0.07) == test.y).astype(float)
-    np.testing.assert_array_equal(result.marks[:, 0], expected)
-    assert result.score == pytest.approx(100 * expected.mean())
-    assert result.details["top1_by_k"][str(k)] == pytest.approx(result.score, abs=1e-3)
-
-
 def by_definition(train, test, k, temperature):
-    """As `brute_force`, with equal similarities made equal: nearest first, then the first in order."""
+    """float64, one image at a time; of equal similarities the first in order is the nearest."""
     predicted = []
     for row in test.x.astype(np.float64):
         cosine = (train.x * row).sum(1, dtype=np.float64) / np.linalg.norm(row)

@@ -37,27 +37,6 @@ def test_heads_at_once_are_what_each_is_alone(at_once, monkeypatch):
         close(head, alone)
 
 
-@pytest.mark.parametrize("setting", SETTINGS)
-def test_a_head_is_what_torch_trains(setting):
-    train, _ = images(90)
-    rows, schedule = np.arange(5, 85), Schedule(4, 32, seed=1)
-    model = torch.nn.Linear(12, 5)
-    torch.nn.init.zeros_(model.weight)
-    torch.nn.init.zeros_(model.bias)
-    sgd = torch.optim.SGD(model.parameters(), lr=setting.lr, momentum=0.9, weight_decay=setting.weight_decay)
-    cosine = torch.optim.lr_scheduler.CosineAnnealingLR(sgd, T_max=4 * 3)
-    x, y = F.normalize(torch.from_numpy(train.x[rows])), torch.from_numpy(train.y[rows])
-    for epoch in range(4):
-        for pool in schedule.order(80, epoch):
-            for batch in pool:
-                sgd.zero_grad()
-                F.cross_entropy(model(x[batch]), y[batch]).backward()
-                sgd.step()
-                cosine.step()
-    expected = torch.cat([model.weight, model.bias[:, None]], dim=1).detach()
-    close(trained(train, [setting], rows=rows, schedule=schedule)[0], expected)
-
-
 @pytest.mark.parametrize(("num_rows", "pool"), [(1000, 1 << 17), (1000, 128), (7, 128), (33, 1)])
 def test_an_epoch_has_every_row_once_in_equal_batches(num_rows, pool, monkeypatch):
     monkeypatch.setattr(_linear_heads, "_POOL", pool)

@@ -16,23 +16,6 @@ from unic.eval.subject import Subject
 from unic.eval.tasks.spectrum import run, spectrum, weight_use
 
 
-@pytest.mark.parametrize(("n", "d"), [(50, 20), (20, 50)])
-def test_spectrum_is_that_of_the_svd(n: int, d: int) -> None:
-    x = np.random.default_rng(0).normal(size=(n, d)) * np.linspace(1, 9, d) + 5
-    values = np.linalg.svd(x - x.mean(0), compute_uv=False)
-    p = values / values.sum()
-    share = values**2 / (values**2).sum()
-    found = spectrum(x)
-    keep = p > 1e-12
-    assert found["effective_rank"] == pytest.approx(np.exp(-(p[keep] * np.log(p[keep])).sum()), rel=1e-4)
-    assert found["participation_ratio"] == pytest.approx(1 / (share**2).sum(), rel=1e-3)
-    for percent in (90, 95, 99):
-        assert found["components"][str(percent)] == np.searchsorted(share.cumsum(), percent / 100) + 1
-    at = np.array(found["curve"]["component"]) - 1
-    assert (at[0], at[-1]) == (0, min(n, d) - 1)
-    np.testing.assert_allclose(found["curve"]["variance"], share[at], rtol=1e-3, atol=1e-12)
-
-
 def test_equal_axes_all_count() -> None:
     """Seven orthonormal columns of mean 0, the rest of the channels empty."""
     x = np.random.default_rng(0).normal(size=(100, 7))
