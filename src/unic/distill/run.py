@@ -16,11 +16,12 @@ from torch import Tensor
 
 from unic.config import Recipe
 from unic.data.loader import Batch
-from unic.distill import engine, run_folder
+from unic.distill import engine, recorded, run_folder
 from unic.distill.ema import Ema
 from unic.distill.guard import Guard
 from unic.distill.job import Job
 from unic.distill.patience import Patience
+from unic.distill.recorded import Models
 from unic.distill.saver import Saver
 from unic.distill.watch import Agreement
 from unic.encoders import Encoder
@@ -37,6 +38,7 @@ class Run:
         step: the newest finished step, counted through all stages.
         damaged: images that could not be read, of all processes once they have been shared.
         is_finished: the stage has ended, at its last step or by `eval.patience`.
+        models: see `unic.distill.recorded`; given that of the checkpoint or of the stage before.
     """
 
     job: Job
@@ -50,6 +52,7 @@ class Run:
     step: int = 0
     damaged: dict[str, str] = field(default_factory=dict)
     is_finished: bool = False
+    models: Models = field(default_factory=dict)
     ema: Ema | None = None
     guard: Guard = field(init=False)
     saver: Saver = field(init=False)
@@ -59,6 +62,7 @@ class Run:
     def __post_init__(self) -> None:
         self.guard = Guard(self.job.recipe.train)
         self.patience = Patience(self.job.recipe.eval.patience)
+        self.models = recorded.record(self.job, self.models)
         self.identity = run_folder.identity(self.job, self.recipe)  # before anything is cut into shards
         if self.job.recipe.train.ema is not None:
             self.ema = Ema(self.job.distiller, self.job.recipe.train.ema)

@@ -21,7 +21,7 @@ from unic import checkpoint
 from unic.checkpoint import Checkpoint, with_prefix, without_prefix
 from unic.config import Recipe
 from unic.data.loader import Batch, training_batches
-from unic.distill import engine, lock, rendezvous, run_folder, stages
+from unic.distill import engine, lock, recorded, rendezvous, run_folder, stages
 from unic.distill.build import build
 from unic.distill.diagnosis import write_case
 from unic.distill.memory import out_of_memory_named
@@ -88,8 +88,14 @@ def _first_stage(recipe: Recipe, folder: Path, accelerator: Accelerator, console
     stage = saved.state.get("stage", 0) if saved else 0
     if stage >= len(plans):
         raise InputError(f"--resume: the run was in stage {stage + 1}, the recipe has {len(plans)}")
+    models = recorded.models_of(saved.state) if saved else {}
+    if saved:
+        line = recorded.kept(plans[stage], models)
+        if line and accelerator.is_main_process:
+            console.print(line, highlight=False, markup=False, soft_wrap=True)
+        plans = [recorded.as_recorded(plan, models) for plan in plans]
     job = stages.first_of(plans[stage:], accelerator.device, accelerator.num_processes)
-    run = Run(job, folder, accelerator, Agreement(accelerator, recipe.train.timeout), recipe, stage)
+    run = Run(job, folder, accelerator, Agreement(accelerator, recipe.train.timeout), recipe, stage, models=models)
     run.saver = Saver(folder, recipe.checkpoint, lambda line: console.print(line, highlight=False, markup=False))
     if saved:
         _restore(run, saved)
@@ -288,7 +294,7 @@ def _save(run: Run, *, is_last: bool) -> None:
         state: dict[str, Any] = {
             "identity": run.identity, "damaged": run.damaged, "guard": run.guard.state(), "stage": run.stage,
             "first": run.first, "first_epoch": run.first_epoch, "is_finished": run.is_finished,
-            "patience": run.patience.state(),
+            "patience": run.patience.state(), "models": run.models,
         }  # fmt: skip
         run.saver.save(run.step, tensors, state, must=is_last)
         with suppress(OSError):  # a full disk is the saver's to tell; the list is in the checkpoint, too
@@ -330,13 +336,14 @@ def _next_stage(run: Run) -> Run:
     before = run.job
     trained, average = engine.whole(before.distiller.state_dict()), engine.whole(run.ema.tensors if run.ema else {})
     run.accelerator.free_memory()  # or it would keep every stage's model
-    plan = run.recipe.plans()[run.stage + 1]
+    plan = recorded.as_recorded(run.recipe.plans()[run.stage + 1], run.models)
     job = build(plan, run.accelerator.device, run.accelerator.num_processes)
     stages.carry(trained, job.distiller, before.grid, job.grid)
     job.standardizer.load_state_dict(before.standardizer.state_dict())
     after = Run(
         job, run.folder, run.accelerator, run.agreement, run.recipe, run.stage + 1, run.step,
         run.first_epoch + math.ceil((run.step - run.first) / before.steps_per_epoch), run.step, run.damaged,
+        models=run.models,
     )  # fmt: skip
     if after.ema and average:
         after.ema.load(stages.resampled(average, job.distiller, before.grid, job.grid))
