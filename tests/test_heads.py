@@ -60,7 +60,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "projector.blocks=[0,-1]",
         "projector={type: linear}",
         "student={model: 'timm:test_efficientnet?pretrained=false&img_size=32'}",
-        "student={model: 'timm:test_vit?img_size=32&checkpoint=WEIGHTS'}",
+        "student={model: 'timm:test_vit?img_size=32&mean=0.4&std=0.3&checkpoint=WEIGHTS'}",
     ],
 )
 def test_standardised_head_is_the_projectors_output(

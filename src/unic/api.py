@@ -19,6 +19,7 @@ from unic.data.shards import write_shards
 from unic.data.sources import open_source
 from unic.distill.engine import is_main_process
 from unic.distill.influence import shares
+from unic.distill.recorded import in_run
 from unic.distill.run_folder import summary
 from unic.distill.stages import first_of
 from unic.distill.train import fit
@@ -30,7 +31,8 @@ from unic.eval.runner import evaluate_models
 from unic.eval.suite import load_suite
 from unic.export.formats import FORMATS, check_folder, check_formats, write_graphs
 from unic.export.hub import push_folder
-from unic.export.model_card import UNKNOWN, model_card, strictest, write_card
+from unic.export.model_card import model_card, write_card
+from unic.export.provenance import Provenance, provenance
 from unic.export.timm import export_timm, usage
 from unic.features import default_cache_dir, extract
 from unic.heads import heads_of, kept_head
@@ -125,7 +127,7 @@ def finish(folder: Path, settings: Recipe, console: Console) -> Path:
         parts = {
             "export": lambda: export(folder),
             "evaluation": lambda: _evaluate_run(folder, settings, console) if settings.eval.suite else None,
-            "model card": lambda: _refresh_card(folder, settings),
+            "model card": lambda: _refresh_card(folder),
             "report": lambda: report(folder),
         }
         for name, part in parts.items():
@@ -244,10 +246,9 @@ def export(
         raise InputError("--heads: a head is exported as a graph; add --format onnx or torch_export")
     kept = {name: kept_head(folder, name, device="cpu") for name in heads}
     student, recipe = trained.student(), trained.recipe
-    teachers = {name: _provenance(uri) for name, uri in recipe.teachers.models.items()}
-    licence, _ = strictest({name: teacher["licence"] for name, teacher in teachers.items()})
-    extra = {"teachers": teachers, "recipe": recipe.model_dump(mode="json")}
-    export_timm(student, target, extra, licence=None if licence == UNKNOWN else licence)
+    made_of = provenance(trained.plans, trained.models)
+    extra = {"start": made_of.start, "teachers": made_of.teachers, "recipe": recipe.model_dump(mode="json")}
+    export_timm(student, target, extra, licence=made_of.licence.text)
     images = _some_images(recipe) if check else None
     options: dict[str, Any] = {"half": half, "dynamic_size": dynamic_size, "check": check}
     written = check_folder(student, target, formats, images) if check else []
@@ -257,7 +258,7 @@ def export(
     if check:
         parity = {f"{one.format}: {one.path.relative_to(target)}": one.deviation for one in written}
         (target / "parity.json").write_text(json.dumps(parity, indent=1) + "\n", encoding="utf-8")
-    _write_model_card(folder, target, recipe, teachers, push)
+    _write_model_card(folder, target, recipe, made_of, push)
     if push:
         push_folder(target, push)
     return target
@@ -272,24 +273,13 @@ def _some_images(recipe: Recipe, count: int = 8) -> torch.Tensor | None:
         return None
 
 
-def _provenance(uri: str) -> dict[str, Any]:
-    """What is known of a teacher without loading its weights."""
-    try:
-        encoder = build_encoder(without_weights(uri))
-    except InputError:
-        return {"uri": uri, "licence": None, "revision": None}
-    return {"uri": uri, "licence": encoder.licence, "revision": getattr(encoder, "revision", None)}
-
-
-def _refresh_card(run: Path, recipe: Recipe) -> None:
+def _refresh_card(run: Path) -> None:
     """The card once more, now with the results."""
-    teachers = {name: _provenance(uri) for name, uri in recipe.teachers.models.items()}
-    _write_model_card(run, run / "export", recipe, teachers)
+    trained = load_trained(run)
+    _write_model_card(run, run / "export", trained.recipe, provenance(trained.plans, trained.models))
 
 
-def _write_model_card(
-    run: Path, target: Path, recipe: Recipe, teachers: Mapping[str, Mapping[str, Any]], hub: str | None = None
-) -> None:
+def _write_model_card(run: Path, target: Path, recipe: Recipe, made_of: Provenance, hub: str | None = None) -> None:
     results = run / "results.json"
     known = {"config.json": "architecture, input size, normalisation, provenance", "model.safetensors": "the weights"}
     known |= {
@@ -302,7 +292,7 @@ def _write_model_card(
     if (target / "heads").is_dir():
         files["heads/"] = "the student in the space of a teacher, by name"
     measured = json.loads(results.read_text(encoding="utf-8")) if results.is_file() else None
-    text = model_card(run.resolve().name, teachers, recipe.model_dump(mode="json"), measured, files, usage(target, hub))
+    text = model_card(run.resolve().name, made_of, recipe.model_dump(mode="json"), measured, files, usage(target, hub))
     write_card(target, text)
 
 
@@ -397,7 +387,7 @@ def run_models(run: Path, recipe: Recipe) -> tuple[dict[str, str], dict[str, str
     models = {"student": f"run:{run}"}
     roles = {"student": "student"}
     stages = recipe.plans()
-    first, last = stages[0], stages[-1]
+    first, last = in_run(stages[0], run), in_run(stages[-1], run)
     if not build_encoder(first.student.model).from_scratch:
         models["start"], roles["start"] = first.student.model, "other"
     for name, uri in last.teachers.models.items():

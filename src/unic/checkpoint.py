@@ -12,6 +12,7 @@ import json
 import os
 import re
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,15 @@ def load_newest(run: Path) -> tuple[Checkpoint, list[str]] | None:
             )
     if problems:
         raise InputError(f"run {run}: no whole checkpoint left; {problems[0]}")
+    return None
+
+
+def newest_state(run: Path) -> dict[str, Any] | None:
+    """The plain values of the newest finished save, without a look at its tensors; None without any."""
+    for folder in _folders(run / "checkpoints"):
+        with suppress(OSError, ValueError, KeyError):  # a damaged one: an older one says the same of the run
+            state: dict[str, Any] = json.loads((folder / "state.json").read_text())["state"]
+            return state
     return None
 
 

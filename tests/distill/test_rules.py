@@ -33,13 +33,14 @@ def begin(recipe: dict[str, Any], out: Path, *overrides: str) -> None:
 def as_the_first_version(out: Path) -> None:
     """Takes out of the checkpoint what the first version did not write."""
     (saved, _) = checkpoint.load_newest(out) or pytest.fail("no checkpoint")
-    del saved.state["rules"], saved.state["normalisation"]
+    del saved.state["models"]
     checkpoint.save(out, saved, keep=1)
 
 
 def test_a_run_of_the_first_version_goes_on_by_its_rules(recipe: dict[str, Any], tmp_path: Path) -> None:
     """Rates by its formula, mean and std of the architecture, no floor though the recipe has one by now."""
     out = tmp_path / "run"
+    recipe["teachers"]["models"]["vit"] += "&mean=0.5&std=0.5"  # as the first version took it, so the same teacher
     begin(recipe, out, "train.warmup_epochs=0.4")  # 2 steps
     as_the_first_version(out)
     now = load_recipe(recipe, ["train.warmup_epochs=0.4", "standardize.floor=0.1"])
@@ -54,9 +55,10 @@ def test_a_run_of_the_first_version_goes_on_by_its_rules(recipe: dict[str, Any],
     assert "floor" not in load_recipe(out / "recipe.yaml").standardize.options
     assert not any(key.startswith("floored/") for row in read_metrics(out) for key in row)
     log = (out / "train.log").read_text()
-    assert log.count("begun by an earlier version of unic and goes on by its rules") == 1
-    state = load_trained(out).state
-    assert (state["rules"], state["normalisation"][0]) == (1, [0.5] * 3)
+    kept = "its learning rate; no standardize.floor; student with mean=0.5,0.5,0.5&std=0.5,0.5,0.5"
+    assert log.count(f"an earlier version of unic began this run, which continues by its rules: {kept}") == 1
+    assert load_trained(out).models["before"]
+    assert load_trained(out).student().mean.flatten().tolist() == pytest.approx([0.5] * 3)
 
 
 def test_a_student_is_read_back_with_the_mean_and_std_of_its_checkpoint(recipe: dict[str, Any], tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ def maps(x: torch.Tensor) -> torch.Tensor:
         ("map_nhwc", (4, 4), False),
         ("tokens", (4, 4), False),
         ("tokens_with_cls", (4, 4), True),
-        ("sequence", (1, 3), False),
+        ("sequence&num_prefix_tokens=0&grid=1x3", (1, 3), False),
         ("pooled", (1, 1), True),
     ],
 )
@@ -101,6 +101,120 @@ def test_fixed_batch_and_bytes(tmp_path: Path) -> None:
     torch.testing.assert_close(encoder(images).cls, maps(images * 255).mean(dim=(2, 3)), rtol=1e-4, atol=1e-2)
 
 
+@pytest.mark.parametrize("dtype", [TensorProto.UINT8, TensorProto.INT32, TensorProto.INT64])
+def test_an_integer_input_gets_0_to_255(tmp_path: Path, dtype: int) -> None:
+    path = write(tmp_path / "a.onnx", dtype=dtype)
+    images = torch.randint(0, 100, (2, 3, 16, 16), generator=torch.Generator().manual_seed(0)) / 255  # dark
+    tokens = load_encoder(f"onnx:{path}?output=map")(images)
+    expected = maps(images * 255).flatten(2).transpose(1, 2)
+    torch.testing.assert_close(tokens.patches, expected, rtol=1e-4, atol=1e-3)
+
+
+def test_images_that_do_not_fit_into_the_integers_are_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.onnx", dtype=TensorProto.INT8)
+    with pytest.raises(InputError, match="its input is int8, -128 to 127, and images would be 0 to 255 in it; give"):
+        load_encoder(f"onnx:{path}?output=map")
+    images = torch.randint(0, 256, (2, 3, 16, 16), generator=torch.Generator().manual_seed(0)) / 255
+    tokens = load_encoder(f"onnx:{path}?output=map&mean=128")(images)
+    expected = maps(images * 255 - 128).flatten(2).transpose(1, 2)
+    torch.testing.assert_close(tokens.patches, expected, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("scale", ["1", "255"])
+def test_a_named_pair_is_for_images_in_0_to_1(tmp_path: Path, scale: str) -> None:
+    encoder = load_encoder(f"onnx:{write(tmp_path / 'a.onnx')}?scale={scale}&mean=imagenet&std=imagenet")
+    torch.testing.assert_close(encoder.mean.flatten(), torch.tensor([0.485, 0.456, 0.406]))
+    torch.testing.assert_close(encoder.std.flatten(), torch.tensor([0.229, 0.224, 0.225]))
+
+
+def write_vit(path: Path, size: tuple[int, int], num_prefix: int, *, stem: str = "", reader: str = "conv") -> Path:
+    """Tokens of a patch embedding of 4x4 behind `num_prefix` constants, 7.0 in the class token and 9.0 in registers."""
+    prefix = np.full((1, num_prefix, 5), 9, np.float32)
+    prefix[:, :1] = 7
+    nodes, source = [], "image"
+    if stem == "strided":
+        nodes.append(helper.make_node("Conv", ["image", "stem"], ["half"], strides=[2, 2], pads=[1, 1, 1, 1]))
+        source = "half"
+    elif stem == "pooled":
+        pool = {"kernel_shape": [2, 2], "strides": [2, 2]}
+        nodes.append(helper.make_node("MaxPool", ["image"], ["half"], **pool))
+        source = "half"
+    elif stem == "plain":  # neither a 3x3 nor a 1x1 convolution of stride 1 cuts patches
+        nodes.append(helper.make_node("Conv", ["image", "stem"], ["same"], pads=[1, 1, 1, 1]))
+        nodes.append(helper.make_node("Conv", ["same", "point"], ["mixed"]))
+        source = "mixed"
+    pads = {"pads": [2, 2, 2, 2]} if reader == "padded" else {}
+    nodes += [
+        helper.make_node("Conv", [source, "weight"], ["map"], strides=[4, 4], **pads),
+        helper.make_node("Reshape", ["map", "flat"], ["flattened"]),
+        helper.make_node("Transpose", ["flattened"], ["patches"], perm=[0, 2, 1]),
+        helper.make_node("Concat", ["prefix", "patches"], ["tokens"], axis=1),
+    ]
+    draw = np.random.default_rng(1)
+    weights = {
+        "weight": WEIGHT,
+        "stem": draw.standard_normal((3, 3, 3, 3)).astype(np.float32),
+        "point": draw.standard_normal((3, 3, 1, 1)).astype(np.float32),
+        "flat": np.array([0, 5, -1], np.int64),
+        "prefix": prefix,
+    }
+    graph = helper.make_graph(
+        nodes,
+        "vit",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 3, *size])],
+        [helper.make_tensor_value_info("tokens", TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(value, name) for name, value in weights.items()],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 12)], ir_version=8), path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("size", "num_prefix", "grid"),
+    [
+        ((16, 16), 5, (4, 4)),  # four registers: 21 tokens are neither a square nor one more
+        ((8, 32), 1, (2, 8)),  # 17 tokens: a square and one more, and no square
+        ((12, 12), 0, (3, 3)),
+        ((8, 8), 5, (2, 2)),  # 9 tokens: a square, and more of them before the patches than patches
+    ],
+)
+@pytest.mark.parametrize("stem", ["", "plain"])
+def test_patches_are_told_from_registers(
+    tmp_path: Path, size: tuple[int, int], num_prefix: int, grid: tuple[int, int], stem: str
+) -> None:
+    encoder = load_encoder(f"onnx:{write_vit(tmp_path / 'a.onnx', size, num_prefix, stem=stem)}")
+    images = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(0))
+    tokens = encoder(images)
+    assert (tokens.grid, encoder.has_cls) == (grid, num_prefix > 0)
+    assert tokens.patches.shape[1] == grid[0] * grid[1]
+    if num_prefix:
+        torch.testing.assert_close(tokens.cls, torch.full((1, 5), 7.0))
+    if not stem:
+        torch.testing.assert_close(tokens.patches, maps(images).flatten(2).transpose(1, 2), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(("stem", "reader", "side"), [("strided", "conv", 2), ("pooled", "conv", 2), ("", "padded", 5)])
+def test_a_grid_that_the_patch_embedding_does_not_tell_is_asked_for(
+    tmp_path: Path, stem: str, reader: str, side: int
+) -> None:
+    path = write_vit(tmp_path / "a.onnx", (16, 16), 1, stem=stem, reader=reader)
+    with pytest.raises(
+        InputError, match=r"tokens do not come out with no patch embedding; give grid=.*num_prefix_tokens"
+    ):
+        load_encoder(f"onnx:{path}")
+    tokens = load_encoder(f"onnx:{path}?grid={side}&num_prefix_tokens=1")(torch.rand(1, 3, 16, 16))
+    assert tokens.grid == (side, side)
+    torch.testing.assert_close(tokens.cls, torch.full((1, 5), 7.0))
+
+
+def test_another_split_is_another_fingerprint(tmp_path: Path) -> None:
+    path = write_vit(tmp_path / "a.onnx", (16, 16), 1)
+    uris = [f"onnx:{path}{options}" for options in ("", "?grid=4x4", "?grid=2x8", "?grid=1x17&num_prefix_tokens=0")]
+    prints = [load_encoder(uri).fingerprint() for uri in uris]
+    assert prints[0] == prints[1]
+    assert len(set(prints)) == 3
+
+
 def test_copies_open_their_own_session(tmp_path: Path) -> None:
     encoder = load_encoder(f"onnx:{write(tmp_path / 'a.onnx')}?output=map")
     images = torch.rand(1, 3, 16, 16)
@@ -122,6 +236,16 @@ def test_copies_open_their_own_session(tmp_path: Path) -> None:
         ("mean=1,2", "one number or three"),
         ("scale=0", "scale and std are not 0"),
         ("scale=1,2", "one number or three"),
+        ("mean=imagnet", "must be numbers, not 'imagnet'; did you mean 'imagenet'"),
+        (
+            "output=tokens&num_prefix_tokens=1",
+            "its 16 tokens do not come out .* 4x4, and num_prefix_tokens=1; give grid=",
+        ),
+        ("output=tokens&grid=5", "its 16 tokens do not come out with a grid of 5x5; give grid=HEIGHTxWIDTH"),
+        ("output=sequence", "its 3 tokens do not come out .* give grid=HEIGHTxWIDTH.* and num_prefix_tokens"),
+        ("output=tokens&num_prefix_tokens=x", "'num_prefix_tokens' must be a number, not 'x'"),
+        ("output=map&grid=4", "'grid' is for tokens, and 'map' is a map"),
+        ("output=pooled&num_prefix_tokens=1", "'num_prefix_tokens' is for tokens, and 'pooled' is a vector"),
         ("tap=map", "unknown option 'tap'"),
     ],
 )

@@ -29,11 +29,11 @@ def test_equals_a_checkpoint_of_timm(weights: Path) -> None:
     torch.testing.assert_close(encoder(images).patches, same(images).patches, rtol=0, atol=0)
     assert encoder.fingerprint() == same.fingerprint()
     assert encoder.uri.startswith("safetensors:")
-    assert load_encoder(f"safetensors:{weights}?arch=test_vit&img_size=48").input_size == (48, 48)
+    assert load_encoder(f"safetensors:{weights}?arch=test_vit&img_size=48&mean=0.4&std=0.3").input_size == (48, 48)
 
 
 def test_as_a_student_it_is_a_pretrained_start(weights: Path) -> None:
-    student = build_encoder(f"safetensors:{weights}?arch=test_vit&img_size=32", drop_path=0.1)
+    student = build_encoder(f"safetensors:{weights}?arch=test_vit&img_size=32&mean=0.4&std=0.3", drop_path=0.1)
     assert isinstance(student, TimmEncoder)
     assert (student.from_scratch, student.norm_last) == (False, True)
 

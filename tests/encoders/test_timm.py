@@ -135,14 +135,15 @@ def test_checkpoint_makes_a_pretrained_start(tmp_path: Path, suffix: str) -> Non
     else:  # as DINO and iBOT write it, with a projection head beside the backbone
         wrapped = {f"module.backbone.{key}": value for key, value in source.model.state_dict().items()}
         torch.save({"teacher": {**wrapped, "module.head.mlp.0.weight": torch.zeros(2)}, "epoch": 3}, path)
-    encoder = build_encoder(f"timm:vit_tiny_patch16_224?img_size=32&checkpoint={path}").eval()
+    own = "mean=imagenet&std=imagenet"
+    encoder = build_encoder(f"timm:vit_tiny_patch16_224?img_size=32&{own}&checkpoint={path}").eval()
     assert isinstance(encoder, TimmEncoder)
     assert encoder.norm_last
     assert all(parameter.requires_grad for parameter in encoder.model.norm.parameters())
     images = torch.rand(1, 3, 32, 32)
     torch.testing.assert_close(encoder(images).cls, source(images).cls)
     # Another size: timm's own conversion resizes the position embeddings.
-    assert load_encoder(f"timm:vit_tiny_patch16_224?img_size=64&checkpoint={path}").input_size == (64, 64)
+    assert load_encoder(f"timm:vit_tiny_patch16_224?img_size=64&{own}&checkpoint={path}").input_size == (64, 64)
 
 
 def test_normalisation_and_fingerprint() -> None:

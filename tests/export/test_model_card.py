@@ -1,13 +1,15 @@
-import pytest
+from typing import Any
+
 from omegaconf import OmegaConf
 
-from unic.export.model_card import model_card, strictest
+from unic.export.model_card import model_card
+from unic.export.provenance import Provenance
 from unic.export.timm import usage
 
-TEACHERS = {
-    "a": {"uri": "timm:x", "licence": "apache-2.0", "revision": None},
-    "b": {"uri": "hf:y/z@v1", "licence": "CC-BY-NC-4.0", "revision": "v1"},
-}
+A = {"uri": "timm:x", "licence": "apache-2.0", "revision": None}
+B = {"uri": "hf:y/z@v1", "licence": "CC-BY-NC-4.0", "revision": "v1"}
+UNKNOWN = {"uri": "onnx:a.onnx", "licence": None, "revision": None}
+NOBODYS = {"uri": "pixels:8", "licence": "", "revision": None}
 RECIPE = {"data": {"train": [{"path": "images/"}], "size": 96}, "seed": 0}
 RESULTS = {
     "models": {"student": {"role": "student"}, "a": {"role": "teacher"}},
@@ -19,21 +21,10 @@ RESULTS = {
 }
 
 
-@pytest.mark.parametrize(
-    ("licences", "expected"),
-    [
-        ({"a": "MIT", "b": "apache-2.0"}, ("apache-2.0", "b")),
-        ({"a": "cc-by-nc-4.0", "b": "apache-2.0"}, ("cc-by-nc-4.0", "a")),
-        ({"a": "cc-by-nc-4.0", "b": None}, ("unknown", "b")),
-        ({"a": "mit", "b": "dinov3-license"}, ("dinov3-license", "b")),
-    ],
-)
-def test_the_strictest_licence_binds(licences, expected):
-    assert strictest(licences) == expected
-
-
 def test_a_card_has_a_head_that_the_hub_reads_and_everything_below():
-    card = model_card("mine", TEACHERS, RECIPE, RESULTS, {"model.onnx": "a graph"}, usage("x", "me/mine"))
+    card = model_card(
+        "mine", Provenance(None, {"a": A, "b": B}), RECIPE, RESULTS, {"model.onnx": "a graph"}, usage("x", "me/mine")
+    )
     _, head, body = card.split("---\n", 2)
     assert OmegaConf.create(head).license == "cc-by-nc-4.0"
     assert OmegaConf.create(head).library_name == "timm"
@@ -45,8 +36,34 @@ def test_a_card_has_a_head_that_the_hub_reads_and_everything_below():
     assert "path: images/" in body
 
 
+def head_and_body(made_of: Provenance) -> tuple[Any, str]:
+    _, head, body = model_card("mine", made_of, RECIPE, None, {}, "").split("---\n", 2)
+    return OmegaConf.create(head), body
+
+
+def test_the_starts_licence_binds_too():
+    head, body = head_and_body(Provenance(B, {"a": A}))
+    assert head.license == "cc-by-nc-4.0"
+    assert "| the start | `hf:y/z@v1` | v1 | CC-BY-NC-4.0 |" in body
+    assert "the strictest here is CC-BY-NC-4.0 (the start)" in body
+
+
 def test_an_unknown_licence_is_not_made_up():
-    card = model_card("mine", {"a": {"uri": "onnx:a.onnx", "licence": None}}, RECIPE, None, {}, "")
-    head = OmegaConf.create(card.split("---\n")[1])
-    assert (head.license, head.license_name) == ("other", "as-teacher-a")
-    assert "## Results" not in card
+    head, body = head_and_body(Provenance(None, {"a": UNKNOWN}))
+    assert (head.license, head.license_name) == ("other", "unknown")
+    assert "| a | `onnx:a.onnx` | – | unknown |" in body
+    assert "the licence of a is not known" in body
+    assert "## Results" not in body
+
+
+def test_what_is_known_stands_beside_what_is_not():
+    head, body = head_and_body(Provenance(UNKNOWN, {"a": A, "b": B, "c": UNKNOWN}))
+    assert (head.license, head.license_name) == ("other", "cc-by-nc-4.0-and-unknown")
+    assert "the strictest known here is CC-BY-NC-4.0 (b); the licence of the start, c is not known" in body
+
+
+def test_without_weights_of_others_there_is_no_licence_to_state():
+    head, body = head_and_body(Provenance(None, {"p": NOBODYS}))
+    assert "license" not in head
+    assert "| p | `pixels:8` | – | – |" in body
+    assert "no weights of others are in it" in body

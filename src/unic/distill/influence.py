@@ -12,7 +12,6 @@ from torch import Tensor
 from unic.data.loader import Batch, training_batches
 from unic.distill.build import build
 from unic.distill.job import Job
-from unic.distill.rules import saved_normalisation
 from unic.distill.trained import load_trained
 from unic.metrics import read_metrics
 
@@ -44,7 +43,6 @@ def shares(run: Path, device: str | torch.device | None = None) -> dict[str, dic
     with torch.random.fork_rng(devices=[]):  # building seeds the global generator, which is the caller's
         job = build(trained.recipe, device)
     job.distiller.load_state_dict(trained.part("distiller."))
-    job.student.normalise_by(*saved_normalisation(trained.state, job.student))
     job.standardizer.load_state_dict(trained.part("standardizer."))
     job.distiller.eval()
     job.standardizer.eval()

@@ -16,12 +16,12 @@ from torch import Tensor
 
 from unic.config import Recipe
 from unic.data.loader import Batch
-from unic.distill import engine, run_folder
+from unic.distill import engine, recorded, run_folder
 from unic.distill.ema import Ema
 from unic.distill.guard import Guard
 from unic.distill.job import Job
 from unic.distill.patience import Patience
-from unic.distill.rules import PRESENT, Normalisation
+from unic.distill.recorded import Models
 from unic.distill.saver import Saver
 from unic.distill.watch import Agreement
 from unic.encoders import Encoder
@@ -38,7 +38,7 @@ class Run:
         step: the newest finished step, counted through all stages.
         damaged: images that could not be read, of all processes once they have been shared.
         is_finished: the stage has ended, at its last step or by `eval.patience`.
-        rules: by which it trains, see `unic.distill.rules`.
+        models: see `unic.distill.recorded`; given that of the checkpoint or of the stage before.
     """
 
     job: Job
@@ -52,7 +52,7 @@ class Run:
     step: int = 0
     damaged: dict[str, str] = field(default_factory=dict)
     is_finished: bool = False
-    rules: int = PRESENT
+    models: Models = field(default_factory=lambda: recorded.NONE)
     ema: Ema | None = None
     guard: Guard = field(init=False)
     saver: Saver = field(init=False)
@@ -62,6 +62,7 @@ class Run:
     def __post_init__(self) -> None:
         self.guard = Guard(self.job.recipe.train)
         self.patience = Patience(self.job.recipe.eval.patience)
+        self.models = recorded.record(self.job, self.models)
         self.identity = run_folder.identity(self.job, self.recipe)  # before anything is cut into shards
         if self.job.recipe.train.ema is not None:
             self.ema = Ema(self.job.distiller, self.job.recipe.train.ema)
@@ -100,12 +101,6 @@ class Run:
             {name.removeprefix(prefix): tensor for name, tensor in weights.items() if name.startswith(prefix)}
         )
         return self._deployed.eval()
-
-    def normalise_by(self, normalisation: Normalisation) -> None:
-        """Gives the student the mean and std that it was trained with."""
-        for encoder in (self.job.student, self._deployed):
-            if encoder is not None:
-                encoder.normalise_by(*normalisation)
 
     def note_damaged(self, batch: Batch) -> None:
         self.damaged.update({name: reason for _, name, reason in batch.damaged})

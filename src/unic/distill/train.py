@@ -22,20 +22,12 @@ from unic import checkpoint
 from unic.checkpoint import Checkpoint, with_prefix, without_prefix
 from unic.config import Recipe
 from unic.data.loader import Batch, training_batches
-from unic.distill import engine, lock, patience, rendezvous, run_folder, stages
+from unic.distill import engine, lock, patience, recorded, rendezvous, run_folder, stages
 from unic.distill.build import build
 from unic.distill.diagnosis import write_case
 from unic.distill.memory import out_of_memory_named
 from unic.distill.optimizer import learning_rate, optimizer_step
-from unic.distill.rules import (
-    FIRST_LINE,
-    PRESENT,
-    first_learning_rate,
-    normalisation_of,
-    recipe_under,
-    rules_of,
-    saved_normalisation,
-)
+from unic.distill.rules import first_learning_rate, under_first_rules
 from unic.distill.run import Run
 from unic.distill.saver import Saver
 from unic.distill.signals import stop_signals
@@ -95,16 +87,16 @@ def fit(
 def _first_stage(recipe: Recipe, folder: Path, accelerator: Accelerator, console: Console, resume: bool) -> Run:
     """The run at its start, or where its newest checkpoint left it; the stages to come are built once, as a trial."""
     saved = _newest(folder, recipe) if resume else None
-    rules = rules_of(saved.state) if saved else PRESENT
-    recipe = recipe_under(rules, recipe)
-    plans = recipe.plans()
+    models = recorded.models_of(saved.state) if saved else recorded.NONE
+    if models["before"]:
+        recipe = under_first_rules(recipe)
+    plans = [recorded.as_recorded(plan, models) for plan in recipe.plans()]
     stage = saved.state.get("stage", 0) if saved else 0
     if stage >= len(plans):
         raise InputError(f"--resume: the run was in stage {stage + 1}, the recipe has {len(plans)}")
     job = stages.first_of(plans[stage:], accelerator.device, accelerator.num_processes)
-    run = Run(job, folder, accelerator, Agreement(accelerator, recipe.train.timeout), recipe, stage)
+    run = Run(job, folder, accelerator, Agreement(accelerator, recipe.train.timeout), recipe, stage, models=models)
     run.saver = Saver(folder, recipe.checkpoint, lambda line: console.print(line, highlight=False, markup=False))
-    run.rules = rules
     if saved:
         _restore(run, saved)
         run.saver.resume(saved.state)
@@ -121,9 +113,10 @@ def _fit_stage(run: Run, callback: Callback | None, console: Console, stop_reque
     try:
         for line in run_folder.summary(job):
             log.info(line)
-        if run.rules < PRESENT and run.is_main:
-            log.warning(FIRST_LINE)
-            console.print(FIRST_LINE, highlight=False, markup=False, soft_wrap=True)
+        if run.is_main and run.models["before"]:
+            line = recorded.kept(run.recipe.plans()[run.stage], run.models)
+            log.warning(line)
+            console.print(line, highlight=False, markup=False, soft_wrap=True)
         with out_of_memory_named(job):
             teachers = _teachers(run, console, stop_requested)
             rank = accelerator.process_index
@@ -213,7 +206,7 @@ def _one_step(
     window.reduce()
     train = recipe.train
     own = step - run.first  # each stage has schedules of its own
-    rate = learning_rate if run.rules == PRESENT else first_learning_rate
+    rate = first_learning_rate if run.models["before"] else learning_rate
     lr = rate(own, job.total_steps, job.warmup_steps, job.peak_lr, train.min_lr) * run.guard.lr_scale
     # DDP and FSDP2 average gradients over ranks, so the mean of the ranks' denominators is what they are divided by.
     denominator = window.denominator / accelerator.num_processes
@@ -308,8 +301,7 @@ def _save(run: Run, *, is_last: bool) -> None:
         state: dict[str, Any] = {
             "identity": run.identity, "damaged": run.damaged, "guard": run.guard.state(), "stage": run.stage,
             "first": run.first, "first_epoch": run.first_epoch, "is_finished": run.is_finished,
-            "patience": run.patience.state(), "queries": patience.QUERIES,
-            "rules": run.rules, "normalisation": normalisation_of(job.student),
+            "patience": run.patience.state(), "queries": patience.QUERIES, "models": run.models,
         }  # fmt: skip
         run.saver.save(run.step, tensors, state, must=is_last)
         with suppress(OSError):  # a full disk is the saver's to tell; the list is in the checkpoint, too
@@ -337,7 +329,6 @@ def _restore(run: Run, saved: Checkpoint) -> None:
     run.damaged = dict(saved.state["damaged"])
     run.guard.resume(saved.state.get("guard", {}), run.job.device)
     run.patience.resume(saved.state.get("patience", {}))
-    run.normalise_by(saved_normalisation(saved.state, run.job.student))
     run.first, run.first_epoch = saved.state.get("first", 0), saved.state.get("first_epoch", 0)
     if run.stage and "first_epoch" not in saved.state:
         raise InputError(
@@ -352,16 +343,15 @@ def _next_stage(run: Run) -> Run:
     before = run.job
     trained, average = engine.whole(before.distiller.state_dict()), engine.whole(run.ema.tensors if run.ema else {})
     run.accelerator.free_memory()  # or it would keep every stage's model
-    plan = run.recipe.plans()[run.stage + 1]
+    plan = recorded.as_recorded(run.recipe.plans()[run.stage + 1], run.models)
     job = build(plan, run.accelerator.device, run.accelerator.num_processes)
     stages.carry(trained, job.distiller, before.grid, job.grid)
     job.standardizer.load_state_dict(before.standardizer.state_dict())
     after = Run(
         job, run.folder, run.accelerator, run.agreement, run.recipe, run.stage + 1, run.step,
         run.first_epoch + math.ceil((run.step - run.first) / before.steps_per_epoch), run.step, run.damaged,
-        rules=run.rules,
+        models=run.models,
     )  # fmt: skip
-    after.normalise_by(normalisation_of(before.student))
     if after.ema and average:
         after.ema.load(stages.resampled(average, job.distiller, before.grid, job.grid))
     after.saver = run.saver

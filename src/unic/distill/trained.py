@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
 from unic import checkpoint
 from unic.config import Recipe, load_recipe
-from unic.distill.rules import saved_normalisation
+from unic.distill.recorded import Models, as_recorded, models_of
 from unic.encoders import build_encoder, parse_uri, without_weights
 from unic.encoders.timm import TimmEncoder
 from unic.errors import InputError
@@ -23,13 +22,15 @@ class Trained:
     Attributes:
         recipe: that of the stage in which the checkpoint was taken.
         tensors: everything that was saved, by the names of the checkpoint; `distiller.` is the average if there is one.
-        state: the plain values that were saved beside them.
+        models: see `unic.distill.recorded`; the URIs of `recipe` and `plans` have its numbers.
+        plans: the stages up to this one.
     """
 
     recipe: Recipe
     step: int
     tensors: dict[str, Tensor]
-    state: dict[str, Any]
+    models: Models
+    plans: list[Recipe]
 
     def part(self, prefix: str) -> dict[str, Tensor]:
         """The tensors below `prefix`, without it."""
@@ -40,10 +41,10 @@ class Trained:
         spec = parse_uri(self.recipe.student.model)
         student = build_encoder(without_weights(spec.uri))  # the weights it started from are not needed
         assert isinstance(student, TimmEncoder), student  # what has blocks is one
-        if spec.scheme == "timm" and ("checkpoint" in spec.options or spec.flag("pretrained", True)):
+        is_file = spec.scheme == "safetensors" or "checkpoint" in spec.options
+        if spec.scheme in ("timm", "safetensors") and (is_file or spec.flag("pretrained", True)):
             student.norm_last = True  # built without weights it counts as one from scratch
         student.load_state_dict(self.part("distiller.student."))
-        student.normalise_by(*saved_normalisation(self.state, student))
         student.freeze()
         return student
 
@@ -63,4 +64,6 @@ def load_trained(run: Path) -> Trained:
     saved = found[0]
     average = checkpoint.without_prefix("ema.", saved.tensors)
     tensors = saved.tensors | checkpoint.with_prefix("distiller.", average)  # where there is one, it is the result
-    return Trained(recipe.plans()[saved.state.get("stage", 0)], saved.step, tensors, saved.state)
+    models = models_of(saved.state)
+    plans = [as_recorded(plan, models) for plan in recipe.plans()[: saved.state.get("stage", 0) + 1]]
+    return Trained(plans[-1], saved.step, tensors, models, plans)

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
+import numpy as np
 import torch
 
 from unic import lookup
 from unic.encoders._heap import keep_freed_memory
-from unic.encoders.base import Encoder, Precision
+from unic.encoders.base import IMAGENET_MEAN, IMAGENET_STD, NORMALISATIONS, Encoder, Precision
 from unic.errors import InputError, nearest
 
 __all__ = ["Encoder", "Spec", "load_encoder", "parse_uri", "pick_precision", "without_weights"]
@@ -33,6 +34,11 @@ class Spec:
         for key in self.options:
             if key not in valid:
                 raise InputError(f"encoder '{self.uri}': unknown option '{key}'{nearest(key, valid)}")
+
+    def completed(self, options: Mapping[str, str]) -> str:
+        """The URI with those of the options that it leaves open."""
+        added = {key: value for key, value in options.items() if key not in self.options}
+        return f"{self.uri}{'&' if self.options else '?'}{urlencode(added, safe='/,')}" if added else self.uri
 
     def flag(self, key: str, default: bool) -> bool:
         text = self.options.get(key, str(default)).lower()
@@ -55,22 +61,33 @@ class Spec:
         key = "img_size" if "img_size" in self.options else "size"
         return self.size(key, (0, 0)) if key in self.options else None
 
-    def floats(self, key: str, default: tuple[float, ...]) -> tuple[float, ...]:
-        """Numbers separated by commas; a single one stands for all channels."""
+    def floats(
+        self, key: str, default: tuple[float, ...], named: Mapping[str, tuple[float, ...]] | None = None
+    ) -> tuple[float, ...]:
+        """Numbers separated by commas, or one of the names; a single number stands for all channels."""
         text = self.options.get(key)
         if text is None:
             return default
+        if named and text in named:
+            return named[text]
         try:
             values = tuple(float(part) for part in text.split(","))
         except ValueError:
-            raise InputError(f"encoder '{self.uri}': option '{key}' must be numbers, not '{text}'") from None
+            hint = nearest(text, named or ())
+            raise InputError(f"encoder '{self.uri}': option '{key}' must be numbers, not '{text}'{hint}") from None
         if len(values) not in (1, len(default)):
             raise InputError(f"encoder '{self.uri}': option '{key}' must be one number or three, not '{text}'")
         return values * len(default) if len(values) == 1 else values
 
     def mean_std(self, mean: Sequence[float], std: Sequence[float]) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """The options `mean` and `std`, for images in [0, 1]; the arguments are their defaults."""
-        means, stds = self.floats("mean", tuple(mean)), self.floats("std", tuple(std))
+        """The options `mean` and `std`, for images in [0, 1]; the arguments are their defaults.
+
+        Each is one number, three, or the name of a usual pair: `mean=imagenet&std=imagenet`.
+        """
+        means, stds = (
+            self.floats(key, tuple(default), {name: pair[which] for name, pair in NORMALISATIONS.items()})
+            for which, (key, default) in enumerate((("mean", mean), ("std", std)))
+        )
         if 0 in stds:
             raise InputError(f"encoder '{self.uri}': option 'std' must not be 0")
         return means, stds
@@ -124,12 +141,30 @@ def build_encoder(uri: str, **student_options: Any) -> Encoder:
     return encoder
 
 
+def as_options(mean: Sequence[float], std: Sequence[float]) -> dict[str, str]:
+    """The options `mean` and `std` of a URI: the shortest numbers that are the same in float32."""
+    return {key: ",".join(str(np.float32(value)) for value in values) for key, values in (("mean", mean), ("std", std))}
+
+
 def without_weights(uri: str) -> str:
-    """The same architecture at random weights, without a download; URIs other than `timm:` stay as they are."""
+    """The same architecture, mean and std at random weights, without a download.
+
+    URIs other than `timm:` and `safetensors:` stay as they are.
+
+    Raises:
+        InputError: a weight file of unknown mean and std.
+    """
+    from unic.encoders._origin import origin_of  # these read a `Spec`
+    from unic.encoders.safetensors import as_timm
+
     spec = parse_uri(uri)
+    spec = as_timm(spec) if spec.scheme == "safetensors" else spec
     if spec.scheme != "timm":
         return uri
+    origin = origin_of(spec)
     options = {key: value for key, value in spec.options.items() if key not in ("checkpoint", "pretrained")}
+    if spec.mean_std(IMAGENET_MEAN, IMAGENET_STD) != (origin.mean, origin.std):  # which random weights would get
+        options |= as_options(origin.mean, origin.std)
     return f"timm:{spec.name}?{urlencode(options | {'pretrained': 'false'}, safe='/,')}"
 
 

@@ -23,6 +23,15 @@ from unic.tokens import Grid, Tokens
 Precision = Literal["fp32", "bf16"]
 Size = tuple[int, int]
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+NORMALISATIONS = {
+    "imagenet": (IMAGENET_MEAN, IMAGENET_STD),
+    "clip": ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)),  # of OpenAI
+}
+"""Usual pairs of mean and std, for images in [0, 1], by the name that stands for each in a URI."""
+NO_LICENCE = ""
+"""The licence where there is nothing to license: random weights, raw pixels."""
+UNKNOWN = "unknown"
+"""Stands in a licence that an exported student hands on, for those that nobody knows."""
 
 
 class Encoder(nn.Module, ABC):
@@ -37,7 +46,7 @@ class Encoder(nn.Module, ABC):
         input_size: height and width that the network sees.
         has_cls: False when there is no CLS token and `cls` is a pooled vector.
         architecture: "vit" or "cnn"; decides the automatic precision.
-        licence: SPDX name where known.
+        licence: SPDX name where known; None where not; `NO_LICENCE` where nothing of anybody's is in it.
         revision: the exact version of its weights where the source has one (a commit of the Hugging Face hub).
         code: hash of the user's own source files behind it, part of the fingerprint; empty for a library's model.
         block_dims: width of CLS and patches after each block (CNN: stage); empty if it cannot be a student.
@@ -92,11 +101,6 @@ class Encoder(nn.Module, ABC):
     def grid_at(self, size: Size) -> Grid | None:
         """Makes the network take images of this size too; its patch grid there, or None if it cannot."""
         return None
-
-    def normalise_by(self, mean: Sequence[float], std: Sequence[float]) -> None:
-        """Replaces mean and std, one number for each channel, for images in [0, 1]."""
-        for buffer, values in ((self.mean, mean), (self.std, std)):
-            buffer.copy_(torch.tensor(list(values)).view(1, 3, 1, 1))
 
     def prepare(self, images: Float[Tensor, "b 3 h w"], size: Size | None = None) -> Float[Tensor, "b 3 h2 w2"]:
         """Resizes to `size` (default: `input_size`; another one needs a `grid_at`) and normalises."""

@@ -1,11 +1,13 @@
-"""Any ONNX file as a frozen teacher: `onnx:PATH[?output=&size=&layout=&channels=&mean=&std=&scale=]`.
+"""Any ONNX file as a frozen teacher: `onnx:PATH[?output=&size=&layout=&channels=&mean=&std=&scale=&grid=&…]`.
 
-x = (image · scale − mean) / std with image in [0, 1]; defaults 1, 0, 1. The graph runs in onnxruntime.
+x = (image · scale − mean) / std with image in [0, 1]; mean 0, std 1; scale 1, or 255 where the graph takes integers.
+The graph runs in onnxruntime.
 """
 
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,7 +17,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from unic.encoders import Spec
-from unic.encoders.base import Encoder
+from unic.encoders._onnx_tokens import Split, patch_size_of, split_of, square_split
+from unic.encoders.base import NORMALISATIONS, Encoder
 from unic.errors import InputError, nearest
 from unic.tokens import Grid, Tokens, patches_of
 
@@ -30,35 +33,92 @@ def load(spec: Spec) -> Encoder:
         size: input size; default: the static size of the graph, else 224.
         layout: nchw or nhwc; default: where the 3 stands in the input's shape.
         channels: rgb (default) or bgr, the order in which the graph wants them.
-        mean, std: in RGB order, in the units of the scaled image. scale: 255 for graphs that take 0..255.
+        mean, std: in RGB order, in the units of the scaled image, or the name of a usual pair.
+        scale: 255 for graphs that take 0..255; default: 255 where the input is an integer, else 1.
+        num_prefix_tokens, grid: of tokens, how many stand before the patches, and the grid of the patches.
 
     Raises:
-        InputError: unreadable file, wrong option, or a graph that does not run at this size.
+        InputError: unreadable file, wrong option, a graph that does not run at this size, images that do not fit into
+            its integers, or tokens of which it is not known which are patches.
     """
-    spec.check("output", "size", "layout", "channels", "mean", "std", "scale")
+    encoder, graph, empty = _opened(spec)
+    if empty.ndim == 3:
+        patch_size = patch_size_of(graph.graph, encoder.output)
+        encoder.split = split_of(spec, empty.shape[1], encoder.input_size, patch_size)
+    for key in spec.options.keys() & {"num_prefix_tokens", "grid"} if empty.ndim != 3 else ():
+        what = "vector" if empty.ndim == 2 else "map"
+        raise InputError(f"encoder '{spec.uri}': '{key}' is for tokens, and '{encoder.output}' is a {what}")
+    encoder.measure(empty)
+    return encoder
+
+
+def options_before(spec: Spec) -> dict[str, str]:
+    """The options that make of a graph what versions before they existed made of it, see `unic.encoders._old_rules`."""
+    options = {"scale": "1"} if np.issubdtype(_Graph(spec).dtype, np.integer) else {}
+    _, _, empty = _opened(replace(spec, options=options | spec.options))
+    if empty.ndim == 3:
+        split = square_split(empty.shape[1])
+        options |= {"num_prefix_tokens": str(split.num_prefix), "grid": "x".join(map(str, split.grid))}
+    return options
+
+
+def _opened(spec: Spec) -> tuple[OnnxEncoder, _Graph, Tensor]:
+    """The graph as an encoder of which the split of tokens is open, and what it makes of one empty image."""
+    spec.check("output", "size", "layout", "channels", "mean", "std", "scale", "num_prefix_tokens", "grid")
     graph = _Graph(spec)
     layout = _choice(spec, "layout", graph.layout, ("nchw", "nhwc"))
     size = spec.size("size", graph.size(layout) or (224, 224))
     if graph.size(layout) not in (None, size):
         raise InputError(f"encoder '{spec.uri}': the graph takes the size {graph.size(layout)} alone, not {size}")
-    mean, std, scales = (spec.floats(key, (value,) * 3) for key, value in (("mean", 0.0), ("std", 1.0), ("scale", 1.0)))
-    if {len(mean), len(std), len(scales)} != {3} or 0 in (*scales, *std):
-        raise InputError(f"encoder '{spec.uri}': mean, std, scale are one number or three; scale and std are not 0")
+    mean, std = _normalisation(spec, graph.dtype)
     encoder = OnnxEncoder(
         graph.path,
         graph.output(spec.options.get("output")),
         size,
-        mean=[value / scale for value, scale in zip(mean, scales, strict=True)],
-        std=[value / scale for value, scale in zip(std, scales, strict=True)],
+        mean=mean,
+        std=std,
         layout="nhwc" if layout == "nhwc" else "nchw",
         is_bgr=_choice(spec, "channels", "rgb", ("rgb", "bgr")) == "bgr",
         batch_size=graph.batch_size,
     )
     try:
-        encoder.probe()
+        empty = encoder.tap(torch.zeros(1, 3, *size))
     except Exception as error:  # onnxruntime raises classes of its own C++ module
         raise InputError(f"encoder '{spec.uri}': the graph does not run ({' '.join(str(error).split())})") from None
-    return encoder
+    if empty.ndim not in (2, 3, 4):
+        shape = tuple(empty.shape)
+        raise InputError(f"encoder '{spec.uri}': '{encoder.output}' has the shape {shape}; expected rank 2, 3 or 4")
+    return encoder, graph, empty
+
+
+def _normalisation(spec: Spec, dtype: np.dtype[Any]) -> tuple[list[float], list[float]]:
+    """Mean and std for images in [0, 1]; what is then fed to the graph must fit into its integers."""
+    is_integer = np.issubdtype(dtype, np.integer)
+    scales = spec.floats("scale", (255.0 if is_integer else 1.0,) * 3)
+
+    def floats(key: str, default: float, which: int) -> tuple[float, ...]:
+        # Usual pairs are for images in [0, 1], numbers of the URI for scaled ones.
+        named = {
+            name: tuple(value * scale for value, scale in zip(pair[which], scales, strict=True))
+            for name, pair in NORMALISATIONS.items()
+        }
+        return spec.floats(key, (default,) * 3, named)
+
+    mean, std = floats("mean", 0.0, 0), floats("std", 1.0, 1)
+    if 0 in (*scales, *std):
+        raise InputError(f"encoder '{spec.uri}': mean, std, scale are one number or three; scale and std are not 0")
+    if is_integer:
+        limits = np.iinfo(dtype)
+        ends = [(end * scale - m) / s for end in (0, 1) for scale, m, s in zip(scales, mean, std, strict=True)]
+        if min(ends) < limits.min - 0.5 or max(ends) > limits.max + 0.5:
+            raise InputError(
+                f"encoder '{spec.uri}': its input is {dtype}, {limits.min} to {limits.max}, and images would be "
+                f"{min(ends):.4g} to {max(ends):.4g} in it; give scale, mean and std"
+            )
+    return (
+        [value / scale for value, scale in zip(mean, scales, strict=True)],
+        [value / scale for value, scale in zip(std, scales, strict=True)],
+    )
 
 
 def _choice(spec: Spec, key: str, default: str, valid: tuple[str, ...]) -> str:
@@ -87,6 +147,7 @@ class _Graph:
         if len(shapes) != 1 or len(shapes[0]) != 4:
             raise InputError(f"encoder '{spec.uri}': the graph must have one input of rank 4, images; it has {shapes}")
         self.shape = shapes[0]
+        self.dtype = onnx.helper.tensor_dtype_to_np_dtype(inputs[0].type.tensor_type.elem_type)
         self.batch_size = self.shape[0] or None
         self.layout: Layout = "nhwc" if self.shape[3] == 3 and self.shape[1] != 3 else "nchw"
 
@@ -126,8 +187,8 @@ def _import(uri: str) -> Any:
 class OnnxEncoder(Encoder):
     """A graph tapped at one tensor. Its rank says what it is:
 
-    2: `(B, D)`, a CLS; it is its own only patch. 4: a map, NCHW or NHWC. 3: `(B, N, D)` tokens: CLS and a square
-    grid if N − 1 is a square, a square grid if N is, else a sequence (1 x N). Without CLS, `cls` is the mean.
+    2: `(B, D)`, a CLS; it is its own only patch. 4: a map, NCHW or NHWC. 3: `(B, N, D)`, tokens as `split` says.
+    Without CLS, `cls` is the mean.
     """
 
     can_compile = False
@@ -152,6 +213,7 @@ class OnnxEncoder(Encoder):
         self.layout = layout
         self.is_bgr = is_bgr
         self.batch_size = batch_size
+        self.split: Split | None = None  # of tokens
         files = sorted(path.parent.glob(f"{path.name}*"))  # big graphs keep their weights in PATH.data or PATH_data
         self.content = hashlib.sha256(
             b"".join(hashlib.sha256(file.read_bytes()).digest() for file in files)
@@ -162,34 +224,39 @@ class OnnxEncoder(Encoder):
         return {**self.__dict__, "_session": None}  # a session cannot be copied; the copy opens its own
 
     def describe(self) -> str:
-        return repr((self.content, self.output, self.layout, self.is_bgr))
+        described = (self.content, self.output, self.layout, self.is_bgr)
+        split = self.split
+        if split is None or split == square_split(split.num_prefix + split.grid[0] * split.grid[1]):
+            return repr(described)  # as before there was a split to describe: features in caches and runs stay valid
+        return repr((*described, split.num_prefix, split.grid))
 
-    def probe(self) -> None:
-        """Runs one empty image to learn the widths."""
-        tokens = self.encode(torch.zeros(1, 3, *self.input_size))
-        self.embed_dim, self.patch_dim = tokens.cls.shape[-1], tokens.patches.shape[-1]
+    def measure(self, empty: Tensor) -> None:
+        """Learns the widths, and whether there is a CLS, from what the graph made of one empty image."""
+        cls, patches, _ = self._parts(empty)
+        self.has_cls = cls is not None
+        self.patch_dim = patches.shape[-1]
+        self.embed_dim = self.patch_dim if cls is None else cls.shape[-1]
 
-    def encode(self, x: Float[Tensor, "b 3 h w"]) -> Tokens:
+    def tap(self, x: Float[Tensor, "b 3 h w"]) -> Tensor:
+        """The tensor at `output`, of rank 2 to 4."""
         x = x.flip(1) if self.is_bgr else x
         array = x.detach().float().cpu().numpy()
         array = self._run(array if self.layout == "nchw" else array.transpose(0, 2, 3, 1))
-        cls, patches, grid = self._split(torch.from_numpy(array).to(x.device, torch.float32))
-        self.has_cls = cls is not None
+        return torch.from_numpy(array).to(x.device, torch.float32)
+
+    def encode(self, x: Float[Tensor, "b 3 h w"]) -> Tokens:
+        cls, patches, grid = self._parts(self.tap(x))
         return Tokens(patches.mean(dim=1) if cls is None else cls, patches, grid)
 
-    def _split(self, y: Tensor) -> tuple[Tensor | None, Tensor, Grid]:
+    def _parts(self, y: Tensor) -> tuple[Tensor | None, Tensor, Grid]:
         if y.ndim == 2:
             return y, y[:, None], (1, 1)
         if y.ndim == 4:
             features = y.permute(0, 3, 1, 2) if self._is_nhwc(y) else y
             return None, patches_of(features), (features.shape[2], features.shape[3])
-        if y.ndim != 3:
-            raise ValueError(f"'{self.output}' has the shape {tuple(y.shape)}; expected rank 2, 3 or 4")
-        num_tokens = y.shape[1]
-        side, side_without_cls = round(num_tokens**0.5), round((num_tokens - 1) ** 0.5)
-        if num_tokens > 1 and side_without_cls**2 == num_tokens - 1:
-            return y[:, 0], y[:, 1:], (side_without_cls, side_without_cls)
-        return None, y, (side, side) if side * side == num_tokens else (1, num_tokens)
+        assert self.split is not None
+        num_prefix = self.split.num_prefix
+        return y[:, 0] if num_prefix else None, y[:, num_prefix:], self.split.grid
 
     def _is_nhwc(self, y: Tensor) -> bool:
         # Converters change the layout inside a graph, so the map's own shape speaks first: its equal sides are H and W.
@@ -231,4 +298,7 @@ class OnnxEncoder(Encoder):
         return self._session
 
 
-_DTYPES: dict[str, Any] = {"tensor(float16)": np.float16, "tensor(double)": np.float64, "tensor(uint8)": np.uint8}
+_DTYPES: dict[str, Any] = {"tensor(float16)": np.float16, "tensor(double)": np.float64} | {
+    f"tensor({name})": np.dtype(name)
+    for name in ("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64")
+}

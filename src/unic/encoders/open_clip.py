@@ -6,6 +6,7 @@ tower's final norm. `projected=true` makes the joint embedding, which `encode_im
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 from unic.encoders import Spec
 from unic.encoders._hugging_face import cached_file, commit_of, fetch_card, licence_of, require_hub
 from unic.encoders._open_clip_encoder import OpenClipEncoder
+from unic.encoders.base import NORMALISATIONS
 from unic.errors import InputError, nearest
 
 
@@ -24,7 +26,7 @@ def load(spec: Spec) -> OpenClipEncoder:
         checkpoint: a file of the whole model, instead of the name of published weights.
         projected: `true` for the joint embedding as CLS.
         img_size (or size): another input size; position embeddings are interpolated.
-        mean, std: needed with `checkpoint` where published weights of the architecture differ in them.
+        mean, std: needed with `checkpoint`, unless open_clip's `open_clip_config.json` lies beside the file.
 
     Raises:
         InputError: unknown architecture, weights or option; an unreadable file; no network.
@@ -48,6 +50,11 @@ def load(spec: Spec) -> OpenClipEncoder:
             force_quick_gelu=settings.get("quick_gelu", False),
             weights_only=True,
         )
+        if not settings.keys() | spec.options.keys() >= {"mean", "std"}:
+            raise InputError(
+                f"encoder '{spec.uri}': with which mean and std its weights were trained is not known; "
+                "add mean=clip&std=clip, or the numbers of their training"
+            )
         mean, std = spec.mean_std(*(model.visual.preprocess_cfg[key] for key in ("mean", "std")))
         encoder = OpenClipEncoder(model.visual, mean=mean, std=std, projected=projected)
     except InputError:
@@ -78,11 +85,33 @@ def _settings(spec: Spec, open_clip: Any, architecture: str, tag: str) -> dict[s
         return dict(settings)
     if tag:
         raise InputError(f"encoder '{spec.uri}': give the weights '{tag}' or a checkpoint, not both")
-    published = [open_clip.get_pretrained_cfg(architecture, name) for name in tags]
+    return _beside(Path(spec.options["checkpoint"]).expanduser())
+
+
+def _beside(path: Path) -> dict[str, Any]:
+    """Mean and std of the `open_clip_config.json` that open_clip keeps beside a file that it puts on the hub."""
+    if path.name not in ("open_clip_model.safetensors", "open_clip_pytorch_model.bin"):
+        return {}
+    try:
+        settings = json.loads((path.parent / "open_clip_config.json").read_text(encoding="utf-8"))["preprocess_cfg"]
+        return {key: tuple(float(value) for value in settings[key]) for key in ("mean", "std")}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def published_normalisation(spec: Spec) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """The mean and std that published weights of an architecture share; open_clip's own where none are published.
+
+    Raises:
+        InputError: they differ, or open_clip is not installed.
+    """
+    open_clip = _import(spec.uri)
+    tags = open_clip.list_pretrained_tags_by_model(spec.name)
+    published = [open_clip.get_pretrained_cfg(spec.name, tag) for tag in tags]
     ranges = {(tuple(settings["mean"]), tuple(settings["std"])) for settings in published}
-    if len(ranges) > 1 and not {"mean", "std"} <= spec.options.keys():
-        raise InputError(f"encoder '{spec.uri}': weights of '{architecture}' differ in mean and std; give both")
-    return dict(zip(("mean", "std"), next(iter(ranges)), strict=True)) if ranges else {}
+    if len(ranges) > 1:
+        raise InputError(f"encoder '{spec.uri}': published weights differ in mean and std")
+    return ranges.pop() if ranges else NORMALISATIONS["clip"]
 
 
 def _weights(spec: Spec, open_clip: Any, settings: Mapping[str, Any]) -> Path:

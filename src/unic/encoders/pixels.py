@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from unic.encoders import Spec
-from unic.encoders.base import Encoder
+from unic.encoders.base import NO_LICENCE, Encoder
 from unic.errors import InputError
 from unic.tokens import Tokens, patches_of
 
@@ -25,6 +25,7 @@ class Pixels(Encoder):
     """The resized image itself; no weights."""
 
     has_cls = False
+    licence = NO_LICENCE
     architecture = "cnn"  # no matrix product: nothing to gain from bf16
 
     def __init__(self, size: int) -> None:

@@ -13,7 +13,8 @@ def load(spec: Spec, *, drop_path: float = 0.0) -> timm.TimmEncoder:
     """The same as `timm:NAME?checkpoint=PATH`; as a student it is a pretrained start.
 
     Raises:
-        InputError: no such file, not safetensors, no architecture, or weights that do not fit it.
+        InputError: no such file, not safetensors, no architecture, weights that do not fit it, or of unknown mean and
+            std.
     """
     spec.check("arch", "img_size", "size", "global_pool", "mean", "std")
     if not Path(spec.name).expanduser().is_file():
@@ -24,5 +25,10 @@ def load(spec: Spec, *, drop_path: float = 0.0) -> timm.TimmEncoder:
         raise InputError(
             f"encoder '{spec.uri}': say which timm architecture it is, for example ?arch=vit_base_patch16_224"
         )
+    return timm.load(as_timm(spec), drop_path=drop_path)
+
+
+def as_timm(spec: Spec) -> Spec:
+    """What `timm:` reads for a `safetensors:` URI; the error lines keep the URI as it is."""
     options = {key: value for key, value in spec.options.items() if key != "arch"} | {"checkpoint": spec.name}
-    return timm.load(replace(spec, name=spec.options["arch"], options=options), drop_path=drop_path)
+    return replace(spec, scheme="timm", name=spec.options.get("arch", ""), options=options)

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from unic.encoders import Spec, _drop_path
 from unic.encoders._any_size import take_any_size
+from unic.encoders._origin import origin_of
 from unic.encoders._weights import load_weights, read_state_dict
 from unic.encoders.base import IMAGENET_MEAN, IMAGENET_STD, Encoder, Size, check_multiple
 from unic.errors import InputError, nearest
@@ -31,10 +32,12 @@ def load(spec: Spec, *, drop_path: float = 0.0) -> TimmEncoder:
     """Builds the model, with weights from the hub (default), from a file (`checkpoint`) or random ones.
 
     `img_size` (or `size`) is the input size of the network; timm resizes the position embeddings of a ViT.
-    `global_pool=avg` makes the CLS of a ViT the (normed) mean of its patches.
+    `global_pool=avg` makes the CLS of a ViT the (normed) mean of its patches. Mean and std are those of the weights,
+    ImageNet's for random ones; see `unic.encoders._origin` for those of a file.
 
     Raises:
-        InputError: unknown name, unfitting weights or size, no network to download from.
+        InputError: unknown name, unfitting weights or size, no network to download from, or a weight file of unknown
+            mean and std.
     """
     spec.check("pretrained", "checkpoint", "img_size", "size", "global_pool", "mean", "std")
     check_name(spec.uri, spec.name)
@@ -48,17 +51,16 @@ def load(spec: Spec, *, drop_path: float = 0.0) -> TimmEncoder:
     if checkpoint is not None:
         where = f"encoder '{spec.uri}'"
         load_weights(model, read_state_dict(Path(checkpoint).expanduser(), where), where)
-    config = model.pretrained_cfg
-    mean, std = spec.mean_std(config.get("mean", IMAGENET_MEAN), config.get("std", IMAGENET_STD))
+    config, origin = model.pretrained_cfg, origin_of(spec)
     return TimmEncoder(
         model,
         spec.name.partition(".")[0],
         model_args,
         size or tuple(config.get("input_size", (3, 224, 224))[1:]),
-        mean=mean,
-        std=std,
+        mean=origin.mean,
+        std=origin.std,
         from_scratch=not pretrained and checkpoint is None,
-        licence=config.get("license"),
+        licence=origin.licence,
     )
 
 

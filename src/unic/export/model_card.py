@@ -8,28 +8,15 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from unic.encoders.base import NO_LICENCE, UNKNOWN
 from unic.eval.formats import to_markdown
-
-# From the most to the least permissive; what is not listed is taken as the strictest, since its terms are not known.
-_STRICTNESS = ("cc0-1.0", "unlicense", "mit", "bsd-3-clause", "apache-2.0", "cc-by-4.0", "cc-by-sa-4.0", "cc-by-nc-4.0",
-               "cc-by-nc-sa-4.0")  # fmt: skip
-UNKNOWN = "unknown"
-
-
-def strictest(licences: Mapping[str, str | None]) -> tuple[str, str]:
-    """The licence that binds the student most, and the teacher that it comes from."""
-
-    def rank(name: str) -> int:
-        licence = str(licences[name] or UNKNOWN).lower()
-        return _STRICTNESS.index(licence) if licence in _STRICTNESS else len(_STRICTNESS)
-
-    name = max(licences, key=rank)
-    return str(licences[name] or UNKNOWN), name
+from unic.export.licences import Licence
+from unic.export.provenance import Provenance
 
 
 def model_card(
     name: str,
-    teachers: Mapping[str, Mapping[str, Any]],
+    made_of: Provenance,
     recipe: Mapping[str, Any],
     results: Mapping[str, Any] | None,
     files: Mapping[str, str],
@@ -38,40 +25,34 @@ def model_card(
     """Markdown with a YAML head.
 
     Args:
-        teachers: by name: `uri`, `licence`, `revision`.
+        made_of: the start and the teachers.
         recipe: resolved.
         results: of `results.json`, if the run was evaluated.
         files: what lies in the folder, and what it is.
         usage: lines of Python.
     """
-    licence, source = strictest({name: teacher.get("licence") for name, teacher in teachers.items()})
-    known = licence.lower() in _STRICTNESS
+    licence = made_of.licence
+    slug = (licence.text or "").lower().replace(" ", "-")
     head = {
         "library_name": "timm",
         "pipeline_tag": "image-feature-extraction",
         "tags": ["image-feature-extraction", "timm", "unic", "knowledge-distillation"],
-        "license": licence.lower() if known else "other",
-        **({} if known else {"license_name": f"as-teacher-{source}"}),
+        **({"license": licence.listed or "other"} if slug else {}),
+        **({"license_name": slug} if slug and not licence.listed else {}),
     }
     lines = ["---", OmegaConf.to_yaml(OmegaConf.create(head)).rstrip(), "---", "", f"# {name}", ""]
     lines += [
-        f"An image encoder distilled from {len(teachers)} teachers with [unic](https://arxiv.org/abs/2408.05088) "
-        "(ladder of projectors, teacher standardisation, teacher dropping), without labels.",
-        "", "## Teachers and licences", "", "| teacher | source | revision | licence |", "|---|---|---|---|",
+        f"An image encoder distilled from {len(made_of.teachers)} teachers with "
+        "[unic](https://arxiv.org/abs/2408.05088) (ladder of projectors, teacher standardisation, "
+        "teacher dropping), without labels.",
+        "", "## Teachers and licences", "", "| model | source | revision | licence |", "|---|---|---|---|",
     ]  # fmt: skip
-    for teacher, entry in teachers.items():
-        cells = [teacher, f"`{entry['uri']}`", str(entry.get("revision") or "–"), str(entry.get("licence") or UNKNOWN)]
+    start = {} if made_of.start is None else {"the start": made_of.start}
+    for model, entry in {**start, **made_of.teachers}.items():
+        stated = {None: UNKNOWN, NO_LICENCE: "–"}.get(entry["licence"], entry["licence"])
+        cells = [model, f"`{entry['uri']}`", str(entry["revision"] or "–"), str(stated)]
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
-    lines += [
-        "",
-        "A student inherits what its teachers' licences ask; "
-        + (
-            f"the licence of {source} is not known."
-            if licence == UNKNOWN
-            else f"the strictest here is {licence} ({source})."
-        ),
-        "",
-    ]
+    lines += ["", _inherited(licence), ""]
     if results and results.get("tasks"):
         lines += ["## Results", "", to_markdown(results), _how_measured(results), ""]
     lines += ["## Use", "", "```python", usage, "```", ""]
@@ -86,6 +67,18 @@ def model_card(
         "images unlike those it was distilled on it may be worse than any of them.", "",
     ]  # fmt: skip
     return "\n".join(lines)
+
+
+def _inherited(licence: Licence) -> str:
+    """A sentence of what the licences ask."""
+    parts = []
+    if licence.names:
+        named = " and ".join(f"{name} ({model})" for name, model in zip(licence.names, licence.sources, strict=True))
+        parts.append(f"the strictest {'known ' if licence.unknown else ''}here is {named}")
+    if licence.unknown:
+        parts.append(f"the licence of {', '.join(licence.unknown)} is not known")
+    told = "; ".join(parts) or "here there is none: no weights of others are in it"
+    return f"A student inherits what the licences of its start and its teachers ask; {told}."
 
 
 def write_card(folder: Path, text: str) -> Path:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from unic.config import Recipe
 from unic.encoders import Encoder, load_encoder, parse_uri
-from unic.encoders.base import Size
+from unic.encoders.base import UNKNOWN, Size
 from unic.errors import InputError
 from unic.preflight.findings import Report
 from unic.tokens import Tokens
@@ -69,6 +69,7 @@ def describe(name: str, encoder: Encoder, images: Tensor, size: Size) -> tuple[d
 def compare(rows: list[dict[str, Any]], tokens: dict[str, Tokens], recipe: Recipe, report: Report) -> None:
     """Grids, sizes and licences against the student's, and teachers against each other."""
     student = rows[0]
+    _look_at_licence("the student's start", student["licence"], report)
     for row in rows[1:]:
         about = f"teacher {row['name']}"
         ratio = (student["grid"][0] * student["grid"][1]) / (row["grid"][0] * row["grid"][1])
@@ -79,11 +80,7 @@ def compare(rows: list[dict[str, Any]], tokens: dict[str, Tokens], recipe: Recip
         if enlarged >= _ENLARGED:
             text = f"views of {recipe.data.size} px are enlarged to its {_by(row['input_size'])}"
             report.add("warning", about, f"{text}: slow, and nothing is gained; give it a smaller size")
-        licence = str(row["licence"] or "").lower()
-        if not licence:
-            report.add("note", about, "its licence is not known; the student inherits it")
-        elif any(mark in licence for mark in _NON_COMMERCIAL):
-            report.add("warning", about, f"its licence ({row['licence']}) forbids commercial use of the student")
+        _look_at_licence(about, row["licence"], report)
         error = row["normalisation_error"]
         if error is not None and error > _MISNORMALISED:
             report.add(
@@ -94,6 +91,13 @@ def compare(rows: list[dict[str, Any]], tokens: dict[str, Tokens], recipe: Recip
         if similarity >= _SAME:
             text = f"nearly the same as '{second}' on these images (CKA {similarity:.2f}): it counts twice"
             report.add("warning", f"teacher {first}", text)
+
+
+def _look_at_licence(about: str, licence: str | None, report: Report) -> None:
+    if licence is None or UNKNOWN in licence.lower():
+        report.add("note", about, "its licence is not known; the student inherits it")
+    if any(mark in (licence or "").lower() for mark in _NON_COMMERCIAL):
+        report.add("warning", about, f"its licence ({licence}) forbids commercial use of the student")
 
 
 def _cka(x: Tensor, y: Tensor) -> float:

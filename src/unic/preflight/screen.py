@@ -9,6 +9,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from unic.encoders.base import NO_LICENCE
 from unic.preflight.findings import Report
 
 _STYLES = {"error": "bold red", "warning": "yellow", "note": "dim"}
@@ -46,10 +47,15 @@ def _models(report: Report) -> Table:
 
 def _origin(row: dict[str, Any]) -> Text:
     """Where a model comes from, its licence and how it normalises: too long for columns."""
-    mean, std = ("/".join(f"{value:.3g}" for value in dict.fromkeys(row[key])) for key in ("mean", "std"))
+    mean, std = (_numbers(row[key]) for key in ("mean", "std"))
     revision = f" @ {row['revision']}" if row["revision"] else ""
-    licence = row["licence"] or "licence unknown"
+    licence = {None: "licence unknown", NO_LICENCE: "no licence needed"}.get(row["licence"], row["licence"])
     return Text(f"{row['name']}: {row['uri']}{revision}, {licence}, mean {mean}, std {std}", style="dim")
+
+
+def _numbers(values: list[float]) -> str:
+    """One number where it stands for all channels."""
+    return "/".join(f"{value:.3g}" for value in (values[:1] if len(set(values)) == 1 else values))
 
 
 def _images(report: Report) -> Table:

@@ -13,6 +13,7 @@ from PIL import Image
 
 from unic.config import Recipe
 from unic.data.sources import DamagedImageError, Source, open_source
+from unic.distill.recorded import in_run
 from unic.encoders import Encoder, load_encoder
 from unic.eval.datasets import resolve
 from unic.features import default_cache_dir, extract
@@ -100,7 +101,7 @@ def draw_pictures(run: Path, recipe: Recipe, results: Mapping[str, Any] | None) 
 def _encoders(run: Path, recipe: Recipe, pictures: Pictures) -> dict[str, Encoder]:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     found = {}
-    for name, uri in {"student": f"run:{run}", **recipe.teachers.models}.items():
+    for name, uri in {"student": f"run:{run}", **in_run(recipe, run).teachers.models}.items():
         try:
             found[name] = load_encoder(uri, device=device)
             pictures.sizes[name] = found[name].num_parameters()
