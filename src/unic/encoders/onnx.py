@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from unic.encoders import Spec
-from unic.encoders._onnx_tokens import Split, patch_size_of, split_of, square_split
+from unic.encoders._onnx_tokens import Split, split_of, square_split
 from unic.encoders.base import NORMALISATIONS, Encoder
 from unic.errors import InputError, nearest
 from unic.tokens import Grid, Tokens, patches_of
@@ -43,8 +43,7 @@ def load(spec: Spec) -> Encoder:
     """
     encoder, graph, empty = _opened(spec)
     if empty.ndim == 3:
-        patch_size = patch_size_of(graph.graph, encoder.output)
-        encoder.split = split_of(spec, empty.shape[1], encoder.input_size, patch_size)
+        encoder.split = split_of(spec, empty.shape[1], encoder.input_size, graph.model, encoder.output)
     for key in spec.options.keys() & {"num_prefix_tokens", "grid"} if empty.ndim != 3 else ():
         what = "vector" if empty.ndim == 2 else "map"
         raise InputError(f"encoder '{spec.uri}': '{key}' is for tokens, and '{encoder.output}' is a {what}")
@@ -138,9 +137,10 @@ class _Graph:
         if not self.path.is_file():
             raise InputError(f"encoder '{spec.uri}': no such file: {self.path}")
         try:
-            self.graph = onnx.load(self.path, load_external_data=False).graph
+            self.model = onnx.load(self.path, load_external_data=False)
         except Exception as error:  # protobuf's DecodeError; which class depends on its version
             raise InputError(f"encoder '{spec.uri}': not an ONNX file ({error})") from None
+        self.graph = self.model.graph
         weights = {tensor.name for tensor in self.graph.initializer}
         inputs = [value for value in self.graph.input if value.name not in weights]
         shapes = [[dim.dim_value for dim in value.type.tensor_type.shape.dim] for value in inputs]  # 0: dynamic
