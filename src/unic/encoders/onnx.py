@@ -109,7 +109,10 @@ def _normalisation(spec: Spec, dtype: np.dtype[Any]) -> tuple[list[float], list[
     if is_integer:
         limits = np.iinfo(dtype)
         ends = [(end * scale - m) / s for end in (0, 1) for scale, m, s in zip(scales, mean, std, strict=True)]
-        if min(ends) < limits.min - 0.5 or max(ends) > limits.max + 0.5:
+        is_coarse = (
+            "scale" not in spec.options and max(ends) - min(ends) < _LEVELS
+        )  # normalised, then rounded to 0, 1, 2
+        if min(ends) < limits.min - 0.5 or max(ends) > limits.max + 0.5 or is_coarse:
             raise InputError(
                 f"encoder '{spec.uri}': its input is {dtype}, {limits.min} to {limits.max}, and images would be "
                 f"{min(ends):.4g} to {max(ends):.4g} in it; give scale, mean and std"
@@ -166,6 +169,7 @@ class _Graph:
         return name
 
 
+_LEVELS = 128  # of grey: fewer are no image any more
 _FLOATS = frozenset({1, 10, 11, 16})  # onnx.TensorProto: FLOAT, FLOAT16, DOUBLE, BFLOAT16
 
 
