@@ -105,7 +105,8 @@ class Student(Section):
     """What is trained."""
 
     model: str
-    """The URI of a timm or packaged model; its weights are the start, unless the URI says `pretrained=false`."""
+    """The URI of a timm or packaged model; its weights are the start, unless it says `pretrained=false` (ImageNet's
+    mean and std then, unless it says others)."""
     drop_path: float = Field(0.1, ge=0, lt=1)
     """Rate of stochastic depth, as timm's `drop_path_rate`."""
 

@@ -114,6 +114,11 @@ def test_images_that_do_not_fit_into_the_integers_are_refused(tmp_path: Path) ->
     path = write(tmp_path / "a.onnx", dtype=TensorProto.INT8)
     with pytest.raises(InputError, match="its input is int8, -128 to 127, and images would be 0 to 255 in it; give"):
         load_encoder(f"onnx:{path}?output=map")
+    wide = write(tmp_path / "b.onnx", dtype=TensorProto.INT32)
+    with pytest.raises(
+        InputError, match=r"its input is int32, .* and images would be -2.118 to 2.64 in it; give scale"
+    ):
+        load_encoder(f"onnx:{wide}?output=map&mean=imagenet&std=imagenet")
     images = torch.randint(0, 256, (2, 3, 16, 16), generator=torch.Generator().manual_seed(0)) / 255
     tokens = load_encoder(f"onnx:{path}?output=map&mean=128")(images)
     expected = maps(images * 255 - 128).flatten(2).transpose(1, 2)

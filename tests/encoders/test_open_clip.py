@@ -65,6 +65,9 @@ def _architectures(tmp_path_factory: pytest.TempPathFactory) -> None:
     open_clip.add_model_config(folder)
 
 
+CLIP = "&mean=clip&std=clip"
+
+
 def saved(folder: Path, name: str) -> tuple[Path, Any]:
     torch.manual_seed(0)
     model = open_clip.create_model(name).eval()
@@ -83,7 +86,7 @@ def loaded(uri: str) -> OpenClipEncoder:
 @pytest.mark.parametrize("name", TOWERS)
 def test_equals_open_clip(tmp_path: Path, name: str) -> None:
     path, model = saved(tmp_path, name)
-    encoder = loaded(f"open_clip:{name}?checkpoint={path}")
+    encoder = loaded(f"open_clip:{name}?checkpoint={path}{CLIP}")
     width, patch_dim, joint, grid, has_cls = EXPECTED[name]
     assert (encoder.embed_dim, encoder.patch_dim, encoder.joint_dim, encoder.has_cls) == (
         width,
@@ -103,7 +106,7 @@ def test_equals_open_clip(tmp_path: Path, name: str) -> None:
     assert tokens.grid == grid
     torch.testing.assert_close(encoder.to_joint(tokens.cls), expected, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(tokens.patches, patches, rtol=1e-5, atol=1e-5)
-    projected = loaded(f"open_clip:{name}?checkpoint={path}&projected=true")
+    projected = loaded(f"open_clip:{name}?checkpoint={path}{CLIP}&projected=true")
     torch.testing.assert_close(projected(batch).cls, expected, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(projected.to_joint(expected), expected)
     assert projected.embed_dim == joint
@@ -128,7 +131,7 @@ def own_patches(name: str, visual: Any, x: Tensor) -> Tensor:
 
 def test_pooled_vector_is_the_normed_class_token(tmp_path: Path) -> None:
     path, model = saved(tmp_path, "lab-vit")
-    encoder = loaded(f"open_clip:lab-vit?checkpoint={path}")
+    encoder = loaded(f"open_clip:lab-vit?checkpoint={path}{CLIP}")
     images = torch.rand(2, 3, 32, 32)
     seen: list[Tensor] = []
     model.visual.ln_post.register_forward_hook(lambda *arguments: seen.append(arguments[-1]))
@@ -141,7 +144,7 @@ def test_pooled_vector_is_the_normed_class_token(tmp_path: Path) -> None:
 
 def test_another_size_is_what_open_clip_makes_of_it(tmp_path: Path) -> None:
     path, _ = saved(tmp_path, "lab-vit")
-    encoder = loaded(f"open_clip:lab-vit?checkpoint={path}&img_size=48x64")
+    encoder = loaded(f"open_clip:lab-vit?checkpoint={path}{CLIP}&img_size=48x64")
     model = open_clip.create_model("lab-vit", pretrained=str(path), force_image_size=(48, 64)).eval()
     images = torch.rand(2, 3, 48, 64)
     tokens = encoder(images)
@@ -184,15 +187,22 @@ def test_published_weights_from_the_cache(tmp_path: Path, monkeypatch: pytest.Mo
         load_encoder("open_clip:lab-vit/plane")
 
 
-def test_a_file_takes_mean_and_std_from_the_published_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mean_and_std_of_a_file_are_said_or_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Published weights of its architecture say nothing of it."""
     path, _ = saved(tmp_path, "lab-vit")
     monkeypatch.setitem(open_clip.pretrained._PRETRAINED, "lab-vit", {"a": published(), "b": published()})
-    encoder = loaded(f"open_clip:lab-vit?checkpoint={path}")
-    assert encoder.std.flatten().tolist() == [0.25] * 3
-    different = {"a": published(), "b": published(mean=(0.4,) * 3)}
-    monkeypatch.setitem(open_clip.pretrained._PRETRAINED, "lab-vit", different)
-    with pytest.raises(InputError, match="weights of 'lab-vit' differ in mean and std; give both"):
+    for given in ("", "&mean=0.3"):
+        with pytest.raises(InputError, match="its weights were trained is not known; add mean=clip&std=clip"):
+            load_encoder(f"open_clip:lab-vit?checkpoint={path}{given}")
+    (tmp_path / "open_clip_config.json").write_text(
+        json.dumps({"preprocess_cfg": {"mean": [0.3] * 3, "std": [0.2] * 3}})
+    )
+    with pytest.raises(InputError, match="is not known"):  # the configuration is that of another file
         load_encoder(f"open_clip:lab-vit?checkpoint={path}")
+    hub_file = path.rename(tmp_path / "open_clip_pytorch_model.bin")
+    encoder = loaded(f"open_clip:lab-vit?checkpoint={hub_file}")
+    torch.testing.assert_close(encoder.std.flatten(), torch.tensor([0.2] * 3))
+    path = hub_file.rename(tmp_path / "lab-vit.pt")
     assert loaded(f"open_clip:lab-vit?checkpoint={path}&mean=0.3&std=0.2").mean.flatten().tolist() == pytest.approx(
         [0.3] * 3
     )

@@ -207,6 +207,15 @@ def test_licences_are_read(recipe, licence, finding):
     rows = [report.models[0], report.models[1] | {"name": "t", "licence": licence}]
     compare(rows, {"t": _tokens(rows[1])}, load_recipe(recipe), report)
     assert finding in report.findings
+    # Its start binds the student as a teacher does; a student from scratch has none.
+    assert not any("licence" in found.text for found in report.findings if found.about == "the student's start")
+    report.findings.clear()
+    compare([rows[0] | {"licence": licence}], {}, load_recipe(recipe), report)
+    assert report.findings == [Finding(finding.level, "the student's start", finding.text)]
+    shown = io.StringIO()
+    report.models = [rows[0] | {"licence": licence, "mean": [0.2, 0.1, 0.2], "std": [0.5] * 3}]
+    Console(file=shown, width=200).print(render(report))
+    assert f"{licence or 'licence unknown'}, mean 0.2/0.1/0.2, std 0.5" in shown.getvalue()
 
 
 def test_clock():

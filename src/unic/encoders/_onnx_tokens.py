@@ -29,6 +29,9 @@ _RESIZING = frozenset(
     }
 )
 
+GRID = "unic.grid"
+"""Under this key in its metadata an export says what grid its `patches` are: ROWSxCOLUMNS."""
+
 
 @dataclass(frozen=True)
 class Split:
@@ -38,12 +41,12 @@ class Split:
     grid: Grid
 
 
-def split_of(spec: Spec, num_tokens: int, size: tuple[int, int], patch_size: tuple[int, int] | None) -> Split:
+def split_of(spec: Spec, num_tokens: int, size: tuple[int, int], model: Any, output: str) -> Split:
     """The split by the options `grid` and `num_prefix_tokens`, and by the patch size where they are not given.
 
     Args:
-        num_tokens: that the tapped tensor has for one image of `size` pixels.
-        patch_size: see `patch_size_of`.
+        num_tokens: that the tensor `output` has for one image of `size` pixels.
+        model: the ONNX model.
 
     Raises:
         InputError: the options, or the patch size, do not make that many tokens.
@@ -51,8 +54,10 @@ def split_of(spec: Spec, num_tokens: int, size: tuple[int, int], patch_size: tup
     number = spec.options.get("num_prefix_tokens")
     if number is not None and not number.isdigit():
         raise InputError(f"encoder '{spec.uri}': option 'num_prefix_tokens' must be a number, not '{number}'")
-    if "grid" in spec.options:
-        grid = spec.size("grid", (0, 0))
+    stored = _stored_grid(model) if output == "patches" and number is None else None
+    patch_size = patch_size_of(model.graph, output)
+    if "grid" in spec.options or stored:
+        grid = spec.size("grid", stored or (0, 0))
         source = f"a grid of {_by(grid)}"
     elif patch_size is not None:
         grid = size[0] // patch_size[0], size[1] // patch_size[1]
@@ -75,6 +80,13 @@ def square_split(num_tokens: int) -> Split:
     if num_tokens > 1 and side_without_cls**2 == num_tokens - 1:
         return Split(1, (side_without_cls, side_without_cls))
     return Split(0, (side, side) if side * side == num_tokens else (1, num_tokens))
+
+
+def _stored_grid(model: Any) -> Grid | None:
+    """The grid of `patches` in an export of a student, which its shape alone does not tell."""
+    text = next((entry.value for entry in model.metadata_props if entry.key == GRID), "")
+    rows, _, columns = text.partition("x")
+    return (int(rows), int(columns)) if rows.isdigit() and columns.isdigit() else None
 
 
 def patch_size_of(graph: Any, output: str) -> tuple[int, int] | None:

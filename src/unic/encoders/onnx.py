@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from unic.encoders import Spec
-from unic.encoders._onnx_tokens import Split, patch_size_of, split_of, square_split
+from unic.encoders._onnx_tokens import Split, split_of, square_split
 from unic.encoders.base import NORMALISATIONS, Encoder
 from unic.errors import InputError, nearest
 from unic.tokens import Grid, Tokens, patches_of
@@ -43,8 +43,7 @@ def load(spec: Spec) -> Encoder:
     """
     encoder, graph, empty = _opened(spec)
     if empty.ndim == 3:
-        patch_size = patch_size_of(graph.graph, encoder.output)
-        encoder.split = split_of(spec, empty.shape[1], encoder.input_size, patch_size)
+        encoder.split = split_of(spec, empty.shape[1], encoder.input_size, graph.model, encoder.output)
     for key in spec.options.keys() & {"num_prefix_tokens", "grid"} if empty.ndim != 3 else ():
         what = "vector" if empty.ndim == 2 else "map"
         raise InputError(f"encoder '{spec.uri}': '{key}' is for tokens, and '{encoder.output}' is a {what}")
@@ -110,7 +109,10 @@ def _normalisation(spec: Spec, dtype: np.dtype[Any]) -> tuple[list[float], list[
     if is_integer:
         limits = np.iinfo(dtype)
         ends = [(end * scale - m) / s for end in (0, 1) for scale, m, s in zip(scales, mean, std, strict=True)]
-        if min(ends) < limits.min - 0.5 or max(ends) > limits.max + 0.5:
+        is_coarse = (
+            "scale" not in spec.options and max(ends) - min(ends) < _LEVELS
+        )  # normalised, then rounded to 0, 1, 2
+        if min(ends) < limits.min - 0.5 or max(ends) > limits.max + 0.5 or is_coarse:
             raise InputError(
                 f"encoder '{spec.uri}': its input is {dtype}, {limits.min} to {limits.max}, and images would be "
                 f"{min(ends):.4g} to {max(ends):.4g} in it; give scale, mean and std"
@@ -138,9 +140,10 @@ class _Graph:
         if not self.path.is_file():
             raise InputError(f"encoder '{spec.uri}': no such file: {self.path}")
         try:
-            self.graph = onnx.load(self.path, load_external_data=False).graph
+            self.model = onnx.load(self.path, load_external_data=False)
         except Exception as error:  # protobuf's DecodeError; which class depends on its version
             raise InputError(f"encoder '{spec.uri}': not an ONNX file ({error})") from None
+        self.graph = self.model.graph
         weights = {tensor.name for tensor in self.graph.initializer}
         inputs = [value for value in self.graph.input if value.name not in weights]
         shapes = [[dim.dim_value for dim in value.type.tensor_type.shape.dim] for value in inputs]  # 0: dynamic
@@ -166,6 +169,7 @@ class _Graph:
         return name
 
 
+_LEVELS = 128  # of grey: fewer are no image any more
 _FLOATS = frozenset({1, 10, 11, 16})  # onnx.TensorProto: FLOAT, FLOAT16, DOUBLE, BFLOAT16
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 
+from unic.encoders._onnx_tokens import GRID
 from unic.encoders.base import Encoder
 from unic.errors import InputError
 from unic.export.deployed import INPUT, OUTPUTS, Deployed
@@ -28,8 +29,8 @@ def export_onnx(encoder: Encoder, path: Path, *, half: bool = False, dynamic_siz
         InputError: onnx or onnxscript is not installed, or the encoder has no such graph.
     """
     try:
-        import onnx  # noqa: F401 (the exporter needs both, and says so much later)
-        import onnxscript  # noqa: F401
+        import onnx
+        import onnxscript  # noqa: F401 (the exporter needs it, and says so much later)
     except ImportError as error:
         raise InputError(f"export: ONNX needs {error.name}; run: pip install onnx onnxscript onnxruntime") from None
     if dynamic_size and encoder.architecture == "vit":
@@ -41,6 +42,7 @@ def export_onnx(encoder: Encoder, path: Path, *, half: bool = False, dynamic_siz
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with _quiet(), torch.no_grad():
+            rows, columns = encoder(model.example()).grid
             torch.onnx.export(
                 model, (model.example(),), str(path), input_names=[INPUT], output_names=list(OUTPUTS), dynamo=True,
                 dynamic_shapes={"images": free}, external_data=False, verbose=False,
@@ -48,6 +50,10 @@ def export_onnx(encoder: Encoder, path: Path, *, half: bool = False, dynamic_siz
     except Exception as error:  # the exporter's errors run over pages
         path.unlink(missing_ok=True)
         raise InputError(f"export: no ONNX graph of this encoder ({str(error).strip().splitlines()[0]})") from None
+    if not dynamic_size:  # the shape of `patches` does not tell their grid
+        graph = onnx.load(path)
+        onnx.helper.set_model_props(graph, {GRID: f"{rows}x{columns}"})
+        onnx.save(graph, path)
     return path
 
 
