@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, urlencode
 
 import torch
 
-from unic import lookup
+from unic import lookup, rng
 from unic.encoders._heap import keep_freed_memory
 from unic.encoders.base import Encoder, Precision
 from unic.errors import InputError, nearest
@@ -93,6 +93,8 @@ def parse_uri(uri: str) -> Spec:
 def load_encoder(uri: str, *, device: str | torch.device = "cpu", precision: str = "auto") -> Encoder:
     """Loads an encoder, frozen and in evaluation mode.
 
+    Weights that are drawn and not read (`pretrained=false`) are a function of the URI: the same in every process.
+
     Args:
         uri: `timm:NAME`, `hf:ORG/NAME`, `run:DIR`, … with options after `?` (docs/encoders.md).
         device: where to put it.
@@ -101,7 +103,11 @@ def load_encoder(uri: str, *, device: str | torch.device = "cpu", precision: str
     Raises:
         InputError: unknown scheme, name or option; missing file or package.
     """
-    return place(build_encoder(uri), torch.device(device), precision).freeze()
+    # Forked: whoever draws next from torch's generator must not notice that an encoder was loaded.
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(rng.seed_of(rng.stream(uri)))
+        encoder = build_encoder(uri)
+    return place(encoder, torch.device(device), precision).freeze()
 
 
 def place(encoder: Encoder, device: torch.device, precision: str = "auto") -> Encoder:
@@ -113,7 +119,10 @@ def place(encoder: Encoder, device: torch.device, precision: str = "auto") -> En
 
 
 def build_encoder(uri: str, **student_options: Any) -> Encoder:
-    """The encoder of a URI, trainable, on the CPU, fp32. `student_options` go to `load` (timm: `drop_path`)."""
+    """The encoder of a URI, trainable, on the CPU, fp32. `student_options` go to `load` (timm: `drop_path`).
+
+    Weights that are drawn come from torch's generator as it stands, so a student's are those of the run's seed.
+    """
     spec = parse_uri(uri)
     load = lookup.entry("unic.encoders", spec.scheme, "load")
     if not student_options.keys() <= inspect.signature(load).parameters.keys():
