@@ -13,10 +13,10 @@ import torch
 
 from unic import lookup, rng
 from unic.encoders._heap import keep_freed_memory
-from unic.encoders.base import Encoder, Precision
+from unic.encoders.base import Encoder, Precision, Size
 from unic.errors import InputError, nearest
 
-__all__ = ["Encoder", "Spec", "load_encoder", "parse_uri", "pick_precision", "without_weights"]
+__all__ = ["Encoder", "Spec", "input_size", "load_encoder", "parse_uri", "pick_precision", "without_weights"]
 
 
 @dataclass(frozen=True)
@@ -131,6 +131,19 @@ def build_encoder(uri: str, **student_options: Any) -> Encoder:
     assert isinstance(encoder, Encoder)
     encoder.uri = uri
     return encoder
+
+
+def input_size(uri: str) -> Size:
+    """Height and width that the network of a URI sees, as it will be built. Weights of `timm:` models are not read.
+
+    Raises:
+        InputError: as `load_encoder`; a model that cannot be made has no size.
+    """
+    spec = parse_uri(uri)
+    if (asked := spec.input_size()) is not None:
+        return asked
+    known = getattr(lookup.module("unic.encoders", spec.scheme), "own_size", None)
+    return known(spec) if known else build_encoder(without_weights(uri)).input_size
 
 
 def without_weights(uri: str) -> str:
