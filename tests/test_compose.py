@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from unic import cli
-from unic.compose import compose, input_side, to_commented_yaml
+from unic.compose import compose, to_commented_yaml
 from unic.config import Recipe, load_recipe
 from unic.errors import InputError
 
@@ -35,14 +35,43 @@ def test_a_recipe_from_three_words(tmp_path):
     ("uri", "side"),
     [
         ("timm:vit_small_patch16_224?pretrained=false", 224),
-        ("timm:vit_base_patch14_dinov2.lvd142m?img_size=518", 518),
-        ("packaged:lite0?size=48x64", 64),
-        ("timm:eva02_base_patch14_448.mim", 448),
+        ("timm:vit_base_patch14_dinov2.lvd142m?img_size=98", 98),
+        ("packaged:efficientnet_lite0?size=48x64", 64),
+        ("timm:eva02_base_patch14_448.mim_in22k_ft_in22k_in1k", 448),
         ("timm:resnet50", 224),
+        # Numbers at the end of a name that are no sizes: a width multiplier, a depth, a compute budget.
+        ("timm:regnetx_002", 224),
+        ("timm:mobilenetv3_large_100", 224),
+        ("timm:mobilenetv2_140?pretrained=false", 224),
+        ("timm:efficientnet_b3", 288),
+        ("timm:test_vit", 160),
+        # Models that timm knows nothing of are made and asked.
+        ("py:tower:wide_100", 48),
+        ("packaged:efficientnet_lite0", 128),
     ],
 )
-def test_views_have_the_student_s_size(uri, side):
-    assert input_side(uri) == side
+def test_views_have_the_size_that_the_student_sees(uri, side, tmp_path, monkeypatch):
+    tower = "from unic.encoders.pixels import Pixels\n\ndef wide_100():\n    return Pixels(48)\n"
+    (tmp_path / "tower.py").write_text(tower)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert compose(["timm:a"], uri, ["x"])["data"]["size"] == side
+
+
+@pytest.mark.parametrize(
+    ("uri", "line"),
+    [
+        (
+            "timm:mobilenetv3_large_10",
+            "timm has no model 'mobilenetv3_large_10'; did you mean 'mobilenetv3_large_100'?",
+        ),
+        ("timm:resnet50?img_size=big", "option 'img_size' must be SIZE or HEIGHTxWIDTH, not 'big'"),
+        ("run:nowhere", "no such folder: nowhere"),
+    ],
+)
+def test_a_student_whose_size_is_not_known_is_refused(uri, line):
+    with pytest.raises(InputError) as caught:
+        compose(["timm:a"], uri, ["x"])
+    assert str(caught.value) == f"encoder '{uri}': {line}"
 
 
 def test_nothing_given_is_refused():

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import json
 import logging
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from rich.console import Console
 
+from unic._feature_file import write_features
 from unic.config import Recipe, load_recipe
 from unic.data.loader import view_batches
 from unic.data.shards import write_shards
-from unic.data.sources import open_source
+from unic.data.sources import Source, open_source
+from unic.data.sources._split_names import splits_of
 from unic.distill.engine import is_main_process
 from unic.distill.influence import shares
 from unic.distill.recorded import in_run
@@ -317,21 +317,24 @@ def shard(
     data: str,
     out: str | Path,
     *,
+    split: str | None = None,
     size: str = "1GB",
     samples: int | None = None,
     keep_order: bool = False,
     console: Console | None = None,
 ) -> dict[str, Any]:
-    """Writes a set of images as WebDataset shards; arguments and result as of `unic.data.shards.write_shards`."""
+    """Writes a set of images as WebDataset shards; arguments and result as of `unic.data.shards.write_shards`.
+
+    `split`: as of `encode`.
+    """
     console = console or stderr_console()
+    source, _ = _open_split(data, split, None, console)
     with console.status("sharding") as status:
 
         def report(done: int, total: int) -> None:
             status.update(f"sharding: {done}/{total} images")
 
-        return write_shards(
-            open_source(data), Path(out), size=size, samples=samples, keep_order=keep_order, report=report
-        )
+        return write_shards(source, Path(out), size=size, samples=samples, keep_order=keep_order, report=report)
 
 
 def encode(
@@ -339,6 +342,7 @@ def encode(
     data: str,
     out: str | Path,
     *,
+    split: str | None = None,
     patches: bool = False,
     limit: int | None = None,
     precision: str = "auto",
@@ -349,16 +353,33 @@ def encode(
     """Writes an encoder's features of a set of images as safetensors.
 
     The file holds `cls (n, D)`, `patch_mean (n, E)`, `index (n,)`, `labels (n,)` if the images are labelled and, on
-    request, `patches (n, N, E)` in float16. Damaged images are left out; `index` says which ones are there.
-    """
-    from safetensors.numpy import save_file
+    request, `patches (n, N, E)` in float16. Damaged images are left out; `index` says which images of the whole set
+    are there. Its metadata hold the model's URI, the set, and the names of images and classes (docs/data.md).
 
+    Args:
+        model: a URI.
+        data: a path or a name, as of `open_source`.
+        out: a file that ends in .safetensors.
+        split: of a set that has several; default: "train", and a line says so where there are others.
+        patches: also keep every patch token.
+        limit: a fixed random subset of so many images.
+        precision: "auto", "bf16" or "fp32".
+        batch_size: images at a time.
+        workers: processes that decode images.
+        console: where progress is shown (default: stderr).
+
+    Returns:
+        The file.
+
+    Raises:
+        InputError: an unknown model, set or split, or another ending of the file.
+    """
     target = Path(out)
     if target.suffix != ".safetensors":
         raise InputError(f"--out {target}: expected a file that ends in .safetensors")
     console = console or stderr_console()
     encoder = load_encoder(model, device=default_device(), precision=precision)
-    source = open_source(data, limit=limit)
+    source, taken = _open_split(data, split, limit, console)
     with console.status("encoding") as status:
         features = extract(
             encoder,
@@ -369,17 +390,20 @@ def encode(
             cache=default_cache_dir(),
             progress=lambda done, total: status.update(f"encoding {done}/{total} images"),
         )
-    arrays = {"cls": features.cls, "patch_mean": features.patch_mean, "index": features.index}
-    if features.labels is not None:
-        arrays["labels"] = features.labels
-    if patches:
-        assert features.patches is not None
-        arrays["patches"] = np.asarray(features.patches)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.name}.partial")
-    save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, partial)
-    shutil.move(partial, target)
+    write_features(features, encoder, source, target, split=taken)
     return target
+
+
+def _open_split(data: str, split: str | None, limit: int | None, console: Console) -> tuple[Source, str | None]:
+    """A set, and which split of it that is, where it has several. A default that leaves images out is said."""
+    source = open_source(data, limit) if split is None else open_source(data, limit, split)
+    splits = splits_of(data)
+    taken = split or ("train" if len(splits) > 1 or "{split}" in data else None)
+    if split is None and taken:
+        others = f" of {', '.join(splits)}" if splits else ""
+        text = f"data '{data}': only its split '{taken}'{others} is read; --split names another"
+        console.print(text, highlight=False, markup=False, soft_wrap=True)
+    return source, taken
 
 
 def run_models(run: Path, recipe: Recipe) -> tuple[dict[str, str], dict[str, str]]:

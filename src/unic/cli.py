@@ -254,12 +254,13 @@ def encode(
     model: Annotated[str, typer.Argument(help="An encoder URI or a run folder.")],
     data: Annotated[str, typer.Option(help="A folder, Parquet file or hub name.")],
     out: Annotated[Path, typer.Option(help="The .safetensors file to write.")],
+    split: Annotated[str | None, typer.Option(help="Of a set with train and test, which one [default: train].")] = None,
     patches: Annotated[bool, typer.Option("--patches", help="Also write every patch token.")] = False,
     limit: Annotated[int | None, typer.Option(help="Only a fixed random subset of so many images.")] = None,
     precision: Annotated[str, typer.Option(help="auto, bf16 or fp32.")] = "auto",
     batch_size: Annotated[int, typer.Option(help="Images at a time.")] = 64,
 ) -> None:
-    """Write an encoder's features of a set of images."""
+    """Write an encoder's features of a set of images, with their names."""
     from unic import api
 
     uri = f"run:{model}" if ":" not in model and Path(model).is_dir() else model
@@ -267,6 +268,7 @@ def encode(
         uri,
         data,
         out,
+        split=split,
         patches=patches,
         limit=limit,
         precision=precision,
@@ -280,14 +282,15 @@ def encode(
 def shard(
     data: Annotated[str, typer.Argument(metavar="PATH", help="A folder, Parquet file, shards or hub name.")],
     out: Annotated[Path, typer.Option(help="The folder to write; one that was begun is gone on with.")],
+    split: Annotated[str | None, typer.Option(help="Of a set with train and test, which one [default: train].")] = None,
     size: Annotated[str, typer.Option(help="Of a shard at most.")] = "1GB",
     samples: Annotated[int | None, typer.Option(min=1, help="Images of a shard at most.")] = None,
     keep_order: Annotated[bool, typer.Option("--keep-order", help="Do not shuffle the images.")] = False,
 ) -> None:
-    """Write images as WebDataset shards, bytes as they are, with an index and a manifest."""
+    """Write images as WebDataset shards, bytes as they are, with an index, their names and a manifest."""
     from unic import api
 
-    found = api.shard(data, out, size=size, samples=samples, keep_order=keep_order, console=_console())
+    found = api.shard(data, out, split=split, size=size, samples=samples, keep_order=keep_order, console=_console())
     for name, reason in found["skipped"][:5]:
         typer.echo(f"skipped: {name}: {reason}", err=True)
     typer.echo(f"{out}: {found['images']} images in {len(found['shards'])} shards, {len(found['skipped'])} skipped")

@@ -9,9 +9,9 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from unic.encoders import input_size
 from unic.errors import InputError
 
-_SIZE = re.compile(r"[?&](?:img_size|size)=(\d+)(?:x(\d+))?")
 _COMMENTS = {
     "seed": "everything random is a hash of this, the step and the image",
     "teachers": "what is distilled: unic list encoders; unic check shows whether they fit together",
@@ -33,7 +33,7 @@ def compose(teachers: Sequence[str], student: str, data: Sequence[str], **train:
         train: entries of the section `train`; None is left out.
 
     Raises:
-        InputError: nothing given for one of the three.
+        InputError: nothing given for one of the three; a student that cannot be made (views have its input's size).
     """
     for what, given in (("--teachers", teachers), ("--student", student), ("--data", data)):
         if not given:
@@ -52,18 +52,9 @@ def compose(teachers: Sequence[str], student: str, data: Sequence[str], **train:
         "seed": 0,
         "teachers": {"models": models},
         "student": {"model": student},
-        "data": {"train": [{"path": path} for path in data], "size": input_side(student)},
+        "data": {"train": [{"path": path} for path in data], "size": max(input_size(student))},
         **({"train": chosen} if chosen else {}),
     }
-
-
-def input_side(uri: str) -> int:
-    """The side of the student's square input, as its URI tells it; 224 where it does not."""
-    found = _SIZE.search(uri)
-    if found:
-        return max(int(found[1]), int(found[2] or 0))
-    named = re.search(r"_(\d{2,3})(?:\.|\?|$)", uri)
-    return int(named[1]) if named else 224
 
 
 def to_commented_yaml(tree: dict[str, Any]) -> str:

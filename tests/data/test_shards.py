@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import shutil
 import tarfile
 
 import pytest
@@ -39,6 +40,45 @@ def test_the_order_can_be_kept_and_a_size_bounds_each_shard(image_folder, tmp_pa
     assert all(shard["bytes"] <= 40_960 for shard in manifest["shards"])  # tar rounds up to 10 kB
     found = open_source(str(tmp_path))
     assert [found.encoded(index) for index in range(40)] == [source.encoded(i).read_bytes() for i in range(40)]
+
+
+def test_names_lie_beside_the_index_and_change_no_shard(tmp_path):
+    """Sums of shards that were written before there were names."""
+    for kind, name in (("a", "{}.png"), ("b", "p {}.jpg")):
+        (tmp_path / "set" / kind).mkdir(parents=True)
+        for number in range(7):
+            content = f"{'image' if kind == 'a' else 'picture'} {number}"
+            (tmp_path / "set" / kind / name.format(number)).write_text(content)
+    source = open_source(str(tmp_path / "set"))
+    manifest = write_shards(source, tmp_path / "out", samples=6)
+    assert [shard["sha256"] for shard in manifest["shards"]] == [
+        "83dabe5dbb31ac91c11332cf22c237b2fbc2aff45b9667ead09e72b76269af1c",
+        "291cd719d7fa0c5633eb13d6fa9b7a6a4e2efda663079c8de268d9415b3b9a29",
+        "04032a60c335a92757f1bce1dbbd3c40a64ac9093c4a4ebdf757627ca6df36f9",
+    ]
+    assert manifest["index"] == "bf7ce3369f74c3404e8e4d3711877cf2f5c6b89cbe684c5af5b37cff8b73cb8e"
+    rows = [json.loads(line) for line in (tmp_path / "out" / "names.jsonl").read_text().splitlines()]
+    found = open_source(str(tmp_path / "out"))
+    assert len(rows) == len(found) == 14
+    for place, row in enumerate(rows):
+        assert (tmp_path / "set" / row["name"]).read_bytes() == found.encoded(place)
+        assert found.name(place).partition("/")[2].partition(".")[0] == row["key"]
+        assert source.name(row["index"]) == row["name"]
+
+
+def test_names_of_a_subset_without_what_was_skipped(image_folder, tmp_path):
+    """Numbers are those of the whole set."""
+    shutil.copytree(image_folder, tmp_path / "set")
+    whole = open_source(str(tmp_path / "set"))
+    part = open_source(str(tmp_path / "set"), limit=9)
+    gone = part.name(4)
+    (tmp_path / "set" / gone).unlink()
+    (tmp_path / "set" / gone).symlink_to("nowhere")
+    manifest = write_shards(part, tmp_path / "out", samples=5)
+    assert [name for name, _ in manifest["skipped"]] == [gone]
+    rows = [json.loads(line) for line in (tmp_path / "out" / "names.jsonl").read_text().splitlines()]
+    assert {row["name"] for row in rows} == {part.name(index) for index in range(9)} - {gone}
+    assert all(whole.name(row["index"]) == row["name"] for row in rows)
 
 
 def test_a_stopped_writing_is_gone_on_with_and_gives_the_same_bytes(image_folder, tmp_path, monkeypatch):

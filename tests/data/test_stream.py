@@ -199,6 +199,16 @@ def test_limit_takes_few_shards(tmp_path):
     assert {source.read(index).size for index in range(6)} == {(4, 4)}
 
 
+def test_images_of_a_limited_stream_know_their_numbers_in_the_whole(tmp_path):
+    path = shards(tmp_path / "s", [4, 2, 5] * 3)
+    whole = open_source(path)
+    assert [whole.number(index) for index in range(len(whole))] == list(range(33))
+    part = open_source(path, limit=10)
+    numbers = [part.number(index) for index in range(10)]
+    assert numbers != list(range(10))
+    assert [whole.name(number) for number in numbers] == [part.name(index) for index in range(10)]
+
+
 @pytest.mark.parametrize(
     ("path", "line"),
     [

@@ -7,6 +7,8 @@ import torch
 from rich.console import Console
 
 from unic.config import load_recipe
+from unic.distill.build import build
+from unic.distill.run_folder import summary
 from unic.distill.train import fit
 from unic.preflight import Finding, check_recipe, cost
 from unic.preflight.models import compare
@@ -216,6 +218,34 @@ def test_licences_are_read(recipe, licence, finding):
     report.models = [rows[0] | {"licence": licence, "mean": [0.2, 0.1, 0.2], "std": [0.5] * 3}]
     Console(file=shown, width=200).print(render(report))
     assert f"{licence or 'licence unknown'}, mean 0.2/0.1/0.2, std 0.5" in shown.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("size", "student", "warnings"),
+    [
+        (16, 32, ["student", "teacher cnn", "teacher vit"]),
+        (24, 32, ["student", "teacher cnn"]),  # a teacher is warned of from twice the side on
+        (32, 32, ["teacher cnn"]),
+        (64, 32, []),
+        (40, 48, ["student"]),
+    ],
+)
+def test_views_that_are_enlarged_are_warned_of_before_and_in_the_log(recipe, size, student, warnings):
+    recipe["data"]["size"] = size
+    recipe["student"]["model"] = f"timm:test_vit?pretrained=false&img_size={student}"
+    report = checked(recipe)
+    found = [line for line in texts(report, "warning") if "are enlarged" in line]
+    assert sorted(line.partition(": ")[0] for line in found) == warnings
+    if "student" in warnings:
+        assert found[0] == (
+            f"student: views of {size} px are enlarged to its {student}x{student}: slow, and nothing is gained; "
+            f"set data.size={student}, or give it a smaller input size"
+        )
+    lines = [line.removeprefix("warning: ") for line in summary(build(load_recipe(recipe), CPU)) if "enlarged" in line]
+    assert sorted(lines) == sorted(found)
+    stream = io.StringIO()
+    Console(file=stream, width=100).print(render(report))
+    assert f"{size} px (data.size); the student's input is {student}x{student}" in stream.getvalue()
 
 
 def test_clock():

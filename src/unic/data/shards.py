@@ -1,4 +1,4 @@
-"""`unic shard`: any source of images as WebDataset shards, with their stored bytes, an index and a manifest.
+"""`unic shard`: any source of images as WebDataset shards, with their stored bytes, an index, names and a manifest.
 
 The order is a fixed random one unless asked otherwise: a set sorted by class would make shards of one class each, which
 no shuffle of a few shards at a time undoes.
@@ -10,7 +10,7 @@ import io
 import json
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +22,10 @@ from unic import rng
 from unic.data.decode import SUFFIXES
 from unic.data.sources import DamagedImageError, Source
 from unic.data.sources._shard_index import INDEX, MANIFEST, read_manifest, save, scan, sha256
-from unic.data.sources._tar import TarWriter
+from unic.data.sources._tar import TarWriter, members
 from unic.errors import InputError
 
+NAMES = "names.jsonl"
 _PROGRESS = ".progress.json"
 _UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
@@ -38,11 +39,12 @@ def write_shards(
     keep_order: bool = False,
     report: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, Any]:
-    """Writes `000000.tar …`, `index.bin`, `classes.json` if labelled, and at last `manifest.json`.
+    """Writes `000000.tar …`, `index.bin`, `names.jsonl`, `classes.json` if labelled, and at last `manifest.json`.
 
     A sample is `000000012.jpg` and, if labelled, `000000012.cls`. Bytes are those of the source; only where it holds
     pixels are they encoded, as PNG. The same source gives the same bytes. A folder whose writing was stopped is gone
-    on with, from the last whole shard. Masks and depths are left behind.
+    on with, from the last whole shard. Masks and depths are left behind. A line of `names.jsonl` is a sample, in the
+    order of the shards: `key`, its name in the shard; `index`, its number in the source; `name`, its name there.
 
     Args:
         out: absent, empty, or begun by the same call.
@@ -74,7 +76,7 @@ def write_shards(
         report(images.place, len(source))
     if not state["shards"]:
         raise InputError(f"data '{source.path}': no image could be read")
-    return _finish(source, out, state, images.skipped)
+    return _finish(source, order, out, state, images.skipped)
 
 
 class _Images:
@@ -151,9 +153,12 @@ def _begin(out: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
     return None if done.is_file() else state
 
 
-def _finish(source: Source, out: Path, state: dict[str, Any], skipped: list[list[str]]) -> dict[str, Any]:
+def _finish(
+    source: Source, order: torch.Tensor, out: Path, state: dict[str, Any], skipped: list[list[str]]
+) -> dict[str, Any]:
     files = [out / shard["file"] for shard in state["shards"]]
     save(np.concatenate([scan(str(out), file, number) for number, file in enumerate(files)]), out / INDEX)
+    _write_names(source, order, files, out / NAMES)
     if source.classes is not None:
         _write(out / "classes.json", source.classes)
     with (out / INDEX).open("rb") as stream:
@@ -171,6 +176,26 @@ def _finish(source: Source, out: Path, state: dict[str, Any], skipped: list[list
     _write(out / MANIFEST, manifest)
     (out / _PROGRESS).unlink()
     return manifest
+
+
+def _write_names(source: Source, order: torch.Tensor, files: list[Path], target: Path) -> None:
+    """Whole or not at all. What was skipped has no member, so the shards themselves say which images they hold."""
+    partial = target.with_name(f".{target.name}.partial")
+    with partial.open("w", encoding="utf-8") as stream:
+        for key in _keys(files):
+            index = int(order[int(key)])
+            row = {"key": key, "index": source.number(index), "name": source.name(index)}
+            stream.write(f"{json.dumps(row)}\n")
+        stream.flush()
+        os.fsync(stream.fileno())
+    os.replace(partial, target)
+
+
+def _keys(files: list[Path]) -> Iterator[str]:
+    """Of every sample; the members of one, its image and its label, share it."""
+    for file in files:
+        with file.open("rb") as archive:
+            yield from dict.fromkeys(member.name.partition(".")[0] for member in members(archive))
 
 
 def _suffix(data: bytes, name: str) -> str:

@@ -51,8 +51,6 @@ def build(recipe: Recipe, device: torch.device, world_size: int = 1) -> Job:
     check_shares(recipe.train.batch_size, world_size, recipe.train.micro_batches)
 
     precision = recipe.train.precision
-    # The global seed, for what libraries draw when they initialise weights: the same on every rank and at a resume.
-    torch.manual_seed(recipe.seed)
     encoders = {
         name: load_encoder(uri, device=device, precision=precision) for name, uri in recipe.teachers.models.items()
     }
@@ -102,7 +100,8 @@ def _owners(recipe: Recipe, weighting: Weighting) -> Bool[Tensor, "t s"] | None:
 
 
 def _build_distiller(recipe: Recipe, dims: dict[str, tuple[int, int]], losses: dict, device: torch.device) -> Distiller:
-    torch.manual_seed(recipe.seed)  # again, so that the student does not depend on what the teachers drew
+    # The global seed, for what libraries draw when they initialise weights: the same on every rank and at a resume.
+    torch.manual_seed(recipe.seed)
     student = build_encoder(recipe.student.model, drop_path=recipe.student.drop_path)
     if not student.block_dims:
         raise InputError(f"student '{recipe.student.model}': only timm models and what is built on them can be trained")

@@ -148,7 +148,6 @@ def _device(device: torch.device, place: int) -> str:
 def _work(task: dict) -> None:
     """What a further process does: the same plan, from the same recipe, on its own device."""
     recipe, device = Recipe.model_validate(task["recipe"]), torch.device(task["device"])
-    torch.manual_seed(recipe.seed)  # as `build` does: teachers with random weights are the same ones
     encoders = {
         name: load_encoder(uri, device=device, precision=recipe.train.precision)
         for name, uri in recipe.teachers.models.items()

@@ -1,4 +1,7 @@
-"""Views of several sizes (`data.sizes`): the student sees each as it is, and so does a teacher that can and may."""
+"""Views of several sizes (`data.sizes`): the student sees each as it is, and so does a teacher that can and may.
+
+Views of one size come to every model resized to its own input; `enlargement` says where that wastes time.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,8 @@ from unic.encoders import Encoder, parse_uri
 from unic.encoders.base import Size, check_multiple
 from unic.errors import InputError
 from unic.tokens import Grid
+
+_ENLARGED = 2.0  # sides of a teacher's input to sides of views that are worth a warning
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,18 @@ def resolutions(data: Data, student: Encoder, teachers: Mapping[str, Encoder]) -
         for name, teacher in teachers.items()
     }
     return Resolutions(grids, taken)
+
+
+def enlargement(side: int, size: Size, *, is_student: bool) -> str | None:
+    """What to say of views of `side` px for a model that sees `size`; None where nothing is to be said.
+
+    A teacher may be made for one size, so it is warned of from twice the side on; a student's size was chosen.
+    """
+    times = max(size) / side
+    if times <= 1 or (times < _ENLARGED and not is_student):
+        return None
+    advice = f"set data.size={max(size)}, or give it a smaller input size" if is_student else "give it a smaller size"
+    return f"views of {side} px are enlarged to its {size[0]}x{size[1]}: slow, and nothing is gained; {advice}"
 
 
 def _student_grid(student: Encoder, size: Size, where: str) -> Grid:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import platform
 import time
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from unic.checkpoint import write_atomically
 from unic.config import Recipe, leaves
 from unic.distill import lock
 from unic.distill.job import Job
+from unic.distill.resolutions import enlargement
 from unic.errors import InputError
 
 # What a resumed run may change without training something else (with other micro-batches batch norms see other parts).
@@ -121,9 +123,19 @@ def summary(job: Job) -> list[str]:
     )
     if job.recipe.data.sizes:
         lines.append(job.resolutions.describe())
+    else:
+        lines += _enlargements(job)
     if job.recipe.teachers.cache:
         lines.append(f"teacher cache: {job.cache_bytes() / 1e9:.2f} GB, {job.recipe.teachers.cache.views} view(s)")
     return lines
+
+
+def _enlargements(job: Job) -> Iterator[str]:
+    teachers = {f"teacher {name}": encoder for name, encoder in job.encoders.items()}
+    for name, encoder in {"student": job.student, **teachers}.items():
+        text = enlargement(job.recipe.data.size, encoder.input_size, is_student=encoder is job.student)
+        if text:
+            yield f"warning: {name}: {text}"
 
 
 def _size(size: tuple[int, int]) -> str:

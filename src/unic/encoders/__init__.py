@@ -12,12 +12,12 @@ from urllib.parse import parse_qsl, urlencode
 import numpy as np
 import torch
 
-from unic import lookup
+from unic import lookup, rng
 from unic.encoders._heap import keep_freed_memory
-from unic.encoders.base import IMAGENET_MEAN, IMAGENET_STD, NORMALISATIONS, Encoder, Precision
+from unic.encoders.base import IMAGENET_MEAN, IMAGENET_STD, NORMALISATIONS, Encoder, Precision, Size
 from unic.errors import InputError, nearest
 
-__all__ = ["Encoder", "Spec", "load_encoder", "parse_uri", "pick_precision", "without_weights"]
+__all__ = ["Encoder", "Spec", "input_size", "load_encoder", "parse_uri", "pick_precision", "without_weights"]
 
 
 @dataclass(frozen=True)
@@ -110,6 +110,8 @@ def parse_uri(uri: str) -> Spec:
 def load_encoder(uri: str, *, device: str | torch.device = "cpu", precision: str = "auto") -> Encoder:
     """Loads an encoder, frozen and in evaluation mode.
 
+    Weights that are drawn and not read (`pretrained=false`) are a function of the URI: the same in every process.
+
     Args:
         uri: `timm:NAME`, `hf:ORG/NAME`, `run:DIR`, … with options after `?` (docs/encoders.md).
         device: where to put it.
@@ -118,7 +120,11 @@ def load_encoder(uri: str, *, device: str | torch.device = "cpu", precision: str
     Raises:
         InputError: unknown scheme, name or option; missing file or package.
     """
-    return place(build_encoder(uri), torch.device(device), precision).freeze()
+    # Forked: whoever draws next from torch's generator must not notice that an encoder was loaded.
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(rng.seed_of(rng.stream(uri)))
+        encoder = build_encoder(uri)
+    return place(encoder, torch.device(device), precision).freeze()
 
 
 def place(encoder: Encoder, device: torch.device, precision: str = "auto") -> Encoder:
@@ -130,7 +136,10 @@ def place(encoder: Encoder, device: torch.device, precision: str = "auto") -> En
 
 
 def build_encoder(uri: str, **student_options: Any) -> Encoder:
-    """The encoder of a URI, trainable, on the CPU, fp32. `student_options` go to `load` (timm: `drop_path`)."""
+    """The encoder of a URI, trainable, on the CPU, fp32. `student_options` go to `load` (timm: `drop_path`).
+
+    Weights that are drawn come from torch's generator as it stands, so a student's are those of the run's seed.
+    """
     spec = parse_uri(uri)
     load = lookup.entry("unic.encoders", spec.scheme, "load")
     if not student_options.keys() <= inspect.signature(load).parameters.keys():
@@ -144,6 +153,19 @@ def build_encoder(uri: str, **student_options: Any) -> Encoder:
 def as_options(mean: Sequence[float], std: Sequence[float]) -> dict[str, str]:
     """The options `mean` and `std` of a URI: the shortest numbers that are the same in float32."""
     return {key: ",".join(str(np.float32(value)) for value in values) for key, values in (("mean", mean), ("std", std))}
+
+
+def input_size(uri: str) -> Size:
+    """Height and width that the network of a URI sees, as it will be built. Weights of `timm:` models are not read.
+
+    Raises:
+        InputError: as `load_encoder`; a model that cannot be made has no size.
+    """
+    spec = parse_uri(uri)
+    if (asked := spec.input_size()) is not None:
+        return asked
+    known = getattr(lookup.module("unic.encoders", spec.scheme), "own_size", None)
+    return known(spec) if known else build_encoder(without_weights(uri)).input_size
 
 
 def without_weights(uri: str) -> str:

@@ -32,6 +32,7 @@ NO_LICENCE = ""
 """The licence where there is nothing to license: random weights, raw pixels."""
 UNKNOWN = "unknown"
 """Stands in a licence that an exported student hands on, for those that nobody knows."""
+_OVERSHOOT = 0.25  # how far outside [0, 1] a sharp resizing may go; normalised images go farther
 
 
 class Encoder(nn.Module, ABC):
@@ -71,6 +72,7 @@ class Encoder(nn.Module, ABC):
     can_compile: bool = True
     precision: Precision = "fp32"
     _fingerprint: str | None = None  # known from before `round_weights`
+    _has_seen_images: bool = False
     mean: Tensor
     std: Tensor
 
@@ -108,16 +110,39 @@ class Encoder(nn.Module, ABC):
         return x.contiguous(memory_format=torch.channels_last) if self.channels_last else x
 
     def forward(self, images: Float[Tensor, "b 3 h w"], size: Size | None = None) -> Tokens:
-        """Tokens of images that the network sees at `size`, see `prepare`."""
+        """Tokens of images that the network sees at `size`, see `prepare`.
+
+        Raises:
+            InputError: integer images; at the first call, values far outside [0, 1].
+        """
+        self._check(images)
         with self._autocast(images):
             return self.encode(self.prepare(images, size)).float()
 
     def intermediates(
         self, images: Float[Tensor, "b 3 h w"], blocks: Sequence[int], size: Size | None = None
     ) -> list[Tokens]:
-        """Tokens after each of `blocks` (0-based indices into `block_dims`), shallow to deep; `size`: see `prepare`."""
+        """Tokens after each of `blocks` (0-based indices into `block_dims`), shallow to deep.
+
+        `size`: see `prepare`. Raises `InputError` as `forward` does.
+        """
+        self._check(images)
         with self._autocast(images):
             return self.encode_blocks(self.prepare(images, size), blocks)
+
+    def _check(self, images: Tensor) -> None:
+        """Refuses what are no images in [0, 1]. The range only once: to look at it is to wait for the device."""
+        where = f"encoder '{self.uri or type(self).__name__}'"
+        if not images.is_floating_point():
+            raise InputError(f"{where}: expected images as floats in [0, 1], not {images.dtype}; divide 0…255 by 255")
+        if torch.compiler.is_compiling() or self._has_seen_images or not images.numel():
+            return
+        low, high = torch.stack(torch.aminmax(images.detach())).tolist()
+        if low < -_OVERSHOOT or high > 1 + _OVERSHOOT:
+            raise InputError(
+                f"{where}: expected images in [0, 1], not from {low:.3g} to {high:.3g}; it normalises them itself"
+            )
+        self._has_seen_images = True
 
     def _autocast(self, images: Tensor) -> torch.autocast:
         return torch.autocast(images.device.type, torch.bfloat16, enabled=self.precision == "bf16")

@@ -64,6 +64,19 @@ def load(spec: Spec, *, drop_path: float = 0.0) -> TimmEncoder:
     )
 
 
+def own_size(spec: Spec) -> Size:
+    """The input size of a name without the option `img_size`, from timm's configuration of its weights.
+
+    Raises:
+        InputError: timm has no such name.
+    """
+    check_name(spec.uri, spec.name)
+    config = timm.get_pretrained_cfg(spec.name)
+    assert config is not None, spec.name  # each of its models has one
+    _, height, width = config.input_size
+    return height, width
+
+
 def check_name(uri: str, name: str) -> None:
     """Refuses a name that timm does not have, with the nearest one that it has."""
     architecture, _, tag = name.partition(".")

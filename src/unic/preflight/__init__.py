@@ -89,6 +89,7 @@ def _check(
         size = largest if largest in taken.get(model, ()) else encoder.input_size
         row, tokens[model] = describe(model, encoder, views, size)
         report.models.append(row)
+    report.facts["views"] = recipe.data.sizes or [recipe.data.size]
     compare(report.models, tokens, recipe, report)
     if recipe.data.sizes:
         report.add("note", "data.sizes", job.resolutions.describe())

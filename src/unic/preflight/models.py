@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from unic.config import Recipe
+from unic.distill.resolutions import enlargement
 from unic.encoders import Encoder, load_encoder, parse_uri
 from unic.encoders.base import UNKNOWN, Size
 from unic.errors import InputError
@@ -17,7 +18,7 @@ from unic.preflight.findings import Report
 from unic.tokens import Tokens
 
 _SAME = 0.95  # CKA of two teachers from which one of them adds little
-_COARSER, _ENLARGED = 4.0, 2.0  # student patches for each of a teacher's, and sides of images, worth a warning
+_COARSER = 4.0  # student patches for each of a teacher's, worth a warning
 _MISNORMALISED = 1e-3  # largest difference on a random image; 1e-4 is rounding
 _NON_COMMERCIAL = ("-nc", "noncommercial", "non-commercial", "research")
 
@@ -70,16 +71,17 @@ def compare(rows: list[dict[str, Any]], tokens: dict[str, Tokens], recipe: Recip
     """Grids, sizes and licences against the student's, and teachers against each other."""
     student = rows[0]
     _look_at_licence("the student's start", student["licence"], report)
+    for row in rows:
+        is_student = row is student
+        text = enlargement(recipe.data.size, tuple(row["input_size"]), is_student=is_student)
+        if text:
+            report.add("warning", "student" if is_student else f"teacher {row['name']}", text)
     for row in rows[1:]:
         about = f"teacher {row['name']}"
         ratio = (student["grid"][0] * student["grid"][1]) / (row["grid"][0] * row["grid"][1])
         if ratio >= _COARSER:
             text = f"its {_by(row['grid'])} patches are stretched to the student's {_by(student['grid'])}"
             report.add("warning", about, f"{text}; a larger input size of the teacher gives more")
-        enlarged = max(row["input_size"]) / recipe.data.size
-        if enlarged >= _ENLARGED:
-            text = f"views of {recipe.data.size} px are enlarged to its {_by(row['input_size'])}"
-            report.add("warning", about, f"{text}: slow, and nothing is gained; give it a smaller size")
         _look_at_licence(about, row["licence"], report)
         error = row["normalisation_error"]
         if error is not None and error > _MISNORMALISED:

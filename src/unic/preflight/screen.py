@@ -71,8 +71,13 @@ def _images(report: Report) -> Table:
 
 def _cost(report: Report) -> Table:
     table = Table(box=None, padding=(0, 1), pad_edge=False, show_header=False)
-    facts, ladder = report.facts, report.facts["ladder"]
+    facts, ladder, student = report.facts, report.facts["ladder"], report.models[0]
     memory, time, disk = facts["memory"], facts["time"], facts["disk"]
+    sides, (height, width) = ", ".join(map(str, facts["views"])), student["input_size"]
+    table.add_row(
+        "views",
+        f"{sides} px (data.size{'s' if len(facts['views']) > 1 else ''}); the student's input is {height}x{width}",
+    )
     table.add_row(
         "projectors",
         f"{ladder['type']} on {ladder['blocks']} blocks, {ladder['num_parameters'] / 1e6:.1f} M parameters",

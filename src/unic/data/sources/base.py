@@ -70,6 +70,10 @@ class Source(ABC):
     def name(self, index: int) -> str:
         """What to call the image in a list of damaged ones (file name, or file and row)."""
 
+    def number(self, index: int) -> int:
+        """The image's number in the whole set, of which this may be a subset."""
+        return index
+
     @abstractmethod
     def fingerprint(self) -> str:
         """Hash of the content (or, for large folders, of names, sizes and times), for the feature cache."""

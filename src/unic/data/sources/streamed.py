@@ -10,6 +10,7 @@ order, and an image of place p of this row goes to the rank of `p + u · span`, 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import threading
 from collections.abc import Sequence
 from typing import Any
@@ -39,7 +40,7 @@ def open_streamed(path: str, urls: list[str], split: str, window: int, limit: in
 
     shelf = Shelf(path, default_cache_dir() / "stream" / hashlib.sha256(path.encode()).hexdigest()[:32], 2 * window + 4)
     pieces, classes, shelf.columns = catalogue(path, urls, split, shelf)
-    return Streamed(path, _limited(pieces, limit), shelf, classes, window)
+    return Streamed(path, _limited(pieces, limit), shelf, classes, window, whole=pieces)
 
 
 class Streamed(Source):
@@ -51,17 +52,28 @@ class Streamed(Source):
         shelf: where they are kept.
         classes: their names, if known.
         window: pieces that are mixed at a time.
+        whole: the pieces of the whole set, where `pieces` are some of them, or parts of some.
     """
 
     in_pieces = True
 
     def __init__(
-        self, path: str, pieces: Sequence[Piece], shelf: Shelf, classes: list[str] | None = None, window: int = 16
+        self,
+        path: str,
+        pieces: Sequence[Piece],
+        shelf: Shelf,
+        classes: list[str] | None = None,
+        window: int = 16,
+        *,
+        whole: Sequence[Piece] | None = None,
     ) -> None:
         self.path, self.classes, self.window = path, classes, window
         self._pieces, self._shelf = list(pieces), shelf
         self._counts = torch.tensor([piece.images for piece in pieces])
         self._ends = self._counts.cumsum(0)
+        starts = itertools.accumulate((piece.images for piece in whole or pieces), initial=0)
+        known = {(piece.url, piece.group): start for piece, start in zip(whole or pieces, starts, strict=False)}
+        self._starts = torch.tensor([known[piece.url, piece.group] for piece in pieces])
         self._opened: dict[int, WebDataset] = {}
         self._ahead: _Ahead | None = None
 
@@ -90,6 +102,10 @@ class Streamed(Source):
     def name(self, index: int) -> str:
         number, local = self._find(index)
         return f"{self._pieces[number].name}[{local}]"
+
+    def number(self, index: int) -> int:
+        number, local = self._find(index)
+        return int(self._starts[number]) + local
 
     def fingerprint(self) -> str:
         """Hash of the pieces' names, counts and, where a manifest says them, contents."""

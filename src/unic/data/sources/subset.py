@@ -43,5 +43,8 @@ class Subset(Source):
     def name(self, index: int) -> str:
         return self._source.name(int(self._indices[index]))
 
+    def number(self, index: int) -> int:
+        return self._source.number(int(self._indices[index]))
+
     def fingerprint(self) -> str:
         return f"{self._source.fingerprint()}/{len(self)}"

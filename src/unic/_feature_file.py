@@ -1,0 +1,61 @@
+"""The file that `unic encode` writes: features as tensors, what they are of as metadata."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import save_file
+
+from unic.data.sources import Source
+from unic.encoders.base import Encoder
+from unic.features import Features
+
+_MOST_BYTES = 80_000_000  # of names in the metadata: safetensors reads no header beyond 100 MB
+
+
+def write_features(features: Features, encoder: Encoder, images: Source, target: Path, *, split: str | None) -> None:
+    """Writes a safetensors file, whole or not at all.
+
+    Tensors: `cls (n, D)`, `patch_mean (n, E)`, `index (n,)`, which counts in the whole set, `labels (n,)` if the images
+    are labelled, and `patches (n, N, E)` if they were kept. Metadata, all of it text: `uri` and `revision` of the
+    model, `data`, `split`, and as JSON lists `classes` and `names` (row by row). Names of millions of images, which
+    would be too long there, are the tensor `names` of their bytes, with a zero between any two.
+
+    Args:
+        features: of the images.
+        encoder: that made them.
+        images: the set, or a subset of it.
+        target: the file; its folder is made.
+        split: of the set that `images` are, if they are one of several.
+    """
+    rows = features.index.tolist()
+    arrays = {
+        "cls": features.cls,
+        "patch_mean": features.patch_mean,
+        "index": np.array([images.number(row) for row in rows], dtype=np.int64),
+    }
+    if features.labels is not None:
+        arrays["labels"] = features.labels
+    if features.patches is not None:
+        arrays["patches"] = np.asarray(features.patches)
+    metadata = {"uri": encoder.uri, "revision": encoder.revision, "data": images.path, "split": split}
+    if features.classes is not None:
+        metadata["classes"] = json.dumps(features.classes)
+    names = [images.name(row) for row in rows]
+    listed = json.dumps(names)
+    if len(json.dumps(listed)) <= _MOST_BYTES:
+        metadata["names"] = listed
+    else:
+        arrays["names"] = np.frombuffer(b"\0".join(map(os.fsencode, names)), np.uint8)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f".{target.name}.partial")
+    save_file(
+        {name: np.ascontiguousarray(array) for name, array in arrays.items()},
+        partial,
+        # A path that is not UTF-8 holds what no other program could read.
+        {key: value.encode(errors="backslashreplace").decode() for key, value in metadata.items() if value is not None},
+    )
+    os.replace(partial, target)

@@ -1,0 +1,56 @@
+"""The splits of a set, by the names of its folders and files: to say so where one of several is taken."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+_NAMES = {"train", "training", "val", "valid", "validation", "dev", "test", "testing", "eval"}
+_TARGETS = ("masks", "annotations", "depth")
+
+
+def splits_of(path: str) -> list[str]:
+    """Names of the splits that a set has; empty for a set without any, and for a path that names files.
+
+    It looks at names alone, as `open_source` does to find a split. A set of the Hugging Face hub is asked there.
+    """
+    place = Path(path).expanduser()
+    if place.is_dir():
+        return sorted(_in_folder(place))
+    name = path.removeprefix("stream:")
+    is_on_the_hub = re.fullmatch(r"[\w.-]+/[\w.-]+(:[\w.-]+)?", name) and (name != path or not place.parent.exists())
+    return sorted(_on_the_hub(name)) if is_on_the_hub else []
+
+
+def _in_folder(place: Path) -> set[str]:
+    if any((place / "images").is_dir() and (place / targets).is_dir() for targets in _TARGETS):
+        return _folders(place / "images") & _NAMES
+    names = _folders(place)
+    pairs = {name for name in names & _NAMES for targets in _TARGETS if {"images", targets} <= _folders(place / name)}
+    return pairs or _of_files(place) or (names if all(name.lower() in _NAMES for name in names) else set())
+
+
+def _folders(place: Path) -> set[str]:
+    return {entry.name for entry in place.iterdir() if entry.is_dir() and not entry.name.startswith(".")}
+
+
+def _of_files(place: Path) -> set[str]:
+    """Splits of Parquet files or shards: the beginnings of their names, or else their folders."""
+    files = [Path(at) / name for at, _, names in os.walk(place) for name in names]
+    for suffix in (".parquet", ".tar"):
+        chosen = [file for file in files if file.suffix == suffix]
+        if chosen:
+            spelled = [(re.split(r"[-_.]", file.name)[0].lower(), file.parent.name.lower()) for file in chosen]
+            return {next((name for name in names if name in _NAMES), "") for names in spelled} - {""}
+    return set()
+
+
+def _on_the_hub(name: str) -> set[str]:
+    from datasets import load_dataset_builder
+
+    repository, _, config = name.partition(":")
+    try:
+        return set(map(str, load_dataset_builder(repository, config or None).config.data_files or {}))
+    except Exception:  # a set that was opened from the cache; what else it has is not known here
+        return set()
