@@ -19,6 +19,7 @@ from filelock import FileLock
 
 from unic._entry_files import Arrays, Damaged, Tally, publish, row_sums, summed, write_json
 from unic._row_files import RowFiles
+from unic._scratch import READ_ONLY
 from unic.errors import InputError
 from unic.tokens import Grid
 
@@ -32,6 +33,10 @@ class Part:
     arrays: Mapping[str, np.ndarray]
     grid: Grid | None
     damaged: list[Damaged]
+
+
+class ReadOnlyError(Exception):
+    """What is in a cache can be read, and this user may add nothing."""
 
 
 Parts = Callable[[int], Iterator[Part]]  # of the images from this number of them on
@@ -64,14 +69,20 @@ def building(cache: Path, name: str) -> Iterator[Path]:
     """The folder for `build`. Waits as long as another process builds the same entry.
 
     Raises:
+        ReadOnlyError: this user may not write there.
         InputError: nothing can be written there.
     """
     folder = cache / ".unfinished" / name
     with ExitStack() as stack:
         with _writing(cache):
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            stack.enter_context(FileLock(f"{folder}.lock"))
-            folder.mkdir(exist_ok=True)
+            try:
+                folder.parent.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(FileLock(f"{folder}.lock"))
+                folder.mkdir(exist_ok=True)
+            except OSError as error:
+                if error.errno in READ_ONLY:
+                    raise ReadOnlyError from None
+                raise
         try:
             yield folder
         finally:

@@ -5,7 +5,6 @@ x = (image · scale − mean) / std with image in [0, 1]; defaults 1, 0, 1. The 
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from unic.encoders import Spec
+from unic.encoders._onnx_files import content_of
 from unic.encoders.base import Encoder
 from unic.errors import InputError, nearest
 from unic.tokens import Grid, Tokens, patches_of
@@ -152,10 +152,7 @@ class OnnxEncoder(Encoder):
         self.layout = layout
         self.is_bgr = is_bgr
         self.batch_size = batch_size
-        files = sorted(path.parent.glob(f"{path.name}*"))  # big graphs keep their weights in PATH.data or PATH_data
-        self.content = hashlib.sha256(
-            b"".join(hashlib.sha256(file.read_bytes()).digest() for file in files)
-        ).hexdigest()
+        self.content = content_of(path)
         self._session: Any = None
 
     def __getstate__(self) -> dict[str, Any]:
