@@ -15,7 +15,7 @@ import torch
 from filelock import FileLock
 from PIL import Image
 
-from unic import _entry_files, _feature_store, _scratch
+from unic import _entry_files, _feature_store
 from unic.data.sources import DamagedImageError, Source
 from unic.encoders.base import Encoder
 from unic.errors import InputError
@@ -370,7 +370,6 @@ def test_what_cannot_be_kept_is_refused(tmp_path, monkeypatch):
 @pytest.mark.parametrize("what", ["FileLock", "mkdir"])
 def test_a_cache_that_cannot_be_written_is_read(tmp_path, monkeypatch, caplog, what, number):
     """Root may write anywhere, so the system is not asked."""
-    _scratch.say_read_only.cache_clear()
     extract(Toy(), Noise(seed=5), cache=tmp_path)
     before, made = entries(tmp_path), Path.mkdir
 
@@ -391,7 +390,6 @@ def test_a_cache_that_cannot_be_written_is_read(tmp_path, monkeypatch, caplog, w
 
 
 def test_what_an_unknown_encoder_gives_is_not_kept(tmp_path, caplog):
-    _scratch.say_not_kept.cache_clear()
     encoder = Toy()
     encoder.uri, encoder.unknown = "py:lab:net", "code in no file"
     for _ in range(2):

@@ -75,14 +75,9 @@ def building(cache: Path, name: str) -> Iterator[Path]:
     folder = cache / ".unfinished" / name
     with ExitStack() as stack:
         with _writing(cache):
-            try:
-                folder.parent.mkdir(parents=True, exist_ok=True)
-                stack.enter_context(FileLock(f"{folder}.lock"))
-                folder.mkdir(exist_ok=True)
-            except OSError as error:
-                if error.errno in READ_ONLY:
-                    raise ReadOnlyError from None
-                raise
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(FileLock(f"{folder}.lock"))
+            folder.mkdir(exist_ok=True)
         try:
             yield folder
         finally:
@@ -94,6 +89,7 @@ def build(folder: Path, target: Path, parts: Parts, num_images: int) -> None:
     """Writes an entry, from where an interrupted process left it, and moves it to `target`.
 
     Raises:
+        ReadOnlyError: this user may not write there.
         InputError: it does not fit on the disk.
     """
     with RowFiles(folder) as files:
@@ -148,4 +144,6 @@ def _writing(cache: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        if error.errno in READ_ONLY:
+            raise ReadOnlyError from None
         raise InputError(f"feature cache {cache}: cannot write there ({error.strerror}); set UNIC_CACHE") from None

@@ -34,6 +34,12 @@ def is_in_use() -> bool:
     return scratch.cache_info().currsize > 0
 
 
+def can_write(folder: Path) -> bool:
+    """Whether this user may add to a folder, which may not be there yet."""
+    place = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    return os.access(place, os.W_OK)
+
+
 @cache
 def say_read_only(folder: Path) -> None:
     """Once in a process."""

@@ -191,7 +191,8 @@ def find(
     Arguments as for `obtain`.
     """
     pooled = extraction.layout == "pooled"
-    places = [*([] if extraction.encoder.unidentified() else [cache]), *([scratch()] if is_in_use() else [])]
+    # The process's own folder first: what is there was missing in the cache, or damaged.
+    places = [*([scratch()] if is_in_use() else []), *([] if extraction.encoder.unidentified() else [cache])]
     entries = [place / extraction.entry for place in places]
     if pooled and wanted is None:
         entries += [entry for place in places for entry in sorted(place.glob(f"{extraction.key}-*-*"))]

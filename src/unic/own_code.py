@@ -116,7 +116,7 @@ _seen: WeakKeyDictionary[ModuleType, tuple[tuple[int, object], _File]] = WeakKey
 
 def _read_module(name: str, file: Path) -> _File:
     module = sys.modules.get(name)
-    if module is None:
+    if not isinstance(module, ModuleType):
         return _read(file, name if file.name == "__init__.py" else name.rpartition(".")[0])
     # A module that is reloaded gets a new spec; one that transformers runs again, another hash.
     loaded = (id(module.__spec__), getattr(module, "__transformers_module_hash__", None))
