@@ -228,7 +228,7 @@ def test_cells_of_unknown_code_are_measured_each_time(suite, colours, counted, t
         unknown = colours(0.1)
         unknown.uri, unknown.unknown = "py:lab:net", "code in no file"
         results = evaluate_models({"m": unknown}, {}, suite=suite, cache=tmp_path)
-        assert results["tasks"]["colours/knn"]["m"]["score"] > 90
+        assert results["tasks"]["colours/knn"]["m"]["score"] > 50
     assert counted == ["knn", "logistic", "logistic"] * 2
     assert not list(tmp_path.rglob("*.safetensors"))
     assert caplog.messages == ["py:lab:net: nothing of it is kept, for it depends on code in no file"]

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from unic.encoders._own_model import modules_of
 from unic.errors import InputError
-from unic.own_code import own_code
+from unic.own_code import OwnCode, own_code
 from unic.tokens import Grid, Tokens
 
 Precision = Literal["fp32", "bf16"]
@@ -61,6 +61,7 @@ class Encoder(nn.Module, ABC):
     revision: str | None = None
     code: str = ""
     unknown: str = ""
+    _own: OwnCode | None = None  # what was found where no source has told
     block_dims: Sequence[tuple[int, int]] = ()
     from_scratch: bool = False
     channels_last: bool = False
@@ -144,8 +145,7 @@ class Encoder(nn.Module, ABC):
             return self._fingerprint
         digest = hashlib.sha256()
         described = (type(self).__name__, self.input_size, self.mean.flatten().tolist(), self.std.flatten().tolist())
-        self.unidentified()
-        digest.update(repr((*described, self.precision, self.describe(), self.code)).encode())
+        digest.update(repr((*described, self.precision, self.describe(), self._find_code())).encode())
         for name, tensor in sorted(self.state_dict().items()):
             digest.update(name.encode())
             digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
@@ -156,11 +156,15 @@ class Encoder(nn.Module, ABC):
 
         What is computed with such a model is not kept on the disk.
         """
-        if not self.code and not self.unknown:
-            found = own_code(modules_of(self))
-            if found.files or found.unknown:
-                self.code, self.unknown = found.digest, found.unknown
-        return self.unknown
+        if self._own is None:
+            self._find_code()
+        return self.unknown or (self._own.unknown if self._own else "")
+
+    def _find_code(self) -> str:
+        if self.code or self.unknown:
+            return self.code
+        self._own = own_code(modules_of(self))
+        return self._own.digest if self._own.files or self._own.unknown else ""
 
     def library_input(self, image: UInt8[np.ndarray, "h w 3"]) -> Float[Tensor, "1 3 h w"] | None:
         """What the library that the model comes from makes of an image of the input size; None without a library."""
