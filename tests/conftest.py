@@ -10,12 +10,21 @@ import pytest
 import torch
 from PIL import Image
 
+from unic import _scratch
+
 
 @pytest.fixture(autouse=True)
 def _one_thread(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Small tensors are faster on one thread, and a test must not read or fill the user's cache."""
     torch.set_num_threads(1)
     monkeypatch.setenv("UNIC_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+@pytest.fixture(autouse=True)
+def _own_scratch() -> None:
+    """A test finds nothing that another one could not keep, and is told again what another one was told."""
+    for function in (_scratch.scratch, _scratch.say_read_only, _scratch.say_not_kept):
+        function.cache_clear()
 
 
 @pytest.fixture(scope="session")

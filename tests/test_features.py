@@ -1,14 +1,18 @@
 """One pass, one cache: keyed by content, complete or rebuilt, and the same numbers either way."""
 
+import errno
+import importlib
 import json
 import resource
 import shutil
+import sys
 import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from PIL import Image
 
 from unic import _entry_files, _feature_store
@@ -360,6 +364,58 @@ def test_what_cannot_be_kept_is_refused(tmp_path, monkeypatch):
     extract(Toy(), Noise(), cache=tmp_path)
     with pytest.raises(InputError, match="GB needed.*or keep pooled patches"):
         extract(Toy(), Noise(), cache=tmp_path, patch_grid="own")
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS])
+@pytest.mark.parametrize("what", ["FileLock", "mkdir"])
+def test_a_cache_that_cannot_be_written_is_read(tmp_path, monkeypatch, caplog, what, number):
+    """Root may write anywhere, so the system is not asked."""
+    extract(Toy(), Noise(seed=5), cache=tmp_path)
+    before, made = entries(tmp_path), Path.mkdir
+
+    def refuse(path, *arguments, **options):
+        if tmp_path in Path(path).parents:
+            raise OSError(number, "no")
+        return made(path, *arguments, **options) if what == "mkdir" else FileLock(path)
+
+    monkeypatch.setattr(*((Path, "mkdir") if what == "mkdir" else (_feature_store, "FileLock")), refuse)
+    encoder = Toy()
+    extract(encoder, Noise(seed=5), cache=tmp_path)
+    assert encoder.calls == 0
+    for seed in (6, 6, 7):
+        same(extract(encoder, Noise(seed=seed), cache=tmp_path), extract(Toy(), Noise(seed=seed)))
+    assert encoder.calls == 2
+    assert entries(tmp_path) == before
+    assert caplog.messages == [f"cache {tmp_path} cannot be written: what is in it is used, what is new is not kept"]
+
+
+def test_what_an_unknown_encoder_gives_is_not_kept(tmp_path, caplog):
+    encoder = Toy()
+    encoder.uri, encoder.unknown = "py:lab:net", "code in no file"
+    for _ in range(2):
+        extract(encoder, Noise(), cache=tmp_path)
+    assert encoder.calls == 1  # this very encoder is known to this process
+    again = Toy()
+    again.unknown = "code in no file"
+    extract(again, Noise(), cache=tmp_path)
+    assert again.calls == 1
+    assert entries(tmp_path) == []
+    assert caplog.messages[0] == "py:lab:net: nothing of it is kept, for it depends on code in no file"
+    assert len(caplog.messages) == 2
+
+
+def test_the_code_of_a_class_of_one_s_own_decides(tmp_path, monkeypatch):
+    """An encoder that is given as an object: its file is all that tells it from an earlier version of itself."""
+    text = "from tests_toy import Toy\n\nclass Own(Toy):\n    pass\n"
+    monkeypatch.setitem(sys.modules, "tests_toy", sys.modules[__name__])
+    monkeypatch.syspath_prepend(str(tmp_path))
+    prints = []
+    for version in (text, text, f"{text}# other\n"):
+        (tmp_path / "own_toy.py").write_text(version)
+        sys.modules.pop("own_toy", None)
+        importlib.invalidate_caches()
+        prints.append(importlib.import_module("own_toy").Own().fingerprint())
+    assert prints[0] == prints[1] != prints[2]
 
 
 def test_a_disk_that_fills_up_is_one_line(tmp_path):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -31,6 +33,9 @@ Progress = Callable[[int, int], None]
 
 FORMAT = 1  # raise it when the meaning of a stored number changes
 _DRAWN = 2  # raise it when the pixels of random views change
+
+_numbers: WeakKeyDictionary[Encoder, int] = WeakKeyDictionary()
+_next = itertools.count()
 
 
 @dataclass(frozen=True)
@@ -70,6 +75,8 @@ class Extraction:
         described: tuple[Any, ...] = (FORMAT, encoder, images, size, repr(view), drawn)
         described += (tuple(self.blocks),) if self.blocks else ()
         described += ("span", *self.span) if self.span else ()
+        if self.encoder.unidentified():  # it is the same as itself alone
+            described += (_numbers.setdefault(self.encoder, next(_next)),)
         return hashlib.sha256(repr(described).encode()).hexdigest()[:24]
 
     @property

@@ -19,6 +19,7 @@ from filelock import FileLock
 
 from unic._entry_files import Arrays, Damaged, Tally, publish, row_sums, summed, write_json
 from unic._row_files import RowFiles
+from unic._scratch import READ_ONLY
 from unic.errors import InputError
 from unic.tokens import Grid
 
@@ -32,6 +33,10 @@ class Part:
     arrays: Mapping[str, np.ndarray]
     grid: Grid | None
     damaged: list[Damaged]
+
+
+class ReadOnlyError(Exception):
+    """What is in a cache can be read, and this user may add nothing."""
 
 
 Parts = Callable[[int], Iterator[Part]]  # of the images from this number of them on
@@ -64,6 +69,7 @@ def building(cache: Path, name: str) -> Iterator[Path]:
     """The folder for `build`. Waits as long as another process builds the same entry.
 
     Raises:
+        ReadOnlyError: this user may not write there.
         InputError: nothing can be written there.
     """
     folder = cache / ".unfinished" / name
@@ -83,6 +89,7 @@ def build(folder: Path, target: Path, parts: Parts, num_images: int) -> None:
     """Writes an entry, from where an interrupted process left it, and moves it to `target`.
 
     Raises:
+        ReadOnlyError: this user may not write there.
         InputError: it does not fit on the disk.
     """
     with RowFiles(folder) as files:
@@ -137,4 +144,6 @@ def _writing(cache: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        if error.errno in READ_ONLY:
+            raise ReadOnlyError from None
         raise InputError(f"feature cache {cache}: cannot write there ({error.strerror}); set UNIC_CACHE") from None

@@ -19,7 +19,8 @@ from torch import Tensor
 
 from unic._entry_files import Arrays, Check, Damaged, Tally, load, row_sums, summed
 from unic._extraction import FORMAT, Extraction, Progress, evaluating
-from unic._feature_store import build, building, collect
+from unic._feature_store import ReadOnlyError, build, building, collect
+from unic._scratch import is_in_use, say_not_kept, say_read_only, scratch
 from unic._stored_patches import Dtype
 from unic.data.cache_dir import default_cache_dir
 from unic.data.sources import Source
@@ -128,7 +129,8 @@ def extract(
         blocks: take the tokens after these blocks (0-based, see `Encoder.intermediates`), their channels side by side
             on the grid of the last one, in place of the encoder's output.
         cache: folder to keep the result in and to look for it; None: only in memory. Of processes that want the same
-            one computes and the others wait.
+            one computes and the others wait. Where it cannot be written, or the encoder has an `unidentified` part,
+            the result is kept until the process ends.
         dtype: of the patches (`_stored_patches`); `cls` and `patch_mean` are always float32. Patch values beyond the
             range of fp16 become its largest, with a warning.
         progress: called with (images done, images in all) after every batch.
@@ -158,6 +160,18 @@ def obtain(
     found = find(extraction, cache, check, wanted)
     if found is not None:
         return found
+    unknown = extraction.encoder.unidentified()
+    if unknown:
+        say_not_kept(extraction.encoder.uri or type(extraction.encoder).__name__, unknown)
+        return _build(extraction, scratch(), check, wanted)
+    try:
+        return _build(extraction, cache, check, wanted)
+    except ReadOnlyError:
+        say_read_only(cache)
+        return _build(extraction, scratch(), check, wanted)
+
+
+def _build(extraction: Extraction, cache: Path, check: Check, wanted: Int[Tensor, " b"] | None) -> Features:
     with building(cache, extraction.entry) as folder:
         # Another process may have built it while this one waited.
         found = find(extraction, cache, check, wanted)
@@ -177,8 +191,12 @@ def find(
     Arguments as for `obtain`.
     """
     pooled = extraction.layout == "pooled"
-    others = sorted(cache.glob(f"{extraction.key}-*-*")) if pooled and wanted is None else []
-    for entry in (cache / extraction.entry, *others):
+    # The process's own folder first: what is there was missing in the cache, or damaged.
+    places = [*([scratch()] if is_in_use() else []), *([] if extraction.encoder.unidentified() else [cache])]
+    entries = [place / extraction.entry for place in places]
+    if pooled and wanted is None:
+        entries += [entry for place in places for entry in sorted(place.glob(f"{extraction.key}-*-*"))]
+    for entry in entries:
         stored = load(entry, check)
         if stored is None or (wanted is not None and not np.isin(wanted.numpy(), stored[0]["index"]).all()):
             continue

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import errno
+import shutil
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 
+from unic import _feature_store, _scratch
 from unic.config import load_recipe
 from unic.data.augment import preset
 from unic.data.loader import Batch, training_batches, view_batches
@@ -186,6 +190,38 @@ def without_3(job: Job) -> set[int]:
 
     job.images.sources[0].read = sometimes
     return broken
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_a_folder_that_cannot_be_written_is_read(recipe, tmp_path, small_shards, monkeypatch, damaged: bool) -> None:
+    """What is missing there, or damaged, is made for this process. Root may write anywhere: the system is not asked."""
+    job = job_of(recipe, {"views": 1, "dtype": "fp32", "dir": str(tmp_path), "processes": 2})
+    opened(job)
+    entry = sorted(tmp_path.glob("*-*"))[0]
+    if damaged:
+        rows = np.load(entry / "patches.npy", mmap_mode="r+")
+        rows[:] = 0
+        rows.flush()
+    else:
+        shutil.rmtree(entry)
+
+    def refuse(path: str) -> FileLock:
+        if path.startswith(str(tmp_path)):
+            raise PermissionError(errno.EACCES, "no")
+        return FileLock(path)
+
+    monkeypatch.setattr(_feature_store, "FileLock", refuse)
+    monkeypatch.setattr(_scratch.os, "access", lambda *_: False)
+    before = sorted(tmp_path.glob("*-*"))
+    compare(job, opened(job))
+    assert sorted(tmp_path.glob("*-*")) == before
+
+
+def test_of_a_teacher_with_unknown_code_nothing_is_kept(recipe, tmp_path) -> None:
+    job = job_of(recipe, {"views": 1, "dtype": "fp32", "dir": str(tmp_path), "processes": 2})
+    job.encoders["vit"].unknown = "code in no file"
+    compare(job, opened(job))
+    assert len(list(tmp_path.glob("*-*"))) == 1  # the other teacher's
 
 
 def test_an_image_that_could_not_be_read_is_added_when_it_can(recipe, tmp_path, caplog) -> None:

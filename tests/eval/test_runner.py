@@ -1,8 +1,10 @@
+import errno
 import functools
 import io
 import json
 import shutil
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,7 +12,9 @@ import pytest
 from rich.console import Console
 from safetensors.numpy import load_file
 
+from unic import _feature_store
 from unic.errors import InputError
+from unic.eval import cells
 from unic.eval.runner import evaluate_models
 from unic.eval.suite import Entry, Suite
 from unic.eval.tasks import NotApplicableError, knn, logistic
@@ -137,7 +141,7 @@ def test_what_is_finished_is_never_measured_again(suite, colours, counted, tmp_p
 
 def test_whatever_decides_a_cell_is_in_its_name(colours, tmp_path, monkeypatch):
     from unic.data.sources.arrays import Arrays
-    from unic.eval import cells, datasets
+    from unic.eval import datasets
 
     pixels = np.random.default_rng(0).integers(0, 255, (40, 8, 8, 3), dtype=np.uint8)
     labels = [np.arange(20) % 2]
@@ -173,6 +177,85 @@ def test_whatever_decides_a_cell_is_in_its_name(colours, tmp_path, monkeypatch):
     monkeypatch.setattr(cells, "FORMAT", -1)
     measured("knn")
     assert len(list((tmp_path / "cells").iterdir())) > kept
+
+
+OWN_TASK = """
+import numpy as np
+from unic.eval.tasks import Outcome
+
+INPUT = "subject"
+CALLS = []
+
+def run(subject, *, seed=0):
+    CALLS.append(subject.name)
+    cls = sum(float(teacher.features("test").cls.sum()) for teacher in subject.teachers.values())
+    return Outcome(np.zeros((30, 1)), details={"sum": cls, "teachers": list(subject.teachers)})
+"""
+
+
+def _own_task(tmp_path, monkeypatch, text):
+    name = f"lab_{tmp_path.name}.task"
+    (tmp_path / name.partition(".")[0]).mkdir()
+    (tmp_path / name.partition(".")[0] / "task.py").write_text(text)
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def measured(suite, student, **teachers):
+        roles = {"student": "student", **dict.fromkeys(teachers, "teacher")}
+        results = evaluate_models(
+            {"student": student, **teachers}, roles, suite=suite.model_copy(update={"tasks": {name: Entry()}}),
+            cache=tmp_path / "cache",
+        )  # fmt: skip
+        return results["tasks"][f"colours/{name}"]["student"]["details"][0]
+
+    return measured
+
+
+def test_what_a_task_of_one_s_own_reads_decides(suite, colours, tmp_path, monkeypatch):
+    measured = _own_task(tmp_path, monkeypatch, OWN_TASK)
+    first = measured(suite, colours(), a=colours(0.1))
+    other = measured(suite, colours(), a=colours(5.0))
+    assert first["sum"] != other["sum"]
+    assert measured(suite, colours(), b=colours(0.1))["teachers"] == ["b"]
+    assert measured(suite, colours(), a=colours(0.1)) == first
+
+
+def test_what_is_not_in_the_key_a_task_is_not_given(suite, colours, tmp_path, monkeypatch):
+    measured = _own_task(tmp_path, monkeypatch, f"READS_TEACHERS = False\n{OWN_TASK}")
+    assert measured(suite, colours(), a=colours(0.1))["teachers"] == []
+
+
+def test_cells_of_unknown_code_are_measured_each_time(suite, colours, counted, tmp_path, caplog):
+    for _ in range(2):
+        unknown = colours(0.1)
+        unknown.uri, unknown.unknown = "py:lab:net", "code in no file"
+        results = evaluate_models({"m": unknown}, {}, suite=suite, cache=tmp_path)
+        assert results["tasks"]["colours/knn"]["m"]["score"] > 50
+    assert counted == ["knn", "logistic", "logistic"] * 2
+    assert not list(tmp_path.rglob("*.safetensors"))
+    assert caplog.messages == ["py:lab:net: nothing of it is kept, for it depends on code in no file"]
+
+
+def test_a_cache_that_cannot_be_written_is_read(suite, colours, counted, tmp_path, monkeypatch, caplog):
+    """Root may write anywhere, so the system is not asked."""
+    first = evaluate_models({"a": colours()}, {}, suite=suite, cache=tmp_path)
+    kept = sorted(tmp_path.rglob("*"))
+
+    def refused_below(function):
+        def refusing(path, *rest):
+            if tmp_path in Path(path).parents:
+                raise PermissionError(errno.EACCES, "no")
+            return function(path, *rest)
+
+        return refusing
+
+    monkeypatch.setattr(_feature_store, "FileLock", refused_below(_feature_store.FileLock))
+    monkeypatch.setattr(cells, "_write", refused_below(cells._write))
+    both = evaluate_models({"a": colours(), "b": colours(0.3)}, {}, suite=suite, cache=tmp_path)
+    assert both["tasks"]["colours/knn"]["a"] == first["tasks"]["colours/knn"]["a"]
+    assert "score" in both["tasks"]["colours/knn"]["b"]
+    assert counted == ["knn", "logistic", "logistic"] * 2
+    assert sorted(tmp_path.rglob("*")) == kept
+    assert caplog.messages == [f"cache {tmp_path} cannot be written: what is in it is used, what is new is not kept"]
 
 
 def test_a_task_asked_for_by_name_that_measures_nothing_says_why(suite, colours):

@@ -15,7 +15,7 @@ def default_cache_dir() -> Path:
     try:
         folder = Path.home() / ".cache" / "unic"
         folder.mkdir(parents=True, exist_ok=True)
-        if os.access(folder, os.W_OK):
+        if os.access(folder, os.W_OK) or any(folder.iterdir()):  # what cannot be written can be read
             return folder
     except (OSError, RuntimeError):  # RuntimeError: no home directory at all
         pass

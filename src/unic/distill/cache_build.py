@@ -52,7 +52,7 @@ def build_cache(
     if rank == 0:
         for line in _forecast(plan, shards, missing, world_size):
             announce(line)
-    processes = plan.setting.processes if missing else 1
+    processes = plan.setting.processes if missing and plan.is_shared() else 1
     first, count = rank * processes, world_size * processes
     with _others(plan, device, range(first + 1, first + processes), count):
         for number, shard in enumerate(_in_turn(missing, first, count), start=1):

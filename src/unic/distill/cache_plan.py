@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import torch
 
+from unic._scratch import can_write
 from unic._stored_patches import BYTES
 from unic.config import Cache, Recipe
 from unic.data.augment import preset
@@ -101,6 +102,10 @@ class CachePlan:
 
     def find(self, shard: Shard) -> Features | None:
         return find(self.extraction(shard), self.folder, "rows")
+
+    def is_shared(self) -> bool:
+        """Whether one process finds what another one makes."""
+        return can_write(self.folder) and not any(encoder.unidentified() for encoder in self.encoders.values())
 
     def missing(self) -> list[Shard]:
         """What is not on the disk, or not sound there."""

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any, TypedDict
 
 import torch
@@ -24,11 +22,6 @@ def require_trust(spec: Spec, what: str) -> None:
     """Refuses to run foreign code that the user has not said to trust."""
     if not spec.flag("trust_remote_code", False):
         raise InputError(f"encoder '{spec.uri}': {what} is code; if you trust it, add trust_remote_code=true")
-
-
-def code_of(files: Iterable[Path]) -> str:
-    """Hash of source files: what a forward pass computes is code, which weights do not show."""
-    return hashlib.sha256(b"".join(file.read_bytes() for file in sorted(files) if file.is_file())).hexdigest()[:16]
 
 
 class ModuleOptions(TypedDict):

@@ -17,7 +17,9 @@ import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
+from unic.encoders._own_model import modules_of
 from unic.errors import InputError
+from unic.own_code import OwnCode, own_code
 from unic.tokens import Grid, Tokens
 
 Precision = Literal["fp32", "bf16"]
@@ -49,7 +51,9 @@ class Encoder(nn.Module, ABC):
         architecture: "vit" or "cnn"; decides the automatic precision.
         licence: SPDX name where known; None where not; `NO_LICENCE` where nothing of anybody's is in it.
         revision: the exact version of its weights where the source has one (a commit of the Hugging Face hub).
-        code: hash of the user's own source files behind it, part of the fingerprint; empty for a library's model.
+        code: hash of the user's own code behind it, part of the fingerprint. Sources that know more of it than the
+            classes of the model tell set it; else it is found from these, and empty for a library's model.
+        unknown: what `code` does not cover, see `unidentified`.
         block_dims: width of CLS and patches after each block (CNN: stage); empty if it cannot be a student.
         from_scratch: it was made with random weights (a student's start).
         channels_last: keep the network's input in channels_last (CNNs).
@@ -66,6 +70,8 @@ class Encoder(nn.Module, ABC):
     licence: str | None = None
     revision: str | None = None
     code: str = ""
+    unknown: str = ""
+    _own: OwnCode | None = None  # what was found where no source has told
     block_dims: Sequence[tuple[int, int]] = ()
     from_scratch: bool = False
     channels_last: bool = False
@@ -168,16 +174,31 @@ class Encoder(nn.Module, ABC):
         return sum(parameter.numel() for parameter in self.parameters())
 
     def fingerprint(self) -> str:
-        """Hash of everything that decides the output: weights, preprocessing, size, precision (not the URI)."""
+        """Hash of everything that decides the output: weights, preprocessing, size, precision, code (not the URI)."""
         if self._fingerprint is not None:
             return self._fingerprint
         digest = hashlib.sha256()
         described = (type(self).__name__, self.input_size, self.mean.flatten().tolist(), self.std.flatten().tolist())
-        digest.update(repr((*described, self.precision, self.describe(), self.code)).encode())
+        digest.update(repr((*described, self.precision, self.describe(), self._find_code())).encode())
         for name, tensor in sorted(self.state_dict().items()):
             digest.update(name.encode())
             digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
         return digest.hexdigest()[:16]
+
+    def unidentified(self) -> str:
+        """What decides the output and is not in the fingerprint, as the end of "it depends on …"; empty: nothing.
+
+        What is computed with such a model is not kept on the disk.
+        """
+        if self._own is None:
+            self._find_code()
+        return self.unknown or (self._own.unknown if self._own else "")
+
+    def _find_code(self) -> str:
+        if self.code or self.unknown:
+            return self.code
+        self._own = own_code(modules_of(self))
+        return self._own.digest if self._own.files or self._own.unknown else ""
 
     def library_input(self, image: UInt8[np.ndarray, "h w 3"]) -> Float[Tensor, "1 3 h w"] | None:
         """What the library that the model comes from makes of an image of the input size; None without a library."""

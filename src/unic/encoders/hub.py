@@ -5,6 +5,7 @@ REPO is `owner/name[:branch]` on GitHub or a local folder with a `hubconf.py`; b
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import torch
@@ -12,8 +13,10 @@ from torch import nn
 
 from unic.encoders import Spec
 from unic.encoders._hugging_face import require_hub
-from unic.encoders._module import OPTIONS, ModuleEncoder, code_of, read_options, require_trust
+from unic.encoders._module import OPTIONS, ModuleEncoder, read_options, require_trust
+from unic.encoders._own_model import modules_of, values_of_model
 from unic.errors import InputError
+from unic.own_code import own_code
 
 
 def load(spec: Spec) -> ModuleEncoder:
@@ -41,19 +44,21 @@ def load(spec: Spec) -> ModuleEncoder:
     if not isinstance(model, nn.Module):
         raise InputError(f"encoder '{spec.uri}': '{entry}' gives a {type(model).__name__}, not a torch module")
     encoder = ModuleEncoder(model, f"encoder '{spec.uri}'", description=spec.name, **options)
-    encoder.code = code_of((folder if is_folder else _checkout(repository)).rglob("*.py"))
+    # All files of the repository, as its code may choose among them, and the modules that Python already had.
+    files = [file for place in ([folder] if is_folder else _checkouts(repository)) for file in place.rglob("*.py")]
+    found = own_code(modules_of(model) & sys.modules.keys(), files)
+    encoder.code = f"{found.digest} {values_of_model(model)}"
     if not is_folder:
         encoder.revision = repository.partition(":")[2] or None
     return encoder
 
 
 def _is_cached(repository: str) -> bool:
-    return _checkout(repository).is_dir()
+    return bool(_checkouts(repository))
 
 
-def _checkout(repository: str) -> Path:
-    """Where torch.hub keeps a repository; a path that is not there if it does not."""
+def _checkouts(repository: str) -> list[Path]:
+    """Where torch.hub keeps a repository; a default branch is called main or master."""
     name, _, branch = repository.partition(":")
-    owner, _, project = name.partition("/")
-    pattern = f"{owner}_{project}_{branch.replace('/', '_') or '*'}"
-    return next(Path(torch.hub.get_dir()).glob(pattern), Path(torch.hub.get_dir()) / pattern)
+    places = [f"{name}_{ref}".replace("/", "_") for ref in ([branch] if branch else ["main", "master"])]
+    return [place for place in (Path(torch.hub.get_dir()) / folder for folder in places) if place.is_dir()]

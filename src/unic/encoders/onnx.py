@@ -6,7 +6,6 @@ The graph runs in onnxruntime.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from unic.encoders import Spec
+from unic.encoders._onnx_files import content_of
 from unic.encoders._onnx_tokens import Split, split_of, square_split
 from unic.encoders.base import NORMALISATIONS, Encoder
 from unic.errors import InputError, nearest
@@ -218,10 +218,7 @@ class OnnxEncoder(Encoder):
         self.is_bgr = is_bgr
         self.batch_size = batch_size
         self.split: Split | None = None  # of tokens
-        files = sorted(path.parent.glob(f"{path.name}*"))  # big graphs keep their weights in PATH.data or PATH_data
-        self.content = hashlib.sha256(
-            b"".join(hashlib.sha256(file.read_bytes()).digest() for file in files)
-        ).hexdigest()
+        self.content = content_of(path)
         self._session: Any = None
 
     def __getstate__(self) -> dict[str, Any]:

@@ -5,19 +5,20 @@ The factory returns a torch module or an `Encoder`. Options beyond these four ar
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import inspect
-import sys
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import nn
 
 from unic.encoders import Spec
-from unic.encoders._module import OPTIONS, ModuleEncoder, code_of, read_options
+from unic.encoders._module import OPTIONS, ModuleEncoder, read_options
+from unic.encoders._own_model import modules_of, values_of_model
 from unic.encoders.base import Encoder
 from unic.errors import InputError, nearest
+from unic.own_code import own_code
 
 
 def load(spec: Spec, *, drop_path: float = 0.0) -> Encoder:
@@ -35,19 +36,25 @@ def load(spec: Spec, *, drop_path: float = 0.0) -> Encoder:
         raise InputError(f"encoder '{spec.uri}': the factory does not take drop_path; set student.drop_path=0")
     options = read_options(spec)
     made: Any = factory(**arguments, **({"drop_path": drop_path} if drop_path else {}))
-    written = {getattr(sys.modules.get(owner.__module__), "__file__", None) for owner in (factory, type(made))}
-    code = code_of(Path(file) for file in written if file)
     if isinstance(made, Encoder):
         given = sorted(spec.options.keys() & set(OPTIONS))
         if given:
             raise InputError(f"encoder '{spec.uri}': '{given[0]}' is for torch modules; the factory gives an Encoder")
-        made.code = code
-        return made
+        return _identified(made, made, spec, factory, arguments)
     if not isinstance(made, nn.Module):
         raise InputError(f"encoder '{spec.uri}': the factory gives a {type(made).__name__}, not a module or an Encoder")
     description = f"{spec.name} {sorted(arguments.items())}"
     encoder = ModuleEncoder(made, f"encoder '{spec.uri}'", description=description, **options)
-    encoder.code = code
+    return _identified(encoder, made, spec, factory, arguments)
+
+
+def _identified(
+    encoder: Encoder, made: nn.Module, spec: Spec, factory: Callable[..., Any], arguments: Mapping[str, Any]
+) -> Encoder:
+    """With all that decides what it computes: code, packages, arguments, and values that the factory put into it."""
+    found = own_code(modules_of(made) | {spec.name.partition(":")[0], factory.__module__})
+    decides = (found.digest, spec.name, sorted(arguments.items()), values_of_model(made))
+    encoder.code, encoder.unknown = hashlib.sha256(repr(decides).encode()).hexdigest()[:16], found.unknown
     return encoder
 
 

@@ -8,96 +8,91 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import sys
-import tempfile
-from functools import lru_cache
+import uuid
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
-from unic import lookup
+from unic._scratch import READ_ONLY, say_read_only
+from unic.eval.task_code import code_of_task, content_of_options, shipped_code
 from unic.eval.tasks.base import Measure, Outcome
 from unic.features import FORMAT
 
-# Besides the tasks themselves, what their numbers come from; features have a number of their own for that.
-_SHARED = (
-    *("eval/concat.py", "eval/corruptions.py", "eval/prompts.py", "eval/subject.py", "eval/text.py"),
-    *("eval/datasets/*.py", "eval/tasks/*.py", "data/sources/_pixels.py", "data/sources/dense.py"),
-)
-
 
 class CellStore:
-    """Outcomes by key in a folder."""
+    """Outcomes by key in a folder.
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    Args:
+        folder: where they are kept.
+        scratch: of this evaluation, for those that may not be kept, and for all where `folder` cannot be written;
+            default: `folder`.
+    """
 
-    def load(self, key: str, measure: Measure) -> Outcome | None:
+    def __init__(self, folder: Path, scratch: Path | None = None) -> None:
+        self._folder, self._scratch = folder, scratch or folder
+
+    def load(self, key: str, measure: Measure, *, is_kept: bool = True) -> Outcome | None:
         """The outcome, or None if it was never finished or its file is damaged."""
-        try:
-            with safe_open(self._file(key), framework="numpy") as stored:
-                metadata = stored.metadata()
-                arrays = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 (not a mapping)
-            if metadata["digest"] != _digest(arrays, metadata["details"]):
-                return None
-            return Outcome(arrays["marks"], measure, json.loads(metadata["details"]), arrays.get("predicted"))
-        except (OSError, SafetensorError, KeyError, TypeError, ValueError):
-            return None
+        folders = [self._folder, self._scratch] if is_kept else [self._scratch]
+        return next((found for folder in folders if (found := _load(folder / _name(key), measure))), None)
 
-    def save(self, key: str, outcome: Outcome) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
+    def save(self, key: str, outcome: Outcome, *, is_kept: bool = True) -> None:
+        """Writes it, with the rights that the user's umask gives: others may share the folder."""
         arrays = {"marks": np.ascontiguousarray(outcome.marks)}
         if outcome.predicted is not None:
             arrays["predicted"] = np.ascontiguousarray(outcome.predicted)
         details = json.dumps(outcome.details)
-        handle, partial = tempfile.mkstemp(prefix=f".{key}-", dir=self._folder)
-        os.close(handle)
+        content = save(arrays, {"details": details, "digest": _digest(arrays, details)})
         try:
-            save_file(arrays, partial, metadata={"details": details, "digest": _digest(arrays, details)})
-            os.replace(partial, self._file(key))
-        finally:
-            Path(partial).unlink(missing_ok=True)
-
-    def _file(self, key: str) -> Path:
-        return self._folder / f"{key}.safetensors"
-
-
-def cell_key(task: str, **decides: Any) -> str:
-    """Hash of the task's code and of everything else that decides the outcome; of files among it, their content."""
-    decides = {key: _content(value) for key, value in decides.items()}
-    return hashlib.sha256(repr((task, FORMAT, _code(task), sorted(decides.items()))).encode()).hexdigest()[:32]
+            _write((self._folder if is_kept else self._scratch) / _name(key), content)
+        except OSError as error:
+            if error.errno not in READ_ONLY or not is_kept or self._scratch == self._folder:
+                raise
+            say_read_only(self._folder.parent)
+            _write(self._scratch / _name(key), content)
 
 
-@lru_cache
-def _code(task: str) -> str:
-    """Hash of the files of all shipped tasks, which share parts, and of the file of a user's own."""
-    root = Path(__file__).parents[1]
-    files = {path for pattern in _SHARED for path in root.glob(pattern)}
-    files.add(Path(lookup.module("unic.eval.tasks", task).__file__ or ""))
-    return hashlib.sha256(b"".join(path.read_bytes() for path in sorted(files))).hexdigest()
+def _name(key: str) -> str:
+    return f"{key}.safetensors"
 
 
-def _content(value: Any) -> Any:
-    """A value as it is, and what stands in the file that it names: class names, prompts, a `?checkpoint=` or a module
-    may change in place."""
-    if isinstance(value, dict):
-        return sorted((key, _content(entry)) for key, entry in value.items())
-    if isinstance(value, list | tuple):
-        return [_content(entry) for entry in value]
-    file = _named(value) if isinstance(value, str) and len(value) < 4096 else None
-    return (value, hashlib.sha256(file.read_bytes()).hexdigest()) if file else value
+def _load(file: Path, measure: Measure) -> Outcome | None:
+    try:
+        with safe_open(file, framework="numpy") as stored:
+            metadata = stored.metadata()
+            arrays = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 (not a mapping)
+        if metadata["digest"] != _digest(arrays, metadata["details"]):
+            return None
+        return Outcome(arrays["marks"], measure, json.loads(metadata["details"]), arrays.get("predicted"))
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError):
+        return None
 
 
-def _named(text: str) -> Path | None:
-    """The file that a path, the checkpoint of a URI or a dotted module name stands for."""
-    path = Path(text.rpartition("?checkpoint=")[2].partition("&")[0]).expanduser()
-    if path.is_file():
-        return path
-    module = sys.modules.get(text) if "." in text else None
-    return Path(module.__file__) if module and module.__file__ else None
+def _write(file: Path, content: bytes) -> None:
+    """Whole or not at all."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.with_name(f".{file.name}-{uuid.uuid4().hex}")
+    try:
+        partial.write_bytes(content)
+        os.replace(partial, file)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def cell_key(task: str, *, options: Mapping[str, Any] | None = None, **decides: Any) -> str:
+    """Hash of the task's code and of everything else that decides the outcome.
+
+    Args:
+        options: of the task; what is in the files and modules that they name decides too.
+        decides: the rest, as it is.
+    """
+    named = content_of_options(task, options or {})
+    key = (task, FORMAT, shipped_code(), code_of_task(task).digest, named, sorted(decides.items()))
+    return hashlib.sha256(repr(key).encode()).hexdigest()[:32]
 
 
 def _digest(arrays: dict[str, np.ndarray], details: str) -> str:

@@ -30,6 +30,7 @@ class Entrant:
         source: a URI or an encoder; None for a concatenation.
         members: names of the concatenated models.
         fingerprint: of the encoder, or of all members.
+        unknown: what decides the output and is not in the fingerprint, see `Encoder.unidentified`.
         facts: what results.json says of it.
     """
 
@@ -40,6 +41,7 @@ class Entrant:
     heads: Heads = field(default_factory=dict)
     vector: Vector = "cls"
     fingerprint: str = ""
+    unknown: str = ""
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -84,6 +86,7 @@ def enter(
             members = [entrants[member] for member in model]
             entrants[name] = Entrant(
                 name, role, None, tuple(model), fingerprint="+".join(f"{m.fingerprint}/{m.vector}" for m in members),
+                unknown=next((member.unknown for member in members if member.unknown), ""),
                 facts={"role": role, "uri": f"concat:{'+'.join(model)}"},
             )  # fmt: skip
             continue
@@ -96,7 +99,8 @@ def enter(
             "num_parameters": encoder.num_parameters(),
         }  # fmt: skip
         own_heads = (heads or {}).get(name, {})
-        entrants[name] = Entrant(name, role, model, (), own_heads, vector, encoder.fingerprint(), facts)
+        prints = encoder.fingerprint(), encoder.unidentified()
+        entrants[name] = Entrant(name, role, model, (), own_heads, vector, *prints, facts)
     return entrants
 
 

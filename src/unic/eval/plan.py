@@ -15,6 +15,7 @@ from unic.errors import InputError, nearest
 from unic.eval import bootstrap
 from unic.eval.datasets import DataPair, data_root, resolve
 from unic.eval.suite import Entry, Suite
+from unic.eval.task_code import is_shipped
 from unic.eval.tasks.base import TOP1, Measure
 
 _RESERVED = ("seed", "seeds", "size")
@@ -50,7 +51,9 @@ class Row:
 
     @property
     def reads_teachers(self) -> bool:
-        return getattr(self.module, "READS_TEACHERS", False)
+        """Whether it may see the teachers: a task of one's own that is given the whole subject, unless it says no."""
+        default = not is_shipped(self.task) and self.input == "subject"
+        return bool(getattr(self.module, "READS_TEACHERS", default))
 
     @property
     def input(self) -> str:

@@ -6,7 +6,6 @@ import hashlib
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import numpy as np
 import torch
 from rich.console import Console
 
+from unic._scratch import say_not_kept
 from unic.encoders.base import Encoder
 from unic.eval.cells import CellStore, cell_key
 from unic.eval.datasets import DataPair
@@ -23,6 +23,7 @@ from unic.eval.plan import Plan, Row, make_plan
 from unic.eval.progress import Progress
 from unic.eval.results import Cell, summarise
 from unic.eval.suite import Suite
+from unic.eval.task_code import content_of_uri, unknown_of
 from unic.eval.tasks.base import Outcome
 from unic.eval.work import Failure, Todo, Unit, run_units
 
@@ -73,9 +74,9 @@ def evaluate_models(
     check_targets(out)
     plan = make_plan(suite, tasks, data, seeds, root=root, download=download, skip_missing=skip_missing)
     console = console or Console(quiet=True)
-    with _folder(cache) as folder, Progress(console) as progress:
+    with tempfile.TemporaryDirectory(prefix="unic-eval-") as scratch, Progress(console) as progress:
         entrants = enter(models, roles, plan.suite, heads, progress.describe)
-        work = _Work(plan, entrants, folder, workers)
+        work = _Work(plan, entrants, cache or Path(scratch), Path(scratch), workers)
         missing = work.missing()
         progress.expect(sum(len(todo) for todo in missing.values()))
         for units in work.units(missing):
@@ -103,9 +104,10 @@ def evaluate_models(
 class _Work:
     """Which cells there are, which of them are finished, and their outcomes in the end."""
 
-    def __init__(self, plan: Plan, entrants: Mapping[str, Entrant], cache: Path, workers: int) -> None:
-        self._plan, self._entrants, self._cache, self._workers = plan, entrants, cache, workers
-        self._store = CellStore(cache / "cells")
+    def __init__(self, plan: Plan, entrants: Mapping[str, Entrant], cache: Path, scratch: Path, workers: int) -> None:
+        self._plan, self._entrants, self._cache, self._scratch = plan, entrants, cache, scratch
+        self._workers = workers
+        self._store = CellStore(cache / "cells", scratch)
         self._finished: dict[str, Outcome] = {}
         self._keys: dict[tuple[str, str, int], str] = {}
         self._contents: dict[str, str] = {}
@@ -122,9 +124,10 @@ class _Work:
                 if key in seen:  # a task that draws nothing has one outcome for all seeds
                     continue
                 seen.add(key)
-                outcome = self._store.load(key, row.measure)
+                is_kept = self._is_kept(row, name)
+                outcome = self._store.load(key, row.measure, is_kept=is_kept)
                 if outcome is None:
-                    missing.setdefault((row.pair.name, name), []).append(Todo(row, seed, key))
+                    missing.setdefault((row.pair.name, name), []).append(Todo(row, seed, key, is_kept))
                 else:
                     self._finished[key] = outcome
         return missing
@@ -203,11 +206,12 @@ class _Work:
 
     def _unit(self, pair_name: str, name: str, todo: Sequence[Todo]) -> Unit:
         pair = next(pair for pair in self._plan.pairs if pair.name == pair_name)
-        return Unit(name, self._entrants, pair, self._plan.suite.size, self._cache, todo, self._workers)
+        size, cache = self._plan.suite.size, self._cache
+        return Unit(name, self._entrants, pair, size, cache, self._scratch, todo, self._workers)
 
     def _outcome(self, row: Row, name: str, seed: int) -> Outcome:
         key = self._key(row, name, seed)
-        outcome = self._finished.get(key) or self._store.load(key, row.measure)
+        outcome = self._finished.get(key) or self._store.load(key, row.measure, is_kept=self._is_kept(row, name))
         assert outcome is not None, f"{row.title}, {name}: stored and gone from {self._cache}"
         self._finished[key] = outcome
         return outcome
@@ -223,13 +227,26 @@ class _Work:
             )  # fmt: skip
         return self._keys[row.title, name, seed]
 
+    def _is_kept(self, row: Row, name: str) -> bool:
+        """Whether the key covers all that decides; a line says it of a task, the features say it of a model."""
+        unknown = unknown_of(row.task, row.entry.options)
+        if unknown:
+            say_not_kept(f"task '{row.name}'", unknown)
+        shown = [self._entrants[name], *(self._teachers() if row.reads_teachers else ())]
+        return not unknown and not any(entrant.unknown for entrant in shown)
+
+    def _teachers(self) -> list[Entrant]:
+        return [entrant for entrant in self._entrants.values() if entrant.role == "teacher"]
+
     def _company(self, entrant: Entrant) -> list[Any]:
         """What a task that compares a model with the teachers sees beside its vectors."""
         if entrant.name not in self._head_prints:
             self._head_prints[entrant.name] = {teacher: _print(load) for teacher, load in entrant.heads.items()}
-        shown = [entrant, *(other for other in self._entrants.values() if other.role == "teacher")]
         return [
-            *((one.name, one.role, one.facts.get("uri"), one.fingerprint) for one in shown),
+            *(
+                (one.name, one.role, content_of_uri(one.facts.get("uri")), one.fingerprint)
+                for one in [entrant, *self._teachers()]
+            ),
             self._head_prints[entrant.name],
         ]
 
@@ -248,12 +265,3 @@ def _print(load: Callable[[], Encoder]) -> str:
         return load().fingerprint()
     except Exception as error:  # the cell that needs the head will say so
         return str(error)
-
-
-@contextmanager
-def _folder(cache: Path | None) -> Iterator[Path]:
-    if cache is not None:
-        yield cache
-        return
-    with tempfile.TemporaryDirectory(prefix="unic-eval-") as folder:
-        yield Path(folder)

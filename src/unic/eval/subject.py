@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -73,6 +73,12 @@ class Subject:
         if self.members:
             return "+".join(member.fingerprint() for member in self.members)
         return f"{self.encoder.fingerprint()}/{self.vector}"
+
+    def alone(self) -> Subject:
+        """Without teachers and heads, for a task whose outcomes are kept without regard to them."""
+        found = replace(self, teachers={}, heads={})
+        object.__setattr__(found, "_known", self._known)  # what was derived holds for both
+        return found
 
     def source(self, part: Part | Source) -> Source:
         return (self.pair.train if part == "train" else self.pair.test) if isinstance(part, str) else part

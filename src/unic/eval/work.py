@@ -26,11 +26,12 @@ from unic.eval.tasks.base import NotApplicableError, Outcome
 
 @dataclass(frozen=True)
 class Todo:
-    """One cell and seed that is not finished yet."""
+    """One cell and seed that is not finished yet. `is_kept`: beyond this evaluation."""
 
     row: Row
     seed: int
     key: str
+    is_kept: bool = True
 
 
 @dataclass(frozen=True)
@@ -45,19 +46,20 @@ class Failure:
 
 @dataclass(frozen=True)
 class Unit:
-    """What is missing of one model on one set."""
+    """What is missing of one model on one set. `scratch`: a folder of this evaluation, see `CellStore`."""
 
     model: str
     entrants: Mapping[str, Entrant]
     pair: DataPair
     size: int | None
     cache: Path
+    scratch: Path
     todo: Sequence[Todo]
     workers: int = 0
     store: CellStore = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "store", CellStore(self.cache / "cells"))
+        object.__setattr__(self, "store", CellStore(self.cache / "cells", self.scratch))
 
     @property
     def is_local(self) -> bool:
@@ -72,7 +74,7 @@ class Unit:
             title = todo.row.title
             if title not in failures:  # another seed would fail in the same way
                 try:
-                    self.store.save(todo.key, _measure(todo, subject))
+                    self.store.save(todo.key, _measure(todo, subject), is_kept=todo.is_kept)
                 except NotApplicableError as error:
                     failures[title] = Failure(title, self.model, str(error), skipped=True)
                 except Exception as error:  # reported in its cell; every other one is finished
@@ -82,7 +84,9 @@ class Unit:
 
     def rest(self, advance: Callable[[int], None]) -> Unit:
         """Without the cells that a process finished before it died."""
-        todo = [entry for entry in self.todo if self.store.load(entry.key, entry.row.measure) is None]
+        todo = [
+            entry for entry in self.todo if self.store.load(entry.key, entry.row.measure, is_kept=entry.is_kept) is None
+        ]
         advance(len(self.todo) - len(todo))
         return replace(self, todo=todo)
 
@@ -103,7 +107,8 @@ def _measure(todo: Todo, subject: Subject) -> Outcome:
     entry = todo.row.entry
     run = todo.row.module.run
     if todo.row.input == "subject":
-        outcome = run(subject, seed=todo.seed, **entry.options)
+        # What is not in the key of its outcome a task cannot read.
+        outcome = run(subject if todo.row.reads_teachers else subject.alone(), seed=todo.seed, **entry.options)
     elif todo.row.input == "dense":
         parts = [subject.dense(part, blocks=entry.blocks or ()) for part in ("train", "test")]
         outcome = run(*parts, seed=todo.seed, **entry.options)

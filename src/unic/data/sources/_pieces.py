@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+from unic._scratch import can_write, scratch
 from unic.data.sources._remote import open_seekable, open_url
 from unic.data.sources._shard_index import sha256
 from unic.data.sources._tar import TarWriter
@@ -40,12 +41,13 @@ class Shelf:
 
     Args:
         path: of the set, for messages.
-        folder: made if need be.
+        folder: made if need be; where it cannot be written, one of this process takes its place.
         columns: of Parquet: image and label (None: no labels).
     """
 
     def __init__(self, path: str, folder: Path, room: int, columns: tuple[str, str | None] = ("image", None)) -> None:
-        self.path, self.folder, self.room, self.columns = path, folder, room, columns
+        self.path, self.room, self.columns = path, room, columns
+        self.folder = folder if can_write(folder) else scratch() / folder.name
 
     def get(self, piece: Piece) -> Path:
         """The piece as a local tar file. Raises `InputError` if it cannot be had after a few tries."""

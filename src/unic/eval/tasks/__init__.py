@@ -6,7 +6,11 @@
 - `DATA`: the kind of set it runs on, "labels" (default), "masks", "depth" or "any";
 - `MEASURE`: how marks become a score (default: top-1);
 - `ROLES`: the roles of the models it is for (default: all);
-- `IS_RANDOM`: False where nothing is drawn: one outcome then stands for all seeds.
+- `IS_RANDOM`: False where nothing is drawn: one outcome then stands for all seeds;
+- `READS_TEACHERS`: whether a subject comes with its teachers and heads, which then decide as well (default: True for a
+  task of one's own, False for one in this folder);
+- `FILES`: the options that may name files, whose content then decides as well. A task of one's own that opens files and
+  does not say which is measured anew each time.
 """
 
 from unic.eval.tasks.base import TOP1, Dense, Labelled, Measure, NotApplicableError, Outcome, top1

@@ -1,0 +1,70 @@
+"""What a model of a user's own code is made of beside its weights: modules of code, and plain values."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import functools
+import hashlib
+import types
+from collections.abc import Iterator, Mapping
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+_BOOKKEEPING = frozenset(vars(nn.Module()))  # its parameters, buffers, hooks and mode
+_Function = types.FunctionType | types.MethodType
+_NAMED = type | _Function | types.BuiltinFunctionType
+_DEPTH = 8  # of containers in containers
+
+
+def modules_of(model: nn.Module) -> set[str]:
+    """Names of the modules that define the classes of a model, and functions that were put into it."""
+    names: set[str] = set()
+    for module in model.modules():
+        names.update(kind.__module__ for kind in type(module).__mro__)
+        hooks = [*module._forward_pre_hooks.values(), *module._forward_hooks.values()]
+        names.update(
+            str(value.__module__) for value in (*vars(module).values(), *hooks) if isinstance(value, _Function)
+        )
+    return names - {"builtins"}
+
+
+def values_of_model(model: nn.Module) -> str:
+    """Hash of what decides the output and is not in the state dict: plain attributes and unsaved tensors."""
+    digest = hashlib.sha256()
+    for path, module in model.named_modules():
+        unsaved = {name: module._buffers[name] for name in module._non_persistent_buffers_set}
+        attributes = {name: value for name, value in vars(module).items() if name not in _BOOKKEEPING}
+        for name, value in sorted((attributes | unsaved).items()):
+            for part in _parts(value):
+                digest.update(repr((path, name, part)).encode())
+    return digest.hexdigest()[:16]
+
+
+def _parts(value: Any, depth: int = 0) -> Iterator[object]:
+    """What is the same in every process; of other objects their type."""
+    below = functools.partial(_parts, depth=depth + 1)
+    if isinstance(value, Tensor) and value.layout == torch.strided and not (value.is_meta or value.is_quantized):
+        flat = value.detach().cpu().contiguous().flatten()
+        yield value.dtype, tuple(value.shape), hashlib.sha256(flat.view(torch.uint8).numpy().tobytes()).hexdigest()
+    elif isinstance(value, np.ndarray) and not value.dtype.hasobject:
+        yield value.dtype.str, value.shape, hashlib.sha256(value.tobytes()).hexdigest()
+    elif isinstance(value, bool | int | float | complex | str | bytes | Enum | Path | np.generic | None):
+        yield value
+    elif depth < _DEPTH and isinstance(value, Mapping | set | frozenset):
+        entries = value.items() if isinstance(value, Mapping) else value
+        yield sorted(repr(list(below(entry))) for entry in entries)
+    elif depth < _DEPTH and isinstance(value, list | tuple):
+        yield [list(below(entry)) for entry in value]
+    elif isinstance(value, functools.partial):
+        yield from below((value.func, value.args, value.keywords))
+    elif isinstance(value, types.SimpleNamespace | argparse.Namespace) or dataclasses.is_dataclass(value):
+        yield from below(vars(value) if hasattr(value, "__dict__") else repr(value))
+    else:
+        kind = value if isinstance(value, _NAMED) else type(value)
+        yield getattr(kind, "__module__", ""), kind.__qualname__

@@ -1,0 +1,46 @@
+"""What makes a run the same one, also where an earlier version began it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from unic.config import load_recipe
+from unic.distill.run_folder import check_same
+from unic.errors import InputError
+
+REFINED = ["py:lab:net", "onnx:m.onnx", "hub:./lab:net?trust_remote_code=true", "hf:./lab?trust_remote_code=true"]
+
+
+def identities(recipe: dict[str, Any], uri: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Of a run whose teacher `vit` has had another fingerprint."""
+    recipe["teachers"]["models"]["vit"] = uri
+    same = {"recipe": load_recipe(recipe).model_dump(mode="json"), "prints": 2, "images": "i"}
+    return {**same, "teachers": {"vit": "a"}}, {**same, "teachers": {"vit": "b"}}
+
+
+@pytest.mark.parametrize("uri", ["timm:test_vit", *REFINED])
+def test_another_teacher_is_refused(recipe: dict[str, Any], uri: str) -> None:
+    saved, now = identities(recipe, uri)
+    check_same(saved, saved)
+    with pytest.raises(InputError, match="teacher 'vit' has other weights, preprocessing or code"):
+        check_same(saved, now)
+
+
+@pytest.mark.parametrize("uri", REFINED)
+def test_a_run_of_an_earlier_version_goes_on_where_fingerprints_cover_more_now(
+    recipe: dict[str, Any], uri: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    saved, now = identities(recipe, uri)
+    del saved["prints"]
+    check_same(saved, now)
+    assert len(caplog.messages) == 1
+    assert "teacher vit: an earlier version started this run" in caplog.text
+
+
+def test_of_other_teachers_they_cover_what_they_did(recipe: dict[str, Any]) -> None:
+    saved, now = identities(recipe, "timm:test_vit")
+    del saved["prints"]
+    with pytest.raises(InputError, match="other weights"):
+        check_same(saved, now)
