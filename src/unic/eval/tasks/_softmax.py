@@ -25,6 +25,7 @@ from torch import Tensor
 
 _MAX_STEPS = 200
 _MAX_INNER = 500  # conjugate gradients in a step
+_RESIDUAL = 0.1  # where they end
 _SEARCH_STEPS = 15
 
 log = logging.getLogger("unic")
@@ -76,25 +77,26 @@ class Problem:
         """
         penalty = torch.full_like(self.mean_squares, 1 / (len(self.x) * C))
         penalty[-1] = 0
-        residual = max(math.sqrt(tolerance), 0.1)
         weights, margins = start, self.margins(start)
-        for _ in range(_MAX_STEPS):
+        point = _Point.of(margins, self)
+        if point.loss > math.log(self.classes):  # worse than no weights; far off, curvature is lost to rounding
+            weights, margins = torch.zeros_like(weights), torch.zeros_like(margins)
             point = _Point.of(margins, self)
+        for _ in range(_MAX_STEPS):
             gradient = point.gradient() + penalty * weights
-            step, ahead, is_solved = self._newton_step(point, gradient, penalty, residual)
+            step, ahead, is_solved = self._newton_step(point, gradient, penalty)
             slope = float((gradient * step).sum())
             length = self._line_search(weights, step, margins, ahead, penalty, slope)
             weights, margins = weights + length * step, margins + length * ahead
-            objective = _Point.of(margins, self).loss + float((penalty * weights.square()).sum()) / 2
+            point = _Point.of(margins, self)
+            objective = point.loss + float((penalty * weights.square()).sum()) / 2
             if is_solved and -slope / 2 <= tolerance * objective and float(ahead.abs().max()) <= 1:
                 return Fit(weights, objective)
         log.warning("logistic: C = %g is not solved to the end after %d Newton steps", C, _MAX_STEPS)
         return Fit(weights, objective)
 
-    def _newton_step(
-        self, point: _Point, gradient: Tensor, penalty: Tensor, residual: float
-    ) -> tuple[Tensor, Tensor, bool]:
-        """−Hessian⁻¹ · gradient to the relative `residual`, its margins, and whether that residual was reached."""
+    def _newton_step(self, point: _Point, gradient: Tensor, penalty: Tensor) -> tuple[Tensor, Tensor, bool]:
+        """−Hessian⁻¹ · gradient to the relative `_RESIDUAL`, its margins, and whether that was reached."""
         diagonal = (point.spread()[:, None] * self.mean_squares + penalty).clamp(min=1e-30)
         step, ahead = torch.zeros_like(gradient), torch.zeros_like(point.wrong)
         left = -gradient
@@ -102,7 +104,7 @@ class Problem:
         first = size = float((left * scaled).sum())
         direction = scaled
         for _ in range(_MAX_INNER):
-            if size <= residual**2 * first:
+            if size <= _RESIDUAL**2 * first:
                 return step, ahead, True
             margins = self.margins(direction)
             bent = point.curvature_times(margins) + penalty * direction

@@ -19,6 +19,7 @@ from unic.eval.tasks.base import Labelled, Outcome, num_classes, top1
 
 C_RANGE = (1e-5, 1e6)
 VALIDATION = 0.2
+_MAX_C = 1e12  # single precision holds the curvature of separable images up to here, and further
 
 
 def run(train: Labelled, test: Labelled, *, seed: int = 0, C: float | None = None, trials: int = 40) -> Outcome:
@@ -38,7 +39,8 @@ def run(train: Labelled, test: Labelled, *, seed: int = 0, C: float | None = Non
         The outcome; details: `C`, `train_accuracy`, and `validation` (accuracy of the chosen C) after a search.
 
     Raises:
-        InputError: `C` or `trials` is not positive, no class with two images to choose C on, or fewer than two classes.
+        InputError: `C` or `trials` is not positive, `C` is above 1e12, no class with two images to choose C on, or
+            fewer than two classes.
     """
     classifier = fit_classifier(train, seed=seed, C=C, trials=trials)
     return top1(classifier.logits(test.x).argmax(1).numpy(), test, **classifier.details)
@@ -60,6 +62,8 @@ def fit_classifier(train: Labelled, *, seed: int = 0, C: float | None = None, tr
     """The classifier behind `run`, with its arguments."""
     if trials < 1 or (C is not None and C <= 0):
         raise InputError(f"logistic: C and trials must be positive, not {C} and {trials}")
+    if C is not None and not C <= _MAX_C:
+        raise InputError(f"logistic: C must be at most {_MAX_C:g}, not {C:g}")
     classes = num_classes(train)
     present, y = (torch.from_numpy(part) for part in np.unique(train.y, return_inverse=True))
     axes = _axes(train)
