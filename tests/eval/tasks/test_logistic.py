@@ -5,7 +5,9 @@ from sklearn.linear_model import LogisticRegression
 
 from unic.errors import InputError
 from unic.eval.tasks import Labelled, logistic
-from unic.eval.tasks._softmax import Axes, Path, fit
+from unic.eval.tasks._principal_axes import Axes
+from unic.eval.tasks._softmax import Problem
+from unic.eval.tasks._softmax_path import Path
 
 
 def images(n, dim, classes, seed=0, noise=6.0):
@@ -29,7 +31,7 @@ def objective(logits, y, weights, C):
 def test_equals_scikit_learn(n, dim, classes, C):
     train, test = images(n, dim, classes)
     axes = Axes.fit(train.x)
-    solution = fit(axes(train.x), torch.from_numpy(train.y), classes, C)
+    solution = Path(axes(train.x), torch.from_numpy(train.y), classes).solve(C)
     mean, std = train.x.mean(0, dtype=np.float64), train.x.std(0, dtype=np.float64)
     reference = LogisticRegression(C=C, max_iter=5000, tol=1e-7).fit((train.x - mean) / std, train.y)
     expected = objective(reference.decision_function((train.x - mean) / std), train.y, reference.coef_, C)
@@ -50,13 +52,15 @@ def test_two_classes_have_the_penalty_of_scikit_learn():
     assert (ours.marks[:, 0] == theirs).mean() >= 0.99
 
 
-def test_constant_and_repeated_channels_and_a_missing_class_are_harmless():
+def test_constant_and_repeated_channels_and_a_missing_class_are_harmless(caplog):
     train, test = images(120, 10, 4)
     wide = [np.concatenate([part.x, part.x, np.full((len(part.x), 3), 7.0, np.float32)], 1) for part in (train, test)]
     keep = train.y != 1
-    result = logistic.run(Labelled(wide[0][keep], train.y[keep]), Labelled(wide[1], test.y), C=0.1)
-    assert result.marks[:, 0][test.y == 1].sum() == 0
-    assert np.isfinite(result.score)
+    for C in (0.1, 1e6):
+        result = logistic.run(Labelled(wide[0][keep], train.y[keep]), Labelled(wide[1], test.y), C=C)
+        assert result.marks[:, 0][test.y == 1].sum() == 0
+        assert np.isfinite(result.score)
+    assert not caplog.text  # of fits that did not end
 
 
 def test_two_classes_with_a_gap_in_their_numbers_are_two_classes():
@@ -79,25 +83,39 @@ def test_path_is_a_function_of_C_alone_and_close_to_the_solution():
     train, test = images(200, 30, 5)
     axes = Axes.fit(train.x)
     x, y, test_x = axes(train.x), torch.from_numpy(train.y), axes(test.x)
-    path = Path(x, y, 5, tolerance=1e-5)
+    path = Path(x, y, 5)
     for C in (1e3, 1e-4, 2.0):
         path.weights(C)
-    for C in (1e-7, 1e-5, 0.03, 1.7):
+    for C in (1e-7, 1e-5, 0.03, 1.7, 9e5):
         weights = path.weights(C)
-        torch.testing.assert_close(weights, Path(x, y, 5, tolerance=1e-5).weights(C), rtol=0, atol=0)
+        torch.testing.assert_close(weights, Path(x, y, 5).weights(C), rtol=0, atol=0)
+        torch.testing.assert_close(path.solve(C).weights, Path(x, y, 5).solve(C).weights, rtol=0, atol=0)
         if C > 1e-6:  # where a path begins
-            agreement = (weights @ test_x.T).argmax(0) == fit(x, y, 5, C).predict(test_x)
+            agreement = (weights @ test_x.T).argmax(0) == path.solve(C).predict(test_x)
             assert agreement.double().mean() >= 0.99, C
 
 
-def test_steps_taken_with_another_C_save_iterations():
+@pytest.mark.parametrize(("C", "other"), [(1e-3, 1e6), (1e6, 1e-3), (1e6, 1e5)])
+def test_the_solution_does_not_depend_on_the_start(C, other):
+    """Of separable images. Random weights stand for a start from which Newton's method would not come back."""
     train, _ = images(150, 300, 4)
     x, y = Axes.fit(train.x)(train.x), torch.from_numpy(train.y)
-    near = fit(x, y, 4, 10.0, tolerance=3e-7)
-    without = fit(x, y, 4, 30.0, start=near.weights, tolerance=3e-7)
-    found = fit(x, y, 4, 30.0, start=near.weights, pairs=near.pairs, tolerance=3e-7)
-    assert found.objective == pytest.approx(without.objective, rel=1e-4)
-    assert found.iterations < 0.7 * without.iterations
+    problem = Problem.of(x, y, 4)
+    expected = Path(x, y, 4).solve(C)
+    far = torch.randn(4, x.shape[1], generator=torch.Generator().manual_seed(0))
+    for start in (torch.zeros_like(far), far, Path(x, y, 4).solve(other).weights):
+        found = problem.solve(C, start, tolerance=1e-4)
+        assert found.objective == pytest.approx(expected.objective, rel=1e-4)
+        close = 0.02 * float(expected.weights.std())
+        torch.testing.assert_close(found.weights[:, :-1], expected.weights[:, :-1], rtol=0.01, atol=close)
+
+
+def test_an_unfinished_fit_says_so(monkeypatch, caplog):
+    train, _ = images(50, 5, 3)
+    monkeypatch.setattr("unic.eval.tasks._softmax._MAX_STEPS", 1)
+    monkeypatch.setattr("unic.eval.tasks._softmax_path._FINAL_TOLERANCE", 1e-12)
+    logistic.run(train, train, C=10.0)
+    assert "C = 10 is not solved to the end after 1 Newton steps" in caplog.text
 
 
 def test_search_finds_a_good_C_and_depends_on_the_seed_only():
@@ -125,16 +143,10 @@ def test_wrong_input_is_one_line():
     train, test = images(50, 5, 2)
     with pytest.raises(InputError, match="must be positive, not -1 and 40"):
         logistic.run(train, test, C=-1)
+    with pytest.raises(InputError, match="C must be at most 1e\\+12, not inf"):
+        logistic.run(train, test, C=float("inf"))
     with pytest.raises(InputError, match="at least two classes of training images, not 1"):
         logistic.run(Labelled(train.x, np.zeros_like(train.y)), test)
-
-
-def test_weights_in_other_axes_give_the_same_logits():
-    draw = np.random.default_rng(0)
-    x = (draw.normal(size=(60, 8)) * draw.uniform(0.1, 9, 8) + draw.normal(size=8)).astype(np.float32)
-    one, other = Axes.fit(x[:40]), Axes.fit(x)
-    weights = torch.randn(3, 9)
-    torch.testing.assert_close(other.translated(weights, one) @ other(x).T, weights @ one(x).T, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("dim", [4, 60])
@@ -143,7 +155,7 @@ def test_the_search_standardises_without_what_it_holds_out(monkeypatch, dim):
     train = Labelled(draw.normal(size=(50, dim)).astype(np.float32), np.arange(50) % 5)
     kept, _ = logistic.stratified_split(train.y, logistic.VALIDATION, 3)
     paths = []
-    monkeypatch.setattr(logistic, "Path", lambda x, *rest, **options: (paths.append(x), Path(x, *rest, **options))[1])
+    monkeypatch.setattr(logistic, "Path", lambda x, *rest: (paths.append(x), Path(x, *rest))[1])
     logistic.fit_classifier(train, seed=3, trials=2)
     x = torch.from_numpy((train.x[kept] - train.x[kept].mean(0)) / train.x[kept].std(0))
     coordinates = paths[0][:, :-1]
