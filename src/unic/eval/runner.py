@@ -38,6 +38,7 @@ def evaluate_models(
     data: Mapping[str, str] | None = None,
     seeds: Sequence[int] | None = None,
     heads: Mapping[str, Heads] | None = None,
+    brought: Mapping[str, str] | None = None,
     out: Sequence[Path] = (),
     cache: Path | None = None,
     jobs: int | None = None,
@@ -59,6 +60,7 @@ def evaluate_models(
         roles: one of `ROLES` by name, default "other". Gains are the first student's.
         suite, tasks, data, seeds, root, download, skip_missing: see `make_plan`.
         heads: by student, then by teacher: the student with the projector that ends in that teacher's space.
+        brought: models that runs add, with the run of each; none has a second column for one model, see `enter`.
         out: also write the results there, see `unic.eval.formats`.
         cache: folder of features and cells; None: nothing is kept.
         jobs: processes that measure at a time; default: one for each GPU, 1 without.
@@ -74,7 +76,7 @@ def evaluate_models(
     plan = make_plan(suite, tasks, data, seeds, root=root, download=download, skip_missing=skip_missing)
     console = console or Console(quiet=True)
     with _folder(cache) as folder, Progress(console) as progress:
-        entrants = enter(models, roles, plan.suite, heads, progress.describe)
+        entrants = enter(models, roles, plan.suite, heads, progress.describe, brought)
         work = _Work(plan, entrants, folder, workers)
         missing = work.missing()
         progress.expect(sum(len(todo) for todo in missing.values()))
