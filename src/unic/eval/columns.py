@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from unic.config import RESERVED, Recipe, load_run_recipe
 from unic.encoders import build_encoder
 from unic.errors import InputError
+
+StagesOf = Callable[[Path], Sequence[Recipe]]
 
 
 @dataclass
@@ -31,13 +33,14 @@ class Columns:
     teachers: dict[str, dict[str, str]] = field(default_factory=dict)
 
 
-def columns_of(models: Mapping[str, str], *, teachers: bool = True) -> Columns:
+def columns_of(models: Mapping[str, str], *, teachers: bool = True, stages_of: StagesOf | None = None) -> Columns:
     """A column for each model. Given names stay; a run that is alone is called student. What a run brings has its name
     in the recipe, or is called RUN/NAME where that is taken.
 
     Args:
         models: URIs by name; a run folder, or `run:DIR`, stands for its student.
         teachers: also bring each run's start, teachers and raw pixels.
+        stages_of: the recipe of each stage of a run folder; default: as its recipe.yaml has them.
 
     Raises:
         InputError: a model is called student beside a run, which has one, or a run's recipe cannot be read.
@@ -54,7 +57,10 @@ def columns_of(models: Mapping[str, str], *, teachers: bool = True) -> Columns:
         found.roles[found.given[name]] = "student" if name in runs else "other"
     for name, folder in runs.items():
         found.runs[found.given[name]] = folder
-        _bring(found, name, load_run_recipe(folder), measured=teachers)
+        recipe = load_run_recipe(folder)
+        if teachers:
+            _bring(found, name, stages_of(folder) if stages_of else recipe.plans())
+        _call(found, name, recipe)
     return found
 
 
@@ -63,23 +69,28 @@ def teacher_column(name: str, run: str) -> str:
     return f"{run}/{name}" if name in RESERVED else name
 
 
-def _bring(found: Columns, run: str, recipe: Recipe, *, measured: bool) -> None:
-    """Adds what one run brings, and says what its teachers are called."""
-    given = {found.models[column]: column for column in found.given.values()}
+def _bring(found: Columns, run: str, stages: Sequence[Recipe]) -> None:
+    """Adds the models of one run under names that are free."""
     called = found.teachers.setdefault(found.given[run], {})
-    for name, uri, role in _models_of(recipe) if measured else ():
+    for name, uri, role in _models_of(stages):
         column = _free(found, teacher_column(name, run) if role == "teacher" else name, run)
         found.models[column], found.roles[column] = uri, role
         found.brought[column] = run
         if role == "teacher":
             called[name] = column
-    for name, uri in recipe.teachers.models.items():  # those of kept heads need not be in the table
-        called.setdefault(name, given.get(uri) or _free(found, teacher_column(name, run), run))
 
 
-def _models_of(recipe: Recipe) -> Iterator[tuple[str, str, str]]:
+def _call(found: Columns, run: str, recipe: Recipe) -> None:
+    """Says what teachers are called that are not brought: as a given model of their URI, or as nothing in the table."""
+    given = {found.models[column]: column for column in found.given.values()}
+    called = found.teachers.setdefault(found.given[run], {})
+    for name, uri in recipe.teachers.models.items():
+        if name not in called:
+            called[name] = given.get(uri) or _free(found, teacher_column(name, run), run)
+
+
+def _models_of(stages: Sequence[Recipe]) -> Iterator[tuple[str, str, str]]:
     """Name, URI and role of where the student started, the teachers of the last stage, and pixels."""
-    stages = recipe.plans()
     start = stages[0].student.model
     if not build_encoder(start).from_scratch:
         yield "start", start, "other"
