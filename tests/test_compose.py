@@ -74,6 +74,11 @@ def test_a_student_whose_size_is_not_known_is_refused(uri, line):
     assert str(caught.value) == f"encoder '{uri}': {line}"
 
 
+def test_a_name_that_is_made_is_none_of_the_table_s():
+    models = compose(["run:runs/student", "vit=timm:x"], "timm:y", ["images"])["teachers"]["models"]
+    assert models == {"student_2": "run:runs/student", "vit": "timm:x"}
+
+
 def test_nothing_given_is_refused():
     with pytest.raises(InputError, match="--student: expected at least one"):
         compose(["timm:a"], "", ["x"])

@@ -3,8 +3,9 @@
 from pathlib import Path
 
 import pytest
+import yaml
 
-from unic.config import load_recipe, recipe_folder
+from unic.config import load_recipe, load_run_recipe, recipe_folder
 from unic.errors import InputError
 
 MINIMAL = {"teachers": {"models": {"a": "timm:x"}}, "student": {"model": "timm:y"}, "data": {"train": "images"}}
@@ -129,3 +130,18 @@ def test_references_do_not_multiply(changed: dict, line: str) -> None:
         load_recipe({**MINIMAL, **changed})
     assert line in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["student", "start", "pixels", "concat"])
+def test_names_of_columns_are_no_names_of_teachers(name: str, tmp_path: Path) -> None:
+    models = {name: "pixels:8", "vit": "pixels:4"}
+    for changed in (
+        {**MINIMAL, "teachers": {"models": models}},
+        {**MINIMAL, "stages": [{}, {"teachers.models": models}]},
+        {**MINIMAL, "stages": [{"teachers": {"models": models}}]},
+    ):
+        line = f"recipe: 'teachers.models.{name}': every table has a column '{name}'; give the teacher another name"
+        with pytest.raises(InputError, match=line):
+            load_recipe(changed)
+        (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(changed))
+        assert name in load_run_recipe(tmp_path).plans()[-1].teachers.models  # a run of before opens

@@ -26,6 +26,8 @@ from unic.distill.train import fit
 from unic.distill.trained import load_trained
 from unic.encoders import build_encoder, load_encoder, without_weights
 from unic.errors import InputError
+from unic.eval.columns import columns_of
+from unic.eval.entrants import Heads
 from unic.eval.online import OnlineKnn
 from unic.eval.runner import evaluate_models
 from unic.eval.suite import load_suite
@@ -71,7 +73,8 @@ def distill(
     console = console or stderr_console()
     folder = Path(out)
     lines = [f"{key.replace('__', '.')}={_yaml(value)}" for key, value in overrides.items()]
-    settings = load_recipe(dict(recipe) if isinstance(recipe, Mapping) else recipe, lines)
+    source = dict(recipe) if isinstance(recipe, Mapping) else recipe
+    settings = load_recipe(source, lines, has_begun=resume and (folder / "recipe.yaml").is_file())
     suite = (
         load_suite(settings.eval.suite) if settings.eval.suite else None
     )  # a wrong name must fail now, not at the end
@@ -170,7 +173,8 @@ def evaluate(
         suite: a shipped suite or a YAML file (default `quick`, or none if `data` is given).
         seeds: default: the suite's.
         roles: "student", "teacher" or "other" by model name; by default runs are students, all else is other.
-        teachers: also measure the teachers of each run, alone and concatenated, its start and raw pixels.
+        teachers: also measure the teachers of each run, alone and concatenated, its start and raw pixels. A model that
+            is in the table already gets no second column; one whose name is taken is called RUN/NAME.
         out: files to write, by suffix: .json, .csv, .md, .tex; .safetensors for the predicted classes.
         jobs: processes that measure at a time; default: one for each GPU, 1 without.
         workers: processes that decode images for each of them.
@@ -181,19 +185,24 @@ def evaluate(
     Raises:
         InputError: unknown model, task or data set.
     """
-    named, all_roles, runs = _named(models, teachers)
-    all_roles |= dict(roles or {})
+    if not models:
+        raise InputError("eval: expected at least one model, for example timm:vit_small_patch16_224 or a run folder")
+    named = models if isinstance(models, Mapping) else unique_names([str(uri) for uri in models])
+    columns = columns_of({name: str(uri) for name, uri in named.items()}, teachers=teachers)
+    all_roles = columns.roles | {columns.given.get(name, name): role for name, role in (roles or {}).items()}
     chosen = load_suite(suite) if suite or not data else None
+    runs = columns.runs
     student = next((name for name in runs if all_roles[name] == "student"), None)
     asks_influence = "influence" in (tasks or (chosen.tasks if chosen else ()))
     return evaluate_models(
-        named,
+        columns.models,
         all_roles,
+        brought=columns.brought,
         suite=chosen,
         tasks=tasks,
         data=data,
         seeds=seeds,
-        heads={name: heads_of(run) for name, run in runs.items()},
+        heads={name: _heads(run, columns.teachers[name]) for name, run in runs.items()},
         out=[Path(target) for target in ([out] if isinstance(out, str | Path) else out)],
         cache=cache or default_cache_dir(),
         jobs=jobs,
@@ -406,20 +415,6 @@ def _open_split(data: str, split: str | None, limit: int | None, console: Consol
     return source, taken
 
 
-def run_models(run: Path, recipe: Recipe) -> tuple[dict[str, str], dict[str, str]]:
-    """The rows of a run's table: its student, where that started, its last teachers, pixels; `{name: uri}`, roles."""
-    models = {"student": f"run:{run}"}
-    roles = {"student": "student"}
-    stages = recipe.plans()
-    first, last = in_run(stages[0], run), in_run(stages[-1], run)
-    if not build_encoder(first.student.model).from_scratch:
-        models["start"], roles["start"] = first.student.model, "other"
-    for name, uri in last.teachers.models.items():
-        models[name], roles[name] = uri, "teacher"
-    models["pixels"], roles["pixels"] = "pixels:32", "pixels"
-    return models, roles
-
-
 def cache_folder(recipe: Recipe) -> Path:
     """Where features of this recipe are kept: its teacher cache's folder if it names one, else the user's."""
     setting = recipe.teachers.cache
@@ -440,6 +435,11 @@ def _evaluate_run(folder: Path, settings: Recipe, console: Console) -> None:
     )
 
 
+def _heads(run: Path, called: Mapping[str, str]) -> Heads:
+    """The kept heads of a run, by what their teachers are called in the table."""
+    return {called[teacher]: load for teacher, load in heads_of(run).items()}
+
+
 def _training_facts(run: Path) -> dict[str, Any]:
     """What only the training knows of its teachers' influence; a run without checkpoints or metrics knows nothing."""
     try:
@@ -447,36 +447,6 @@ def _training_facts(run: Path) -> dict[str, Any]:
     except (InputError, OSError, ValueError, KeyError) as error:
         log.warning("no shares of influence of %s: %s", run, error)
         return {}
-
-
-def _named(
-    models: Sequence[str | Path] | Mapping[str, str | Path], teachers: bool
-) -> tuple[dict[str, str], dict[str, str], dict[str, Path]]:
-    """Names and URIs, default roles, and the folders of those that are runs; a run brings its teachers if asked to."""
-    if not models:
-        raise InputError("eval: expected at least one model, for example timm:vit_small_patch16_224 or a run folder")
-    if isinstance(models, Mapping):
-        pairs = {name: str(uri) for name, uri in models.items()}
-    else:
-        pairs = unique_names([str(uri) for uri in models])
-    named: dict[str, str] = {}
-    roles: dict[str, str] = {}
-    runs: dict[str, Path] = {}
-    for name, uri in pairs.items():
-        folder = Path(uri.removeprefix("run:").partition("?")[0])
-        if (folder / "recipe.yaml").is_file():
-            own, own_roles = run_models(folder, load_recipe(folder / "recipe.yaml"))
-            student = "student" if len(pairs) == 1 else name
-            del own["student"]  # the URI as given: it may have options
-            named[student], roles[student] = f"run:{uri.removeprefix('run:')}", own_roles.pop("student")
-            runs[student] = folder
-            if teachers:
-                named |= own
-                roles |= own_roles
-        else:
-            named[name] = f"run:{uri}" if folder.is_dir() and ":" not in uri else uri
-            roles[name] = "other"
-    return named, roles, runs
 
 
 def unique_names(uris: Sequence[str]) -> dict[str, str]:

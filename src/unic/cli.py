@@ -72,7 +72,7 @@ def distill(
     from unic.config import load_recipe
 
     source, changes = _recipe_source(recipe, overrides or [], teachers, student, data)
-    settings = load_recipe(source, changes)
+    settings = load_recipe(source, changes, has_begun=resume and out is not None and (out / "recipe.yaml").is_file())
     from unic import api
 
     if dry_run:
@@ -185,7 +185,7 @@ def evaluate(
     results = api.evaluate(
         named,
         tasks=tasks.split(",") if tasks else None,
-        data=dict(_pair(entry, "--data") for entry in data) if data else None,
+        data=_sets(data) if data else None,
         suite=suite,
         seeds=numbers,
         roles=roles,
@@ -379,6 +379,17 @@ def _pair(text: str, what: str) -> tuple[str, str]:
     if not (name and equals and path):
         raise InputError(f"{what} '{text}': expected NAME=PATH")
     return name, path
+
+
+def _sets(entries: list[str]) -> dict[str, str]:
+    """Paths of evaluation sets by name."""
+    named: dict[str, str] = {}
+    for entry in entries:
+        name, path = _pair(entry, "--data")
+        if name in named:
+            raise InputError(f"--data '{name}' is given twice; give one of the sets another name")
+        named[name] = path
+    return named
 
 
 def _seeds(text: str | None) -> list[int] | None:

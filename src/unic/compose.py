@@ -10,6 +10,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from unic.encoders import input_size
+from unic.config import RESERVED
 from unic.errors import InputError
 
 _COMMENTS = {
@@ -44,7 +45,8 @@ def compose(teachers: Sequence[str], student: str, data: Sequence[str], **train:
     for entry in teachers:
         name, uri = _named(entry)
         number = 2
-        while name in models:
+        is_made = not entry.startswith(f"{name}=")
+        while name in models or (is_made and name in RESERVED):
             name, number = f"{_named(entry)[0]}_{number}", number + 1
         models[name] = uri
     chosen = {key: value for key, value in train.items() if value is not None}

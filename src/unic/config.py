@@ -19,6 +19,7 @@ Positive = Annotated[int, Field(gt=0)]
 _REFERENCE = re.compile(r"\$\{(?:oc\.env:[^${}]*|(\w[\w.\[\]-]*))\}")
 _MOST_TEXT = 50_000_000  # characters that a recipe may become when its references are written out
 STAGE_SECTIONS = ("data", "train", "student", "teachers")
+RESERVED = ("student", "start", "pixels", "concat")  # columns of every table: no names of teachers
 
 
 class Section(BaseModel):
@@ -86,7 +87,8 @@ class Teachers(Section):
     """What is distilled."""
 
     models: dict[str, str] = Field(min_length=1)
-    """URIs by name; a recipe that names some replaces all that its base names."""
+    """URIs by name; a recipe that names some replaces all that its base names. `student`, `start`, `pixels` and
+    `concat` are columns of every table and no names of teachers."""
     cache: Cache | None = None
     """Compute their outputs once; null: in every step."""
     shard: bool = False
@@ -298,12 +300,15 @@ class Recipe(Section):
         return OmegaConf.to_yaml(OmegaConf.create(self.model_dump(mode="json")))
 
 
-def load_recipe(source: str | Path | dict[str, Any] | Recipe, overrides: Sequence[str] = ()) -> Recipe:
+def load_recipe(
+    source: str | Path | dict[str, Any] | Recipe, overrides: Sequence[str] = (), *, has_begun: bool = False
+) -> Recipe:
     """Reads, merges and checks a recipe.
 
     Args:
         source: a YAML path, the name of a shipped recipe, a mapping, or a finished `Recipe`.
         overrides: `key=value` with dotted keys; values are YAML.
+        has_begun: it is the recipe of a run: teachers may have `RESERVED` names, as they might once.
 
     Raises:
         InputError: one line for the first problem found.
@@ -328,9 +333,33 @@ def load_recipe(source: str | Path | dict[str, Any] | Recipe, overrides: Sequenc
     assert isinstance(plain, dict)
     plain["base"] = None  # resolved: what the base said is now written out
     try:
-        return Recipe.model_validate(plain)
+        recipe = Recipe.model_validate(plain)
     except ValidationError as error:
         raise InputError(_explain(error.errors()[0])) from None
+    if not (has_begun or isinstance(source, Recipe)):
+        _check_names(recipe)
+    return recipe
+
+
+def load_run_recipe(run: Path) -> Recipe:
+    """The recipe of a run folder.
+
+    Raises:
+        InputError: there is none, or it is not valid.
+    """
+    return load_recipe(run / "recipe.yaml", has_begun=True)
+
+
+def _check_names(recipe: Recipe) -> None:
+    """Refuses teachers, of stages too, whose names are columns of every table."""
+    named = [f"teachers.models.{name}" for name in recipe.teachers.models]
+    for key in [*named, *(key for stage in recipe.stages for key in leaves(stage))]:
+        name = key.removeprefix("teachers.models.")
+        if name != key and name in RESERVED:
+            raise InputError(
+                f"recipe: '{key}': every table has a column '{name}'; give the teacher another name, "
+                f"for example '{name}_teacher'"
+            )
 
 
 def leaves(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from unic.config import Recipe, load_recipe
+from unic.config import Recipe, load_run_recipe
 from unic.distill.standardize import scale_of
 from unic.distill.trained import load_trained
 from unic.encoders import build_encoder, place, without_weights
@@ -35,7 +35,7 @@ def heads_of(run: Path) -> dict[str, Callable[[], Encoder]]:
     Raises:
         InputError: the run's recipe cannot be read.
     """
-    recipe = load_recipe(run / "recipe.yaml")
+    recipe = load_run_recipe(run)
     if not any((run / "checkpoints").glob("step-*")):
         return {}
     return {teacher: partial(kept_head, run, teacher) for teacher in recipe.teachers.models}

@@ -83,6 +83,12 @@ def test_a_set_that_cannot_be_divided_is_refused_in_one_line(coloured, tmp_path)
         OnlineKnn(suite(tiny=tmp_path))
 
 
+def test_two_sets_of_one_name_are_refused(coloured, tmp_path):
+    shutil.copytree(coloured, tmp_path / "copy")
+    with pytest.raises(InputError, match="suite: 'a' is named 2 times; give one of the sets another name"):
+        OnlineKnn(Suite(data=[f"a={coloured}", f"a={tmp_path}/copy"]))
+
+
 def test_sets_without_classes_of_images_are_left_out(coloured, tmp_path):
     for part in ("images", "masks"):
         (tmp_path / part / "train").mkdir(parents=True)

@@ -145,6 +145,8 @@ def test_flattened_lists_are_one_value() -> None:
 def test_names_are_unique() -> None:
     paths = [Path(path) for path in ("/x/a/run", "/x/b/run", "/x/other", "/x/b/run")]
     assert unique_names(paths) == ["a/run", "b/run", "other", "b/run (2)"]
+    taken = [Path("/x/run"), Path("/x/run"), Path("/x/run (2)"), Path("/x/run")]
+    assert unique_names(taken) == ["run", "run (2)", "run (2) (2)", "run (3)"]
 
 
 def test_errors(tmp_path: Path) -> None:

@@ -133,7 +133,7 @@ def replay(case: str | Path) -> dict[str, Any]:
     tensors = load_file(_tensors_of(case))
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     found = json.loads(case.read_text(encoding="utf-8"))
-    job = build(load_recipe(found.get("recipe") or case.parents[1] / "recipe.yaml"), device)
+    job = build(load_recipe(found.get("recipe") or case.parents[1] / "recipe.yaml", has_begun=True), device)
     job.distiller.load_state_dict(without_prefix("distiller.", tensors))
     job.standardizer.load_state_dict(without_prefix("standardizer.", tensors))
     saved = without_prefix("batch.", tensors)

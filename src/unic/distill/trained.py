@@ -8,7 +8,7 @@ from pathlib import Path
 from torch import Tensor
 
 from unic import checkpoint
-from unic.config import Recipe, load_recipe
+from unic.config import Recipe, load_run_recipe
 from unic.distill.recorded import Models, as_recorded, models_of
 from unic.encoders import build_encoder, parse_uri, without_weights
 from unic.encoders.timm import TimmEncoder
@@ -57,7 +57,7 @@ def load_trained(run: Path) -> Trained:
     """
     if not (run / "recipe.yaml").is_file():
         raise InputError(f"run {run}: not a run folder (no recipe.yaml)")
-    recipe = load_recipe(run / "recipe.yaml")
+    recipe = load_run_recipe(run)
     found = checkpoint.load_newest(run)
     if found is None:
         raise InputError(f"run {run}: it has no checkpoint yet")

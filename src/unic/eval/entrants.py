@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from typing import Any
 
@@ -72,40 +72,76 @@ def enter(
     suite: Suite,
     heads: Mapping[str, Heads] | None = None,
     say: Callable[[str], None] = lambda _: None,
+    brought: Mapping[str, str] | None = None,
 ) -> dict[str, Entrant]:
     """All models, members before their concatenations; two or more teachers get one. Every encoder is loaded once.
+
+    Args:
+        brought: models that runs add, with the run of each. They give way to the same model, by its fingerprint, that
+            was given or that another run adds.
 
     Raises:
         InputError: no model, an unknown role or member, or a model that cannot be loaded.
     """
-    named, all_roles = _with_concat(models, roles)
-    entrants: dict[str, Entrant] = {}
-    for name, model in named.items():
-        role = all_roles[name]
-        if not isinstance(model, str | Encoder):
-            members = [entrants[member] for member in model]
-            entrants[name] = Entrant(
-                name, role, None, tuple(model), fingerprint="+".join(f"{m.fingerprint}/{m.vector}" for m in members),
-                unknown=next((member.unknown for member in members if member.unknown), ""),
-                facts={"role": role, "uri": f"concat:{'+'.join(model)}"},
-            )  # fmt: skip
-            continue
-        say(f"{name}: loading")
-        encoder = _loaded(model) if isinstance(model, str) else model
-        wide = role == "teacher" and encoder.has_cls and encoder.architecture == "vit"
-        vector: Vector = suite.teacher_vector if wide else "cls"
-        facts = {
-            "role": role, "uri": encoder.uri, "vector": vector, "input_size": list(encoder.input_size),
-            "num_parameters": encoder.num_parameters(),
-        }  # fmt: skip
-        own_heads = (heads or {}).get(name, {})
-        prints = encoder.fingerprint(), encoder.unidentified()
-        entrants[name] = Entrant(name, role, model, (), own_heads, vector, *prints, facts)
+    _check(models, roles)
+    entrants = {}
+    for name, model in models.items():
+        if isinstance(model, str | Encoder):
+            say(f"{name}: loading")
+            entrants[name] = _single(name, roles.get(name, "other"), model, suite)
+    stands_for = _folded(entrants, brought or {})
+    for name, own in (heads or {}).items():
+        by_column = {stands_for.get(teacher, teacher): load for teacher, load in own.items()}
+        entrants[name] = replace(entrants[name], heads=by_column)
+    for name, (role, parts) in _joined(models, roles, entrants).items():
+        parts = [stands_for.get(part, part) for part in parts]
+        members = [entrants[part] for part in parts]
+        entrants[name] = Entrant(
+            name, role, None, tuple(parts), fingerprint="+".join(f"{m.fingerprint}/{m.vector}" for m in members),
+            unknown=next((member.unknown for member in members if member.unknown), ""),
+            facts={"role": role, "uri": f"concat:{'+'.join(parts)}"},
+        )  # fmt: skip
     return entrants
 
 
-def _with_concat(models: Mapping[str, Model], roles: Mapping[str, str]) -> tuple[dict[str, Model], dict[str, str]]:
-    """All models, parts before their concatenations, and the role of each."""
+def _single(name: str, role: str, model: str | Encoder, suite: Suite) -> Entrant:
+    encoder = _loaded(model) if isinstance(model, str) else model
+    wide = role == "teacher" and encoder.has_cls and encoder.architecture == "vit"
+    vector: Vector = suite.teacher_vector if wide else "cls"
+    facts = {
+        "role": role, "uri": encoder.uri, "vector": vector, "input_size": list(encoder.input_size),
+        "num_parameters": encoder.num_parameters(),
+    }  # fmt: skip
+    prints = encoder.fingerprint(), encoder.unidentified()
+    return Entrant(name, role, model, (), {}, vector, *prints, facts)
+
+
+def _folded(entrants: dict[str, Entrant], brought: Mapping[str, str]) -> dict[str, str]:
+    """Takes out the brought models that are there under another name, and says by which column each is replaced.
+
+    That column gets the role of what it replaces. A student stays beside an equal teacher, and so does the start of a
+    student: they are different parts of one comparison. Equal teachers of one run stay, too.
+    """
+    runs_of: dict[str, set[str]] = {name: set() for name in entrants if name not in brought}
+    stands_for: dict[str, str] = {}
+
+    def is_twin(name: str, other: str) -> bool:
+        one, two = entrants[name], entrants[other]
+        may_be_one = one.role == two.role or (two.role == "other" and other not in brought)
+        return one.fingerprint == two.fingerprint and may_be_one and brought[name] not in runs_of[other]
+
+    for name, run in brought.items():
+        twin = next((other for other in runs_of if is_twin(name, other)), name)
+        runs_of.setdefault(twin, set()).add(run)
+        if twin != name:
+            one, two = entrants.pop(name), entrants[twin]
+            facts = {**one.facts, "uri": two.facts["uri"], "also": [*two.facts.get("also", ()), name]}
+            entrants[twin] = replace(one, name=twin, source=two.source, facts=facts)
+            stands_for[name] = twin
+    return stands_for
+
+
+def _check(models: Mapping[str, Model], roles: Mapping[str, str]) -> None:
     if not models:
         raise InputError("eval: expected at least one model")
     for name, role in roles.items():
@@ -113,14 +149,26 @@ def _with_concat(models: Mapping[str, Model], roles: Mapping[str, str]) -> tuple
             raise InputError(f"role of unknown model '{name}'{nearest(name, models)}")
         if role not in ROLES:
             raise InputError(f"model '{name}': unknown role '{role}'{nearest(role, ROLES)}")
-    all_roles = {name: roles.get(name, "other") for name in models}
-    singles = {name: model for name, model in models.items() if isinstance(model, str | Encoder)}
-    joined = {name: model for name, model in models.items() if name not in singles}
-    for name, parts in joined.items():
-        for part in parts:  # type: ignore[union-attr]
+    singles = [name for name, model in models.items() if isinstance(model, str | Encoder)]
+    for name, model in models.items():
+        for part in () if isinstance(model, str | Encoder) else model:
             if part not in singles:
                 raise InputError(f"model '{name}': unknown part '{part}'{nearest(str(part), singles)}")
-    teachers = [name for name, role in all_roles.items() if role == "teacher" and name in singles]
-    if len(teachers) > 1 and CONCAT not in models and "concat" not in all_roles.values():
-        joined[CONCAT], all_roles[CONCAT] = teachers, "concat"
-    return singles | joined, all_roles
+
+
+def _joined(
+    models: Mapping[str, Model], roles: Mapping[str, str], entrants: Mapping[str, Entrant]
+) -> dict[str, tuple[str, list[str]]]:
+    """Role and members by the name of each concatenation: those asked for, and that of all teachers."""
+    joined = {
+        name: (roles.get(name, "other"), list(model))
+        for name, model in models.items()
+        if not isinstance(model, str | Encoder)
+    }
+    teachers = [name for name, entrant in entrants.items() if entrant.role == "teacher"]
+    if len(teachers) > 1 and CONCAT not in joined and "concat" not in roles.values():
+        name, number = CONCAT, 2
+        while name in entrants or name in joined:
+            name, number = f"{CONCAT}-{number}", number + 1
+        joined[name] = "concat", teachers
+    return joined

@@ -7,6 +7,7 @@ images that vote are of the training parts.
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,13 +41,17 @@ class OnlineKnn:
             every look and in every run.
 
     Raises:
-        InputError: no set has labels, some of its images have none, or a set is too small to be divided.
+        InputError: no set has labels, some of its images have none, a set is too small to be divided, or two have one
+            name.
     """
 
     def __init__(self, suite: Suite, *, limit: int = 2500) -> None:
         self._size = suite.size
         limit = min(limit, suite.max_train or limit)
         opened = [open_train(spec, limit=limit) for spec in suite.data]
+        for name, count in Counter(name for name, _ in opened).items():
+            if count > 1:
+                raise InputError(f"suite: '{name}' is named {count} times; give one of the sets another name")
         self._parts = [_part(name, source) for name, source in opened if source.pixels is None]
         if not self._parts:
             raise InputError("eval.every: the k-NN needs a set with a class for each image, and the suite has none")

@@ -39,6 +39,7 @@ def evaluate_models(
     data: Mapping[str, str] | None = None,
     seeds: Sequence[int] | None = None,
     heads: Mapping[str, Heads] | None = None,
+    brought: Mapping[str, str] | None = None,
     out: Sequence[Path] = (),
     cache: Path | None = None,
     jobs: int | None = None,
@@ -60,6 +61,7 @@ def evaluate_models(
         roles: one of `ROLES` by name, default "other". Gains are the first student's.
         suite, tasks, data, seeds, root, download, skip_missing: see `make_plan`.
         heads: by student, then by teacher: the student with the projector that ends in that teacher's space.
+        brought: models that runs add, with the run of each; none has a second column for one model, see `enter`.
         out: also write the results there, see `unic.eval.formats`.
         cache: folder of features and cells; None: nothing is kept.
         jobs: processes that measure at a time; default: one for each GPU, 1 without.
@@ -75,7 +77,7 @@ def evaluate_models(
     plan = make_plan(suite, tasks, data, seeds, root=root, download=download, skip_missing=skip_missing)
     console = console or Console(quiet=True)
     with tempfile.TemporaryDirectory(prefix="unic-eval-") as scratch, Progress(console) as progress:
-        entrants = enter(models, roles, plan.suite, heads, progress.describe)
+        entrants = enter(models, roles, plan.suite, heads, progress.describe, brought)
         work = _Work(plan, entrants, cache or Path(scratch), Path(scratch), workers)
         missing = work.missing()
         progress.expect(sum(len(todo) for todo in missing.values()))

@@ -87,8 +87,13 @@ def unique_names(paths: Sequence[Path]) -> list[str]:
         depths = range(1, len(own) + 1)
         alone = next(depth for depth in depths if sum(other[-depth:] == own[-depth:] for other in set(parts)) == 1)
         names.append(str(Path(*own[-alone:])))
-    before = [names[:number].count(name) for number, name in enumerate(names)]
-    return [f"{name} ({count + 1})" if count else name for name, count in zip(names, before, strict=True)]
+    found: list[str] = []
+    for name in names:
+        number = 1
+        while (free := f"{name} ({number})" if number > 1 else name) in found:
+            number += 1
+        found.append(free)
+    return found
 
 
 def _summary(name: str, run: RunFiles) -> dict[str, Any]:

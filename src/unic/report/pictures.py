@@ -15,6 +15,7 @@ from unic.config import Recipe
 from unic.data.sources import DamagedImageError, Source, open_source
 from unic.distill.recorded import in_run
 from unic.encoders import Encoder, load_encoder
+from unic.eval.columns import teacher_column
 from unic.eval.datasets import resolve
 from unic.features import default_cache_dir, extract
 from unic.report.notes import reason
@@ -101,7 +102,9 @@ def draw_pictures(run: Path, recipe: Recipe, results: Mapping[str, Any] | None) 
 def _encoders(run: Path, recipe: Recipe, pictures: Pictures) -> dict[str, Encoder]:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     found = {}
-    for name, uri in {"student": f"run:{run}", **in_run(recipe, run).teachers.models}.items():
+    recorded = in_run(recipe, run).teachers.models
+    teachers = {teacher_column(name, run.resolve().name): uri for name, uri in recorded.items()}
+    for name, uri in {"student": f"run:{run}", **teachers}.items():
         try:
             found[name] = load_encoder(uri, device=device)
             pictures.sizes[name] = found[name].num_parameters()

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from unic.config import Recipe, load_recipe
+from unic.config import Recipe, load_run_recipe
 from unic.metrics import read_metrics
 from unic.report.notes import reason
 from unic.report.predictions import Predictions, read_predictions
@@ -61,7 +61,7 @@ def read_run(path: Path) -> RunFiles:
 
 def _recipe(path: Path) -> tuple[Recipe | None, str]:
     try:
-        return load_recipe(path / "recipe.yaml"), ""
+        return load_run_recipe(path), ""
     except Exception as error:  # an older recipe with other keys must not cost the page
         return None, f"The recipe cannot be read: {reason(error)}"
 
