@@ -12,7 +12,7 @@ import torch
 from rich.console import Console
 
 from unic._feature_file import write_features
-from unic.config import Recipe, load_recipe
+from unic.config import Recipe, load_recipe, load_run_recipe
 from unic.data.loader import view_batches
 from unic.data.shards import write_shards
 from unic.data.sources import Source, open_source
@@ -24,7 +24,7 @@ from unic.distill.run_folder import summary
 from unic.distill.stages import first_of
 from unic.distill.train import fit
 from unic.distill.trained import load_trained
-from unic.encoders import build_encoder, load_encoder, without_weights
+from unic.encoders import load_encoder, without_weights
 from unic.errors import InputError
 from unic.eval.columns import columns_of
 from unic.eval.entrants import Heads
@@ -188,7 +188,8 @@ def evaluate(
     if not models:
         raise InputError("eval: expected at least one model, for example timm:vit_small_patch16_224 or a run folder")
     named = models if isinstance(models, Mapping) else unique_names([str(uri) for uri in models])
-    columns = columns_of({name: str(uri) for name, uri in named.items()}, teachers=teachers)
+    given = {name: str(uri) for name, uri in named.items()}
+    columns = columns_of(given, teachers=teachers, stages_of=_stages_of)
     all_roles = columns.roles | {columns.given.get(name, name): role for name, role in (roles or {}).items()}
     chosen = load_suite(suite) if suite or not data else None
     runs = columns.runs
@@ -433,6 +434,11 @@ def _evaluate_run(folder: Path, settings: Recipe, console: Console) -> None:
         cache=cache_folder(settings),
         console=console,
     )
+
+
+def _stages_of(run: Path) -> list[Recipe]:
+    """The stages of a run, with what it has recorded of its models."""
+    return [in_run(plan, run) for plan in load_run_recipe(run).plans()]
 
 
 def _heads(run: Path, called: Mapping[str, str]) -> Heads:

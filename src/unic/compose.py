@@ -9,8 +9,8 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from unic.encoders import input_size
 from unic.config import RESERVED
+from unic.encoders import input_size
 from unic.errors import InputError
 
 _COMMENTS = {
