@@ -153,7 +153,10 @@ def check(
 def evaluate(
     models: Annotated[list[str], typer.Argument(help="Encoder URIs or run folders; NAME=URI names a column.")],
     tasks: Annotated[str | None, typer.Option(help="Comma-separated, for example knn,logistic.")] = None,
-    data: Annotated[list[str] | None, typer.Option(help="NAME=PATH of a labelled set; repeatable.")] = None,
+    data: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME=PATH of a labelled set with train/ and test/, or PATH?test=0.2; repeatable."),
+    ] = None,
     suite: Annotated[str | None, typer.Option(help="A shipped suite or a YAML file [default: quick].")] = None,
     seeds: Annotated[str | None, typer.Option(help="Comma-separated, in place of the suite's.")] = None,
     teacher: Annotated[list[str] | None, typer.Option(help="Model (name or URI) that counts as a teacher.")] = None,
@@ -185,7 +188,7 @@ def evaluate(
     results = api.evaluate(
         named,
         tasks=tasks.split(",") if tasks else None,
-        data=dict(_pair(entry, "--data") for entry in data) if data else None,
+        data=_sets(data) if data else None,
         suite=suite,
         seeds=numbers,
         roles=roles,
@@ -376,6 +379,18 @@ def _pair(text: str, what: str) -> tuple[str, str]:
     if not (name and equals and path):
         raise InputError(f"{what} '{text}': expected NAME=PATH")
     return name, path
+
+
+def _sets(entries: list[str]) -> dict[str, str]:
+    """Paths by name; a dictionary alone would keep the last of two sets of one name."""
+    named: dict[str, str] = {}
+    for name, path in (_pair(entry, "--data") for entry in entries):
+        if name in named:
+            raise InputError(
+                f"--data '{name}={path}': the name '{name}' is given twice; name one of the sets otherwise"
+            )
+        named[name] = path
+    return named
 
 
 def _seeds(text: str | None) -> list[int] | None:

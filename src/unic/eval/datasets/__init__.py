@@ -2,7 +2,9 @@
 
 - `load(root, *, download=False, **options) -> DataPair`: reads its images below `root`, which has one folder for each
   set; with `download` it may fetch them first. Raises `InputError` that says what to put where;
-- `COUNTS`: `(train, test, classes)` as published, verified whenever the set is opened; None where nothing is published.
+- `COUNTS`: `(train, test, classes)` as published, verified whenever the set is opened; None where nothing is published;
+- `OVERLAPS`: True where its parts may share images, which is refused of others. Of the sets of this package the
+  publishers' parts count as they are.
 """
 
 from __future__ import annotations
@@ -13,7 +15,9 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from unic import lookup
+from unic.data.sources import allows_overlap
 from unic.errors import InputError, nearest
+from unic.eval.datasets._overlap import refuse_overlap
 from unic.eval.datasets.base import DataPair, open_pair
 
 __all__ = ["DataPair", "data_root", "open_pair", "resolve"]
@@ -42,19 +46,40 @@ def resolve(
         download: fetch what is missing, where its publisher allows that.
 
     Raises:
-        InputError: no such set, its images are not there or not labelled, or their number is not the published one.
+        InputError: no such set, its images are not there or not labelled, their number is not the published one, or
+            a test image of a set of one's own is a training image too.
     """
+    if own := _own(spec):
+        pair = open_pair(*own).limited(max_train, max_test)
+        if not allows_overlap(own[1]):
+            refuse_overlap(pair, "end the path in ?overlap=allow")
+        return pair
+    pair = _load(spec, root or data_root(), download).limited(max_train, max_test)
+    name = spec.partition("?")[0]
+    if not getattr(lookup.module(__name__, name), "OVERLAPS", name in _shipped()):
+        refuse_overlap(pair, f"write OVERLAPS = True into {name}")
+    return pair
+
+
+def _own(spec: str) -> tuple[str, str] | None:
+    """Name and path where `spec` is `NAME=PATH`."""
     name, equals, path = spec.partition("=")
-    if equals and "?" not in name:
-        if not name or not path:
-            raise InputError(f"data '{spec}': expected NAME=PATH")
-        return open_pair(name, path).limited(max_train, max_test)
-    return _load(spec, root or data_root(), download).limited(max_train, max_test)
+    if not equals or "?" in name:
+        return None
+    if not name or not path:
+        raise InputError(f"data '{spec}': expected NAME=PATH")
+    if "/" in name or not name.isprintable() or name != name.strip():  # it is a row's title up to the slash
+        raise InputError(f"data {spec!r}: expected NAME=PATH, with a name without slashes, line breaks or outer spaces")
+    return name, path
+
+
+def _shipped() -> list[str]:
+    return [entry for entry in lookup.names(__name__) if entry != "base"]
 
 
 def _load(spec: str, root: Path, download: bool) -> DataPair:
     name, _, query = spec.partition("?")
-    valid = [entry for entry in lookup.names(__name__) if entry != "base"]
+    valid = _shipped()
     if name not in valid and "." not in name:
         raise InputError(f"unknown evaluation set '{name}'{nearest(name, valid)}; NAME=PATH names your own")
     load = lookup.entry(__name__, name, "load")
