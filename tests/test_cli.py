@@ -127,10 +127,7 @@ def test_the_whole_path(
 ) -> None:
     """distill (train, export, evaluate, report) → eval → export → encode, as a user types it."""
     monkeypatch.chdir(tmp_path)
-    pair = tmp_path / "blobs"
-    for split in ("train", "test"):
-        (pair / split).parent.mkdir(exist_ok=True)
-        (pair / split).symlink_to(image_folder)
+    pair = f"{image_folder}?test=0.25&seed=0"
     suite = tmp_path / "suite.yaml"
     suite.write_text(yaml.safe_dump({"data": [f"blobs={pair}"], "tasks": {"knn": {"k": 3}}, "seeds": [0], "size": 32}))
 

@@ -153,7 +153,10 @@ def check(
 def evaluate(
     models: Annotated[list[str], typer.Argument(help="Encoder URIs or run folders; NAME=URI names a column.")],
     tasks: Annotated[str | None, typer.Option(help="Comma-separated, for example knn,logistic.")] = None,
-    data: Annotated[list[str] | None, typer.Option(help="NAME=PATH of a labelled set; repeatable.")] = None,
+    data: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME=PATH of a labelled set with train/ and test/, or PATH?test=0.2; repeatable."),
+    ] = None,
     suite: Annotated[str | None, typer.Option(help="A shipped suite or a YAML file [default: quick].")] = None,
     seeds: Annotated[str | None, typer.Option(help="Comma-separated, in place of the suite's.")] = None,
     teacher: Annotated[list[str] | None, typer.Option(help="Model (name or URI) that counts as a teacher.")] = None,
@@ -382,12 +385,11 @@ def _pair(text: str, what: str) -> tuple[str, str]:
 
 
 def _sets(entries: list[str]) -> dict[str, str]:
-    """Paths of evaluation sets by name."""
+    """Paths of evaluation sets by name; a dictionary alone would keep the last of two sets of one name."""
     named: dict[str, str] = {}
-    for entry in entries:
-        name, path = _pair(entry, "--data")
+    for name, path in (_pair(entry, "--data") for entry in entries):
         if name in named:
-            raise InputError(f"--data '{name}' is given twice; give one of the sets another name")
+            raise InputError(f"--data '{name}={path}': the name '{name}' is given twice; give one set another name")
         named[name] = path
     return named
 

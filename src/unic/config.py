@@ -331,6 +331,7 @@ def load_recipe(
     except OmegaConfBaseException as error:
         raise InputError(f"recipe: {str(error).splitlines()[0]}") from None
     assert isinstance(plain, dict)
+    _check_unicode(plain)
     plain["base"] = None  # resolved: what the base said is now written out
     try:
         recipe = Recipe.model_validate(plain)
@@ -452,6 +453,15 @@ def _with_base(tree: dict[str, Any], folder: Path, seen: tuple[str, ...] = ()) -
     merged = OmegaConf.to_container(OmegaConf.merge(OmegaConf.create(parent), OmegaConf.create(tree)), resolve=False)
     assert isinstance(merged, dict)
     return {str(key): value for key, value in merged.items()}
+
+
+def _check_unicode(tree: dict[Any, Any]) -> None:
+    """A run writes its recipe as UTF-8, which has no place for the bytes of some old file names."""
+    try:
+        json.dumps(tree, ensure_ascii=False, default=str, skipkeys=True).encode()
+    except UnicodeEncodeError as error:
+        shown = error.object[max(0, error.start - 20) : error.end + 20]
+        raise InputError(f"recipe: expected UTF-8, found {shown!r}; give the file or folder another name") from None
 
 
 def _explain(error: ErrorDetails) -> str:

@@ -7,7 +7,15 @@ from collections.abc import Iterable
 
 
 class InputError(ValueError):
-    """Wrong input from the user: one line that names the thing, what was expected and the nearest valid name."""
+    """Wrong input from the user: one line that names the thing, what was expected and the nearest valid name.
+
+    Args:
+        text: the line. A line break or another sign that cannot be printed, which only a name can bring in, is written
+            as in a Python string.
+    """
+
+    def __init__(self, text: str = "") -> None:
+        super().__init__("".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text))
 
 
 class StoppedError(RuntimeError):

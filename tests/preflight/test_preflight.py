@@ -101,13 +101,19 @@ def test_damaged_images_are_counted(recipe, image_folder, tmp_path):
 
 
 def test_test_images_among_the_training_ones_are_found(recipe, image_folder, tmp_path):
+    suite = tmp_path / "suite.yaml"
+    suite.write_text(f"data: ['blobs={image_folder}?test=0.25']\n")
+    report = checked(recipe, f"eval.suite={suite}")
+    assert "data blobs: 10 training images look the same as one of its test images" in texts(report, "warning")[0]
+
+
+def test_a_set_whose_parts_are_the_same_is_an_error_before_the_training(recipe, image_folder, tmp_path):
     for split in ("train", "test"):
         (tmp_path / "set").mkdir(exist_ok=True)
         (tmp_path / "set" / split).symlink_to(image_folder)
     suite = tmp_path / "suite.yaml"
     suite.write_text(f"data: [blobs={tmp_path / 'set'}]\n")
-    report = checked(recipe, f"eval.suite={suite}")
-    assert "data blobs: 40 training images look the same as one of its test images" in texts(report, "warning")[0]
+    assert "all 40 test images are training images too" in texts(checked(recipe, f"eval.suite={suite}"), "error")[0]
 
 
 def test_memory_and_disk_that_do_not_suffice_are_errors(recipe, tmp_path, monkeypatch):

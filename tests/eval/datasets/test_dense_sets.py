@@ -117,7 +117,9 @@ def test_your_own_folder_is_measured_without_code(tmp_path, colours):
             for number in range(count):
                 quarters = rng.integers(0, 2, (2, 2), dtype=np.uint8)
                 mask = quarters.repeat(8, 0).repeat(8, 1)
-                save(tmp_path / kind / part / "images" / f"{number}.png", np.stack([255 * mask] * 3, axis=2))
+                image = np.stack([255 * mask] * 3, axis=2)
+                image[0, 0] = (number, part == "test", 0)  # no image is in both parts
+                save(tmp_path / kind / part / "images" / f"{number}.png", image)
                 target = mask if kind == "masks" else (2000 + 3000 * mask.astype(np.uint16))
                 save(tmp_path / kind / part / kind / f"{number}.png", target)
         (tmp_path / kind / "train" / kind / "3.png").write_bytes(b"damaged")

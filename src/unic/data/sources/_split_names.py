@@ -6,7 +6,9 @@ import os
 import re
 from pathlib import Path
 
-_NAMES = {"train", "training", "val", "valid", "validation", "dev", "test", "testing", "eval"}
+from unic.data.sources._path_options import split_off
+from unic.data.sources._splits import NAMES, TEST, TRAIN
+
 _TARGETS = ("masks", "annotations", "depth")
 
 
@@ -15,6 +17,9 @@ def splits_of(path: str) -> list[str]:
 
     It looks at names alone, as `open_source` does to find a split. A set of the Hugging Face hub is asked there.
     """
+    path, options = split_off(path)
+    if options.test is not None:
+        return [TEST[0], TRAIN]
     place = Path(path).expanduser()
     if place.is_dir():
         return sorted(_in_folder(place))
@@ -25,10 +30,10 @@ def splits_of(path: str) -> list[str]:
 
 def _in_folder(place: Path) -> set[str]:
     if any((place / "images").is_dir() and (place / targets).is_dir() for targets in _TARGETS):
-        return _folders(place / "images") & _NAMES
+        return _folders(place / "images") & NAMES
     names = _folders(place)
-    pairs = {name for name in names & _NAMES for targets in _TARGETS if {"images", targets} <= _folders(place / name)}
-    return pairs or _of_files(place) or (names if all(name.lower() in _NAMES for name in names) else set())
+    pairs = {name for name in names & NAMES for targets in _TARGETS if {"images", targets} <= _folders(place / name)}
+    return pairs or _of_files(place) or (names if all(name.lower() in NAMES for name in names) else set())
 
 
 def _folders(place: Path) -> set[str]:
@@ -42,7 +47,7 @@ def _of_files(place: Path) -> set[str]:
         chosen = [file for file in files if file.suffix == suffix]
         if chosen:
             spelled = [(re.split(r"[-_.]", file.name)[0].lower(), file.parent.name.lower()) for file in chosen]
-            return {next((name for name in names if name in _NAMES), "") for names in spelled} - {""}
+            return {next((name for name in names if name in NAMES), "") for names in spelled} - {""}
     return set()
 
 

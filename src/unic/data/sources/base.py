@@ -50,6 +50,15 @@ class Source(ABC):
         Raises `DamagedImageError` like `read`."""
         return None
 
+    def stored(self, index: int) -> bytes | Path:
+        """What the image is told from others by: its file as it is stored, without looking into it; its pixels where
+        there is none. Raises `DamagedImageError` like `read`."""
+        found = self.encoded(index)
+        if found is not None:
+            return found
+        image = self.read(index)
+        return f"{image.mode} {image.size} ".encode() + image.tobytes()
+
     @abstractmethod
     def label(self, index: int) -> int | None:
         """Class index, or None for unlabelled images."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
@@ -20,12 +20,12 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
-from unic.data.sources import _links
+from unic.data.sources import _links, _splits
 from unic.data.sources._pixels import IGNORED, MILLIMETRES, MisfitError, check_fit, class_names, read_depth, read_mask
 from unic.data.sources.base import DamagedImageError, Source
 from unic.data.sources.folder import Folder
 from unic.data.sources.listed import Listed
-from unic.errors import InputError, nearest
+from unic.errors import InputError
 
 Pixels = Literal["masks", "depth"]
 
@@ -83,6 +83,9 @@ class PixelPairs(Source):
         check_fit(image, self.target(index), self.classes)
         return image
 
+    def stored(self, index: int) -> Path:
+        return self._images.encoded(index)
+
     def label(self, index: int) -> None:
         return None
 
@@ -128,23 +131,25 @@ class PixelPairs(Source):
             pass
 
 
-def open_folder(path: str, place: Path, split: str, splits: Collection[str]) -> PixelPairs | None:
+def open_folder(path: str, place: Path, split: str | None) -> PixelPairs | None:
     """A part of a folder in one of the layouts above; None if it is in none of them.
 
     Args:
-        splits: what parts are called; subfolders with other names do not divide a set.
+        split: a part; None: the training part, or all images where the folder has no parts.
 
     Raises:
         InputError: the split, a target or a name is missing, or images or targets are a link out of the folder.
     """
+    wanted = split or _splits.TRAIN
     for name in _KINDS:
-        for images, targets in ((f"{split}/images", f"{split}/{name}"), (f"images/{split}", f"{name}/{split}")):
+        for images, targets in ((f"{wanted}/images", f"{wanted}/{name}"), (f"images/{wanted}", f"{name}/{wanted}")):
             if (place / images).is_dir() and (place / targets).is_dir():
                 return _open(path, place, place / images, place / targets, _KINDS[name])
         if (place / "images").is_dir() and (place / name).is_dir():
-            parts = {part for part in os.listdir(place / name) if part in splits and (place / "images" / part).is_dir()}
-            if parts or split != "train":
-                raise InputError(f"data '{path}': no split '{split}'{nearest(split, parts)}")
+            inside = (part for part in os.listdir(place / name) if (place / "images" / part).is_dir())
+            parts = {part for part in inside if part in _splits.NAMES}
+            if parts or split is not None:
+                raise _splits.missing(path, wanted, parts, f"images and {name} have no train/ and test/ subfolders")
             return _open(path, place, place / "images", place / name, _KINDS[name])
     return None
 

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from unic.data.decode import decode
+from unic.data.sources import _splits
 from unic.data.sources._pixels import check_fit, class_names, read_mask
 from unic.data.sources.base import DamagedImageError, Source
 from unic.data.sources.parquet import MASK, Parquet, columns, has_masks
@@ -27,8 +28,12 @@ def open_files(path: str, files: Sequence[Path]) -> Source:
     return HuggingFace(path, Dataset.from_parquet([str(file) for file in files]), files[0].parent)
 
 
-def open_hub(name: str, split: str) -> Source:
+def open_hub(name: str, split: str | None) -> Source:
     """A data set of the hub, `ORG/NAME` or `ORG/NAME:CONFIG`; downloaded once into the cache of `datasets`.
+
+    Args:
+        name: on the hub.
+        split: a part; None: the training part.
 
     Raises:
         InputError: the hub has no such data set or split, or cannot be reached.
@@ -37,7 +42,7 @@ def open_hub(name: str, split: str) -> Source:
 
     repository, _, config = name.partition(":")
     try:
-        dataset = load_dataset(repository, config or None, split=split)
+        dataset = load_dataset(repository, config or None, split=split or _splits.TRAIN)
     except Exception as error:  # network, authorisation, missing split or config: all the user's to see, in one line
         reason = " ".join(str(error).split())[:200]
         raise InputError(
@@ -84,6 +89,9 @@ class HuggingFace(Source):
 
     def encoded(self, index: int) -> bytes | Path | None:
         return None if self.pixels else _encoded(self._dataset[index][self._column])
+
+    def stored(self, index: int) -> bytes | Path:
+        return _encoded(self._dataset[index][self._column])
 
     def target(self, index: int) -> np.ndarray | None:
         return read_mask(_encoded(self._dataset[index][MASK])) if self.pixels else None

@@ -69,6 +69,9 @@ class Parquet(Source):
     def encoded(self, index: int) -> bytes | None:
         return None if self.pixels else self._bytes(self._column, index)
 
+    def stored(self, index: int) -> bytes:
+        return self._bytes(self._column, index)
+
     def target(self, index: int) -> np.ndarray | None:
         return read_mask(self._bytes(MASK, index)) if self.pixels else None
 

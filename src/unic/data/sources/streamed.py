@@ -22,7 +22,9 @@ from torch import Tensor
 from unic import rng
 from unic.data.cache_dir import default_cache_dir
 from unic.data.decode import decode
+from unic.data.sources import _splits
 from unic.data.sources._pieces import Piece, Shelf
+from unic.data.sources._remote import check_url
 from unic.data.sources.base import Source, draws, permutation
 from unic.data.sources.webdataset import WebDataset
 from unic.errors import InputError
@@ -30,16 +32,27 @@ from unic.errors import InputError
 _TRIES = 10
 
 
-def open_streamed(path: str, urls: list[str], split: str, window: int, limit: int | None = None) -> Streamed:
+def open_streamed(path: str, urls: list[str], split: str | None, window: int, limit: int | None = None) -> Streamed:
     """Opens shards by URL or a set of the hub (`stream:ORG/NAME[:CONFIG]`).
 
+    Args:
+        path: as the user wrote it.
+        urls: what it stands for.
+        split: a part, which only a set of the hub has; None: the training part, or all that the URLs name.
+        window: see `Streamed`.
+        limit: so many images out of as few pieces as hold them.
+
     Raises:
-        InputError: nothing there, or a scheme that is not fetched.
+        InputError: nothing there, no such part, or a scheme that is not fetched.
     """
     from unic.data.sources._catalogue import catalogue
 
+    if split is not None and not path.startswith("stream:"):
+        check_url(path, path)
+        raise InputError(f"data '{path}': no split '{split}': URLs are one set; write {{split}} where its parts differ")
+
     shelf = Shelf(path, default_cache_dir() / "stream" / hashlib.sha256(path.encode()).hexdigest()[:32], 2 * window + 4)
-    pieces, classes, shelf.columns = catalogue(path, urls, split, shelf)
+    pieces, classes, shelf.columns = catalogue(path, urls, split or _splits.TRAIN, shelf)
     return Streamed(path, _limited(pieces, limit), shelf, classes, window, whole=pieces)
 
 

@@ -3,7 +3,9 @@
 - `load(root, *, download=False, **options) -> DataPair`: reads its images below `root`, which has one folder for each
   set; with `download` it may fetch them first. Raises `InputError` that says what to put where;
 - `load_train(root) -> Source`, optional: the training part alone, where it can be opened without the test part;
-- `COUNTS`: `(train, test, classes)` as published, verified whenever the set is opened; None where nothing is published.
+- `COUNTS`: `(train, test, classes)` as published, verified whenever the set is opened; None where nothing is published;
+- `OVERLAPS`: True where its parts may share images, which is refused of others. Of the sets of this package the
+  publishers' parts count as they are.
 """
 
 from __future__ import annotations
@@ -14,8 +16,9 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from unic import lookup
-from unic.data.sources import Source, open_source
+from unic.data.sources import Source, allows_overlap, open_source
 from unic.errors import InputError, nearest
+from unic.eval.datasets._overlap import refuse_overlap
 from unic.eval.datasets.base import DataPair, limited, open_pair
 
 __all__ = ["DataPair", "data_root", "open_pair", "open_train", "resolve"]
@@ -44,11 +47,19 @@ def resolve(
         download: fetch what is missing, where its publisher allows that.
 
     Raises:
-        InputError: no such set, its images are not there or not labelled, or their number is not the published one.
+        InputError: no such set, its images are not there or not labelled, their number is not the published one, or
+            a test image of a set of one's own is a training image too.
     """
     if own := _own(spec):
-        return open_pair(*own).limited(max_train, max_test)
-    return _load(spec, root or data_root(), download).limited(max_train, max_test)
+        pair = open_pair(*own).limited(max_train, max_test)
+        if not allows_overlap(own[1]):
+            refuse_overlap(pair, "end the path in ?overlap=allow")
+        return pair
+    pair = _load(spec, root or data_root(), download).limited(max_train, max_test)
+    name = spec.partition("?")[0]
+    if not getattr(lookup.module(__name__, name), "OVERLAPS", name in _shipped()):
+        refuse_overlap(pair, f"write OVERLAPS = True into {name}")
+    return pair
 
 
 def open_train(spec: str, *, limit: int | None = None, root: Path | None = None) -> tuple[str, Source]:
@@ -80,6 +91,8 @@ def _own(spec: str) -> tuple[str, str] | None:
         return None
     if not name or not path:
         raise InputError(f"data '{spec}': expected NAME=PATH")
+    if "/" in name or not name.isprintable() or name != name.strip():  # it is a row's title up to the slash
+        raise InputError(f"data {spec!r}: expected NAME=PATH, with a name without slashes, line breaks or outer spaces")
     return name, path
 
 

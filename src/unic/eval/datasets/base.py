@@ -9,11 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from unic.data.sources import Source, open_source
+from unic.data.sources import TEST, TRAIN, Source, open_source
 from unic.data.sources.subset import Subset
 from unic.errors import InputError, nearest
-
-_TEST_SPLITS = ("test", "val", "validation")
 
 
 @dataclass(frozen=True)
@@ -80,20 +78,23 @@ def limited(source: Source, limit: int | None) -> Source:
 
 
 def open_pair(name: str, path: str) -> DataPair:
-    """Opens a folder or hub name that has a training split and one called test, val or validation.
+    """Opens a set that has a training part and one called test, val or validation, or of which a random one is drawn.
+
+    Args:
+        name: the row of the table.
+        path: see `open_source`. A set without parts is refused, as all of it would be both.
 
     Raises:
-        InputError: nothing there, or a split is missing.
+        InputError: nothing there, or a part is missing.
     """
-    train = open_source(path, split="train")
     first: InputError | None = None
-    for split in _TEST_SPLITS:
+    for split in TEST:
         try:
             test = open_source(path, split=split)
         except InputError as error:
             first = first or error
         else:
-            return DataPair(name, train, test)
+            return DataPair(name, open_source(path, split=TRAIN), test)
     assert first is not None
     raise first
 

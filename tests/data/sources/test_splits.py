@@ -1,0 +1,92 @@
+"""A part is asked for by name: a set without parts has none, and its whole is never passed off as one."""
+
+from __future__ import annotations
+
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from unic.data.sources import open_source
+from unic.errors import InputError
+
+
+def save(file: Path, number: int = 0) -> Path:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.full((4, 4, 3), number, np.uint8)).save(file)
+    return file
+
+
+def parquet(file: Path, count: int = 3) -> Path:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    images = [save(file.parent / f".{number}.png", number).read_bytes() for number in range(count)]
+    pq.write_table(pa.table({"image": images}), file)
+    return file
+
+
+def shard(file: Path) -> Path:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(file, "w:") as archive:
+        archive.add(save(file.parent / ".a.png"), "a.png")
+    return file
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    parquet(tmp_path / "all.parquet")
+    for number in range(2):
+        shard(tmp_path / "shards" / f"birds-{number}.tar")
+        save(tmp_path / "classes" / f"{number}" / "a.png")
+        save(tmp_path / "masked" / "images" / f"{number}.png")
+        save(tmp_path / "masked" / "depth" / f"{number}.png")
+        Image.fromarray(np.full((4, 4), 900 + number, np.uint16)).save(tmp_path / "masked" / "depth" / f"{number}.png")
+    return tmp_path
+
+
+WITHOUT_PARTS = {
+    "all.parquet": 3, "*.parquet": 3, "shards": 2, "shards/birds-0.tar": 1, "shards/*.tar": 2,
+    "shards/birds-{0..1}.tar": 2, "classes": 2, "masked": 2,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("path", WITHOUT_PARTS)
+def test_a_set_without_parts_is_all_for_training_and_has_no_part(place, path):
+    assert len(open_source(f"{place}/{path}")) == WITHOUT_PARTS[path]
+    for split in ("train", "test", "val"):
+        with pytest.raises(InputError) as error:
+            open_source(f"{place}/{path}", split=split)
+        assert f"no split '{split}'" in str(error.value)
+        assert f"'{place}/{path}?test=0.2&seed=0' draws a test part at random" in str(error.value)
+
+
+def test_the_url_of_a_shard_has_no_part(place):
+    for url in (f"file://{place}/shards/birds-0.tar", f"file://{place}/shards/birds-{{0..1}}.tar"):
+        with pytest.raises(InputError, match="no split 'test': URLs are one set; write {split} where its parts differ"):
+            open_source(url, split="test")
+    with pytest.raises(InputError, match="runs a shell command"):
+        open_source("pipe:cat x.tar", split="test")
+
+
+def test_files_of_parts_that_a_pattern_names(place):
+    parquet(place / "named" / "train-0.parquet", 4)
+    parquet(place / "named" / "test-0.parquet", 2)
+    pattern = f"{place}/named/*.parquet"
+    assert [len(open_source(pattern, split=split)) for split in (None, "train", "test")] == [6, 4, 2]
+    with pytest.raises(InputError, match="no split 'val'; expected one of: test, train$"):
+        open_source(pattern, split="val")
+    with pytest.raises(InputError, match="no split 'test'; expected one of: train; '.*' draws"):
+        open_source(f"{place}/named/train-0.parquet", split="test")
+
+
+def test_the_name_of_the_part_in_the_path(place):
+    for split, count in (("train", 2), ("test", 1)):
+        for number in range(count):
+            save(place / "parts" / split / "class" / f"{number}.png", number)
+    path = f"{place}/parts/{{split}}"
+    assert [len(open_source(path, split=split)) for split in (None, "train", "test")] == [2, 2, 1]
+    with pytest.raises(InputError, match="expected either {split}, the name of a part, or test=, a random one"):
+        open_source(f"{path}?test=0.5")
