@@ -100,6 +100,8 @@ COMMANDS = [
     (["eval", "pixels:8", "--tasks", "knm"], "unknown task 'knm'; did you mean 'knn'?"),
     (["eval", "pixels:8", "--suite", "notes.txt"], "suite notes.txt"),
     (["eval", "pixels:8", "--data", "birds"], "--data 'birds': expected NAME=PATH"),
+    (["eval", "pixels:8", "--data", "a=images", "--data", "a=b"], "--data 'a=b': the name 'a' is given twice"),
+    (["eval", "pixels:8", "--data", "a=images"], "'images?test=0.2&seed=0' draws a test part at random"),
     (["eval", "pixels:8", "--teacher", "b"], "model 'b' is not among those given"),
     (["eval", "pixels:8", "--out", "table.xls"], "unknown format '.xls'"),
     (["eval", "pixels:8", "--seeds", "one"], "--seeds 'one': expected whole numbers"),

@@ -41,3 +41,10 @@ def test_options_are_the_keyword_only_parameters() -> None:
 def test_nearest_lists_all_when_nothing_is_near() -> None:
     assert nearest("qqqq", ["b", "a"]) == "; expected one of: a, b"
     assert nearest("x", []) == ""
+
+
+@pytest.mark.parametrize("name", [".parquet", "a..b", "a.b-c", ".", "a.\n"])
+def test_what_cannot_be_a_dotted_path_is_one_line(name: str) -> None:
+    with pytest.raises(InputError, match="unknown loss") as error:
+        lookup.module("unic.losses", name)
+    assert "\n" not in str(error.value)

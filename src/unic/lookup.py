@@ -29,7 +29,7 @@ def module(package: str, name: str, *, exclude: frozenset[str] = frozenset({"bas
     kind = "loss" if plural == "losses" else plural.removesuffix("s")
     if name in valid:
         return importlib.import_module(f"{package}.{name}")
-    if "." in name:
+    if "." in name and all(part.isidentifier() for part in name.split(".")):
         try:
             return importlib.import_module(name)
         except ModuleNotFoundError as error:

@@ -230,9 +230,9 @@ def test_some_recipes(place: Path) -> None:
 @pytest.mark.long
 @pytest.mark.parametrize("kind", ALL)
 def test_many(kind: str, place: Path) -> None:
-    ALL[kind](3000)
+    ALL[kind](1500)
 
 
 @pytest.mark.long
 def test_many_recipes(place: Path) -> None:
-    recipes(2000, place)
+    recipes(1000, place)

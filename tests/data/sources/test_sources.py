@@ -197,3 +197,25 @@ def test_large_files_go_through_a_memory_map(tmp_path: Path, monkeypatch):
     assert isinstance(source, huggingface.HuggingFace)
     assert [source.label(index) for index in range(3)] == [0, 1, 1]
     assert pickle.loads(pickle.dumps(source)).read(2).size == (8, 8)
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("", "expected the path of a file or folder"),
+        ("?test=0.2", "expected the path of a file or folder"),
+        ("a\0*", "expected the path of a file or folder"),
+        ("a\nb", r"'a\nb': no such file or folder"),
+        ("~nobody-here/x", "no such file or folder"),
+        ("x" * 300, "no such file or folder"),
+        ("a-{0..999999999}.tar", "its ranges stand for more than 1,000,000 names"),
+        ("a-{0..9999}-{0..9999}.tar", "its ranges stand for more than 1,000,000 names"),
+    ],
+)
+def test_impossible_paths_are_one_line(path: str, message: str, tmp_path: Path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    save(tmp_path / "an_image_that_nobody_named.png")
+    with pytest.raises(InputError) as error:
+        open_source(path)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import math
 import os
 import re
 from pathlib import Path
@@ -16,7 +17,8 @@ from unic.errors import InputError, nearest
 __all__ = ["TEST", "TRAIN", "DamagedImageError", "Source", "allows_overlap", "open_source"]
 
 _FILES = (".parquet", ".tar")  # sets that come as files, in a folder of them
-_RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
+_RANGE = re.compile(r"\{(\d{1,9})\.\.(\d{1,9})\}")
+_MOST = 1_000_000  # names that ranges may stand for
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(:[\w.-]+)?")
 
 
@@ -39,6 +41,8 @@ def open_source(path: str, limit: int | None = None, split: str | None = None, w
     """
     given = str(path)
     path, options = split_off(given)
+    if not path or "\0" in path:
+        raise InputError(f"data '{given}': expected the path of a file or folder, a URL or a name on the hub")
     if "{split}" in path:
         if options.test is not None:
             raise InputError(f"data '{given}': expected either {{split}}, the name of a part, or test=, a random one")
@@ -69,8 +73,8 @@ def allows_overlap(path: str) -> bool:
 def _open(path: str, split: str | None) -> Source:
     from unic.data.sources import dense, folder, huggingface
 
-    place = Path(path).expanduser()
-    if place.is_dir():
+    place = Path(os.path.expanduser(path))  # these of `os.path` answer for impossible names too
+    if os.path.isdir(place):
         pairs = dense.open_folder(path, place, split)
         if pairs is not None:
             return pairs
@@ -80,7 +84,7 @@ def _open(path: str, split: str | None) -> Source:
             if chosen:
                 return _open_files(path, _splits.files_of(path, chosen, split))
         return folder.Folder(path, _splits.folder_of(path, place, split))
-    if place.is_file():
+    if os.path.isfile(place):
         return _open_named(path, [place], split)
     if glob.has_magic(path) or _RANGE.search(path):
         patterns = expanded(str(place))
@@ -89,7 +93,7 @@ def _open(path: str, split: str | None) -> Source:
             if not glob.glob(pattern, recursive=True):
                 raise InputError(f"data '{path}': no file matches {pattern}")
         return _open_named(path, matches, split)
-    if _HUB_NAME.fullmatch(path) and not Path(path).parent.exists():
+    if _HUB_NAME.fullmatch(path) and not os.path.exists(Path(path).parent):
         return huggingface.open_hub(path, split)
     raise InputError(f"data '{path}': no such file or folder{_nearest_entry(place)}")
 
@@ -111,7 +115,13 @@ def _open_files(path: str, files: list[Path]) -> Source:
 
 
 def expanded(pattern: str) -> list[str]:
-    """All patterns that ranges stand for: `a-{08..10}.tar` → `a-08.tar`, `a-09.tar`, `a-10.tar`."""
+    """All patterns that ranges stand for: `a-{08..10}.tar` → `a-08.tar`, `a-09.tar`, `a-10.tar`.
+
+    Raises:
+        InputError: more than a million.
+    """
+    if math.prod(int(last) - int(first) + 1 for first, last in _RANGE.findall(pattern)) > _MOST:
+        raise InputError(f"data '{pattern}': its ranges stand for more than {_MOST:,} names")
     found = _RANGE.search(pattern)
     if found is None:
         return [pattern]
@@ -124,9 +134,9 @@ def expanded(pattern: str) -> list[str]:
 def _nearest_entry(place: Path) -> str:
     """Ending of the error line: what in the deepest existing parent is spelled most like the missing part."""
     missing = place
-    while missing.parent != missing and not missing.parent.exists():
+    while missing.parent != missing and not os.path.exists(missing.parent):
         missing = missing.parent
-    if not missing.parent.is_dir():
+    if not os.path.isdir(missing.parent):
         return ""
     close = nearest(missing.name, (entry.name for entry in missing.parent.iterdir() if entry.name[0] != "."))
     return close if "did you mean" in close else ""  # a list of every file that happens to be there helps nobody
