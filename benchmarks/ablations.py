@@ -1,17 +1,18 @@
-"""What ladder, dropping, standardisation and all patches are worth: a ViT from scratch with and without, several seeds.
+"""What ladder, dropping, standardisation, its floor and all patches are worth: with and without, several seeds.
 
     python benchmarks/ablations.py [--variant full …] [--seed 0 …] [--epochs 3] [--threads 1]     # trains, measures
+    python benchmarks/ablations.py --recipe recipes/quickstart.yaml --variant "no floor" --variant "floor 0.1"
     python benchmarks/ablations.py --table                                                        # prints Markdown
 
-Trains `recipes/samples-vit.yaml` from cached targets and measures the student on the `quick` suite. Each run is one
-`VARIANT-SEED.json` in the results folder; finished ones are not repeated, so several processes can share the work.
+Trains a recipe from cached targets and measures the student on the `quick` suite, and by k-NN among training images,
+which is what a default is chosen by. Each run is one `VARIANT-SEED.json` in the results folder; finished ones are not
+repeated and interrupted ones go on, so several processes can share the work.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import statistics
 import time
 from pathlib import Path
@@ -20,6 +21,7 @@ import torch
 
 from unic.config import load_recipe
 from unic.distill.train import fit
+from unic.eval.online import OnlineKnn
 from unic.eval.runner import evaluate_models
 from unic.eval.suite import load_suite
 from unic.metrics import read_metrics, stderr_console
@@ -31,11 +33,14 @@ VARIANTS = {
     "no standardisation": ["standardize={type: none}"],
     "half the patches": ["train.patch_share=0.5"],
     "a quarter of the patches": ["train.patch_share=0.25"],
+    "no floor": ["standardize.floor=0"],
+    "floor 0.1": ["standardize.floor=0.1"],
 }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--recipe", default="recipes/samples-vit.yaml")
     parser.add_argument("--variant", action="append", choices=VARIANTS)
     parser.add_argument("--seed", action="append", type=int)
     parser.add_argument("--epochs", type=float)
@@ -49,26 +54,29 @@ def main() -> None:
         for variant in options.variant or VARIANTS:
             file = options.results / f"{variant.replace(' ', '-')}-{seed}.json"
             if not file.exists():
-                measure(variant, seed, options.epochs, options.runs / file.stem, file)
+                measure(options.recipe, variant, seed, options.epochs, options.runs / file.stem, file)
     print(table(options.results))
 
 
-def measure(variant: str, seed: int, epochs: float | None, run: Path, file: Path) -> None:
+def measure(source: str, variant: str, seed: int, epochs: float | None, run: Path, file: Path) -> None:
     """Trains one student and writes its scores."""
     overrides = [*VARIANTS[variant], f"seed={seed}", *([f"train.epochs={epochs}"] if epochs else [])]
-    recipe = load_recipe("recipes/samples-vit.yaml", overrides)
-    shutil.rmtree(run, ignore_errors=True)
-    started = time.monotonic()
-    student = fit(recipe, run, console=stderr_console())
+    recipe, suite = load_recipe(source, overrides), load_suite("quick")
+    is_new, started = not run.exists(), time.monotonic()
+    student = fit(recipe, run, resume=True, console=stderr_console())
     seconds = time.monotonic() - started
-    results = evaluate_models({"student": student}, {"student": "student"}, suite=load_suite("quick"))
-    last = read_metrics(run)[-1]
+    held_out = OnlineKnn(suite)(student, recipe.train.steps or 0)
+    results = evaluate_models({"student": student}, {"student": "student"}, suite=suite)
+    last = [row for row in read_metrics(run) if "loss" in row][-1]
     report = {
+        "recipe": source,
         "variant": variant,
         "seed": seed,
         "epochs": recipe.train.epochs,
-        "train_s": round(seconds),
+        "train_s": round(seconds) if is_new else None,  # not known of one that went on
         "date": time.strftime("%Y-%m-%d"),
+        "threads": torch.get_num_threads(),
+        "knn_of_training_images": held_out,
         "scores": {task: row["student"]["score"] for task, row in results["tasks"].items()},
         "cosines": {key: value for key, value in last.items() if key.startswith("cos/")},
     }
@@ -79,12 +87,14 @@ def measure(variant: str, seed: int, epochs: float | None, run: Path, file: Path
 def table(results: Path) -> str:
     """Mean over the four sets by task, with the spread (sample standard deviation) over seeds."""
     found = [json.loads(file.read_text()) for file in sorted(results.glob("*.json"))]
-    lines = ["| variant | seeds | k-NN | logistic | mean |", "|---|---:|---:|---:|---:|"]
+    lines = ["| variant | seeds | k-NN of training images | k-NN | logistic | mean |", "|---|---:|---:|---:|---:|---:|"]
     for variant in VARIANTS:
-        rows = [report["scores"] for report in found if report["variant"] == variant]
+        rows = [report for report in found if report["variant"] == variant]
         if rows:
-            columns = [[mean_of(scores, task) for scores in rows] for task in ("knn", "logistic", "")]
-            lines.append(f"| {variant} | {len(rows)} | " + " | ".join(map(spread, columns)) + " |")
+            columns = [[mean_of(row["scores"], task) for row in rows] for task in ("knn", "logistic", "")]
+            held_out = [row["knn_of_training_images"]["knn/mean"] for row in rows if "knn_of_training_images" in row]
+            cells = [spread(held_out) if held_out else "–", *map(spread, columns)]
+            lines.append(f"| {variant} | {len(rows)} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
