@@ -105,7 +105,13 @@ def test_a_score_is_reduced_for_each_seed_and_resample():
     entry = summarise({"a/b": {"m": seeds}}, {"m": "other"}, {"a/b": seeds[0].measure})["tasks"]["a/b"]["m"]
     assert entry["score"] == pytest.approx(100 * seeds[0].marks[:, 0].sum() / seeds[0].marks[:, 1].sum(), abs=1e-3)
     assert entry["ci"][0] < entry["score"] < entry["ci"][1]
-    assert entry["seed_ci"] == [entry["score"], entry["score"]]
+
+
+def test_a_task_that_draws_nothing_has_no_seed_interval():
+    """Whether it has one outcome or the same one for every seed; and one seed of a task that draws tells nothing."""
+    for runs in ([outcome(0.6)], [outcome(0.6)] * 3):
+        entry = summarise({"a/b": {"m": runs}}, {"m": "other"})["tasks"]["a/b"]["m"]
+        assert (entry["spread"], entry["seed_ci"], entry["by_seed"]) == (None, None, None)
 
 
 def test_seeds_have_student_s_interval():

@@ -6,7 +6,8 @@
 - `DATA`: the kind of set it runs on, "labels" (default), "masks", "depth" or "any";
 - `MEASURE`: how marks become a score (default: top-1);
 - `ROLES`: the roles of the models it is for (default: all);
-- `IS_RANDOM`: False where nothing is drawn: one outcome then stands for all seeds.
+- `IS_RANDOM`: False where nothing is drawn: one outcome then stands for all seeds;
+- `check(pair, options)`: raises `InputError` where the options do not suit a set, before anything is measured.
 """
 
 from unic.eval.tasks.base import TOP1, Dense, Labelled, Measure, NotApplicableError, Outcome, top1
