@@ -36,10 +36,13 @@ def null_results(behind, spread, num_seeds=3):
     [([0.0], 0.0), ([0.0] * 8, 0.0), ([0.0, 0.1, 0.2, 0.3], 0.0), ([0.0] * 4, 2.5)],
 )
 def test_false_statements_are_rare(behind, spread):
-    """At most 5 % in truth; 200 evaluations that are wrong in 5 % give more than 9 % once in 250 times."""
-    ends = np.array(list(null_results(behind, spread)["difference_ci"].values()))
-    assert (ends[:, 0] > 0).mean() <= 0.09, "beats"
-    assert (ends[:, 1] < 0).mean() <= 0.09, "stays below"
+    """2.5 % on each side in truth: of 200 evaluations more than 6 % once in 500 times."""
+    results = null_results(behind, spread)
+    ends = np.array(list(results["difference_ci"].values()))
+    assert (ends[:, 0] > 0).mean() <= 0.06, "beats"
+    assert (ends[:, 1] < 0).mean() <= 0.06, "stays below"
+    low, high = results["mean_gain_ci"]  # over so many tasks that the luck of the best teachers is all there is to it
+    assert low <= 0 <= high
 
 
 def test_the_lower_end_is_the_smallest_of_those_over_each_teacher():
