@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from unic.eval.results import summarise
-from unic.eval.tasks import Measure, Outcome
+from unic.eval.tasks import Measure, Outcome, depth
 
 ROLES = {"student": "student", "a": "teacher", "b": "teacher", "concat": "concat", "start": "other"}
 
@@ -105,7 +105,13 @@ def test_a_score_is_reduced_for_each_seed_and_resample():
     entry = summarise({"a/b": {"m": seeds}}, {"m": "other"}, {"a/b": seeds[0].measure})["tasks"]["a/b"]["m"]
     assert entry["score"] == pytest.approx(100 * seeds[0].marks[:, 0].sum() / seeds[0].marks[:, 1].sum(), abs=1e-3)
     assert entry["ci"][0] < entry["score"] < entry["ci"][1]
-    assert entry["seed_ci"] == [entry["score"], entry["score"]]
+
+
+def test_a_task_that_draws_nothing_has_no_seed_interval():
+    """Whether it has one outcome or the same one for every seed; and one seed of a task that draws tells nothing."""
+    for runs in ([outcome(0.6)], [outcome(0.6)] * 3):
+        entry = summarise({"a/b": {"m": runs}}, {"m": "other"})["tasks"]["a/b"]["m"]
+        assert (entry["spread"], entry["seed_ci"], entry["by_seed"]) == (None, None, None)
 
 
 def test_seeds_have_student_s_interval():
@@ -138,3 +144,45 @@ def test_a_resample_without_a_hit_of_the_best_teacher_is_left_out():
     table = {"cats/knn": {"s": [outcome(0.5, 8)], "a": [outcome(0.125, 8)]}}
     low, high = summarise(table, {"s": "student", "a": "teacher"})["mean_gain_ci"]
     assert 0 <= low < 300 < high < 1000
+
+
+def test_resamples_without_a_measured_image_are_left_out():
+    """One image in 40 has a known depth in most resamples' absence: its error must not be counted as 0."""
+    marks = np.zeros((40, 2))
+    marks[:2] = [[2.0, 1.0], [3.0, 1.0]]
+    cells = {
+        "rooms/depth": {
+            name: [Outcome(marks * [factor, 1], depth.MEASURE)] for name, factor in {"s": 1, "t": 2}.items()
+        }
+    }
+    found = summarise(cells, {"s": "student", "t": "teacher"}, {"rooms/depth": depth.MEASURE})
+    assert found["tasks"]["rooms/depth"]["s"]["ci"] == [2, 3]
+    assert found["difference_ci"]["rooms/depth"] == [2, 3]
+    assert found["mean_gain_ci"] == [50, 50]
+
+
+def test_seeds_widen_the_intervals_of_scores_and_differences():
+    """Seeds that differ by 8 points: without them the interval would be that of the images."""
+    lucky = [outcome(0.66 + step) for step in (-0.08, 0.0, 0.08)]
+    teacher = [outcome(0.6)] * 3
+    roles = {"s": "student", "t": "teacher"}
+    still = summarise({"a/b": {"s": [outcome(0.66)] * 3, "t": teacher}}, roles)
+    drawn = summarise({"a/b": {"s": lucky, "t": teacher}}, roles)
+    assert still["difference_ci"]["a/b"][0] > 0 > drawn["difference_ci"]["a/b"][0]
+    assert still["mean_gain_ci"][0] > 0 > drawn["mean_gain_ci"][0]
+    assert still["single_teacher"]["difference_ci"][0] > 0 > drawn["single_teacher"]["difference_ci"][0]
+    low, high = drawn["tasks"]["a/b"]["s"]["ci"]
+    assert low < 66 - 4.3 * 8 / 3**0.5 + 3
+    assert high > 66 + 4.3 * 8 / 3**0.5 - 3
+    assert drawn["tasks"]["a/b"]["s"]["by_seed"] == [58, 66, 74]
+
+
+def test_gains_are_over_the_best_teacher_as_it_was_measured_whatever_the_interval():
+    result = summarise(cells(), ROLES, axes={"pets": ["*"]})
+    for ends, value in (
+        (result["mean_gain_ci"], result["mean_gain"]),
+        (result["axes"]["pets"]["ci"], result["axes"]["pets"]["gain"]),
+        (result["difference_ci"]["cats/knn"], 6),
+        (result["difference_ci"]["dogs/knn"], -5),
+    ):
+        assert ends[0] < value < ends[1]

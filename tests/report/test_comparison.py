@@ -170,3 +170,39 @@ def test_lower_is_better(runs: list[Path], evaluation: Any) -> None:
     assert (table["unit"], table["rows"][0]["unit"]) == ("RMSE m", "↓")
     assert compared.leader("d/depth") is None
     assert "the best mean is 0.5 (RMSE m), of other" in sentence(compared)
+
+
+def _with_seeds(run: Path, by_seed: list[float] | None) -> None:
+    results = json.loads((run / "results.json").read_text())
+    entry = results["tasks"]["other/logistic"]["student"]
+    first = entry["by_seed"][0]
+    entry |= {"score": first, "spread": 8.0, "by_seed": by_seed and [first + step for step in by_seed]}
+    (run / "results.json").write_text(json.dumps(results))
+
+
+def test_seeds_are_in_the_interval_of_a_difference(runs: list[Path], tmp_path: Path) -> None:
+    """Equal runs but for one whose seeds differ; a shift that all seeds share is no luck of a seed."""
+    paths = [Path(shutil.copytree(runs[0], tmp_path / name / "run")) for name in ("even", "shifted", "lucky")]
+    for path, by_seed in zip(paths, ([0.0, 8.0], [0.0, 8.0], [0.0, -8.0]), strict=True):
+        _with_seeds(path, by_seed)
+    paired = _compared(paths).paired
+    assert paired.difference("other/logistic", 0, 1) == [0, 0]
+    low, high = paired.difference("other/logistic", 0, 2) or [0, 0]
+    assert low < -30
+    assert high > 30
+
+
+def test_an_older_file_has_no_interval_where_seeds_matter(runs: list[Path], tmp_path: Path) -> None:
+    old = Path(shutil.copytree(runs[0], tmp_path / "old"))
+    _with_seeds(old, None)
+    results = json.loads((old / "results.json").read_text())
+    results["protocol"]["bootstrap"] = {"resamples": 1000, "level": 95, "unit": "test image"}
+    (old / "results.json").write_text(json.dumps(results))
+    compared = _compared([runs[0], old])
+    assert compared.paired.difference("other/logistic", 0, 1) is None
+    assert compared.paired.difference("other/knn", 0, 1) is not None
+    assert compared.notes() == [
+        "old: the interval of its mean gain is an older one, which holds the best teachers fixed.",
+        "old: its results.json is older and has no score of each seed, so there is no paired interval of "
+        "other/logistic; unic eval measures it anew.",
+    ]

@@ -117,3 +117,11 @@ def test_many_teachers_share_a_line() -> None:
 def test_protocol_in_one_line() -> None:
     protocol = {"tasks": {"knn": {"k": 5}, "influence": {"data": ["a", "b"]}}, "seeds": [0, 1], "size": 96}
     assert protocol_line({"protocol": protocol}) == "knn k=5; influence data=a,b; 2 seeds; images at 96 px"
+
+
+def test_intervals_of_an_older_file_are_told_apart() -> None:
+    old = {"protocol": {"bootstrap": {"resamples": 1000, "level": 95, "unit": "test image"}}}
+    new = {"protocol": {"bootstrap": {"resamples": 1000, "level": 95, "over_teachers": "simultaneous"}}}
+    assert Scores({**_results(), **old}).holds_best_teacher_fixed
+    assert not Scores({**_results(), **new}).holds_best_teacher_fixed
+    assert not Scores(_results()).holds_best_teacher_fixed, "nothing is said of how it was measured"

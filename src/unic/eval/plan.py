@@ -81,7 +81,12 @@ class Plan:
             },
             "classes": {pair.name: pair.classes for pair in self.pairs if len(pair.classes) <= 1000},
             "missing": self.missing,
-            "bootstrap": {"resamples": bootstrap.RESAMPLES, "level": bootstrap.LEVEL, "unit": "test image"},
+            "bootstrap": {
+                "resamples": bootstrap.RESAMPLES,
+                "level": bootstrap.LEVEL,
+                "unit": "test image and probe seed",
+                "over_teachers": "simultaneous",
+            },
             "versions": {"python": platform.python_version()} | {package: version(package) for package in packages},
         }
 
@@ -148,6 +153,10 @@ def _check_entry(name: str, entry: Entry) -> None:
             raise InputError(f"{where}: '{key}' is for tasks on {kind}, this one is on {takes}")
 
 
+def _accept(pair: DataPair, options: Mapping[str, Any]) -> None:
+    """What a task without a `check` says of any set."""
+
+
 def _used(specs: Sequence[str], tasks: Mapping[str, Entry]) -> list[str]:
     """The sets that some entry runs on: choosing tasks must not ask for the data of others."""
     for name, entry in tasks.items():
@@ -169,6 +178,7 @@ def _rows(
             row = Row(pair, name, entry)
             named = entry.data is None or spec in entry.data
             if named and getattr(row.module, "DATA", "labels") in (pair.kind, "any"):
+                getattr(row.module, "check", _accept)(pair, entry.options)
                 rows.append(row)
     for name, entry in tasks.items():
         if not any(row.name == name for row in rows) and not missing and (explicit or entry.data):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -10,13 +10,14 @@ import numpy as np
 from jaxtyping import Float
 
 from unic import rng
-from unic.eval.bootstrap import LEVEL, interval, resampled_means
+from unic.eval.bootstrap import LEVEL, interval, resampled_means, seed_effect
+from unic.eval.rivals import Rivals, interval_over_best
 from unic.eval.tasks.base import TOP1, Measure, Outcome
 
-# One model on one task: an outcome for each seed, or the line that says why there is none.
+# One model on one task: an outcome for each seed (one where nothing is drawn), or the line that says why there is none.
 Cell = list[Outcome] | str
 Cells = Mapping[str, Mapping[str, Cell]]  # task ("clipart/knn") → model → cell
-Sample = Float[np.ndarray, " r"]  # the scores of one cell under each resampling
+Sample = Float[np.ndarray, " r"]  # the scores of one cell under each resampling of images and seeds
 
 
 def summarise(
@@ -28,8 +29,8 @@ def summarise(
     """The measured part of results.json.
 
     The gain of a model on a task is `100 · (s − b) / b` with `b` the best single teacher of that task on all test
-    images, and its sign is turned for errors, so that more is always better. Intervals hold that teacher fixed: chosen
-    as the best, it is if anything flattered, never the model.
+    images, and its sign is turned for errors, so that more is always better. Intervals are of the gain over whichever
+    teacher is the best in truth, see `unic.eval.rivals`: the one that looks best is the luckiest of several.
 
     Args:
         measures: by task; default: top-1.
@@ -45,11 +46,11 @@ def summarise(
     entries, samples = _entries(cells, measures)
     compared = [task for task in cells if measures[task].is_score]
     table = _Table({key: entry for key, entry in entries.items() if key[0] in compared}, samples, roles, measures)
-    student = next((name for name, role in roles.items() if role == "student"), None)
+    student = next((name for name, role in roles.items() if role == "student"), "")
     gains = {name: table.gains(name) for name, role in roles.items() if role != "teacher" and table.best}
     mean_gains = {name: table.mean_gain(name, compared) for name in gains}
-    own = gains.get(student or "", {})
-    mean = mean_gains.get(student or "", {"gain": None, "ci": None})
+    own = gains.get(student, {})
+    mean = mean_gains.get(student, {"gain": None, "ci": None})
     by_task = {task: {name: entries[task, name] for name in row} for task, row in cells.items()}
     return {
         "tasks": {task: by_task[task] for task in compared},
@@ -61,7 +62,7 @@ def summarise(
         "best_teacher": table.best,
         "gain_over_best_teacher": own,
         "mean_gain": mean["gain"],
-        "difference_ci": {task: interval(table.difference(task, student, table.best[task])) for task in own},  # type: ignore[arg-type]
+        "difference_ci": {task: table.difference_interval(task, student) for task in own},
         "mean_gain_ci": mean["ci"],
         "single_teacher": table.against_single_teacher(compared, student),
         "gains": gains,
@@ -90,28 +91,39 @@ def _entries(
         for task, name in keys:
             cell = cells[task][name]
             assert not isinstance(cell, str)
-            samples[task, name] = np.mean([measures[task].reduce(next(drawn)) for _ in cell], axis=0)
-            entries[task, name] = _entry(cell, samples[task, name])
+            own = np.mean([measures[task].reduce(next(drawn)) for _ in cell], axis=0)
+            samples[task, name] = own + seed_effect(_by_seed(cell))
+            entries[task, name] = _entry(cell, samples[task, name], measures[task])
     return entries, samples
 
 
-def _entry(cell: Sequence[Outcome], sample: Sample) -> dict[str, Any]:
-    scores = np.array([outcome.score for outcome in cell])
+def _by_seed(cell: Sequence[Outcome]) -> Float[np.ndarray, " k"]:
+    """The score of each seed; a single one where no seed changes a mark, since nothing was drawn there."""
+    drawn = any(not np.array_equal(outcome.marks, cell[0].marks) for outcome in cell)
+    return np.array([outcome.score for outcome in (cell if drawn else cell[:1])])
+
+
+def _entry(cell: Sequence[Outcome], sample: Sample, measure: Measure) -> dict[str, Any]:
+    scores = _by_seed(cell)
     details = [outcome.details for outcome in cell]
-    score, spread = float(scores.mean()), float(scores.std(ddof=1)) if len(scores) > 1 else 0.0
+    score, spread = float(scores.mean()), float(scores.std(ddof=1)) if len(scores) > 1 else None
     return {
         "score": round(score, 3),
-        "spread": round(spread, 3),
-        "ci": interval(sample),
-        "seed_ci": _seed_interval(score, spread, len(scores)),
+        "spread": None if spread is None else round(spread, 3),
+        "ci": interval(sample if spread is None else _in_range(sample, measure)),
+        "seed_ci": None if spread is None else _seed_interval(score, spread, len(scores)),
+        "by_seed": None if spread is None else [round(float(value), 3) for value in scores],
         "details": details[:1] if all(other == details[0] for other in details) else details,
     }
 
 
-def _seed_interval(score: float, spread: float, count: int) -> list[float] | None:
-    """Student's t interval of the mean over seeds; None for a single one."""
-    if count < 2:
-        return None
+def _in_range(sample: Sample, measure: Measure) -> Sample:
+    """Percentages between 0 and 100, which images never leave and the effect of other seeds may."""
+    return np.clip(sample, 0, 100) if measure.name.endswith("%") else sample
+
+
+def _seed_interval(score: float, spread: float, count: int) -> list[float]:
+    """Student's t interval of the mean over seeds."""
     from scipy.stats import t
 
     half = float(t.ppf((100 + LEVEL) / 200, count - 1)) * spread / count**0.5
@@ -143,11 +155,34 @@ class _Table:
 
     def _relative(self, task: str, own: Any, best: Any) -> Any:
         """Gain in percent; of numbers or of arrays."""
-        return self._sign(task) * 100 * (own - best) / np.where(best == 0, np.nan, best)  # a resample may hold no hit
+        return self._sign(task) * 100 * (own - best) / np.where(best > 0, best, np.nan)  # a resample may hold no hit
 
-    def difference(self, task: str, name: str, other: str) -> Sample:
-        """How much better `name` is, in units of the measure."""
-        return self._sign(task) * (self._samples[task, name] - self._samples[task, other])
+    def _difference(self, task: str, own: Any, other: Any) -> Any:
+        """How much better `own` is, in units of the measure; of numbers or of arrays."""
+        return self._sign(task) * (own - other)
+
+    def _rivals(self, name: str, tasks: Sequence[str], compare: Callable[[str, Any, Any], Any]) -> Rivals:
+        """The mean over tasks of the advantage of `name` over each teacher that has a score above 0 in all of them."""
+        teachers = [one for one in self._teachers if all(self._scores.get((task, one), 0) > 0 for task in tasks)]
+
+        def advantages(values: Mapping[tuple[str, str], Any]) -> Float[np.ndarray, "m ..."]:
+            return np.array([self._mean(tasks, values, name, one, compare) for one in teachers])
+
+        return Rivals(advantages(self._scores), advantages(self._samples))
+
+    def _mean(
+        self,
+        tasks: Sequence[str],
+        values: Mapping[tuple[str, str], Any],
+        name: str,
+        other: str,
+        compare: Callable[[str, Any, Any], Any],
+    ) -> Any:
+        return np.mean([compare(task, values[task, name], values[task, other]) for task in tasks], axis=0)
+
+    def difference_interval(self, task: str, name: str) -> list[float]:
+        """Of the advantage of `name` over the best teacher, in units of the measure."""
+        return interval_over_best([self._rivals(name, [task], self._difference)])
 
     def gains(self, name: str) -> dict[str, float]:
         return {
@@ -161,12 +196,10 @@ class _Table:
         gains = self.gains(name)
         if not tasks or not set(tasks) <= set(gains):
             return {"gain": None, "ci": None}
-        drawn = [
-            self._relative(task, self._samples[task, name], self._samples[task, self.best[task]]) for task in tasks
-        ]
-        return {"gain": float(np.mean([gains[task] for task in tasks])), "ci": interval(np.mean(drawn, axis=0))}
+        rivals = [self._rivals(name, [task], self._relative) for task in tasks]
+        return {"gain": float(np.mean([gains[task] for task in tasks])), "ci": interval_over_best(rivals)}
 
-    def against_single_teacher(self, tasks: Sequence[str], student: str | None) -> dict[str, Any] | None:
+    def against_single_teacher(self, tasks: Sequence[str], student: str) -> dict[str, Any] | None:
         """Mean score of the student and of the one teacher with the highest mean, over the tasks in percent."""
         tasks = [task for task in tasks if self._sign(task) > 0 and self._measures[task].name.endswith("%")]
         means = {
@@ -178,15 +211,14 @@ class _Table:
         if student not in means or not teachers:
             return None
         best = max(teachers, key=lambda name: means[name])
-        drawn = np.mean([self.difference(task, student, best) for task in tasks], axis=0)
         return {
             "name": best,
             "score": round(means[best], 3),
             "student": round(means[student], 3),
-            "difference_ci": interval(drawn),
+            "difference_ci": interval_over_best([self._rivals(student, tasks, self._difference)]),
         }
 
-    def axes(self, axes: Mapping[str, Sequence[str]], student: str | None) -> dict[str, Any]:
+    def axes(self, axes: Mapping[str, Sequence[str]], student: str) -> dict[str, Any]:
         """For each axis the mean gain over its tasks of every model, each against the best teacher of the axis.
 
         The best teacher of an axis is the one with the highest mean gain over the best teachers of its tasks.
@@ -200,20 +232,17 @@ class _Table:
                 continue
             means = {name: float(np.mean([self.gains(name)[task] for task in tasks])) for name in whole}
             best = max(teachers, key=lambda name: means[name])
-            gains = {name: self._against(tasks, self._scores, name, best) for name in whole}
-            drawn = self._against(tasks, self._samples, student, best) if student in whole else None
+            gains = {name: self._mean(tasks, self._scores, name, best, self._relative) for name in whole}
+            rivals = [self._rivals(student, tasks, self._relative)] if student in whole else None
             found[axis] = {
                 "tasks": tasks,
                 "scores": {name: float(np.mean([self._scores[task, name] for task in tasks])) for name in whole},
                 "best_teacher": best,
                 "gains": gains,
-                "gain": gains.get(student) if student else None,
-                "ci": None if drawn is None else interval(drawn),
+                "gain": gains.get(student),
+                "ci": interval_over_best(rivals) if rivals else None,
             }
         return found
-
-    def _against(self, tasks: Sequence[str], values: Mapping[tuple[str, str], Any], name: Any, best: str) -> Any:
-        return np.mean([self._relative(task, values[task, name], values[task, best]) for task in tasks], axis=0)
 
     def ranks(self, tasks: Sequence[str]) -> dict[str, float]:
         """Mean rank of every model that has all tasks; 1 is the best, equal scores share theirs."""

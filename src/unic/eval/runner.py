@@ -164,7 +164,8 @@ class _Work:
         for row, name in self._places():
             failure = self._failure(row, name)
             if failure is None:
-                cells[row.title][name] = [self._outcome(row, name, seed) for seed in self._plan.suite.seeds]
+                seeds = self._plan.suite.seeds if row.is_random else self._plan.suite.seeds[:1]
+                cells[row.title][name] = [self._outcome(row, name, seed) for seed in seeds]
             elif not failure.skipped:
                 cells[row.title][name] = failure.reason
         return {title: row for title, row in cells.items() if row}

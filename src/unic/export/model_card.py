@@ -91,5 +91,5 @@ def _how_measured(results: Mapping[str, Any]) -> str:
     seeds = len(results.get("protocol", {}).get("seeds", [])) or 1
     return (
         f"*Italics*: best teacher of the task. **Bold**: the student above it by a paired bootstrap over test images "
-        f"(95 %). {seeds} seed{'s' if seeds > 1 else ''} of the probes, one training."
+        f"and probe seeds (95 %). {seeds} seed{'s' if seeds > 1 else ''} of the probes, one training."
     )

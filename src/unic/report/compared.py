@@ -92,6 +92,20 @@ class Compared:
         notes = [f"These runs were not measured alike: {'; '.join(differing)}."] if differing else []
         notes += [f"{self.names[number]}: {run.predictions_note}" for number, run in enumerate(self.runs)
                   if run.scores and run.predictions_note]  # fmt: skip
+        return notes + [note for number in self.measured for note in self._notes_on_age(number)]
+
+    def _notes_on_age(self, number: int) -> list[str]:
+        """What the intervals of an older results.json lack."""
+        name, scores = self.names[number], self.scores(number)
+        notes = []
+        if scores.holds_best_teacher_fixed:
+            notes.append(f"{name}: the interval of its mean gain is an older one, which holds the best teachers fixed.")
+        unseeded = ", ".join(task for task in self.common if scores.lacks_seeds(task, scores.student))
+        if unseeded:
+            notes.append(
+                f"{name}: its results.json is older and has no score of each seed, so there is no paired interval of "
+                f"{unseeded}; unic eval measures it anew."
+            )
         return notes
 
 

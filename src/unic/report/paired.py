@@ -1,7 +1,7 @@
-"""Differences between runs on the same test images, by the paired bootstrap of `unic.eval.bootstrap`.
+"""Differences between runs on the same test images and seeds, by the paired bootstrap of `unic.eval.bootstrap`.
 
-Runs are compared by predicted classes of the first seed, on tasks whose score is top-1 and whose images and labels are
-the same in both.
+Runs are compared on tasks whose score is top-1 and whose images and labels are the same in both. What other images
+would change is read off the predicted classes of the first seed, what other seeds would change off the score of each.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ import numpy as np
 from jaxtyping import Float
 
 from unic import rng
-from unic.eval.bootstrap import interval, resampled_means
+from unic.eval.bootstrap import interval, resampled_means, seed_effect
 from unic.report.run_files import RunFiles
-from unic.report.scores import TOP1
+from unic.report.scores import TOP1, Scores
 
 Sample = Float[np.ndarray, " r"]
 
@@ -51,18 +51,27 @@ class Paired:
 def _resampled(runs: Sequence[RunFiles], task: str) -> dict[int, Sample]:
     """By number of the run; of those that saw the same images as the first one that has predictions."""
     marks: dict[int, np.ndarray] = {}
+    rest: dict[int, Sample] = {}
     images: tuple[np.ndarray, np.ndarray] | None = None
     for number, run in enumerate(runs):
         if run.scores is None or run.predictions is None or run.scores.unit(task) != TOP1:
             continue
         correct = run.predictions.correct(task, run.scores.student)
-        if correct is None:
+        if correct is None or run.scores.lacks_seeds(task, run.scores.student):
             continue
         own = (run.predictions.index(task), run.predictions.labels(task))
         images = images or own
         if all(np.array_equal(a, b) for a, b in zip(own, images, strict=True)):
             marks[number] = 100 * correct.astype(np.float64)[:, None]
+            rest[number] = _beside_first_seed(run.scores, task) - marks[number].mean()
     if not marks:
         return {}
     drawn = resampled_means(list(marks.values()), seed=rng.stream(f"bootstrap/{task.partition('/')[0]}"))
-    return {number: sample[:, 0] for number, sample in zip(marks, drawn, strict=True)}
+    return {number: sample[:, 0] + rest[number] for number, sample in zip(marks, drawn, strict=True)}
+
+
+def _beside_first_seed(scores: Scores, task: str) -> Sample:
+    """The student's score, the mean over all seeds, and what others would add to it."""
+    entry = scores.tasks[task][scores.student or ""]
+    by_seed = np.array(entry.get("by_seed") or [entry["score"]], dtype=np.float64)
+    return float(entry["score"]) + seed_effect(by_seed)

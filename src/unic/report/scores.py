@@ -75,6 +75,17 @@ class Scores:
     def num_seeds(self) -> int:
         return len((self.results.get("protocol") or {}).get("seeds") or [0])
 
+    def lacks_seeds(self, task: str, name: str | None) -> bool:
+        """Whether seeds changed the score and an older file does not have it of each of them."""
+        entry = self.tasks.get(task, {}).get(name or "", {})
+        return bool(entry.get("spread")) and not entry.get("by_seed")
+
+    @property
+    def holds_best_teacher_fixed(self) -> bool:
+        """Whether the intervals are those of an older file, which say "below" too often and leave seeds out."""
+        bootstrap = (self.results.get("protocol") or {}).get("bootstrap")
+        return bootstrap is not None and "over_teachers" not in bootstrap
+
     def relative(self, task: str, name: str) -> float | None:
         """Gain over the best teacher in %, positive where it is better."""
         score, best = self.score(task, name), self.score(task, self.best[task])
@@ -126,11 +137,11 @@ class Scores:
         return Single(name, means_by_name[name], own, self.mean_name(), self.unit(tasks[0]), interval, lower)
 
     def interval(self, task: str) -> list[float] | None:
-        """Paired interval of the student's advantage over the best teacher, in units of the measure."""
+        """Interval of the student's advantage over the best teacher, in units of the measure."""
         return (self.results.get("difference_ci") or {}).get(task)
 
     def outcome(self, task: str) -> str:
-        """`above`, `below` or `level` with the best teacher, by the paired interval; empty where it is not known."""
+        """`above`, `below` or `level` with the best teacher, by that interval; empty where it is not known."""
         interval = self.interval(task)
         return side(interval) if interval else ""
 

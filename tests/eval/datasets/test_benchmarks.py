@@ -255,6 +255,7 @@ def test_the_published_layout_opens_with_its_split_and_labels(name, paint):
     _, train, test = LAYOUTS[name](paint)
     pair = resolve(name, root=paint.root)
     assert pair.name == name
+    assert pair.is_shifted == (name in ("imagenet_v2", "imagenet_r", "imagenet_a", "imagenet_sketch"))
     assert (content(pair.train), sorted(content(pair.test))) == (train, sorted(test))
     names = [pair.classes[number] for number in pair.test_labels(np.arange(len(pair.test.classes)))]
     assert names == pair.test.classes

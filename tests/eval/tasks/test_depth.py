@@ -89,6 +89,10 @@ def test_the_score_of_resamples_leaves_out_images_without_depth():
     assert depth.MEASURE.reduce(means).tolist() == pytest.approx([3, 2, 4])
 
 
+def test_a_resample_without_a_known_depth_has_no_score():
+    assert np.isnan(depth.MEASURE.reduce(np.array([[0.0, 0.0]]))).all(), "an RMSE of 0 would be a perfect one"
+
+
 def test_the_loss_is_scale_invariant_log_error():
     generator = torch.Generator().manual_seed(0)
     bins = torch.linspace(1e-3, 10, 8)

@@ -65,6 +65,10 @@ def test_queries_without_an_answer_are_left_out_of_every_mean():
     assert np.isfinite(outcome.measure.reduce(resampled_means([outcome.marks], seed=0)[0])).all()
 
 
+def test_a_resample_without_an_answerable_query_has_no_score():
+    assert np.isnan(retrieval.MEASURE.reduce(np.array([[0.0, 0.0]]))).all()
+
+
 def test_a_query_never_finds_itself():
     x = np.array([[1, 0], [1, 0.01], [0, 1], [0.01, 1]], np.float32)
     apart = retrieval.run(blobs(4, 0), Labelled(x, np.array([0, 1, 0, 1])))

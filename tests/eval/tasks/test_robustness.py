@@ -8,7 +8,9 @@ from unic.data.sources import open_source
 from unic.errors import InputError
 from unic.eval.corruptions import Corrupted, Square
 from unic.eval.datasets import open_pair
+from unic.eval.plan import make_plan
 from unic.eval.subject import Subject
+from unic.eval.suite import Entry, Suite
 from unic.eval.tasks import logistic, robustness
 
 
@@ -121,3 +123,19 @@ def test_wrong_input_is_one_line(subject):
     ):
         with pytest.raises(InputError, match=message):
             robustness.run(subject, **options)
+
+
+def test_the_plain_probe_under_the_name_of_robustness_is_refused(coloured):
+    """Before anything is measured; it would count twice in gains and ranks."""
+    data = {"c": str(coloured)}
+    with pytest.raises(InputError, match=r"robustness on 'c': .*expected 'corruptions' \(names, or all\), or \[\]"):
+        make_plan(None, ["knn", "robustness"], data)
+    for corruptions in ("all", ["fog"], []):
+        suite = Suite(data=["c=there"], tasks={"robustness": Entry(corruptions=corruptions)})
+        assert [row.title for row in make_plan(suite, data=data).rows] == ["c/robustness"]
+
+
+def test_a_set_that_is_known_to_be_shifted_needs_no_corruptions(subject):
+    robustness.check(replace(subject.pair, is_shifted=True), {})
+    with pytest.raises(InputError, match="plain probe"):
+        robustness.check(subject.pair, {"probe": "linear"})

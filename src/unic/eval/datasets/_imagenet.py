@@ -51,4 +51,4 @@ def shifted(
         test = class_folders(origin.folder(root) / folder)
     if len(test.classes) != num_classes:
         raise InputError(f"data '{origin.name}': expected {num_classes} test classes, found {len(test.classes)}")
-    return DataPair(origin.name, train, test)
+    return DataPair(origin.name, train, test, is_shifted=True)

@@ -23,6 +23,7 @@ class DataPair:
         train, test: images. The class list of `test` may be a part of that of `train`, in another order.
         parts: the sets that this one stands for, by name, where it is several (the levels of ImageNet-CoG); `train`
             and `test` are then those of the first.
+        is_shifted: the test part is known to differ from the training part in kind: drawings of what was photographed.
         classes: of the training part; empty for depth.
 
     Raises:
@@ -33,6 +34,7 @@ class DataPair:
     train: Source
     test: Source
     parts: Mapping[str, DataPair] = field(default_factory=dict)
+    is_shifted: bool = False
     classes: list[str] = field(init=False)
 
     def __post_init__(self) -> None:

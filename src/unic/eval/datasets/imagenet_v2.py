@@ -22,4 +22,4 @@ def load(root: Path, *, download: bool = False) -> DataPair:
         test = class_folders(_ORIGIN.folder(root) / "imagenetv2-matched-frequency-format-val")
         # Folders are numbers of ILSVRC's classes in the order of their WordNet numbers, not in that of their names.
         test.classes = [train.classes[int(number)] for number in test.classes]
-    return DataPair("imagenet_v2", train, test)
+    return DataPair("imagenet_v2", train, test, is_shifted=True)

@@ -10,7 +10,8 @@
 - `READS_TEACHERS`: whether a subject comes with its teachers and heads, which then decide as well (default: True for a
   task of one's own, False for one in this folder);
 - `FILES`: the options that may name files, whose content then decides as well. A task of one's own that opens files and
-  does not say which is measured anew each time.
+  does not say which is measured anew each time;
+- `check(pair, options)`: raises `InputError` where the options do not suit a set, before anything is measured.
 """
 
 from unic.eval.tasks.base import TOP1, Dense, Labelled, Measure, NotApplicableError, Outcome, top1

@@ -65,7 +65,8 @@ class Measure:
 
     Attributes:
         name: with its unit, the head of a column: "top-1 %".
-        reduce: mean marks `(r, k)` → scores `(r,)`; percentages are 0 to 100.
+        reduce: mean marks `(r, k)` → scores `(r,)`; percentages are 0 to 100. NaN where there is no score: a resample
+            without a measured image is left out of the interval.
         lower_is_better: an error; gains turn their sign.
         is_score: False for a description (a rank, a width) that is shown and never compared.
     """
@@ -84,6 +85,11 @@ def _first_in_percent(means: Float[np.ndarray, "r k"]) -> Float[np.ndarray, " r"
 
 
 TOP1 = Measure("top-1 %", _first_in_percent)
+
+
+def ratio(part: Float[np.ndarray, " r"], whole: Float[np.ndarray, " r"]) -> Float[np.ndarray, " r"]:
+    """`part / whole`, and NaN where `whole` is 0: a mean over nothing."""
+    return np.divide(part, whole, out=np.full(len(part), np.nan), where=whole > 0)
 
 
 class NotApplicableError(InputError):

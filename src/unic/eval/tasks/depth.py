@@ -11,7 +11,7 @@ from torch import Tensor
 
 from unic.errors import InputError
 from unic.eval.tasks._dense_head import points, resize, sampled, train_head
-from unic.eval.tasks.base import Dense, Measure, Outcome
+from unic.eval.tasks.base import Dense, Measure, Outcome, ratio
 
 INPUT = "dense"
 DATA = "depth"
@@ -22,7 +22,7 @@ _ERRORS = ("rmse", "abs_rel", "log10", "delta1", "delta2", "delta3")
 
 
 def _mean_of_measured(means: Float[np.ndarray, "r k"]) -> Float[np.ndarray, " r"]:
-    return means[:, 0] / np.maximum(means[:, 1], np.finfo(np.float64).tiny)
+    return ratio(means[:, 0], means[:, 1])
 
 
 MEASURE = Measure("RMSE m", _mean_of_measured, lower_is_better=True)

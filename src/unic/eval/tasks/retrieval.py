@@ -13,7 +13,7 @@ from torch import Tensor
 
 from unic.errors import InputError, nearest
 from unic.eval.tasks._cosine import units
-from unic.eval.tasks.base import Labelled, Measure, Outcome
+from unic.eval.tasks.base import Labelled, Measure, Outcome, ratio
 
 IS_RANDOM = False
 GALLERIES = ("test", "train")
@@ -23,7 +23,7 @@ _BANK = 32768  # images of the gallery a time
 
 
 def _mean_over_answerable(means: Float[np.ndarray, "r k"]) -> Float[np.ndarray, " r"]:
-    return 100 * means[:, 0] / np.maximum(means[:, 1], np.finfo(np.float64).tiny)
+    return 100 * ratio(means[:, 0], means[:, 1])
 
 
 MEASURE = Measure("mAP %", _mean_over_answerable)

@@ -18,12 +18,26 @@ from unic import lookup
 from unic.data.sources import Source
 from unic.errors import InputError
 from unic.eval.corruptions import CORRUPTIONS, SEVERITIES, Corrupted, Square
+from unic.eval.datasets import DataPair
 from unic.eval.subject import Subject
 from unic.eval.tasks.base import Outcome, top1
 
 INPUT = "subject"
 SIDE = 224  # pixels of the corrupted square where the suite leaves the size to the encoders; ImageNet-C's
 _KEPT = 64  # classifiers, for the sets that share a training part: models × seeds of an evaluation
+
+
+def check(pair: DataPair, options: Mapping[str, Any]) -> None:
+    """Refuses to call the probe's own score robustness.
+
+    Raises:
+        InputError: no corruptions on a set that is not known to be shifted. An empty list says that it is.
+    """
+    if options.get("corruptions") is None and not pair.is_shifted:
+        raise InputError(
+            f"robustness on '{pair.name}': without corruptions this is the plain probe, as far as is known of the set; "
+            "expected 'corruptions' (names, or all), or [] if its test images are shifted ones"
+        )
 
 
 class Classifier(Protocol):
@@ -50,7 +64,8 @@ def run(
         subject: its pair gives both parts.
         seed: the probe's. Corruptions do not depend on it.
         probe: a task with `fit_classifier`; `probe_options` are its options.
-        corruptions: names, or "all": the score is then the mean over these and `severities` (1 to 5).
+        corruptions: names, or "all": the score is then the mean over these and `severities` (1 to 5). Without, the test
+            part itself is the shifted one.
 
     Returns:
         The outcome. Details: what the probe says of its fit, `num_classes` (of the test part), and without corruptions

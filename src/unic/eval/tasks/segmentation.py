@@ -10,7 +10,7 @@ from torch import Tensor
 
 from unic.errors import InputError
 from unic.eval.tasks._dense_head import resize, sampled, train_head
-from unic.eval.tasks.base import IGNORED, Dense, Measure, Outcome
+from unic.eval.tasks.base import IGNORED, Dense, Measure, Outcome, ratio
 
 INPUT = "dense"
 DATA = "masks"
@@ -20,7 +20,7 @@ def _mean_iou(means: Float[np.ndarray, "r k"]) -> Float[np.ndarray, " r"]:
     """`100 · mean over classes of ΣI / ΣU`; a class that is neither there nor predicted does not count."""
     intersection, union = np.split(means, 2, axis=1)
     iou = np.divide(intersection, union, out=np.zeros_like(intersection), where=union > 0)
-    return 100 * iou.sum(axis=1) / np.maximum((union > 0).sum(axis=1), 1)
+    return 100 * ratio(iou.sum(axis=1), (union > 0).sum(axis=1))
 
 
 MEASURE = Measure("mIoU %", _mean_iou)

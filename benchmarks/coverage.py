@@ -1,0 +1,172 @@
+"""How often intervals say what is not so: the student against the best teacher, a mean of tasks, and several runs.
+
+    python benchmarks/coverage.py [--evaluations 1000] [--out benchmarks/results/coverage.json]
+
+Everything is simulated where no statement is true: the student is exactly as good as the best teacher (the best
+teachers, where several are equal), and runs are equal. So "beats" and "stays below" are both false whenever they are
+said. Right and wrong on an image come from its difficulty, which all models share, from what a model makes of it, and
+from the luck of a probe's seed, which shifts a model's score on all images of a task. Results go through
+`unic.eval.results.summarise` and `unic.report.paired`, as those of models do. The exit code is 1 where more than 5 % of
+the statements on a side are false by more than chance allows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from _machine import machine
+from jaxtyping import Float
+
+from unic.eval.results import summarise
+from unic.eval.tasks import Outcome
+from unic.report.paired import Paired
+from unic.report.predictions import Predictions
+from unic.report.scores import Scores
+
+IMAGES, SEEDS, BATCH = 500, 3, 100
+POINTS = 28  # that a score of 50 % gains from a shift of 1
+ALLOWED = 5.0  # percent
+# How far each teacher lies behind the student, in points; the best one is level with it.
+TEACHERS: dict[str, list[float]] = {
+    "1": [0],
+    "2, equal": [0, 0],
+    "4, equal": [0] * 4,
+    "8, equal": [0] * 8,
+    "2, unequal": [0, 2],
+    "4, unequal": [0, 1, 2, 4],
+    "8, unequal": [0, 0, 1, 1, 2, 2, 4, 8],
+    "8, one ahead": [0] + [4] * 7,
+}
+SPREADS = (0.0, 0.7, 2.5)  # of a score over seeds, in points
+TASKS_OF_MEAN = ("a/knn", "a/logistic", "b/knn", "b/logistic")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--evaluations", type=int, default=1000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+    result: dict[str, Any] = {"machine": machine("numpy", "scipy")}  # first: its load is that before the run
+    started, draw = time.process_time(), np.random.default_rng(options.seed)
+    result |= {"images": IMAGES, "seeds": SEEDS, "evaluations": options.evaluations, "seed": options.seed, "rows": []}
+    for spread in SPREADS:
+        for teachers, behind in TEACHERS.items():
+            report(result, of_tasks(draw, behind, spread, options.evaluations), "task", teachers, spread)
+    for spread in SPREADS[1:]:
+        for teachers in ("1", "4, equal", "8, equal", "4, unequal"):
+            found = of_means(draw, TEACHERS[teachers], spread, options.evaluations // 4)
+            for what, ends in found.items():
+                report(result, ends, what, teachers, spread)
+    for spread in SPREADS:
+        for count in (2, 4):
+            for what, ends in of_runs(draw, count, spread, options.evaluations).items():
+                report(result, ends, what, f"{count} runs, equal", spread)
+    result["cpu_s"] = round(time.process_time() - started)
+    if options.out:
+        options.out.write_text(json.dumps(result, indent=1) + "\n")
+    sys.exit(any(not row["passes"] for row in result["rows"]))
+
+
+def report(result: dict[str, Any], ends: Float[np.ndarray, "n 2"], what: str, rivals: str, spread: float) -> None:
+    count = len(ends)
+    above, below = 100 * float((ends[:, 0] > 0).mean()), 100 * float((ends[:, 1] < 0).mean())
+    chance = 3 * float(np.sqrt(ALLOWED * (100 - ALLOWED) / count))
+    row = {
+        "interval": what, "rivals": rivals, "spread": spread, "evaluations": count,
+        "false_above_percent": round(above, 2), "false_below_percent": round(below, 2),
+        "mean_width": round(float(np.diff(ends, axis=1).mean()), 2), "passes": max(above, below) <= ALLOWED + chance,
+    }  # fmt: skip
+    result["rows"].append(row)
+    print(
+        f"| {what} | {rivals} | {spread} | above {above:.1f} % | below {below:.1f} % | {row['mean_width']} |",
+        flush=True,
+    )
+
+
+def right_or_wrong(
+    draw: np.random.Generator, behind: Sequence[float], spread: float
+) -> Float[np.ndarray, "models seeds images"]:
+    """Marks of models that lie so many points behind, on one task; one seed where nothing is drawn."""
+    seeds = SEEDS if spread else 1
+    own = draw.standard_normal((len(behind), 1, IMAGES)) + draw.standard_normal(IMAGES)
+    luck = spread / POINTS * draw.standard_normal((len(behind), seeds, 1))
+    return (own + luck > np.array(behind)[:, None, None] / POINTS).astype(np.float64)
+
+
+def cell_row(draw: np.random.Generator, behind: Sequence[float], spread: float) -> dict[str, list[Outcome]]:
+    marks = right_or_wrong(draw, [0, *behind], spread)
+    names = ["student", *(f"t{number}" for number in range(len(behind)))]
+    return {name: [Outcome(row[:, None]) for row in rows] for name, rows in zip(names, marks, strict=True)}
+
+
+def roles(behind: Sequence[float]) -> dict[str, str]:
+    return {"student": "student"} | {f"t{number}": "teacher" for number in range(len(behind))}
+
+
+def of_tasks(draw: np.random.Generator, behind: Sequence[float], spread: float, count: int) -> np.ndarray:
+    """Intervals of the difference on one task. Tasks of a set share its resamples, which saves most of the time."""
+    ends: list[list[float]] = []
+    for batch in range(count // BATCH):
+        cells = {f"set{batch}/{number}": cell_row(draw, behind, spread) for number in range(BATCH)}
+        ends += summarise(cells, roles(behind))["difference_ci"].values()
+    return np.array(ends)
+
+
+def of_means(draw: np.random.Generator, behind: Sequence[float], spread: float, count: int) -> dict[str, np.ndarray]:
+    """Of the mean gain, an axis and the best single teacher, over sets with a task that draws and one that does not."""
+    ends: dict[str, list[list[float]]] = {"mean gain": [], "axis": [], "single teacher": []}
+    for number in range(count):
+        # On another task other teachers are good, but for the first: it stays level on all, so that all means are null.
+        order = [0, *(1 + draw.permutation(len(behind) - 1))]
+        cells = {
+            f"{task[0]}{number}{task[1:]}": cell_row(
+                draw, [behind[place] for place in order], spread if task.endswith("logistic") else 0.0
+            )
+            for task in TASKS_OF_MEAN
+        }
+        found = summarise(cells, roles(behind), axes={"all": ["*"]})
+        ends["mean gain"].append(found["mean_gain_ci"])
+        ends["axis"].append(found["axes"]["all"]["ci"])
+        ends["single teacher"].append(found["single_teacher"]["difference_ci"])
+    return {what: np.array(values) for what, values in ends.items()}
+
+
+def of_runs(draw: np.random.Generator, runs: int, spread: float, count: int) -> dict[str, np.ndarray]:
+    """Of the difference of one run to the first, and of the highest score's to every other: both ends that decide."""
+    ends: dict[str, list[list[float]]] = {"run to the first": [], "highest run": []}
+    for batch in range(count // BATCH):
+        rows = {f"set{batch}/{number}": right_or_wrong(draw, [0] * runs, spread) for number in range(BATCH)}
+        labels = {f"set{batch}/{key}": np.zeros(IMAGES, np.int64) for key in ("labels", "index")}
+        files = [_run(rows, labels, run) for run in range(runs)]
+        paired = Paired(files)  # type: ignore[arg-type]
+        for task in rows:
+            best = max(range(runs), key=lambda run: files[run].scores.score(task, "student"))
+            to_others = [paired.difference(task, best, other) for other in range(runs) if other != best]
+            ends["run to the first"].append(paired.difference(task, runs - 1, 0) or [])
+            ends["highest run"].append(np.min(to_others, axis=0).tolist())
+    return {what: np.array(values) for what, values in ends.items()}
+
+
+def _run(rows: dict[str, np.ndarray], arrays: dict[str, np.ndarray], run: int) -> SimpleNamespace:
+    """As much of a run's folder as `Paired` reads: right answers are class 0."""
+    cells = {task: {"student": [Outcome(marks[:, None]) for marks in row[run]]} for task, row in rows.items()}
+    results = summarise(cells, {"student": "student"}) | {
+        "models": {"student": {"role": "student"}},
+        "protocol": {"seeds": list(range(SEEDS))},
+    }
+    scores = Scores(results)
+    predicted = {f"{task}/student": (1 - row[run][0]).astype(np.int64) for task, row in rows.items()}
+    return SimpleNamespace(scores=scores, predictions=Predictions(arrays | predicted, scores))
+
+
+if __name__ == "__main__":
+    main()
