@@ -1,6 +1,6 @@
-"""The interval of an advantage over the best of several rivals, who is chosen on the images that he is scored on.
+"""The interval of an advantage over the best of several rivals, where the best is chosen on the images it is scored on.
 
-The best of M equal teachers is the luckiest one, so an interval that holds him fixed says "below" far too often. The
+The best of M equal teachers is the luckiest one, so an interval that takes it for given says "below" far too often. The
 advantage over the best is the smallest of those over each: it is above a bound where all of them are, and below one
 where any is. Hence the two ends
 
