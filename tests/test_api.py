@@ -41,7 +41,7 @@ def test_no_test_image_is_opened_before_the_final_table(
     (tmp_path / "set").mkdir()
     (tmp_path / "set/train").symlink_to(image_folder)
     suite = tmp_path / "suite.yaml"
-    suite.write_text(f"data: ['blobs={tmp_path}/set']\ntasks: {{knn: {{k: 3}}}}\nsize: 32\n")
+    suite.write_text(f"data: ['blobs={tmp_path}/set?overlap=allow']\ntasks: {{knn: {{k: 3}}}}\nsize: 32\n")
     recipe |= {"eval": {"suite": str(suite), "every": 4, "patience": 5}, "trackers": {}}
     recipe["checkpoint"] |= {"best": "knn/mean"}
     api.distill(recipe, out=tmp_path / "run", console=Console(quiet=True))

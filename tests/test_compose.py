@@ -75,7 +75,7 @@ def test_a_student_whose_size_is_not_known_is_refused(uri, line):
 
 
 def test_a_name_that_is_made_is_none_of_the_table_s():
-    models = compose(["run:runs/student", "vit=timm:x"], "timm:y", ["images"])["teachers"]["models"]
+    models = compose(["run:runs/student", "vit=timm:x"], "timm:test_vit", ["images"])["teachers"]["models"]
     assert models == {"student_2": "run:runs/student", "vit": "timm:x"}
 
 

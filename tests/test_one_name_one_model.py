@@ -54,7 +54,12 @@ def run(trained: Path, tmp_path: Path) -> Any:
 
 def measured(trained: Path, models: Any, **options: Any) -> dict[str, tuple[str, str]]:
     results = api.evaluate(
-        models, data={"x": str(trained / "set")}, tasks=["knn"], seeds=[0], console=Console(quiet=True), **options
+        models,
+        data={"x": f"{trained / 'set'}?overlap=allow"},
+        tasks=["knn"],
+        seeds=[0],
+        console=Console(quiet=True),
+        **options,
     )
     found = {name: (model["role"], model["uri"]) for name, model in results["models"].items()}
     assert results["tasks"]["x/knn"].keys() == found.keys()

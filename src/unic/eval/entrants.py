@@ -128,7 +128,8 @@ def _folded(entrants: dict[str, Entrant], brought: Mapping[str, str]) -> dict[st
     def is_twin(name: str, other: str) -> bool:
         one, two = entrants[name], entrants[other]
         may_be_one = one.role == two.role or (two.role == "other" and other not in brought)
-        return one.fingerprint == two.fingerprint and may_be_one and brought[name] not in runs_of[other]
+        are_same = one.fingerprint == two.fingerprint and not one.unknown and not two.unknown
+        return are_same and may_be_one and brought[name] not in runs_of[other]
 
     for name, run in brought.items():
         twin = next((other for other in runs_of if is_twin(name, other)), name)
