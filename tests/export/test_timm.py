@@ -57,7 +57,7 @@ def test_trained_norm_is_exported(tmp_path: Path) -> None:
     start = trained("timm:vit_tiny_patch16_224?img_size=32&pretrained=false")
     path = tmp_path / "start.pth"
     torch.save(start.model.state_dict(), path)
-    encoder = trained(f"timm:vit_tiny_patch16_224?img_size=32&checkpoint={path}")
+    encoder = trained(f"timm:vit_tiny_patch16_224?img_size=32&checkpoint={path}&mean=0.5&std=0.5")
     assert encoder.norm_last
     model = timm.create_model(f"local-dir:{export_timm(encoder, tmp_path / 'export')}", pretrained=True).eval()
     torch.testing.assert_close(model.norm.weight, encoder.model.norm.weight)
