@@ -62,7 +62,7 @@ def test_help_imports_nothing_heavy() -> None:
         (["eval", "pixels:8", "--tasks", "knm"], "unknown task 'knm'; did you mean 'knn'?"),
         (["eval", "pixels:8", "--data", "birds"], "--data 'birds': expected NAME=PATH"),
         (["eval", "pixels:8", "--data", "birds=/nowhere"], "/nowhere"),
-        (["eval", "pixels:8", "--data", "x=/a", "--data", "x=/b"], "--data 'x' is given twice"),
+        (["eval", "pixels:8", "--data", "x=/a", "--data", "x=/b"], "the name 'x' is given twice"),
         (["eval", "pixels:8", "--student", "x"], "model 'x' is not among those given"),
         (["eval", "pixels:8", "--seeds", "1;2"], "--seeds '1;2': expected whole numbers"),
         (["eval", "pixels:8", "--out", "x.txt"], "unknown format '.txt'"),

@@ -20,6 +20,7 @@ from unic.distill.trained import load_trained
 from unic.encoders import build_encoder, load_encoder
 from unic.encoders._old_rules import as_before
 from unic.encoders.base import Encoder
+from unic.eval.columns import columns_of
 
 IMAGENET, HALF = [0.485, 0.456, 0.406], [0.5, 0.5, 0.5]  # published weights of test_vit take 0.5
 VIT = "timm:test_vit?pretrained=false&img_size=32"
@@ -98,7 +99,7 @@ def test_an_old_run_is_exported_and_evaluated_by_its_old_numbers(old_run: tuple[
     _, run = old_run
     folder = api.export(run)
     assert mean(load_encoder(f"run:{folder}")) == HALF
-    models, _ = api.run_models(run, load_recipe(run / "recipe.yaml"))
+    models = columns_of({"run": str(run)}, stages_of=api._stages_of).models
     assert mean(load_encoder(models["file"])) == HALF
     assert mean(load_encoder(models["named"])) == [0.3] * 3
     extra = json.loads((folder / "config.json").read_text())["unic"]
@@ -121,7 +122,7 @@ def test_a_new_run_takes_imagenets_numbers_and_is_opened_by_them(
     fit(settings, tmp_path / "run", resume=True, console=Console(file=told, width=999))
     assert "earlier version" not in told.getvalue()
     assert mean(load_trained(tmp_path / "run").student()) == IMAGENET
-    models, _ = api.run_models(tmp_path / "run", settings)
+    models = columns_of({"run": str(tmp_path / "run")}, stages_of=api._stages_of).models
     assert mean(load_encoder(models["file"])) == [0.1] * 3
     folder = api.export(tmp_path / "run")
     assert json.loads((folder / "config.json").read_text())["pretrained_cfg"]["license"] == "mit"

@@ -239,7 +239,7 @@ CASES = {
         exported,
         {
             "weights": lambda folder: exported(folder, 1), "size": "run:{}?img_size=64",
-            "mean": replace("export/config.json", "0.5", "0.4"),
+            "mean": replace("export/config.json", "0.485", "0.4"),
         },
         {"where it is said": "run:{}/export", "a note": write("export/README.md", "other")},
     ),
