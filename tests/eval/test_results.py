@@ -186,3 +186,16 @@ def test_gains_are_over_the_best_teacher_as_it_was_measured_whatever_the_interva
         (result["difference_ci"]["dogs/knn"], -5),
     ):
         assert ends[0] < value < ends[1]
+
+
+def test_teachers_without_a_right_answer_are_compared_in_points_only():
+    nothing = {"cats/knn": {"student": [outcome(0.0)], "a": [outcome(0.0)], "b": [outcome(0.0)]}}
+    result = summarise(nothing, ROLES, axes={"all": ["*"]})
+    assert result["single_teacher"]["difference_ci"] == [0.0, 0.0]
+    assert (result["best_teacher"], result["difference_ci"], result["axes"]) == ({}, {}, {})
+    table = cells()
+    table["dogs/knn"]["a"] = [outcome(0.0)]
+    result = summarise(table, ROLES, axes={"all": ["*"]})
+    assert result["axes"]["all"]["best_teacher"] == "b"
+    assert result["axes"]["all"]["ci"] is not None
+    assert result["difference_ci"]["dogs/knn"][1] < 0

@@ -162,13 +162,18 @@ class _Table:
         return self._sign(task) * (own - other)
 
     def _rivals(self, name: str, tasks: Sequence[str], compare: Callable[[str, Any, Any], Any]) -> Rivals:
-        """The mean over tasks of the advantage of `name` over each teacher that has a score above 0 in all of them."""
-        teachers = [one for one in self._teachers if all(self._scores.get((task, one), 0) > 0 for task in tasks)]
+        """The mean over tasks of the advantage of `name` over each teacher that has them all.
+
+        A teacher with a score of 0 is no rival where the comparison is relative.
+        """
+        teachers = [one for one in self._teachers if all((task, one) in self._scores for task in tasks)]
 
         def advantages(values: Mapping[tuple[str, str], Any]) -> Float[np.ndarray, "m ..."]:
             return np.array([self._mean(tasks, values, name, one, compare) for one in teachers])
 
-        return Rivals(advantages(self._scores), advantages(self._samples))
+        measured = advantages(self._scores)
+        is_defined = np.isfinite(measured)
+        return Rivals(measured[is_defined], advantages(self._samples)[is_defined])
 
     def _mean(
         self,
@@ -227,20 +232,21 @@ class _Table:
         for axis, patterns in axes.items():
             tasks = [task for task in self.best if any(fnmatchcase(task, pattern) for pattern in patterns)]
             whole = [name for name in self._roles if all((task, name) in self._scores for task in tasks)]
-            teachers = [name for name in self._teachers if name in whole]
+            # Nothing is relative to a score of 0.
+            teachers = [name for name in self._teachers if all(self._scores.get((task, name), 0) > 0 for task in tasks)]
             if not tasks or not teachers:
                 continue
             means = {name: float(np.mean([self.gains(name)[task] for task in tasks])) for name in whole}
             best = max(teachers, key=lambda name: means[name])
             gains = {name: self._mean(tasks, self._scores, name, best, self._relative) for name in whole}
-            rivals = [self._rivals(student, tasks, self._relative)] if student in whole else None
+            rivals = self._rivals(student, tasks, self._relative) if student in whole else None
             found[axis] = {
                 "tasks": tasks,
                 "scores": {name: float(np.mean([self._scores[task, name] for task in tasks])) for name in whole},
                 "best_teacher": best,
                 "gains": gains,
                 "gain": gains.get(student),
-                "ci": interval_over_best(rivals) if rivals else None,
+                "ci": interval_over_best([rivals]) if rivals else None,
             }
         return found
 
