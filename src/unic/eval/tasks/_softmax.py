@@ -25,7 +25,6 @@ from torch import Tensor
 
 _MAX_STEPS = 200
 _MAX_INNER = 500  # conjugate gradients in a step
-_RESIDUAL = 0.1  # where they end
 _SEARCH_STEPS = 15
 
 log = logging.getLogger("unic")
@@ -71,9 +70,9 @@ class Problem:
     def solve(self, C: float, start: Tensor, *, tolerance: float) -> Fit:
         """The minimum for this `C`, from the weights `start`.
 
-        Newton steps end after one that was expected to gain less than `tolerance` of the objective and that changed no
-        margin by more than 1. Where no margin changes by more, the Hessian changes by a factor of e at most, so the
-        expectation holds; and the step has been taken, so what is left is a small part of it.
+        Newton steps end after one that was expected to gain less than `tolerance` of the objective and whose full
+        length left a tenth of the slope at most: so the curvature held along it and the expectation was right. That
+        step has been taken; what is left is a small part of it.
         """
         penalty = torch.full_like(self.mean_squares, 1 / (len(self.x) * C))
         penalty[-1] = 0
@@ -82,34 +81,42 @@ class Problem:
         if point.loss > math.log(self.classes):  # worse than no weights; far off, curvature is lost to rounding
             weights, margins = torch.zeros_like(weights), torch.zeros_like(margins)
             point = _Point.of(margins, self)
+        objective = point.loss + float((penalty * weights.square()).sum()) / 2
         for _ in range(_MAX_STEPS):
             gradient = point.gradient() + penalty * weights
-            step, ahead, is_solved = self._newton_step(point, gradient, penalty)
+            step, ahead, is_solved = self._newton_step(point, gradient, penalty, tolerance * objective)
             slope = float((gradient * step).sum())
             length = self._line_search(weights, step, margins, ahead, penalty, slope)
             weights, margins = weights + length * step, margins + length * ahead
             point = _Point.of(margins, self)
             objective = point.loss + float((penalty * weights.square()).sum()) / 2
-            if is_solved and -slope / 2 <= tolerance * objective and float(ahead.abs().max()) <= 1:
+            if is_solved and length == 1 and -slope / 2 <= tolerance * objective:
                 return Fit(weights, objective)
         log.warning("logistic: C = %g is not solved to the end after %d Newton steps", C, _MAX_STEPS)
         return Fit(weights, objective)
 
-    def _newton_step(self, point: _Point, gradient: Tensor, penalty: Tensor) -> tuple[Tensor, Tensor, bool]:
-        """−Hessian⁻¹ · gradient to the relative `_RESIDUAL`, its margins, and whether that was reached."""
+    def _newton_step(
+        self, point: _Point, gradient: Tensor, penalty: Tensor, wanted: float
+    ) -> tuple[Tensor, Tensor, bool]:
+        """−Hessian⁻¹ · gradient by conjugate gradients, its margins, and whether they came to an end.
+
+        Each of them gains something by the quadratic model. They end when as many again, each gaining what the last
+        did, would gain less than a tenth of all, or of what is `wanted` (after Nash and Sofer, 1990).
+        """
         diagonal = (point.spread()[:, None] * self.mean_squares + penalty).clamp(min=1e-30)
         step, ahead = torch.zeros_like(gradient), torch.zeros_like(point.wrong)
         left = -gradient
-        scaled = left / diagonal
-        first = size = float((left * scaled).sum())
-        direction = scaled
-        for _ in range(_MAX_INNER):
-            if size <= _RESIDUAL**2 * first:
-                return step, ahead, True
+        direction = scaled = left / diagonal
+        size, gained = float((left * scaled).sum()), 0.0
+        for count in range(1, _MAX_INNER + 1):
             margins = self.margins(direction)
             bent = point.curvature_times(margins) + penalty * direction
             length = size / max(float((direction * bent).sum()), 1e-38)
             step, ahead, left = step + length * direction, ahead + length * margins, left - length * bent
+            gain = length * size / 2
+            gained += gain
+            if count * gain <= 0.1 * max(gained, wanted):
+                return step, ahead, True
             scaled = left / diagonal
             before, size = size, float((left * scaled).sum())
             direction = scaled + size / before * direction
