@@ -11,8 +11,8 @@ from unic.eval.tasks._softmax import Fit, Problem
 
 _GRID = 0.5  # decades of C between two points of the path
 _FIRST = -11  # it begins at C = 3e-6, where a cold start needs a handful of products with the images
-_TOLERANCE = 3e-3  # at a point of it; a looser one foretells the next less well and saves little
-_FINAL_TOLERANCE = 1e-4
+_TOLERANCE = 1e-2  # at a point of it; a looser one foretells the next less well and saves nothing
+_FINAL_TOLERANCE = 1e-5
 
 
 class Path:
@@ -36,7 +36,7 @@ class Path:
         return torch.lerp(self._grid[below], self._grid[below + 1], place - below)
 
     def solve(self, C: float) -> Fit:
-        """The solution for `C`, to about 1e-6 of the objective."""
+        """The solution for `C`, to about 1e-5 of the objective."""
         place = _place(C)
         below = math.floor(place)
         self._extend_to(below)
