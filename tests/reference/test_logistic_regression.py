@@ -77,6 +77,15 @@ def test_separable_images_at_large_C(C):
     check(train, test, C)
 
 
+@pytest.mark.parametrize("C", [1e2, 1e6])
+def test_the_same_image_with_two_labels_among_separable_ones(C, caplog):
+    """Such images hold nearly all of the objective, and the others decide the answers."""
+    train, test, _ = problem(4)
+    x, y = np.concatenate([train.x, train.x[:2]]), np.concatenate([train.y, train.y[:2] + 1])
+    check(Labelled(x, y), test, C)
+    assert not caplog.text  # of a fit that did not end
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("seed", range(200))
 def test_two_hundred_problems(seed):

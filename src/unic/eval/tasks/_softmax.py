@@ -26,6 +26,7 @@ from torch import Tensor
 _MAX_STEPS = 200
 _MAX_INNER = 500  # conjugate gradients in a step
 _SEARCH_STEPS = 15
+_ROUNDING = 1e-7  # of an objective in single precision
 
 log = logging.getLogger("unic")
 
@@ -70,9 +71,10 @@ class Problem:
     def solve(self, C: float, start: Tensor, *, tolerance: float) -> Fit:
         """The minimum for this `C`, from the weights `start`.
 
-        Newton steps end after one that was expected to gain less than `tolerance` of the objective and whose full
-        length left a tenth of the slope at most: so the curvature held along it and the expectation was right. That
-        step has been taken; what is left is a small part of it.
+        Newton steps end after one that was expected to gain less than `tolerance` of the penalty and whose full length
+        left a tenth of the slope at most: so the curvature held along it and the expectation was right. That step has
+        been taken; what is left is a small part of it. The penalty measures what C decides: a few images that no
+        weights separate, such as one with two labels, would hide all others in the objective.
         """
         penalty = torch.full_like(self.mean_squares, 1 / (len(self.x) * C))
         penalty[-1] = 0
@@ -81,16 +83,18 @@ class Problem:
         if point.loss > math.log(self.classes):  # worse than no weights; far off, curvature is lost to rounding
             weights, margins = torch.zeros_like(weights), torch.zeros_like(margins)
             point = _Point.of(margins, self)
-        objective = point.loss + float((penalty * weights.square()).sum()) / 2
+        shrinkage = float((penalty * weights.square()).sum()) / 2
         for _ in range(_MAX_STEPS):
             gradient = point.gradient() + penalty * weights
-            step, ahead, is_solved = self._newton_step(point, gradient, penalty, tolerance * objective)
+            step, ahead, is_solved = self._newton_step(point, gradient, penalty, tolerance * shrinkage)
             slope = float((gradient * step).sum())
             length = self._line_search(weights, step, margins, ahead, penalty, slope)
             weights, margins = weights + length * step, margins + length * ahead
             point = _Point.of(margins, self)
-            objective = point.loss + float((penalty * weights.square()).sum()) / 2
-            if is_solved and length == 1 and -slope / 2 <= tolerance * objective:
+            shrinkage = float((penalty * weights.square()).sum()) / 2
+            objective = point.loss + shrinkage
+            expected = -slope / 2
+            if is_solved and (expected <= _ROUNDING * objective or (length == 1 and expected <= tolerance * shrinkage)):
                 return Fit(weights, objective)
         log.warning("logistic: C = %g is not solved to the end after %d Newton steps", C, _MAX_STEPS)
         return Fit(weights, objective)

@@ -11,7 +11,7 @@ from unic.eval.tasks._softmax import Fit, Problem
 
 _GRID = 0.5  # decades of C between two points of the path
 _FIRST = -11  # it begins at C = 3e-6, where a cold start needs a handful of products with the images
-_TOLERANCE = 1e-2  # at a point of it; a looser one foretells the next less well and saves nothing
+_TOLERANCE = 1e-3  # at a point of it
 _FINAL_TOLERANCE = 1e-5
 
 
