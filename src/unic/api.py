@@ -12,6 +12,7 @@ import torch
 from rich.console import Console
 
 from unic._feature_file import write_features
+from unic.checkpoint import newest_state
 from unic.config import Recipe, load_recipe, load_run_recipe
 from unic.data.loader import view_batches
 from unic.data.shards import write_shards
@@ -19,6 +20,7 @@ from unic.data.sources import Source, open_source
 from unic.data.sources._split_names import splits_of
 from unic.distill.engine import is_main_process
 from unic.distill.influence import shares
+from unic.distill.places import folder_of, found_from
 from unic.distill.recorded import in_run
 from unic.distill.run_folder import summary
 from unic.distill.stages import first_of
@@ -75,6 +77,8 @@ def distill(
     lines = [f"{key.replace('__', '.')}={_yaml(value)}" for key, value in overrides.items()]
     source = dict(recipe) if isinstance(recipe, Mapping) else recipe
     settings = load_recipe(source, lines, has_begun=resume and (folder / "recipe.yaml").is_file())
+    if resume:
+        settings = found_from(settings, folder_of(newest_state(folder)))
     suite = (
         load_suite(settings.eval.suite) if settings.eval.suite else None
     )  # a wrong name must fail now, not at the end

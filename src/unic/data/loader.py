@@ -126,6 +126,9 @@ class ImageList(Source):
     def fingerprint(self) -> str:
         return "+".join(source.fingerprint() for source in self.sources)
 
+    def portable_fingerprint(self) -> str:
+        return "+".join(source.portable_fingerprint() for source in self.sources)
+
     def epoch_length(self) -> int:
         """Images of one epoch: the same for every epoch."""
         return sum(self._visits())

@@ -14,9 +14,11 @@ import numpy as np
 
 from unic import checkpoint
 from unic.config import Recipe
+from unic.distill import places
 from unic.distill.job import Job
 from unic.encoders import Encoder, as_options, parse_uri
 from unic.encoders._old_rules import as_before
+from unic.errors import InputError
 
 Models = Mapping[str, Any]
 """`student`: facts; `teachers`: facts by name, of all stages so far; `before`: a version without this record began."""
@@ -67,16 +69,25 @@ def as_recorded(plan: Recipe, models: Models) -> Recipe:
     )
 
 
-def models_in(run: Path) -> Models | None:
-    """The record in the newest checkpoint of a run folder; None without a checkpoint."""
-    state = checkpoint.newest_state(run)
-    return None if state is None else models_of(state)
+def check_student(saved: Models, now: Models) -> None:
+    """Refuses a student with another mean or std than the run began with, as a weight file elsewhere may have it.
+
+    Raises:
+        InputError: it has.
+    """
+    for key in ("mean", "std"):
+        if saved["before"] or saved["student"][key] == now["student"][key]:
+            continue
+        raise InputError(
+            f"--resume: the student's {key} was {saved['student'][key]} at the start of the run and is "
+            f"{now['student'][key]} now; add {key}={','.join(map(str, saved['student'][key]))} to its URI"
+        )
 
 
 def in_run(plan: Recipe, run: Path) -> Recipe:
-    """A stage of a run folder `as_recorded` there; without a checkpoint, as it is."""
-    models = models_in(run)
-    return plan if models is None else as_recorded(plan, models)
+    """A stage of a run folder `as_recorded` there, its files found from here; without a checkpoint, as it is."""
+    state = checkpoint.newest_state(run)
+    return plan if state is None else as_recorded(places.found_from(plan, places.folder_of(state)), models_of(state))
 
 
 def kept(plan: Recipe, models: Models) -> str:

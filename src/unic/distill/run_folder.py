@@ -16,7 +16,7 @@ from accelerate import Accelerator
 
 from unic.checkpoint import write_atomically
 from unic.config import Recipe, leaves
-from unic.distill import lock
+from unic.distill import lock, places
 from unic.distill.job import Job
 from unic.distill.resolutions import enlargement
 from unic.errors import InputError
@@ -83,21 +83,28 @@ def identity(job: Job, recipe: Recipe) -> dict[str, Any]:
         "teachers": {name: encoder.fingerprint() for name, encoder in job.encoders.items()},
         "prints": _PRINTS,
         "images": job.images.fingerprint(),
+        "listing": job.images.portable_fingerprint(),
     }
 
 
 def check_same(saved: dict[str, Any], now: dict[str, Any]) -> None:
-    """Refuses to continue a run with something else; names the first difference."""
+    """Refuses to continue a run with something else; names the first difference.
+
+    Files may have moved, for what they hold is compared: of teachers the weights, of images their number, names and
+    sizes. Each place that is another one is a line in the log.
+    """
     if list(saved["teachers"]) != list(now["teachers"]):
         names = [", ".join(side["teachers"]) for side in (saved, now)]
         raise InputError(f"--resume: the run was started with the teachers {names[0]}, the recipe names {names[1]}")
     # Validated again: keys that unic has learnt since stand at their defaults.
-    old, new = leaves(Recipe.model_validate(saved["recipe"]).model_dump(mode="json")), leaves(now["recipe"])
+    was = Recipe.model_validate(saved["recipe"]).model_dump(mode="json")
+    old, new = leaves(places.without_places(was)), leaves(places.without_places(now["recipe"]))
     for key in sorted(old.keys() | new.keys()):
         free = any(key == name or key.startswith(f"{name}.") for name in FREE_TO_CHANGE)
         if not free and old.get(key) != new.get(key):
             raise InputError(
-                f"--resume: '{key}' was {old.get(key)!r} at the start of the run and is {new.get(key)!r} now; "
+                f"--resume: '{key}' was {leaves(was).get(key)!r} at the start of the run and is "
+                f"{leaves(now['recipe']).get(key)!r} now; "
                 "repeat the key=value of the start, or resume with the run's own recipe.yaml"
             )
     for name, fingerprint in saved["teachers"].items():
@@ -113,8 +120,13 @@ def check_same(saved: dict[str, Any], now: dict[str, Any]) -> None:
         raise InputError(
             f"--resume: teacher '{name}' has other weights, preprocessing or code than at the start of the run"
         )
-    if saved["images"] != now["images"]:
-        raise InputError("--resume: the training images have changed since the start of the run")
+    moves = places.moves(was, now["recipe"])
+    by = "listing" if "listing" in saved else "images"
+    if saved[by] != now[by]:
+        hint = f"; {moves[0]}" if moves else ""
+        raise InputError(f"--resume: the training images are others than at the start of the run{hint}")
+    for line in moves:
+        log.info("moved: %s", line)
 
 
 def summary(job: Job) -> list[str]:

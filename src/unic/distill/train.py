@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import replace
@@ -302,6 +303,7 @@ def _save(run: Run, *, is_last: bool) -> None:
             "identity": run.identity, "damaged": run.damaged, "guard": run.guard.state(), "stage": run.stage,
             "first": run.first, "first_epoch": run.first_epoch, "is_finished": run.is_finished,
             "patience": run.patience.state(), "queries": patience.QUERIES, "models": run.models,
+            "folder": os.getcwd(),
         }  # fmt: skip
         run.saver.save(run.step, tensors, state, must=is_last)
         with suppress(OSError):  # a full disk is the saver's to tell; the list is in the checkpoint, too
@@ -320,6 +322,7 @@ def _newest(folder: Path, recipe: Recipe) -> Checkpoint | None:
 
 def _restore(run: Run, saved: Checkpoint) -> None:
     run_folder.check_same(saved.state["identity"], run.identity)
+    recorded.check_student(recorded.models_of(saved.state), run.models)
     run.job.distiller.load_state_dict(without_prefix("distiller.", saved.tensors))
     run.job.standardizer.load_state_dict(without_prefix("standardizer.", saved.tensors))
     if run.ema:

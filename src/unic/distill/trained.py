@@ -9,6 +9,7 @@ from torch import Tensor
 
 from unic import checkpoint
 from unic.config import Recipe, load_run_recipe
+from unic.distill.places import folder_of, found_from
 from unic.distill.recorded import Models, as_recorded, models_of
 from unic.encoders import build_encoder, parse_uri, without_weights
 from unic.encoders.timm import TimmEncoder
@@ -57,11 +58,11 @@ def load_trained(run: Path) -> Trained:
     """
     if not (run / "recipe.yaml").is_file():
         raise InputError(f"run {run}: not a run folder (no recipe.yaml)")
-    recipe = load_run_recipe(run)
     found = checkpoint.load_newest(run)
     if found is None:
         raise InputError(f"run {run}: it has no checkpoint yet")
     saved = found[0]
+    recipe = found_from(load_run_recipe(run), folder_of(saved.state))
     average = checkpoint.without_prefix("ema.", saved.tensors)
     tensors = saved.tensors | checkpoint.with_prefix("distiller.", average)  # where there is one, it is the result
     models = models_of(saved.state)

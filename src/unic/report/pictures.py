@@ -80,7 +80,7 @@ def draw_pictures(run: Path, recipe: Recipe, results: Mapping[str, Any] | None) 
     encoders = _encoders(run, recipe, pictures)
     try:
         protocol = (results or {}).get("protocol") or {}
-        sets, size = _sets(recipe, protocol)
+        sets, size = _sets(in_run(recipe, run), protocol)
         pictures.origin = _origin(sets, bool(protocol.get("data")))
     except Exception as error:
         pictures.patch_notes.append(f"images: {reason(error)}")

@@ -87,6 +87,10 @@ class Source(ABC):
     def fingerprint(self) -> str:
         """Hash of the content (or, for large folders, of names, sizes and times), for the feature cache."""
 
+    def portable_fingerprint(self) -> str:
+        """The same for a copy elsewhere, whose files have other times: of a folder, hash of names and sizes."""
+        return self.fingerprint()
+
     def label_fingerprint(self) -> str:
         """Hash of labels and names of classes. Features do not depend on them, what is measured does."""
         digest = hashlib.sha256(repr(self.classes).encode())

@@ -99,8 +99,13 @@ class PixelPairs(Source):
 
     def fingerprint(self) -> str:
         """Hash of names, sizes and modification times of images and targets, and of how targets are read."""
+        return self._digest(self._images.fingerprint(), self._targets.fingerprint())
+
+    def portable_fingerprint(self) -> str:
+        return self._digest(self._images.portable_fingerprint(), self._targets.portable_fingerprint())
+
+    def _digest(self, *parts: str) -> str:
         adapt = "" if self._adapt is None else f"{self._adapt.__module__}.{self._adapt.__qualname__}"
-        parts = (self._images.fingerprint(), self._targets.fingerprint())
         return hashlib.sha256(repr((*parts, self.pixels, self.classes, adapt, self._scale)).encode()).hexdigest()[:16]
 
     def _count_classes(self) -> list[str]:

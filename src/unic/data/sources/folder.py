@@ -65,6 +65,12 @@ class Folder(Source):
 
     def fingerprint(self) -> str:
         """Hash of names, sizes and modification times: reading every byte of a large folder takes too long."""
+        return self._digest(with_times=True)
+
+    def portable_fingerprint(self) -> str:
+        return self._digest(with_times=False)
+
+    def _digest(self, *, with_times: bool) -> str:
         digest = hashlib.sha256()
         for index in range(len(self)):
             name = self.name(index)
@@ -72,7 +78,8 @@ class Folder(Source):
                 status = (self._root / name).stat()
             except OSError:  # a link to nothing: damaged, like any other
                 status = (self._root / name).lstat()
-            digest.update(f"{status.st_size} {status.st_mtime_ns} ".encode() + os.fsencode(name) + b"\n")
+            time = f"{status.st_mtime_ns} " if with_times else ""
+            digest.update(f"{status.st_size} {time}".encode() + os.fsencode(name) + b"\n")
         return digest.hexdigest()[:16]
 
 

@@ -52,7 +52,7 @@ class Listed(Source):
         encoded = [os.fsencode(name) for name in names]  # one block of bytes, see `Folder`
         self._names = b"".join(encoded)
         self._ends = np.cumsum([len(name) for name in encoded])
-        self._fingerprint: str | None = None
+        self._known: dict[bool, str] = {}  # digests, with times and without
 
     def __len__(self) -> int:
         return len(self._ends)
@@ -72,17 +72,24 @@ class Listed(Source):
 
     def fingerprint(self) -> str:
         """Hash of names, sizes and modification times: that of a `Folder` with the same images in the same order."""
-        if self._fingerprint is None:
+        return self._digest(with_times=True)
+
+    def portable_fingerprint(self) -> str:
+        return self._digest(with_times=False)
+
+    def _digest(self, *, with_times: bool) -> str:
+        if with_times not in self._known:
             digest = hashlib.sha256()
             root = os.path.join(os.fsencode(self._root), b"")
             start = 0
             for end in self._ends.tolist():
                 name = self._names[start:end]
                 status = os.stat(root + name)
-                digest.update(b"%d %d %b\n" % (status.st_size, status.st_mtime_ns, name))
+                time = b"%d " % status.st_mtime_ns if with_times else b""
+                digest.update(b"%d %b%b\n" % (status.st_size, time, name))
                 start = end
-            self._fingerprint = digest.hexdigest()[:16]
-        return self._fingerprint
+            self._known[with_times] = digest.hexdigest()[:16]
+        return self._known[with_times]
 
 
 def _check_files(path: str, root: Path, names: Sequence[str]) -> None:

@@ -48,6 +48,12 @@ class Selection(Source):
 
     def fingerprint(self) -> str:
         """Hash of the source's own and of the numbers."""
-        digest = hashlib.sha256(self._source.fingerprint().encode())
+        return self._digest(self._source.fingerprint())
+
+    def portable_fingerprint(self) -> str:
+        return self._digest(self._source.portable_fingerprint())
+
+    def _digest(self, of_source: str) -> str:
+        digest = hashlib.sha256(of_source.encode())
         digest.update(np.ascontiguousarray(self._indices, dtype=np.int64).tobytes())
         return digest.hexdigest()[:16]

@@ -124,6 +124,10 @@ class Streamed(Source):
         """Hash of the pieces' names, counts and, where a manifest says them, contents."""
         return hashlib.sha256(repr([tuple(piece) for piece in self._pieces]).encode()).hexdigest()[:16]
 
+    def portable_fingerprint(self) -> str:
+        pieces = [(piece.name, piece.images, piece.sha256) for piece in self._pieces]
+        return hashlib.sha256(repr(pieces).encode()).hexdigest()[:16]
+
     def order(self, *keys: int) -> Tensor:
         pieces = permutation(len(self._pieces), *keys, rng.stream("piece"))
         counts = self._counts[pieces]

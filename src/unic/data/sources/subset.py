@@ -23,5 +23,5 @@ class Subset(Selection):
     def number(self, index: int) -> int:
         return self._source.number(int(self._indices[index]))
 
-    def fingerprint(self) -> str:
-        return f"{self._source.fingerprint()}/{len(self)}"
+    def _digest(self, of_source: str) -> str:
+        return f"{of_source}/{len(self)}"

@@ -76,10 +76,16 @@ class WebDataset(Source):
 
     def fingerprint(self) -> str:
         """Hash of the places and labels of all samples and of the shards' names, sizes and times."""
+        return self._digest(with_times=True)
+
+    def portable_fingerprint(self) -> str:
+        return self._digest(with_times=False)
+
+    def _digest(self, *, with_times: bool) -> str:
         digest = hashlib.sha256(np.ascontiguousarray(self._index.rows).view(np.uint8).data)
         for file in self._files:
             state = file.stat()
-            digest.update(f"{file.name} {state.st_size} {state.st_mtime_ns}".encode())
+            digest.update(f"{file.name} {state.st_size}{f' {state.st_mtime_ns}' if with_times else ''}".encode())
         return digest.hexdigest()[:16]
 
 

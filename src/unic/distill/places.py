@@ -1,0 +1,110 @@
+"""Where the files of a run lie: it goes on after they have moved, and from another working folder.
+
+What makes two runs the same is what their files hold (`run_folder.check_same`). Their places are in a recipe's paths of
+images, in the URIs of weight files, and in the paths of a cache and of a suite.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from unic.config import Recipe
+from unic.data.sources._path_options import split_off
+from unic.encoders import parse_uri
+from unic.errors import InputError
+
+_FILES = ("onnx", "run", "safetensors", "torchscript")  # schemes whose names are paths
+_IMAGES = ("data.train", "data.train.path")
+_PATHS = ("teachers.cache.dir", "eval.suite")
+_RANGE = re.compile(r"\{[^{}]*\}")  # `{000..012}`, and `{split}`
+
+Change = Callable[[str, str], str]  # of a key and its text
+
+
+def folder_of(state: Mapping[str, Any] | None) -> Path | None:
+    """The working folder of the command that wrote a checkpoint, from its state; earlier versions did not say it."""
+    folder = (state or {}).get("folder")
+    return Path(folder) if isinstance(folder, str) else None
+
+
+def found_from(recipe: Recipe, folder: Path | None) -> Recipe:
+    """The recipe with relative paths that lead nowhere from here, and somewhere from `folder`, as absolute ones."""
+    if folder is None or folder == Path.cwd():
+        return recipe
+
+    def settled(key: str, text: str) -> str:
+        if key in _IMAGES:
+            prefix = "stream:" if text.startswith("stream:") else ""
+            return prefix + _absolute(text.removeprefix(prefix), folder)
+        if key in _PATHS:
+            return _absolute(text, folder) if key != "eval.suite" or Path(text).suffix else text
+        path = _file_of(text)
+        return text.replace(path, _absolute(path, folder), 1) if path else text
+
+    changed = _changed(recipe.model_dump(mode="json"), settled)
+    return Recipe.model_validate(changed)
+
+
+def without_places(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """A recipe as a tree, in which nothing says where files lie."""
+
+    def hidden(key: str, text: str) -> str:
+        if key in _IMAGES or key in _PATHS:
+            return ""
+        path = _file_of(text)
+        return text.replace(path, "", 1) if path else text
+
+    found: dict[str, Any] = _changed(tree, hidden)
+    return found
+
+
+def moves(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """A line for each place that differs between two recipes that are the same `without_places`."""
+    was, now = dict(_places(old)), dict(_places(new))
+    return [f"{key}: {now[key]} (was {was[key]})" for key in was.keys() & now.keys() if was[key] != now[key]]
+
+
+def _places(tree: Mapping[str, Any]) -> list[tuple[str, str]]:
+    found: list[tuple[str, str]] = []
+
+    def note(key: str, text: str) -> str:
+        found.append((f"{key} {sum(name.startswith(key) for name, _ in found) + 1}", text))
+        return text
+
+    _changed(tree, note)
+    return found
+
+
+def _changed(value: Any, change: Change, key: str = "") -> Any:
+    """The tree with `change` made to each text that names a file. Stages, and dotted keys in them, are sections."""
+    if isinstance(value, Mapping):
+        return {name: _changed(part, change, f"{key}.{name}".lstrip(".")) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_changed(part, change, "" if key == "stages" else key) for part in value]
+    is_place = key in (*_IMAGES, *_PATHS, "student.model") or key.startswith("teachers.models.")
+    return change(key, value) if isinstance(value, str) and is_place else value
+
+
+def _file_of(uri: str) -> str:
+    """The path of the file that a URI names; empty: none."""
+    try:
+        spec = parse_uri(uri)
+    except InputError:
+        return ""  # the error is told where the model is loaded
+    return spec.name if spec.scheme in _FILES else spec.options.get("checkpoint", "")
+
+
+def _absolute(path: str, folder: Path) -> str:
+    is_elsewhere = "://" not in path and not _exists(path) and _exists(str(folder / path))
+    return str(folder / path) if is_elsewhere else path
+
+
+def _exists(path: str) -> bool:
+    """Whether a path, also one that is a pattern or ends with options, leads somewhere."""
+    place = os.path.expanduser(split_off(path)[0])
+    return os.path.exists(place) or any(glob.iglob(_RANGE.sub("*", place), recursive=True))
