@@ -18,7 +18,7 @@ from PIL import Image
 from unic import _entry_files, _feature_store
 from unic.data.sources import DamagedImageError, Source
 from unic.encoders.base import Encoder
-from unic.errors import InputError
+from unic.errors import InputError, StoppedError
 from unic.features import DamagedRowsError, Extraction, Features, default_cache_dir, extract, find, obtain
 from unic.tokens import Tokens
 
@@ -156,20 +156,20 @@ def test_damaged_entry_is_rebuilt(tmp_path, damage):
     assert encoder.calls == 2
 
 
-class StoppedError(Exception):
+class Killed(Exception):
     pass
 
 
 def stop_after(images: int):
     def progress(done: int, total: int) -> None:
         if done >= images:
-            raise StoppedError
+            raise Killed
 
     return progress
 
 
 def test_extraction_interrupted_before_a_record_leaves_nothing(tmp_path):
-    with pytest.raises(StoppedError):
+    with pytest.raises(Killed):
         extract(Toy(), Noise(), cache=tmp_path, patch_grid="own", batch_size=2, progress=stop_after(6))
     assert entries(tmp_path) == []
 
@@ -179,7 +179,7 @@ def test_interrupted_extraction_goes_on(tmp_path, stops, monkeypatch):
     monkeypatch.setattr(_feature_store, "_RECORD_EVERY", 0)
     images, options = Noise(10, damaged=(0, 1, 3, 8, 9)), {"cache": tmp_path, "patch_grid": (2, 2), "batch_size": 2}
     for images_done in stops:
-        with pytest.raises(StoppedError):
+        with pytest.raises(Killed):
             extract(Toy(), images, **options, progress=stop_after(images_done))
     assert len(entries(tmp_path)) == 1
     encoder, seen = Toy(), []
@@ -193,7 +193,7 @@ def test_interrupted_extraction_goes_on(tmp_path, stops, monkeypatch):
 @pytest.mark.parametrize("damage", ["file", "header", "record"])
 def test_what_an_interruption_left_damaged_is_not_used(tmp_path, damage, monkeypatch):
     monkeypatch.setattr(_feature_store, "_RECORD_EVERY", 0)
-    with pytest.raises(StoppedError):
+    with pytest.raises(Killed):
         extract(Toy(), Noise(), cache=tmp_path, batch_size=2, progress=stop_after(6))
     (folder,) = entries(tmp_path)
     if damage == "record":
@@ -273,7 +273,7 @@ def shard(**options) -> Extraction:
 def test_a_span_holds_these_images_only_and_goes_on_inside(tmp_path, dtype, monkeypatch):
     whole = extract(Toy(), Noise(10, damaged=(6,)), patch_grid=(2, 2), dtype=dtype)
     monkeypatch.setattr(_feature_store, "_RECORD_EVERY", 0)
-    with pytest.raises(StoppedError):
+    with pytest.raises(Killed):
         obtain(shard(dtype=dtype, batch_size=2, progress=stop_after(2)), tmp_path)
     found = obtain(shard(dtype=dtype, batch_size=2), tmp_path, "rows")
     assert found.index.tolist() == [4, 5, 7, 8]
@@ -358,11 +358,11 @@ def test_what_cannot_be_kept_is_refused(tmp_path, monkeypatch):
         extract(Toy(), Noise(), cache=tmp_path / "file")
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(_feature_store.shutil, "disk_usage", lambda _: usage._replace(free=630))
-    with pytest.raises(InputError, match="GB needed.*disk$"):
+    with pytest.raises(StoppedError, match="GB needed.*disk$"):
         extract(Toy(), Noise(), cache=tmp_path)  # 10 × (5 + 5) × 4 bytes, 10 numbers of images and two sums of each
     monkeypatch.setattr(_feature_store.shutil, "disk_usage", lambda _: usage._replace(free=640))
     extract(Toy(), Noise(), cache=tmp_path)
-    with pytest.raises(InputError, match="GB needed.*or keep pooled patches"):
+    with pytest.raises(StoppedError, match="GB needed.*or keep pooled patches"):
         extract(Toy(), Noise(), cache=tmp_path, patch_grid="own")
 
 
@@ -422,7 +422,7 @@ def test_a_disk_that_fills_up_is_one_line(tmp_path):
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (2000, hard))
     try:
-        with pytest.raises(InputError, match="cannot write there.*; set UNIC_CACHE"):
+        with pytest.raises(StoppedError, match="cannot write there.*; set UNIC_CACHE"):
             extract(Toy(), Noise(100), cache=tmp_path)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

@@ -20,7 +20,7 @@ from filelock import FileLock
 from unic._entry_files import Arrays, Damaged, Tally, publish, row_sums, summed, write_json
 from unic._row_files import RowFiles
 from unic._scratch import READ_ONLY
-from unic.errors import InputError
+from unic.errors import InputError, StoppedError
 from unic.tokens import Grid
 
 _RECORD_EVERY = 60.0  # seconds; what a kill costs at most
@@ -70,7 +70,8 @@ def building(cache: Path, name: str) -> Iterator[Path]:
 
     Raises:
         ReadOnlyError: this user may not write there.
-        InputError: nothing can be written there.
+        InputError: it is no folder.
+        StoppedError: nothing can be written there.
     """
     folder = cache / ".unfinished" / name
     with ExitStack() as stack:
@@ -90,7 +91,7 @@ def build(folder: Path, target: Path, parts: Parts, num_images: int) -> None:
 
     Raises:
         ReadOnlyError: this user may not write there.
-        InputError: it does not fit on the disk.
+        StoppedError: it does not fit on the disk.
     """
     with RowFiles(folder) as files:
         tally = _resume(folder, files)
@@ -133,7 +134,7 @@ def _check_room(cache: Path, arrays: Arrays, num_images: int) -> None:
     needed, free = num_images * sum(values[0].nbytes for values in arrays.values()), shutil.disk_usage(cache).free
     if needed > free:
         hint = ", or keep pooled patches" if "patches" in arrays else ""
-        raise InputError(
+        raise StoppedError(
             f"feature cache {cache}: {needed / 1e9:.1f} GB needed, {free / 1e9:.1f} GB free; "
             f"set UNIC_CACHE to another disk{hint}"
         )
@@ -146,4 +147,5 @@ def _writing(cache: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno in READ_ONLY:
             raise ReadOnlyError from None
-        raise InputError(f"feature cache {cache}: cannot write there ({error.strerror}); set UNIC_CACHE") from None
+        kind = InputError if isinstance(error, NotADirectoryError | FileExistsError) else StoppedError
+        raise kind(f"feature cache {cache}: cannot write there ({error.strerror}); set UNIC_CACHE") from None

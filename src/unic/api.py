@@ -41,6 +41,7 @@ from unic.export.timm import export_timm, usage
 from unic.features import default_cache_dir, extract
 from unic.heads import heads_of, kept_head
 from unic.metrics import stderr_console
+from unic.outputs import check_writable
 from unic.preflight import Report, check_recipe
 from unic.report import write_comparison, write_report
 
@@ -252,10 +253,11 @@ def export(
     """
     check_formats(formats)
     folder = Path(run)
-    trained = load_trained(folder)
     target = Path(to) if to else folder / "export"
     if to and target.is_dir() and any(target.iterdir()):
         raise InputError(f"--to {target}: the folder is not empty; name another folder")
+    check_writable(target, named="--to" if to else "run", kind="folder")
+    trained = load_trained(folder)
     if heads and not set(formats) & {"onnx", "torch_export"}:
         raise InputError("--heads: a head is exported as a graph; add --format onnx or torch_export")
     kept = {name: kept_head(folder, name, device="cpu") for name in heads}
@@ -312,12 +314,17 @@ def _write_model_card(run: Path, target: Path, recipe: Recipe, made_of: Provenan
 
 def report(run: str | Path, to: str | Path | None = None) -> Path:
     """Writes `RUN/report.html` (or `to`), one self-contained page, and returns its path."""
-    return write_report(_run_folder(run), Path(to) if to else None)
+    folder = _run_folder(run)
+    target = Path(to) if to else folder / "report.html"
+    check_writable(target, named="--out" if to else "report")
+    return write_report(folder, target)
 
 
 def compare(runs: Sequence[str | Path], to: str | Path) -> Path:
     """Writes one self-contained page that compares several runs, and returns its path."""
-    return write_comparison([_run_folder(run) for run in runs], Path(to))
+    folders = [_run_folder(run) for run in runs]
+    check_writable(Path(to), named="--out")
+    return write_comparison(folders, Path(to))
 
 
 def _run_folder(run: str | Path) -> Path:
@@ -391,6 +398,7 @@ def encode(
     target = Path(out)
     if target.suffix != ".safetensors":
         raise InputError(f"--out {target}: expected a file that ends in .safetensors")
+    check_writable(target, named="--out")
     console = console or stderr_console()
     encoder = load_encoder(model, device=default_device(), precision=precision)
     source, taken = _open_split(data, split, limit, console)

@@ -340,6 +340,10 @@ def main() -> None:
             _fail(error.format_message(), 2)
         if os.environ.get("UNIC_DEBUG"):
             raise
+        if isinstance(error, OSError) and error.strerror:  # the machine's: a disk, a file that is gone
+            _fail(f"{f'{error.filename}: ' if error.filename else ''}{error.strerror}", 1)
+        if isinstance(error, MemoryError):
+            _fail("out of memory", 1)
         _fail(f"{type(error).__name__}: {error} (UNIC_DEBUG=1 shows where)", 1)
 
 

@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 from unic.config import RESERVED
 from unic.encoders import input_size
 from unic.errors import InputError
+from unic.outputs import check_writable
 
 _COMMENTS = {
     "seed": "everything random is a hash of this, the step and the image",
@@ -74,10 +75,12 @@ def write_recipe(tree: dict[str, Any], path: Path) -> None:
     """Writes a new file; an existing one is never replaced.
 
     Raises:
-        InputError: there is one already.
+        InputError: there is one already, or this user cannot write there.
+        StoppedError: its disk is full.
     """
     if path.exists():
         raise InputError(f"{path}: exists already; name another file with --out")
+    check_writable(path, named="--out")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(to_commented_yaml(tree), encoding="utf-8")
 

@@ -1,4 +1,4 @@
-"""Exceptions whose single line is for the user: wrong input (the CLI exits with 2), a run that had to end (1, 75)."""
+"""Exceptions whose single line is for the user: wrong input (the CLI exits with 2), the machine (1), a signal (75)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ class InputError(ValueError):
 
 
 class StoppedError(RuntimeError):
-    """A run that cannot go on though its input was right (a full disk, a dead process): one line that says why."""
+    """A command that cannot go on though its input was right: the line says what the machine lacks (room on a disk,
+    memory, a process that has died). The CLI exits with 1."""
 
 
 class PreemptedError(Exception):

@@ -142,7 +142,7 @@ def test_a_full_disk_is_refused_before_anything_is_computed(recipe, tmp_path, mo
     job = job_of(recipe, {"dir": str(tmp_path / "new" / "cache")})
     usage = cache_plan.shutil.disk_usage(tmp_path)
     monkeypatch.setattr(cache_plan.shutil, "disk_usage", lambda _: usage._replace(free=job.cache_bytes() - 1))
-    with pytest.raises(cache_plan.InputError, match="GB more needed"):
+    with pytest.raises(cache_plan.StoppedError, match="GB more needed"):
         opened(job)
     assert not (tmp_path / "new").exists()
     monkeypatch.setattr(cache_plan.shutil, "disk_usage", lambda _: usage._replace(free=job.cache_bytes()))

@@ -19,7 +19,7 @@ from unic.distill import memory
 from unic.distill.build import build
 from unic.distill.teachers import LiveTeachers
 from unic.distill.train import fit
-from unic.errors import InputError
+from unic.errors import StoppedError
 
 ERRORS = [
     torch.OutOfMemoryError("CUDA out of memory."), MemoryError(),
@@ -54,7 +54,7 @@ def test_the_size_that_fits_is_named_and_fits(
 ) -> None:
     room_for(3.5, recipe, monkeypatch)
     fails_at(3, error)
-    with pytest.raises(InputError) as caught:
+    with pytest.raises(StoppedError) as caught:
         fit(load_recipe(recipe, ["trackers=[]"]), tmp_path / "run", console=Console(quiet=True))
     line = "out of memory with 8 images at a time; 2 would fit: train.micro_batches=4 trains the same, "
     assert str(caught.value) == line + "train.batch_size=2 does not"
@@ -81,7 +81,7 @@ def test_a_batch_that_cannot_be_split_is_made_smaller(
     recipe["weighting"] = {"type": "teacher_dropping", "level": "batch"}
     room_for(3.5, recipe, monkeypatch)
     fails_at(3, MemoryError())
-    with pytest.raises(InputError) as caught:
+    with pytest.raises(StoppedError) as caught:
         fit(load_recipe(recipe), tmp_path / "run", console=Console(quiet=True))
     assert str(caught.value) == "out of memory with 8 images at a time; 2 would fit: train.batch_size=2"
 
@@ -100,7 +100,7 @@ def test_what_fits_is_measured_without_the_cached_teachers(
 def test_models_that_do_not_fit(recipe: dict[str, Any], tmp_path: Path, monkeypatch: Patch, fails_at: FailsAt) -> None:
     monkeypatch.setattr(memory, "room", lambda job: 1000)
     fails_at(4, MemoryError())
-    with pytest.raises(InputError, match="not even one fits; choose smaller models"):
+    with pytest.raises(StoppedError, match="not even one fits; choose smaller models"):
         fit(load_recipe(recipe), tmp_path / "run", console=Console(quiet=True))
 
 

@@ -24,6 +24,7 @@ from unic.data.sources import DamagedImageError, Source
 from unic.data.sources._shard_index import INDEX, MANIFEST, read_manifest, save, scan, sha256
 from unic.data.sources._tar import TarWriter, members
 from unic.errors import InputError
+from unic.outputs import check_writable
 
 NAMES = "names.jsonl"
 _PROGRESS = ".progress.json"
@@ -57,8 +58,10 @@ def write_shards(
         The manifest: `images`, `classes`, `shards` (file, samples, bytes, SHA-256), `skipped` (images without bytes).
 
     Raises:
-        InputError: the folder holds something else, or a size that is none.
+        InputError: the folder holds something else or cannot be written, or a size that is none.
+        StoppedError: its disk is full.
     """
+    check_writable(out, named="--out", kind="folder")
     largest = _bytes(size)
     if samples is not None and samples < 1:
         raise InputError(f"--samples {samples}: expected at least 1")
@@ -135,8 +138,6 @@ def _write_shard(images: _Images, file: Path, largest: int, samples: int | None)
 def _begin(out: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
     """Where to go on; None if all is done. Raises `InputError` for a folder of something else."""
     fresh = {**identity, "next": 0, "skipped": [], "shards": []}
-    if out.exists() and not out.is_dir():
-        raise InputError(f"--out {out}: it is a file; expected a folder")
     if not out.exists() or not any(out.iterdir()):
         out.mkdir(parents=True, exist_ok=True)
         _write(out / _PROGRESS, fresh)

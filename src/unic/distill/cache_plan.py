@@ -23,7 +23,7 @@ from unic.data.augment import preset
 from unic.data.loader import ImageList, view_batches
 from unic.data.sources import Source
 from unic.encoders import Encoder
-from unic.errors import InputError
+from unic.errors import InputError, StoppedError
 from unic.features import Extraction, Features, default_cache_dir, find
 from unic.tokens import Grid
 
@@ -120,7 +120,7 @@ class CachePlan:
         place = next(folder for folder in (self.folder, *self.folder.absolute().parents) if folder.exists())
         needed, free = self.num_bytes(missing), shutil.disk_usage(place).free
         if needed > free:
-            raise InputError(
+            raise StoppedError(
                 f"teacher cache {self.folder}: {needed / 1e9:.1f} GB more needed, {free / 1e9:.1f} GB free; set "
                 "teachers.cache.dir to another disk, or use fewer views, tokens: pooled:GxG or dtype: int8"
             )

@@ -20,7 +20,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from unic.distill.job import Job
 from unic.encoders import Encoder
 from unic.encoders._heap import give_freed_memory_back
-from unic.errors import InputError
+from unic.errors import StoppedError
 from unic.tokens import Tokens
 
 SPARE = 0.9  # of the memory may be planned with
@@ -93,7 +93,7 @@ def out_of_memory_named(job: Job) -> Iterator[None]:
     """Turns running out of memory into one line that names the batch size that would fit.
 
     Raises:
-        InputError: the recipe asks for more than this machine has.
+        StoppedError: the recipe asks for more than this machine has.
     """
     try:
         yield
@@ -103,7 +103,7 @@ def out_of_memory_named(job: Job) -> Iterator[None]:
         if not (isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)):
             raise
         traceback.clear_frames(error.__traceback__)  # they hold the tensors of the step that failed
-    raise InputError(_advice(job))
+    raise StoppedError(_advice(job))
 
 
 def _advice(job: Job) -> str:

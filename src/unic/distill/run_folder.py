@@ -20,6 +20,7 @@ from unic.distill import lock, places
 from unic.distill.job import Job
 from unic.distill.resolutions import enlargement
 from unic.errors import InputError
+from unic.outputs import check_writable
 
 # What a resumed run may change without training something else (with other micro-batches batch norms see other parts).
 FREE_TO_CHANGE = (
@@ -47,9 +48,8 @@ log = logging.getLogger("unic")
 
 
 def check_free(folder: Path, resume: bool) -> None:
-    """Refuses a folder that holds anything but a lock, unless it is to be resumed."""
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"--out {folder}: it is a file; expected a folder")
+    """Refuses a folder that cannot be written, or that holds anything but a lock, unless it is to be resumed."""
+    check_writable(folder, named="--out", kind="folder")
     if not resume and folder.is_dir() and any(path.name != lock.NAME for path in folder.iterdir()):
         raise InputError(
             f"--out {folder}: the folder is not empty; continue that run with --resume, or name another folder"

@@ -18,20 +18,21 @@ from safetensors.numpy import save
 
 from unic.errors import InputError, nearest
 from unic.eval.grid import Grid, GridCell, make_grid
+from unic.outputs import check_writable
 
 
 def check_targets(paths: Sequence[Path]) -> None:
     """Refuses names of files that could not be written in the end.
 
     Raises:
-        InputError: a suffix that names no format, or a folder.
+        InputError: a suffix that names no format, a folder, or a place where this user cannot write.
+        StoppedError: a full disk.
     """
     for path in paths:
         valid = [*_FORMATS, ".safetensors"]
         if path.suffix not in valid:
             raise InputError(f"--out {path}: unknown format '{path.suffix}'{nearest(path.suffix, valid)}")
-        if path.is_dir():
-            raise InputError(f"--out {path}: is a folder; name a file in it")
+        check_writable(path, named="--out")
 
 
 def wants_predictions(path: Path) -> bool:

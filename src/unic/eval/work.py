@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from unic.errors import InputError
+from unic.errors import InputError, StoppedError
 from unic.eval.cells import CellStore
 from unic.eval.datasets import DataPair
 from unic.eval.entrants import Entrant
@@ -121,7 +121,7 @@ def _measure(todo: Todo, subject: Subject) -> Outcome:
 
 def in_one_line(error: BaseException) -> str:
     text = " ".join(str(error).split())
-    return text if isinstance(error, InputError) else f"{type(error).__name__}: {text}"
+    return text if isinstance(error, InputError | StoppedError) else f"{type(error).__name__}: {text}"
 
 
 def run_units(units: Sequence[Unit], jobs: int, say: Say, advance: Callable[[int], None]) -> Iterator[Failure]:

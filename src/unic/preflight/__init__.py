@@ -11,7 +11,7 @@ from unic.data.loader import ImageList
 from unic.distill.build import build
 from unic.distill.memory import out_of_memory_named
 from unic.distill.stages import first_of
-from unic.errors import InputError
+from unic.errors import InputError, StoppedError
 from unic.preflight.cost import estimate, mean_step, measure_step
 from unic.preflight.findings import Finding, Report
 from unic.preflight.images import find_duplicates, look_at
@@ -97,7 +97,7 @@ def _check(
         with out_of_memory_named(job):
             sides = recipe.data.sizes or [recipe.data.size]
             steps = [measure_step(job, job.first_batch(min(few, job.images_at_a_time), side)) for side in sides]
-    except InputError as error:
+    except StoppedError as error:
         report.add("error", "memory", str(error))
         return report
     estimate(job, mean_step(steps), price, out or Path("runs"), report)

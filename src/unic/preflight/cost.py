@@ -16,6 +16,8 @@ from unic.distill.cache_plan import CachePlan
 from unic.distill.job import Job
 from unic.distill.memory import SavedBytes, largest_batch, model_bytes, room, what_fits
 from unic.distill.teachers import Outputs
+from unic.errors import InputError, StoppedError
+from unic.outputs import check_writable
 from unic.preflight.findings import Report
 from unic.tokens import Tokens
 
@@ -125,6 +127,10 @@ def _disk(job: Job, cache: _Cache | None, out: Path, report: Report) -> dict[str
     one = trained * 12  # weights and the two moments, float32
     setting = job.recipe.checkpoint
     checkpoints = one * (setting.keep + (setting.best is not None) + 1)  # one more while it is written
+    try:
+        check_writable(out, named="--out", kind="folder")
+    except (InputError, StoppedError) as error:
+        report.add("error", "out", str(error))
     needs = [("checkpoints", checkpoints, out)]
     if cache is not None:
         needs.append(("teachers.cache", cache.missing_bytes, cache.folder))
