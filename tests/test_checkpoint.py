@@ -1,5 +1,7 @@
 """Saves are whole or absent; a damaged one is passed over."""
 
+import errno
+import shutil
 from pathlib import Path
 
 import pytest
@@ -30,6 +32,24 @@ def test_the_newest_save_stays_where_later_ones_were_damaged(tmp_path: Path) -> 
     (save(tmp_path, 500, keep=2) / "state.json").unlink()
     save(tmp_path, 450, keep=1)  # the run was resumed from 400
     assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["last", "step-450"]
+
+
+def test_an_old_save_that_cannot_be_removed_is_no_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As on NFS, where a file that somebody reads stays in its folder."""
+    save(tmp_path, 1, keep=1)
+    remove = shutil.rmtree
+
+    def fails(path: Path, **options: bool) -> None:
+        if path.name == "step-1":
+            raise OSError(errno.ENOTEMPTY, "Directory not empty")
+        remove(path, **options)
+
+    monkeypatch.setattr(shutil, "rmtree", fails)
+    save(tmp_path, 2, keep=1)
+    assert (tmp_path / "checkpoints/last").read_text() == "step-2"
+    assert "step-1 cannot be removed (Directory not empty)" in caplog.text
 
 
 @pytest.mark.parametrize("damage", ["truncate", "flip", "no state", "half state"])

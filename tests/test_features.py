@@ -5,6 +5,7 @@ import importlib
 import json
 import resource
 import shutil
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -16,6 +17,7 @@ from filelock import FileLock
 from PIL import Image
 
 from unic import _entry_files, _feature_store
+from unic._entry_files import load
 from unic.data.sources import DamagedImageError, Source
 from unic.encoders.base import Encoder
 from unic.errors import InputError, StoppedError
@@ -204,6 +206,80 @@ def test_what_an_interruption_left_damaged_is_not_used(tmp_path, damage, monkeyp
     encoder = Toy()
     same(extract(encoder, Noise(), cache=tmp_path, batch_size=2), extract(Toy(), Noise(), batch_size=2))
     assert encoder.calls == 5
+
+
+def flipped(file: Path, bit: int) -> None:
+    content = bytearray(file.read_bytes())
+    content[bit // 8] ^= 1 << bit % 8
+    file.write_bytes(content)
+
+
+@pytest.mark.parametrize("name", ["cls", "patches", "index"])
+def test_a_flipped_bit_in_a_header_is_found_without_reading_the_rows(tmp_path, name):
+    extract(Toy(), Noise(), cache=tmp_path, patch_grid=(2, 2))
+    (entry,) = entries(tmp_path)
+    assert load(entry, "rows") is not None
+    for bit in range(0, 128 * 8, 7):
+        flipped(entry / f"{name}.npy", bit)
+        assert load(entry, "rows") is None, bit
+        flipped(entry / f"{name}.npy", bit)
+
+
+def test_entries_of_versions_without_hashes_of_headers_are_read_or_refused(tmp_path):
+    """Never an exception: numpy raises many kinds for a header that it cannot read."""
+    extract(Toy(), Noise(), cache=tmp_path)
+    (entry,) = entries(tmp_path)
+    meta = json.loads((entry / "meta.json").read_text())
+    for known in meta["files"].values():
+        del known["header"]
+    (entry / "meta.json").write_text(json.dumps(meta))
+    assert load(entry, "rows") is not None
+    refused = 0
+    for bit in range(128 * 8):
+        flipped(entry / "cls.npy", bit)
+        refused += load(entry, "rows") is None
+        flipped(entry / "cls.npy", bit)
+    assert refused > 500
+
+
+def test_a_header_whose_numbers_are_swapped_is_not_continued(tmp_path, monkeypatch):
+    monkeypatch.setattr(_feature_store, "_RECORD_EVERY", 0)
+    with pytest.raises(Killed):
+        extract(Toy(), Noise(), cache=tmp_path, batch_size=2, progress=stop_after(6))
+    (folder,) = entries(tmp_path)
+    content = (folder / "cls.npy").read_bytes()
+    (folder / "cls.npy").write_bytes(content.replace(b"<f4", b">f4"))
+    encoder = Toy()
+    same(extract(encoder, Noise(), cache=tmp_path, batch_size=2), extract(Toy(), Noise(), batch_size=2))
+    assert encoder.calls == 5
+
+
+def test_a_cache_in_the_lower_layer_of_an_overlay_file_system(tmp_path, monkeypatch):
+    """As in a container whose image brings a cache: no folder that the image brings can be renamed there."""
+    lower, upper, work, cache = (tmp_path / name for name in ("lower", "upper", "work", "cache"))
+    for folder in (upper, work, cache):
+        folder.mkdir()
+    extract(Toy(), Noise(), cache=lower, batch_size=2)
+    (entry,) = entries(lower)
+    (entry / "cls.npy").write_bytes(b"damaged")
+    monkeypatch.setattr(_feature_store, "_RECORD_EVERY", 0)
+    with pytest.raises(Killed):
+        extract(Toy(), Noise(), cache=lower, batch_size=2, progress=stop_after(6))
+    options = f"lowerdir={lower},upperdir={upper},workdir={work}"
+    mounted = subprocess.run(
+        ["mount", "-t", "overlay", "overlay", "-o", options, str(cache)], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("may not mount an overlay file system here")
+    try:
+        encoder = Toy()
+        same(extract(encoder, Noise(), cache=cache, batch_size=2), extract(Toy(), Noise(), batch_size=2))
+        assert encoder.calls == 2
+        extract(encoder, Noise(), cache=cache, batch_size=2)
+        assert encoder.calls == 2
+        assert [path.name for path in entries(cache)] == [entry.name]
+    finally:
+        subprocess.run(["umount", str(cache)], check=True)
 
 
 def test_of_two_at_a_time_one_computes_and_the_other_waits(tmp_path):

@@ -1,20 +1,20 @@
 """A finished entry of the feature cache on the disk: .npy files, `meta.json` with their sizes and hashes, row sums.
 
-Two ways to open one. `whole` reads and hashes every file. `rows` reads little: sizes, headers, and the hashes of the
-small files, among them `sums.npy`, the sum of the 64-bit words of each row of each array; who takes rows compares (a
-memory map is only read where it is used). A sum finds every change within one word of a row, rows that were never
+Two ways to open one. `whole` reads and hashes every file. `rows` reads little: sizes, and the hashes of headers and of
+the small files, among them `sums.npy`, the sum of the 64-bit words of each row of each array; who takes rows compares
+(a memory map is only read where it is used). A sum finds every change within one word of a row, rows that were never
 written, and rows of another image or entry. It is against bad disks and unfinished writes, not against an adversary.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -31,6 +31,7 @@ _ALWAYS_READ = ("index.npy", "sums.npy")
 _MAPPED = 256 << 20  # bytes; larger arrays are opened on a memory map, and patches of any size
 _HASHED_WHOLE = 1 << 30  # bytes; of larger files only blocks are hashed
 _BLOCK = 1 << 20
+_HEADER = 128  # bytes, what numpy writes before the rows of an array
 
 
 @dataclass
@@ -67,15 +68,36 @@ def publish(folder: Path, target: Path, tally: Tally) -> None:
     """Makes the entry visible; what is there already is of no use, but others may have it mapped: NFS keeps files that
     are in use in their folder, which therefore has to make room first.
     """
-    files = {file.name: {"size": file.stat().st_size, "sha256": _hash(file)} for file in sorted(folder.glob("*.npy"))}
+    files = {
+        file.name: {"size": file.stat().st_size, "sha256": _hash(file), "header": _hash_header(file)}
+        for file in sorted(folder.glob("*.npy"))
+    }
     meta = {"rows": tally.rows, "grid": tally.grid, "damaged": tally.damaged, "files": files}
     write_json(folder / "meta.json", meta)
     (folder / "record.json").unlink(missing_ok=True)
-    aside = tempfile.mkdtemp(prefix="old-", dir=folder.parent)
-    with suppress(FileNotFoundError):
-        target.rename(Path(aside) / target.name)
-    folder.rename(target)
-    shutil.rmtree(aside, ignore_errors=True)
+    aside = Path(tempfile.mkdtemp(prefix="old-", dir=folder.parent))
+    try:
+        if not _renamed(target, aside / "old"):
+            shutil.rmtree(target, ignore_errors=True)
+        if not _renamed(folder, target):
+            shutil.copytree(folder, aside / "new")
+            (aside / "new").rename(target)
+            shutil.rmtree(folder, ignore_errors=True)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _renamed(folder: Path, target: Path) -> bool:
+    """Whether it could be, or is not there. An overlay file system (Docker) renames no folder of its lower layer."""
+    try:
+        folder.rename(target)
+    except FileNotFoundError:
+        return True
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        return False
+    return True
 
 
 def write_json(file: Path, content: Mapping[str, Any]) -> None:
@@ -101,14 +123,17 @@ def load(entry: Path, check: Check = "whole") -> tuple[Arrays, Tally] | None:
                 return None
             if (not by_rows or name in _ALWAYS_READ) and _hash(file) != expected["sha256"]:
                 return None
+            if by_rows and "header" in expected and _hash_header(file) != expected["header"]:
+                return None
         if not tally.rows and not files:  # all images of a shard are damaged
             return {"cls": np.empty((0, 0)), "patch_mean": np.empty((0, 0)), "index": np.empty(0, np.int64)}, tally
         stems = {Path(name).stem for name in files}
         if not {"cls", "patch_mean", "index"} <= stems or (tally.grid is None) == ("patches" in stems):
             return None
         arrays = {stem: _opened(entry / f"{stem}.npy", by_rows)[: tally.rows] for stem in stems}
-        return (arrays, tally) if all(len(values) == tally.rows for values in arrays.values()) else None
-    except (OSError, ValueError, KeyError, TypeError):
+        is_whole = all(len(values) == tally.rows and values.dtype.isnative for values in arrays.values())
+        return (arrays, tally) if is_whole else None
+    except Exception:  # numpy raises many kinds for a damaged header; what cannot be opened is built again
         return None
 
 
@@ -116,6 +141,11 @@ def _opened(file: Path, mapped: bool) -> np.ndarray:
     mapped = (mapped and file.name not in _ALWAYS_READ) or file.stem == "patches" or file.stat().st_size > _MAPPED
     # Copy on write: torch refuses to wrap read-only memory without a warning.
     return np.load(file, mmap_mode="c" if mapped else None, allow_pickle=False)
+
+
+def _hash_header(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.sha256(stream.read(_HEADER)).hexdigest()
 
 
 def _hash(file: Path) -> str:

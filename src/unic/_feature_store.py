@@ -107,7 +107,7 @@ def build(folder: Path, target: Path, parts: Parts, num_images: int) -> None:
                 advance(tally, part)
                 if tally.rows and time.monotonic() - recorded >= _RECORD_EVERY:
                     files.sync(tally.rows)
-                    write_json(folder / "record.json", asdict(tally))
+                    write_json(folder / "record.json", asdict(tally) | {"headers": files.headers})
                     recorded = time.monotonic()
         with _writing(target.parent):
             files.sync(tally.rows)
@@ -118,12 +118,13 @@ def build(folder: Path, target: Path, parts: Parts, num_images: int) -> None:
 def _resume(folder: Path, files: RowFiles) -> Tally:
     """What an interrupted process left, if it is sound; else nothing, and the folder is empty."""
     try:
-        tally = Tally.from_json(json.loads((folder / "record.json").read_text()))
+        record = json.loads((folder / "record.json").read_text())
+        tally = Tally.from_json(record)
         if tally.rows and not (folder / "sums.npy").exists():
             raise ValueError(f"{folder} was begun by an earlier version")
-        files.resume(tally.rows)
+        files.resume(tally.rows, record.get("headers"))
         return tally
-    except (OSError, ValueError, KeyError, TypeError):
+    except Exception:  # whatever is wrong with it, it can be made again
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(exist_ok=True)
         return Tally()

@@ -33,11 +33,19 @@ class RowFiles:
         with suppress(OSError):  # what counts was synced; after an error, what is left may not fit on the disk
             self._open.close()
 
-    def resume(self, rows: int) -> None:
+    @property
+    def headers(self) -> dict[str, str]:
+        """What the files hold, by name, for `resume`."""
+        return {name: _text(header) for name, (_, header) in self._files.items()}
+
+    def resume(self, rows: int, headers: Mapping[str, str] | None) -> None:
         """Goes on with the files that are there, cut to so many rows.
 
+        Args:
+            headers: what they held when these rows were written; None: not known, as of an earlier version.
+
         Raises:
-            ValueError: one has fewer.
+            ValueError: one has fewer rows, or a damaged header.
         """
         try:
             for path in self._folder.glob("*.npy"):
@@ -50,7 +58,9 @@ class RowFiles:
                 file.truncate(end)
                 file.seek(end)
                 self._files[path.stem] = file, _header(shape, dtype)
-        except (ValueError, OSError):
+                if headers is not None and headers.get(path.stem) != _text(_header(shape, dtype)):
+                    raise ValueError(f"{path}: its header is damaged")
+        except Exception:  # numpy raises many kinds for a damaged header
             self._open.close()
             self._files.clear()
             raise
@@ -71,6 +81,10 @@ class RowFiles:
             file.seek(0, os.SEEK_END)
             file.flush()
             os.fsync(file.fileno())
+
+
+def _text(header: dict[str, Any]) -> str:
+    return f"{header['descr']} {header['shape'][1:]}"
 
 
 def _header(shape: tuple[int, ...], dtype: np.dtype) -> dict[str, Any]:

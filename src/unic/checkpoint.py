@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import re
 import shutil
@@ -25,6 +26,8 @@ from torch import Tensor
 from unic.errors import InputError
 
 _SUMS = "SHA256SUMS"
+
+log = logging.getLogger("unic")
 
 
 @dataclass(frozen=True)
@@ -176,11 +179,12 @@ def _prune(root: Path, keep: int, best: int | None, newest: int) -> None:
     """Later steps than the newest are of a run that was resumed from before them, as they were damaged."""
     found = _folders(root)
     kept = [folder for folder in found if _step_of(folder) <= newest][:keep]
-    for folder in found:
-        if folder not in kept and _step_of(folder) != best:
+    old = [folder for folder in found if folder not in kept and _step_of(folder) != best]
+    for folder in [*old, *root.glob(".step-*.partial")]:  # those of a run that was killed while it saved
+        try:
             shutil.rmtree(folder)
-    for folder in root.glob(".step-*.partial"):  # of a run that was killed while it saved
-        shutil.rmtree(folder)
+        except OSError as error:  # of a save that is whole by now, this is no failure
+            log.warning("old checkpoint %s cannot be removed (%s)", folder, error.strerror or error)
 
 
 def _sha256(path: Path) -> str:

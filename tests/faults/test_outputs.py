@@ -68,7 +68,7 @@ def file_system(at: Path, *, full: bool) -> Iterator[Path]:
             subprocess.run(["mount", "-o", "remount,ro", str(at)], check=True)
         yield at
     finally:
-        subprocess.run(["umount", str(at)], check=True)
+        subprocess.run(["umount", "-l", str(at)], check=True)
 
 
 def ends(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import resource
+import shutil
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -195,3 +196,26 @@ def test_a_run_on_a_disk_that_is_full_for_a_while(recipe: dict[str, Any], tmp_pa
         limit.__exit__(None, None, None)
     fit(settings, run, resume=True, console=QUIET)
     assert steps(run) == [6, 8]
+
+
+@pytest.mark.parametrize("what", ["removed", "moved", "replaced"])
+def test_the_folder_of_a_run_goes_while_it_runs(recipe: dict[str, Any], tmp_path: Path, what: str) -> None:
+    run = tmp_path / "run"
+
+    def tidy_up(encoder: Encoder, step: int) -> dict[str, float]:
+        if step == 4:
+            run.rename(tmp_path / "elsewhere") if what == "moved" else shutil.rmtree(run)
+        if step == 4 and what == "replaced":
+            run.mkdir()
+            (run / "recipe.yaml").write_text("of another run")
+        return {}
+
+    settings = load_recipe(recipe, ["eval.every=1", "trackers=[]"])
+    with pytest.raises(StoppedError, match="its folder was moved, removed or replaced while it ran"):
+        fit(settings, run, callback=tidy_up, console=QUIET)
+    left = [path.name for path in run.iterdir()] if run.exists() else []
+    assert left == (["recipe.yaml"] if what == "replaced" else [])
+    if what == "moved":
+        assert steps(tmp_path / "elsewhere") == [3]
+        fit(settings, tmp_path / "elsewhere", resume=True, console=QUIET)
+        assert steps(tmp_path / "elsewhere") == [6, 8]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -36,11 +38,18 @@ class Saver:
         self._score: float | None = None
         self._seen: set[str] = set()
         self._writing: _Writing | None = None
+        self._opened: int | None = None  # the folder, so that no other one can take its inode
 
     def __enter__(self) -> Saver:
+        if hasattr(os, "O_DIRECTORY"):  # not on Windows, where nobody can remove a folder that is in use
+            with suppress(FileNotFoundError):  # of a process on another machine, which saves nothing
+                self._opened = os.open(self._run, os.O_RDONLY | os.O_DIRECTORY)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if self._opened is not None:
+            os.close(self._opened)
+            self._opened = None
         if kind is None:
             self.wait()
         elif kind is not KeyboardInterrupt and self._writing:  # the second Ctrl-C waits for nothing
@@ -65,9 +74,11 @@ class Saver:
             must: the run ends after this one, so it is waited for, and going on without it is no choice.
 
         Raises:
-            StoppedError: the disk is full (or gone), and the policy or `must` says that this ends the run.
+            StoppedError: the disk is full (or gone), and the policy or `must` says that this ends the run; or somebody
+                has removed or replaced the run folder, in which another run may be by now.
         """
         self.wait()
+        self._check_folder()
         best = self._ranked(step)
         beside = self._setting.asynchronous and not must
         # The copy is taken in step, so that the optimiser may go on; only the writing happens beside it.
@@ -93,6 +104,18 @@ class Saver:
             self._failed(done.found.step, done.error, must)
         else:
             raise done.error
+
+    def _check_folder(self) -> None:
+        if self._opened is None:
+            return
+        try:
+            is_same = os.path.samestat(os.fstat(self._opened), self._run.stat())
+        except FileNotFoundError:
+            is_same = False
+        if not is_same:
+            raise StoppedError(
+                f"run {self._run}: its folder was moved, removed or replaced while it ran; the run ends unsaved"
+            )
 
     def _failed(self, step: int, error: OSError, must: bool) -> None:
         newest = checkpoint.newest_step(self._run)
