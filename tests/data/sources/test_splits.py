@@ -90,3 +90,70 @@ def test_the_name_of_the_part_in_the_path(place):
     assert [len(open_source(path, split=split)) for split in (None, "train", "test")] == [2, 2, 1]
     with pytest.raises(InputError, match="expected either {split}, the name of a part, or test=, a random one"):
         open_source(f"{path}?test=0.5")
+
+
+def split_set(place: Path, **images: int) -> str:
+    """A folder for each split with so many images of one class."""
+    for name, count in images.items():
+        for number in range(count):
+            save(place / name.replace("__", "-") / "cat" / f"{number}.png", number)
+    return str(place)
+
+
+@pytest.mark.parametrize(
+    ("names", "asked", "counts"),
+    [
+        (("train", "valid"), (None, "train", "val"), (2, 2, 1)),
+        (("Training", "Testing"), (None, "train", "test"), (2, 2, 1)),
+        (("TRAIN", "Val"), (None, "train", "validation"), (2, 2, 1)),
+        (("train", "dev"), (None, "training", "val"), (2, 2, 1)),
+    ],
+)
+def test_splits_as_people_spell_them(tmp_path, names, asked, counts):
+    path = split_set(tmp_path / "set", **dict(zip(names, (2, 1), strict=True)))
+    assert tuple(len(open_source(path, split=split)) for split in asked) == counts
+    for name, count in zip(names, (4, 3), strict=True):
+        parquet(tmp_path / "rows" / f"{name}-0.parquet", count)
+        shard(tmp_path / "shards" / name / "0.tar")
+        save(tmp_path / "masked" / name / "images" / "0.png")
+        save(tmp_path / "masked" / name / "depth" / "0.png")
+        Image.fromarray(np.full((4, 4), 900, np.uint16)).save(tmp_path / "masked" / name / "depth" / "0.png")
+    assert [len(open_source(f"{tmp_path}/rows", split=split)) for split in asked] == [4, 4, 3]
+    assert [len(open_source(f"{tmp_path}/shards", split=split)) for split in asked] == [1, 1, 1]
+    assert [len(open_source(f"{tmp_path}/rows/{{split}}-*.parquet", split=split)) for split in asked] == [4, 4, 3]
+    assert open_source(f"{tmp_path}/masked", split=asked[2]).pixels == "depth"
+
+
+def test_the_spelling_that_is_asked_for_wins(tmp_path):
+    path = split_set(tmp_path / "set", train=3, val=2, validation=1)
+    assert [len(open_source(path, split=split)) for split in ("val", "validation")] == [2, 1]
+    with pytest.raises(InputError, match="val and validation may both be 'dev'; name one of them"):
+        open_source(path, split="dev")
+
+
+@pytest.mark.parametrize("stray", ["__MACOSX", "lost+found", "annotations"])
+@pytest.mark.parametrize("others", [{"train": 2}, {"train": 2, "val": 1}])
+def test_what_tools_leave_beside_splits_makes_no_training_images(tmp_path, stray, others):
+    path = split_set(tmp_path / "set", **others)
+    save(tmp_path / "set" / stray / "train" / "cat" / "0.png")
+    source = open_source(path)
+    assert (len(source), source.classes) == (2, ["cat"])
+
+
+def test_other_folders_beside_a_training_and_a_test_split_are_named(tmp_path, caplog):
+    path = split_set(tmp_path / "set", train=2, test=1, unlabelled=5)
+    assert len(open_source(path)) == 2
+    assert "folders beside its splits are left out: unlabelled" in caplog.text
+
+
+def test_a_class_may_be_called_train(tmp_path):
+    path = split_set(tmp_path / "set", train=2, car=1)
+    source = open_source(path)
+    assert (len(source), source.classes) == (3, ["car", "train"])
+
+
+def test_a_stray_picture_beside_class_folders_is_named(tmp_path, caplog):
+    path = split_set(tmp_path / "set", cat=9, dog=9)
+    save(tmp_path / "set" / "contact sheet.png")
+    assert open_source(path).classes is None
+    assert "no labels, for contact sheet.png lies in no class folder" in caplog.text

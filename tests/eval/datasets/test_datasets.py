@@ -1,8 +1,12 @@
 import inspect
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
+from datasets import ClassLabel, Dataset, Features
+from datasets import Image as ImageFeature
+from PIL import Image
 
 from unic import lookup
 from unic.errors import InputError
@@ -91,3 +95,33 @@ def test_unlabelled_or_missing_test_images_are_refused(coloured, tmp_path):
         shutil.copytree(coloured / "val" / "red", tmp_path / split)
     with pytest.raises(InputError, match="has no labels"):
         open_pair("x", str(tmp_path))
+
+
+def pictures(folder: Path, count: int) -> None:
+    folder.mkdir(parents=True)
+    for number in range(count):
+        Image.fromarray(np.full((4, 4, 3), number, np.uint8)).save(folder / f"{folder.parent.name}{number}.png")
+
+
+def test_labels_decide_between_test_and_val(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """ImageNet's layout: its test images have no labels, so that val is measured on."""
+    for kind in ("cat", "dog"):
+        pictures(tmp_path / "train" / kind, 3)
+        pictures(tmp_path / "val" / kind, 2)
+    pictures(tmp_path / "test", 5)
+    pair = open_pair("mine", str(tmp_path))
+    assert (len(pair.train), len(pair.test), pair.test.classes) == (6, 4, ["cat", "dog"])
+    assert "its images of test have no labels; val is measured on" in caplog.text
+
+
+def test_parquet_with_labels_of_minus_one_falls_through_to_validation(tmp_path: Path) -> None:
+    features = Features({"image": ImageFeature(), "label": ClassLabel(names=["cat", "dog"])})
+    for split, labels in {"train": [0, 1], "validation": [0, 1, 1], "test": [-1, -1, -1, -1]}.items():
+        pictures(tmp_path / split / "all", len(labels))
+        files = [str(file) for file in sorted((tmp_path / split / "all").iterdir())]
+        Dataset.from_dict({"image": files, "label": labels}, features=features).to_parquet(
+            tmp_path / f"{split}-0.parquet"
+        )
+        shutil.rmtree(tmp_path / split)
+    pair = open_pair("mine", str(tmp_path))
+    assert (len(pair.train), len(pair.test)) == (2, 3)

@@ -46,7 +46,7 @@ def open_source(path: str, limit: int | None = None, split: str | None = None, w
     if "{split}" in path:
         if options.test is not None:
             raise InputError(f"data '{given}': expected either {{split}}, the name of a part, or test=, a random one")
-        path, split = path.replace("{split}", split or TRAIN), None
+        path, split = _splits.filled(path, split or TRAIN), None
     if options.test is not None:
         from unic.data.sources.random_split import drawn_part
 

@@ -12,6 +12,7 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from unic.data.sources import _splits
 from unic.data.sources._pieces import Piece, Shelf
 from unic.data.sources._remote import check_url, open_seekable, open_url
 from unic.data.sources._shard_index import MANIFEST, read_manifest
@@ -131,9 +132,10 @@ def _on_the_hub(path: str, split: str) -> list[str]:
     except Exception as error:  # network, authorisation, missing config: all the user's to see, in one line
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"data '{path}': not from the Hugging Face hub ({reason})") from None
-    if split not in files:
+    name = _splits.spelt(path, split, map(str, files))
+    if name is None:
         raise InputError(f"data '{path}': no split '{split}'{nearest(split, map(str, files))}")
-    return [url if "://" in url else f"file://{url}" for url in map(str, files[split])]
+    return [url if "://" in url else f"file://{url}" for url in map(str, files[name])]
 
 
 def _document(url: str) -> bytes:

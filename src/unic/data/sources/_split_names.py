@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from unic.data.sources._path_options import split_off
-from unic.data.sources._splits import NAMES, TEST, TRAIN
+from unic.data.sources._splits import TEST, TRAIN, kind_of, split_of_file, splits_in, subfolders
 
 _TARGETS = ("masks", "annotations", "depth")
 
@@ -25,19 +25,15 @@ def splits_of(path: str) -> list[str]:
         return sorted(_in_folder(place))
     name = path.removeprefix("stream:")
     is_on_the_hub = re.fullmatch(r"[\w.-]+/[\w.-]+(:[\w.-]+)?", name) and (name != path or not place.parent.exists())
-    return sorted(_on_the_hub(name)) if is_on_the_hub else []
+    return sorted(on_the_hub(name)) if is_on_the_hub else []
 
 
 def _in_folder(place: Path) -> set[str]:
     if any((place / "images").is_dir() and (place / targets).is_dir() for targets in _TARGETS):
-        return _folders(place / "images") & NAMES
-    names = _folders(place)
-    pairs = {name for name in names & NAMES for targets in _TARGETS if {"images", targets} <= _folders(place / name)}
-    return pairs or _of_files(place) or (names if all(name.lower() in NAMES for name in names) else set())
-
-
-def _folders(place: Path) -> set[str]:
-    return {entry.name for entry in place.iterdir() if entry.is_dir() and not entry.name.startswith(".")}
+        return set(filter(kind_of, subfolders(place / "images")))
+    names = filter(kind_of, subfolders(place))
+    pairs = {name for name in names for targets in _TARGETS if {"images", targets} <= set(subfolders(place / name))}
+    return pairs or _of_files(place) or set(splits_in(place))
 
 
 def _of_files(place: Path) -> set[str]:
@@ -46,12 +42,12 @@ def _of_files(place: Path) -> set[str]:
     for suffix in (".parquet", ".tar"):
         chosen = [file for file in files if file.suffix == suffix]
         if chosen:
-            spelled = [(re.split(r"[-_.]", file.name)[0].lower(), file.parent.name.lower()) for file in chosen]
-            return {next((name for name in names if name in NAMES), "") for names in spelled} - {""}
+            return {split_of_file(file) for file in chosen} - {""}
     return set()
 
 
-def _on_the_hub(name: str) -> set[str]:
+def on_the_hub(name: str) -> set[str]:
+    """Splits of a data set of the hub; empty where it cannot be asked."""
     from datasets import load_dataset_builder
 
     repository, _, config = name.partition(":")

@@ -146,17 +146,24 @@ def open_folder(path: str, place: Path, split: str | None) -> PixelPairs | None:
         InputError: the split, a target or a name is missing, or images or targets are a link out of the folder.
     """
     wanted = split or _splits.TRAIN
+    outer = _spelt(path, wanted, place)
     for name in _KINDS:
-        for images, targets in ((f"{wanted}/images", f"{wanted}/{name}"), (f"images/{wanted}", f"{name}/{wanted}")):
+        inner = _spelt(path, wanted, place / "images")
+        for images, targets in ((f"{outer}/images", f"{outer}/{name}"), (f"images/{inner}", f"{name}/{inner}")):
             if (place / images).is_dir() and (place / targets).is_dir():
                 return _open(path, place, place / images, place / targets, _KINDS[name])
         if (place / "images").is_dir() and (place / name).is_dir():
             inside = (part for part in os.listdir(place / name) if (place / "images" / part).is_dir())
-            parts = {part for part in inside if part in _splits.NAMES}
+            parts = set(filter(_splits.kind_of, inside))
             if parts or split is not None:
                 raise _splits.missing(path, wanted, parts, f"images and {name} have no train/ and test/ subfolders")
             return _open(path, place, place / "images", place / name, _KINDS[name])
     return None
+
+
+def _spelt(path: str, split: str, folder: Path) -> str:
+    names = filter(_splits.kind_of, _splits.subfolders(folder)) if folder.is_dir() else ()
+    return _splits.spelt(path, split, names) or split
 
 
 def _open(path: str, place: Path, images: Path, targets: Path, pixels: Pixels) -> PixelPairs:

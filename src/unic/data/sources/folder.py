@@ -46,6 +46,8 @@ class Folder(Source):
         if all("/" in name for name in names):
             classes, self._labels = np.unique([name.partition("/")[0] for name in names], return_inverse=True)
             self.classes = classes.tolist()
+        elif beside := _strays(names):
+            log.warning("data '%s': no labels, for %s in no class folder; move or remove them", path, beside)
 
     def __len__(self) -> int:
         return len(self._ends)
@@ -81,6 +83,14 @@ class Folder(Source):
             time = f"{status.st_mtime_ns} " if with_times else ""
             digest.update(f"{status.st_size} {time}".encode() + os.fsencode(name) + b"\n")
         return digest.hexdigest()[:16]
+
+
+def _strays(names: list[str]) -> str:
+    """Images beside folders of images, as the middle of a sentence, where they are few: a mistake, most likely."""
+    strays = [name for name in names if "/" not in name]
+    if len(strays) == len(names) or len(strays) > max(1, len(names) // 10):
+        return ""
+    return f"{strays[0]} lies" if len(strays) == 1 else f"{len(strays)} images, the first is {strays[0]}, lie"
 
 
 def _image_names(root: Path) -> tuple[list[str], list[str]]:

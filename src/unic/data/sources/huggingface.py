@@ -12,6 +12,7 @@ from PIL import Image
 from unic.data.decode import decode
 from unic.data.sources import _splits
 from unic.data.sources._pixels import check_fit, class_names, read_mask
+from unic.data.sources._split_names import on_the_hub
 from unic.data.sources.base import DamagedImageError, Source
 from unic.data.sources.parquet import MASK, Parquet, columns, has_masks
 from unic.errors import InputError
@@ -41,8 +42,17 @@ def open_hub(name: str, split: str | None) -> Source:
     from datasets import load_dataset
 
     repository, _, config = name.partition(":")
+    wanted = split or _splits.TRAIN
     try:
-        dataset = load_dataset(repository, config or None, split=split or _splits.TRAIN)
+        try:
+            dataset = load_dataset(repository, config or None, split=wanted)
+        except ValueError:  # no such split; what its splits are called is asked only now, for that takes a while
+            other = _splits.spelt(name, wanted, on_the_hub(name))
+            if other in (None, wanted):
+                raise
+            dataset = load_dataset(repository, config or None, split=other)
+    except InputError:
+        raise
     except Exception as error:  # network, authorisation, missing split or config: all the user's to see, in one line
         reason = " ".join(str(error).split())[:200]
         raise InputError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -12,6 +13,8 @@ import numpy as np
 from unic.data.sources import TEST, TRAIN, Source, open_source
 from unic.data.sources.subset import Subset
 from unic.errors import InputError, nearest
+
+log = logging.getLogger("unic")
 
 
 @dataclass(frozen=True)
@@ -80,25 +83,42 @@ def limited(source: Source, limit: int | None) -> Source:
 
 
 def open_pair(name: str, path: str) -> DataPair:
-    """Opens a set that has a training part and one called test, val or validation, or of which a random one is drawn.
+    """Opens a set that has a training split and one to measure on, or of which a random one is drawn.
+
+    That is its test split, or its validation split where there is no other or where test images have no labels, as in
+    ImageNet's layout. A warning says so.
 
     Args:
         name: the row of the table.
-        path: see `open_source`. A set without parts is refused, as all of it would be both.
+        path: see `open_source`. A set without splits is refused, as all of it would be both.
 
     Raises:
-        InputError: nothing there, or a part is missing.
+        InputError: nothing there, or a split is missing.
     """
     first: InputError | None = None
+    opened: dict[str, Source] = {}
     for split in TEST:
         try:
-            test = open_source(path, split=split)
+            opened[split] = open_source(path, split=split)
         except InputError as error:
             first = first or error
-        else:
-            return DataPair(name, open_source(path, split=TRAIN), test)
-    assert first is not None
-    raise first
+            continue
+        if _is_labelled(opened[split]):
+            break
+    if not opened:
+        assert first is not None
+        raise first
+    chosen = next((split for split, source in opened.items() if _is_labelled(source)), next(iter(opened)))
+    if chosen != next(iter(opened)):
+        log.warning("data '%s': its images of %s have no labels; %s is measured on", path, next(iter(opened)), chosen)
+    return DataPair(name, open_source(path, split=TRAIN), opened[chosen])
+
+
+def _is_labelled(source: Source) -> bool:
+    """Whether something is known of every image: its class, or its pixels."""
+    if source.pixels is not None:
+        return True
+    return source.classes is not None and all(source.label(index) is not None for index in range(len(source)))
 
 
 def sample(name: str) -> DataPair:
