@@ -1,13 +1,17 @@
 from __future__ import annotations
 
 import pickle
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
+import safetensors.torch
 import timm
 import torch
 
-from unic.encoders._weights import load_weights, read_state_dict, unwrap
+from unic.encoders._unwrap import unwrap
+from unic.encoders._weights import load_weights, read_state_dict
 from unic.errors import InputError
 
 
@@ -52,3 +56,84 @@ def test_unfitting_weights_list_the_first_names() -> None:
     del state["layer4.0.conv1.weight"]
     with pytest.raises(InputError, match=r"1 missing \(layer4.0.conv1.weight\); 1 unexpected \(surplus.weight\)"):
         load_weights(model, state, "here")
+
+
+@pytest.fixture(scope="module")
+def vit() -> timm.models.VisionTransformer:
+    return timm.create_model("test_vit2", img_size=32, num_classes=0)  # it has a layer scale
+
+
+def put(prefix: str, state: dict[str, torch.Tensor], offset: float = 0) -> dict[str, torch.Tensor]:
+    return {f"{prefix}{name}": tensor + offset for name, tensor in state.items()}
+
+
+def in_chunks(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {re.sub(r"^blocks\.(\d+)", lambda found: f"blocks.{int(found[1]) // 3}.{found[1]}", name): tensor
+            for name, tensor in state.items()}  # fmt: skip
+
+
+def each_block(state: dict[str, torch.Tensor], mark: str) -> dict[str, torch.Tensor]:
+    return {re.sub(r"^(blocks\.\d+)", rf"\1.{mark}", name): tensor for name, tensor in state.items()}
+
+
+WRAPPED = {
+    "ddp": lambda s: put("module.", s),
+    "compiled, then ddp": lambda s: put("module._orig_mod.", s),
+    "ddp, then compiled": lambda s: put("_orig_mod.module.", s),
+    "model.module": lambda s: put("model.module.", s),
+    "lightning": lambda s: {"state_dict": put("model.", s), "epoch": 3, "optimizer_states": [{"state": {}}]},
+    "lightning of a teacher and a student": lambda s: {"state_dict": put("teacher.", s) | put("student.", s, 1)},
+    "fsdp of every block": lambda s: {"model": put("_fsdp_wrapped_module.", each_block(s, "_fsdp_wrapped_module"))},
+    "activation checkpoints": lambda s: {"model": each_block(s, "_checkpoint_wrapped_module")},
+    "dinov2": lambda s: {"model": put("teacher.backbone.", s) | put("student.backbone.", s, 1)},
+    "dinov2, chunks": lambda s: {"teacher": put("backbone.", in_chunks(s)) | {"dino_head.mlp.0.weight": torch.ones(3)}},
+    "average": lambda s: {"ema": s},
+    "average beside": lambda s: {"model": put("module.", s, 1), "model_ema": put("module.", s), "epoch": 3},
+    "moco": lambda s: {"state_dict": put("module.base_encoder.", s) | put("module.momentum_encoder.", s, 1)},
+    "deit iii": lambda s: {"model": {re.sub(r"ls([12])\.gamma", r"gamma_\1", name): t for name, t in s.items()}},
+    "mae": lambda s: {"model": s | {"mask_token": torch.ones(1), "decoder_pos_embed": torch.ones(1),
+                                    "decoder_blocks.0.norm1.weight": torch.ones(1)}},
+    "optimizer of the same names": lambda s: {"model": s, "optimizer": {"exp_avg": dict(list(s.items())[:9])}},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("suffix", ["pth", "safetensors"])
+@pytest.mark.parametrize("wrapping", WRAPPED)
+def test_an_encoder_is_found_by_its_own_names(
+    tmp_path: Path, vit: timm.models.VisionTransformer, wrapping: str, suffix: str
+) -> None:
+    state = {name: tensor.clone() for name, tensor in vit.state_dict().items()}
+    tree = WRAPPED[wrapping](state)
+    path = tmp_path / f"weights.{suffix}"
+    if suffix == "pth":
+        torch.save(tree, path)
+    else:
+        flat = flattened(tree)
+        safetensors.torch.save_file({name: tensor.clone() for name, tensor in flat.items()}, path)
+    model = timm.create_model("test_vit2", img_size=32, num_classes=0)
+    load_weights(model, read_state_dict(path, "here", model.state_dict().keys()), "here")
+    assert all(torch.equal(tensor, state[name]) for name, tensor in model.state_dict().items())
+
+
+def flattened(tree: dict[str, Any]) -> dict[str, torch.Tensor]:
+    found: dict[str, torch.Tensor] = {}
+    for key, value in tree.items():
+        if isinstance(value, torch.Tensor):
+            found[key] = value
+        elif isinstance(value, dict):
+            found |= put(f"{key}.", flattened(value))
+    return found
+
+
+def test_of_two_encoders_none_is_guessed(vit: timm.models.VisionTransformer) -> None:
+    state = vit.state_dict()
+    with pytest.raises(InputError, match=r"several encoders \('left', 'right'\); save the state dict of one"):
+        unwrap({"left": state, "right": put("", state, 1)}, "here", state.keys())
+    assert unwrap({"left": state, "right": dict(state)}, "here", state.keys()).keys() == state.keys()  # the same one
+
+
+def test_names_of_another_code_are_left_to_timm() -> None:
+    """ConvNeXt's authors call its stages otherwise; timm's own conversion knows them."""
+    wanted = timm.create_model("convnext_atto", num_classes=0).state_dict().keys()
+    state = {"downsample_layers.0.0.weight": torch.ones(1), "stages.0.0.dwconv.weight": torch.ones(1)}
+    assert unwrap({"model": state}, "here", wanted).keys() == state.keys()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,11 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from unic.encoders._unwrap import unwrap
 from unic.errors import InputError
 
-# Where training codes keep the encoder: DINO and iBOT under `teacher`, MAE, DeiT-III and dBOT under `model`.
-_CONTAINERS = ("state_dict", "model_state_dict", "model_ema", "model", "teacher")
-_WRAPPERS = ("_orig_mod.", "module.", "model.", "backbone.")
 # Layers behind the features: classifiers and the projection heads of self-supervised training.
-_HEADS = frozenset({"head", "head_dist", "fc", "classifier", "decoder", "mask_token"})
+_HEADS = re.compile(r"(head|head_dist|fc|classifier|decoder\w*|mask_token)(\.|$)")
 
 
 class _Ignored:
@@ -47,18 +45,18 @@ _INERT = tuple(
 )
 
 
-def read_state_dict(path: Path, where: str) -> dict[str, Tensor]:
+def read_state_dict(path: Path, where: str, wanted: Collection[str] = ()) -> dict[str, Tensor]:
     """The tensors of a checkpoint file, with the wrappers of training codes taken off.
 
     Args:
         path: a `.safetensors` file, or any file that `torch.save` wrote.
         where: start of the error line.
+        wanted: names of the architecture's own weights, see `unwrap`.
 
     Raises:
         InputError: missing file, damaged file, or a pickle that holds code.
     """
-    tree = read_checkpoint(path, where)
-    return tree if path.suffix == ".safetensors" else unwrap(tree, where)
+    return unwrap(read_checkpoint(path, where), where, wanted)
 
 
 def read_checkpoint(path: Path, where: str) -> Any:
@@ -82,25 +80,6 @@ def read_checkpoint(path: Path, where: str) -> Any:
         raise InputError(f"{where}: cannot read {path} safely as weights ({reason}); save its state dict") from None
 
 
-def unwrap(tree: Any, where: str) -> dict[str, Tensor]:
-    """Finds the encoder's state dict inside a training checkpoint."""
-    while isinstance(tree, Mapping):
-        inner = next((tree[key] for key in _CONTAINERS if isinstance(tree.get(key), Mapping)), None)
-        if inner is None:
-            break
-        tree = inner
-    state = (
-        {key: value for key, value in tree.items() if isinstance(value, Tensor)} if isinstance(tree, Mapping) else {}
-    )
-    if not state:
-        raise InputError(f"{where}: holds no state dict")
-    for wrapper in _WRAPPERS:
-        inside = {key.removeprefix(wrapper): value for key, value in state.items() if key.startswith(wrapper)}
-        # What stands beside `backbone.` is a head; beside `module.` or `model.` nothing stands.
-        state = inside or state
-    return state
-
-
 def load_weights(model: nn.Module, state: dict[str, Tensor], where: str) -> None:
     """Loads every parameter of `model` strictly; only weights of heads that it does not have are left out.
 
@@ -112,7 +91,7 @@ def load_weights(model: nn.Module, state: dict[str, Tensor], where: str) -> None
         # timm knows how the original codes name things, and how to resize position embeddings.
         convert = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", None)
         state = convert(state, model) if convert else state
-    state = {key: value for key, value in state.items() if key in wanted or key.partition(".")[0] not in _HEADS}
+    state = {key: value for key, value in state.items() if key in wanted or not _HEADS.match(key)}
     problems = {
         "missing": sorted(wanted.keys() - state.keys()),
         "unexpected": sorted(state.keys() - wanted.keys()),

@@ -16,7 +16,8 @@ from torch import Tensor
 
 from unic.encoders import Spec
 from unic.encoders._ladder_head import LadderHead, teachers_of
-from unic.encoders._weights import load_weights, read_checkpoint, unwrap
+from unic.encoders._unwrap import unwrap
+from unic.encoders._weights import load_weights, read_checkpoint
 from unic.encoders.base import IMAGENET_MEAN, IMAGENET_STD, Encoder
 from unic.encoders.timm import TimmEncoder, create
 from unic.errors import InputError, nearest

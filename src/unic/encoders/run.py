@@ -31,7 +31,7 @@ def load(spec: Spec, *, drop_path: float = 0.0) -> TimmEncoder:
     size = spec.size("img_size", (0, 0)) if "img_size" in spec.options else None
     model = create(spec.uri, architecture, model_args, size=size, drop_path=drop_path)
     where = f"encoder '{spec.uri}'"
-    load_weights(model, read_state_dict(folder / "model.safetensors", where), where)
+    load_weights(model, read_state_dict(folder / "model.safetensors", where, model.state_dict().keys()), where)
     height, width = size or config["input_size"][1:]
     return TimmEncoder(
         model,
