@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from unic.config import Recipe
 from unic.data.augment import preset
 from unic.data.loader import ImageList, check_shares, steps_per_epoch
+from unic.distill.batch_norms import keep_statistics, sees_single_images
 from unic.distill.cache_plan import check_budget
 from unic.distill.distiller import Distiller
 from unic.distill.job import Job
@@ -58,6 +59,8 @@ def build(recipe: Recipe, device: torch.device, world_size: int = 1) -> Job:
     dims = {name: (encoder.embed_dim, 0 if cls_only else encoder.patch_dim) for name, encoder in encoders.items()}
     standardizer = build_standardizer(recipe.standardize, dims).to(device)
     distiller = _build_distiller(recipe, dims, losses, device)
+    if sees_single_images(recipe.train, world_size):
+        keep_statistics(distiller.student)
     grids = {name: _grid_of(encoder, device) for name, encoder in encoders.items()}
 
     job = Job(

@@ -15,8 +15,8 @@ import psutil
 import torch
 from torch import Tensor
 from torch.distributed.fsdp import FSDPModule
-from torch.nn.modules.batchnorm import _BatchNorm
 
+from unic.distill.batch_norms import batch_norms
 from unic.distill.job import Job
 from unic.encoders import Encoder
 from unic.encoders._heap import give_freed_memory_back
@@ -83,8 +83,7 @@ def what_fits(job: Job, largest: int) -> str:
     is_whole = job.weighting.needs_whole_batch or (train.engine == "fsdp" and train.gradients == "bf16")
     if is_whole or shares * parts > train.batch_size:
         return f"{line}{smaller}"
-    norms = any(isinstance(part, _BatchNorm) for part in job.student.modules())
-    same = "the same, but for batch norms, which see a part at a time;" if norms else "the same,"
+    same = "the same, but for batch norms, which see a part at a time;" if batch_norms(job.student) else "the same,"
     return f"{line}train.micro_batches={train.micro_batches * parts} trains {same} {smaller} does not"
 
 

@@ -17,6 +17,7 @@ from accelerate import Accelerator
 from unic.checkpoint import write_atomically
 from unic.config import Recipe, leaves
 from unic.distill import lock, places
+from unic.distill.batch_norms import SINGLE_IMAGES, batch_norms, sees_single_images
 from unic.distill.job import Job
 from unic.distill.resolutions import enlargement
 from unic.errors import InputError
@@ -143,6 +144,8 @@ def summary(job: Job) -> list[str]:
         f"student: {student.uri} ({student.num_parameters() / 1e6:.1f} M, input {_size(student.input_size)}, "
         f"{student.embed_dim}/{student.patch_dim}-d, grid {_size(job.grid)}, {student.precision})"
     )
+    if sees_single_images(job.recipe.train, job.world_size) and batch_norms(student):
+        lines.append(f"student: {SINGLE_IMAGES}")
     lines.append(f"projectors: {job.recipe.projector.type} on blocks {job.distiller.blocks} ({ladder / 1e6:.1f} M)")
     lines.append(
         f"images: {len(job.images)}; {job.total_steps} steps of {job.recipe.train.batch_size} "

@@ -8,6 +8,7 @@ import torch
 
 from unic.config import Recipe
 from unic.data.loader import ImageList
+from unic.distill.batch_norms import SINGLE_IMAGES, batch_norms, sees_single_images
 from unic.distill.build import build
 from unic.distill.memory import out_of_memory_named
 from unic.distill.stages import first_of
@@ -80,6 +81,8 @@ def _check(
     except InputError as error:
         report.add("error", "recipe", str(error))
         return report
+    if sees_single_images(recipe.train, processes) and batch_norms(job.student):
+        report.add("warning", "student", f"{SINGLE_IMAGES}; use larger batches or fewer micro-batches")
     few = _BATCH.get(device.type, 16)
     views = job.views(job.first_batch(min(few, recipe.train.batch_size)))
     tokens: dict[str, Tokens] = {}

@@ -1,0 +1,33 @@
+"""Batch norms of a student that sees a single image at a time: they go on with the statistics that they have.
+
+The statistics of one image are no estimate, and where a map has one place they cannot be had at all.
+"""
+
+from __future__ import annotations
+
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from unic.config import Train
+
+SINGLE_IMAGES = "its batch norms keep the statistics that they have, for some micro-batch holds one image"
+
+
+def sees_single_images(train: Train, world_size: int) -> bool:
+    """Whether some process has a micro-batch of one image."""
+    return train.batch_size // (world_size * train.micro_batches) == 1
+
+
+def batch_norms(model: nn.Module) -> list[nn.Module]:
+    """All batch norms of a model, timm's with an activation too."""
+    return [module for module in model.modules() if isinstance(module, _BatchNorm)]
+
+
+def keep_statistics(model: nn.Module) -> None:
+    """Makes batch norms use their running statistics, and leave them alone, whatever `train()` says later."""
+    for module in batch_norms(model):
+        module.register_forward_pre_hook(_in_evaluation)
+
+
+def _in_evaluation(module: nn.Module, _: object) -> None:
+    module.eval()
