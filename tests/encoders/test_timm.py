@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import urllib.error
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -175,3 +177,34 @@ def test_errors(uri: str, message: str) -> None:
 def test_drop_path_that_an_architecture_lacks() -> None:
     with pytest.raises(InputError, match="student.drop_path=0"):
         scratch("squeezenet1_0" if "squeezenet1_0" in __import__("timm").list_models() else "vgg11", drop_path=0.1)
+
+
+def test_weights_that_are_not_here_fail_at_once_when_offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """timm and the hub's library would repeat themselves for half a minute."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(timm, "create_model", lambda *_, **__: pytest.fail("it was tried"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(InputError, match="not in the local cache, and HF_HUB_OFFLINE is set"):
+        load_encoder("timm:test_vit.r160_in1k")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+
+    def unreachable(*_: object, **__: object) -> None:
+        raise urllib.error.URLError("no route to host")
+
+    monkeypatch.setattr(urllib.request, "urlopen", unreachable)
+    with pytest.raises(InputError, match="not in the local cache, and https://huggingface.co cannot be reached"):
+        load_encoder("timm:test_vit.r160_in1k")
+
+
+@pytest.mark.parametrize(
+    ("uri", "line"),
+    [
+        ("timm:local-dir:runs/mine/export", "a folder in timm's format is run:runs/mine/export"),
+        ("local-dir:runs/mine/export", "a folder in timm's format is run:runs/mine/export"),
+        ("timm:hf-hub:timm/test_vit.r160_in1k", "timm's own models on the hub are timm:test_vit.r160_in1k"),
+        ("hf-hub:me/mine", "give the architecture and the downloaded weights"),
+    ],
+)
+def test_names_that_timm_takes_and_a_uri_does_not(uri: str, line: str) -> None:
+    with pytest.raises(InputError, match=line):
+        load_encoder(uri)

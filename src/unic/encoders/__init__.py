@@ -99,6 +99,10 @@ def parse_uri(uri: str) -> Spec:
     valid = [name for name in lookup.names("unic.encoders") if name != "base"]
     if not colon or not rest:
         raise InputError(f"encoder '{uri}': expected SCHEME:NAME, for example timm:vit_base_patch16_224")
+    if scheme in ("local-dir", "hf-hub"):
+        from unic.encoders.timm import in_our_words
+
+        raise InputError(f"encoder '{uri}': {in_our_words(uri)}")
     if scheme not in valid:
         raise InputError(f"encoder '{uri}': unknown scheme '{scheme}'{nearest(scheme, valid)}")
     name, _, query = rest.partition("?")

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from unic.encoders import Spec, _drop_path
 from unic.encoders._any_size import take_any_size
+from unic.encoders._hugging_face import cached_file, require_hub
 from unic.encoders._origin import origin_of
 from unic.encoders._weights import load_weights, read_state_dict
 from unic.encoders.base import IMAGENET_MEAN, IMAGENET_STD, Encoder, Size, check_multiple
@@ -79,6 +80,8 @@ def own_size(spec: Spec) -> Size:
 
 def check_name(uri: str, name: str) -> None:
     """Refuses a name that timm does not have, with the nearest one that it has."""
+    if name.startswith(("local-dir:", "hf-hub:")):
+        raise InputError(f"encoder '{uri}': {in_our_words(name)}")
     architecture, _, tag = name.partition(".")
     names = timm.list_models()
     if architecture not in names:
@@ -86,6 +89,17 @@ def check_name(uri: str, name: str) -> None:
     tags = [full.partition(".")[2] for full in timm.list_pretrained(f"{architecture}.*")]
     if tag and tag not in tags:
         raise InputError(f"encoder '{uri}': '{architecture}' has no weights '{tag}'{nearest(tag, tags)}")
+
+
+def in_our_words(name: str) -> str:
+    """What to write for a name that `timm.create_model` takes and a URI does not."""
+    source, _, place = name.partition(":")
+    if source == "local-dir":
+        return f"a folder in timm's format is run:{place}"
+    published = place.removeprefix("timm/")
+    if published != place:
+        return f"timm's own models on the hub are timm:{published}"
+    return "give the architecture and the downloaded weights, timm:ARCHITECTURE?checkpoint=FILE"
 
 
 def _nearest_one(name: str, names: list[str]) -> str:
@@ -112,6 +126,8 @@ def create(
         model_args["img_size"] = list(size)
     # Not passed when 0: a few architectures do not know the argument.
     extra: dict[str, Any] = {"drop_path_rate": drop_path} if drop_path else {}
+    if pretrained and config is not None and not _is_cached(config):
+        require_hub(f"encoder '{uri}'", "" if config.hf_hub_id else str(config.url or ""))
     try:
         model = timm.create_model(name, pretrained=pretrained, num_classes=0, **model_args, **extra)
     except TypeError as error:  # an unexpected keyword argument
@@ -132,6 +148,14 @@ def create(
                 module.drop_prob = 0.0
     _drop_path.install(model)
     return model
+
+
+def _is_cached(config: timm.models.PretrainedCfg) -> bool:
+    """Whether the weights that timm would load are on this machine."""
+    if config.hf_hub_id:
+        names = [config.hf_hub_filename] if config.hf_hub_filename else ["model.safetensors", "pytorch_model.bin"]
+        return any(cached_file(config.hf_hub_id, name) for name in names)
+    return bool(config.url) and (Path(torch.hub.get_dir()) / "checkpoints" / Path(str(config.url)).name).is_file()
 
 
 class TimmEncoder(Encoder):
