@@ -18,6 +18,10 @@ class InputError(ValueError):
         super().__init__("".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text))
 
 
+class UntrustedError(InputError):
+    """Code that nobody has said to trust; the line names what to add (`unic.trust`)."""
+
+
 class StoppedError(RuntimeError):
     """A run that cannot go on though its input was right (a full disk, a dead process): one line that says why."""
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from unic.encoders import load_encoder
+from unic.encoders import open_encoder
 from unic.encoders.base import Encoder
 from unic.errors import InputError, nearest
 from unic.eval.subject import Vector
@@ -59,7 +59,7 @@ class Entrant:
 @lru_cache(maxsize=2)
 def _loaded(uri: str) -> Encoder:
     """Two are kept: a student's head, or a teacher beside it, must not reload the model for every set."""
-    return load_encoder(uri, device="cuda" if torch.cuda.is_available() else "cpu")
+    return open_encoder(uri, device="cuda" if torch.cuda.is_available() else "cpu")
 
 
 def _given(encoder: Encoder) -> Encoder:
