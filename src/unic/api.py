@@ -25,7 +25,7 @@ from unic.distill.stages import first_of
 from unic.distill.train import fit
 from unic.distill.trained import load_trained
 from unic.encoders import load_encoder, without_weights
-from unic.errors import InputError
+from unic.errors import InputError, UntrustedError
 from unic.eval.columns import columns_of
 from unic.eval.entrants import Heads
 from unic.eval.online import OnlineKnn
@@ -479,6 +479,8 @@ def _training_facts(run: Path) -> dict[str, Any]:
     """What only the training knows of its teachers' influence; a run without checkpoints or metrics knows nothing."""
     try:
         return {"influence": shares(run)}
+    except UntrustedError:
+        raise
     except (InputError, OSError, ValueError, KeyError) as error:
         log.warning("no shares of influence of %s: %s", run, error)
         return {}

@@ -122,7 +122,7 @@ def refuses(result: tuple[int, str], name: str, folder: Path) -> None:
 
 PARTS: dict[str, tuple[dict[str, Any], str]] = {
     "teacher": ({"teachers__models": {"a": f"{TEACHER}"}}, TEACHER),
-    "teacher with options": ({"teachers__models": {"a": "py:os:system?command=touch executed"}}, "py:os:system"),
+    "teacher with options": ({"teachers__models": {"a": "py:os:system?command=touch {}/hub/executed"}}, "py:os:system"),
     "student": ({"student__model": "py:stranger.part:student"}, "py:stranger.part:student"),
     "torch.hub": ({"teachers__models": {"a": "hub:{}/hub:net?trust_remote_code=true&size=32"}}, "hub:{}/hub:net"),
     "TorchScript": (
@@ -196,7 +196,9 @@ def test_check_finds_it(
 def test_check_finds_a_suite(lab: Path, image_folder: Path, tmp_path: Path) -> None:
     suite = write(tmp_path / "suite.yaml", SUITES["task"][0])
     report = unic.check(tree(image_folder, eval={"suite": str(suite)}))
-    assert [finding.about for finding in report.findings if finding.kind == "error"] == ["eval.suite"]
+    found = [finding.text for finding in report.findings if finding.about == "eval.suite"]
+    assert len(found) == 1
+    assert "add --trust-code stranger.part " in found[0]
     assert not executed(lab)
 
 
@@ -225,7 +227,7 @@ def test_flags_are_typed_and_the_recipe_written_from_them_is_a_file(
     recipe = tmp_path / "recipe.yaml"
     assert run_unic("init", *flags, "--out", recipe)[0] == 0
     _forget(lab)
-    refuses(run_unic("distill", recipe, "--dry-run"), TEACHER, lab)
+    refuses(run_unic("distill", recipe, "train.batch_size=4", "--dry-run"), TEACHER, lab)
 
 
 @pytest.mark.parametrize(
@@ -280,16 +282,15 @@ def test_a_run_is_resumed_only_with_trust(run: Path, lab: Path, run_unic: Unic) 
     assert executed(lab)
 
 
-def test_report_and_export_of_a_run_load_nothing_of_it(
-    run: Path, lab: Path, coloured_suite: Path, run_unic: Unic
-) -> None:
+def test_report_and_export_of_a_run_load_nothing_of_it(run: Path, lab: Path, run_unic: Unic) -> None:
+    assert run_unic("export", run, "--no-check")[0] == 0
     results = {"models": {"student": {}}, "tasks": {"a/knn": {}}, "protocol": {"data": ["stranger.part"]}}
-    for _ in range(2):
-        assert run_unic("report", run)[0] == 0
-        assert run_unic("export", run, "--no-check")[0] == 0
-        assert not executed(lab)
-        assert "own: it is code that is not trusted, and a report runs none" in (run / "report.html").read_text()
-        (run / "results.json").write_text(json.dumps(results))
+    (run / "results.json").write_text(json.dumps(results))
+    assert run_unic("report", run)[0] == 0
+    assert not executed(lab)
+    page = (run / "report.html").read_text()
+    assert "own: it is code that is not trusted, and a report runs none" in page
+    assert "dataset &#39;stranger.part&#39; is code" in page
     refuses(run_unic("export", run, "--no-check", "--format", "torch_export", "--heads", "own"), "stranger.part", lab)
     with trusting("stranger.part"):
         assert kept_head(run, "own").embed_dim == 192
@@ -327,14 +328,15 @@ def test_a_run_brings_its_teachers_and_heads_only_with_trust(
     run: Path, lab: Path, coloured_suite: Path, run_unic: Unic, tmp_path: Path
 ) -> None:
     measure = ["eval", run, "--suite", coloured_suite]
-    refuses(run_unic(*measure), TEACHER, lab)
+    refuses(run_unic(*measure), "stranger.part", lab)
+    refuses(run_unic(*measure, "--tasks", "knn"), TEACHER, lab)
     alone = [*measure, "--no-teachers", "--tasks", "knn"]
     assert run_unic(*alone)[0] == 0
     assert not executed(lab)
     out = tmp_path / "results.json"
     assert run_unic(*measure, "--out", out, "--trust-code", TEACHER, "--trust-code", "stranger.part")[0] == 0
     assert set(json.loads(out.read_text())["tasks"]["own/knn"]) >= {"student", "own", "vit"}
-    assert "trust" not in out.read_text() + (run / "recipe.yaml").read_text()
+    assert "trust_code" not in out.read_text() + (run / "recipe.yaml").read_text()
 
 
 def test_what_eval_is_told_is_typed(lab: Path, coloured_suite: Path, run_unic: Unic) -> None:
