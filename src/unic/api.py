@@ -336,7 +336,10 @@ def _write_model_card(run: Path, target: Path, recipe: Recipe, made_of: Provenan
 
 
 def report(run: str | Path, to: str | Path | None = None) -> Path:
-    """Writes `RUN/report.html` (or `to`), one self-contained page, and returns its path."""
+    """Writes `RUN/report.html` (or `to`), one self-contained page, and returns its path.
+
+    Code that the run names is not run: a teacher that is such code is missing from the pictures, with a note.
+    """
     return write_report(_run_folder(run), Path(to) if to else None)
 
 

@@ -46,7 +46,7 @@ TrustCode = Annotated[
     list[str] | None,
     typer.Option(
         "--trust-code", metavar="NAME",
-        help="Code that may run though a file names it: a module, or a URI without options; repeatable.",
+        help="Run this code though a file names it: a module, or a URI without its options; repeatable.",
     ),
 ]  # fmt: skip
 LISTS = ("encoders", "losses", "projectors", "tasks", "data", "suites", "recipes")

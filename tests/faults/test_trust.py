@@ -14,10 +14,12 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from safetensors.torch import save_file
 
 import unic
 from unic import cli
 from unic.config import load_recipe
+from unic.distill import diagnosis
 from unic.distill.cache_build import _work
 from unic.errors import InputError, UntrustedError
 from unic.heads import kept_head
@@ -367,6 +369,21 @@ def test_a_process_that_builds_the_cache_trusts_what_its_parent_does(lab: Path, 
         with pytest.raises(InputError, match="loaded a second time"):
             _work({**task, "trusted": ["stranger.part"]})
     assert trusted() == []
+
+
+def test_a_saved_step_is_a_file_too(
+    lab: Path, image_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    case = tmp_path / "step-1.json"
+    case.write_text(json.dumps({"step": 1, "recipe": tree(image_folder, loss={"stranger.part": 1.0})}))
+    save_file({"batch.0.images": torch.zeros(1)}, case.with_suffix(".safetensors"))
+    monkeypatch.setattr(sys, "argv", ["diagnosis", str(case)])
+    with pytest.raises(SystemExit) as stop:
+        diagnosis.main()
+    refuses((int(stop.value.code or 0), capsys.readouterr().err), "stranger.part", lab)
+    with pytest.raises(RuntimeError, match="state_dict"):  # it was built; this case has no weights
+        diagnosis.replay(case, trust_code=["stranger.part"])
+    assert executed(lab)
 
 
 FOREIGN = {

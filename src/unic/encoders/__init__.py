@@ -156,6 +156,10 @@ def build_encoder(uri: str, **student_options: Any) -> Encoder:
     """The encoder of a URI, trainable, on the CPU, fp32. `student_options` go to `load` (timm: `drop_path`).
 
     Weights that are drawn come from torch's generator as it stands, so a student's are those of the run's seed.
+
+    Raises:
+        InputError: as `load_encoder`; a source of frozen encoders and student options.
+        UntrustedError: as `open_encoder`.
     """
     spec = parse_uri(uri)
     load = lookup.entry("unic.encoders", spec.scheme, "load")
