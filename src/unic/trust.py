@@ -31,21 +31,22 @@ def trusting(*names: str | Iterable[str]) -> Iterator[None]:
         _TRUSTED.reset(before)
 
 
-def require(where: str, *names: str) -> None:
+def require(where: str, name: str, *others: str) -> None:
     """Asks whether code may run; to be called right before it would.
 
     Args:
         where: start of the error line: what is asked for, and by which name.
-        names: each is enough; the error tells the first.
+        name: what has to be trusted; the error tells it.
+        others: further names of the same code, of which each is enough.
 
     Raises:
         UntrustedError: none of them is trusted.
     """
-    each = [_without_options(name) for name in names]
-    if _TRUSTED.get().isdisjoint(each):
+    name = _without_options(name)
+    if _TRUSTED.get().isdisjoint((name, *others)):
         raise UntrustedError(
             f"{where} is code that a file or a mapping names, so it is not run; if you trust it, add "
-            f"--trust-code {shlex.quote(each[0])} (in Python trust_code=[{each[0]!r}])"
+            f"--trust-code {shlex.quote(name)} (in Python trust_code=[{name!r}])"
         )
 
 
