@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import torch
 from PIL import Image
 
 from unic import _scratch
+from unic.trust import trusting
 
 
 @pytest.fixture(autouse=True)
@@ -25,6 +28,13 @@ def _own_scratch() -> None:
     """A test finds nothing that another one could not keep, and is told again what another one was told."""
     for function in (_scratch.scratch, _scratch.say_read_only, _scratch.say_not_kept):
         function.cache_clear()
+
+
+@pytest.fixture
+def trust() -> Iterator[Callable[[str], None]]:
+    """Trusts code until the test ends, as `--trust-code NAME` does."""
+    with ExitStack() as stack:
+        yield lambda name: stack.enter_context(trusting(name))
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,8 @@ from unic import lookup
 from unic.errors import InputError, nearest
 
 
-def test_name_and_dotted_path() -> None:
+def test_name_and_dotted_path(trust) -> None:
+    trust("unic.losses.mse")
     assert lookup.module("unic.losses", "mse") is lookup.module("unic.losses", "unic.losses.mse")
 
 
@@ -18,12 +19,14 @@ def test_name_and_dotted_path() -> None:
         ("no_such_lab.thing", "projector 'no_such_lab.thing': cannot import it"),
     ],
 )
-def test_a_miss_is_one_line(name: str, line: str) -> None:
+def test_a_miss_is_one_line(name: str, line: str, trust) -> None:
+    trust("no_such_lab.thing")
     with pytest.raises(InputError, match=line):
         lookup.module("unic.projectors", name)
 
 
-def test_a_module_without_the_entry() -> None:
+def test_a_module_without_the_entry(trust) -> None:
+    trust("json.tool")
     with pytest.raises(InputError, match="module 'json.tool' has no 'loss', the entry point of unic.losses"):
         lookup.entry("unic.losses", "json.tool", "loss")
 

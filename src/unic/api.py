@@ -27,12 +27,13 @@ from unic.distill.stages import first_of
 from unic.distill.train import fit
 from unic.distill.trained import load_trained
 from unic.encoders import load_encoder, without_weights
-from unic.errors import InputError
+from unic.errors import InputError, UntrustedError
 from unic.eval.columns import columns_of
 from unic.eval.entrants import Heads
 from unic.eval.online import OnlineKnn
+from unic.eval.plan import check_suite
 from unic.eval.runner import evaluate_models
-from unic.eval.suite import load_suite
+from unic.eval.suite import Suite, load_suite
 from unic.export.formats import FORMATS, check_folder, check_formats, write_graphs
 from unic.export.hub import push_folder
 from unic.export.model_card import model_card, write_card
@@ -44,6 +45,8 @@ from unic.metrics import stderr_console
 from unic.outputs import check_writable
 from unic.preflight import Report, check_recipe
 from unic.report import write_comparison, write_report
+from unic.trust import trusting
+from unic.typed import code_in_overrides
 
 __all__ = ["check", "compare", "distill", "dry_run", "encode", "evaluate", "export", "load_encoder", "report", "shard"]
 
@@ -55,6 +58,7 @@ def distill(
     *,
     out: str | Path,
     resume: bool = False,
+    trust_code: Sequence[str] = (),
     console: Console | None = None,
     **overrides: Any,
 ) -> Path:
@@ -64,14 +68,17 @@ def distill(
         recipe: a YAML path, the name of a shipped recipe, a mapping or a `Recipe`.
         out: the run folder; must be empty or absent unless `resume`.
         resume: continue the run in `out` from its newest checkpoint, or start it.
+        trust_code: modules and URIs (without options) whose code may run though the recipe names it; also at a resume.
         console: where progress is shown (default: stderr).
         overrides: recipe entries by dotted key, for example `**{"train.lr": 1e-4}`; `train__lr=1e-4` means the same.
+            Code that they name is trusted.
 
     Returns:
         The run folder. A failure after the training (export, evaluation, report) is logged, not raised.
 
     Raises:
         InputError: the recipe or the folder cannot be used.
+        UntrustedError: the recipe names code that is not trusted.
     """
     console = console or stderr_console()
     folder = Path(out)
@@ -80,24 +87,32 @@ def distill(
     settings = load_recipe(source, lines, has_begun=resume and (folder / "recipe.yaml").is_file())
     if resume:
         settings = found_from(settings, folder_of(newest_state(folder)))
-    suite = (
-        load_suite(settings.eval.suite) if settings.eval.suite else None
-    )  # a wrong name must fail now, not at the end
-    callback = OnlineKnn(suite) if suite and settings.eval.every else None
-    fit(settings, folder, resume=resume, callback=callback, console=console)
-    return finish(folder, settings, console)
+    with trusting(trust_code, code_in_overrides(lines)):
+        suite = _suite_of(settings)
+        callback = OnlineKnn(suite) if suite and settings.eval.every else None
+        fit(settings, folder, resume=resume, callback=callback, console=console)
+        return finish(folder, settings, console)
 
 
-def dry_run(recipe: Recipe, *, random_weights: bool = False) -> list[str]:
+def _suite_of(recipe: Recipe) -> Suite | None:
+    """What is measured at the end; a wrong name in it must fail now, not then."""
+    suite = load_suite(recipe.eval.suite) if recipe.eval.suite else None
+    if suite:
+        check_suite(suite)
+    return suite
+
+
+def dry_run(recipe: Recipe, *, random_weights: bool = False, trust_code: Sequence[str] = ()) -> list[str]:
     """Builds everything of a recipe, tries it on one batch and returns lines that say what it is; writes nothing.
 
     Args:
         random_weights: give every timm model random weights, so that nothing is downloaded.
+        trust_code: as of `distill`.
     """
-    if recipe.eval.suite:
-        load_suite(recipe.eval.suite)
     plans = recipe.plans()
-    job = first_of([_randomly(plan) for plan in plans] if random_weights else plans, default_device())
+    with trusting(trust_code):
+        _suite_of(recipe)
+        job = first_of([_randomly(plan) for plan in plans] if random_weights else plans, default_device())
     return [*summary(job), "dry run: one batch went through; nothing was written"]
 
 
@@ -115,6 +130,7 @@ def check(
     processes: int = 1,
     price: float | None = None,
     out: Path | None = None,
+    trust_code: Sequence[str] = (),
 ) -> Report:
     """Everything that can be known of a run before it starts; what would fail later is among the findings.
 
@@ -123,9 +139,11 @@ def check(
         processes: that will run it, each on a device like this one.
         price: of an hour of all that runs, in any currency.
         out: where the run folder would be, for the space on its disk.
+        trust_code: as of `distill`.
     """
     settings = load_recipe(dict(recipe) if isinstance(recipe, Mapping) else recipe)
-    return check_recipe(settings, default_device(), name=name, processes=processes, price=price, out=out)
+    with trusting(trust_code):
+        return check_recipe(settings, default_device(), name=name, processes=processes, price=price, out=out)
 
 
 def finish(folder: Path, settings: Recipe, console: Console) -> Path:
@@ -165,6 +183,7 @@ def evaluate(
     data_root: Path | None = None,
     download: bool = False,
     skip_missing: bool = False,
+    trust_code: Sequence[str] = (),
     console: Console | None = None,
 ) -> dict[str, Any]:
     """Measures encoders on the same images and returns the contents of `results.json`.
@@ -172,8 +191,9 @@ def evaluate(
     What was measured once, by the content of weights and images, is not measured again.
 
     Args:
-        models: URIs, or names with URIs. A run folder (or `run:DIR`) stands for its student.
-        tasks: for example `["knn", "logistic"]`; default: the suite's.
+        models: URIs, or names with URIs. A run folder (or `run:DIR`) stands for its student. Code that a URI names is
+            trusted.
+        tasks: for example `["knn", "logistic"]`; default: the suite's. A dotted module is trusted.
         data: evaluation sets by name, `{"birds": "path/to/folder"}`; default: the suite's.
         suite: a shipped suite or a YAML file (default `quick`, or none if `data` is given).
         seeds: default: the suite's.
@@ -186,39 +206,43 @@ def evaluate(
         data_root: folder of the benchmark sets (default `$UNIC_DATA`, else `data/`).
         download: fetch missing sets, where their publishers allow that.
         skip_missing: leave out sets that are not there instead of refusing.
+        trust_code: modules and URIs (without options) whose code may run though a run or a suite names it.
 
     Raises:
         InputError: unknown model, task or data set.
+        UntrustedError: a run or a suite names code that is not trusted.
     """
     if not models:
         raise InputError("eval: expected at least one model, for example timm:vit_small_patch16_224 or a run folder")
     named = models if isinstance(models, Mapping) else unique_names([str(uri) for uri in models])
     given = {name: str(uri) for name, uri in named.items()}
-    columns = columns_of(given, teachers=teachers, stages_of=_stages_of)
-    all_roles = columns.roles | {columns.given.get(name, name): role for name, role in (roles or {}).items()}
-    chosen = load_suite(suite) if suite or not data else None
-    runs = columns.runs
-    student = next((name for name in runs if all_roles[name] == "student"), None)
-    asks_influence = "influence" in (tasks or (chosen.tasks if chosen else ()))
-    return evaluate_models(
-        columns.models,
-        all_roles,
-        brought=columns.brought,
-        suite=chosen,
-        tasks=tasks,
-        data=data,
-        seeds=seeds,
-        heads={name: _heads(run, columns.teachers[name]) for name, run in runs.items()},
-        out=[Path(target) for target in ([out] if isinstance(out, str | Path) else out)],
-        cache=cache or default_cache_dir(),
-        jobs=jobs,
-        workers=workers,
-        root=data_root,
-        download=download,
-        skip_missing=skip_missing,
-        extra=_training_facts(runs[student]) if student and asks_influence else {},
-        console=console or stderr_console(),
-    )
+    typed = [uri for uri in given.values() if ":" in uri]  # a folder's name is no module's
+    with trusting(trust_code, typed, tasks or ()):
+        columns = columns_of(given, teachers=teachers, stages_of=_stages_of)
+        all_roles = columns.roles | {columns.given.get(name, name): role for name, role in (roles or {}).items()}
+        chosen = load_suite(suite) if suite or not data else None
+        runs = columns.runs
+        student = next((name for name in runs if all_roles[name] == "student"), None)
+        asks_influence = "influence" in (tasks or (chosen.tasks if chosen else ()))
+        return evaluate_models(
+            columns.models,
+            all_roles,
+            brought=columns.brought,
+            suite=chosen,
+            tasks=tasks,
+            data=data,
+            seeds=seeds,
+            heads={name: _heads(run, columns.teachers[name]) for name, run in runs.items()},
+            out=[Path(target) for target in ([out] if isinstance(out, str | Path) else out)],
+            cache=cache or default_cache_dir(),
+            jobs=jobs,
+            workers=workers,
+            root=data_root,
+            download=download,
+            skip_missing=skip_missing,
+            extra=_training_facts(runs[student]) if student and asks_influence else {},
+            console=console or stderr_console(),
+        )
 
 
 def export(
@@ -231,6 +255,7 @@ def export(
     dynamic_size: bool = False,
     check: bool = False,
     push: str | None = None,
+    trust_code: Sequence[str] = (),
 ) -> Path:
     """Writes the student of a run in timm's own folder format with a model card, and further formats beside it.
 
@@ -244,12 +269,15 @@ def export(
         check: load every export in a fresh process without unic and compare on images of the training set; the
             deviations are written to `parity.json`.
         push: also upload the folder to this repository of the Hugging Face hub, `ORG/NAME`.
+        trust_code: modules and URIs (without options) whose code may run though the run names it: of a student, or a
+            projector, of one's own. Teachers are not loaded.
 
     Returns:
         The folder, for `timm.create_model("local-dir:FOLDER", pretrained=True)`.
 
     Raises:
         InputError: no run, an unknown format or head, an export that differs from the encoder.
+        UntrustedError: the student, or the projector of a head, is code that is not trusted.
     """
     check_formats(formats)
     folder = Path(run)
@@ -260,8 +288,9 @@ def export(
     trained = load_trained(folder)
     if heads and not set(formats) & {"onnx", "torch_export"}:
         raise InputError("--heads: a head is exported as a graph; add --format onnx or torch_export")
-    kept = {name: kept_head(folder, name, device="cpu") for name in heads}
-    student, recipe = trained.student(), trained.recipe
+    with trusting(trust_code):
+        kept = {name: kept_head(folder, name, device="cpu") for name in heads}
+        student, recipe = trained.student(), trained.recipe
     made_of = provenance(trained.plans, trained.models)
     extra = {"start": made_of.start, "teachers": made_of.teachers, "recipe": recipe.model_dump(mode="json")}
     export_timm(student, target, extra, licence=made_of.licence.text)
@@ -313,7 +342,10 @@ def _write_model_card(run: Path, target: Path, recipe: Recipe, made_of: Provenan
 
 
 def report(run: str | Path, to: str | Path | None = None) -> Path:
-    """Writes `RUN/report.html` (or `to`), one self-contained page, and returns its path."""
+    """Writes `RUN/report.html` (or `to`), one self-contained page, and returns its path.
+
+    Code that the run names is not run: a teacher that is such code is missing from the pictures, with a note.
+    """
     folder = _run_folder(run)
     target = Path(to) if to else folder / "report.html"
     check_writable(target, named="--out" if to else "report")
@@ -462,6 +494,8 @@ def _training_facts(run: Path) -> dict[str, Any]:
     """What only the training knows of its teachers' influence; a run without checkpoints or metrics knows nothing."""
     try:
         return {"influence": shares(run)}
+    except UntrustedError:
+        raise
     except (InputError, OSError, ValueError, KeyError) as error:
         log.warning("no shares of influence of %s: %s", run, error)
         return {}

@@ -42,6 +42,13 @@ def _options(
         typer.echo(context.get_help())
 
 
+TrustCode = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--trust-code", metavar="NAME",
+        help="Run this code though a file names it: a module, or a URI without its options; repeatable.",
+    ),
+]  # fmt: skip
 LISTS = ("encoders", "losses", "projectors", "tasks", "data", "suites", "recipes")
 
 
@@ -63,6 +70,7 @@ def distill(
     random_weights: Annotated[
         bool, typer.Option("--random-weights", help="With --dry-run: load no pretrained weights (no download).")
     ] = False,
+    trust_code: TrustCode = None,
 ) -> None:
     """Distil the teachers of a recipe into its student: train, export, evaluate, report."""
     if resume and out is None:
@@ -73,14 +81,17 @@ def distill(
 
     source, changes = _recipe_source(recipe, overrides or [], teachers, student, data)
     settings = load_recipe(source, changes, has_begun=resume and out is not None and (out / "recipe.yaml").is_file())
+    trusted = [*(trust_code or []), *_typed_code(source, changes)]
     from unic import api
 
     if dry_run:
-        for line in api.dry_run(settings, random_weights=random_weights):
+        for line in api.dry_run(settings, random_weights=random_weights, trust_code=trusted):
             typer.echo(line)
         return
     name = Path(source).stem if isinstance(source, str) else "mine"
-    folder = api.distill(settings, out=out or Path("runs") / name, resume=resume, console=_console())
+    folder = api.distill(
+        settings, out=out or Path("runs") / name, resume=resume, trust_code=trusted, console=_console()
+    )
     from unic.distill.engine import is_main_process
 
     if is_main_process():
@@ -129,6 +140,7 @@ def check(
     price: Annotated[float | None, typer.Option(min=0, help="Of an hour of all that runs, for the cost.")] = None,
     out: Annotated[Path | None, typer.Option(help="Where the run folder would be, for the space on its disk.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print all of it as JSON.")] = False,
+    trust_code: TrustCode = None,
 ) -> None:
     """Pre-flight: models, images, memory, time and disk of a recipe, and what would fail later (exit code 2)."""
     import json
@@ -136,11 +148,14 @@ def check(
     from unic.config import load_recipe
 
     settings = load_recipe(recipe, overrides or [])
+    trusted = [*(trust_code or []), *_typed_code(recipe, overrides or [])]
     from unic import api
     from unic.preflight.screen import render
 
     with _console().status("checking"):
-        found = api.check(settings, name=Path(recipe).stem, processes=processes, price=price, out=out)
+        found = api.check(
+            settings, name=Path(recipe).stem, processes=processes, price=price, out=out, trust_code=trusted
+        )
     if as_json:
         typer.echo(json.dumps(found.to_json(), indent=1))
     else:
@@ -174,6 +189,7 @@ def evaluate(
     ] = None,
     download: Annotated[bool, typer.Option("--download", help="Fetch missing sets where that is allowed.")] = False,
     skip_missing: Annotated[bool, typer.Option("--skip-missing", help="Leave out sets that are not there.")] = False,
+    trust_code: TrustCode = None,
 ) -> None:
     """Measure any encoders on the same images and print one table. What was measured before is not measured again."""
     numbers = _seeds(seeds)
@@ -199,6 +215,7 @@ def evaluate(
         data_root=data_root,
         download=download,
         skip_missing=skip_missing,
+        trust_code=trust_code or [],
         console=console,
     )
     _stdout().print(render(results))
@@ -231,6 +248,7 @@ def export(
     dynamic_size: Annotated[bool, typer.Option("--dynamic-size", help="Of ONNX, any input size (CNNs).")] = False,
     check: Annotated[bool, typer.Option(help="Load each export in a process without unic and compare.")] = True,
     push: Annotated[str | None, typer.Option(help="Upload to ORG/NAME on the Hugging Face hub, private.")] = None,
+    trust_code: TrustCode = None,
 ) -> None:
     """Write the student as a timm folder and in other formats, check each, and print the lines that use it."""
     from unic.export.formats import check_formats
@@ -244,7 +262,7 @@ def export(
     with _console().status("exporting"):
         folder = api.export(
             run, to, formats=_split(formats), heads=_split(heads), half=half, dynamic_size=dynamic_size, check=check,
-            push=push,
+            push=push, trust_code=trust_code or [],
         )  # fmt: skip
     if check:
         for name, deviation in json.loads((folder / "parity.json").read_text()).items():
@@ -375,6 +393,13 @@ def _recipe_source(
     from unic.compose import compose
 
     return compose(_split(teachers), student or "", data or []), ([recipe] if recipe else []) + overrides
+
+
+def _typed_code(source: Any, overrides: list[str]) -> list[str]:
+    """What of a recipe was typed: its overrides, and a tree that flags describe."""
+    from unic.typed import code_in, code_in_overrides
+
+    return [*code_in_overrides(overrides), *(code_in(source) if isinstance(source, dict) else [])]
 
 
 def _split(text: str | None) -> list[str]:

@@ -13,6 +13,7 @@ from unic.config import RESERVED
 from unic.encoders import input_size
 from unic.errors import InputError
 from unic.outputs import check_writable
+from unic.trust import trusting
 
 _COMMENTS = {
     "seed": "everything random is a hash of this, the step and the image",
@@ -30,7 +31,7 @@ def compose(teachers: Sequence[str], student: str, data: Sequence[str], **train:
 
     Args:
         teachers: URIs, or `NAME=URI`.
-        student: a URI.
+        student: a URI, as it was typed: to learn its size, code that it names is run.
         data: folders, Parquet files, shards or hub names.
         train: entries of the section `train`; None is left out.
 
@@ -51,11 +52,13 @@ def compose(teachers: Sequence[str], student: str, data: Sequence[str], **train:
             name, number = f"{_named(entry)[0]}_{number}", number + 1
         models[name] = uri
     chosen = {key: value for key, value in train.items() if value is not None}
+    with trusting(student):
+        size = max(input_size(student))
     return {
         "seed": 0,
         "teachers": {"models": models},
         "student": {"model": student},
-        "data": {"train": [{"path": path} for path in data], "size": max(input_size(student))},
+        "data": {"train": [{"path": path} for path in data], "size": size},
         **({"train": chosen} if chosen else {}),
     }
 

@@ -18,6 +18,10 @@ class InputError(ValueError):
         super().__init__("".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text))
 
 
+class UntrustedError(InputError):
+    """Code that nobody has said to trust; the line names what to add (`unic.trust`)."""
+
+
 class StoppedError(RuntimeError):
     """A command that cannot go on though its input was right: the line says what the machine lacks (room on a disk,
     memory, a process that has died). The CLI exits with 1."""

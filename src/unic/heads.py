@@ -49,6 +49,7 @@ def kept_head(run: Path, teacher: str, device: str | torch.device | None = None)
 
     Raises:
         InputError: not a run folder, no such teacher in it, or no whole checkpoint.
+        UntrustedError: the run names a projector, or a student, that is code and not trusted.
     """
     trained = load_trained(run)
     recipe = trained.recipe

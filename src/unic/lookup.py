@@ -1,4 +1,7 @@
-"""A name in a recipe is the module of that name: `cosine` → `unic.losses.cosine`, `my_lab.huber` → that dotted path."""
+"""A name in a recipe is the module of that name: `cosine` → `unic.losses.cosine`, `my_lab.huber` → that dotted path.
+
+A dotted path is code of somebody else's: it is imported only if it is trusted (`unic.trust`).
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import Any
 
+from unic import trust
 from unic.errors import InputError, nearest
 
 
@@ -23,18 +27,40 @@ def module(package: str, name: str, *, exclude: frozenset[str] = frozenset({"bas
 
     Raises:
         InputError: no such module; the line carries the nearest valid name.
+        UntrustedError: a dotted path that is not trusted.
     """
+    path = _path(package, name, exclude)
+    try:
+        return importlib.import_module(path)
+    except ModuleNotFoundError as error:
+        if not is_dotted(name):
+            raise
+        raise InputError(f"{_kind(package)} '{name}': cannot import it ({error})") from None
+
+
+def check_name(package: str, name: str) -> None:
+    """Refuses what `module` would refuse before it imports anything. Arguments and errors as of that."""
+    _path(package, name, frozenset({"base"}))
+
+
+def is_dotted(name: str) -> bool:
+    """Whether a name is the path of a module of somebody else's."""
+    return "." in name and all(part.isidentifier() for part in name.split("."))
+
+
+def _path(package: str, name: str, exclude: frozenset[str]) -> str:
     valid = [entry for entry in names(package) if entry not in exclude]
-    plural = package.rpartition(".")[2]
-    kind = "loss" if plural == "losses" else plural.removesuffix("s")
     if name in valid:
-        return importlib.import_module(f"{package}.{name}")
-    if "." in name and all(part.isidentifier() for part in name.split(".")):
-        try:
-            return importlib.import_module(name)
-        except ModuleNotFoundError as error:
-            raise InputError(f"{kind} '{name}': cannot import it ({error})") from None
-    raise InputError(f"unknown {kind} '{name}'{nearest(name, valid)}")
+        return f"{package}.{name}"
+    if not is_dotted(name):
+        raise InputError(f"unknown {_kind(package)} '{name}'{nearest(name, valid)}")
+    trust.require(f"{_kind(package)} '{name}'", name)
+    return name
+
+
+def _kind(package: str) -> str:
+    plural = package.rpartition(".")[2]
+    return "loss" if plural == "losses" else plural.removesuffix("s")
 
 
 def entry(package: str, name: str, attribute: str) -> Any:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import os
 import shutil
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -305,7 +307,12 @@ def test_ranks_share_the_work_and_take_what_is_left(recipe, tmp_path, small_shar
     assert sorted(shard for turn in begun for shard in turn) == sorted(shards)  # none twice
 
 
-def test_further_processes_build_the_same(recipe, tmp_path, caplog) -> None:
+def test_further_processes_build_the_same(recipe, tmp_path, caplog, monkeypatch, trust) -> None:
+    (tmp_path / "cache_lab.py").write_text("from unic.encoders.pixels import Pixels\n\n\ndef own(): return Pixels(8)\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *sys.path]))
+    trust("cache_lab")  # which the others must learn
+    recipe["teachers"]["models"]["own"] = "py:cache_lab:own"
     job = job_of(recipe, {"views": 2, "dtype": "fp32", "dir": str(tmp_path), "processes": 2})
     compare(job, opened(job))
     assert "ended with" not in caplog.text

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -58,7 +59,8 @@ def test_a_module_gets_preprocessing_from_the_options(lab: str) -> None:
     assert load_encoder(f"py:{lab}:anything?a=1&b=2&size=8").embed_dim == 2
 
 
-def test_as_a_student_it_takes_drop_path(lab: str) -> None:
+def test_as_a_student_it_takes_drop_path(lab: str, trust: Callable[[str], None]) -> None:
+    trust(lab)
     student = build_encoder(f"py:{lab}:student", drop_path=0.2)
     assert len(student.block_dims) == 6
     assert any("KeyedDropPath" in type(module).__name__ for module in student.modules())

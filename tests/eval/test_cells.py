@@ -138,8 +138,9 @@ def run(train, test, *, seed=0, file=""):
 
 
 @pytest.fixture
-def own_task(tmp_path, monkeypatch):
+def own_task(tmp_path, monkeypatch, trust):
     """A function that gives the keys and what is unknown of the present text of a task, as in a new process."""
+    trust("lab_cells.task")
     (tmp_path / "lab_cells").mkdir()
     (tmp_path / "lab_cells" / "task.py").write_text(TASK)
     (tmp_path / "lab_cell_part.py").write_text("K = 1\n")

@@ -139,7 +139,7 @@ def test_what_is_finished_is_never_measured_again(suite, colours, counted, tmp_p
     assert counted[8:] == ["knn"]
 
 
-def test_whatever_decides_a_cell_is_in_its_name(colours, tmp_path, monkeypatch):
+def test_whatever_decides_a_cell_is_in_its_name(colours, tmp_path, monkeypatch, trust):
     from unic.data.sources.arrays import Arrays
     from unic.eval import datasets
 
@@ -152,6 +152,7 @@ def test_whatever_decides_a_cell_is_in_its_name(colours, tmp_path, monkeypatch):
         )
 
     monkeypatch.setitem(sys.modules, "lab.made", SimpleNamespace(load=load))
+    trust("lab.made")
     head, student, one, two = colours(0.1), colours(), colours(0.2), colours(5.0)
     models = {"s": student, "a": one, "b": two}
 
@@ -193,8 +194,9 @@ def run(subject, *, seed=0):
 """
 
 
-def _own_task(tmp_path, monkeypatch, text):
+def _own_task(tmp_path, monkeypatch, trust, text):
     name = f"lab_{tmp_path.name}.task"
+    trust(name)
     (tmp_path / name.partition(".")[0]).mkdir()
     (tmp_path / name.partition(".")[0] / "task.py").write_text(text)
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -210,8 +212,8 @@ def _own_task(tmp_path, monkeypatch, text):
     return measured
 
 
-def test_what_a_task_of_one_s_own_reads_decides(suite, colours, tmp_path, monkeypatch):
-    measured = _own_task(tmp_path, monkeypatch, OWN_TASK)
+def test_what_a_task_of_one_s_own_reads_decides(suite, colours, tmp_path, monkeypatch, trust):
+    measured = _own_task(tmp_path, monkeypatch, trust, OWN_TASK)
     first = measured(suite, colours(), a=colours(0.1))
     other = measured(suite, colours(), a=colours(5.0))
     assert first["sum"] != other["sum"]
@@ -219,8 +221,8 @@ def test_what_a_task_of_one_s_own_reads_decides(suite, colours, tmp_path, monkey
     assert measured(suite, colours(), a=colours(0.1)) == first
 
 
-def test_what_is_not_in_the_key_a_task_is_not_given(suite, colours, tmp_path, monkeypatch):
-    measured = _own_task(tmp_path, monkeypatch, f"READS_TEACHERS = False\n{OWN_TASK}")
+def test_what_is_not_in_the_key_a_task_is_not_given(suite, colours, tmp_path, monkeypatch, trust):
+    measured = _own_task(tmp_path, monkeypatch, trust, f"READS_TEACHERS = False\n{OWN_TASK}")
     assert measured(suite, colours(), a=colours(0.1))["teachers"] == []
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +74,9 @@ def test_what_is_not_there_is_named(tiny: tuple[Any, str], change: str, line: st
     assert "\n" not in str(caught.value)
 
 
-def test_a_module_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_module_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trust: Callable[[str], None]) -> None:
+    for name in ("tower", "empty", "twoer"):
+        trust(f"words_lab.{name}")
     (tmp_path / "words_lab").mkdir()
     (tmp_path / "words_lab/empty.py").write_text("")
     (tmp_path / "words_lab/tower.py").write_text(

@@ -18,13 +18,14 @@ def run(train, test, *, seed=0):
 
 
 @pytest.fixture
-def deadly(tmp_path, monkeypatch):
+def deadly(tmp_path, monkeypatch, trust):
     """A task that kills its process for vectors of a certain width, importable here and in other processes."""
     (tmp_path / "deadly.py").write_text(DIES)
     (tmp_path / "lab").mkdir()
     (tmp_path / "deadly.py").rename(tmp_path / "lab" / "deadly.py")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    trust("lab.deadly")  # which the processes of the pool must learn
     return "lab.deadly"
 
 

@@ -20,7 +20,7 @@ from unic.distill.optimizer import build_optimizer
 from unic.distill.resolutions import resolutions
 from unic.distill.standardize import build_standardizer
 from unic.distill.weighting import Weighting, build_weighting
-from unic.encoders import Encoder, build_encoder, has_fast_bf16, load_encoder, place
+from unic.encoders import Encoder, build_encoder, has_fast_bf16, open_encoder, place
 from unic.encoders._attention import choose_attention
 from unic.errors import InputError, nearest
 from unic.losses import build_losses
@@ -53,7 +53,7 @@ def build(recipe: Recipe, device: torch.device, world_size: int = 1) -> Job:
 
     precision = recipe.train.precision
     encoders = {
-        name: load_encoder(uri, device=device, precision=precision) for name, uri in recipe.teachers.models.items()
+        name: open_encoder(uri, device=device, precision=precision) for name, uri in recipe.teachers.models.items()
     }
     cls_only = recipe.teachers.cache is not None and recipe.teachers.cache.tokens == "cls"
     dims = {name: (encoder.embed_dim, 0 if cls_only else encoder.patch_dim) for name, encoder in encoders.items()}

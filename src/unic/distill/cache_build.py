@@ -22,10 +22,11 @@ from torch import Tensor
 from unic.config import Recipe
 from unic.data.loader import ImageList
 from unic.distill.cache_plan import CachePlan, Shard
-from unic.encoders import load_encoder
+from unic.encoders import open_encoder
 from unic.errors import InputError
 from unic.features import Features, obtain
 from unic.tokens import Grid
+from unic.trust import inherit, trusted
 
 log = logging.getLogger("unic")
 
@@ -114,7 +115,7 @@ def _others(plan: CachePlan, device: torch.device, numbers: range, count: int) -
     for place, number in enumerate(numbers, start=1):
         task = {
             "recipe": plan.recipe.model_dump(mode="json"), "grids": plan.grids, "fingerprints": plan.fingerprints,
-            "device": _device(device, place), "number": number, "count": count,
+            "device": _device(device, place), "number": number, "count": count, "trusted": trusted(),
         }  # fmt: skip
         # A fresh interpreter: a fork would copy locks and CUDA, and multiprocessing imports the user's main module.
         worker = subprocess.Popen([sys.executable, "-m", "unic.distill.cache_build"], stdin=subprocess.PIPE,
@@ -147,9 +148,10 @@ def _device(device: torch.device, place: int) -> str:
 
 def _work(task: dict) -> None:
     """What a further process does: the same plan, from the same recipe, on its own device."""
+    inherit(task["trusted"])
     recipe, device = Recipe.model_validate(task["recipe"]), torch.device(task["device"])
     encoders = {
-        name: load_encoder(uri, device=device, precision=recipe.train.precision)
+        name: open_encoder(uri, device=device, precision=recipe.train.precision)
         for name, uri in recipe.teachers.models.items()
     }
     grids: dict[str, Grid] = {name: (grid[0], grid[1]) for name, grid in task["grids"].items()}

@@ -7,6 +7,7 @@ RUN/non_finite/step-120.json           which teachers and images, and where the 
 
 from __future__ import annotations
 
+import argparse
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -26,6 +27,7 @@ from unic.distill.job import Job
 from unic.distill.teachers import Teachers
 from unic.errors import InputError
 from unic.tokens import Tokens
+from unic.trust import trusting
 
 
 def diagnose(job: Job, teachers: Teachers, step: int, batches: Sequence[Batch]) -> dict[str, Any]:
@@ -116,16 +118,18 @@ def write_case(job: Job, teachers: Teachers, folder: Path, step: int, batches: S
     return f"{explain(found)}; the batch is in {case}, `python -m unic.distill.diagnosis {case}` runs it again"
 
 
-def replay(case: str | Path) -> dict[str, Any]:
+def replay(case: str | Path, *, trust_code: Sequence[str] = ()) -> dict[str, Any]:
     """Builds the stage in which it happened, puts the saved tensors in place and diagnoses the saved batch once more.
 
     Teachers are run live, also where the run read them from a cache.
 
     Args:
         case: `RUN/non_finite/step-N.json`.
+        trust_code: modules and URIs (without options) whose code may run though the case names it.
 
     Raises:
         InputError: no such file.
+        UntrustedError: the case names code that is not trusted.
     """
     case = Path(case)
     if not (case.is_file() and _tensors_of(case).is_file()):
@@ -133,7 +137,8 @@ def replay(case: str | Path) -> dict[str, Any]:
     tensors = load_file(_tensors_of(case))
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     found = json.loads(case.read_text(encoding="utf-8"))
-    job = build(load_recipe(found.get("recipe") or case.parents[1] / "recipe.yaml", has_begun=True), device)
+    with trusting(trust_code):
+        job = build(load_recipe(found.get("recipe") or case.parents[1] / "recipe.yaml", has_begun=True), device)
     job.distiller.load_state_dict(without_prefix("distiller.", tensors))
     job.standardizer.load_state_dict(without_prefix("standardizer.", tensors))
     saved = without_prefix("batch.", tensors)
@@ -159,9 +164,19 @@ def _bad_images(tokens: Tokens) -> Tensor:
     return ~finite.cpu()
 
 
-if __name__ == "__main__":
-    import sys
-
-    result = replay(sys.argv[1])
+def main() -> None:
+    """`python -m unic.distill.diagnosis CASE [--trust-code NAME]…`"""
+    parser = argparse.ArgumentParser(prog="python -m unic.distill.diagnosis", description="Run a saved step again.")
+    parser.add_argument("case", help="RUN/non_finite/step-N.json")
+    parser.add_argument("--trust-code", action="append", default=[], metavar="NAME", help="As of unic distill.")
+    given = parser.parse_args()
+    try:
+        result = replay(given.case, trust_code=given.trust_code)
+    except InputError as error:
+        parser.exit(2, f"unic: {error}\n")
     print(json.dumps(result, indent=1))
     print(explain(result))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,4 +1,7 @@
-"""Encoders from any source: `load_encoder(uri)` reads the scheme of the URI and calls the file of that name."""
+"""Encoders from any source: `load_encoder(uri)` reads the scheme of the URI and calls the file of that name.
+
+Inside unic, where the URI may be a file's, it is `open_encoder`, which runs code of others only if that is trusted.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +19,11 @@ from unic import lookup, rng
 from unic.encoders._heap import keep_freed_memory
 from unic.encoders.base import IMAGENET_MEAN, IMAGENET_STD, NORMALISATIONS, Encoder, Precision, Size
 from unic.errors import InputError, nearest
+from unic.trust import trusting
 
-__all__ = ["Encoder", "Spec", "input_size", "load_encoder", "parse_uri", "pick_precision", "without_weights"]
+__all__ = [
+    "Encoder", "Spec", "input_size", "load_encoder", "open_encoder", "parse_uri", "pick_precision", "without_weights",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -117,12 +123,23 @@ def load_encoder(uri: str, *, device: str | torch.device = "cpu", precision: str
     Weights that are drawn and not read (`pretrained=false`) are a function of the URI: the same in every process.
 
     Args:
-        uri: `timm:NAME`, `hf:ORG/NAME`, `run:DIR`, … with options after `?` (docs/encoders.md).
+        uri: `timm:NAME`, `hf:ORG/NAME`, `run:DIR`, … with options after `?` (docs/encoders.md). As it was typed, so the
+            code that it names is trusted.
         device: where to put it.
         precision: "auto", "bf16" or "fp32".
 
     Raises:
         InputError: unknown scheme, name or option; missing file or package.
+    """
+    with trusting(uri):
+        return open_encoder(uri, device=device, precision=precision)
+
+
+def open_encoder(uri: str, *, device: str | torch.device = "cpu", precision: str = "auto") -> Encoder:
+    """As `load_encoder`, for a URI that may be a file's.
+
+    Raises:
+        UntrustedError: it names code that is not trusted (`unic.trust`).
     """
     # Forked: whoever draws next from torch's generator must not notice that an encoder was loaded.
     with torch.random.fork_rng(devices=[]):
@@ -143,6 +160,10 @@ def build_encoder(uri: str, **student_options: Any) -> Encoder:
     """The encoder of a URI, trainable, on the CPU, fp32. `student_options` go to `load` (timm: `drop_path`).
 
     Weights that are drawn come from torch's generator as it stands, so a student's are those of the run's seed.
+
+    Raises:
+        InputError: as `load_encoder`; a source of frozen encoders and student options.
+        UntrustedError: as `open_encoder`.
     """
     spec = parse_uri(uri)
     load = lookup.entry("unic.encoders", spec.scheme, "load")

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from unic import trust
 from unic.encoders import Spec
 from unic.encoders._outputs import OutputReader
 from unic.encoders.base import IMAGENET_MEAN, IMAGENET_STD, Encoder, check_multiple
@@ -19,9 +20,10 @@ OPTIONS = ("size", "mean", "std", "num_prefix_tokens")
 
 
 def require_trust(spec: Spec, what: str) -> None:
-    """Refuses to run foreign code that the user has not said to trust."""
+    """Refuses to run foreign code unless the URI says that it is code, and the user that it is trusted."""
     if not spec.flag("trust_remote_code", False):
         raise InputError(f"encoder '{spec.uri}': {what} is code; if you trust it, add trust_remote_code=true")
+    trust.require(f"encoder '{spec.uri}'", spec.uri)
 
 
 class ModuleOptions(TypedDict):

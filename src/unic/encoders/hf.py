@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from unic import trust
 from unic.encoders import Spec
 from unic.encoders._hf_encoder import HfEncoder
 from unic.encoders._hugging_face import cached_file, commit_of, fetch_card, licence_of, require_hub
@@ -33,8 +34,11 @@ def load(spec: Spec) -> HfEncoder:
     Raises:
         InputError: unknown name or revision, nothing cached and no network, weights that are not those of a vision
             model, a size that the model cannot take, or a processor that does more than resize and normalise.
+        UntrustedError: `trust_remote_code=true` in a URI that nobody typed.
     """
     spec.check("img_size", "size", "mean", "std", "trust_remote_code")
+    if spec.flag("trust_remote_code", False):
+        trust.require(f"encoder '{spec.uri}'", spec.uri)
     given = {"mean", "std"} & spec.options.keys()
     if len(given) == 1:
         raise InputError(f"encoder '{spec.uri}': give both mean and std, or none of them")
@@ -127,7 +131,8 @@ def _read(where: str, source: str, options: dict[str, Any], wants_processor: boo
     from transformers import AutoConfig, AutoImageProcessor
 
     config = AutoConfig.from_pretrained(source, **options)
-    if config.model_type == "timm_wrapper":
+    if "timm_wrapper" in (config.model_type, getattr(_part(config), "model_type", "")):
+        # transformers hands any argument that the configuration holds to timm.
         raise InputError(f"{where}: it is a timm model; use timm:NAME, or run:DIR for a folder")
     # The processor first: it is small, and without it a large download would be in vain.
     processor = AutoImageProcessor.from_pretrained(source, **options) if wants_processor else None
@@ -138,7 +143,7 @@ def _tower(where: str, source: str, config: Any, options: dict[str, Any]) -> Any
     """The model, or the vision tower of a model of images and text."""
     from transformers import MODEL_MAPPING, AutoModel
 
-    tower = getattr(config, "vision_config", None) or config
+    tower = _part(config)
     if tower is not config and type(tower) not in MODEL_MAPPING:  # a tower that transformers does not load alone
         return AutoModel.from_pretrained(source, config=config, **options).vision_model.float()
     # Weights of a joint model may stand below the tower's name, for which not every tower looks.
@@ -155,10 +160,15 @@ def _tower(where: str, source: str, config: Any, options: dict[str, Any]) -> Any
     return model.float()
 
 
+def _part(config: Any) -> Any:
+    """What is read of a model: the vision tower of images and text, else the whole."""
+    return getattr(config, "vision_config", None) or config
+
+
 def _own_size(config: Any, processor: Any) -> tuple[int, int]:
     size = input_size(processor) if processor else None
     if size is not None:
         return size
-    tower = getattr(config, "vision_config", None) or config
+    tower = _part(config)
     side = getattr(tower, "image_size", None) or 224
     return (side, side) if isinstance(side, int) else (side[0], side[-1])

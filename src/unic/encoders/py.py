@@ -13,6 +13,7 @@ from typing import Any
 
 from torch import nn
 
+from unic import trust
 from unic.encoders import Spec
 from unic.encoders._module import OPTIONS, ModuleEncoder, read_options
 from unic.encoders._own_model import modules_of, values_of_model
@@ -28,6 +29,7 @@ def load(spec: Spec, *, drop_path: float = 0.0) -> Encoder:
 
     Raises:
         InputError: no such module, factory or argument, or something else than a module is returned.
+        UntrustedError: it is not trusted, neither by this URI nor as a module.
     """
     factory = _factory(spec)
     arguments: dict[str, Any] = {key: value for key, value in spec.options.items() if key not in OPTIONS}
@@ -62,6 +64,7 @@ def _factory(spec: Spec) -> Callable[..., Any]:
     path, _, name = spec.name.partition(":")
     if not path or not name:
         raise InputError(f"encoder '{spec.uri}': expected py:PACKAGE.MODULE:FACTORY")
+    trust.require(f"encoder '{spec.uri}'", spec.uri, path)
     try:
         module = importlib.import_module(path)
     except ModuleNotFoundError as error:

@@ -1,6 +1,7 @@
 """A finished student: `run:DIR[?img_size=SIZE]`; DIR is a run folder (its `export/` is used) or an export itself.
 
-Reads `config.json` and `model.safetensors`, nothing else, so no code of the run is executed.
+Reads `config.json` and `model.safetensors`, nothing else, and of the former only how the network is built
+(`_model_args`), so no code of the run is executed.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from unic.encoders import Spec
+from unic.encoders._model_args import check_model_args
 from unic.encoders._weights import load_weights, read_state_dict
 from unic.encoders.timm import TimmEncoder, check_name, create
 from unic.errors import InputError
@@ -29,8 +31,14 @@ def load(spec: Spec, *, drop_path: float = 0.0) -> TimmEncoder:
     architecture, model_args, config = _read_config(spec, folder / "config.json")
     check_name(spec.uri, architecture)
     size = spec.size("img_size", (0, 0)) if "img_size" in spec.options else None
-    model = create(spec.uri, architecture, model_args, size=size, drop_path=drop_path)
     where = f"encoder '{spec.uri}'"
+    try:
+        model = create(spec.uri, architecture, model_args, size=size, drop_path=drop_path)
+    except InputError:
+        raise
+    except Exception as error:  # numbers that no network can have fail anywhere in timm
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"{where}: timm cannot build what {folder / 'config.json'} says ({reason})") from None
     load_weights(model, read_state_dict(folder / "model.safetensors", where, model.state_dict().keys()), where)
     height, width = size or config["input_size"][1:]
     return TimmEncoder(
@@ -66,6 +74,12 @@ def _read_config(spec: Spec, path: Path) -> tuple[str, dict[str, Any], dict[str,
         missing = {"input_size", "mean", "std"} - config.keys()
         if missing:
             raise KeyError(*sorted(missing))
-        return architecture, dict(tree.get("model_args") or {}), config
-    except (ValueError, KeyError, TypeError) as error:
+        model_args = dict(tree.get("model_args") or {})
+        channels, height, width = config["input_size"] = [int(side) for side in config["input_size"]]
+        numbers = [[float(value) for value in config[key]] for key in ("mean", "std")]
+        if channels != 3 or min(height, width) < 1 or any(len(values) != 3 for values in numbers) or 0 in numbers[1]:
+            raise ValueError("input_size, mean or std")
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise InputError(f"encoder '{spec.uri}': {path} is not a timm config ({error!r})") from None
+    check_model_args(f"encoder '{spec.uri}': {path}", model_args)
+    return architecture, model_args, config

@@ -9,11 +9,12 @@ from typing import Any
 
 import torch
 
-from unic.encoders import load_encoder
+from unic.encoders import open_encoder
 from unic.encoders.base import Encoder
 from unic.errors import InputError, nearest
 from unic.eval.subject import Vector
 from unic.eval.suite import Suite
+from unic.trust import trusted
 
 ROLES = ("student", "teacher", "concat", "pixels", "other")
 CONCAT = "concat"  # the name of the model that evaluation adds to two or more teachers
@@ -56,10 +57,17 @@ class Entrant:
         return isinstance(self.source, Encoder)
 
 
-@lru_cache(maxsize=2)
 def _loaded(uri: str) -> Encoder:
-    """Two are kept: a student's head, or a teacher beside it, must not reload the model for every set."""
-    return load_encoder(uri, device="cuda" if torch.cuda.is_available() else "cpu")
+    return _kept(uri, tuple(trusted()))
+
+
+@lru_cache(maxsize=2)
+def _kept(uri: str, trusted_code: tuple[str, ...]) -> Encoder:
+    """Two are kept: a student's head, or a teacher beside it, must not reload the model for every set.
+
+    `trusted_code`: what one evaluation may run another one must ask for.
+    """
+    return open_encoder(uri, device="cuda" if torch.cuda.is_available() else "cpu")
 
 
 def _given(encoder: Encoder) -> Encoder:

@@ -10,10 +10,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from unic import lookup
+from unic import lookup, trust
 from unic.errors import InputError, nearest
 from unic.eval import bootstrap
-from unic.eval.datasets import DataPair, data_root, resolve
+from unic.eval.datasets import DataPair, check_name, data_root, resolve
 from unic.eval.suite import Entry, Suite
 from unic.eval.task_code import is_shipped
 from unic.eval.tasks.base import TOP1, Measure
@@ -124,6 +124,8 @@ def make_plan(
     for name, entry in chosen.items():
         _check_entry(name, entry)
     specs = sets or _used(suite.data, chosen)
+    for spec in specs:
+        check_name(spec)
     changed = {"data": specs, "tasks": chosen, "seeds": list(seeds or suite.seeds)}
     suite = suite.model_copy(update=changed)
     pairs, missing = {}, {}
@@ -140,6 +142,18 @@ def make_plan(
     return Plan(suite, list(pairs.values()), _rows(pairs, chosen, missing, explicit=bool(tasks)), missing)
 
 
+def check_suite(suite: Suite) -> None:
+    """Refuses a suite whose tasks, options or names of sets are wrong, or are code that is not trusted. Opens no set.
+
+    Raises:
+        InputError: the first of these.
+    """
+    for name, entry in suite.tasks.items():
+        _check_entry(name, entry)
+    for spec in suite.data:
+        check_name(spec)
+
+
 def _check_entry(name: str, entry: Entry) -> None:
     module = lookup.module("unic.eval.tasks", entry.task or name)
     where = f"task '{name}'"
@@ -147,6 +161,9 @@ def _check_entry(name: str, entry: Entry) -> None:
         if key in entry.options:
             raise InputError(f"{where}: '{key}' is the suite's, not an option")
     lookup.check_options(lookup.entry("unic.eval.tasks", entry.task or name, "run"), entry.options, where)
+    for key in getattr(module, "CODE", ()):
+        if lookup.is_dotted(named := str(entry.options.get(key, ""))):
+            trust.require(f"{where}: {key} '{named}'", named)
     takes = getattr(module, "INPUT", "vectors")
     for key, value, kind in (("tokens", entry.tokens, "vectors"), ("blocks", entry.blocks, "dense")):
         if value is not None and takes != kind:

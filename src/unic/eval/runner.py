@@ -15,6 +15,7 @@ from rich.console import Console
 
 from unic._scratch import say_not_kept
 from unic.encoders.base import Encoder
+from unic.errors import UntrustedError
 from unic.eval.cells import CellStore, cell_key
 from unic.eval.datasets import DataPair
 from unic.eval.entrants import Entrant, Heads, Model, enter
@@ -266,5 +267,7 @@ def _print(load: Callable[[], Encoder]) -> str:
     """Hash of a kept head, whose projector is in a checkpoint that the student's own fingerprint does not cover."""
     try:
         return load().fingerprint()
+    except UntrustedError:
+        raise
     except Exception as error:  # the cell that needs the head will say so
         return str(error)

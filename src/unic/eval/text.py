@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from unic import trust
 from unic.errors import InputError, nearest
 
 SCHEME = "open_clip:"
@@ -53,12 +54,14 @@ def load_text_tower(spec: str, device: str | torch.device | None = None) -> Text
 
     Raises:
         InputError: no such architecture, weights or module, or open_clip is not installed.
+        UntrustedError: a module that is not trusted.
     """
     if spec.startswith(SCHEME):
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         return _open_clip_tower(spec, torch.device(device))
     if "." not in spec or ":" in spec:
         raise InputError(f"text '{spec}': expected {SCHEME}ARCH/PRETRAINED, {SCHEME}ARCH?checkpoint=PATH or a module")
+    trust.require(f"text '{spec}'", spec)
     try:
         module = importlib.import_module(spec)
     except ModuleNotFoundError as error:

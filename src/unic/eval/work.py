@@ -22,6 +22,7 @@ from unic.eval.entrants import Entrant
 from unic.eval.plan import Row
 from unic.eval.subject import Say, Subject
 from unic.eval.tasks.base import NotApplicableError, Outcome
+from unic.trust import inherit, trusted
 
 
 @dataclass(frozen=True)
@@ -179,7 +180,7 @@ def _pool(jobs: int) -> Iterator[ProcessPoolExecutor]:
     context = multiprocessing.get_context("spawn")
     before = os.environ.get("OMP_NUM_THREADS")
     os.environ["OMP_NUM_THREADS"] = str(threads)  # read by numpy's and torch's libraries when a child starts
-    pool = ProcessPoolExecutor(jobs, context, initializer=_start, initargs=(context.Value("i", 0), threads))
+    pool = ProcessPoolExecutor(jobs, context, initializer=_start, initargs=(context.Value("i", 0), threads, trusted()))
     try:
         yield pool
     finally:
@@ -190,8 +191,9 @@ def _pool(jobs: int) -> Iterator[ProcessPoolExecutor]:
             os.environ["OMP_NUM_THREADS"] = before
 
 
-def _start(counter: Any, threads: int) -> None:
-    """In a new process: its threads, and the GPU that is its own in turn."""
+def _start(counter: Any, threads: int, trusted_code: Sequence[str]) -> None:
+    """In a new process: its threads, the GPU that is its own in turn, and the code that its parent trusts."""
+    inherit(trusted_code)
     torch.set_num_threads(threads)
     with counter.get_lock():
         number = counter.value

@@ -13,6 +13,8 @@ from unic.distill.build import build
 from unic.distill.memory import out_of_memory_named
 from unic.distill.stages import first_of
 from unic.errors import InputError, StoppedError
+from unic.eval.plan import check_suite
+from unic.eval.suite import load_suite
 from unic.preflight.cost import estimate, mean_step, measure_step
 from unic.preflight.findings import Finding, Report
 from unic.preflight.images import find_duplicates, look_at
@@ -73,6 +75,11 @@ def _check(
         find_duplicates(images, recipe, report)
     except InputError as error:
         report.add("error", "data", str(error))
+    try:
+        if recipe.eval.suite:
+            check_suite(load_suite(recipe.eval.suite))
+    except InputError as error:
+        report.add("error", "eval.suite", str(error))
     if not report.is_ready or len(encoders) < len(recipe.teachers.models):
         return report
     del encoders  # built again with everything else: two copies of large teachers need not fit

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from unic.config import Recipe
 from unic.distill.resolutions import enlargement
-from unic.encoders import Encoder, load_encoder, parse_uri
+from unic.encoders import Encoder, open_encoder, parse_uri
 from unic.encoders.base import UNKNOWN, Size
 from unic.errors import InputError
 from unic.preflight.findings import Report
@@ -28,7 +28,7 @@ def load_all(recipe: Recipe, device: torch.device, report: Report) -> dict[str, 
     encoders = {}
     for name, uri in recipe.teachers.models.items():
         try:
-            encoders[name] = load_encoder(uri, device=device, precision=recipe.train.precision)
+            encoders[name] = open_encoder(uri, device=device, precision=recipe.train.precision)
         except InputError as error:
             report.add("error", f"teacher {name}", str(error))
     return encoders

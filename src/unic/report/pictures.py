@@ -14,7 +14,8 @@ from PIL import Image
 from unic.config import Recipe
 from unic.data.sources import DamagedImageError, Source, open_source
 from unic.distill.recorded import in_run
-from unic.encoders import Encoder, load_encoder
+from unic.encoders import Encoder, open_encoder
+from unic.errors import UntrustedError
 from unic.eval.columns import teacher_column
 from unic.eval.datasets import resolve
 from unic.features import default_cache_dir, extract
@@ -106,8 +107,11 @@ def _encoders(run: Path, recipe: Recipe, pictures: Pictures) -> dict[str, Encode
     teachers = {teacher_column(name, run.resolve().name): uri for name, uri in recorded.items()}
     for name, uri in {"student": f"run:{run}", **teachers}.items():
         try:
-            found[name] = load_encoder(uri, device=device)
+            found[name] = open_encoder(uri, device=device)
             pictures.sizes[name] = found[name].num_parameters()
+        except UntrustedError:
+            for notes in (pictures.patch_notes, pictures.neighbour_notes):
+                notes.append(f"{name}: it is code that is not trusted, and a report runs none")
         except Exception as error:
             for notes in (pictures.patch_notes, pictures.neighbour_notes):
                 notes.append(f"{name}: {reason(error)}")

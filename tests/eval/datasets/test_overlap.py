@@ -86,7 +86,9 @@ def load(root, *, download=False):
 """
 
 
-def test_a_module_of_ones_own(tmp_path, monkeypatch):
+def test_a_module_of_ones_own(tmp_path, monkeypatch, trust):
+    trust("lab_sets.own")
+    trust("lab_sets.allowed")
     images(tmp_path / "images", 4)
     (tmp_path / "lab_sets").mkdir()
     (tmp_path / "lab_sets" / "own.py").write_text(MODULE)

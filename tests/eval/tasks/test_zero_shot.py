@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -43,7 +43,8 @@ class Tower(TextTower):
 
 
 @pytest.fixture(autouse=True)
-def _tower(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _tower(monkeypatch: pytest.MonkeyPatch, trust: Callable[[str], None]) -> Iterator[None]:
+    trust("colour_lab.tower")
     module = ModuleType("colour_lab")
     module.load = Tower  # type: ignore[attr-defined]
     package = ModuleType("colour_lab.tower")

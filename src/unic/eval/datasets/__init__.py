@@ -21,12 +21,26 @@ from unic.errors import InputError, nearest
 from unic.eval.datasets._overlap import refuse_overlap
 from unic.eval.datasets.base import DataPair, limited, open_pair
 
-__all__ = ["DataPair", "data_root", "open_pair", "open_train", "resolve"]
+__all__ = ["DataPair", "check_name", "data_root", "open_pair", "open_train", "resolve"]
 
 
 def data_root() -> Path:
     """Where the data sets are: `$UNIC_DATA`, else `data/` in the working folder."""
     return Path(os.environ.get("UNIC_DATA") or "data").expanduser()
+
+
+def check_name(spec: str) -> None:
+    """Refuses, before any image is looked for, what names no set, or one in a module that is not trusted.
+
+    Raises:
+        InputError: as `resolve`.
+    """
+    if _own(spec):
+        return
+    name = spec.partition("?")[0]
+    if name not in _shipped() and "." not in name:
+        raise InputError(f"unknown evaluation set '{name}'{nearest(name, _shipped())}; NAME=PATH names your own")
+    lookup.check_name(__name__, name)
 
 
 def resolve(
@@ -102,9 +116,7 @@ def _shipped() -> list[str]:
 
 def _load(spec: str, root: Path, download: bool) -> DataPair:
     name, _, query = spec.partition("?")
-    valid = _shipped()
-    if name not in valid and "." not in name:
-        raise InputError(f"unknown evaluation set '{name}'{nearest(name, valid)}; NAME=PATH names your own")
+    check_name(name)
     load = lookup.entry(__name__, name, "load")
     options: dict[str, Any] = dict(parse_qsl(query, keep_blank_values=True))
     if "download" in options:

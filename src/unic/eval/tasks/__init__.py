@@ -11,6 +11,7 @@
   task of one's own, False for one in this folder);
 - `FILES`: the options that may name files, whose content then decides as well. A task of one's own that opens files and
   does not say which is measured anew each time;
+- `CODE`: the options that may name a module of one's own; whether it is trusted is asked before anything is measured;
 - `check(pair, options)`: raises `InputError` where the options do not suit a set, before anything is measured.
 """
 

@@ -23,6 +23,7 @@ from unic.eval.subject import Subject
 from unic.eval.tasks.base import Outcome, top1
 
 INPUT = "subject"
+CODE = ("probe",)
 SIDE = 224  # pixels of the corrupted square where the suite leaves the size to the encoders; ImageNet-C's
 _KEPT = 64  # classifiers, for the sets that share a training part: models × seeds of an evaluation
 

@@ -21,6 +21,7 @@ from unic.eval.text import SCHEME, TextTower, load_text_tower, own_tower
 INPUT = "subject"
 READS_TEACHERS = True
 FILES = ("text", "templates", "names")  # options that may name one
+CODE = ("text",)
 IS_RANDOM = False
 _CHUNK = 4096
 

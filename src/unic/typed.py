@@ -1,0 +1,37 @@
+"""What was typed of a recipe: the code that overrides and flags name; what its file says does not count."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from unic.config import leaves
+
+_ONE = ("student.model", "projector.type", "standardize.type", "weighting.type")
+_MODELS, _LOSSES = "teachers.models.", "loss."
+
+
+def code_in_overrides(overrides: Sequence[str]) -> list[str]:
+    """URIs and dotted names in overrides, as they were typed.
+
+    A reference (`student.model=${…}`) stands for itself: what it leads to was not typed.
+
+    Args:
+        overrides: `key=value`, as `load_recipe` took them.
+    """
+    trees = [OmegaConf.to_container(OmegaConf.from_dotlist([override]), resolve=False) for override in overrides]
+    return [name for tree in trees if isinstance(tree, dict) for name in code_in(tree)]
+
+
+def code_in(tree: Mapping[Any, Any]) -> list[str]:
+    """URIs and names of parts in a recipe or in a piece of one; most of them are no code of anybody else's."""
+    flat = leaves(tree)
+    found = [value for key, value in flat.items() if key in _ONE or key.startswith(_MODELS)]
+    found = [value for value in found if isinstance(value, str)]
+    found += [key.removeprefix(_LOSSES) for key in flat if key.startswith(_LOSSES)]
+    stages = tree.get("stages") or ()
+    for stage in stages.values() if isinstance(stages, Mapping) else stages:
+        found += code_in(stage) if isinstance(stage, Mapping) else []
+    return found
