@@ -61,7 +61,7 @@ class Parquet(Source):
         return int(self._counts[-1])
 
     def read(self, index: int) -> Image.Image:
-        image = decode(self._bytes(self._column, index))
+        image = decode(self._bytes(self._column, index), whole=self.pixels is not None)
         if self.pixels:  # whoever measures this image later needs both
             check_fit(image, read_mask(self._bytes(MASK, index)), self.classes)
         return image
