@@ -191,6 +191,13 @@ def test_a_failure_after_training_does_not_look_like_one_of_the_training(
 
     monkeypatch.setattr(api, "export_timm", broken)
     code, _, err = unic(capsys, "distill", written, "--out", tmp_path / "run")
-    assert code == 0
-    assert "export failed: OSError: disk [/] full" in err
+    assert code == 1
+    last = (
+        f"unic: {tmp_path / 'run'} is trained and saved, but its export failed: OSError: disk [/] full; its model card "
+    )
+    assert err.splitlines()[-1].startswith(last)
+    assert "Traceback" not in err
+    log = (tmp_path / "run/train.log").read_text().splitlines()
+    assert any(line.endswith("ERROR export failed: OSError: disk [/] full") for line in log)
+    assert (tmp_path / "run/report.html").is_file()
     assert (tmp_path / "run/checkpoints/last").exists()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,20 +13,20 @@ import torch
 from rich.console import Console
 
 from unic._feature_file import write_features
-from unic.config import Recipe, load_recipe, load_run_recipe
+from unic.config import Recipe, load_recipe
 from unic.data.loader import view_batches
 from unic.data.shards import write_shards
 from unic.data.sources import Source, open_source
 from unic.data.sources._split_names import splits_of
 from unic.distill.engine import is_main_process
 from unic.distill.influence import shares
-from unic.distill.recorded import in_run
+from unic.distill.recorded import in_run, recipe_of
 from unic.distill.run_folder import summary
 from unic.distill.stages import first_of
 from unic.distill.train import fit
 from unic.distill.trained import load_trained
 from unic.encoders import load_encoder, without_weights
-from unic.errors import InputError
+from unic.errors import InputError, PreemptedError, StoppedError, UnfinishedError, in_one_line
 from unic.eval.columns import columns_of
 from unic.eval.entrants import Heads
 from unic.eval.online import OnlineKnn
@@ -38,9 +39,11 @@ from unic.export.provenance import Provenance, provenance
 from unic.export.timm import export_timm, usage
 from unic.features import default_cache_dir, extract
 from unic.heads import heads_of, kept_head
-from unic.metrics import stderr_console
+from unic.metrics import logged_to
 from unic.preflight import Report, check_recipe
+from unic.references import WithReferences
 from unic.report import write_comparison, write_report
+from unic.terminal import stderr_console, tell
 
 __all__ = ["check", "compare", "distill", "dry_run", "encode", "evaluate", "export", "load_encoder", "report", "shard"]
 
@@ -65,10 +68,11 @@ def distill(
         overrides: recipe entries by dotted key, for example `**{"train.lr": 1e-4}`; `train__lr=1e-4` means the same.
 
     Returns:
-        The run folder. A failure after the training (export, evaluation, report) is logged, not raised.
+        The run folder.
 
     Raises:
         InputError: the recipe or the folder cannot be used.
+        UnfinishedError: the run is trained and saved, and its export, evaluation or report failed; the rest is there.
     """
     console = console or stderr_console()
     folder = Path(out)
@@ -124,23 +128,34 @@ def check(
 
 
 def finish(folder: Path, settings: Recipe, console: Console) -> Path:
-    """Export, evaluation and report of a trained run; each failure is one line, and the next part is still tried."""
-    if is_main_process():
-        settings = settings.plans()[-1]  # what the last stage has trained is what is shown
-        parts = {
-            "export": lambda: export(folder),
-            "evaluation": lambda: _evaluate_run(folder, settings, console) if settings.eval.suite else None,
-            "model card": lambda: _refresh_card(folder),
-            "report": lambda: report(folder),
-        }
+    """Export, evaluation and report of a trained run; where one fails the next is still tried.
+
+    Raises:
+        UnfinishedError: one line for all that failed, which train.log has, too.
+    """
+    if not is_main_process():
+        return folder
+    settings = settings.plans()[-1]  # what the last stage has trained is what is shown
+    parts = {
+        "export": lambda: export(folder),
+        "evaluation": lambda: _evaluate_run(folder, settings, console) if settings.eval.suite else None,
+        "model card": lambda: _refresh_card(folder),
+        "report": lambda: report(folder),
+    }
+    problems = []
+    with logged_to(folder):
         for name, part in parts.items():
             try:
                 part()
+            except PreemptedError:
+                raise
             except Exception as error:  # the training is done and saved; nothing that follows may look like its failure
-                log.exception("%s failed", name)
-                console.print(
-                    f"{name} failed: {type(error).__name__}: {error}", style="red", highlight=False, markup=False
-                )
+                if os.environ.get("UNIC_DEBUG"):
+                    raise
+                problems.append(f"{name} failed: {in_one_line(error)}")
+                log.error("%s", problems[-1])
+    if problems:
+        raise UnfinishedError(f"{folder} is trained and saved, but its {'; its '.join(problems)}")
     return folder
 
 
@@ -212,6 +227,7 @@ def evaluate(
         download=download,
         skip_missing=skip_missing,
         extra=_training_facts(runs[student]) if student and asks_influence else {},
+        hidden=WithReferences().written_as(*(one.written for one in (*map(recipe_of, runs.values()), chosen) if one)),
         console=console or stderr_console(),
     )
 
@@ -258,7 +274,7 @@ def export(
     student, recipe = trained.student(), trained.recipe
     made_of = provenance(trained.plans, trained.models)
     extra = {"start": made_of.start, "teachers": made_of.teachers, "recipe": recipe.model_dump(mode="json")}
-    export_timm(student, target, extra, licence=made_of.licence.text)
+    export_timm(student, target, recipe.shared(extra), licence=made_of.licence.text)
     images = _some_images(recipe) if check else None
     options: dict[str, Any] = {"half": half, "dynamic_size": dynamic_size, "check": check}
     written = check_folder(student, target, formats, images) if check else []
@@ -302,7 +318,9 @@ def _write_model_card(run: Path, target: Path, recipe: Recipe, made_of: Provenan
     if (target / "heads").is_dir():
         files["heads/"] = "the student in the space of a teacher, by name"
     measured = json.loads(results.read_text(encoding="utf-8")) if results.is_file() else None
-    text = model_card(run.resolve().name, made_of, recipe.model_dump(mode="json"), measured, files, usage(target, hub))
+    shown = recipe.shared(recipe.model_dump(mode="json"))
+    made_of = Provenance(recipe.shared(made_of.start), recipe.shared(made_of.teachers))
+    text = model_card(run.resolve().name, made_of, shown, measured, files, usage(target, hub))
     write_card(target, text)
 
 
@@ -412,7 +430,7 @@ def _open_split(data: str, split: str | None, limit: int | None, console: Consol
     if split is None and taken:
         others = f" of {', '.join(splits)}" if splits else ""
         text = f"data '{data}': only its split '{taken}'{others} is read; --split names another"
-        console.print(text, highlight=False, markup=False, soft_wrap=True)
+        tell(console, text)
     return source, taken
 
 
@@ -427,18 +445,22 @@ def default_device() -> torch.device:
 
 
 def _evaluate_run(folder: Path, settings: Recipe, console: Console) -> None:
-    evaluate(
+    results = evaluate(
         [str(folder)],
         suite=settings.eval.suite,
         out=[folder / "results.json", folder / "predictions.safetensors"],
         cache=cache_folder(settings),
         console=console,
     )
+    rows = results.get("tasks", {}).items()
+    failed = [f"{task}, {name}: {cell['error']}" for task, row in rows for name, cell in row.items() if "error" in cell]
+    if failed:
+        raise StoppedError(f"{len(failed)} cells, the first is {failed[0]}")
 
 
 def _stages_of(run: Path) -> list[Recipe]:
     """The stages of a run, with what it has recorded of its models."""
-    return [in_run(plan, run) for plan in load_run_recipe(run).plans()]
+    return [in_run(plan, run) for plan in recipe_of(run).plans()]
 
 
 def _heads(run: Path, called: Mapping[str, str]) -> Heads:

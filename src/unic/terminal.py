@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from collections.abc import Iterable
 from typing import Any, TextIO
@@ -40,11 +39,3 @@ def stdout_console() -> Console:
 def tell(console: Console, line: object, style: str = "") -> None:
     """Prints one line, as it is, on any console."""
     console.print(Text(printable(line), style), soft_wrap=True)
-
-
-class OneLine(logging.Filter):
-    """Makes every message of a logger one printable line, wherever it goes."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        record.msg, record.args = printable(record.getMessage()), ()
-        return True

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from unic import checkpoint
-from unic.config import Recipe
+from unic.config import Recipe, load_run_recipe
 from unic.distill.job import Job
 from unic.encoders import Encoder, as_options, parse_uri
 from unic.encoders._old_rules import as_before
@@ -71,6 +71,16 @@ def models_in(run: Path) -> Models | None:
     """The record in the newest checkpoint of a run folder; None without a checkpoint."""
     state = checkpoint.newest_state(run)
     return None if state is None else models_of(state)
+
+
+def recipe_of(run: Path) -> Recipe:
+    """The recipe of a run folder, which knows what variables of the environment stood for when the run trained.
+
+    Raises:
+        InputError: there is none, or it is not valid.
+    """
+    state = checkpoint.newest_state(run) or {}
+    return load_run_recipe(run).written_as(state.get("written", {}))
 
 
 def in_run(plan: Recipe, run: Path) -> Recipe:
