@@ -13,6 +13,7 @@ import torch
 from rich.console import Console
 
 from unic._feature_file import write_features
+from unic._regular_files import read_json
 from unic.config import Recipe, load_recipe
 from unic.data.loader import view_batches
 from unic.data.shards import write_shards
@@ -317,7 +318,7 @@ def _write_model_card(run: Path, target: Path, recipe: Recipe, made_of: Provenan
     files = {name: what for name, what in known.items() if (target / name).is_file()}
     if (target / "heads").is_dir():
         files["heads/"] = "the student in the space of a teacher, by name"
-    measured = json.loads(results.read_text(encoding="utf-8")) if results.is_file() else None
+    measured = read_json(results) if results.is_file() else None
     shown = recipe.shared(recipe.model_dump(mode="json"))
     made_of = Provenance(recipe.shared(made_of.start), recipe.shared(made_of.teachers))
     text = model_card(run.resolve().name, made_of, shown, measured, files, usage(target, hub))

@@ -350,14 +350,13 @@ def main() -> None:
 
 def _show_run(folder: Path) -> None:
     """What a finished run leaves on the screen: the table, and where to look and what to type next."""
-    import json
-
+    from unic._regular_files import read_json
     from unic.eval.table import render
     from unic.export.timm import usage
 
     results = folder / "results.json"
     if results.is_file():
-        _stdout().print(render(json.loads(results.read_text())))
+        _stdout().print(render(read_json(results)))
     if (folder / "report.html").is_file():
         _echo(f"report: {folder / 'report.html'}")
     if (folder / "export").is_dir():

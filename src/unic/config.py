@@ -12,6 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_core import ErrorDetails
 
+from unic._regular_files import read_text
 from unic.errors import InputError, nearest
 from unic.references import WithReferences, closed, resolve
 
@@ -407,7 +408,7 @@ def _read(name: str) -> tuple[dict[str, Any], Path]:
             )
         path = shipped
     try:
-        tree = OmegaConf.to_container(OmegaConf.create(path.read_text()), resolve=False)
+        tree = OmegaConf.to_container(OmegaConf.create(read_text(path)), resolve=False)
     except Exception as error:  # PyYAML and OmegaConf raise many kinds, all of them the user's to see
         first = " ".join(str(error).split())
         raise InputError(f"recipe {path}: not valid YAML ({first})") from None

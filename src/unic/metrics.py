@@ -20,6 +20,7 @@ from typing import Any
 
 from rich.console import Console
 
+from unic._regular_files import read_bytes
 from unic._text import printable
 from unic.terminal import tell
 
@@ -155,7 +156,7 @@ def read_metrics(run: Path) -> list[dict[str, Any]]:
     """All lines of `metrics.jsonl`; a torn last line (killed while writing) is left out."""
     path = run / "metrics.jsonl"
     return (
-        [row for line in path.read_text(encoding="utf-8").splitlines() if (row := _parse(line))]
+        [row for line in read_bytes(path, None).decode("utf-8").splitlines() if (row := _parse(line))]
         if path.exists()
         else []
     )
@@ -165,7 +166,7 @@ def _cut_after(path: Path, step: int) -> None:
     """Leaves out the lines of later steps and torn ones; a new file replaces the old, so a kill loses none."""
     if not path.exists():
         return
-    lines = path.read_bytes().splitlines()
+    lines = read_bytes(path, None).splitlines()
     kept = [line for line in lines if (row := _parse(line)) and row["step"] <= step]
     partial_file = path.with_name(f".{path.name}.partial")
     with partial_file.open("wb") as file:

@@ -19,6 +19,7 @@ import torch
 from PIL import Image
 
 from unic import rng
+from unic._regular_files import read_bytes, read_json
 from unic.data.decode import SUFFIXES
 from unic.data.sources import DamagedImageError, Source
 from unic.data.sources._shard_index import INDEX, MANIFEST, read_manifest, save, scan, sha256
@@ -65,7 +66,7 @@ def write_shards(
     identity = {"source": source.fingerprint(), "size": largest, "samples": samples, "keep_order": keep_order}
     state = _begin(out, identity)
     if state is None:
-        return read_manifest((out / MANIFEST).read_text())
+        return read_manifest(read_bytes(out / MANIFEST))
     order = torch.arange(len(source)) if keep_order else source.order(rng.stream("shard"))
     images = _Images(source, order, state["next"], state["skipped"])
     while images.peek() is not None:
@@ -143,7 +144,7 @@ def _begin(out: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
         return fresh
     done = out / MANIFEST
     try:
-        state = json.loads((done if done.is_file() else out / _PROGRESS).read_text())
+        state = read_json(done if done.is_file() else out / _PROGRESS)
         is_same = all(state[key] == value for key, value in identity.items())
         is_whole = all((out / shard["file"]).stat().st_size == shard["bytes"] for shard in state["shards"])
     except (OSError, ValueError, KeyError, TypeError):

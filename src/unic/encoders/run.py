@@ -5,10 +5,10 @@ Reads `config.json` and `model.safetensors`, nothing else, so no code of the run
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
+from unic._regular_files import read_json
 from unic.encoders import Spec
 from unic.encoders._weights import load_weights, read_state_dict
 from unic.encoders.timm import TimmEncoder, check_name, create
@@ -61,11 +61,11 @@ def export_folder(spec: Spec) -> Path:
 
 def _read_config(spec: Spec, path: Path) -> tuple[str, dict[str, Any], dict[str, Any]]:
     try:
-        tree = json.loads(path.read_text())
+        tree = read_json(path)
         architecture, config = str(tree["architecture"]), dict(tree["pretrained_cfg"])
         missing = {"input_size", "mean", "std"} - config.keys()
         if missing:
             raise KeyError(*sorted(missing))
         return architecture, dict(tree.get("model_args") or {}), config
-    except (ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"encoder '{spec.uri}': {path} is not a timm config ({error!r})") from None

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from unic._regular_files import read_json, read_text
 from unic.config import Recipe
 from unic.distill.recorded import recipe_of
 from unic.metrics import read_metrics
@@ -117,7 +117,7 @@ def _damaged(path: Path) -> list[tuple[str, str]] | None:
 def _json(path: Path) -> tuple[Any, str]:
     """The content and an empty note, or None and what is wrong."""
     try:
-        return json.loads(path.read_text(encoding="utf-8")), ""
+        return read_json(path), ""
     except FileNotFoundError:
         return None, _MISSING
     except (OSError, ValueError) as error:
@@ -126,6 +126,6 @@ def _json(path: Path) -> tuple[Any, str]:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return read_text(path)
     except (OSError, ValueError):
         return ""

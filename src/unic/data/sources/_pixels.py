@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image, UnidentifiedImageError
 
+from unic._regular_files import read_json, read_text
 from unic.data._bounds import open_bounded
 from unic.data.sources.base import MAX_PIXELS, DamagedImageError
 from unic.errors import InputError
@@ -81,14 +81,22 @@ def class_names(path: str, *folders: Path) -> list[str] | None:
         if not file.is_file():
             continue
         try:
-            text = file.read_text(encoding="utf-8")
-            names = json.loads(text) if file.suffix == ".json" else [line for line in text.splitlines() if line.strip()]
-        except ValueError as error:
+            lines = [] if file.suffix == ".json" else read_text(file).splitlines()
+            names = json_names(file) if file.suffix == ".json" else [line for line in lines if line.strip()]
+        except (OSError, ValueError) as error:
             raise InputError(f"data '{path}': {file} is not readable ({error})") from None
-        if not isinstance(names, list) or not 2 <= len(names) <= IGNORED or len(set(map(str, names))) < len(names):
+        if not 2 <= len(names) <= IGNORED or len(set(names)) < len(names):
             raise InputError(f"data '{path}': {file}: expected a list of 2 to {IGNORED} different class names")
-        return [str(name) for name in names]
+        return names
     return None
+
+
+def json_names(file: Path) -> list[str]:
+    """Names of classes from a JSON list. Raises `OSError` or `ValueError` for anything else."""
+    names = read_json(file)
+    if not isinstance(names, list) or not all(isinstance(name, str | int) for name in names):
+        raise ValueError("expected a list of class names")
+    return [str(name) for name in names]
 
 
 def _png(data: bytes | Path) -> np.ndarray:
