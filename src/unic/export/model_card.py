@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ def model_card(
         usage: lines of Python.
     """
     licence = made_of.licence
-    slug = (licence.text or "").lower().replace(" ", "-")
+    slug = re.sub(r"[^a-z0-9.+]+", "-", (licence.text or "").lower()).strip("-")
     head = {
         "library_name": "timm",
         "pipeline_tag": "image-feature-extraction",
