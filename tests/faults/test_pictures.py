@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import struct
 import subprocess
 import sys
@@ -92,6 +93,14 @@ def test_decoders_that_need_more_memory_get_less(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setitem(_bounds._MOST_OF, "WEBP", 64 * 64 - 1)
     with pytest.raises(DamagedImageError, match="64 x 64 pixels; of a WEBP at most 4095"):
         decode(data)
+
+
+def test_a_file_without_end_is_not_read(tmp_path: Path) -> None:
+    """Sparse: it takes no room on the disk."""
+    (tmp_path / "x.webp").write_bytes(encoded(Image.new("RGB", (8, 8)), "WEBP"))
+    os.truncate(tmp_path / "x.webp", 10**12)
+    with pytest.raises(DamagedImageError, match="a file of 1000000000000 bytes"):
+        decode(tmp_path / "x.webp")
 
 
 def test_a_strip_of_a_tiff_is_in_memory_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

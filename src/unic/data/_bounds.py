@@ -21,6 +21,7 @@ from unic.data.sources.base import MAX_PIXELS, DamagedImageError
 _limit: ContextVar[int] = ContextVar("max_pixels", default=MAX_PIXELS)
 _opening = threading.Lock()  # Pillow's own limit is one for the whole process
 
+MOST_BYTES = 2 << 30  # of a file: 200 megapixels of four channels in 16 bits are 1.6 GB
 _MOST_SCANNED = 6_000_000_000  # pixels × scans of a JPEG: 0.7 ns each for a scan with nothing in it
 # Decoders that hold a picture several times over, or are slow. JPEG 2000 is decoded smaller, see `unic.data.decode`.
 _MOST_OF = {"WEBP": 60_000_000, "AVIF": 60_000_000}
@@ -48,8 +49,11 @@ def open_bounded(data: bytes | Path, formats: tuple[str, ...]) -> Image.Image:
     """
     if isinstance(data, Path) and not stat.S_ISREG(data.stat().st_mode):  # opening a pipe waits for a writer
         raise DamagedImageError("not a file")
-    if (len(data) if isinstance(data, bytes) else data.stat().st_size) == 0:
+    num_bytes = len(data) if isinstance(data, bytes) else data.stat().st_size
+    if num_bytes == 0:
         raise DamagedImageError("empty file")
+    if num_bytes > MOST_BYTES:  # some decoders read all of it first
+        raise DamagedImageError(f"a file of {num_bytes} bytes, more than {MOST_BYTES}")
     with _opening:
         before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None  # it knows one limit for all
         try:

@@ -20,6 +20,7 @@ from PIL import Image
 
 from unic import rng
 from unic._regular_files import read_bytes, read_json
+from unic.data._bounds import MOST_BYTES
 from unic.data.decode import SUFFIXES
 from unic.data.sources import DamagedImageError, Source
 from unic.data.sources._shard_index import INDEX, MANIFEST, read_manifest, save, scan, sha256
@@ -93,7 +94,7 @@ class _Images:
             index = int(self.order[self.place])
             try:
                 self._next = self._members(index)
-            except (DamagedImageError, OSError) as error:
+            except (DamagedImageError, OSError, ValueError) as error:
                 self.skipped.append([self.source.name(index), " ".join(str(error).split())])
                 self.place += 1
         return self._next
@@ -108,7 +109,7 @@ class _Images:
             stream = io.BytesIO()
             self.source.read(index).save(stream, "PNG")
             stored = stream.getvalue()
-        data = stored.read_bytes() if isinstance(stored, Path) else stored
+        data = read_bytes(stored, MOST_BYTES) if isinstance(stored, Path) else stored
         key = f"{self.place:09d}"
         found = [(f"{key}{_suffix(data, self.source.name(index))}", data)]
         label = self.source.label(index)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save
 
-from unic._text import csv_cell, latex, markdown
+from unic._text import csv_cell, latex, markdown, printable
 from unic.errors import InputError, nearest
 from unic.eval.grid import Grid, GridCell, make_grid
 
@@ -43,7 +43,7 @@ def write_results(results: Mapping[str, Any], path: Path, predictions: Mapping[s
     """Writes one file, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if wants_predictions(path):
-        content = save({key: np.ascontiguousarray(array) for key, array in (predictions or {}).items()})
+        content = save({printable(key): np.ascontiguousarray(array) for key, array in (predictions or {}).items()})
     else:
         content = _FORMATS[path.suffix](results).encode()
     _write(path, content)

@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 from unic._regular_files import read_text
+from unic.data._bounds import MOST_BYTES
 from unic.data.decode import decode
 from unic.data.sources._pixels import json_names
 from unic.data.sources._shard_index import open_index
@@ -55,6 +56,8 @@ class WebDataset(Source):
         with self._files[shard].open("rb") as stream:
             if not 0 <= place <= place + size <= os.fstat(stream.fileno()).st_size:
                 raise DamagedImageError("the shard ends within it")
+            if size > MOST_BYTES:
+                raise DamagedImageError(f"a file of {size} bytes, more than {MOST_BYTES}")
             stream.seek(place)
             return stream.read(size)
 
