@@ -62,7 +62,7 @@ def kept_head(run: Path, teacher: str, device: str | torch.device | None = None)
     blocks = choose_blocks(options.pop("blocks", "all"), len(student.block_dims))
     rung_dims = [student.block_dims[block] for block in blocks]
     projector = build_projector(recipe.projector.type, rung_dims, dims, student.embed_dim, options)
-    what = f"run {run}: the projector of its recipe and its checkpoint"
+    what = f"run {run}: the projector of its recipe and its checkpoint do not fit each other"
     load_all(projector, trained.part(f"distiller.projectors.{teacher}."), what)
 
     floor = recipe.standardize.options.get("floor", 0.0)

@@ -47,7 +47,11 @@ class Trained:
         is_file = spec.scheme == "safetensors" or "checkpoint" in spec.options
         if spec.scheme in ("timm", "safetensors") and (is_file or spec.flag("pretrained", True)):
             student.norm_last = True  # built without weights it counts as one from scratch
-        load_all(student, self.part("distiller.student."), f"run {self.run}: its recipe and its checkpoint")
+        load_all(
+            student,
+            self.part("distiller.student."),
+            f"run {self.run}: its recipe and its checkpoint do not fit each other",
+        )
         student.freeze()
         return student
 
