@@ -271,7 +271,7 @@ def encode(
     """Write an encoder's features of a set of images, with their names."""
     from unic import api
 
-    uri = f"run:{model}" if ":" not in model and Path(model).is_dir() else model
+    uri = f"run:{model}" if Path(model).is_dir() else model  # also one with a colon, named by a time
     target = api.encode(
         uri,
         data,
@@ -416,7 +416,7 @@ def _pairs(models: list[str]) -> dict[str, str]:
     unnamed = []
     for entry in models:
         name, equals, _ = entry.partition("=")
-        if not equals or set(":?/") & set(name):
+        if not equals or set(":?/") & set(name) or Path(entry).is_dir():  # a folder may be called lr=1e-4
             unnamed.append(entry)
             continue
         name, uri = _pair(entry, "model")
