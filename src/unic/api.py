@@ -491,7 +491,8 @@ def unique_names(uris: Sequence[str]) -> dict[str, str]:
 
 def short_name(uri: str) -> str:
     """A column's name for a URI: what comes after the scheme, without options and folders."""
-    return uri.partition("?")[0].rstrip("/").rpartition("/")[2].rpartition(":")[2] or uri
+    last = uri.partition("?")[0].rstrip("/").rpartition("/")[2]
+    return (last if Path(uri).is_dir() else last.rpartition(":")[2]) or uri  # a folder may be named by a time
 
 
 def _yaml(value: Any) -> str:
