@@ -191,6 +191,23 @@ def test_a_failure_after_training_does_not_look_like_one_of_the_training(
 
     monkeypatch.setattr(api, "export_timm", broken)
     code, _, err = unic(capsys, "distill", written, "--out", tmp_path / "run")
-    assert code == 0
-    assert "export failed: OSError: disk [/] full" in err
+    assert code == 1
+    last = (
+        f"unic: {tmp_path / 'run'} is trained and saved, but its export failed: OSError: disk [/] full; its model card "
+    )
+    assert err.splitlines()[-1].startswith(last)
+    assert "Traceback" not in err
+    log = (tmp_path / "run/train.log").read_text().splitlines()
+    assert any(line.endswith("ERROR export failed: OSError: disk [/] full") for line in log)
+    assert (tmp_path / "run/report.html").is_file()
     assert (tmp_path / "run/checkpoints/last").exists()
+
+
+def test_folders_with_a_colon_or_an_equals_sign_are_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from unic.cli import _pairs
+
+    monkeypatch.chdir(tmp_path)
+    for name in ("2024-05-01T12:30:00", "lr=1e-4,bs=64"):
+        (tmp_path / name).mkdir()
+        assert _pairs([name]) == {name: name}
+    assert _pairs(["a=pixels:8", "timm:x?a=b"]) == {"a": "pixels:8", "x": "timm:x?a=b"}

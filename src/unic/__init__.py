@@ -12,6 +12,8 @@ import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from unic import _log  # noqa: F401  # what is logged from here on is one line
+
 __version__ = "0.1.0"
 __all__ = ["check", "compare", "distill", "encode", "evaluate", "export", "load_encoder", "report"]
 

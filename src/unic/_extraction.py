@@ -23,6 +23,7 @@ from unic._stored_patches import Dtype, overflows, store
 from unic.data import augment as augmentations
 from unic.data.loader import Batch, view_batches
 from unic.data.sources import Source
+from unic.data.sources.base import MAX_PIXELS
 from unic.encoders.base import Encoder
 from unic.errors import InputError
 from unic.tokens import Grid, Tokens
@@ -75,6 +76,7 @@ class Extraction:
         described: tuple[Any, ...] = (FORMAT, encoder, images, size, repr(view), drawn)
         described += (tuple(self.blocks),) if self.blocks else ()
         described += ("span", *self.span) if self.span else ()
+        described += ("pixels", self.images.max_pixels) if self.images.max_pixels != MAX_PIXELS else ()
         if self.encoder.unidentified():  # it is the same as itself alone
             described += (_numbers.setdefault(self.encoder, next(_next)),)
         return hashlib.sha256(repr(described).encode()).hexdigest()[:24]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,9 @@ import torch
 from rich.console import Console
 
 from unic._feature_file import write_features
+from unic._regular_files import read_json
 from unic.checkpoint import newest_state
-from unic.config import Recipe, load_recipe, load_run_recipe
+from unic.config import Recipe, load_recipe
 from unic.data.loader import view_batches
 from unic.data.shards import write_shards
 from unic.data.sources import Source, open_source
@@ -21,13 +23,13 @@ from unic.data.sources._split_names import splits_of
 from unic.distill.engine import is_main_process
 from unic.distill.influence import shares
 from unic.distill.places import folder_of, found_from
-from unic.distill.recorded import in_run
+from unic.distill.recorded import in_run, recipe_of
 from unic.distill.run_folder import summary
 from unic.distill.stages import first_of
 from unic.distill.train import fit
 from unic.distill.trained import load_trained
 from unic.encoders import load_encoder, without_weights
-from unic.errors import InputError, UntrustedError
+from unic.errors import InputError, PreemptedError, StoppedError, UnfinishedError, UntrustedError, in_one_line
 from unic.eval.columns import columns_of
 from unic.eval.entrants import Heads
 from unic.eval.online import OnlineKnn
@@ -41,10 +43,12 @@ from unic.export.provenance import Provenance, provenance
 from unic.export.timm import export_timm, usage
 from unic.features import default_cache_dir, extract
 from unic.heads import heads_of, kept_head
-from unic.metrics import stderr_console
+from unic.metrics import logged_to
 from unic.outputs import check_writable
 from unic.preflight import Report, check_recipe
+from unic.references import WithReferences
 from unic.report import write_comparison, write_report
+from unic.terminal import stderr_console, tell
 from unic.trust import trusting
 from unic.typed import code_in_overrides
 
@@ -74,11 +78,12 @@ def distill(
             Code that they name is trusted.
 
     Returns:
-        The run folder. A failure after the training (export, evaluation, report) is logged, not raised.
+        The run folder.
 
     Raises:
         InputError: the recipe or the folder cannot be used.
         UntrustedError: the recipe names code that is not trusted.
+        UnfinishedError: the run is trained and saved, and its export, evaluation or report failed; the rest is there.
     """
     console = console or stderr_console()
     folder = Path(out)
@@ -147,23 +152,34 @@ def check(
 
 
 def finish(folder: Path, settings: Recipe, console: Console) -> Path:
-    """Export, evaluation and report of a trained run; each failure is one line, and the next part is still tried."""
-    if is_main_process():
-        settings = settings.plans()[-1]  # what the last stage has trained is what is shown
-        parts = {
-            "export": lambda: export(folder),
-            "evaluation": lambda: _evaluate_run(folder, settings, console) if settings.eval.suite else None,
-            "model card": lambda: _refresh_card(folder),
-            "report": lambda: report(folder),
-        }
+    """Export, evaluation and report of a trained run; where one fails the next is still tried.
+
+    Raises:
+        UnfinishedError: one line for all that failed, which train.log has, too.
+    """
+    if not is_main_process():
+        return folder
+    settings = settings.plans()[-1]  # what the last stage has trained is what is shown
+    parts = {
+        "export": lambda: export(folder),
+        "evaluation": lambda: _evaluate_run(folder, settings, console) if settings.eval.suite else None,
+        "model card": lambda: _refresh_card(folder),
+        "report": lambda: report(folder),
+    }
+    problems = []
+    with logged_to(folder):
         for name, part in parts.items():
             try:
                 part()
+            except PreemptedError:
+                raise
             except Exception as error:  # the training is done and saved; nothing that follows may look like its failure
-                log.exception("%s failed", name)
-                console.print(
-                    f"{name} failed: {type(error).__name__}: {error}", style="red", highlight=False, markup=False
-                )
+                if os.environ.get("UNIC_DEBUG"):
+                    raise
+                problems.append(f"{name} failed: {in_one_line(error)}")
+                log.error("%s", problems[-1])
+    if problems:
+        raise UnfinishedError(f"{folder} is trained and saved, but its {'; its '.join(problems)}")
     return folder
 
 
@@ -224,6 +240,7 @@ def evaluate(
         runs = columns.runs
         student = next((name for name in runs if all_roles[name] == "student"), None)
         asks_influence = "influence" in (tasks or (chosen.tasks if chosen else ()))
+        written = (one.written for one in (*map(recipe_of, runs.values()), chosen) if one)
         return evaluate_models(
             columns.models,
             all_roles,
@@ -241,6 +258,7 @@ def evaluate(
             download=download,
             skip_missing=skip_missing,
             extra=_training_facts(runs[student]) if student and asks_influence else {},
+            hidden=WithReferences().written_as(*written),
             console=console or stderr_console(),
         )
 
@@ -293,7 +311,7 @@ def export(
         student, recipe = trained.student(), trained.recipe
     made_of = provenance(trained.plans, trained.models)
     extra = {"start": made_of.start, "teachers": made_of.teachers, "recipe": recipe.model_dump(mode="json")}
-    export_timm(student, target, extra, licence=made_of.licence.text)
+    export_timm(student, target, recipe.shared(extra), licence=made_of.licence.text)
     images = _some_images(recipe) if check else None
     options: dict[str, Any] = {"half": half, "dynamic_size": dynamic_size, "check": check}
     written = check_folder(student, target, formats, images) if check else []
@@ -336,8 +354,10 @@ def _write_model_card(run: Path, target: Path, recipe: Recipe, made_of: Provenan
     files = {name: what for name, what in known.items() if (target / name).is_file()}
     if (target / "heads").is_dir():
         files["heads/"] = "the student in the space of a teacher, by name"
-    measured = json.loads(results.read_text(encoding="utf-8")) if results.is_file() else None
-    text = model_card(run.resolve().name, made_of, recipe.model_dump(mode="json"), measured, files, usage(target, hub))
+    measured = read_json(results) if results.is_file() else None
+    shown = recipe.shared(recipe.model_dump(mode="json"))
+    made_of = Provenance(recipe.shared(made_of.start), recipe.shared(made_of.teachers))
+    text = model_card(run.resolve().name, made_of, shown, measured, files, usage(target, hub))
     write_card(target, text)
 
 
@@ -456,7 +476,7 @@ def _open_split(data: str, split: str | None, limit: int | None, console: Consol
     if split is None and taken:
         others = f" of {', '.join(splits)}" if splits else ""
         text = f"data '{data}': only its split '{taken}'{others} is read; --split names another"
-        console.print(text, highlight=False, markup=False, soft_wrap=True)
+        tell(console, text)
     return source, taken
 
 
@@ -471,18 +491,22 @@ def default_device() -> torch.device:
 
 
 def _evaluate_run(folder: Path, settings: Recipe, console: Console) -> None:
-    evaluate(
+    results = evaluate(
         [str(folder)],
         suite=settings.eval.suite,
         out=[folder / "results.json", folder / "predictions.safetensors"],
         cache=cache_folder(settings),
         console=console,
     )
+    rows = results.get("tasks", {}).items()
+    failed = [f"{task}, {name}: {cell['error']}" for task, row in rows for name, cell in row.items() if "error" in cell]
+    if failed:
+        raise StoppedError(f"{len(failed)} cells, the first is {failed[0]}")
 
 
 def _stages_of(run: Path) -> list[Recipe]:
     """The stages of a run, with what it has recorded of its models."""
-    return [in_run(plan, run) for plan in load_run_recipe(run).plans()]
+    return [in_run(plan, run) for plan in recipe_of(run).plans()]
 
 
 def _heads(run: Path, called: Mapping[str, str]) -> Heads:
@@ -514,7 +538,8 @@ def unique_names(uris: Sequence[str]) -> dict[str, str]:
 
 def short_name(uri: str) -> str:
     """A column's name for a URI: what comes after the scheme, without options and folders."""
-    return uri.partition("?")[0].rstrip("/").rpartition("/")[2].rpartition(":")[2] or uri
+    last = uri.partition("?")[0].rstrip("/").rpartition("/")[2]
+    return (last if Path(uri).is_dir() else last.rpartition(":")[2]) or uri  # a folder may be named by a time
 
 
 def _yaml(value: Any) -> str:

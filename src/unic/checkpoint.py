@@ -23,6 +23,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from unic._regular_files import read_json, read_text
 from unic.errors import InputError
 
 _SUMS = "SHA256SUMS"
@@ -91,8 +92,8 @@ def load_newest(run: Path) -> tuple[Checkpoint, list[str]] | None:
 def newest_state(run: Path) -> dict[str, Any] | None:
     """The plain values of the newest finished save, without a look at its tensors; None without any."""
     for folder in _folders(run / "checkpoints"):
-        with suppress(OSError, ValueError, KeyError):  # a damaged one: an older one says the same of the run
-            state: dict[str, Any] = json.loads((folder / "state.json").read_text())["state"]
+        with suppress(OSError, ValueError, KeyError, TypeError):  # a damaged one: an older one says the same of the run
+            state: dict[str, Any] = read_json(folder / "state.json")["state"]
             return state
     return None
 
@@ -152,11 +153,11 @@ def _write(folder: Path, checkpoint: Checkpoint) -> None:
 
 
 def _load(folder: Path) -> Checkpoint:
-    document = json.loads((folder / "state.json").read_text())
+    document = read_json(folder / "state.json")
     if "sha256" in document:  # of version 0.1, without a file of sums
         sums = {"tensors.safetensors": document["sha256"]}
     else:
-        lines = (folder / _SUMS).read_text().splitlines()
+        lines = read_text(folder / _SUMS).splitlines()
         sums = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
         if sums.get("state.json") != _sha256(folder / "state.json"):
             raise ValueError("checksum of state.json does not match")
@@ -188,6 +189,8 @@ def _prune(root: Path, keep: int, best: int | None, newest: int) -> None:
 
 
 def _sha256(path: Path) -> str:
+    if not path.is_file():  # opening a pipe waits for a writer
+        raise ValueError(f"no file {path.name}")
     with path.open("rb") as file:
         digest = hashlib.sha256()
         while block := file.read(1 << 20):

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from unic import __version__
-from unic.errors import InputError, PreemptedError, StoppedError, nearest
+from unic._text import printable, printable_lines
+from unic.errors import InputError, PreemptedError, StoppedError, UnfinishedError, nearest
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -27,7 +28,7 @@ app = typer.Typer(
 
 def _print_version(is_asked: bool) -> None:
     if is_asked:
-        typer.echo(__version__)
+        _echo(__version__)
         raise typer.Exit
 
 
@@ -86,14 +87,16 @@ def distill(
 
     if dry_run:
         for line in api.dry_run(settings, random_weights=random_weights, trust_code=trusted):
-            typer.echo(line)
+            _echo(line)
         return
-    name = Path(source).stem if isinstance(source, str) else "mine"
-    folder = api.distill(
-        settings, out=out or Path("runs") / name, resume=resume, trust_code=trusted, console=_console()
-    )
     from unic.distill.engine import is_main_process
 
+    folder = out or Path("runs") / (Path(source).stem if isinstance(source, str) else "mine")
+    try:
+        api.distill(settings, out=folder, resume=resume, trust_code=trusted, console=_console())
+    except UnfinishedError:
+        _show_run(folder)  # what there is; the line that says what is missing comes last
+        raise
     if is_main_process():
         _show_run(folder)
 
@@ -117,7 +120,7 @@ def init(
     tree = compose(_split(teachers), student or "", data or [], epochs=epochs)
     load_recipe(tree)
     write_recipe(tree, out)
-    typer.echo(f"{out}\nnext: unic check {out}; unic distill {out}")
+    _echo(f"{out}\nnext: unic check {out}; unic distill {out}")
 
 
 @app.command()
@@ -127,7 +130,7 @@ def schema(
     """Print the JSON schema of a recipe, for editors that complete and check YAML."""
     from unic.schema import as_json, as_markdown
 
-    typer.echo(as_markdown() if markdown else as_json(), nl=not markdown)
+    _echo(as_markdown() if markdown else as_json(), nl=not markdown)
 
 
 @app.command()
@@ -157,7 +160,7 @@ def check(
             settings, name=Path(recipe).stem, processes=processes, price=price, out=out, trust_code=trusted
         )
     if as_json:
-        typer.echo(json.dumps(found.to_json(), indent=1))
+        _echo(json.dumps(found.to_json(), indent=1))
     else:
         _stdout().print(render(found))
     if not found.is_ready:
@@ -233,7 +236,7 @@ def report(
     """Write RUN/report.html, one self-contained page; of several runs one page that compares them."""
     from unic import api
 
-    typer.echo(api.report(runs[0], out) if len(runs) == 1 else api.compare(runs, out or Path("comparison.html")))
+    _echo(api.report(runs[0], out) if len(runs) == 1 else api.compare(runs, out or Path("comparison.html")))
 
 
 @app.command()
@@ -266,8 +269,8 @@ def export(
         )  # fmt: skip
     if check:
         for name, deviation in json.loads((folder / "parity.json").read_text()).items():
-            typer.echo(f"{name}: deviates by {deviation:.1e}")
-    typer.echo(usage(folder))
+            _echo(f"{name}: deviates by {deviation:.1e}")
+    _echo(usage(folder))
 
 
 @app.command()
@@ -284,7 +287,7 @@ def encode(
     """Write an encoder's features of a set of images, with their names."""
     from unic import api
 
-    uri = f"run:{model}" if ":" not in model and Path(model).is_dir() else model
+    uri = f"run:{model}" if Path(model).is_dir() else model  # also one with a colon, named by a time
     target = api.encode(
         uri,
         data,
@@ -296,7 +299,7 @@ def encode(
         batch_size=batch_size,
         console=_console(),
     )
-    typer.echo(target)
+    _echo(target)
 
 
 @app.command()
@@ -313,8 +316,8 @@ def shard(
 
     found = api.shard(data, out, split=split, size=size, samples=samples, keep_order=keep_order, console=_console())
     for name, reason in found["skipped"][:5]:
-        typer.echo(f"skipped: {name}: {reason}", err=True)
-    typer.echo(f"{out}: {found['images']} images in {len(found['shards'])} shards, {len(found['skipped'])} skipped")
+        _echo(f"skipped: {printable(name)}: {printable(reason)}", err=True)
+    _echo(f"{out}: {found['images']} images in {len(found['shards'])} shards, {len(found['skipped'])} skipped")
 
 
 @app.command("list")
@@ -334,7 +337,7 @@ def list_(
         )
     width = max(len(name) for name, _ in found)
     for name, text in found:
-        typer.echo(f"{name:{width}}  {text}".rstrip())
+        _echo(f"{name:{width}}  {text}".rstrip())
 
 
 def main() -> None:
@@ -367,17 +370,17 @@ def main() -> None:
 
 def _show_run(folder: Path) -> None:
     """What a finished run leaves on the screen: the table, and where to look and what to type next."""
-    import json
-
+    from unic._regular_files import read_json
     from unic.eval.table import render
     from unic.export.timm import usage
 
     results = folder / "results.json"
     if results.is_file():
-        _stdout().print(render(json.loads(results.read_text())))
-    typer.echo(f"report: {folder / 'report.html'}")
+        _stdout().print(render(read_json(results)))
+    if (folder / "report.html").is_file():
+        _echo(f"report: {folder / 'report.html'}")
     if (folder / "export").is_dir():
-        typer.echo(f"the student, in plain timm:\n{usage(folder / 'export')}")
+        _echo(f"the student, in plain timm:\n{usage(folder / 'export')}")
 
 
 def _recipe_source(
@@ -440,7 +443,7 @@ def _pairs(models: list[str]) -> dict[str, str]:
     unnamed = []
     for entry in models:
         name, equals, _ = entry.partition("=")
-        if not equals or set(":?/") & set(name):
+        if not equals or set(":?/") & set(name) or Path(entry).is_dir():  # a folder may be called lr=1e-4
             unnamed.append(entry)
             continue
         name, uri = _pair(entry, "model")
@@ -463,17 +466,21 @@ def _find(name: str, models: dict[str, str]) -> str:
 
 
 def _console() -> Console:
-    from unic.metrics import stderr_console
+    from unic.terminal import stderr_console
 
     return stderr_console()
 
 
 def _stdout() -> Console:
-    from rich.console import Console
+    from unic.terminal import stdout_console
 
-    return Console()
+    return stdout_console()
+
+
+def _echo(text: object, *, err: bool = False, nl: bool = True) -> None:
+    typer.echo(printable_lines(text), err=err, nl=nl)
 
 
 def _fail(message: str, code: int) -> None:
-    print(f"unic: {message}", file=sys.stderr)
+    print(f"unic: {printable(message)}", file=sys.stderr)
     raise SystemExit(code)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -13,11 +12,11 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_core import ErrorDetails
 
+from unic._regular_files import read_text
 from unic.errors import InputError, nearest
+from unic.references import WithReferences, closed, resolve
 
 Positive = Annotated[int, Field(gt=0)]
-_REFERENCE = re.compile(r"\$\{(?:oc\.env:[^${}]*|(\w[\w.\[\]-]*))\}")
-_MOST_TEXT = 50_000_000  # characters that a recipe may become when its references are written out
 STAGE_SECTIONS = ("data", "train", "student", "teachers")
 RESERVED = ("student", "start", "pixels", "concat")  # columns of every table: no names of teachers
 
@@ -144,6 +143,8 @@ class Data(Section):
     """Processes that decode images, for each process that trains."""
     max_damaged: float = Field(0.01, ge=0, le=1)
     """A run ends when more than this share of its images cannot be read."""
+    max_pixels: Positive = 200_000_000
+    """Larger images are left out as damaged; one of more than 89 megapixels is decoded smaller."""
 
     @field_validator("train", mode="before")
     @classmethod
@@ -236,7 +237,7 @@ class Eval(Section):
     """Looks without a better `knn/mean` after which a stage ends."""
 
 
-class Recipe(Section):
+class Recipe(Section, WithReferences):
     """A whole recipe; `recipe.yaml` in a run folder is one with every default written out."""
 
     base: str | None = None
@@ -297,11 +298,16 @@ class Recipe(Section):
         return [load_recipe(whole, change) for change in changes] or [whole]
 
     def to_yaml(self) -> str:
-        return OmegaConf.to_yaml(OmegaConf.create(self.model_dump(mode="json")))
+        """The recipe as it may be shared: `${oc.env:NAME}` stands as it was written, other references are resolved."""
+        return OmegaConf.to_yaml(OmegaConf.create(self.unresolved(self.model_dump(mode="json"))))
 
 
 def load_recipe(
-    source: str | Path | dict[str, Any] | Recipe, overrides: Sequence[str] = (), *, has_begun: bool = False
+    source: str | Path | dict[str, Any] | Recipe,
+    overrides: Sequence[str] = (),
+    *,
+    has_begun: bool = False,
+    may_miss: bool = False,
 ) -> Recipe:
     """Reads, merges and checks a recipe.
 
@@ -309,12 +315,13 @@ def load_recipe(
         source: a YAML path, the name of a shipped recipe, a mapping, or a finished `Recipe`.
         overrides: `key=value` with dotted keys; values are YAML.
         has_begun: it is the recipe of a run: teachers may have `RESERVED` names, as they might once.
+        may_miss: leave `${oc.env:NAME}` as it is where there is no such variable.
 
     Raises:
         InputError: one line for the first problem found.
     """
     if isinstance(source, Recipe):
-        tree = source.model_dump(mode="json")
+        tree = closed(source.model_dump(mode="json"))
     elif isinstance(source, dict):
         tree = _with_base(dict(source), Path("."))
     else:
@@ -326,11 +333,11 @@ def load_recipe(
         merged = OmegaConf.create(tree)
         for override in overrides:
             _replace(merged, override)
-        _check_references(OmegaConf.to_container(merged, resolve=False))
-        plain = OmegaConf.to_container(merged, resolve=True)
+        unresolved = OmegaConf.to_container(merged, resolve=False)
     except OmegaConfBaseException as error:
         raise InputError(f"recipe: {str(error).splitlines()[0]}") from None
-    assert isinstance(plain, dict)
+    assert isinstance(unresolved, dict)
+    plain, written = resolve({str(key): value for key, value in unresolved.items()}, "recipe", may_miss=may_miss)
     _check_unicode(plain)
     plain["base"] = None  # resolved: what the base said is now written out
     try:
@@ -339,16 +346,16 @@ def load_recipe(
         raise InputError(_explain(error.errors()[0])) from None
     if not (has_begun or isinstance(source, Recipe)):
         _check_names(recipe)
-    return recipe
+    return recipe.written_as(source.written if isinstance(source, Recipe) else {}, written)
 
 
 def load_run_recipe(run: Path) -> Recipe:
-    """The recipe of a run folder.
+    """The recipe of a run folder, for a look at what it has made: a variable that is not set here stays as it is named.
 
     Raises:
         InputError: there is none, or it is not valid.
     """
-    return load_recipe(run / "recipe.yaml", has_begun=True)
+    return load_recipe(run / "recipe.yaml", has_begun=True, may_miss=True)
 
 
 def _check_names(recipe: Recipe) -> None:
@@ -369,28 +376,6 @@ def leaves(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     for name, value in tree.items():
         found |= leaves(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
     return found
-
-
-def _check_references(tree: Any) -> None:
-    """`${key}` and `${oc.env:NAME}` only, and no reference to a reference: a chain of those doubles with every line.
-
-    Raises:
-        InputError: such a reference, or so many that what they name could fill the memory.
-    """
-    holders = {key: text for key, value in leaves(tree).items() if "${" in (text := str(value))}
-    references: list[str] = []
-    for key, text in holders.items():
-        references += (found := _REFERENCE.findall(text))
-        if text.count("${") > len(found):
-            raise InputError(
-                f"recipe: '{_line(key)}': a reference is ${{key}} or ${{oc.env:NAME}}, with none inside it"
-            )
-    for reference in references:
-        name = re.sub(r"[\[\].]+", ".", reference).strip(".")
-        if name and any(f"{key}.".startswith(f"{name}.") or f"{name}.".startswith(f"{key}.") for key in holders):
-            raise InputError(f"recipe: '${{{reference}}}' names something that holds a reference itself")
-    if len(references) * len(str(tree)) > _MOST_TEXT:
-        raise InputError(f"recipe: {len(references)} references in {len(str(tree))} characters are too many")
 
 
 def _replace(tree: Any, override: str) -> None:
@@ -423,7 +408,7 @@ def _read(name: str) -> tuple[dict[str, Any], Path]:
             )
         path = shipped
     try:
-        tree = OmegaConf.to_container(OmegaConf.create(path.read_text()), resolve=False)
+        tree = OmegaConf.to_container(OmegaConf.create(read_text(path)), resolve=False)
     except Exception as error:  # PyYAML and OmegaConf raise many kinds, all of them the user's to see
         first = " ".join(str(error).split())
         raise InputError(f"recipe {path}: not valid YAML ({first})") from None

@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from unic._text import printable
+
 
 class InputError(ValueError):
     """Wrong input from the user: one line that names the thing, what was expected and the nearest valid name.
@@ -15,7 +17,7 @@ class InputError(ValueError):
     """
 
     def __init__(self, text: str = "") -> None:
-        super().__init__("".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text))
+        super().__init__(printable(text))
 
 
 class UntrustedError(InputError):
@@ -27,8 +29,18 @@ class StoppedError(RuntimeError):
     memory, a process that has died). The CLI exits with 1."""
 
 
+class UnfinishedError(StoppedError):
+    """A run was trained whole and is saved, and something after that failed: export, evaluation, report."""
+
+
 class PreemptedError(Exception):
     """A signal asked the run to stop; what it had done is saved. The CLI exits with 75 so that a scheduler requeues."""
+
+
+def in_one_line(error: BaseException) -> str:
+    """What an exception says; of one that is none of these, with its kind."""
+    text = printable(" ".join(str(error).split()))
+    return text if isinstance(error, InputError | StoppedError) else f"{type(error).__name__}: {text}"
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:

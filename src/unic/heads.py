@@ -22,6 +22,7 @@ from unic.config import Recipe, load_run_recipe
 from unic.distill.standardize import scale_of
 from unic.distill.trained import load_trained
 from unic.encoders import build_encoder, place, without_weights
+from unic.encoders._weights import load_all
 from unic.encoders.base import Encoder
 from unic.encoders.timm import TimmEncoder
 from unic.errors import InputError, nearest
@@ -62,7 +63,8 @@ def kept_head(run: Path, teacher: str, device: str | torch.device | None = None)
     blocks = choose_blocks(options.pop("blocks", "all"), len(student.block_dims))
     rung_dims = [student.block_dims[block] for block in blocks]
     projector = build_projector(recipe.projector.type, rung_dims, dims, student.embed_dim, options)
-    projector.load_state_dict(trained.part(f"distiller.projectors.{teacher}."))
+    what = f"run {run}: the projector of its recipe and its checkpoint do not fit each other"
+    load_all(projector, trained.part(f"distiller.projectors.{teacher}."), what)
 
     floor = recipe.standardize.options.get("floor", 0.0)
     standards = {

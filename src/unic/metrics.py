@@ -12,13 +12,17 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+
+from unic._regular_files import read_bytes
+from unic._text import printable
+from unic.terminal import tell
 
 log = logging.getLogger("unic")
 
@@ -69,10 +73,10 @@ class MetricsLog:
 
     def _show(self, line: str) -> None:
         if self._console.is_terminal:
-            self._console.file.write("\r\x1b[2K" + line[: self._console.width - 1])
+            self._console.file.write("\r\x1b[2K" + printable(line)[: self._console.width - 1])
             self._console.file.flush()
         else:
-            self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+            tell(self._console, line)
 
     def _try(self, what: str, write: Callable[[], Any]) -> None:
         """A full disk or a closed terminal costs lines of the log, not the run; every outage is said once."""
@@ -128,6 +132,17 @@ class _RunLog(logging.FileHandler):
             super().close()
 
 
+@contextmanager
+def logged_to(run: Path) -> Iterator[None]:
+    """Sends the `unic` logger to `run/train.log` meanwhile."""
+    handler = log_to(run)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        handler.close()
+
+
 def log_to(run: Path) -> logging.Handler:
     """Sends the `unic` logger to `run/train.log`; the caller removes the handler when the run ends."""
     handler = _RunLog(run / "train.log", encoding="utf-8")
@@ -141,21 +156,17 @@ def read_metrics(run: Path) -> list[dict[str, Any]]:
     """All lines of `metrics.jsonl`; a torn last line (killed while writing) is left out."""
     path = run / "metrics.jsonl"
     return (
-        [row for line in path.read_text(encoding="utf-8").splitlines() if (row := _parse(line))]
+        [row for line in read_bytes(path, None).decode("utf-8").splitlines() if (row := _parse(line))]
         if path.exists()
         else []
     )
-
-
-def stderr_console() -> Console:
-    return Console(file=sys.stderr)
 
 
 def _cut_after(path: Path, step: int) -> None:
     """Leaves out the lines of later steps and torn ones; a new file replaces the old, so a kill loses none."""
     if not path.exists():
         return
-    lines = path.read_bytes().splitlines()
+    lines = read_bytes(path, None).splitlines()
     kept = [line for line in lines if (row := _parse(line)) and row["step"] <= step]
     partial_file = path.with_name(f".{path.name}.partial")
     with partial_file.open("wb") as file:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from unic.data._bounds import pixels_up_to
 from unic.data.augment import resized
 from unic.data.decode import decode, decode_part
 from unic.data.sources.base import DamagedImageError
@@ -101,11 +102,15 @@ def test_damage_has_a_reason(tmp_path: Path):
         decode(tmp_path / "gone.png")
 
 
-def test_bomb_is_refused(monkeypatch):
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
-    for side in (40, 400):  # Pillow warns above the limit and raises above twice the limit
-        with pytest.raises(DamagedImageError, match=r"more than 1000 pixels"):
-            decode(encoded(Image.new("L", (side, side))))
+def test_what_is_larger_than_allowed_is_refused():
+    data = encoded(Image.new("L", (40, 40)))
+    with (
+        pixels_up_to(1599),
+        pytest.raises(DamagedImageError, match="more than data.max_pixels = 1599$"),
+    ):
+        decode(data)
+    with pixels_up_to(1600):
+        assert decode(data).size == (40, 40)
 
 
 def test_postscript_is_not_run():

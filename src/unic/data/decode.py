@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import functools
-import io
-import stat
+import math
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 from PIL.JpegImagePlugin import JpegImageFile
 
+from unic.data._bounds import open_bounded
 from unic.data.sources.base import DamagedImageError
 
 # Named, because Pillow also opens formats that start other programs (EPS runs Ghostscript) or read other files.
@@ -30,18 +30,33 @@ SUFFIXES = frozenset({
 Box = tuple[int, int, int, int]  # left, top, right, bottom
 
 _SPARE = 1.5  # see docs/log.md: pixels of a smaller JPEG in a part for each pixel of the view
+_LARGE = 89_478_485  # pixels; what has more comes smaller. Pillow's own limit: with it, such pictures could not be read
+_AT_ONCE = 1 << 24  # pixels that are converted at a time, so that a large picture is in memory little more than once
+_HEAVY, _SLOW = 25_000_000, 10_000_000  # pixels and bytes of JPEG 2000, which takes 0.8 s for each of its megabytes
+
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}  # fmt: skip
 
 
-def decode(data: bytes | Path) -> Image.Image:
+def decode(data: bytes | Path, *, whole: bool = False) -> Image.Image:
     """Decodes one image: RGB, EXIF orientation applied, the first frame of an animation, alpha over white.
 
-    Greyscale of 16 bits is scaled to 8; CMYK and palettes are converted.
+    Greyscale of 16 bits is scaled to 8; CMYK and palettes are converted. One of more than 89 megapixels comes at a
+    half, a third … of its size: views are of some hundred pixels.
+
+    Args:
+        whole: at its own size, whatever that is.
 
     Raises:
-        DamagedImageError: it cannot be read, is not an image, or has more pixels than `PIL.Image.MAX_IMAGE_PIXELS`.
+        DamagedImageError: it cannot be read, is not an image, or would cost too much (`unic.data._bounds`).
     """
     with _damage_has_a_reason(), _opened(data) as image:
-        return _rgb(_upright(image))
+        if not whole:
+            _shrink(image, _excess(image.size))
+        return _upright_rgb(image, whole=whole)
 
 
 def decode_part(
@@ -68,9 +83,8 @@ def decode_part(
         width, height = image.size[::-1] if 5 <= _orientation(image) <= 8 else image.size
         box = choose(width, height)
         room = min((box[2] - box[0]) / size[1], (box[3] - box[1]) / size[0]) / _SPARE
-        if room >= 2:
-            image.draft(image.mode, (int(image.width / room), int(image.height / room)))
-        found = _rgb(_upright(image))
+        _shrink(image, max(room, _excess(image.size)))
+        found = _upright_rgb(image)
         factor = max(1, round(width / found.width))
         left, top, right, bottom = (round(edge / factor) for edge in box)
         return found, (left, top, min(right, found.width), min(bottom, found.height))
@@ -91,11 +105,13 @@ def _damage_has_a_reason() -> Iterator[None]:
 
 
 def _opened(data: bytes | Path) -> Image.Image:
-    if isinstance(data, Path) and not stat.S_ISREG(data.stat().st_mode):  # opening a pipe waits for a writer
-        raise DamagedImageError("not a file")
-    if (len(data) if isinstance(data, bytes) else data.stat().st_size) == 0:
-        raise DamagedImageError("empty file")
-    return Image.open(io.BytesIO(data) if isinstance(data, bytes) else data, formats=_formats())
+    image = open_bounded(data, _formats())
+    if image.format == "JPEG2000":
+        num_bytes = len(data) if isinstance(data, bytes) else data.stat().st_size
+        excess = max(image.width * image.height / _HEAVY, num_bytes / _SLOW)
+        # Each level of its wavelets that is left out halves the sides.
+        image.reduce = max(0, math.ceil(math.log(excess, 4)))  # type: ignore[method-assign,assignment]
+    return image
 
 
 @functools.cache
@@ -112,15 +128,44 @@ def _orientation(image: Image.Image) -> int:
         return 1
 
 
-def _upright(image: Image.Image) -> Image.Image:
+def _excess(size: tuple[int, int]) -> int:
+    """The factor by which the sides of a picture of this size become smaller."""
+    return max(1, math.ceil(math.sqrt(size[0] * size[1] / _LARGE)))
+
+
+def _shrink(image: Image.Image, factor: float) -> None:
+    """Has a JPEG decoded at 1/2, 1/4 or 1/8 of its size, at most `factor` times smaller."""
+    if factor >= 2 and isinstance(image, JpegImageFile):
+        image.draft(image.mode, (int(image.width / factor), int(image.height / factor)))
+
+
+def _upright_rgb(image: Image.Image, *, whole: bool = False) -> Image.Image:
     image.load()
-    return image if _orientation(image) == 1 else ImageOps.exif_transpose(image)
+    factor = 1 if whole else _excess(image.size)
+    turn = _TURNS.get(_orientation(image))
+    pixels = (
+        image if image.mode == "RGB" and not image.has_transparency_data and factor == 1 else _in_strips(image, factor)
+    )
+    return pixels if turn is None else pixels.transpose(turn)
 
 
-def _rgb(image: Image.Image) -> Image.Image:
-    if image.mode == "F":  # float TIFF: either [0, 1] or [0, 255]
-        values = np.asarray(image)
-        values = values * 255 if values.max(initial=0) <= 1 else values
+def _in_strips(image: Image.Image, factor: int) -> Image.Image:
+    """As RGB, `factor` times smaller, a strip at a time."""
+    rows = max(1, _AT_ONCE // image.width // factor) * factor
+    scale = 255.0 if image.mode == "F" and np.asarray(image).max(initial=0) <= 1 else 1.0
+    if rows >= image.height and factor == 1:
+        return _rgb(image, scale)
+    found = Image.new("RGB", (math.ceil(image.width / factor), math.ceil(image.height / factor)))
+    for top in range(0, image.height, rows):
+        strip = _rgb(image.crop((0, top, image.width, min(top + rows, image.height))), scale)
+        found.paste(strip.reduce(factor) if factor > 1 else strip, (0, top // factor))
+    return found
+
+
+def _rgb(image: Image.Image, scale: float) -> Image.Image:
+    """`scale`: of floats, which a TIFF has either in [0, 1] or in [0, 255]."""
+    if image.mode == "F":
+        values = np.asarray(image) * np.float32(scale)
         return Image.fromarray(values.clip(0, 255).astype(np.uint8)).convert("RGB")
     if image.mode == "I" or image.mode.startswith("I;16"):  # Pillow's own conversion clips at 255 instead of scaling
         values = np.asarray(image).astype(np.int64).clip(0, 65535)
@@ -135,8 +180,8 @@ def _rgb(image: Image.Image) -> Image.Image:
 def _reason(error: Exception) -> str:
     if isinstance(error, UnidentifiedImageError):  # its text holds a memory address
         return "not an image in a known format"
-    if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
-        return f"more than {Image.MAX_IMAGE_PIXELS} pixels (a decompression bomb?)"
+    if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):  # of a picture in an .ico
+        return "too many pixels (a decompression bomb?)"
     if isinstance(error, OSError) and error.strerror:  # without the path, which stands beside it
         return error.strerror
     return f"cannot be decoded: {' '.join(str(error).split()) or type(error).__name__}"

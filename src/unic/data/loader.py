@@ -21,10 +21,11 @@ from torch.utils.data import DataLoader, Dataset
 from unic import rng
 from unic.config import TrainSource
 from unic.data import augment as augmentations
+from unic.data._bounds import pixels_up_to
 from unic.data.augment import Augmentation, resized
 from unic.data.decode import decode_part
 from unic.data.sources import DamagedImageError, Source, open_source
-from unic.data.sources.base import permutation
+from unic.data.sources.base import MAX_PIXELS, permutation
 from unic.errors import InputError
 
 Size = int | tuple[int, int]
@@ -84,10 +85,13 @@ class ImageList(Source):
             self._starts.append(self._starts[-1] + len(source))
 
     @classmethod
-    def from_config(cls, train: Sequence[TrainSource]) -> ImageList:
+    def from_config(cls, train: Sequence[TrainSource], max_pixels: int = MAX_PIXELS) -> ImageList:
         """Opens the sources of a recipe's `data.train`. Raises `InputError` for the first that cannot be opened."""
         sources = [open_source(entry.path, entry.limit, window=entry.window) for entry in train]
-        return cls(sources, [entry.weight for entry in train])
+        images = cls(sources, [entry.weight for entry in train])
+        for source in (images, *sources):
+            source.max_pixels = max_pixels
+        return images
 
     def __len__(self) -> int:
         return self._starts[-1]
@@ -304,7 +308,8 @@ class _Decoder(Dataset):
         damaged: list[tuple[int, str, str]] = []
         for index, key in zip(request[0].tolist(), request[1].tolist(), strict=True):
             try:
-                found = self._view(index, key, size, damaged)
+                with pixels_up_to(self.images.max_pixels):
+                    found = self._view(index, key, size, damaged)
             except InputError as error:  # what lies elsewhere cannot be reached
                 return error
             if found is None and self.substitute:

@@ -19,6 +19,8 @@ import torch
 from PIL import Image
 
 from unic import rng
+from unic._regular_files import read_bytes, read_json
+from unic.data._bounds import MOST_BYTES
 from unic.data.decode import SUFFIXES
 from unic.data.sources import DamagedImageError, Source
 from unic.data.sources._shard_index import INDEX, MANIFEST, read_manifest, save, scan, sha256
@@ -68,7 +70,7 @@ def write_shards(
     identity = {"source": source.fingerprint(), "size": largest, "samples": samples, "keep_order": keep_order}
     state = _begin(out, identity)
     if state is None:
-        return read_manifest((out / MANIFEST).read_text())
+        return read_manifest(read_bytes(out / MANIFEST))
     order = torch.arange(len(source)) if keep_order else source.order(rng.stream("shard"))
     images = _Images(source, order, state["next"], state["skipped"])
     while images.peek() is not None:
@@ -95,7 +97,7 @@ class _Images:
             index = int(self.order[self.place])
             try:
                 self._next = self._members(index)
-            except (DamagedImageError, OSError) as error:
+            except (DamagedImageError, OSError, ValueError) as error:
                 self.skipped.append([self.source.name(index), " ".join(str(error).split())])
                 self.place += 1
         return self._next
@@ -110,7 +112,7 @@ class _Images:
             stream = io.BytesIO()
             self.source.read(index).save(stream, "PNG")
             stored = stream.getvalue()
-        data = stored.read_bytes() if isinstance(stored, Path) else stored
+        data = read_bytes(stored, MOST_BYTES) if isinstance(stored, Path) else stored
         key = f"{self.place:09d}"
         found = [(f"{key}{_suffix(data, self.source.name(index))}", data)]
         label = self.source.label(index)
@@ -144,7 +146,7 @@ def _begin(out: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
         return fresh
     done = out / MANIFEST
     try:
-        state = json.loads((done if done.is_file() else out / _PROGRESS).read_text())
+        state = read_json(done if done.is_file() else out / _PROGRESS)
         is_same = all(state[key] == value for key, value in identity.items())
         is_whole = all((out / shard["file"]).stat().st_size == shard["bytes"] for shard in state["shards"])
     except (OSError, ValueError, KeyError, TypeError):

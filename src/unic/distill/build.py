@@ -47,7 +47,7 @@ def build(recipe: Recipe, device: torch.device, world_size: int = 1) -> Job:
         raise InputError("recipe: 'teachers.shard' needs train.engine fsdp")
     owners = _owners(recipe, weighting)
     augmentation = preset(recipe.data.augment)
-    images = ImageList.from_config(recipe.data.train)
+    images = ImageList.from_config(recipe.data.train, recipe.data.max_pixels)
     epoch = steps_per_epoch(images, recipe.train.batch_size)
     check_shares(recipe.train.batch_size, world_size, recipe.train.micro_batches)
 

@@ -155,7 +155,8 @@ def _work(task: dict) -> None:
         for name, uri in recipe.teachers.models.items()
     }
     grids: dict[str, Grid] = {name: (grid[0], grid[1]) for name, grid in task["grids"].items()}
-    plan = CachePlan(recipe, encoders, grids, ImageList.from_config(recipe.data.train))
+    images = ImageList.from_config(recipe.data.train, recipe.data.max_pixels)
+    plan = CachePlan(recipe, encoders, grids, images)
     if plan.fingerprints != task["fingerprints"]:
         raise InputError("teacher cache: loaded a second time, the teachers have other weights; use processes: 1")
     for shard in _in_turn(plan.missing(), task["number"], task["count"]):

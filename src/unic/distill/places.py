@@ -47,7 +47,7 @@ def found_from(recipe: Recipe, folder: Path | None) -> Recipe:
         return text.replace(path, _absolute(path, folder), 1) if path else text
 
     changed = _changed(recipe.model_dump(mode="json"), settled)
-    return Recipe.model_validate(changed)
+    return Recipe.model_validate(changed).written_as(recipe.written)
 
 
 def without_places(tree: Mapping[str, Any]) -> dict[str, Any]:

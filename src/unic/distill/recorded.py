@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from unic import checkpoint
-from unic.config import Recipe
+from unic.config import Recipe, load_run_recipe
 from unic.distill import places
 from unic.distill.job import Job
 from unic.encoders import Encoder, as_options, parse_uri
@@ -82,6 +82,16 @@ def check_student(saved: Models, now: Models) -> None:
             f"--resume: the student's {key} was {saved['student'][key]} at the start of the run and is "
             f"{now['student'][key]} now; add {key}={','.join(map(str, saved['student'][key]))} to its URI"
         )
+
+
+def recipe_of(run: Path) -> Recipe:
+    """The recipe of a run folder, which knows what variables of the environment stood for when the run trained.
+
+    Raises:
+        InputError: there is none, or it is not valid.
+    """
+    state = checkpoint.newest_state(run) or {}
+    return load_run_recipe(run).written_as(state.get("written", {}))
 
 
 def in_run(plan: Recipe, run: Path) -> Recipe:

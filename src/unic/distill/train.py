@@ -40,6 +40,7 @@ from unic.distill.window import Window
 from unic.encoders import Encoder
 from unic.errors import InputError, PreemptedError
 from unic.metrics import MetricsLog, log_to
+from unic.terminal import tell
 from unic.trackers import open_trackers
 
 log = logging.getLogger("unic")
@@ -97,7 +98,7 @@ def _first_stage(recipe: Recipe, folder: Path, accelerator: Accelerator, console
         raise InputError(f"--resume: the run was in stage {stage + 1}, the recipe has {len(plans)}")
     job = stages.first_of(plans[stage:], accelerator.device, accelerator.num_processes)
     run = Run(job, folder, accelerator, Agreement(accelerator, recipe.train.timeout), recipe, stage, models=models)
-    run.saver = Saver(folder, recipe.checkpoint, lambda line: console.print(line, highlight=False, markup=False))
+    run.saver = Saver(folder, recipe.checkpoint, lambda line: tell(console, line))
     if saved:
         _restore(run, saved)
         run.saver.resume(saved.state)
@@ -117,7 +118,7 @@ def _fit_stage(run: Run, callback: Callback | None, console: Console, stop_reque
         if run.is_main and run.models["before"]:
             line = recorded.kept(run.recipe.plans()[run.stage], run.models)
             log.warning(line)
-            console.print(line, highlight=False, markup=False, soft_wrap=True)
+            tell(console, line)
         with out_of_memory_named(job):
             teachers = _teachers(run, console, stop_requested)
             rank = accelerator.process_index
@@ -248,7 +249,7 @@ def _batches(run: Run) -> Iterator[Batch]:
 
 def _metrics(run: Run, console: Console) -> MetricsLog:
     recipe = run.job.recipe
-    trackers = open_trackers(recipe.trackers, run.folder, recipe.model_dump(mode="json"), run.step)
+    trackers = open_trackers(recipe.trackers, run.folder, recipe.shared(recipe.model_dump(mode="json")), run.step)
     return MetricsLog(run.folder, run.step, run.last, console, trackers)
 
 
@@ -260,7 +261,7 @@ def _teachers(run: Run, console: Console, stop_requested: Callable[[], bool]) ->
 
     def announce(line: str) -> None:
         log.info(line)
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        tell(console, line)
 
     def report(line: str) -> None:
         end_if_asked("while the teacher cache was built")
@@ -281,9 +282,9 @@ def _list_damaged(run: Run, console: Console) -> None:
     for number, (name, reason) in enumerate(run.damaged.items()):
         log.warning("damaged image: %s: %s", name, reason)
         if number < 5:
-            console.print(f"damaged image, skipped: {name}: {reason}", highlight=False, markup=False, soft_wrap=True)
+            tell(console, f"damaged image, skipped: {name}: {reason}")
     if len(run.damaged) > 5:
-        console.print(f"{len(run.damaged)} damaged images in all, see {run.folder / 'damaged.json'}", highlight=False)
+        tell(console, f"{len(run.damaged)} damaged images in all, see {run.folder / 'damaged.json'}")
 
 
 def _save(run: Run, *, is_last: bool) -> None:
@@ -303,7 +304,7 @@ def _save(run: Run, *, is_last: bool) -> None:
             "identity": run.identity, "damaged": run.damaged, "guard": run.guard.state(), "stage": run.stage,
             "first": run.first, "first_epoch": run.first_epoch, "is_finished": run.is_finished,
             "patience": run.patience.state(), "queries": patience.QUERIES, "models": run.models,
-            "folder": os.getcwd(),
+            "folder": os.getcwd(), "written": dict(run.recipe.written),
         }  # fmt: skip
         run.saver.save(run.step, tensors, state, must=is_last)
         with suppress(OSError):  # a full disk is the saver's to tell; the list is in the checkpoint, too

@@ -12,6 +12,7 @@ from unic.config import Recipe, load_run_recipe
 from unic.distill.places import folder_of, found_from
 from unic.distill.recorded import Models, as_recorded, models_of
 from unic.encoders import build_encoder, parse_uri, without_weights
+from unic.encoders._weights import load_all
 from unic.encoders.timm import TimmEncoder
 from unic.errors import InputError
 
@@ -21,12 +22,14 @@ class Trained:
     """The newest checkpoint of a run, read once: a run that goes on must not give parts of two steps.
 
     Attributes:
+        run: the folder.
         recipe: that of the stage in which the checkpoint was taken.
         tensors: everything that was saved, by the names of the checkpoint; `distiller.` is the average if there is one.
         models: see `unic.distill.recorded`; the URIs of `recipe` and `plans` have its numbers.
         plans: the stages up to this one.
     """
 
+    run: Path
     recipe: Recipe
     step: int
     tensors: dict[str, Tensor]
@@ -45,7 +48,11 @@ class Trained:
         is_file = spec.scheme == "safetensors" or "checkpoint" in spec.options
         if spec.scheme in ("timm", "safetensors") and (is_file or spec.flag("pretrained", True)):
             student.norm_last = True  # built without weights it counts as one from scratch
-        student.load_state_dict(self.part("distiller.student."))
+        load_all(
+            student,
+            self.part("distiller.student."),
+            f"run {self.run}: its recipe and its checkpoint do not fit each other",
+        )
         student.freeze()
         return student
 
@@ -62,9 +69,10 @@ def load_trained(run: Path) -> Trained:
     if found is None:
         raise InputError(f"run {run}: it has no checkpoint yet")
     saved = found[0]
-    recipe = found_from(load_run_recipe(run), folder_of(saved.state))
+    recipe = load_run_recipe(run).written_as(saved.state.get("written", {}))
+    recipe = found_from(recipe, folder_of(saved.state))
     average = checkpoint.without_prefix("ema.", saved.tensors)
     tensors = saved.tensors | checkpoint.with_prefix("distiller.", average)  # where there is one, it is the result
     models = models_of(saved.state)
     plans = [as_recorded(plan, models) for plan in recipe.plans()[: saved.state.get("stage", 0) + 1]]
-    return Trained(plans[-1], saved.step, tensors, models, plans)
+    return Trained(run, plans[-1], saved.step, tensors, models, plans)

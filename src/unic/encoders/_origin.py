@@ -6,7 +6,6 @@ ImageNet's. So the numbers of a weight file come from its URI, from timm's `conf
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatch
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import timm
 
+from unic._regular_files import read_json
 from unic.encoders import Spec
 from unic.encoders.base import IMAGENET_MEAN, IMAGENET_STD, NO_LICENCE
 from unic.errors import InputError
@@ -113,12 +113,12 @@ def _beside(path: Path, architecture: str) -> Origin | None:
     if not config.is_file():
         return None
     try:
-        tree = json.loads(config.read_text(encoding="utf-8"))
+        tree = read_json(config)
         settings = tree.get("pretrained_cfg", tree)
         mean, std = (tuple(float(value) for value in settings[key]) for key in ("mean", "std"))
         if tree["architecture"].partition(".")[0] != architecture or not len(mean) == len(std) == 3 or 0 in std:
             return None
-    except (ValueError, KeyError, TypeError, AttributeError):  # a configuration of something else
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # a configuration of something else
         return None
     others = [file for file in path.parent.iterdir() if file.suffix in _WEIGHTS and file.name != path.name]
     if path.name not in _EXPORTS and others:

@@ -92,6 +92,19 @@ def load_weights(model: nn.Module, state: dict[str, Tensor], where: str) -> None
         convert = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", None)
         state = convert(state, model) if convert else state
     state = {key: value for key, value in state.items() if key in wanted or not _HEADS.match(key)}
+    load_all(model, state, f"{where}: the weights do not fit the model")
+
+
+def load_all(module: nn.Module, state: Mapping[str, Tensor], what: str) -> None:
+    """Loads a module from the tensors of its own state, no more and no fewer.
+
+    Args:
+        what: begins the error line.
+
+    Raises:
+        InputError: names or shapes differ, with the first of each.
+    """
+    wanted = module.state_dict()
     problems = {
         "missing": sorted(wanted.keys() - state.keys()),
         "unexpected": sorted(state.keys() - wanted.keys()),
@@ -99,8 +112,8 @@ def load_weights(model: nn.Module, state: dict[str, Tensor], where: str) -> None
     }
     if any(problems.values()):
         listed = "; ".join(f"{len(keys)} {kind} ({', '.join(keys[:3])})" for kind, keys in problems.items() if keys)
-        raise InputError(f"{where}: the weights do not fit the model: {listed}")
-    model.load_state_dict(state)
+        raise InputError(f"{what}: {listed}")
+    module.load_state_dict(state)
 
 
 def _shapes(state: Mapping[str, Tensor]) -> dict[str, torch.Size]:

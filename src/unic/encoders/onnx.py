@@ -17,6 +17,7 @@ from torch import Tensor
 
 from unic.encoders import Spec
 from unic.encoders._onnx_files import content_of
+from unic.encoders._onnx_loops import endless_loop
 from unic.encoders._onnx_tokens import Split, split_of, square_split
 from unic.encoders.base import NORMALISATIONS, Encoder
 from unic.errors import InputError, nearest
@@ -143,6 +144,8 @@ class _Graph:
             self.model = onnx.load(self.path, load_external_data=False)
         except Exception as error:  # protobuf's DecodeError; which class depends on its version
             raise InputError(f"encoder '{spec.uri}': not an ONNX file ({error})") from None
+        if reason := endless_loop(self.model):
+            raise InputError(f"encoder '{spec.uri}': it may run for ever: {reason}; export the graph without loops")
         self.graph = self.model.graph
         weights = {tensor.name for tensor in self.graph.initializer}
         inputs = [value for value in self.graph.input if value.name not in weights]

@@ -6,12 +6,12 @@ tower's final norm. `projected=true` makes the joint embedding, which `encode_im
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from unic._regular_files import read_json
 from unic.encoders import Spec
 from unic.encoders._hugging_face import cached_file, commit_of, fetch_card, licence_of, require_hub
 from unic.encoders._open_clip_encoder import OpenClipEncoder
@@ -93,7 +93,7 @@ def _beside(path: Path) -> dict[str, Any]:
     if path.name not in ("open_clip_model.safetensors", "open_clip_pytorch_model.bin"):
         return {}
     try:
-        settings = json.loads((path.parent / "open_clip_config.json").read_text(encoding="utf-8"))["preprocess_cfg"]
+        settings = read_json(path.parent / "open_clip_config.json")["preprocess_cfg"]
         return {key: tuple(float(value) for value in settings[key]) for key in ("mean", "std")}
     except (OSError, ValueError, KeyError, TypeError):
         return {}

@@ -6,10 +6,10 @@ Reads `config.json` and `model.safetensors`, nothing else, and of the former onl
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
+from unic._regular_files import read_json
 from unic.encoders import Spec
 from unic.encoders._model_args import check_model_args
 from unic.encoders._weights import load_weights, read_state_dict
@@ -69,7 +69,7 @@ def export_folder(spec: Spec) -> Path:
 
 def _read_config(spec: Spec, path: Path) -> tuple[str, dict[str, Any], dict[str, Any]]:
     try:
-        tree = json.loads(path.read_text())
+        tree = read_json(path)
         architecture, config = str(tree["architecture"]), dict(tree["pretrained_cfg"])
         missing = {"input_size", "mean", "std"} - config.keys()
         if missing:
@@ -79,7 +79,7 @@ def _read_config(spec: Spec, path: Path) -> tuple[str, dict[str, Any], dict[str,
         numbers = [[float(value) for value in config[key]] for key in ("mean", "std")]
         if channels != 3 or min(height, width) < 1 or any(len(values) != 3 for values in numbers) or 0 in numbers[1]:
             raise ValueError("input_size, mean or std")
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise InputError(f"encoder '{spec.uri}': {path} is not a timm config ({error!r})") from None
     check_model_args(f"encoder '{spec.uri}': {path}", model_args)
     return architecture, model_args, config

@@ -52,7 +52,7 @@ def columns_of(models: Mapping[str, str], *, teachers: bool = True, stages_of: S
         )
     found = Columns(given={name: "student" if runs and len(models) == 1 else name for name in models})
     for name, uri in models.items():
-        is_folder = name in runs or (":" not in uri and Path(uri.partition("?")[0]).is_dir())
+        is_folder = name in runs or Path(uri.partition("?")[0]).is_dir()
         found.models[found.given[name]] = f"run:{uri.removeprefix('run:')}" if is_folder else uri
         found.roles[found.given[name]] = "student" if name in runs else "other"
     for name, folder in runs.items():

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save
 
+from unic._text import csv_cell, latex, markdown, printable
 from unic.errors import InputError, nearest
 from unic.eval.grid import Grid, GridCell, make_grid
 from unic.outputs import check_writable
@@ -43,7 +44,7 @@ def write_results(results: Mapping[str, Any], path: Path, predictions: Mapping[s
     """Writes one file, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if wants_predictions(path):
-        content = save({key: np.ascontiguousarray(array) for key, array in (predictions or {}).items()})
+        content = save({printable(key): np.ascontiguousarray(array) for key, array in (predictions or {}).items()})
     else:
         content = _FORMATS[path.suffix](results).encode()
     _write(path, content)
@@ -63,7 +64,8 @@ def to_csv(results: Mapping[str, Any]) -> str:
             ends = cell.get("ci") or ["", ""]
             numbers = [cell.get("score", ""), cell.get("spread", ""), *ends, "" if gain is None else round(gain, 3)]
             role = results["models"][name]["role"]
-            writer.writerow([data, probe, measure, name, role, *numbers, cell.get("error", "")])
+            row_of_cells = [data, probe, measure, name, role, *numbers, cell.get("error", "")]
+            writer.writerow([csv_cell(value) for value in row_of_cells])
     return stream.getvalue()
 
 
@@ -75,11 +77,11 @@ def to_markdown(results: Mapping[str, Any]) -> str:
         if cell is None:
             return ""
         mark = "*" if cell.is_best else "**" if cell.is_win else ""
-        return f"{mark}{_escaped(cell.text, '|')}{mark}"
+        return f"{mark}{markdown(cell.text)}{mark}"
 
-    lines = ["| " + " | ".join(_escaped(text, "|") for text in _head(grid)) + " |"]
+    lines = ["| " + " | ".join(map(markdown, _head(grid))) + " |"]
     lines.append("|---|" + "---:|" * (len(_head(grid)) - 1))
-    lines += ["| " + " | ".join(cells) + " |" for cells in _body(grid, marked, lambda text: _escaped(text, "|"))]
+    lines += ["| " + " | ".join(cells) + " |" for cells in _body(grid, marked, markdown)]
     return "\n".join(lines) + "\n"
 
 
@@ -90,13 +92,13 @@ def to_latex(results: Mapping[str, Any]) -> str:
     def marked(cell: GridCell | None) -> str:
         if cell is None:
             return ""
-        text = _tex(cell.text)
+        text = latex(cell.text)
         return rf"\underline{{{text}}}" if cell.is_best else rf"\textbf{{{text}}}" if cell.is_win else text
 
     lines = [rf"\begin{{tabular}}{{l{'r' * (len(_head(grid)) - 1)}}}", r"\toprule"]
-    lines += [" & ".join(_tex(text) for text in _head(grid)) + r" \\", r"\midrule"]
+    lines += [" & ".join(latex(text) for text in _head(grid)) + r" \\", r"\midrule"]
     kinds = [row.kind for row in grid.rows]
-    for number, cells in enumerate(_body(grid, marked, _tex)):
+    for number, cells in enumerate(_body(grid, marked, latex)):
         if number and kinds[number] != "task" and kinds[number - 1] == "task":
             lines.append(r"\midrule")
         lines.append(" & ".join(cells) + r" \\")
@@ -111,17 +113,6 @@ def _body(grid: Grid, marked: Callable[[GridCell | None], str], label: Callable[
     return [
         [label(row.title), *map(marked, row.cells), *([marked(row.gain)] if grid.has_gain else [])] for row in grid.rows
     ]
-
-
-def _escaped(text: str, characters: str) -> str:
-    return "".join(f"\\{letter}" if letter in characters else letter for letter in text)
-
-
-def _tex(text: str) -> str:
-    for sign, command in (("–", "--"), ("↓", r"$\downarrow$"), ("±", r"$\pm$")):
-        text = text.replace(sign, f"\0{command}\0")
-    parts = text.split("\0")
-    return "".join(part if number % 2 else _escaped(part, "&%#_{}$") for number, part in enumerate(parts))
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -8,6 +8,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
+from unic._text import printable
+from unic.terminal import tell
+
 _EVERY = 30.0  # seconds between two lines
 
 
@@ -21,7 +24,7 @@ class Progress:
     def __init__(self, console: Console) -> None:
         self.console = console
         self._bar = Bar(
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+            TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
             TextColumn("left"), TimeRemainingColumn(), console=console, transient=True,
             disable=not console.is_terminal,
         )  # fmt: skip
@@ -37,10 +40,10 @@ class Progress:
 
     def describe(self, text: str) -> None:
         """What is going on."""
-        self._bar.update(self._task, description=text)
+        self._bar.update(self._task, description=printable(text))
         if not self.console.is_terminal and time.monotonic() - self._told > _EVERY:
             self._told = time.monotonic()
-            self.console.print(f"{self._done} of {self._total or '?'} cells; {text}", highlight=False, markup=False)
+            tell(self.console, f"{self._done} of {self._total or '?'} cells; {text}")
 
     def expect(self, total: int) -> None:
         """How many cells there are to do."""

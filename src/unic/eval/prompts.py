@@ -6,10 +6,10 @@ ImageNet-1K come from open_clip where it is installed, by the name `openai`.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from unic._regular_files import read_json, read_text
 from unic.errors import InputError
 from unic.eval.text import import_open_clip
 
@@ -82,13 +82,13 @@ def _read(path: str, what: str) -> list | dict:
     file = Path(path).expanduser()
     if not file.is_file():
         raise InputError(f"{what} '{path}': no such file; expected one with .json or .txt")
-    text = file.read_text(encoding="utf-8")
-    if file.suffix != ".json":
-        return [line.strip() for line in text.splitlines() if line.strip()]
     try:
-        tree = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise InputError(f"{what} {path}: not JSON ({error})") from None
+        if file.suffix != ".json":
+            return [line.strip() for line in read_text(file).splitlines() if line.strip()]
+        tree = read_json(file)
+    except (OSError, ValueError) as error:
+        kind = "JSON" if file.suffix == ".json" else "text in UTF-8"
+        raise InputError(f"{what} {path}: not {kind} ({error})") from None
     if not isinstance(tree, list | dict):
         raise InputError(f"{what} {path}: expected a list or a mapping")
     return tree

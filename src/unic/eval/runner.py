@@ -27,6 +27,8 @@ from unic.eval.suite import Suite
 from unic.eval.task_code import content_of_uri, unknown_of
 from unic.eval.tasks.base import Outcome
 from unic.eval.work import Failure, Todo, Unit, run_units
+from unic.references import WithReferences
+from unic.terminal import tell
 
 Place = tuple[str, str]  # name of a set, name of a model
 
@@ -49,6 +51,7 @@ def evaluate_models(
     download: bool = False,
     skip_missing: bool = False,
     extra: Mapping[str, Any] | None = None,
+    hidden: WithReferences | None = None,
     console: Console | None = None,
 ) -> dict[str, Any]:
     """Measures every model on every task of every set and returns the contents of results.json.
@@ -68,6 +71,7 @@ def evaluate_models(
         jobs: processes that measure at a time; default: one for each GPU, 1 without.
         workers: processes that decode images for each of them.
         extra: further entries of results.json, such as what a run knows of its training.
+        hidden: what results.json must not say, see `unic.references`.
         console: for progress and failures; None: silent.
 
     Raises:
@@ -87,10 +91,10 @@ def evaluate_models(
             for failure in run_units(units, processes, progress.describe, progress.advance):
                 work.note(failure)
                 if not failure.skipped:
-                    console.print(f"[red]{failure.title}, {failure.model}:[/] {failure.reason}", highlight=False)
+                    tell(console, f"{failure.title}, {failure.model}: {failure.reason}", "red")
         cells = work.cells()
         for note in work.unmeasured() if tasks else ():  # asked for by name, and nothing came of it
-            console.print(note, highlight=False, markup=False)
+            tell(console, note)
     measures = {row.title: row.measure for row in plan.rows}
     results = {
         "models": {name: dict(entrant.facts) for name, entrant in entrants.items()},
@@ -99,9 +103,23 @@ def evaluate_models(
         "protocol": plan.protocol(),
         "duration_s": round(time.monotonic() - started, 1),
     }
+    if hidden is not None:
+        results = _shared(results, hidden.shared)
     for target in sorted(out, key=wants_predictions):  # last: they may read the images again
         write_results(results, target, work.predictions() if wants_predictions(target) else {})
     return results
+
+
+def _shared(results: dict[str, Any], share: Callable[[Any], Any]) -> dict[str, Any]:
+    """Places of models and images, and the lines of failures, as they may be shared; names and numbers stay."""
+    for row in (*results["tasks"].values(), *results["descriptions"].values()):
+        for cell in row.values():
+            cell.update({"error": share(cell["error"])} if "error" in cell else {})
+    models = {name: {**facts, "uri": share(facts["uri"])} for name, facts in results["models"].items()}
+    protocol = results["protocol"]
+    missing = {share(spec): share(why) for spec, why in protocol["missing"].items()}
+    places = {"data": share(protocol["data"]), "tasks": share(protocol["tasks"]), "missing": missing}
+    return {**results, "models": models, "protocol": {**protocol, **places}}
 
 
 class _Work:

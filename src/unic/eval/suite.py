@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from unic.config import Positive, Section
 from unic.errors import InputError, nearest
 from unic.eval.subject import Vector
+from unic.references import WithReferences, resolve
 
 
 class Entry(BaseModel):
@@ -37,7 +38,7 @@ class Entry(BaseModel):
         return " ".join(f"{key}={value}" for key, value in self.options.items())
 
 
-class Suite(Section):
+class Suite(Section, WithReferences):
     """What is measured. A YAML file with these keys is a suite too.
 
     Attributes:
@@ -129,7 +130,13 @@ def load_suite(name: str | Path | None = None) -> Suite:
     if not Path(name).is_file():
         raise InputError(f"unknown suite '{name}'{nearest(name, SUITES)}; or the path of a YAML file")
     try:
-        return Suite.model_validate(OmegaConf.to_container(OmegaConf.load(name), resolve=True))
+        tree = OmegaConf.to_container(OmegaConf.load(name), resolve=False)
+        if not isinstance(tree, dict):
+            raise InputError(f"suite {name}: expected a mapping with data and tasks")
+        plain, written = resolve({str(key): value for key, value in tree.items()}, f"suite {name}")
+        return Suite.model_validate(plain).written_as(written)
+    except InputError:
+        raise
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))

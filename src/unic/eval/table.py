@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from rich import box
@@ -10,6 +11,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from unic._text import printable
 from unic.eval.grid import Grid, GridCell, GridRow, compared_student, make_grid
 
 WIDTH = 100  # columns: what a terminal and a README show without wrapping
@@ -22,7 +24,7 @@ def render(results: Mapping[str, Any]) -> Group:
     Underlined: the best teacher of the task. Bold: the student where the paired interval of its difference to that
     teacher lies above 0. Then means over the sets, axes, mean gain and rank, and what only describes.
     """
-    grid = make_grid(results)
+    grid = _printable(make_grid(results))
     label = max([len(row.label) for row in grid.rows] + [len(grid.corner)])
     room = WIDTH - label - (_GAIN if grid.has_gain else 0) - 3
     count = max(1, min(len(grid.names), room // (_LEAST + 1)))
@@ -33,15 +35,21 @@ def render(results: Mapping[str, Any]) -> Group:
         parts.append(_table(grid, slice(start, start + count), width, label, gain=grid.has_gain and last))
     units = {row.label.rpartition("/")[2]: row.unit for row in grid.rows if row.unit}
     caption = "; ".join([_caption(results), *(f"{name}: {unit}" for name, unit in units.items())])
-    return Group(*parts, Text(caption, style="dim italic"))
+    return Group(*parts, Text(printable(caption), style="dim italic"))
+
+
+def _printable(grid: Grid) -> Grid:
+    """With names as they are shown, so that columns are as wide as they look."""
+    rows = [replace(row, label=printable(row.label), unit=printable(row.unit)) for row in grid.rows]
+    return replace(grid, corner=printable(grid.corner), names=[printable(name) for name in grid.names], rows=rows)
 
 
 def _table(grid: Grid, columns: slice, width: int, label: int, *, gain: bool) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=0)
-    table.add_column(grid.corner, width=label, overflow="fold")
+    table.add_column(Text(grid.corner), width=label, overflow="fold")
     for name in grid.names[columns]:
         # Long names are folded: cut, two ablations would often read the same.
-        table.add_column(name, justify="right", overflow="fold", max_width=width)
+        table.add_column(Text(name), justify="right", overflow="fold", max_width=width)
     if gain:
         table.add_column("gain %", justify="right", no_wrap=True)
     kind = "task"
@@ -49,7 +57,7 @@ def _table(grid: Grid, columns: slice, width: int, label: int, *, gain: bool) ->
         if row.kind != kind and (kind == "task" or row.kind == "description"):
             table.add_section()
         kind = row.kind
-        table.add_row(row.label, *map(_styled, row.cells[columns]), *([_gain(row)] if gain else []))
+        table.add_row(Text(row.label), *map(_styled, row.cells[columns]), *([_gain(row)] if gain else []))
     return table
 
 

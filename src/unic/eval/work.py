@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from unic.errors import InputError, StoppedError
+from unic.errors import in_one_line
 from unic.eval.cells import CellStore
 from unic.eval.datasets import DataPair
 from unic.eval.entrants import Entrant
@@ -118,11 +118,6 @@ def _measure(todo: Todo, subject: Subject) -> Outcome:
         outcome = run(*vectors, seed=todo.seed, **entry.options)
     assert isinstance(outcome, Outcome), f"task '{todo.row.task}' returned {type(outcome).__name__}, not an Outcome"
     return outcome
-
-
-def in_one_line(error: BaseException) -> str:
-    text = " ".join(str(error).split())
-    return text if isinstance(error, InputError | StoppedError) else f"{type(error).__name__}: {text}"
 
 
 def run_units(units: Sequence[Unit], jobs: int, say: Say, advance: Callable[[int], None]) -> Iterator[Failure]:

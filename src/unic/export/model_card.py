@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
+import yaml
 
+from unic._text import markdown, markdown_block, markdown_code
 from unic.encoders.base import NO_LICENCE, UNKNOWN
 from unic.eval.formats import to_markdown
 from unic.export.licences import Licence
@@ -32,7 +34,7 @@ def model_card(
         usage: lines of Python.
     """
     licence = made_of.licence
-    slug = (licence.text or "").lower().replace(" ", "-")
+    slug = re.sub(r"[^a-z0-9.+]+", "-", (licence.text or "").lower()).strip("-")
     head = {
         "library_name": "timm",
         "pipeline_tag": "image-feature-extraction",
@@ -40,7 +42,7 @@ def model_card(
         **({"license": licence.listed or "other"} if slug else {}),
         **({"license_name": slug} if slug and not licence.listed else {}),
     }
-    lines = ["---", OmegaConf.to_yaml(OmegaConf.create(head)).rstrip(), "---", "", f"# {name}", ""]
+    lines = ["---", _yaml(head), "---", "", f"# {markdown(name)}", ""]
     lines += [
         f"An image encoder distilled from {len(made_of.teachers)} teachers with "
         "[unic](https://arxiv.org/abs/2408.05088) (ladder of projectors, teacher standardisation, "
@@ -50,18 +52,18 @@ def model_card(
     start = {} if made_of.start is None else {"the start": made_of.start}
     for model, entry in {**start, **made_of.teachers}.items():
         stated = {None: UNKNOWN, NO_LICENCE: "–"}.get(entry["licence"], entry["licence"])
-        cells = [model, f"`{entry['uri']}`", str(entry["revision"] or "–"), str(stated)]
-        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+        uri = markdown_code(entry["uri"], in_table=True)
+        lines.append(f"| {markdown(model)} | {uri} | {markdown(entry['revision'] or '–')} | {markdown(stated)} |")
     lines += ["", _inherited(licence), ""]
     if results and results.get("tasks"):
         lines += ["## Results", "", to_markdown(results), _how_measured(results), ""]
-    lines += ["## Use", "", "```python", usage, "```", ""]
+    lines += ["## Use", "", markdown_block(usage, "python"), ""]
     lines += ["## Files", "", *(f"- `{file}`: {what}" for file, what in files.items()), ""]
-    data = ", ".join(f"`{entry['path']}`" for entry in recipe["data"]["train"])
+    data = ", ".join(markdown_code(entry["path"]) for entry in recipe["data"]["train"])
     lines += [
         "## Training", "",
         f"Images: {data}, views of {recipe['data']['size']} px. The whole recipe:", "",
-        "```yaml", OmegaConf.to_yaml(OmegaConf.create(dict(recipe))).rstrip(), "```", "",
+        markdown_block(_yaml(recipe), "yaml"), "",
         "## Limits", "",
         "Measured on the sets above only. The student has its teachers' biases and no safety measures of its own; on "
         "images unlike those it was distilled on it may be worse than any of them.", "",
@@ -69,21 +71,26 @@ def model_card(
     return "\n".join(lines)
 
 
+def _yaml(tree: Mapping[str, Any]) -> str:
+    return yaml.safe_dump(dict(tree), sort_keys=False, allow_unicode=True).rstrip()
+
+
 def _inherited(licence: Licence) -> str:
     """A sentence of what the licences ask."""
     parts = []
     if licence.names:
-        named = " and ".join(f"{name} ({model})" for name, model in zip(licence.names, licence.sources, strict=True))
+        pairs = zip(licence.names, licence.sources, strict=True)
+        named = " and ".join(f"{markdown(name)} ({markdown(model)})" for name, model in pairs)
         parts.append(f"the strictest {'known ' if licence.unknown else ''}here is {named}")
     if licence.unknown:
-        parts.append(f"the licence of {', '.join(licence.unknown)} is not known")
+        parts.append(f"the licence of {', '.join(map(markdown, licence.unknown))} is not known")
     told = "; ".join(parts) or "here there is none: no weights of others are in it"
     return f"A student inherits what the licences of its start and its teachers ask; {told}."
 
 
 def write_card(folder: Path, text: str) -> Path:
     path = folder / "README.md"
-    path.write_text(text, encoding="utf-8")
+    path.write_text(text, encoding="utf-8", errors="backslashreplace")
     return path
 
 

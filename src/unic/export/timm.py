@@ -13,6 +13,7 @@ from typing import Any
 
 import safetensors.torch
 
+from unic._text import python_string
 from unic.encoders.timm import TimmEncoder
 
 
@@ -83,7 +84,7 @@ def usage(folder: Path, hub: str | None = None) -> str:
     return "\n".join(
         [
             "import timm",
-            f'model = timm.create_model("{source}", pretrained=True).eval()',
+            f"model = timm.create_model({python_string(source)}, pretrained=True).eval()",
             "cls = model(timm.data.create_transform(**timm.data.resolve_model_data_config(model))(image)[None])",
         ]
     )

@@ -70,7 +70,7 @@ def _check(
 ) -> Report:
     encoders = load_all(recipe, device, report)
     try:
-        images = ImageList.from_config(recipe.data.train)
+        images = ImageList.from_config(recipe.data.train, recipe.data.max_pixels)
         look_at(images, recipe, report)
         find_duplicates(images, recipe, report)
     except InputError as error:

@@ -11,6 +11,7 @@ from PIL import Image
 
 from unic import rng
 from unic.config import Recipe
+from unic.data._bounds import pixels_up_to
 from unic.data.loader import ImageList
 from unic.data.sources import DamagedImageError, Source
 from unic.eval.datasets import resolve
@@ -29,7 +30,8 @@ def look_at(images: ImageList, recipe: Recipe, report: Report) -> None:
         sizes, damaged = [], []
         for index in _some(source, _SAMPLE):
             try:
-                sizes.append(min(source.read(index).size))
+                with pixels_up_to(source.max_pixels):
+                    sizes.append(min(source.read(index).size))
             except DamagedImageError as error:
                 damaged.append(f"{source.name(index)}: {error}")
         side = int(median(sizes)) if sizes else 0

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from unic._text import python_string
 from unic.report.scores import Scores, millions
 
 _MAX_SIZES = 5  # teachers that are named with their parameters
@@ -56,7 +57,7 @@ def usage(run: Path) -> str:
     return "\n".join(
         [
             "import timm",
-            f'model = timm.create_model("local-dir:{folder}", pretrained=True).eval()',
+            f"model = timm.create_model({python_string(f'local-dir:{folder}')}, pretrained=True).eval()",
             "cls = model(timm.data.create_transform(**timm.data.resolve_model_data_config(model))(image)[None])",
         ]
     )

@@ -14,6 +14,7 @@ from unic.eval.datasets import DataPair, resolve
 from unic.report.notes import reason
 from unic.report.predictions import Predictions, class_names
 from unic.report.scores import Scores
+from unic.report.sets import measured_sets
 from unic.report.thumbnails import thumbnail
 
 SETS = 4  # whose images are shown
@@ -74,7 +75,7 @@ def _duels(scores: Scores, predictions: Predictions) -> list[_Duel]:
 
 def _open(name: str, protocol: Mapping[str, Any]) -> DataPair:
     """The set as it was measured. Names stand in front: other sets are not opened where one is called so."""
-    specs = [str(spec) for spec in protocol.get("data") or [] if spec not in (protocol.get("missing") or {})]
+    specs, _ = measured_sets({"protocol": protocol})
     named = [spec for spec in specs if spec.partition("=")[0].partition("?")[0] == name]
     for spec in dict.fromkeys([*named, *specs]):
         pair = resolve(spec, max_train=protocol.get("max_train"), max_test=protocol.get("max_test"))

@@ -43,7 +43,10 @@ def collect(run: Path) -> dict[str, Any]:
     teachers = list(files.recipe.teachers.models) if files.recipe else []
     evaluation = _evaluation(files, teachers)
     scores, colour = evaluation.pop("scores"), evaluation["colour"]
+    share = files.hidden.shared
     pictures = _pictures(files, scores)
+    for notes in (pictures.patch_notes, pictures.neighbour_notes, evaluation.get("failures", {}).get("notes", [])):
+        notes[:] = share(notes)
     return {
         "name": files.name,
         "written": time.strftime("%Y-%m-%d %H:%M"),
@@ -58,7 +61,7 @@ def collect(run: Path) -> dict[str, Any]:
         "recipe_note": files.recipe_note,
         "damaged": {
             "known": files.damaged is not None,
-            "shown": (files.damaged or [])[:_MAX_DAMAGED],
+            "shown": share((files.damaged or [])[:_MAX_DAMAGED]),
             "count": len(files.damaged or []),
         },
         "usage": usage(run),

@@ -20,6 +20,7 @@ from unic.eval.columns import teacher_column
 from unic.eval.datasets import resolve
 from unic.features import default_cache_dir, extract
 from unic.report.notes import reason
+from unic.report.sets import measured_sets
 from unic.report.thumbnails import SIDE, data_uri, thumbnail
 
 LIMIT = 300  # images of a split
@@ -121,7 +122,7 @@ def _encoders(run: Path, recipe: Recipe, pictures: Pictures) -> dict[str, Encode
 def _sets(recipe: Recipe, protocol: Mapping[str, Any]) -> tuple[list[_Set], int | None]:
     """The evaluation sets, or else the first training images; and the side of the view."""
     if protocol.get("data"):
-        specs = [spec for spec in protocol["data"] if spec not in (protocol.get("missing") or {})]
+        specs, _ = measured_sets({"protocol": protocol})
         pairs = [resolve(spec, max_train=LIMIT, max_test=LIMIT) for spec in specs]
         sets = [_Set(pair.name, pair.train, pair.test, pair.kind == "labels") for pair in pairs]
         # Labelled sets first: the neighbours are of the first ones.

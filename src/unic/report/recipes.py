@@ -16,7 +16,7 @@ def differences(recipes: Sequence[Recipe | None]) -> list[dict[str, Any]]:
 
     A run whose recipe cannot be read has "–" and makes no difference.
     """
-    flat = [{} if recipe is None else flattened(recipe.model_dump(mode="json")) for recipe in recipes]
+    flat = [{} if recipe is None else flattened(recipe.shared(recipe.model_dump(mode="json"))) for recipe in recipes]
     known = [values for values, recipe in zip(flat, recipes, strict=True) if recipe is not None]
     keys = list(dict.fromkeys(key for values in known for key in values))
     rows = []

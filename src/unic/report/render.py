@@ -27,7 +27,8 @@ def write_page(text: str, target: Path) -> Path:
     target.parent.mkdir(parents=True, exist_ok=True)
     handle, partial = tempfile.mkstemp(prefix=".report-", suffix=".html", dir=target.parent)
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+        # Old file names that are not UTF-8 are shown as in a Python string.
+        with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as stream:
             stream.write(text)
         os.chmod(partial, 0o644)
         os.replace(partial, target)

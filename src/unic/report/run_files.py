@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from unic.config import Recipe, load_run_recipe
+from unic._regular_files import read_json, read_text
+from unic.config import Recipe
+from unic.distill.recorded import recipe_of
 from unic.metrics import read_metrics
+from unic.references import WithReferences
 from unic.report.notes import reason
 from unic.report.predictions import Predictions, read_predictions
 from unic.report.scores import Scores
+from unic.report.sets import measured_sets
 
 _MISSING = "-"
 
@@ -43,6 +46,12 @@ class RunFiles:
         return self.path.resolve().name
 
     @property
+    def hidden(self) -> WithReferences:
+        """What the page must not say: values of variables of the environment."""
+        known = [self.recipe.written] if self.recipe else []
+        return WithReferences().written_as(*known, measured_sets(self.scores.results if self.scores else {})[1])
+
+    @property
     def is_exported(self) -> bool:
         return (self.path / "export" / "config.json").is_file()
 
@@ -61,7 +70,7 @@ def read_run(path: Path) -> RunFiles:
 
 def _recipe(path: Path) -> tuple[Recipe | None, str]:
     try:
-        return load_run_recipe(path), ""
+        return recipe_of(path), ""
     except Exception as error:  # an older recipe with other keys must not cost the page
         return None, f"The recipe cannot be read: {reason(error)}"
 
@@ -108,7 +117,7 @@ def _damaged(path: Path) -> list[tuple[str, str]] | None:
 def _json(path: Path) -> tuple[Any, str]:
     """The content and an empty note, or None and what is wrong."""
     try:
-        return json.loads(path.read_text(encoding="utf-8")), ""
+        return read_json(path), ""
     except FileNotFoundError:
         return None, _MISSING
     except (OSError, ValueError) as error:
@@ -117,6 +126,6 @@ def _json(path: Path) -> tuple[Any, str]:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return read_text(path)
     except (OSError, ValueError):
         return ""

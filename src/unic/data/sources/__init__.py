@@ -78,7 +78,8 @@ def _open(path: str, split: str | None) -> Source:
         pairs = dense.open_folder(path, place, split)
         if pairs is not None:
             return pairs
-        files = sorted(Path(at) / name for at, _, names in os.walk(place) for name in names if name.endswith(_FILES))
+        named = (Path(at) / name for at, _, names in os.walk(place) for name in names if name.endswith(_FILES))
+        files = sorted(file for file in named if file.is_file())
         for suffix in _FILES:
             chosen = [file for file in files if file.suffix == suffix]
             if chosen:
@@ -88,10 +89,12 @@ def _open(path: str, split: str | None) -> Source:
         return _open_named(path, [place], split)
     if glob.has_magic(path) or _RANGE.search(path):
         patterns = expanded(str(place))
-        matches = [Path(match) for pattern in patterns for match in sorted(glob.glob(pattern, recursive=True))]
+        matches: list[Path] = []
         for pattern in patterns:
-            if not glob.glob(pattern, recursive=True):
+            found = sorted(glob.glob(pattern, recursive=True))
+            if not found:
                 raise InputError(f"data '{path}': no file matches {pattern}")
+            matches += map(Path, found)
         return _open_named(path, matches, split)
     if _HUB_NAME.fullmatch(path) and not os.path.exists(Path(path).parent):
         return huggingface.open_hub(path, split)
@@ -120,7 +123,10 @@ def expanded(pattern: str) -> list[str]:
     Raises:
         InputError: more than a million.
     """
-    if math.prod(int(last) - int(first) + 1 for first, last in _RANGE.findall(pattern)) > _MOST:
+    counts = [int(last) - int(first) + 1 for first, last in _RANGE.findall(pattern)]
+    if min(counts, default=1) < 1:
+        raise InputError(f"data '{pattern}': expected a range that goes up, for example {{000..012}}")
+    if math.prod(counts) > _MOST:
         raise InputError(f"data '{pattern}': its ranges stand for more than {_MOST:,} names")
     found = _RANGE.search(pattern)
     if found is None:

@@ -16,10 +16,12 @@ from unic._scratch import can_write, scratch
 from unic.data.sources._remote import open_seekable, open_url
 from unic.data.sources._shard_index import sha256
 from unic.data.sources._tar import TarWriter
+from unic.data.sources.parquet import rows_at_once
 from unic.errors import InputError
 
 _TRIES = 3
 _BUCKETS = 64  # of locks
+_MOST_AT_ONCE, _MOST_BYTES = 1 << 30, 16 << 30  # bytes of a row group in memory, and of all of it on the disk
 
 
 class Piece(NamedTuple):
@@ -89,15 +91,19 @@ class Shelf:
         image, label = self.columns
         with open_seekable(piece.url) as file:
             names = [image, label] if label else [image]
-            table = pq.ParquetFile(file).read_row_group(piece.group, columns=names, use_threads=False)
-        tar = TarWriter(partial)
-        for row, value in enumerate(table.column(image)):
-            value = value.as_py()
-            data = value.get("bytes") if isinstance(value, dict) else value
-            tar.add(f"{row:08d}.png", data or b"")  # whatever format it is; empty: listed as damaged when it is read
-            if label and (number := table.column(label)[row].as_py()) is not None:
-                tar.add(f"{row:08d}.cls", str(number).encode())
-        tar.close()
+            opened, tar, row = pq.ParquetFile(file), TarWriter(partial), 0
+            at_once = rows_at_once(opened.metadata, _MOST_AT_ONCE)
+            for batch in opened.iter_batches(at_once, row_groups=[piece.group], columns=names, use_threads=False):
+                for place, value in enumerate(batch.column(image)):
+                    value = value.as_py()
+                    data = value.get("bytes") if isinstance(value, dict) else value
+                    tar.add(f"{row:08d}.png", data or b"")  # of any format; empty: listed as damaged when it is read
+                    if label and (number := batch.column(label)[place].as_py()) is not None:
+                        tar.add(f"{row:08d}.cls", str(number).encode())
+                    row += 1
+                    if tar.tell() > _MOST_BYTES:
+                        raise InputError(f"data '{self.path}': {piece.name} grows to more than {_MOST_BYTES} bytes")
+            tar.close()
 
     def _make_room(self) -> None:
         held = []

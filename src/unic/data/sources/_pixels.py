@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import json
 import warnings
 from pathlib import Path
 
@@ -11,7 +9,9 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image, UnidentifiedImageError
 
-from unic.data.sources.base import DamagedImageError
+from unic._regular_files import read_json, read_text
+from unic.data._bounds import open_bounded
+from unic.data.sources.base import MAX_PIXELS, DamagedImageError
 from unic.errors import InputError
 
 IGNORED = 255  # the class index of pixels that nothing is asked about
@@ -48,13 +48,15 @@ def read_depth(data: Path, scale: float = MILLIMETRES) -> Float[np.ndarray, "h w
         values = _png(data)
         if values.ndim != 2 or values.dtype.itemsize < 2:
             raise MisfitError("its depth has colours or 8 bits; expected a PNG of one channel with 16 bits, or .npy")
-        return values.astype(np.float32) / np.float32(scale)
+        return np.divide(values, np.float32(scale), dtype=np.float32)
     try:
-        values = np.load(data, allow_pickle=False)
+        values = np.load(data, mmap_mode="r", allow_pickle=False)
     except Exception as error:  # numpy raises ValueError, OSError, EOFError, MemoryError …
         raise DamagedImageError(f"its depth: {_reason(error)}") from None
     if not isinstance(values, np.ndarray) or values.ndim != 2 or values.dtype.kind != "f":
         raise MisfitError("its depth is not an array (height, width) of floats in metres")
+    if values.size > MAX_PIXELS:
+        raise DamagedImageError(f"its depth has {values.size} pixels, more than {MAX_PIXELS}")
     return np.where(np.isfinite(values) & (values > 0), values, 0).astype(np.float32)
 
 
@@ -79,14 +81,22 @@ def class_names(path: str, *folders: Path) -> list[str] | None:
         if not file.is_file():
             continue
         try:
-            text = file.read_text(encoding="utf-8")
-            names = json.loads(text) if file.suffix == ".json" else [line for line in text.splitlines() if line.strip()]
-        except ValueError as error:
+            lines = [] if file.suffix == ".json" else read_text(file).splitlines()
+            names = json_names(file) if file.suffix == ".json" else [line for line in lines if line.strip()]
+        except (OSError, ValueError) as error:
             raise InputError(f"data '{path}': {file} is not readable ({error})") from None
-        if not isinstance(names, list) or not 2 <= len(names) <= IGNORED or len(set(map(str, names))) < len(names):
+        if not 2 <= len(names) <= IGNORED or len(set(names)) < len(names):
             raise InputError(f"data '{path}': {file}: expected a list of 2 to {IGNORED} different class names")
-        return [str(name) for name in names]
+        return names
     return None
+
+
+def json_names(file: Path) -> list[str]:
+    """Names of classes from a JSON list. Raises `OSError` or `ValueError` for anything else."""
+    names = read_json(file)
+    if not isinstance(names, list) or not all(isinstance(name, str | int) for name in names):
+        raise ValueError("expected a list of class names")
+    return [str(name) for name in names]
 
 
 def _png(data: bytes | Path) -> np.ndarray:
@@ -95,8 +105,10 @@ def _png(data: bytes | Path) -> np.ndarray:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(data) if isinstance(data, bytes) else data, formats=("PNG",)) as image:
+            with open_bounded(data, ("PNG",)) as image:
                 return np.array(image)
+    except DamagedImageError as error:
+        raise DamagedImageError(f"its target: {error}") from None
     except Exception as error:  # as in `unic.data.decode`: decoders raise every kind
         raise DamagedImageError(f"its target: {_reason(error)}") from None
 

@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from unic._regular_files import read_bytes
 from unic.data.cache_dir import default_cache_dir
 from unic.data.decode import SUFFIXES
 from unic.data.sources._tar import BrokenTarError, members
@@ -126,15 +127,18 @@ def _beside(files: Sequence[Path]) -> Index | None:
     """The index that lies beside the shards, if it is of exactly these files."""
     folder = files[0].parent
     try:
-        manifest = read_manifest((folder / MANIFEST).read_bytes())
+        manifest = read_manifest(read_bytes(folder / MANIFEST))
+        if not (folder / INDEX).is_file():
+            return None
         listed = [(folder / shard["file"], shard["bytes"]) for shard in manifest["shards"]]
         if [(file, file.stat().st_size) for file in files] != listed:
             return None
         index = Index.load(folder / INDEX)
         with (folder / INDEX).open("rb") as stream:
             digest = sha256(stream)
-        shards = index.rows["shard"]
+        shards, labels = index.rows["shard"], index.rows["label"]
         is_sound = digest == manifest["index"] and 0 <= shards.min() <= shards.max() < len(files)
+        is_sound = is_sound and -1 <= labels.min() <= labels.max() < MAX_CLASS
         return index if is_sound else None
     except (OSError, ValueError, KeyError):
         return None

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from unic import rng
 
+MAX_PIXELS = 200_000_000  # of a picture, unless a recipe says otherwise
 _AT_ONCE = 1 << 20  # keys that are hashed at a time: a hash of all would need four times the memory of the order
 
 
@@ -30,12 +31,14 @@ class Source(ABC):
         classes: class names if the images, or the pixels of their targets, are labelled; else None.
         pixels: what `target` gives; None: nothing.
         in_pieces: whether images near each other in `order` should be read near each other in time.
+        max_pixels: batches leave larger pictures out as damaged.
     """
 
     path: str
     pixels: Literal["masks", "depth"] | None = None
     classes: list[str] | None = None
     in_pieces: bool = False
+    max_pixels: int = MAX_PIXELS
 
     @abstractmethod
     def __len__(self) -> int: ...

@@ -20,6 +20,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
+from unic.data.decode import decode
 from unic.data.sources import _links, _splits
 from unic.data.sources._pixels import IGNORED, MILLIMETRES, MisfitError, check_fit, class_names, read_depth, read_mask
 from unic.data.sources.base import DamagedImageError, Source
@@ -79,7 +80,7 @@ class PixelPairs(Source):
         return len(self._images)
 
     def read(self, index: int) -> Image.Image:
-        image = self._images.read(index)
+        image = decode(self._images.encoded(index), whole=True)
         check_fit(image, self.target(index), self.classes)
         return image
 

@@ -92,7 +92,7 @@ class HuggingFace(Source):
 
     def read(self, index: int) -> Image.Image:
         row = self._dataset[index]
-        image = decode(_encoded(row[self._column]))
+        image = decode(_encoded(row[self._column]), whole=self.pixels is not None)
         if self.pixels:
             check_fit(image, read_mask(_encoded(row[MASK])), self.classes)
         return image

@@ -7,7 +7,6 @@ A sample is the members that share a name up to its first dot: an image, and its
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +14,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from unic._regular_files import read_text
+from unic.data._bounds import MOST_BYTES
 from unic.data.decode import decode
+from unic.data.sources._pixels import json_names
 from unic.data.sources._shard_index import open_index
 from unic.data.sources._tar import BrokenTarError, members
 from unic.data.sources.base import DamagedImageError, Source
@@ -54,6 +56,8 @@ class WebDataset(Source):
         with self._files[shard].open("rb") as stream:
             if not 0 <= place <= place + size <= os.fstat(stream.fileno()).st_size:
                 raise DamagedImageError("the shard ends within it")
+            if size > MOST_BYTES:
+                raise DamagedImageError(f"a file of {size} bytes, more than {MOST_BYTES}")
             stream.seek(place)
             return stream.read(size)
 
@@ -95,10 +99,12 @@ def _classes(path: str, folder: Path, labels: np.ndarray) -> list[str] | None:
         return None
     count = int(labels.max()) + 1
     names = [str(number) for number in range(count)]
-    if (folder / "classes.json").is_file():
-        names = [str(name) for name in json.loads((folder / "classes.json").read_text(encoding="utf-8"))]
-    elif (folder / "classes.txt").is_file():
-        names = (folder / "classes.txt").read_text(encoding="utf-8").splitlines()
+    file = next((file for name in ("classes.json", "classes.txt") if (file := folder / name).is_file()), None)
+    if file is not None:
+        try:
+            names = json_names(file) if file.suffix == ".json" else read_text(file).splitlines()
+        except (OSError, ValueError) as error:
+            raise InputError(f"data '{path}': {file} is not readable ({error})") from None
     if len(names) < count:
         raise InputError(f"data '{path}': {count} classes in the shards, {len(names)} names in {folder}")
     return names

@@ -1,0 +1,58 @@
+"""How long an ONNX graph can run: a `Loop` of 2^62 rounds is a file of some bytes that never comes back.
+
+`Scan` goes over a tensor and `If` takes one branch, so both end with their input; a `Loop` ends when its number says.
+https://onnx.ai/onnx/operators/onnx__Loop.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+_MOST = 10_000  # rounds, of loops in loops multiplied
+
+
+def endless_loop(model: Any) -> str | None:
+    """Why it is not certain that a model ends soon; None if it is.
+
+    Args:
+        model: `onnx.ModelProto`; numbers in external files are not looked up.
+    """
+    functions = {(one.domain, one.name): one for one in model.functions}
+    return _endless(model.graph, {}, 1, functions, 0)
+
+
+def _endless(graph: Any, outer: dict[str, int], rounds: int, functions: dict, depth: int) -> str | None:
+    if depth > 100:  # functions that call themselves, which ONNX forbids
+        return "it is nested too deeply"
+    known = {**outer, **dict(_numbers(graph))}
+    for node in graph.node:
+        inner = rounds
+        if node.op_type == "Loop" and node.domain in ("", "ai.onnx"):
+            count = known.get(node.input[0]) if node.input and node.input[0] else None
+            if count is None:
+                return f"the number of rounds of its loop '{node.name or node.output[0]}' is not fixed in the file"
+            inner = rounds * max(count, 1)
+            if inner > _MOST:
+                return f"its loop '{node.name or node.output[0]}' has {inner} rounds"
+        called = functions.get((node.domain, node.op_type))
+        bodies = [attribute.g for attribute in node.attribute if attribute.HasField("g")]
+        for body in [*bodies, *([called] if called else [])]:
+            if reason := _endless(body, {} if body is called else known, inner, functions, depth + 1):
+                return reason
+    return None
+
+
+def _numbers(graph: Any) -> Iterator[tuple[str, int]]:
+    """Whole numbers that are written in a graph, or in a function, which has no weights."""
+    from onnx import TensorProto, numpy_helper
+
+    tensors = [(tensor.name, tensor) for tensor in getattr(graph, "initializer", ())]
+    tensors += [(node.output[0], one.t) for node in graph.node if node.op_type == "Constant" for one in node.attribute]
+    for name, tensor in tensors:
+        is_written = tensor.data_type == TensorProto.INT64 and tensor.data_location != TensorProto.EXTERNAL
+        if is_written and list(tensor.dims) in ([], [1]):
+            yield name, int(numpy_helper.to_array(tensor).reshape(-1)[0])
+    for node in graph.node:
+        if node.op_type == "Constant":
+            yield from ((node.output[0], one.i) for one in node.attribute if one.name == "value_int")

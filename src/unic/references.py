@@ -1,0 +1,145 @@
+"""References in YAML: `${key}` to a plain value and `${oc.env:NAME}`, nothing else. And the way back.
+
+What a variable of the environment stood for is needed to run and nobody else's: what leaves a run names the variable.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import BaseModel, PrivateAttr
+
+from unic.errors import InputError
+
+_REFERENCE = re.compile(r"\$\{(?:oc\.env:[^${}]*|(\w[\w.\[\]-]*))\}")
+_ENVIRONMENT = re.compile(r"\$\{oc\.env:\s*(\w+)\s*(,[^${}]*)?\}")
+_OPEN, _CLOSED = "${", "\0{"  # a reference, and text that looks like one; YAML has no zeros
+_MOST_TEXT = 50_000_000  # characters that a file may become when its references are written out
+_LEAST_HIDDEN = 4  # characters: shorter values are no secret, and stand everywhere by chance
+
+Referring = TypeVar("Referring", bound="WithReferences")
+
+
+class WithReferences(BaseModel):
+    """What was read from a file with references, and how they were written there."""
+
+    _written: dict[str, str] = PrivateAttr(default_factory=dict)  # by what it stands for: values of keys, variables
+
+    def written_as(self: Referring, *origins: Mapping[str, str]) -> Referring:
+        """Itself, with what references stood for (see `resolve`)."""
+        for origin in origins:
+            self._written.update(origin)
+        return self
+
+    @property
+    def written(self) -> Mapping[str, str]:
+        return self._written
+
+    def unresolved(self, tree: Any) -> Any:
+        """A tree with values as they stood in the file wherever one held a variable of the environment."""
+        return _mapped(tree, lambda text: self._written.get(text, text))
+
+    def shared(self, tree: Any) -> Any:
+        """The same for what leaves the run: the value of a variable is hidden within other texts, too."""
+        hidden = sorted((text for text in self._written if len(text) >= _LEAST_HIDDEN), key=len, reverse=True)
+
+        def hide(text: str) -> str:
+            for value in hidden:
+                text = text.replace(value, self._written[value])
+            return text
+
+        return _mapped(self.unresolved(tree), hide)
+
+
+def closed(tree: Any) -> Any:
+    """A tree of values that are final: what looks like a reference in them is none."""
+    return _mapped(tree, lambda text: text.replace(_OPEN, _CLOSED))
+
+
+def resolve(tree: Mapping[str, Any], what: str, *, may_miss: bool = False) -> tuple[dict[str, Any], dict[str, str]]:
+    """Writes references out.
+
+    Args:
+        tree: plain containers.
+        what: begins the error line.
+        may_miss: leave references to variables that are not set as they are.
+
+    Returns:
+        The tree, and how what came from the environment was written: by value, whole values and variables.
+
+    Raises:
+        InputError: a reference to nothing, to a reference, to another resolver, or so many that they fill the memory.
+    """
+    if may_miss:
+        tree = _mapped(tree, lambda text: _ENVIRONMENT.sub(_unset_closed, text))
+    _check(tree, what)
+    try:
+        plain = OmegaConf.to_container(OmegaConf.create(dict(tree)), resolve=True)
+    except OmegaConfBaseException as error:
+        raise InputError(f"{what}: {str(error).splitlines()[0]}") from None
+    assert isinstance(plain, dict)
+    plain = _mapped(plain, lambda text: text.replace(_CLOSED, _OPEN))
+    written: dict[str, str] = {}
+    for text, value in _pairs(tree, plain):
+        for found in _ENVIRONMENT.finditer(text):
+            if found[1] in os.environ:
+                written[os.environ[found[1]]] = found[0]
+                written[value] = text
+    written.pop("", None)
+    return {str(key): value for key, value in plain.items()}, written
+
+
+def _unset_closed(found: re.Match[str]) -> str:
+    is_set = found[1] in os.environ or found[2]
+    return found[0] if is_set else found[0].replace(_OPEN, _CLOSED)
+
+
+def _check(tree: Any, what: str) -> None:
+    """`${key}` and `${oc.env:NAME}` only, and no reference to a reference: a chain of those doubles with every line."""
+    holders = {key: text for key, text in _texts(tree) if _OPEN in text}
+    references: list[str] = []
+    for key, text in holders.items():
+        references += (found := _REFERENCE.findall(text))
+        if text.count(_OPEN) > len(found):
+            raise InputError(f"{what}: '{key}': a reference is ${{key}} or ${{oc.env:NAME}}, with none inside it")
+    for reference in references:
+        name = re.sub(r"[\[\].]+", ".", reference).strip(".")
+        if name and any(f"{key}.".startswith(f"{name}.") or f"{name}.".startswith(f"{key}.") for key in holders):
+            raise InputError(f"{what}: '${{{reference}}}' names something that holds a reference itself")
+    if len(references) * len(str(tree)) > _MOST_TEXT:
+        raise InputError(f"{what}: {len(references)} references in {len(str(tree))} characters are too many")
+
+
+def _texts(tree: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Values as text, by dotted key; a list is one value."""
+    if isinstance(tree, Mapping):
+        for name, value in tree.items():
+            yield from _texts(value, f"{prefix}.{name}" if prefix else str(name))
+    else:
+        yield prefix, str(tree)
+
+
+def _pairs(tree: Any, plain: Any) -> Iterator[tuple[str, str]]:
+    """Texts of one tree with those in their places in another."""
+    if isinstance(tree, Mapping) and isinstance(plain, Mapping):
+        for key in tree:
+            yield from _pairs(tree[key], plain[key])
+    elif isinstance(tree, list) and isinstance(plain, list):
+        for one, other in zip(tree, plain, strict=True):
+            yield from _pairs(one, other)
+    elif isinstance(tree, str) and isinstance(plain, str):
+        yield tree, plain
+
+
+def _mapped(tree: Any, change: Callable[[str], str]) -> Any:
+    """The tree with every text in it changed, but for keys."""
+    if isinstance(tree, Mapping):
+        return {key: _mapped(value, change) for key, value in tree.items()}
+    if isinstance(tree, list | tuple):
+        return [_mapped(value, change) for value in tree]
+    return change(tree) if isinstance(tree, str) else tree

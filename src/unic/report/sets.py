@@ -1,0 +1,21 @@
+"""The sets that results.json names, to open them again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from unic.errors import InputError
+from unic.references import resolve
+
+
+def measured_sets(results: Mapping[str, Any]) -> tuple[list[str], dict[str, str]]:
+    """Those that were there, as they can be opened, and how what came from the environment is written."""
+    protocol = results.get("protocol")
+    known, missing = (protocol.get("data"), protocol.get("missing")) if isinstance(protocol, Mapping) else (None, None)
+    named = [str(spec) for spec in known if str(spec) not in (missing or ())] if isinstance(known, list) else []
+    try:
+        tree, written = resolve({"data": named}, "results.json", may_miss=True)
+    except InputError:
+        return named, {}
+    return tree["data"], written
