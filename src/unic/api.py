@@ -22,7 +22,7 @@ from unic.distill.influence import shares
 from unic.distill.recorded import in_run
 from unic.distill.run_folder import summary
 from unic.distill.stages import first_of
-from unic.distill.train import fit
+from unic.distill.train import Callback, fit
 from unic.distill.trained import load_trained
 from unic.encoders import load_encoder, without_weights
 from unic.errors import InputError
@@ -41,6 +41,7 @@ from unic.heads import heads_of, kept_head
 from unic.metrics import stderr_console
 from unic.preflight import Report, check_recipe
 from unic.report import write_comparison, write_report
+from unic.signals import stop_signals
 
 __all__ = ["check", "compare", "distill", "dry_run", "encode", "evaluate", "export", "load_encoder", "report", "shard"]
 
@@ -69,18 +70,28 @@ def distill(
 
     Raises:
         InputError: the recipe or the folder cannot be used.
+        PreemptedError: a signal has asked to stop; `resume` goes on.
+        StoppedError: a full disk, another process that is gone or silent, or losses that are not finite.
     """
     console = console or stderr_console()
     folder = Path(out)
+    with stop_signals() as stops:
+        with stops.at_once("before the run began"):
+            settings, callback = _settled(recipe, folder, overrides, resume)
+        fit(settings, folder, resume=resume, callback=callback, console=console)
+        with stops.at_once("after the training, which is saved"):
+            return finish(folder, settings, console)
+
+
+def _settled(
+    recipe: str | Path | Mapping[str, Any] | Recipe, folder: Path, overrides: Mapping[str, Any], resume: bool
+) -> tuple[Recipe, Callback | None]:
+    """The recipe that is run, and its looks; a wrong name of a suite must fail now, not at the end."""
     lines = [f"{key.replace('__', '.')}={_yaml(value)}" for key, value in overrides.items()]
     source = dict(recipe) if isinstance(recipe, Mapping) else recipe
     settings = load_recipe(source, lines, has_begun=resume and (folder / "recipe.yaml").is_file())
-    suite = (
-        load_suite(settings.eval.suite) if settings.eval.suite else None
-    )  # a wrong name must fail now, not at the end
-    callback = OnlineKnn(suite) if suite and settings.eval.every else None
-    fit(settings, folder, resume=resume, callback=callback, console=console)
-    return finish(folder, settings, console)
+    suite = load_suite(settings.eval.suite) if settings.eval.suite else None
+    return settings, OnlineKnn(suite) if suite and settings.eval.every else None
 
 
 def dry_run(recipe: Recipe, *, random_weights: bool = False) -> list[str]:

@@ -12,6 +12,7 @@ import typer
 
 from unic import __version__
 from unic.errors import InputError, PreemptedError, StoppedError, nearest
+from unic.signals import StoppedBySignal, orderly_end, stop_signals
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -73,14 +74,17 @@ def distill(
 
     source, changes = _recipe_source(recipe, overrides or [], teachers, student, data)
     settings = load_recipe(source, changes, has_begun=resume and out is not None and (out / "recipe.yaml").is_file())
-    from unic import api
-
     if dry_run:
+        from unic import api
+
         for line in api.dry_run(settings, random_weights=random_weights):
             typer.echo(line)
         return
     name = Path(source).stem if isinstance(source, str) else "mine"
-    folder = api.distill(settings, out=out or Path("runs") / name, resume=resume, console=_console())
+    with stop_signals() as stops, stops.at_once():
+        from unic import api
+
+        folder = api.distill(settings, out=out or Path("runs") / name, resume=resume, console=_console())
     from unic.distill.engine import is_main_process
 
     if is_main_process():
@@ -320,11 +324,17 @@ def list_(
 
 
 def main() -> None:
-    """Entry point: user errors are one line on stderr and exit code 2; a pre-empted run ends with 75."""
+    """Entry point: user errors are one line on stderr and exit code 2; a pre-empted run ends with 75.
+
+    SIGINT, SIGTERM and SIGHUP end every other command with 128 and their number.
+    """
     logging.captureWarnings(True)  # libraries' warnings go to train.log, not into the live line
     try:
-        if app(standalone_mode=False) == 130:  # newer typers turn an interrupt into this
-            raise KeyboardInterrupt
+        with orderly_end():
+            if app(standalone_mode=False) == 130:  # newer typers turn an interrupt into this
+                raise KeyboardInterrupt
+    except StoppedBySignal as end:
+        _fail("stopped", int(str(end.code)))
     except InputError as error:
         _fail(str(error), 2)
     except StoppedError as error:

@@ -54,9 +54,9 @@ def test_second_interrupt_ends_at_once(
 ) -> None:
     """The run hangs in step 4, so that nothing that is read between two steps would ever be seen."""
     run = tmp_path / "run"
-    process = start(write_recipe(), "--out", run, fault="hang:4")
+    process = start(write_recipe(), "--out", run, fault="hang:4", HANGS=str(tmp_path / "hangs"))
     wait_for_step(run, 3, process)
-    while not (run / "checkpoints/last").exists():  # of step 3: its look at the signals lies before this
+    while not (tmp_path / "hangs").exists():
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
     with pytest.raises(subprocess.TimeoutExpired):
