@@ -161,3 +161,54 @@ def test_children_end_with_a_run_that_is_killed(
     process.kill()
     process.wait()
     assert_all_end(process)
+
+
+SLOW = """
+import os, time
+from pathlib import Path
+
+IS_RANDOM = False
+
+
+def run(train, test, *, seed=0):
+    (Path(os.environ["BEGUN"]) / str(os.getpid())).touch()
+    time.sleep(300)
+"""
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "jobs"),
+    [(signal.SIGTERM, 143, 2), pytest.param(signal.SIGINT, 130, 1, marks=pytest.mark.long)],
+)
+def test_an_evaluation_ends_in_one_line_and_keeps_what_is_finished(
+    number: signal.Signals, code: int, jobs: int, slow_images: Path, group: Group, finish: Finish,
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+) -> None:  # fmt: skip
+    for part in ("train", "test"):
+        for label, image in enumerate(sorted(slow_images.iterdir())[:2]):
+            target = tmp_path / "set" / part / f"class{label}" / image.name
+            target.parent.mkdir(parents=True)
+            Image.open(image).resize((9, 9)).save(target)
+    begun = tmp_path / "begun"
+    begun.mkdir()
+    (tmp_path / "lab").mkdir()
+    (tmp_path / "lab/slow.py").write_text(SLOW)
+    monkeypatch.setenv("BEGUN", str(begun))
+    monkeypatch.setenv("UNIC_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
+    process = group(
+        "eval", "pixels:8", "pixels:9", "--data", f"x={tmp_path / 'set'}?overlap=allow", "--tasks", "knn,lab.slow", "--seeds", "0",
+        "--jobs", str(jobs), "--out", tmp_path / "results.json",
+    )  # fmt: skip
+    deadline = time.monotonic() + 120
+    while len(list(begun.iterdir())) < jobs:
+        assert time.monotonic() < deadline
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.05)
+    os.killpg(process.pid, number)
+    output = finish(process, code, timeout=40)
+    assert output.splitlines()[-1] == "unic: stopped"
+    assert "Traceback" not in output
+    assert_all_end(process)
+    assert not (tmp_path / "results.json").exists()
+    assert len(list((tmp_path / "cache/cells").rglob("*.*"))) == jobs  # k-NN, of each model that was begun
