@@ -197,8 +197,8 @@ def test_an_evaluation_ends_in_one_line_and_keeps_what_is_finished(
     monkeypatch.setenv("UNIC_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
     process = group(
-        "eval", "pixels:8", "pixels:9", "--data", f"x={tmp_path / 'set'}?overlap=allow", "--tasks", "knn,lab.slow", "--seeds", "0",
-        "--jobs", str(jobs), "--out", tmp_path / "results.json",
+        "eval", "pixels:8", "pixels:9", "--data", f"x={tmp_path / 'set'}?overlap=allow", "--tasks", "knn,lab.slow",
+        "--seeds", "0", "--jobs", str(jobs), "--out", tmp_path / "results.json",
     )  # fmt: skip
     deadline = time.monotonic() + 120
     while len(list(begun.iterdir())) < jobs:
