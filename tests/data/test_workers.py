@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from unic.data.workers import WorkerError, answers
@@ -44,6 +45,14 @@ def test_a_worker_that_is_killed_is_noticed_at_once_also_out_of_turn(act: Any) -
     with pytest.raises(WorkerError, match=r"^data: a process that decodes images has died, killed by signal 9; if .*"):
         next(found)
     assert time.monotonic() - begun < 30
+
+
+def test_a_fork_server_that_is_killed_takes_its_workers_along(act: Any) -> None:
+    found = answers(act, [(0, "a"), (0, "b"), (60, "c")], 2)
+    next(found)
+    psutil.Process(multiprocessing.active_children()[0].pid).parent().kill()
+    with pytest.raises(WorkerError, match="has died, without a word"):
+        list(found)
 
 
 def test_a_worker_that_is_stopped_is_waited_for_as_long_as_was_said(act: Any) -> None:

@@ -82,9 +82,11 @@ def answers(
 
 def _wait_for(answer: Future, workers: list[_Worker], timeout: float) -> tuple[Any, Tensor | None]:
     begun = time.monotonic()
-    while not wait([answer], _LOOK).done:
+    while True:
         if not all(worker.process.is_alive() for worker in workers):
             raise _died(workers)
+        if wait([answer], _LOOK).done:
+            break
         if timeout and time.monotonic() - begun > timeout:
             raise WorkerError(
                 f"data: a process that decodes images has not answered for {timeout:g} s (data.timeout): "
