@@ -68,3 +68,23 @@ def test_end_takes_those_along_that_do_not_listen(kind: str) -> None:
     processes.end([child])
     assert not child.is_alive()
     assert child.exitcode == -9
+
+
+HOLDER = """
+import subprocess, sys
+from unic import processes
+from unic.export import deployed
+
+with processes.lifeline() as stdin:
+    script = deployed._PROLOGUE.partition("import numpy")[0]
+    script += "print(os.getpid(), flush=True); threading.Event().wait(600)"
+    subprocess.run([sys.executable, "-c", script], stdin=stdin)
+"""
+
+
+def test_the_check_of_an_export_ends_with_the_export() -> None:
+    with subprocess.Popen([sys.executable, "-c", HOLDER], stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        assert psutil.pid_exists(int(holder.stdout.readline()))
+        holder.kill()
+        assert holder.stdout.read() == ""  # the child has the other end, so this waits for its end: 600 s, else

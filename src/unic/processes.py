@@ -98,6 +98,17 @@ def end(children: Iterable[BaseProcess]) -> None:
 
 
 @contextmanager
+def lifeline() -> Iterator[int]:
+    """The standard input of a process that knows nothing of this package: it closes when this process ends."""
+    end_of_child, own = os.pipe()
+    try:
+        yield end_of_child
+    finally:
+        os.close(end_of_child)
+        os.close(own)
+
+
+@contextmanager
 def threads_each(count: int) -> Iterator[None]:
     """Processes that are started in this block have so many threads: numpy's and torch's libraries read it then."""
     before = os.environ.get("OMP_NUM_THREADS")

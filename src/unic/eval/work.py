@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from unic import processes
-from unic.errors import InputError
+from unic.errors import InputError, StoppedError
 from unic.eval.cells import CellStore
 from unic.eval.datasets import DataPair
 from unic.eval.entrants import Entrant
@@ -178,7 +178,12 @@ def _pool(jobs: int) -> Iterator[ProcessPoolExecutor]:
     threads = max(1, (os.cpu_count() or 1) // jobs)
     context = processes.Spawning()
     with processes.threads_each(threads):
-        pool = ProcessPoolExecutor(jobs, context, initializer=_start, initargs=(context.Value("i", 0), threads))
+        try:
+            pool = ProcessPoolExecutor(jobs, context, initializer=_start, initargs=(context.Value("i", 0), threads))
+        except OSError as error:  # the locks of its queues
+            raise StoppedError(
+                f"eval: --jobs {jobs} needs a little room in /dev/shm ({error}); --jobs 1 does not"
+            ) from None
         try:
             yield pool
         except BaseException:  # a signal, say: what they are at may take hours
