@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from multiprocessing.process import BaseProcess
 
 import torch
 from jaxtyping import Int
@@ -106,18 +107,19 @@ def _spoken(seconds: float) -> str:
 def _others(plan: CachePlan, device: torch.device, numbers: range, count: int) -> Iterator[None]:
     """Further processes of this rank. One that fails is a warning: what it leaves is made here."""
     threads = max(1, torch.get_num_threads() // (len(numbers) + 1))
-    helpers = []
-    with processes.threads_each(threads):
-        for place, number in enumerate(numbers, start=1):
-            task = {
-                "recipe": plan.recipe.model_dump(mode="json"), "grids": plan.grids, "fingerprints": plan.fingerprints,
-                "device": _device(device, place), "number": number, "count": count,
-            }  # fmt: skip
-            helpers.append(processes.Spawning().Process(target=_work, args=(task,)))
-            helpers[-1].start()
+    helpers: list[BaseProcess] = []
     own = torch.get_num_threads()
-    torch.set_num_threads(threads if helpers else own)
     try:
+        with processes.threads_each(threads):
+            for place, number in enumerate(numbers, start=1):
+                task = {
+                    "recipe": plan.recipe.model_dump(mode="json"), "grids": plan.grids,
+                    "fingerprints": plan.fingerprints, "device": _device(device, place), "number": number,
+                    "count": count,
+                }  # fmt: skip
+                helpers.append(processes.Spawning().Process(target=_work, args=(task,)))
+                helpers[-1].start()
+        torch.set_num_threads(threads if helpers else own)
         yield
         for helper in helpers:
             helper.join()
