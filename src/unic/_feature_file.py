@@ -52,10 +52,17 @@ def write_features(features: Features, encoder: Encoder, images: Source, target:
         arrays["names"] = np.frombuffer(b"\0".join(map(os.fsencode, names)), np.uint8)
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f".{target.name}.partial")
-    save_file(
-        {name: np.ascontiguousarray(array) for name, array in arrays.items()},
-        partial,
-        # A path that is not UTF-8 holds what no other program could read.
-        {key: value.encode(errors="backslashreplace").decode() for key, value in metadata.items() if value is not None},
-    )
-    os.replace(partial, target)
+    try:
+        save_file(
+            {name: np.ascontiguousarray(array) for name, array in arrays.items()},
+            partial,
+            # A path that is not UTF-8 holds what no other program could read.
+            {
+                key: text.encode(errors="backslashreplace").decode()
+                for key, text in metadata.items()
+                if text is not None
+            },
+        )
+        os.replace(partial, target)
+    finally:
+        partial.unlink(missing_ok=True)

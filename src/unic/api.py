@@ -26,7 +26,7 @@ from unic.distill.places import folder_of, found_from
 from unic.distill.recorded import in_run, recipe_of
 from unic.distill.run_folder import summary
 from unic.distill.stages import first_of
-from unic.distill.train import fit
+from unic.distill.train import Callback, fit
 from unic.distill.trained import load_trained
 from unic.encoders import load_encoder, without_weights
 from unic.errors import InputError, PreemptedError, StoppedError, UnfinishedError, UntrustedError, in_one_line
@@ -48,6 +48,7 @@ from unic.outputs import check_writable
 from unic.preflight import Report, check_recipe
 from unic.references import WithReferences
 from unic.report import write_comparison, write_report
+from unic.signals import stop_signals
 from unic.terminal import stderr_console, tell
 from unic.trust import trusting
 from unic.typed import code_in_overrides
@@ -83,20 +84,31 @@ def distill(
     Raises:
         InputError: the recipe or the folder cannot be used.
         UntrustedError: the recipe names code that is not trusted.
+        PreemptedError: a signal has asked to stop; `resume` goes on.
+        StoppedError: a full disk, another process that is gone or silent, or losses that are not finite.
         UnfinishedError: the run is trained and saved, and its export, evaluation or report failed; the rest is there.
     """
     console = console or stderr_console()
     folder = Path(out)
     lines = [f"{key.replace('__', '.')}={_yaml(value)}" for key, value in overrides.items()]
+    with stop_signals() as stops, trusting(trust_code, code_in_overrides(lines)):
+        with stops.at_once("before the run began"):
+            settings, callback = _settled(recipe, folder, lines, resume)
+        fit(settings, folder, resume=resume, callback=callback, console=console)
+        with stops.at_once("after the training, which is saved"):
+            return finish(folder, settings, console)
+
+
+def _settled(
+    recipe: str | Path | Mapping[str, Any] | Recipe, folder: Path, lines: Sequence[str], resume: bool
+) -> tuple[Recipe, Callback | None]:
+    """The recipe that is run, and its looks; a wrong name of a suite must fail now, not at the end."""
     source = dict(recipe) if isinstance(recipe, Mapping) else recipe
     settings = load_recipe(source, lines, has_begun=resume and (folder / "recipe.yaml").is_file())
     if resume:
         settings = found_from(settings, folder_of(newest_state(folder)))
-    with trusting(trust_code, code_in_overrides(lines)):
-        suite = _suite_of(settings)
-        callback = OnlineKnn(suite) if suite and settings.eval.every else None
-        fit(settings, folder, resume=resume, callback=callback, console=console)
-        return finish(folder, settings, console)
+    suite = _suite_of(settings)
+    return settings, OnlineKnn(suite) if suite and settings.eval.every else None
 
 
 def _suite_of(recipe: Recipe) -> Suite | None:

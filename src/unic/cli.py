@@ -13,6 +13,7 @@ import typer
 from unic import __version__
 from unic._text import printable, printable_lines
 from unic.errors import InputError, PreemptedError, StoppedError, UnfinishedError, nearest
+from unic.signals import StoppedBySignal, orderly_end, stop_signals
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -83,20 +84,23 @@ def distill(
     source, changes = _recipe_source(recipe, overrides or [], teachers, student, data)
     settings = load_recipe(source, changes, has_begun=resume and out is not None and (out / "recipe.yaml").is_file())
     trusted = [*(trust_code or []), *_typed_code(source, changes)]
-    from unic import api
-
     if dry_run:
+        from unic import api
+
         for line in api.dry_run(settings, random_weights=random_weights, trust_code=trusted):
             _echo(line)
         return
-    from unic.distill.engine import is_main_process
-
     folder = out or Path("runs") / (Path(source).stem if isinstance(source, str) else "mine")
     try:
-        api.distill(settings, out=folder, resume=resume, trust_code=trusted, console=_console())
+        with stop_signals() as stops, stops.at_once():
+            from unic import api
+
+            api.distill(settings, out=folder, resume=resume, trust_code=trusted, console=_console())
     except UnfinishedError:
         _show_run(folder)  # what there is; the line that says what is missing comes last
         raise
+    from unic.distill.engine import is_main_process
+
     if is_main_process():
         _show_run(folder)
 
@@ -341,11 +345,17 @@ def list_(
 
 
 def main() -> None:
-    """Entry point: user errors are one line on stderr and exit code 2; a pre-empted run ends with 75."""
+    """Entry point: user errors are one line on stderr and exit code 2; a pre-empted run ends with 75.
+
+    SIGINT, SIGTERM and SIGHUP end every other command with 128 and their number.
+    """
     logging.captureWarnings(True)  # libraries' warnings go to train.log, not into the live line
     try:
-        if app(standalone_mode=False) == 130:  # newer typers turn an interrupt into this
-            raise KeyboardInterrupt
+        with orderly_end():
+            if app(standalone_mode=False) == 130:  # newer typers turn an interrupt into this
+                raise KeyboardInterrupt
+    except StoppedBySignal as end:
+        _fail("stopped", int(str(end.code)))
     except InputError as error:
         _fail(str(error), 2)
     except StoppedError as error:

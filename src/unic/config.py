@@ -141,6 +141,8 @@ class Data(Section):
     """`unic`, the paper's; `light`, for letters and drawings; `none`: the middle of the image."""
     workers: int = Field(2, ge=0)
     """Processes that decode images, for each process that trains."""
+    timeout: int = Field(600, ge=0)
+    """Seconds that a batch of theirs is waited for before the run saves and ends; 0: without end."""
     max_damaged: float = Field(0.01, ge=0, le=1)
     """A run ends when more than this share of its images cannot be read."""
     max_pixels: Positive = 200_000_000

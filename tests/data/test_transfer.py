@@ -1,11 +1,15 @@
-"""A batch travels as one uint8 tensor: through shared memory from a worker, pinned for a GPU."""
+"""A batch travels as one uint8 tensor: as memory that a worker hands over, pinned for a GPU."""
 
+import os
 import pickle
+from multiprocessing import Pipe
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
+from unic.data import _transfer
 from unic.data.loader import Batch, ImageList, training_batches
 from unic.data.sources import open_source
 
@@ -24,10 +28,29 @@ def test_a_worker_hands_over_memory_not_copies(image_folder: Path) -> None:
     assert batch.images.dtype == torch.uint8
     assert batch.images.shape == (8, 3, 16, 16)
     assert batch.images.is_contiguous()
-    assert batch.images.is_shared()
+    if hasattr(os, "memfd_create"):
+        assert "memfd:unic-pixels" in Path("/proc/self/maps").read_text()  # as long as the batch lives
     here = first_batch(image_folder, workers=0)
-    assert not here.images.is_shared()
     assert torch.equal(batch.images, here.images)
+    del batch
+    if hasattr(os, "memfd_create"):
+        assert "memfd:unic-pixels" not in Path("/proc/self/maps").read_text()
+
+
+@pytest.mark.parametrize("is_handed_over", [True, False])
+@pytest.mark.parametrize("shape", [(2, 3, 40, 50), (0, 3, 4, 4)])
+def test_pixels_arrive_as_they_were_sent(monkeypatch: pytest.MonkeyPatch, is_handed_over: bool, shape: tuple) -> None:
+    if is_handed_over and not hasattr(os, "memfd_create"):
+        pytest.skip("needs Linux")
+    monkeypatch.setattr(_transfer, "_IS_HANDED_OVER", is_handed_over)
+    pixels = np.arange(np.prod(shape), dtype=np.uint64).astype(np.uint8).reshape(shape)
+    here, there = Pipe()
+    _transfer.send(pixels, there)
+    there.send("next")
+    found = _transfer.receive(here)
+    assert found.shape == shape
+    assert (found.numpy() == pixels).all()
+    assert here.recv() == "next"
 
 
 def test_a_worker_is_sent_names_not_images(image_folder: Path) -> None:

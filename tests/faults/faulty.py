@@ -1,7 +1,7 @@
 """`unic` with one fault, named by the environment: python faulty.py distill recipe.yaml --out RUN.
 
 FAULT=die_in_save:7   kills this process at the seventh system call that makes a save safe (fsync, rename, replace)
-FAULT=hang:4          sleeps for minutes in step 4
+FAULT=hang:4          sleeps for minutes in step 4, once it has made the file HANGS
 FAULT=die:4           kills this process in step 4
 FAULT=nan:4           from step 4 on the teachers of this process give NaN for their first image
 """
@@ -12,6 +12,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from unic import cli
@@ -20,6 +21,11 @@ from unic.distill.teachers import LiveTeachers
 
 def kill() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def hang() -> None:
+    Path(os.environ["HANGS"]).touch()
+    time.sleep(600)
 
 
 def before(call: Callable[..., Any], act: Callable[[], None], count: list[int]) -> Callable[..., Any]:
@@ -58,7 +64,7 @@ def install(kind: str, number: int) -> None:
     if kind == "nan":
         LiveTeachers.__call__ = poisoned(LiveTeachers.__call__, number + trial)  # type: ignore[method-assign]
         return
-    act = kill if kind == "die" else lambda: time.sleep(600)
+    act = kill if kind == "die" else hang
     LiveTeachers.__call__ = before(LiveTeachers.__call__, act, [number + trial])  # type: ignore[method-assign]
 
 

@@ -12,11 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from rich.console import Console
 
-from unic import checkpoint
+from unic import api, checkpoint
+from unic.checkpoint import load_newest
 from unic.config import load_recipe
-from unic.distill import cache_build
+from unic.data.loader import Batch
+from unic.distill import cache_build, stages
+from unic.distill.timed import Timed
 from unic.distill.train import fit
 from unic.errors import PreemptedError
 from unic.metrics import read_metrics
@@ -54,9 +58,9 @@ def test_second_interrupt_ends_at_once(
 ) -> None:
     """The run hangs in step 4, so that nothing that is read between two steps would ever be seen."""
     run = tmp_path / "run"
-    process = start(write_recipe(), "--out", run, fault="hang:4")
+    process = start(write_recipe(), "--out", run, fault="hang:4", HANGS=str(tmp_path / "hangs"))
     wait_for_step(run, 3, process)
-    while not (run / "checkpoints/last").exists():  # of step 3: its look at the signals lies before this
+    while not (tmp_path / "hangs").exists():
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
     with pytest.raises(subprocess.TimeoutExpired):
@@ -114,3 +118,57 @@ def test_between_stages_a_signal_is_not_lost(
     fit(settings, tmp_path / "whole", console=QUIET)
     whole, resumed = ([(row["step"], row["loss"]) for row in read_metrics(tmp_path / run)] for run in ("whole", "run"))
     assert whole == resumed
+
+
+@pytest.mark.usefixtures("survivable")
+def test_a_signal_while_the_models_are_loaded(
+    recipe: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stages, "build", lambda *_: os.kill(os.getpid(), signal.SIGUSR1))
+    with pytest.raises(PreemptedError, match="^stopped by a signal while the models were loaded; continue with --res"):
+        fit(load_recipe(recipe), tmp_path / "run", console=QUIET)
+
+
+@pytest.mark.usefixtures("survivable")
+def test_a_signal_after_the_training_leaves_the_rest_to_a_resume(
+    recipe: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe |= {"trackers": {}, "train": {**recipe["train"], "steps": 2}}
+    run = tmp_path / "run"
+    with monkeypatch.context() as patched:
+        patched.setattr(api, "report", lambda *_: os.kill(os.getpid(), signal.SIGUSR1))
+        with pytest.raises(PreemptedError, match="^stopped by a signal after the training, which is saved; continue "):
+            api.distill(recipe, out=run, console=QUIET)
+    api.distill(recipe, out=run, console=QUIET, resume=True)
+    assert (run / "report.html").is_file()
+    assert [row["step"] for row in read_metrics(run)] == [1, 2]
+
+
+@pytest.mark.usefixtures("survivable")
+@pytest.mark.parametrize(("call", "saved"), [(1, 0), (6, 2)], ids=["before the first step", "between micro-batches"])
+def test_a_step_that_is_given_up_leaves_no_trace(
+    recipe: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: int, saved: int
+) -> None:
+    """The student has batch norms, which a micro-batch changes before the step is done."""
+    recipe["student"] = {"model": "timm:test_efficientnet?pretrained=false&img_size=32"}
+    recipe |= {"trackers": {}}
+    recipe["train"] |= {"steps": 4, "micro_batches": 2}
+    settings, original, calls = load_recipe(recipe), Timed.__next__, [0]
+
+    def signalled(batches: Timed) -> Batch:
+        calls[0] += 1
+        if calls[0] == call:
+            os.kill(os.getpid(), signal.SIGUSR1)
+        return original(batches)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Timed, "__next__", signalled)
+        with pytest.raises(PreemptedError, match=f"^stopped by a signal; checkpoint saved at step {saved}; continue "):
+            fit(settings, tmp_path / "run", console=QUIET)
+    fit(settings, tmp_path / "run", console=QUIET, resume=True)
+    fit(settings, tmp_path / "whole", console=QUIET)
+    run, whole = (load_newest(tmp_path / name) for name in ("run", "whole"))
+    assert run is not None
+    assert whole is not None
+    assert run[0].step == whole[0].step == 4
+    assert all(torch.equal(run[0].tensors[name], tensor) for name, tensor in whole[0].tensors.items())

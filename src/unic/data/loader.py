@@ -6,7 +6,6 @@ run computes where it is instead of reading up to there, and every process cuts 
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,7 +15,6 @@ import torch
 from jaxtyping import Int, UInt8
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
 from unic import rng
 from unic.config import TrainSource
@@ -26,8 +24,10 @@ from unic.data.augment import Augmentation, resized
 from unic.data.decode import decode_part
 from unic.data.sources import DamagedImageError, Source, open_source
 from unic.data.sources.base import MAX_PIXELS, permutation
+from unic.data.workers import Answer, answers
 from unic.errors import InputError
 
+TIMEOUT = 600.0  # seconds; a batch of slow pictures on a slow disk takes one or two minutes
 Size = int | tuple[int, int]
 
 _SIZE = rng.stream("size of views")
@@ -56,7 +56,7 @@ class Batch:
         return len(self.index)
 
     def pin_memory(self) -> Batch:
-        """Called by `DataLoader`. The keys stay pageable: they are read on the CPU."""
+        """The same where a GPU can fetch it from. The keys stay pageable: they are read on the CPU."""
         return Batch(self.images.pin_memory(), self.index, self.view, self.damaged)
 
 
@@ -200,6 +200,7 @@ def training_batches(
     rank: int = 0,
     world_size: int = 1,
     workers: int = 0,
+    timeout: float = TIMEOUT,
     views: int | None = None,
     pin_memory: bool = False,
 ) -> Iterator[Batch]:
@@ -213,10 +214,13 @@ def training_batches(
         batch_size: of one optimiser step, over all processes and micro-batches; where it does not divide, the first
             ones get an image more.
         num_steps: the last step of the whole run.
+        workers: processes that decode; 0: this one.
+        timeout: seconds that a batch of theirs is waited for; 0: without end.
         views: number of cached views; the augmentation key is then taken modulo it.
 
     Raises:
         InputError: unknown augmentation; the batch is too small to share, or larger than an epoch; nothing is readable.
+        WorkerError: a worker has died, or not answered in time.
     """
     view = augmentations.preset(augment)
     check_shares(batch_size, world_size, micro_batches)
@@ -225,7 +229,7 @@ def training_batches(
         images, sizes, seed, batch_size, steps_per_epoch(images, batch_size),
         range(first_step, num_steps + 1), micro_batches, rank, world_size, views,
     )  # fmt: skip
-    return _batches(_Decoder(images, view, seed, substitute=True), requests, workers, pin_memory)
+    return _batches(_Decoder(images, view, seed, substitute=True), requests, workers, timeout, pin_memory)
 
 
 def view_batches(
@@ -237,6 +241,7 @@ def view_batches(
     view: int = 0,
     batch_size: int = 64,
     workers: int = 0,
+    timeout: float = TIMEOUT,
     first: int = 0,
     last: int | None = None,
 ) -> Iterator[Batch]:
@@ -245,15 +250,16 @@ def view_batches(
     Args:
         size: side of a square view, or height and width: the centre square is then resized straight to them.
         view: augmentation key, for `augment` other than "none".
+        workers, timeout: as for `training_batches`, and so is what is raised.
         first, last: numbers of the image to begin with and of the one to end before.
     """
     rest = torch.arange(first, len(images) if last is None else last)
-    requests = [(indices, torch.full_like(indices, view), size) for indices in rest.split(batch_size)]
+    requests: list[Request] = [(part.tolist(), [view] * len(part), size) for part in rest.split(batch_size)]
     decoder = _Decoder(images, augmentations.preset(augment), seed, substitute=False)
-    return _batches(decoder, requests, workers, pin_memory=False)
+    return _batches(decoder, requests, workers, timeout, pin_memory=False)
 
 
-Request = tuple[Tensor, Tensor, Size]  # indices and augmentation keys of one batch, size of its views
+Request = tuple[list[int], list[int], Size]  # indices and augmentation keys of one batch, size of its views
 
 
 @dataclass(frozen=True)
@@ -285,36 +291,41 @@ class _Steps:
                 key = key % self.views
             size = self.sizes[int(rng.number(self.seed, _SIZE, step) * len(self.sizes))]
             shares = index.tensor_split(self.micro_batches), key.tensor_split(self.micro_batches)
-            yield from ((part, keys, size) for part, keys in zip(*shares, strict=True))
+            yield from ((part.tolist(), keys.tolist(), size) for part, keys in zip(*shares, strict=True))
 
     def __len__(self) -> int:
         return len(self.steps) * self.micro_batches
 
 
 @dataclass(frozen=True)
-class _Decoder(Dataset):
-    """Request → `Batch`: what a worker runs. An `InputError` is returned: raised, it would arrive as a trace."""
+class _Decoder:
+    """Request → `Batch`. Called, as a worker does it, it gives that in parts, or the `InputError` that came up."""
 
     images: Source
     view: Augmentation
     seed: int
     substitute: bool
 
-    def __getitem__(self, request: Request) -> Batch | InputError:
+    def __call__(self, request: Request) -> Answer:
+        try:
+            batch = self.batch(request)
+        except InputError as error:  # a reason that is not the program's: no trace of it
+            return error, None
+        return (batch.index.numpy(), batch.view.numpy(), batch.damaged), batch.images.numpy()
+
+    def batch(self, request: Request) -> Batch:
+        """Raises `InputError`: what lies elsewhere cannot be reached, or with `substitute` nothing is readable."""
         size = (request[2], request[2]) if isinstance(request[2], int) else request[2]
         views = torch.empty(len(request[0]), 3, *size, dtype=torch.uint8)
         indices: list[int] = []
         keys: list[int] = []
         damaged: list[tuple[int, str, str]] = []
-        for index, key in zip(request[0].tolist(), request[1].tolist(), strict=True):
-            try:
-                with pixels_up_to(self.images.max_pixels):
-                    found = self._view(index, key, size, damaged)
-            except InputError as error:  # what lies elsewhere cannot be reached
-                return error
+        for index, key in zip(request[0], request[1], strict=True):
+            with pixels_up_to(self.images.max_pixels):
+                found = self._view(index, key, size, damaged)
             if found is None and self.substitute:
                 _, name, reason = damaged[-1]
-                return InputError(f"data '{self.images.path}': nothing can be read; last tried {name} ({reason})")
+                raise InputError(f"data '{self.images.path}': nothing can be read; last tried {name} ({reason})")
             if found is not None:
                 index, views[len(indices)] = found
                 indices.append(index)
@@ -348,31 +359,14 @@ class _Decoder(Dataset):
 
 
 def _batches(
-    decoder: _Decoder, requests: Sequence[Request] | _Steps, workers: int, pin_memory: bool
+    decoder: _Decoder, requests: Sequence[Request] | _Steps, workers: int, timeout: float, pin_memory: bool
 ) -> Iterator[Batch]:
-    loader = DataLoader(
-        decoder,
-        batch_size=None,  # a request is a whole batch already
-        sampler=requests,
-        num_workers=min(workers, len(requests)),
-        pin_memory=pin_memory,
-        generator=torch.Generator(),  # of the workers' seeds, which nothing uses; by default drawn from the global one
-        multiprocessing_context=_context() if workers and len(requests) else None,
-    )
-    for batch in loader:
-        if isinstance(batch, InputError):
-            raise batch
-        yield batch
-
-
-def _context() -> multiprocessing.context.BaseContext:
-    """A clean server process that has imported this module once and forks the workers.
-
-    Forking this process instead can deadlock: torch, trackers and CUDA run threads in it (Python 3.12 warns). Starting
-    fresh interpreters ("spawn") imports torch again for every worker.
-    """
-    if "forkserver" not in multiprocessing.get_all_start_methods():
-        return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["unic.data.loader"])
-    return context
+    workers = min(workers, len(requests))
+    if not workers:
+        for request in requests:
+            batch = decoder.batch(request)
+            yield batch.pin_memory() if pin_memory else batch
+        return
+    for (index, view, damaged), images in answers(decoder, requests, workers, timeout=timeout, pin_memory=pin_memory):
+        assert images is not None
+        yield Batch(images, torch.from_numpy(index), torch.from_numpy(view), damaged)

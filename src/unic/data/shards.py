@@ -122,18 +122,21 @@ class _Images:
 def _write_shard(images: _Images, file: Path, largest: int, samples: int | None) -> dict[str, Any]:
     partial = file.with_name(f".{file.name}.partial")
     tar, count = TarWriter(partial), 0
-    while (found := images.peek()) is not None and count != samples:
-        if count and tar.tell() + sum(1024 + len(data) for _, data in found) > largest:
-            break
-        for name, data in found:
-            tar.add(name, data)
-        images.take()
-        count += 1
-    tar.close()
-    with partial.open("rb") as stream:
-        digest = sha256(stream)
-        os.fsync(stream.fileno())
-    os.replace(partial, file)
+    try:
+        while (found := images.peek()) is not None and count != samples:
+            if count and tar.tell() + sum(1024 + len(data) for _, data in found) > largest:
+                break
+            for name, data in found:
+                tar.add(name, data)
+            images.take()
+            count += 1
+        tar.close()
+        with partial.open("rb") as stream:
+            digest = sha256(stream)
+            os.fsync(stream.fileno())
+        os.replace(partial, file)
+    finally:
+        partial.unlink(missing_ok=True)  # of a command that a signal has ended
     return {"file": file.name, "samples": count, "bytes": file.stat().st_size, "sha256": digest}
 
 

@@ -6,19 +6,17 @@ nobody waits for the slowest. A lock of the operating system keeps two from maki
 
 from __future__ import annotations
 
-import json
 import logging
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from multiprocessing.process import BaseProcess
 
 import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from unic import processes
 from unic.config import Recipe
 from unic.data.loader import ImageList
 from unic.distill.cache_plan import CachePlan, Shard
@@ -110,33 +108,28 @@ def _spoken(seconds: float) -> str:
 def _others(plan: CachePlan, device: torch.device, numbers: range, count: int) -> Iterator[None]:
     """Further processes of this rank. One that fails is a warning: what it leaves is made here."""
     threads = max(1, torch.get_num_threads() // (len(numbers) + 1))
-    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
-    workers = []
-    for place, number in enumerate(numbers, start=1):
-        task = {
-            "recipe": plan.recipe.model_dump(mode="json"), "grids": plan.grids, "fingerprints": plan.fingerprints,
-            "device": _device(device, place), "number": number, "count": count, "trusted": trusted(),
-        }  # fmt: skip
-        # A fresh interpreter: a fork would copy locks and CUDA, and multiprocessing imports the user's main module.
-        worker = subprocess.Popen([sys.executable, "-m", "unic.distill.cache_build"], stdin=subprocess.PIPE,
-                                  stdout=subprocess.DEVNULL, env=environment, text=True)  # fmt: skip
-        assert worker.stdin is not None
-        worker.stdin.write(json.dumps(task))
-        worker.stdin.close()
-        workers.append(worker)
+    helpers: list[BaseProcess] = []
     own = torch.get_num_threads()
-    torch.set_num_threads(threads if workers else own)
     try:
+        with processes.threads_each(threads):
+            for place, number in enumerate(numbers, start=1):
+                task = {
+                    "recipe": plan.recipe.model_dump(mode="json"), "grids": plan.grids,
+                    "fingerprints": plan.fingerprints, "device": _device(device, place), "number": number,
+                    "count": count, "trusted": trusted(),
+                }  # fmt: skip
+                helpers.append(processes.Spawning().Process(target=_work, args=(task,)))
+                helpers[-1].start()
+        torch.set_num_threads(threads if helpers else own)
         yield
-        for worker in workers:
-            if worker.wait():
+        for helper in helpers:
+            helper.join()
+            if helper.exitcode:
                 log.warning("a process that built the teacher cache ended with %d; its shards were built here",
-                            worker.returncode)  # fmt: skip
+                            helper.exitcode)  # fmt: skip
     finally:
         torch.set_num_threads(own)
-        for worker in workers:
-            worker.kill()
-            worker.wait()
+        processes.end(helpers)
 
 
 def _device(device: torch.device, place: int) -> str:
@@ -161,7 +154,3 @@ def _work(task: dict) -> None:
         raise InputError("teacher cache: loaded a second time, the teachers have other weights; use processes: 1")
     for shard in _in_turn(plan.missing(), task["number"], task["count"]):
         _make(plan, shard)
-
-
-if __name__ == "__main__":
-    _work(json.load(sys.stdin))

@@ -35,6 +35,7 @@ FREE_TO_CHANGE = (
     "train.micro_batches",
     "train.timeout",
     "data.workers",
+    "data.timeout",
     "data.max_damaged",
     "teachers.cache.dir",
     "teachers.cache.budget",

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 
 from unic.data.loader import Batch
 
 
 class Timed:
-    """An iterator that knows which share of the time since the last reading was spent waiting for it."""
+    """An iterator that knows which share of the time since the last reading was spent waiting for it.
 
-    def __init__(self, batches: Iterator[Batch]) -> None:
-        self._batches = batches
+    Args:
+        waiting: makes the block in which each batch is waited for.
+    """
+
+    def __init__(
+        self, batches: Iterator[Batch], waiting: Callable[[], AbstractContextManager[None]] = nullcontext
+    ) -> None:
+        self._batches, self._waiting = batches, waiting
         self.restart()
 
     def restart(self) -> None:
@@ -20,7 +27,8 @@ class Timed:
 
     def __next__(self) -> Batch:
         start = time.perf_counter()
-        batch = next(self._batches)
+        with self._waiting():
+            batch = next(self._batches)
         self._waited += time.perf_counter() - start
         self._images += len(batch.index)
         return batch

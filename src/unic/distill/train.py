@@ -10,7 +10,7 @@ import logging
 import math
 import os
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, nullcontext, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from unic import checkpoint
 from unic.checkpoint import Checkpoint, with_prefix, without_prefix
 from unic.config import Recipe
 from unic.data.loader import Batch, training_batches
+from unic.data.workers import WorkerError
 from unic.distill import engine, lock, patience, recorded, rendezvous, run_folder, stages
 from unic.distill.build import build
 from unic.distill.diagnosis import write_case
@@ -31,15 +32,15 @@ from unic.distill.optimizer import learning_rate, optimizer_step
 from unic.distill.rules import first_learning_rate, under_first_rules
 from unic.distill.run import Run
 from unic.distill.saver import Saver
-from unic.distill.signals import stop_signals
 from unic.distill.teacher_cache import open_cache
 from unic.distill.teachers import Teachers
 from unic.distill.timed import Timed
 from unic.distill.watch import Agreement, peers, process_group
-from unic.distill.window import Window
+from unic.distill.window import Window, undo
 from unic.encoders import Encoder
-from unic.errors import InputError, PreemptedError
+from unic.errors import InputError, PreemptedError, StoppedError
 from unic.metrics import MetricsLog, log_to
+from unic.signals import StopSignals, stop_signals
 from unic.terminal import tell
 from unic.trackers import open_trackers
 
@@ -61,8 +62,8 @@ def fit(
 
     Raises:
         InputError: a recipe that cannot run, a folder that is in use, a resume with other teachers.
-        PreemptedError: SIGTERM, SIGUSR1 or SIGINT arrived; a checkpoint has been saved.
-        StoppedError: a full disk, another process that is gone, or losses that are not finite.
+        PreemptedError: SIGTERM, SIGUSR1, SIGINT or SIGHUP arrived; what was done is saved.
+        StoppedError: a full disk, another process that is gone or silent, or losses that are not finite.
     """
     # Precision is the encoders' own. `cpu` must be said: else accelerate ignores torchrun on a machine without a GPU.
     rendezvous.join(recipe.train.timeout)
@@ -75,15 +76,23 @@ def fit(
     with ExitStack() as stack:
         stack.enter_context(engine.ended(accelerator))
         stack.enter_context(peers(accelerator, recipe.train.timeout))
-        run = _first_stage(recipe, folder, accelerator, console, resume)
+        stops = stack.enter_context(stop_signals())
+        with stops.at_once("while the models were loaded"):
+            run = _first_stage(recipe, folder, accelerator, console, resume)
         if accelerator.is_main_process:
             stack.enter_context(lock.held(folder))
             run_folder.check_free(folder, resume)  # again: another run may have begun while this one was built
-        stop_requested = stack.enter_context(stop_signals())
+        stack.enter_context(stops.noted())
         while not run.is_last_stage:
-            _fit_stage(run, callback, console, stop_requested)
-            run = _next_stage(run)
-        return _fit_stage(run, callback, console, stop_requested)
+            _fit_stage(run, callback, console, stops)
+            with _at_once(run, stops, f"before step {run.step + 1}"):
+                run = _next_stage(run)
+        return _fit_stage(run, callback, console, stops)
+
+
+def _at_once(run: Run, stops: StopSignals, when: str) -> AbstractContextManager[None]:
+    """A block that a signal ends as it arrives, but where others wait for this process: then all stop after a step."""
+    return stops.at_once(when) if run.accelerator.num_processes == 1 else nullcontext()
 
 
 def _first_stage(recipe: Recipe, folder: Path, accelerator: Accelerator, console: Console, resume: bool) -> Run:
@@ -105,7 +114,7 @@ def _first_stage(recipe: Recipe, folder: Path, accelerator: Accelerator, console
     return run
 
 
-def _fit_stage(run: Run, callback: Callback | None, console: Console, stop_requested: Callable[[], bool]) -> Encoder:
+def _fit_stage(run: Run, callback: Callback | None, console: Console, stops: StopSignals) -> Encoder:
     """One stage, from where it is to its end."""
     job, folder, accelerator = run.job, run.folder, run.accelerator
     if run.is_main:
@@ -120,14 +129,14 @@ def _fit_stage(run: Run, callback: Callback | None, console: Console, stop_reque
             log.warning(line)
             tell(console, line)
         with out_of_memory_named(job):
-            teachers = _teachers(run, console, stop_requested)
+            teachers = _teachers(run, console, stops)
             rank = accelerator.process_index
             run.guard.diagnose = lambda step, batches: write_case(job, teachers, folder, step, batches, rank)
             # A signal may have come while this stage was built, or in the last save of the one before.
-            if run.agreement.any(stop_requested())[0] and not (run.is_finished and run.is_last_stage):
+            if run.agreement.any(stops())[0] and not (run.is_finished and run.is_last_stage):
                 raise PreemptedError(f"stopped by a signal before step {run.step + 1}; continue with --resume")
             with run.saver:
-                _loop(run, teachers, callback, console, stop_requested)
+                _loop(run, teachers, callback, console, stops)
         if run.is_main and run.is_last_stage:
             _list_damaged(run, console)
         return run.deployed()
@@ -137,15 +146,13 @@ def _fit_stage(run: Run, callback: Callback | None, console: Console, stop_reque
             handler.close()
 
 
-def _loop(
-    run: Run, teachers: Teachers, callback: Callback | None, console: Console, stop_requested: Callable[[], bool]
-) -> None:
+def _loop(run: Run, teachers: Teachers, callback: Callback | None, console: Console, stops: StopSignals) -> None:
     job, recipe = run.job, run.job.recipe
     model = engine.prepare(job, run.accelerator)
     if run.ema:
         run.ema.follow(job.distiller)
     model.train()
-    batches = Timed(teachers.ahead(_batches(run)))
+    batches = Timed(teachers.ahead(_batches(run)), lambda: _at_once(run, stops, f"before step {run.step + 1}"))
     metrics = _metrics(run, console) if run.is_main else None
 
     def tell(step: int, values: dict[str, float]) -> None:
@@ -155,7 +162,8 @@ def _loop(
 
     with metrics or nullcontext():
         for step in () if run.is_finished else range(run.step + 1, run.last + 1):
-            values = _one_step(run, model, teachers, batches, step)
+            with _abandoned(run):
+                values = _one_step(run, model, teachers, batches, step)
             run.step = step
             if step % recipe.train.log_every == 0 or step in (1, run.last):
                 tell(step, values() | batches.rates())
@@ -169,7 +177,7 @@ def _loop(
                         tell(step, scores)
                 job.distiller.train()
                 batches.restart()
-            stop, news, enough = run.agreement.any(stop_requested(), run.has_news, run.patience.is_over)
+            stop, news, enough = run.agreement.any(stops(), run.has_news, run.patience.is_over)
             if news:
                 run.share_damaged()
             too_many = run.too_many_damaged()
@@ -180,10 +188,28 @@ def _loop(
             if too_many:
                 raise InputError(f"{too_many}; checkpoint saved at step {step}")
             if stop and not (run.is_finished and run.is_last_stage):
-                raise PreemptedError(f"stopped by a signal; checkpoint saved at step {step}")
+                raise PreemptedError(f"stopped by a signal; checkpoint saved at step {step}; continue with --resume")
             if enough:
                 log.info("step %d: knn/mean has not improved for %d looks (eval.patience)", step, recipe.eval.patience)
                 break
+
+
+@contextmanager
+def _abandoned(run: Run) -> Iterator[None]:
+    """Saves where a step cannot be finished for want of images: a signal came meanwhile, or a worker has died or hangs.
+
+    Of several processes the others wait for the gradients of this step, so none of them can save.
+    """
+    put_back = undo(run.job)
+    try:
+        yield
+    except (PreemptedError, WorkerError) as error:
+        said = "stopped by a signal" if isinstance(error, PreemptedError) else str(error)
+        if run.accelerator.num_processes > 1:
+            raise StoppedError(f"{said}; continue from the newest checkpoint with --resume") from error
+        put_back()
+        _save(run, is_last=True)
+        raise type(error)(f"{said}; checkpoint saved at step {run.step}; continue with --resume") from error
 
 
 def _one_step(
@@ -242,6 +268,7 @@ def _batches(run: Run) -> Iterator[Batch]:
         rank=accelerator.process_index,
         world_size=accelerator.num_processes,
         workers=recipe.data.workers,
+        timeout=recipe.data.timeout,
         views=cache.views if cache else None,
         pin_memory=job.device.type == "cuda",
     )
@@ -253,7 +280,7 @@ def _metrics(run: Run, console: Console) -> MetricsLog:
     return MetricsLog(run.folder, run.step, run.last, console, trackers)
 
 
-def _teachers(run: Run, console: Console, stop_requested: Callable[[], bool]) -> Teachers:
+def _teachers(run: Run, console: Console, stops: StopSignals) -> Teachers:
     job = run.job
     if job.recipe.teachers.cache is None:
         return job.live_teachers(compile=job.recipe.train.compile)
@@ -271,7 +298,11 @@ def _teachers(run: Run, console: Console, stop_requested: Callable[[], bool]) ->
         if is_asked_to_stop():
             raise PreemptedError(f"stopped by a signal {when}; continue with --resume")
 
-    with console.status("teacher cache") as status, run.agreement.waiting(stop_requested) as is_asked_to_stop:
+    with (
+        console.status("teacher cache") as status,
+        run.agreement.waiting(stops) as is_asked_to_stop,
+        _at_once(run, stops, "while the teacher cache was built"),
+    ):
         cached = open_cache(job, rank, world_size, announce, report)
     end_if_asked(f"before step {run.step + 1}")  # another process may have been, after this one had built its part
     return cached

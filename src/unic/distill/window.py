@@ -3,10 +3,31 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor
+
+from unic.distill.job import Job
+
+
+def undo(job: Job) -> Callable[[], None]:
+    """Called before a step; what it returns takes back what the step's first micro-batches have changed.
+
+    That is the statistics of batch norms and the generator that dropout draws from; all else changes with the last one.
+    """
+    if job.recipe.train.micro_batches == 1 or job.world_size > 1:
+        return lambda: None
+    kept = [(buffer, buffer.clone()) for buffer in job.distiller.buffers()]
+    state = torch.get_rng_state()
+
+    def put_back() -> None:
+        for buffer, before in kept:
+            buffer.copy_(before)
+        torch.set_rng_state(state)
+
+    return put_back
 
 
 class Window:

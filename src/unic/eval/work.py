@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -15,7 +14,8 @@ from typing import Any
 
 import torch
 
-from unic.errors import in_one_line
+from unic import processes
+from unic.errors import StoppedError, in_one_line
 from unic.eval.cells import CellStore
 from unic.eval.datasets import DataPair
 from unic.eval.entrants import Entrant
@@ -172,18 +172,22 @@ def _pooled(queue: deque[Unit], jobs: int, advance: Callable[[int], None]) -> Ge
 @contextmanager
 def _pool(jobs: int) -> Iterator[ProcessPoolExecutor]:
     threads = max(1, (os.cpu_count() or 1) // jobs)
-    context = multiprocessing.get_context("spawn")
-    before = os.environ.get("OMP_NUM_THREADS")
-    os.environ["OMP_NUM_THREADS"] = str(threads)  # read by numpy's and torch's libraries when a child starts
-    pool = ProcessPoolExecutor(jobs, context, initializer=_start, initargs=(context.Value("i", 0), threads, trusted()))
-    try:
-        yield pool
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-        if before is None:
-            del os.environ["OMP_NUM_THREADS"]
-        else:
-            os.environ["OMP_NUM_THREADS"] = before
+    context = processes.Spawning()
+    start = (context.Value("i", 0), threads, trusted())
+    with processes.threads_each(threads):
+        try:
+            pool = ProcessPoolExecutor(jobs, context, initializer=_start, initargs=start)
+        except OSError as error:  # the locks of its queues
+            raise StoppedError(
+                f"eval: --jobs {jobs} needs a little room in /dev/shm ({error}); --jobs 1 does not"
+            ) from None
+        try:
+            yield pool
+        except BaseException:  # a signal, say: what they are at may take hours
+            processes.end(context.children)
+            raise
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _start(counter: Any, threads: int, trusted_code: Sequence[str]) -> None:

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from unic import processes
 from unic.encoders.base import Encoder
 from unic.errors import InputError
 
@@ -75,9 +76,9 @@ def check_alone(kind: str, path: Path, images: Float[Tensor, "b 3 h w"], expecte
     with TemporaryDirectory(prefix="unic-export-") as folder:
         np.save(Path(folder) / "images.npy", images.numpy())
         script = f"{_PROLOGUE}\n{_LOADERS[kind]}\n{_EPILOGUE}"
-        done = subprocess.run(
-            [sys.executable, "-c", script, str(path.resolve()), folder], capture_output=True, text=True, check=False
-        )
+        with processes.lifeline() as stdin:
+            command = [sys.executable, "-c", script, str(path.resolve()), folder]
+            done = subprocess.run(command, stdin=stdin, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             last = (done.stderr.strip().splitlines() or ["no message"])[-1]
             raise InputError(f"export {path}: cannot be loaded without unic ({last})")
@@ -86,7 +87,8 @@ def check_alone(kind: str, path: Path, images: Float[Tensor, "b 3 h w"], expecte
 
 
 _PROLOGUE = """
-import json, sys, warnings
+import json, os, sys, threading, warnings
+threading.Thread(target=lambda: os.read(0, 1) or os._exit(1), daemon=True).start()  # the export's end is its end
 sys.modules["unic"] = None  # any import of it fails
 warnings.simplefilter("ignore")
 import numpy as np

@@ -1,0 +1,163 @@
+"""Calls that are made ahead in processes of their own; the answers come in the order of the calls.
+
+Every process has a pipe of its own and a thread here that reads it. Nothing else is shared, no queue, no lock, so
+whatever one process does, another never waits for it, and the reader can always be told to stop.
+"""
+
+from __future__ import annotations
+
+import pickle
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, wait
+from contextlib import suppress
+from itertools import cycle, islice
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from queue import SimpleQueue
+from threading import Thread
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from unic import processes
+from unic.data._transfer import receive, send
+from unic.errors import StoppedError
+
+Answer = tuple[Any, np.ndarray | None]
+"""Something small without tensors, and the pixels, contiguous; an exception in the first place is raised here."""
+
+_AHEAD = 2  # calls that each process has to do at a time
+_LOOK = 0.5  # seconds from one look at the processes to the next, while an answer is waited for
+
+
+class WorkerError(StoppedError):
+    """A process that decodes images has died, or does not answer."""
+
+
+def answers(
+    function: Callable[[Any], Answer],
+    requests: Iterable[Any],
+    num_workers: int,
+    *,
+    timeout: float = 600,
+    pin_memory: bool = False,
+) -> Iterator[tuple[Any, Tensor | None]]:
+    """`function(request)` for every request, in their order.
+
+    Args:
+        function: is sent to each process once, so it and all it holds must be importable there.
+        requests: read in this process, a few ahead of the answers.
+        timeout: seconds that an answer is waited for; 0: without end.
+        pin_memory: put the pixels where a GPU can fetch them from.
+
+    Raises:
+        WorkerError: see there.
+    """
+    start = processes.forking("unic.data.loader")
+    packed = pickle.dumps(function)  # torch's own way of sending tensors to a process needs shared memory
+    device = torch.cuda.current_device() if pin_memory else None
+    workers: list[_Worker] = []
+    try:
+        for _ in range(num_workers):
+            workers.append(_Worker(start, packed, device))
+        rest, turns, asked = iter(requests), cycle(workers), deque[Future]()
+        asked.extend(next(turns).ask(request) for request in islice(rest, _AHEAD * num_workers))
+        while asked:
+            found, pixels = _wait_for(asked.popleft(), workers, timeout)
+            if isinstance(found, Exception):
+                raise found
+            asked.extend(next(turns).ask(request) for request in islice(rest, 1))
+            yield found, pixels
+    finally:
+        processes.end(worker.process for worker in workers)
+        for worker in workers:
+            worker.leave()
+
+
+def _wait_for(answer: Future, workers: list[_Worker], timeout: float) -> tuple[Any, Tensor | None]:
+    begun = time.monotonic()
+    while True:
+        if not all(worker.process.is_alive() for worker in workers):
+            raise _died(workers)
+        if wait([answer], _LOOK).done:
+            break
+        if timeout and time.monotonic() - begun > timeout:
+            raise WorkerError(
+                f"data: a process that decodes images has not answered for {timeout:g} s (data.timeout): "
+                "it is stopped, or the disk hangs"
+            )
+    try:
+        return answer.result()
+    except (EOFError, OSError):
+        raise _died(workers) from None
+
+
+def _died(workers: list[_Worker]) -> WorkerError:
+    for worker in workers:
+        worker.process.join(_LOOK / len(workers))  # its pipe closes a moment before its end is known
+    codes = [worker.process.exitcode for worker in workers if worker.process.exitcode is not None]
+    how = f"killed by signal {-codes[0]}" if codes and codes[0] < 0 else "without a word"
+    return WorkerError(
+        f"data: a process that decodes images has died, {how}; if the memory is too small, lower data.workers (0: none)"
+    )
+
+
+class _Worker:
+    """One process and, on this side, the thread that talks to it."""
+
+    def __init__(self, start: Callable[..., BaseProcess], packed: bytes, device: int | None) -> None:
+        self._connection, theirs = Pipe()
+        self._device = device
+        self._asked: SimpleQueue[tuple[Any, Future] | None] = SimpleQueue()
+        self.process = start(target=_serve, args=(packed, theirs), name="data worker", daemon=True)
+        self.process.start()
+        theirs.close()  # so that the pipe closes with the process
+        Thread(target=self._exchange, name="data worker", daemon=True).start()
+
+    def ask(self, request: Any) -> Future:
+        future: Future = Future()
+        self._asked.put((request, future))
+        return future
+
+    def leave(self) -> None:
+        """Ends the thread, once the process has ended."""
+        self._asked.put(None)
+
+    def _exchange(self) -> None:
+        if self._device is not None:
+            torch.cuda.set_device(self._device)
+        with self._connection as connection:
+            while (asked := self._asked.get()) is not None:
+                request, future = asked
+                try:
+                    connection.send(request)
+                    future.set_result(self._receive(connection))
+                except Exception as error:
+                    future.set_exception(error)
+
+    def _receive(self, connection: Connection) -> tuple[Any, Tensor | None]:
+        found, has_pixels = connection.recv()
+        return found, receive(connection, pin_memory=self._device is not None) if has_pixels else None
+
+
+def _serve(packed: bytes, connection: Connection) -> None:
+    """What a process does until the other side has gone."""
+    torch.set_num_threads(1)
+    function = None
+    with suppress(EOFError, OSError):
+        while True:
+            request = connection.recv()
+            try:
+                function = function or pickle.loads(packed)
+                found, pixels = function(request)
+            except Exception:
+                found, pixels = RuntimeError(f"in a process that decodes images: {traceback.format_exc()}"), None
+            connection.send((found, pixels is not None))
+            if pixels is not None:
+                send(pixels, connection)
