@@ -27,11 +27,11 @@ lint: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: lint  ## every check
-	$(BIN)/python -m pytest
+test: lint  ## every check; two processes, as most tests use one thread
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-long: lint  ## nightly: also the long tests
-	$(BIN)/python -m pytest -m 'long or not long'
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'long or not long'
 
 format: setup
 	$(BIN)/ruff format .

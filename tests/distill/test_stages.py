@@ -185,6 +185,7 @@ def test_a_dry_run_without_weights_loads_none_in_any_stage(
     recipe |= {"stages": [{}, LARGER | {"student.model": "timm:test_vit?img_size=64"}]}
     loaded = []
     monkeypatch.setattr("timm.models._builder.load_pretrained", lambda *_, **__: loaded.append(1))
+    monkeypatch.setattr("unic.encoders.timm._is_cached", lambda _: True)
     assert dry_run(load_recipe(recipe), random_weights=True)
     assert not loaded
     dry_run(load_recipe(recipe))

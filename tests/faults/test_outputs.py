@@ -17,8 +17,8 @@ from unic.config import load_recipe
 from unic.distill.train import fit
 from unic.encoders import Encoder
 from unic.errors import InputError, StoppedError
-from unic.metrics import stderr_console
 from unic.outputs import check_writable
+from unic.terminal import stderr_console
 
 STUDENT = "timm:test_vit?pretrained=false&img_size=32"
 COMMANDS = [
