@@ -20,7 +20,7 @@ from rich.console import Console
 from unic.data.decode import decode
 from unic.data.loader import ImageList, training_batches, view_batches
 from unic.data.sources import DamagedImageError, open_source
-from unic.errors import InputError
+from unic.errors import StoppedError
 
 
 def encoded(image: Image.Image, kind: str, **options) -> bytes:
@@ -164,7 +164,9 @@ def test_a_run_stops_above_its_limit(tmp_path: Path, recipe: dict) -> None:
     data = recipe["data"] | {"train": str(tmp_path / "images")}
     console = Console(file=io.StringIO())
     tiny = recipe | {"data": data}
-    with pytest.raises(InputError, match=r"of 60 images are damaged, more than data.max_damaged = 1.00% \(the first: "):
+    with pytest.raises(StoppedError, match=r"of 60 images are damaged, more than data.max_damaged = 1.00% \(the first"):
+        StoppedError, match=r"of 60 images are damaged, more than data.max_damaged = 1.00% \(the first: "
+    ):
         fit(load_recipe(tiny), tmp_path / "stops", console=console)
     assert list((tmp_path / "stops" / "checkpoints").glob("step-*"))
     fit(load_recipe(tiny | {"data": data | {"max_damaged": 0.2}}), tmp_path / "ends", console=console)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import multiprocessing
 import signal
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -74,3 +75,11 @@ def test_wrong_input_stays_a_line_and_a_bug_shows_its_place(act: Any) -> None:
         list(answers(act, [(0, "input")], 1))
     with pytest.raises(RuntimeError, match="in a process that decodes images: (.|\n)*one by none"):
         list(answers(act, [(0, "bug")], 1))
+
+
+def test_a_temporary_folder_with_a_long_name(act: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The fork server's socket would not fit into it; the workers are started without one."""
+    folder = tmp_path / ("a" * 126)
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    assert [name for name, _ in answers(act, [(0, "a"), (0, "b")], 1)] == ["a", "b"]

@@ -15,7 +15,7 @@ from unic.config import load_recipe
 from unic.distill.build import build
 from unic.distill.train import fit
 from unic.encoders import Encoder
-from unic.errors import InputError
+from unic.errors import InputError, StoppedError
 from unic.metrics import read_metrics
 
 QUIET = Console(quiet=True)
@@ -206,7 +206,7 @@ def test_too_many_damaged_images_end_the_run(recipe: dict[str, Any], image_folde
     shutil.copytree(image_folder, images)
     for number in range(5):
         (images / f"warm/broken{number}.png").write_bytes(b"no image")
-    with pytest.raises(InputError, match="more than data.max_damaged = 1.00%.*checkpoint saved at step"):
+    with pytest.raises(StoppedError, match="more than data.max_damaged = 1.00%.*checkpoint saved at step"):
         run(recipe, tmp_path / "run", f"data.train={images}", "train.steps=30")
     assert (tmp_path / "run/checkpoints/last").exists()
 

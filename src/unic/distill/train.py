@@ -186,7 +186,7 @@ def _loop(run: Run, teachers: Teachers, callback: Callback | None, console: Cons
             if ends or step % recipe.checkpoint.every == 0:
                 _save(run, is_last=ends)
             if too_many:
-                raise InputError(f"{too_many}; checkpoint saved at step {step}")
+                raise StoppedError(f"{too_many}; checkpoint saved at step {step}")
             if stop and not (run.is_finished and run.is_last_stage):
                 raise PreemptedError(f"stopped by a signal; checkpoint saved at step {step}; continue with --resume")
             if enough:
