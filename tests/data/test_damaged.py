@@ -165,8 +165,6 @@ def test_a_run_stops_above_its_limit(tmp_path: Path, recipe: dict) -> None:
     console = Console(file=io.StringIO())
     tiny = recipe | {"data": data}
     with pytest.raises(StoppedError, match=r"of 60 images are damaged, more than data.max_damaged = 1.00% \(the first"):
-        StoppedError, match=r"of 60 images are damaged, more than data.max_damaged = 1.00% \(the first: "
-    ):
         fit(load_recipe(tiny), tmp_path / "stops", console=console)
     assert list((tmp_path / "stops" / "checkpoints").glob("step-*"))
     fit(load_recipe(tiny | {"data": data | {"max_damaged": 0.2}}), tmp_path / "ends", console=console)
