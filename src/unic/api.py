@@ -50,7 +50,7 @@ from unic.references import WithReferences
 from unic.report import write_comparison, write_report
 from unic.signals import stop_signals
 from unic.terminal import stderr_console, tell
-from unic.trust import trusting
+from unic.trust import trusting, typed
 from unic.typed import code_in_overrides
 
 __all__ = ["check", "compare", "distill", "dry_run", "encode", "evaluate", "export", "load_encoder", "report", "shard"]
@@ -244,8 +244,8 @@ def evaluate(
         raise InputError("eval: expected at least one model, for example timm:vit_small_patch16_224 or a run folder")
     named = models if isinstance(models, Mapping) else unique_names([str(uri) for uri in models])
     given = {name: str(uri) for name, uri in named.items()}
-    typed = [uri for uri in given.values() if ":" in uri]  # a folder's name is no module's
-    with trusting(trust_code, typed, tasks or ()):
+    uris = typed(uri for uri in given.values() if ":" in uri)  # a folder's name is no module's
+    with trusting(trust_code, uris, tasks or ()):
         columns = columns_of(given, teachers=teachers, stages_of=_stages_of)
         all_roles = columns.roles | {columns.given.get(name, name): role for name, role in (roles or {}).items()}
         chosen = load_suite(suite) if suite or not data else None

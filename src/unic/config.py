@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -296,7 +297,10 @@ class Recipe(Section, WithReferences):
             InputError: a stage does not make a recipe.
         """
         whole = self.model_copy(update={"stages": []})
-        changes = [[f"{key}={json.dumps(value)}" for key, value in leaves(stage).items()] for stage in self.stages]
+        # Values are final by now: text that looks like a reference, such as one to a variable that is not set, is none.
+        changes = [
+            [f"{key}={json.dumps(closed(value))}" for key, value in leaves(stage).items()] for stage in self.stages
+        ]
         return [load_recipe(whole, change) for change in changes] or [whole]
 
     def to_yaml(self) -> str:
@@ -384,7 +388,10 @@ def _replace(tree: Any, override: str) -> None:
     """An override replaces what was there: `teachers.models={…}` names the teachers, it does not add some."""
     key = override.partition("=")[0]
     try:
-        OmegaConf.update(tree, key, OmegaConf.select(OmegaConf.from_dotlist([override]), key), merge=False)
+        value: Any = OmegaConf.to_container(OmegaConf.from_dotlist([override]), resolve=False)
+        for _ in filter(None, re.split(r"[.\[\]]+", key)):
+            value = next(iter(value.values()))  # references are resolved with those of the recipe
+        OmegaConf.update(tree, key, value, merge=False)
     except Exception as error:  # PyYAML and OmegaConf raise many kinds, all of them the user's to see
         raise InputError(f"override '{_line(override)}': {_line(error)}") from None
 

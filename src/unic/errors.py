@@ -29,6 +29,10 @@ class StoppedError(RuntimeError):
     memory, a process that has died). The CLI exits with 1."""
 
 
+class AgreedError(StoppedError):
+    """A run that all its processes end together, so that none waits for another."""
+
+
 class UnfinishedError(StoppedError):
     """A run was trained whole and is saved, and something after that failed: export, evaluation, report."""
 

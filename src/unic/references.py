@@ -16,11 +16,13 @@ from pydantic import BaseModel, PrivateAttr
 
 from unic.errors import InputError
 
-_REFERENCE = re.compile(r"\$\{(?:oc\.env:[^${}]*|(\w[\w.\[\]-]*))\}")
+_REFERENCE = re.compile(r"\$\{(?:oc\.env:\s*\w+\s*(?:,[^${}]*)?|(\w[\w.\[\]-]*))\}")
 _ENVIRONMENT = re.compile(r"\$\{oc\.env:\s*(\w+)\s*(,[^${}]*)?\}")
 _OPEN, _CLOSED = "${", "\0{"  # a reference, and text that looks like one; YAML has no zeros
 _MOST_TEXT = 50_000_000  # characters that a file may become when its references are written out
 _LEAST_HIDDEN = 4  # characters: shorter values are no secret, and stand everywhere by chance
+_LONGEST_REFERENCE = 1000  # characters, and entries: more is no memory of a run of ours
+_WITHIN = "\0"  # before the value of a variable, which is no value of a key
 
 Referring = TypeVar("Referring", bound="WithReferences")
 
@@ -31,9 +33,10 @@ class WithReferences(BaseModel):
     _written: dict[str, str] = PrivateAttr(default_factory=dict)  # by what it stands for: values of keys, variables
 
     def written_as(self: Referring, *origins: Mapping[str, str]) -> Referring:
-        """Itself, with what references stood for (see `resolve`)."""
+        """Itself, with what references stood for (see `resolve`). What no run of ours has written down is left out."""
         for origin in origins:
-            self._written.update(origin)
+            known = [(value, text) for value, text in dict(origin).items() if _is_reference(value, text)]
+            self._written.update(known[:_LONGEST_REFERENCE])
         return self
 
     @property
@@ -46,14 +49,17 @@ class WithReferences(BaseModel):
 
     def shared(self, tree: Any) -> Any:
         """The same for what leaves the run: the value of a variable is hidden within other texts, too."""
-        hidden = sorted((text for text in self._written if len(text) >= _LEAST_HIDDEN), key=len, reverse=True)
+        names = {value.removeprefix(_WITHIN): text for value, text in self._written.items()}
+        hidden = sorted((value for value in names if len(value) >= _LEAST_HIDDEN), key=len, reverse=True)
+        if not hidden:
+            return self.unresolved(tree)
+        # Once over each text: what stands for a value is not looked through for others.
+        values = re.compile("|".join(map(re.escape, hidden)))
 
         def hide(text: str) -> str:
-            for value in hidden:
-                text = text.replace(value, self._written[value])
-            return text
+            return self._written.get(text) or values.sub(lambda found: names[found[0]], text)
 
-        return _mapped(self.unresolved(tree), hide)
+        return _mapped(tree, hide)
 
 
 def closed(tree: Any) -> Any:
@@ -88,10 +94,18 @@ def resolve(tree: Mapping[str, Any], what: str, *, may_miss: bool = False) -> tu
     for text, value in _pairs(tree, plain):
         for found in _ENVIRONMENT.finditer(text):
             if found[1] in os.environ:
-                written[os.environ[found[1]]] = found[0]
+                written.setdefault(_WITHIN + os.environ[found[1]], found[0])
                 written[value] = text
     written.pop("", None)
+    written.pop(_WITHIN, None)
     return {str(key): value for key, value in plain.items()}, written
+
+
+def _is_reference(value: object, text: object) -> bool:
+    """Whether an entry is one of `resolve`'s."""
+    if not (isinstance(value, str) and isinstance(text, str)):
+        return False
+    return "${oc.env:" in text and len(text) <= _LONGEST_REFERENCE
 
 
 def _unset_closed(found: re.Match[str]) -> str:

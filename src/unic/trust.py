@@ -13,6 +13,7 @@ from contextvars import ContextVar
 
 from unic.errors import UntrustedError
 
+_ASKED = ("hf:", "hub:", "torchscript:")  # run code with `trust_remote_code=true` only
 _TRUSTED: ContextVar[frozenset[str]] = ContextVar("unic.trusted", default=frozenset())
 
 
@@ -29,6 +30,11 @@ def trusting(*names: str | Iterable[str]) -> Iterator[None]:
         yield
     finally:
         _TRUSTED.reset(before)
+
+
+def typed(uris: Iterable[str]) -> list[str]:
+    """Those of typed URIs that ask for code: of sources that also work without, the ones that say so themselves."""
+    return [uri for uri in uris if not uri.startswith(_ASKED) or "trust_remote_code=true" in uri.lower()]
 
 
 def require(where: str, name: str, *others: str) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from unic.config import leaves
+from unic.trust import typed
 
 _ONE = ("student.model", "projector.type", "standardize.type", "weighting.type")
 _MODELS, _LOSSES = "teachers.models.", "loss."
@@ -29,7 +30,7 @@ def code_in(tree: Mapping[Any, Any]) -> list[str]:
     """URIs and names of parts in a recipe or in a piece of one; most of them are no code of anybody else's."""
     flat = leaves(tree)
     found = [value for key, value in flat.items() if key in _ONE or key.startswith(_MODELS)]
-    found = [value for value in found if isinstance(value, str)]
+    found = typed(value for value in found if isinstance(value, str))
     found += [key.removeprefix(_LOSSES) for key in flat if key.startswith(_LOSSES)]
     stages = tree.get("stages") or ()
     for stage in stages.values() if isinstance(stages, Mapping) else stages:

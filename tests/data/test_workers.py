@@ -83,3 +83,8 @@ def test_a_temporary_folder_with_a_long_name(act: Any, monkeypatch: pytest.Monke
     folder.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
     assert [name for name, _ in answers(act, [(0, "a"), (0, "b")], 1)] == ["a", "b"]
+
+
+def test_too_little_memory_in_a_worker_is_not_the_training_s(act: Any) -> None:
+    with pytest.raises(WorkerError, match="has too little memory; lower data.workers"):
+        list(answers(act, [(0, None)], 1))

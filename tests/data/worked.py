@@ -23,4 +23,6 @@ def act(request: Any) -> Answer:
         return InputError("images: gone"), None
     if wish == "bug":
         raise ZeroDivisionError("one by none")
+    if wish is None:
+        raise MemoryError
     return wish, np.full((2, 3), len(wish), np.uint8)

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -176,3 +177,28 @@ def test_a_copy_with_other_times_has_the_same_portable_fingerprint(
     ]
     assert sources[0].portable_fingerprint() == sources[1].portable_fingerprint()
     assert sources[0].fingerprint() != sources[1].fingerprint()
+
+
+@pytest.mark.parametrize(
+    ("uri", "found"),
+    [
+        ("run:run", "run:{0}/run"),
+        ("onnx:m.onnx?size=32", "onnx:{0}/m.onnx?size=32"),
+        ("timm:test_vit?checkpoint=my%20w.pth&img_size=32", "timm:test_vit?checkpoint={0}/my w.pth&img_size=32"),
+        ("timm:test_vit?img_size=32", "timm:test_vit?img_size=32"),
+    ],
+)
+def test_the_file_of_a_uri(recipe: dict[str, Any], tmp_path: Path, uri: str, found: str) -> None:
+    for name in ("run", "m.onnx", "my w.pth"):
+        (tmp_path / name).touch()
+    recipe["teachers"]["models"] = {"a": uri}
+    settled = found_from(load_recipe(recipe), tmp_path)
+    assert settled.teachers.models["a"] == found.format(tmp_path)
+
+
+def test_a_pattern_of_a_stranger_walks_no_disk(recipe: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "walk", lambda *_, **__: pytest.fail("it walks"))
+    recipe["data"]["train"] = "/**/nothing-of-this-name"
+    begun = time.monotonic()
+    found_from(load_recipe(recipe), Path("/nowhere"))
+    assert time.monotonic() - begun < 5

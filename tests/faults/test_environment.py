@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 from pathlib import Path
 from typing import Any
@@ -99,3 +100,42 @@ def test_a_run_whose_recipe_is_of_another_model(
     assert f"run {run}: its recipe and its checkpoint do not fit each other: " in str(error.value)
     assert len(str(error.value)) < 600
     assert not (tmp_path / "export").exists()
+
+
+def test_variables_in_overrides_are_named_too(recipe: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PLACE", "/secret/place")
+    found = load_recipe(recipe, ["data.train=${oc.env:PLACE}/images", "data.size=${train.batch_size}"])
+    assert (found.data.train[0].path, found.data.size) == ("/secret/place/images", recipe["train"]["batch_size"])
+    assert "secret" not in found.to_yaml()
+
+
+@pytest.mark.parametrize("name", ["'PLACE'", '"PLACE"', "${oc.env:PLACE}"])
+def test_a_variable_has_a_plain_name(recipe: dict[str, Any], monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv("PLACE", "/secret/place")
+    recipe["data"]["train"] = f"${{oc.env:{name}}}/images"
+    with pytest.raises(InputError, match=r"a reference is \$\{key\} or \$\{oc.env:NAME\}") as error:
+        load_recipe(recipe)
+    assert "secret" not in str(error.value)
+
+
+def test_a_variable_of_a_stage_may_be_missing_where_a_run_is_looked_at(recipe: dict[str, Any]) -> None:
+    recipe["stages"] = [{"data.train": "${oc.env:NOWHERE}/b"}, {}]
+    plans = load_recipe(recipe, may_miss=True).plans()
+    assert plans[0].data.train[0].path == "${oc.env:NOWHERE}/b"
+
+
+def test_a_word_that_a_variable_happens_to_hold_stays_a_word(
+    recipe: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GROUP", "unic")
+    recipe["data"]["train"] = "/data/${oc.env:GROUP}/images"
+    written = yaml.safe_load(load_recipe(recipe).to_yaml())["data"]
+    assert (written["train"][0]["path"], written["augment"]) == ("/data/${oc.env:GROUP}/images", "unic")
+
+
+def test_what_a_stranger_says_was_written_does_not_grow(recipe: dict[str, Any]) -> None:
+    names = [chr(97 + number) * 12 for number in range(8)]
+    bomb = {name: f"${{oc.env:X}}{after * 50}" for name, after in itertools.pairwise(names)}
+    found = load_recipe(recipe).written_as(bomb, {"text": 3, 4: "${oc.env:X}", "plain": "no reference"})  # type: ignore[dict-item]
+    assert len(found.shared({"a": names[0]})["a"]) < 1000
+    assert len(found.written) == 7

@@ -241,3 +241,44 @@ def test_json_nested_without_end(tmp_path: Path) -> None:
     assert "nested too deeply" in read_run(tmp_path).results_note
     (tmp_path / "config.json").write_text("[" * 200_000)
     assert "not a timm config" in refused(lambda: load_encoder(f"run:{tmp_path}", device=torch.device("cpu")))
+
+
+def test_onnx_functions_that_call_each_other_without_end() -> None:
+    """Forty functions that each call the next one twice are 2^40 calls; a number may also come from the caller."""
+    from onnx import helper
+
+    from unic.encoders._onnx_loops import endless_loop
+
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("f", 1)]
+
+    def function(number: int) -> Any:
+        inner = "Identity" if number == 39 else f"f{number + 1}"
+        domain = "" if number == 39 else "f"
+        nodes = [helper.make_node(inner, ["x"], [name], domain=domain) for name in ("a", "y")]
+        return helper.make_function("f", f"f{number}", ["x"], ["y"], nodes, opsets)
+
+    value = helper.make_tensor_value_info("x", 1, [1])
+    graph = helper.make_graph([helper.make_node("f0", ["x"], ["y"], domain="f")], "g", [value], [value])
+    model = helper.make_model(graph, functions=[function(number) for number in range(40)], opset_imports=opsets)
+    begun = time.monotonic()
+    assert endless_loop(model) == "its functions call each other too often"
+    assert time.monotonic() - begun < 60
+
+
+def test_an_onnx_loop_whose_number_the_caller_gives() -> None:
+    from onnx import AttributeProto, helper
+
+    from unic.encoders._onnx_loops import endless_loop
+
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("f", 1)]
+    rounds = helper.make_node("Constant", [], ["n"])
+    rounds.attribute.append(AttributeProto(name="value_int", ref_attr_name="count", type=AttributeProto.INT))
+    body = loop(1).graph.node[-1].attribute[0].g
+    nodes = [rounds, helper.make_node("Loop", ["n", "", "x"], ["y"], body=body, name="theirs")]
+    function = helper.make_function("f", "f0", ["x"], ["y"], nodes, opsets, attributes=["count"])
+    value = helper.make_tensor_value_info("x", 1, [1])
+    node = helper.make_node("f0", ["x"], ["y"], domain="f", count=2**62)
+    model = helper.make_model(
+        helper.make_graph([node], "g", [value], [value]), functions=[function], opset_imports=opsets
+    )
+    assert endless_loop(model) == "the number of rounds of its loop 'theirs' is not fixed in the file"

@@ -24,6 +24,7 @@ from unic.distill.cache_build import _work
 from unic.errors import InputError, UntrustedError
 from unic.heads import kept_head
 from unic.trust import trusted, trusting
+from unic.trust import typed as typed_code
 from unic.typed import code_in_overrides
 
 VIT = "timm:test_vit?pretrained=false&img_size=32"
@@ -472,3 +473,9 @@ def test_what_imports_by_name_or_runs_programs_asks() -> None:
     assert found == dict.fromkeys(
         ["encoders/hub.py", "encoders/py.py", "encoders/torchscript.py", "eval/text.py", "lookup.py"], True
     )
+
+
+def test_a_typed_name_that_needs_no_code_trusts_none() -> None:
+    """`hf:org/name` works without code; that it was typed must not let a run's `…?trust_remote_code=true` run some."""
+    uris = ["hf:org/name", "hf:org/other?trust_remote_code=true", "py:lab:net", "timm:x"]
+    assert typed_code(uris) == uris[1:]

@@ -6,6 +6,7 @@ whatever one process does, another never waits for it, and the reader can always
 
 from __future__ import annotations
 
+import os
 import pickle
 import time
 import traceback
@@ -27,12 +28,13 @@ from torch import Tensor
 
 from unic import processes
 from unic.data._transfer import receive, send
-from unic.errors import StoppedError
+from unic.errors import StoppedError, in_one_line
 
 Answer = tuple[Any, np.ndarray | None]
 """Something small without tensors, and the pixels, contiguous; an exception in the first place is raised here."""
 
 _AHEAD = 2  # calls that each process has to do at a time
+_DECODES = "data: a process that decodes images"
 _LOOK = 0.5  # seconds from one look at the processes to the next, while an answer is waited for
 
 
@@ -89,8 +91,7 @@ def _wait_for(answer: Future, workers: list[_Worker], timeout: float) -> tuple[A
             break
         if timeout and time.monotonic() - begun > timeout:
             raise WorkerError(
-                f"data: a process that decodes images has not answered for {timeout:g} s (data.timeout): "
-                "it is stopped, or the disk hangs"
+                f"{_DECODES} has not answered for {timeout:g} s (data.timeout): it is stopped, or the disk hangs"
             )
     try:
         return answer.result()
@@ -103,9 +104,7 @@ def _died(workers: list[_Worker]) -> WorkerError:
         worker.process.join(_LOOK / len(workers))  # its pipe closes a moment before its end is known
     codes = [worker.process.exitcode for worker in workers if worker.process.exitcode is not None]
     how = f"killed by signal {-codes[0]}" if codes and codes[0] < 0 else "without a word"
-    return WorkerError(
-        f"data: a process that decodes images has died, {how}; if the memory is too small, lower data.workers (0: none)"
-    )
+    return WorkerError(f"{_DECODES} has died, {how}; if the memory is too small, lower data.workers (0: none)")
 
 
 class _Worker:
@@ -156,8 +155,11 @@ def _serve(packed: bytes, connection: Connection) -> None:
             try:
                 function = function or pickle.loads(packed)
                 found, pixels = function(request)
-            except Exception:
-                found, pixels = RuntimeError(f"in a process that decodes images: {traceback.format_exc()}"), None
+            except MemoryError:
+                found, pixels = WorkerError(f"{_DECODES} has too little memory; lower data.workers (0: none)"), None
+            except Exception as error:
+                said = traceback.format_exc() if os.environ.get("UNIC_DEBUG") else in_one_line(error)
+                found, pixels = RuntimeError(f"in a process that decodes images: {said}"), None
             connection.send((found, pixels is not None))
             if pixels is not None:
                 send(pixels, connection)

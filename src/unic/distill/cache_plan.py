@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import torch
 
-from unic._scratch import can_write
+from unic._scratch import can_write, scratch
 from unic._stored_patches import BYTES
 from unic.config import Cache, Recipe
 from unic.data.augment import preset
@@ -117,7 +117,8 @@ class CachePlan:
 
     def check_room(self, missing: Sequence[Shard]) -> None:
         """Refuses what does not fit on the disk, before anything is computed."""
-        place = next(folder for folder in (self.folder, *self.folder.absolute().parents) if folder.exists())
+        target = self.folder if can_write(self.folder) else scratch()  # what may not be kept lies there
+        place = next(folder for folder in (target, *target.absolute().parents) if folder.exists())
         needed, free = self.num_bytes(missing), shutil.disk_usage(place).free
         if needed > free:
             raise StoppedError(

@@ -25,7 +25,7 @@ from torch.nn.parallel import DistributedDataParallel
 from unic.distill.job import Job
 from unic.distill.optimizer import build_optimizer
 from unic.encoders import Encoder
-from unic.errors import InputError, PreemptedError
+from unic.errors import AgreedError, InputError, PreemptedError
 
 
 def prepare(job: Job, accelerator: Accelerator) -> nn.Module:
@@ -120,7 +120,7 @@ def ended(accelerator: Accelerator) -> Iterator[None]:
     """Ends the process group with the block; not where it fails otherwise, as a lost peer would be waited for."""
     try:
         yield
-    except (InputError, PreemptedError):
+    except (InputError, PreemptedError, AgreedError):
         _close(accelerator)
         raise
     _close(accelerator)

@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from unic.config import Recipe
 from unic.data.sources._path_options import split_off
@@ -21,6 +22,7 @@ from unic.errors import InputError
 _FILES = ("onnx", "run", "safetensors", "torchscript")  # schemes whose names are paths
 _IMAGES = ("data.train", "data.train.path")
 _PATHS = ("teachers.cache.dir", "eval.suite")
+_CHECKPOINT = re.compile(r"([?&]checkpoint=)[^&]*")
 _RANGE = re.compile(r"\{[^{}]*\}")  # `{000..012}`, and `{split}`
 
 Change = Callable[[str, str], str]  # of a key and its text
@@ -43,8 +45,7 @@ def found_from(recipe: Recipe, folder: Path | None) -> Recipe:
             return prefix + _absolute(text.removeprefix(prefix), folder)
         if key in _PATHS:
             return _absolute(text, folder) if key != "eval.suite" or Path(text).suffix else text
-        path = _file_of(text)
-        return text.replace(path, _absolute(path, folder), 1) if path else text
+        return _with_file(text, lambda path: _absolute(path, folder))
 
     changed = _changed(recipe.model_dump(mode="json"), settled)
     return Recipe.model_validate(changed).written_as(recipe.written)
@@ -56,8 +57,7 @@ def without_places(tree: Mapping[str, Any]) -> dict[str, Any]:
     def hidden(key: str, text: str) -> str:
         if key in _IMAGES or key in _PATHS:
             return ""
-        path = _file_of(text)
-        return text.replace(path, "", 1) if path else text
+        return _with_file(text, lambda _: "")
 
     found: dict[str, Any] = _changed(tree, hidden)
     return found
@@ -90,13 +90,19 @@ def _changed(value: Any, change: Change, key: str = "") -> Any:
     return change(key, value) if isinstance(value, str) and is_place else value
 
 
-def _file_of(uri: str) -> str:
-    """The path of the file that a URI names; empty: none."""
+def _with_file(uri: str, change: Callable[[str], str]) -> str:
+    """A URI with the path of the file that it names, if it names one, changed."""
     try:
         spec = parse_uri(uri)
     except InputError:
-        return ""  # the error is told where the model is loaded
-    return spec.name if spec.scheme in _FILES else spec.options.get("checkpoint", "")
+        return uri  # the error is told where the model is loaded
+    if spec.scheme in _FILES:
+        return f"{spec.scheme}:{change(spec.name)}{uri[len(spec.scheme) + 1 + len(spec.name) :]}"
+    if "checkpoint" not in spec.options:
+        return uri
+    path = change(spec.options["checkpoint"])
+    changed = quote(path, safe="/,:+=~ ") if path != spec.options["checkpoint"] else ""
+    return _CHECKPOINT.sub(lambda found: found[1] + changed, uri) if changed or not path else uri
 
 
 def _absolute(path: str, folder: Path) -> str:
@@ -107,4 +113,5 @@ def _absolute(path: str, folder: Path) -> str:
 def _exists(path: str) -> bool:
     """Whether a path, also one that is a pattern or ends with options, leads somewhere."""
     place = os.path.expanduser(split_off(path)[0])
-    return os.path.exists(place) or any(glob.iglob(_RANGE.sub("*", place), recursive=True))
+    # Not recursive: `**` of somebody's run folder must not walk the whole disk.
+    return os.path.exists(place) or any(glob.iglob(_RANGE.sub("*", place)))

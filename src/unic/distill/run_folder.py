@@ -21,7 +21,6 @@ from unic.distill.batch_norms import SINGLE_IMAGES, batch_norms, sees_single_ima
 from unic.distill.job import Job
 from unic.distill.resolutions import enlargement
 from unic.errors import InputError
-from unic.outputs import check_writable
 
 # What a resumed run may change without training something else (with other micro-batches batch norms see other parts).
 FREE_TO_CHANGE = (
@@ -50,8 +49,7 @@ log = logging.getLogger("unic")
 
 
 def check_free(folder: Path, resume: bool) -> None:
-    """Refuses a folder that cannot be written, or that holds anything but a lock, unless it is to be resumed."""
-    check_writable(folder, named="--out", kind="folder")
+    """Refuses a folder that holds anything but a lock, unless it is to be resumed."""
     if not resume and folder.is_dir() and any(path.name != lock.NAME for path in folder.iterdir()):
         raise InputError(
             f"--out {folder}: the folder is not empty; continue that run with --resume, or name another folder"

@@ -23,7 +23,6 @@ from unic import checkpoint
 from unic.checkpoint import Checkpoint, with_prefix, without_prefix
 from unic.config import Recipe
 from unic.data.loader import Batch, training_batches
-from unic.data.workers import WorkerError
 from unic.distill import engine, lock, patience, recorded, rendezvous, run_folder, stages
 from unic.distill.build import build
 from unic.distill.diagnosis import write_case
@@ -38,8 +37,9 @@ from unic.distill.timed import Timed
 from unic.distill.watch import Agreement, peers, process_group
 from unic.distill.window import Window, undo
 from unic.encoders import Encoder
-from unic.errors import InputError, PreemptedError, StoppedError
+from unic.errors import AgreedError, InputError, PreemptedError, StoppedError
 from unic.metrics import MetricsLog, log_to
+from unic.outputs import check_writable
 from unic.signals import StopSignals, stop_signals
 from unic.terminal import tell
 from unic.trackers import open_trackers
@@ -71,6 +71,7 @@ def fit(
     accelerator = Accelerator(mixed_precision="no", cpu=not torch.cuda.is_available(), kwargs_handlers=[group])
     resume = resume or engine.is_relaunched()
     if accelerator.is_main_process:
+        check_writable(folder, named="--out", kind="folder")
         lock.check(folder)
     run_folder.check_free(folder, resume)
     with ExitStack() as stack:
@@ -140,6 +141,9 @@ def _fit_stage(run: Run, callback: Callback | None, console: Console, stops: Sto
         if run.is_main and run.is_last_stage:
             _list_damaged(run, console)
         return run.deployed()
+    except (InputError, StoppedError) as error:
+        log.error("%s", error)
+        raise
     finally:
         if handler:
             log.removeHandler(handler)
@@ -186,7 +190,7 @@ def _loop(run: Run, teachers: Teachers, callback: Callback | None, console: Cons
             if ends or step % recipe.checkpoint.every == 0:
                 _save(run, is_last=ends)
             if too_many:
-                raise StoppedError(f"{too_many}; checkpoint saved at step {step}")
+                raise AgreedError(f"{too_many}; checkpoint saved at step {step}")
             if stop and not (run.is_finished and run.is_last_stage):
                 raise PreemptedError(f"stopped by a signal; checkpoint saved at step {step}; continue with --resume")
             if enough:
@@ -196,19 +200,21 @@ def _loop(run: Run, teachers: Teachers, callback: Callback | None, console: Cons
 
 @contextmanager
 def _abandoned(run: Run) -> Iterator[None]:
-    """Saves where a step cannot be finished for want of images: a signal came meanwhile, or a worker has died or hangs.
+    """Saves where a step cannot be finished for want of images: a signal came meanwhile, a worker has died or hangs, or
+    a source fails.
 
     Of several processes the others wait for the gradients of this step, so none of them can save.
     """
     put_back = undo(run.job)
     try:
         yield
-    except (PreemptedError, WorkerError) as error:
+    except (PreemptedError, StoppedError, InputError) as error:
         said = "stopped by a signal" if isinstance(error, PreemptedError) else str(error)
         if run.accelerator.num_processes > 1:
             raise StoppedError(f"{said}; continue from the newest checkpoint with --resume") from error
         put_back()
-        _save(run, is_last=True)
+        if checkpoint.newest_step(run.folder) != run.step:  # what is whole already is not written again
+            _save(run, is_last=True)
         raise type(error)(f"{said}; checkpoint saved at step {run.step}; continue with --resume") from error
 
 

@@ -19,7 +19,7 @@ from unic import lookup, rng
 from unic.encoders._heap import keep_freed_memory
 from unic.encoders.base import IMAGENET_MEAN, IMAGENET_STD, NORMALISATIONS, Encoder, Precision, Size
 from unic.errors import InputError, nearest
-from unic.trust import trusting
+from unic.trust import trusting, typed
 
 __all__ = [
     "Encoder", "Spec", "input_size", "load_encoder", "open_encoder", "parse_uri", "pick_precision", "without_weights",
@@ -131,7 +131,7 @@ def load_encoder(uri: str, *, device: str | torch.device = "cpu", precision: str
     Raises:
         InputError: unknown scheme, name or option; missing file or package.
     """
-    with trusting(uri):
+    with trusting(typed([uri])):
         return open_encoder(uri, device=device, precision=precision)
 
 

@@ -7,9 +7,11 @@ https://onnx.ai/onnx/operators/onnx__Loop.html
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import count
 from typing import Any
 
 _MOST = 10_000  # rounds, of loops in loops multiplied
+_MOST_NODES = 1_000_000  # looked at, those of a function at each call
 
 
 def endless_loop(model: Any) -> str | None:
@@ -19,26 +21,31 @@ def endless_loop(model: Any) -> str | None:
         model: `onnx.ModelProto`; numbers in external files are not looked up.
     """
     functions = {(one.domain, one.name): one for one in model.functions}
-    return _endless(model.graph, {}, 1, functions, 0)
+    return _endless(model.graph, {}, 1, functions, 0, count())
 
 
-def _endless(graph: Any, outer: dict[str, int], rounds: int, functions: dict, depth: int) -> str | None:
+def _endless(
+    graph: Any, outer: dict[str, int], rounds: int, functions: dict, depth: int, looked_at: Iterator[int]
+) -> str | None:
     if depth > 100:  # functions that call themselves, which ONNX forbids
         return "it is nested too deeply"
-    known = {**outer, **dict(_numbers(graph))}
+    inputs = {one if isinstance(one, str) else one.name for one in graph.input}  # of a function they are names
+    known = {**{name: number for name, number in outer.items() if name not in inputs}, **dict(_numbers(graph))}
     for node in graph.node:
+        if next(looked_at) > _MOST_NODES:
+            return "its functions call each other too often"
         inner = rounds
         if node.op_type == "Loop" and node.domain in ("", "ai.onnx"):
-            count = known.get(node.input[0]) if node.input and node.input[0] else None
-            if count is None:
+            number = known.get(node.input[0]) if node.input and node.input[0] else None
+            if number is None:
                 return f"the number of rounds of its loop '{node.name or node.output[0]}' is not fixed in the file"
-            inner = rounds * max(count, 1)
+            inner = rounds * max(number, 1)
             if inner > _MOST:
                 return f"its loop '{node.name or node.output[0]}' has {inner} rounds"
         called = functions.get((node.domain, node.op_type))
         bodies = [attribute.g for attribute in node.attribute if attribute.HasField("g")]
         for body in [*bodies, *([called] if called else [])]:
-            if reason := _endless(body, {} if body is called else known, inner, functions, depth + 1):
+            if reason := _endless(body, {} if body is called else known, inner, functions, depth + 1, looked_at):
                 return reason
     return None
 
@@ -55,4 +62,7 @@ def _numbers(graph: Any) -> Iterator[tuple[str, int]]:
             yield name, int(numpy_helper.to_array(tensor).reshape(-1)[0])
     for node in graph.node:
         if node.op_type == "Constant":
-            yield from ((node.output[0], one.i) for one in node.attribute if one.name == "value_int")
+            # An attribute that refers to one of the function has its number at the call.
+            yield from (
+                (node.output[0], one.i) for one in node.attribute if one.name == "value_int" and not one.ref_attr_name
+            )

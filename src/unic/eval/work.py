@@ -173,11 +173,11 @@ def _pooled(queue: deque[Unit], jobs: int, advance: Callable[[int], None]) -> Ge
 def _pool(jobs: int) -> Iterator[ProcessPoolExecutor]:
     threads = max(1, (os.cpu_count() or 1) // jobs)
     context = processes.Spawning()
-    start = (context.Value("i", 0), threads, trusted())
     with processes.threads_each(threads):
         try:
+            start = (context.Value("i", 0), threads, trusted())
             pool = ProcessPoolExecutor(jobs, context, initializer=_start, initargs=start)
-        except OSError as error:  # the locks of its queues
+        except OSError as error:  # the locks of its counter and its queues
             raise StoppedError(
                 f"eval: --jobs {jobs} needs a little room in /dev/shm ({error}); --jobs 1 does not"
             ) from None
