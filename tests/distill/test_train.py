@@ -12,6 +12,7 @@ import torch
 from rich.console import Console
 
 from unic.config import load_recipe
+from unic.data.sources.folder import Folder
 from unic.distill.build import build
 from unic.distill.train import fit
 from unic.encoders import Encoder
@@ -247,3 +248,23 @@ def test_a_source_trains_the_teachers_that_own_it(recipe: dict[str, Any], image_
     recipe["data"]["train"] = [{"path": path, "teachers": ["vitt"]}]
     with pytest.raises(InputError, match=r"'data.train.0.teachers': no teacher 'vitt'; did you mean 'vit'\?"):
         run(recipe, tmp_path / "wrong")
+
+
+def test_a_source_that_fails_in_the_middle_loses_no_step(
+    recipe: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = run(recipe, tmp_path / "whole")
+    read, calls = Folder.encoded, []
+
+    def fails(self: Folder, index: int) -> Path:
+        calls.append(index)
+        if len(calls) > 45:
+            raise InputError("data 'images': the network is gone")
+        return read(self, index)
+
+    monkeypatch.setattr(Folder, "encoded", fails)
+    with pytest.raises(InputError, match=r"the network is gone; checkpoint saved at step 4; continue with --resume"):
+        run(recipe, tmp_path / "run")
+    assert "the network is gone" in (tmp_path / "run/train.log").read_text()
+    monkeypatch.undo()
+    assert losses(run(recipe, tmp_path / "run", resume=True)) == losses(whole)

@@ -1,7 +1,12 @@
+import errno
+
 import pytest
 
+from unic.errors import StoppedError
 from unic.eval.runner import evaluate_models
 from unic.eval.suite import Entry, Suite
+from unic.eval.work import _pool
+from unic.processes import Spawning
 
 DIES = """
 import os
@@ -39,3 +44,12 @@ def test_a_process_that_dies_takes_no_other_cell_along(coloured, deadly, tmp_pat
     assert row["coarse"]["score"] > 50
     assert set(results["tasks"]["colours/knn"]) == {"fine", "culprit", "coarse"}
     assert all("score" in cell for cell in results["tasks"]["colours/knn"].values())
+
+
+def test_no_room_for_the_locks_of_further_processes_is_one_line(monkeypatch):
+    def no_room(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Spawning, "Value", no_room)
+    with pytest.raises(StoppedError, match="--jobs 2 needs a little room in /dev/shm"), _pool(2):
+        pass
