@@ -43,6 +43,18 @@ def test_nine_models_fit_a_hundred_columns():
     assert "mean gain in [+0.5, +4.9] %" in " ".join(plain.split())
 
 
+@pytest.mark.parametrize("width", [60, 80, 100, 200])
+def test_every_number_is_whole_whatever_the_width(width):
+    """Also in a file, which has 80 columns."""
+    names = {f"model_number_{number}": "other" for number in range(16)}
+    screen = io.StringIO()
+    Console(width=width, file=screen).print(render(results(names)))
+    lines = screen.getvalue().splitlines()
+    assert max(map(len, lines)) <= min(width, 100)
+    rows = " ".join(line for line in lines if "fashion/logistic" in line)
+    assert rows.split().count("44.7") == 16
+
+
 def test_marks_only_what_the_interval_supports():
     styled, _ = shown(results({"student": "student", "a": "teacher"}))
     by_task = {line.split()[0]: line for line in styled.splitlines() if "clipart" in line}

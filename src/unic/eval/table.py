@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from rich import box
-from rich.console import Group
+from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -18,15 +18,29 @@ WIDTH = 100  # columns: what a terminal and a README show without wrapping
 _GAIN, _LEAST, _LONGEST = 8, 6, 9  # columns of the gains, of the narrowest score and of one that need not be folded
 
 
-def render(results: Mapping[str, Any]) -> Group:
-    """A rich table of at most `WIDTH` columns; more models than fit go into further tables below it.
+def render(results: Mapping[str, Any]) -> RenderableType:
+    """A rich table as wide as the terminal, at most `WIDTH`; more models than fit go into further tables below it.
 
     Underlined: the best teacher of the task. Bold: the student where the paired interval of its difference to that
     teacher lies above 0. Then means over the sets, axes, mean gain and rank, and what only describes.
     """
+    return _Fitted(results)
+
+
+@dataclass(frozen=True)
+class _Fitted:
+    """The table, laid out for the console that prints it: a file has 80 columns unless `COLUMNS` says otherwise."""
+
+    results: Mapping[str, Any]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
+        yield _laid_out(self.results, min(WIDTH, options.max_width))
+
+
+def _laid_out(results: Mapping[str, Any], columns: int) -> Group:
     grid = _printable(make_grid(results))
     label = max([len(row.label) for row in grid.rows] + [len(grid.corner)])
-    room = WIDTH - label - (_GAIN if grid.has_gain else 0) - 3
+    room = columns - label - (_GAIN if grid.has_gain else 0) - 3
     count = max(1, min(len(grid.names), room // (_LEAST + 1)))
     width = max(_LEAST, min(room // count - 1, max(map(len, [*grid.names, " " * _LONGEST]))))
     parts: list[Any] = []
