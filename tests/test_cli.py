@@ -211,3 +211,17 @@ def test_folders_with_a_colon_or_an_equals_sign_are_models(tmp_path: Path, monke
         (tmp_path / name).mkdir()
         assert _pairs([name]) == {name: name}
     assert _pairs(["a=pixels:8", "timm:x?a=b"]) == {"a": "pixels:8", "x": "timm:x?a=b"}
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        (["timm:a,mine=onnx:m.onnx?mean=0.485,0.456,0.406&std=1,1,1, hf:org/b"],
+         ["timm:a", "mine=onnx:m.onnx?mean=0.485,0.456,0.406&std=1,1,1", "hf:org/b"]),
+        (["timm:a", "b=open_clip:ViT-B-32/x"], ["timm:a", "b=open_clip:ViT-B-32/x"]),
+        (["timm:a,"], ["timm:a"]),
+        (None, []),
+    ],
+)  # fmt: skip
+def test_teachers_are_separated_by_commas_that_are_in_no_uri(given: list[str] | None, found: list[str]) -> None:
+    assert cli._uris(given) == found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -63,7 +64,9 @@ def distill(
     overrides: Annotated[
         list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="For example train.lr=1e-4 data.size=128.")
     ] = None,
-    teachers: Annotated[str | None, typer.Option(help="Without a recipe: URIs or NAME=URI, with commas.")] = None,
+    teachers: Annotated[
+        list[str] | None, typer.Option(help="Without a recipe: URIs or NAME=URI, with commas; repeatable.")
+    ] = None,
     student: Annotated[str | None, typer.Option(help="Without a recipe: the URI of the student.")] = None,
     data: Annotated[list[str] | None, typer.Option(help="Without a recipe: images to train on; repeatable.")] = None,
     out: Annotated[Path | None, typer.Option(help="The run folder [default: runs/RECIPE].")] = None,
@@ -107,7 +110,9 @@ def distill(
 
 @app.command()
 def init(
-    teachers: Annotated[str | None, typer.Option(help="URIs or NAME=URI, separated by commas.")] = None,
+    teachers: Annotated[
+        list[str] | None, typer.Option(help="URIs or NAME=URI, separated by commas; repeatable.")
+    ] = None,
     student: Annotated[str | None, typer.Option(help="The URI of the student.")] = None,
     data: Annotated[list[str] | None, typer.Option(help="Images to train on; repeatable.")] = None,
     epochs: Annotated[float | None, typer.Option(min=0, help="How often the images are seen.")] = None,
@@ -118,10 +123,11 @@ def init(
     from unic.config import load_recipe
 
     if sys.stdin.isatty():
-        teachers = teachers or typer.prompt("teachers (URIs with commas, for example timm:vit_base_patch16_224.dino)")
+        asked = "teachers (URIs with commas, for example timm:vit_base_patch16_224.dino)"
+        teachers = teachers or [typer.prompt(asked)]
         student = student or typer.prompt("student", default="timm:vit_small_patch16_224?pretrained=false")
         data = data or [typer.prompt("training images (folder, Parquet, shards or hub name)")]
-    tree = compose(_split(teachers), student or "", data or [], epochs=epochs)
+    tree = compose(_uris(teachers), student or "", data or [], epochs=epochs)
     load_recipe(tree)
     write_recipe(tree, out)
     _echo(f"{out}\nnext: unic check {out}; unic distill {out}")
@@ -394,7 +400,11 @@ def _show_run(folder: Path) -> None:
 
 
 def _recipe_source(
-    recipe: str | None, overrides: list[str], teachers: str | None, student: str | None, data: list[str] | None
+    recipe: str | None,
+    overrides: list[str],
+    teachers: list[str] | None,
+    student: str | None,
+    data: list[str] | None,
 ) -> tuple[Any, list[str]]:
     """A recipe's name and overrides, or the tree that the flags describe; the first override may stand in its place."""
     if not (teachers or student or data):
@@ -405,7 +415,7 @@ def _recipe_source(
         raise InputError(f"distill: either the recipe '{recipe}' or --teachers, --student and --data, not both")
     from unic.compose import compose
 
-    return compose(_split(teachers), student or "", data or []), ([recipe] if recipe else []) + overrides
+    return compose(_uris(teachers), student or "", data or []), ([recipe] if recipe else []) + overrides
 
 
 def _typed_code(source: Any, overrides: list[str]) -> list[str]:
@@ -413,6 +423,12 @@ def _typed_code(source: Any, overrides: list[str]) -> list[str]:
     from unic.typed import code_in, code_in_overrides
 
     return [*code_in_overrides(overrides), *(code_in(source) if isinstance(source, dict) else [])]
+
+
+def _uris(texts: list[str] | None) -> list[str]:
+    """URIs separated by commas. A comma within a URI (`mean=0.485,0.456,0.406`) has no scheme behind it."""
+    parts = [part for text in texts or [] for part in re.split(r",(?=\s*(?:[\w-]+=)?[a-z_]+:)", text)]
+    return [part.strip(" ,") for part in parts if part.strip(" ,")]
 
 
 def _split(text: str | None) -> list[str]:
