@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,27 @@ import yaml
 from unic.metrics import read_metrics
 
 Start = Callable[..., "subprocess.Popen[str]"]
+FileSystem = Callable[..., AbstractContextManager[Path]]
+
+
+@pytest.fixture
+def file_system() -> FileSystem:
+    """Mounts a small file system of its own for a block, read-only or not, where the machine lets us have one."""
+
+    @contextmanager
+    def mounted(at: Path, *, size: str = "8k", read_only: bool = False) -> Iterator[Path]:
+        at.mkdir()
+        command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "none", str(at)]
+        if subprocess.run(command, capture_output=True, check=False).returncode:
+            pytest.skip("may not mount a file system here")
+        try:
+            if read_only:
+                subprocess.run(["mount", "-o", "remount,ro", str(at)], check=True)
+            yield at
+        finally:
+            subprocess.run(["umount", "-l", str(at)], check=True)
+
+    return mounted
 
 
 @pytest.fixture

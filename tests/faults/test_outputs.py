@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
-import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -54,23 +52,6 @@ def place(tmp_path: Path, image_folder: Path, trained: Path, monkeypatch: pytest
     return tmp_path
 
 
-@contextmanager
-def file_system(at: Path, *, full: bool) -> Iterator[Path]:
-    """One that is full, or read-only, where the machine lets us have one."""
-    at.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=8k", "none", str(at)], capture_output=True, check=False
-    )
-    if mounted.returncode:
-        pytest.skip("may not mount a file system here")
-    try:
-        if not full:
-            subprocess.run(["mount", "-o", "remount,ro", str(at)], check=True)
-        yield at
-    finally:
-        subprocess.run(["umount", "-l", str(at)], check=True)
-
-
 def ends(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
     sys.argv = ["unic", *arguments]
     with pytest.raises(SystemExit) as stop:
@@ -91,21 +72,20 @@ def no_work(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("no_work")
+@pytest.mark.parametrize(
+    ("read_only", "code", "line"),
+    [(True, 2, f"cannot write in OUT ({os.strerror(errno.EROFS)})"), (False, 1, "OUT is full")],
+    ids=["read-only", "full"],
+)
 @pytest.mark.parametrize("arguments", COMMANDS, ids=lambda arguments: arguments[0])
-def test_a_read_only_place(place: Path, capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
-    with file_system(place / "ro", full=False) as folder:
-        code, line = ends([part.replace("OUT", str(folder)) for part in arguments], capsys)
-    assert code == 2
-    assert f"cannot write in {folder} ({os.strerror(errno.EROFS)})" in line
-
-
-@pytest.mark.usefixtures("no_work")
-@pytest.mark.parametrize("arguments", COMMANDS, ids=lambda arguments: arguments[0])
-def test_a_full_disk(place: Path, capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
-    with file_system(place / "full", full=True) as folder:
-        code, line = ends([part.replace("OUT", str(folder)) for part in arguments], capsys)
-    assert code == 1
-    assert f"{folder} is full" in line
+def test_a_disk_that_takes_nothing(
+    place: Path, capsys: pytest.CaptureFixture[str], file_system: Any, arguments: list[str], read_only: bool,
+    code: int, line: str,
+) -> None:  # fmt: skip
+    with file_system(place / "disk", read_only=read_only) as folder:
+        ended, said = ends([part.replace("OUT", str(folder)) for part in arguments], capsys)
+    assert ended == code
+    assert line.replace("OUT", str(folder)) in said
 
 
 @pytest.mark.parametrize("arguments", COMMANDS, ids=lambda arguments: arguments[0])
@@ -116,12 +96,12 @@ def test_a_path_through_a_file(place: Path, capsys: pytest.CaptureFixture[str], 
     assert (place / "notes.txt").read_text() == "mine"
 
 
-def test_check_names_it_too(place: Path) -> None:
+def test_check_names_it_too(place: Path, file_system: Any) -> None:
     tree = {
         "teachers": {"models": {"p": "pixels:8"}}, "student": {"model": STUDENT},
         "data": {"train": "images", "size": 32, "workers": 0}, "train": {"steps": 1, "batch_size": 4},
     }  # fmt: skip
-    with file_system(place / "ro", full=False) as folder:
+    with file_system(place / "ro", read_only=True) as folder:
         found = api.check(tree, out=folder / "run")
     assert next(finding.about for finding in found.findings if finding.level == "error") == "out"
 
@@ -140,8 +120,8 @@ def test_kinds(tmp_path: Path) -> None:
         check_writable(tmp_path / "file", named="--out", kind="folder")
 
 
-def test_a_resume_looks_first_too(trained: Path, tmp_path: Path) -> None:
-    with file_system(tmp_path / "full", full=True) as folder, pytest.raises(StoppedError, match="is full"):
+def test_a_resume_looks_first_too(trained: Path, tmp_path: Path, file_system: Any) -> None:
+    with file_system(tmp_path / "full") as folder, pytest.raises(StoppedError, match="is full"):
         api.distill(load_recipe(trained / "recipe.yaml"), out=folder / "run", resume=True)
 
 
