@@ -52,7 +52,7 @@ def test_a_fork_server_that_is_killed_takes_its_workers_along(act: Any) -> None:
     found = answers(act, [(0, "a"), (0, "b"), (60, "c")], 2)
     next(found)
     psutil.Process(multiprocessing.active_children()[0].pid).parent().kill()
-    with pytest.raises(WorkerError, match="has died, without a word"):
+    with pytest.raises(WorkerError, match="has died, for an unknown reason"):
         list(found)
 
 

@@ -28,7 +28,7 @@ def test_single_images(recipe: dict[str, Any], tmp_path: Path, batch_size: int, 
     assert norms
     assert all(torch.equal(norm.running_mean, torch.zeros_like(norm.running_mean)) for norm in norms)
     assert any(norm.weight.ne(1).any() for norm in norms)  # they train all the same
-    assert "batch norms keep the statistics that they have" in (tmp_path / "run/train.log").read_text()
+    assert "batch norms use their running statistics" in (tmp_path / "run/train.log").read_text()
 
 
 def test_two_images_at_a_time_are_averaged_over(recipe: dict[str, Any]) -> None:

@@ -105,7 +105,7 @@ def test_other_images_of_the_same_count_are_refused(work: dict[str, Any]) -> Non
     begin(work)
     shutil.copytree("data", "other")
     next(Path("other").rglob("*.png")).write_bytes(b"shorter")
-    with pytest.raises(InputError, match=r"the training images are others .* data\.train\.path 1: other \(was data\)"):
+    with pytest.raises(InputError, match=r"the training images differ .* data\.train\.path 1: other \(was data\)"):
         resume(Path("run/recipe.yaml"), "data.train=[{path: other, weight: 2}]")
 
 

@@ -103,7 +103,7 @@ def _died(workers: list[_Worker]) -> WorkerError:
     for worker in workers:
         worker.process.join(_LOOK / len(workers))  # its pipe closes a moment before its end is known
     codes = [worker.process.exitcode for worker in workers if worker.process.exitcode is not None]
-    how = f"killed by signal {-codes[0]}" if codes and codes[0] < 0 else "without a word"
+    how = f"killed by signal {-codes[0]}" if codes and codes[0] < 0 else "for an unknown reason"
     return WorkerError(f"{_DECODES} has died, {how}; if the memory is too small, lower data.workers (0: none)")
 
 

@@ -10,7 +10,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from unic.config import Train
 
-SINGLE_IMAGES = "its batch norms keep the statistics that they have, for some micro-batch holds one image"
+SINGLE_IMAGES = "its batch norms use their running statistics, because a micro-batch holds a single image"
 
 
 def sees_single_images(train: Train, world_size: int) -> bool:

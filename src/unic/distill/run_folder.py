@@ -124,7 +124,7 @@ def check_same(saved: dict[str, Any], now: dict[str, Any]) -> None:
     by = "listing" if "listing" in saved else "images"
     if saved[by] != now[by]:
         hint = f"; {moves[0]}" if moves else ""
-        raise InputError(f"--resume: the training images are others than at the start of the run{hint}")
+        raise InputError(f"--resume: the training images differ from those at the start of the run{hint}")
     for line in moves:
         log.info("moved: %s", line)
 

@@ -90,7 +90,9 @@ def _chosen(prefixes: list[str], flat: Mapping[str, Tensor], where: str) -> str:
         names = ", ".join(f"'{prefix.rstrip('.') or 'the top'}'" for prefix in best)
         raise InputError(f"{where}: the file holds several encoders ({names}); save the state dict of one of them")
     if len(prefixes) > 1:
-        log.info("%s: the weights below '%s' are taken, of %s", where, best[0].rstrip("."), ", ".join(prefixes))
+        log.info(
+            "%s: of several encoders (%s) the one below '%s' is used", where, ", ".join(prefixes), best[0].rstrip(".")
+        )
     return best[0]
 
 

@@ -156,4 +156,4 @@ def test_a_stray_picture_beside_class_folders_is_named(tmp_path, caplog):
     path = split_set(tmp_path / "set", cat=9, dog=9)
     save(tmp_path / "set" / "contact sheet.png")
     assert open_source(path).classes is None
-    assert "no labels, for contact sheet.png lies in no class folder" in caplog.text
+    assert "no labels, because contact sheet.png lies outside the class folders" in caplog.text

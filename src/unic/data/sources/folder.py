@@ -47,7 +47,11 @@ class Folder(Source):
             classes, self._labels = np.unique([name.partition("/")[0] for name in names], return_inverse=True)
             self.classes = classes.tolist()
         elif beside := _strays(names):
-            log.warning("data '%s': no labels, for %s in no class folder; move or remove them", path, beside)
+            log.warning(
+                "data '%s': no labels, because %s outside the class folders; move or remove what lies there",
+                path,
+                beside,
+            )
 
     def __len__(self) -> int:
         return len(self._ends)

@@ -110,7 +110,12 @@ def open_pair(name: str, path: str) -> DataPair:
         raise first
     chosen = next((split for split, source in opened.items() if _is_labelled(source)), next(iter(opened)))
     if chosen != next(iter(opened)):
-        log.warning("data '%s': its images of %s have no labels; %s is measured on", path, next(iter(opened)), chosen)
+        log.warning(
+            "data '%s': the images of its split %s have no labels, so the evaluation uses %s",
+            path,
+            next(iter(opened)),
+            chosen,
+        )
     return DataPair(name, open_source(path, split=TRAIN), opened[chosen])
 
 
