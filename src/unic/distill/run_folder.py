@@ -87,11 +87,14 @@ def identity(job: Job, recipe: Recipe) -> dict[str, Any]:
     }
 
 
-def check_same(saved: dict[str, Any], now: dict[str, Any]) -> None:
+def check_same(saved: dict[str, Any], now: dict[str, Any]) -> list[str]:
     """Refuses to continue a run with something else; names the first difference.
 
     Files may have moved, for what they hold is compared: of teachers the weights, of images their number, names and
-    sizes. Each place that is another one is a line in the log.
+    sizes.
+
+    Returns:
+        A line for each place that has changed.
     """
     if list(saved["teachers"]) != list(now["teachers"]):
         names = [", ".join(side["teachers"]) for side in (saved, now)]
@@ -125,8 +128,7 @@ def check_same(saved: dict[str, Any], now: dict[str, Any]) -> None:
     if saved[by] != now[by]:
         hint = f"; {moves[0]}" if moves else ""
         raise InputError(f"--resume: the training images differ from those at the start of the run{hint}")
-    for line in moves:
-        log.info("moved: %s", line)
+    return [f"moved: {line}" for line in moves]
 
 
 def summary(job: Job) -> list[str]:

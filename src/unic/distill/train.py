@@ -123,7 +123,7 @@ def _fit_stage(run: Run, callback: Callback | None, console: Console, stops: Sto
     accelerator.wait_for_everyone()
     handler = log_to(folder) if run.is_main else None
     try:
-        for line in run_folder.summary(job):
+        for line in [*run_folder.summary(job), *run.moves]:
             log.info(line)
         if run.is_main and run.models["before"]:
             line = recorded.kept(run.recipe.plans()[run.stage], run.models)
@@ -359,7 +359,7 @@ def _newest(folder: Path, recipe: Recipe) -> Checkpoint | None:
 
 
 def _restore(run: Run, saved: Checkpoint) -> None:
-    run_folder.check_same(saved.state["identity"], run.identity)
+    run.moves = run_folder.check_same(saved.state["identity"], run.identity)
     recorded.check_student(recorded.models_of(saved.state), run.models)
     run.job.distiller.load_state_dict(without_prefix("distiller.", saved.tensors))
     run.job.standardizer.load_state_dict(without_prefix("standardizer.", saved.tensors))
