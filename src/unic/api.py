@@ -489,6 +489,8 @@ def _open_split(data: str, split: str | None, limit: int | None, console: Consol
         others = f" of {', '.join(splits)}" if splits else ""
         text = f"data '{data}': only its split '{taken}'{others} is read; --split names another"
         tell(console, text)
+    if source.classes is None and source.why_unlabelled:
+        tell(console, f"data '{data}': no labels: {source.why_unlabelled}")
     return source, taken
 
 

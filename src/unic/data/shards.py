@@ -21,7 +21,7 @@ from PIL import Image
 from unic import rng
 from unic._regular_files import read_bytes, read_json
 from unic.data._bounds import MOST_BYTES
-from unic.data.decode import SUFFIXES
+from unic.data.decode import suffixes
 from unic.data.sources import DamagedImageError, Source
 from unic.data.sources._shard_index import INDEX, MANIFEST, read_manifest, save, scan, sha256
 from unic.data.sources._tar import TarWriter, members
@@ -207,7 +207,7 @@ def _keys(files: list[Path]) -> Iterator[str]:
 def _suffix(data: bytes, name: str) -> str:
     """By the name, else by the first bytes; what is neither keeps `.png` and is found damaged by who reads it."""
     suffix = Path(name).suffix.lower()
-    if suffix in SUFFIXES:
+    if suffix in suffixes():
         return suffix
     try:
         with Image.open(io.BytesIO(data), formats=("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")) as image:

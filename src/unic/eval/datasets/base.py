@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -43,7 +44,8 @@ class DataPair:
     def __post_init__(self) -> None:
         for source in (self.train, self.test):
             if source.classes is None and source.pixels != "depth":
-                raise InputError(f"data '{self.name}': {source.path} has no labels, which evaluation needs")
+                why = f": {source.why_unlabelled}" if source.why_unlabelled else ""
+                raise InputError(f"data '{self.name}': {source.path} has no labels, which evaluation needs{why}")
         object.__setattr__(self, "classes", list(self.train.classes or []))
         known = set(self.classes)
         for label in self.test.classes or []:
@@ -93,7 +95,7 @@ def open_pair(name: str, path: str) -> DataPair:
         path: see `open_source`. A set without splits is refused, as all of it would be both.
 
     Raises:
-        InputError: nothing there, or a split is missing.
+        InputError: nothing there, a split is missing, or some images have no label.
     """
     first: InputError | None = None
     opened: dict[str, Source] = {}
@@ -116,7 +118,30 @@ def open_pair(name: str, path: str) -> DataPair:
             next(iter(opened)),
             chosen,
         )
-    return DataPair(name, open_source(path, split=TRAIN), opened[chosen])
+    pair = DataPair(name, open_source(path, split=TRAIN), opened[chosen])
+    if pair.kind == "labels":
+        _check_labels(pair, chosen)
+    return pair
+
+
+def _check_labels(pair: DataPair, test_split: str) -> None:
+    """Refuses images without a label, and warns of test images that no classifier can get right."""
+    counts = []
+    for split, source in ((TRAIN, pair.train), (test_split, pair.test)):
+        labels = Counter(source.label(index) for index in range(len(source)))
+        if labels[None]:
+            text = f"{labels[None]} of {len(source)} images of its split {split} have no label"
+            raise InputError(f"data '{pair.name}': {text}, which evaluation needs")
+        counts.append({(source.classes or [])[label]: count for label, count in labels.items() if label is not None})
+    known, asked = counts
+    unseen = sorted(asked.keys() - known.keys())
+    if unseen:
+        log.warning(
+            "data '%s': %d test images are of classes without a training image (%s), so every model gets them wrong",
+            pair.name,
+            sum(asked[name] for name in unseen),
+            ", ".join(unseen[:5]) + (", …" if len(unseen) > 5 else ""),
+        )
 
 
 def _is_labelled(source: Source) -> bool:
