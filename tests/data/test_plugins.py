@@ -35,10 +35,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_images_that_need_a_plugin_are_counted(folder, caplog):
     assert len(open_source(str(folder))) == 1
-    assert "2 images left out, the first is b.HEIC; they need the package pillow-heif" in caplog.text
-    assert "1 images left out, the first is d.jxl; they need the package pillow-jxl-plugin" in caplog.text
+    assert "left out: 2 images, the first is b.HEIC, can be read after pip install pillow-heif" in caplog.text
+    assert "left out: 1 images, the first is d.jxl, can be read after pip install pillow-jxl-plugin" in caplog.text
     (folder / "a.png").unlink()
-    with pytest.raises(InputError, match="no images .*2 need the package pillow-heif; 1 need the package pillow-jxl-"):
+    with pytest.raises(
+        InputError, match="no images .*; 2 images, .* after pip install pillow-heif; 1 images, .* pillow-jxl-plugin"
+    ):
         open_source(str(folder))
 
 
@@ -47,7 +49,7 @@ def test_in_shards_too(folder, caplog):
         for name in ("a.png", "b.HEIC", "c.heif"):
             archive.add(folder / name, name)
     assert len(open_source(str(folder.parent / "a.tar"))) == 1
-    assert "2 images left out; they need the package pillow-heif" in caplog.text
+    assert "left out: 2 images can be read after pip install pillow-heif" in caplog.text
 
 
 def test_the_reason_names_the_package(folder):

@@ -208,3 +208,27 @@ def test_test_images_of_classes_that_training_lacks_are_named(tmp_path, caplog):
     table(tmp_path / "train.parquet", label=["cat", ""])
     with pytest.raises(InputError, match="1 of 2 images of its split train have no label, which evaluation needs"):
         open_pair("x", str(tmp_path))
+
+
+def test_masks_with_names_go_before_a_column_that_is_only_called_label(tmp_path, reader):
+    stream = io.BytesIO()
+    Image.new("L", (4, 4), 1).save(stream, "PNG")
+    struct = pa.struct({"bytes": pa.binary(), "path": pa.string()})
+    images, masks = (pa.array([{"bytes": data, "path": None}], struct) for data in (png(), stream.getvalue()))
+    features = {"image": {"_type": "Image"}, "mask": {"_type": "Image"}}
+    path = table(tmp_path / "a.parquet", features, image=images, mask=masks, label=[7])
+    (tmp_path / "classes.json").write_text('["ground", "sky"]')
+    source = open_source(path)
+    assert (source.pixels, source.classes, source.label(0)) == ("masks", ["ground", "sky"], None)
+    named = open_source(f"{path}?label=label")
+    assert (named.pixels, named.classes, named.label(0)) == (None, ["7"], 0)
+
+
+def test_a_damaged_column_of_labels_is_an_error(tmp_path):
+    path = table(tmp_path / "a.parquet", label=["word"] * 1000)
+    place = pq.read_metadata(path).row_group(0).column(1)
+    with open(path, "r+b") as stream:
+        stream.seek(place.dictionary_page_offset)
+        stream.write(b"\xff" * place.total_compressed_size)
+    with pytest.raises(InputError, match=r"a\.parquet is damaged"):
+        open_source(path)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from unic.data.shards import write_shards
 from unic.data.sources import DamagedImageError, Source, open_source
 from unic.data.sources._split_names import splits_of
 from unic.errors import InputError
@@ -184,3 +185,12 @@ def test_the_fingerprint_is_of_the_images(place):
     os.utime(place / "photos" / "a.png", (1, 1))
     assert open_source(path).fingerprint() != before[0]
     assert open_source(path).portable_fingerprint() == before[1]
+
+
+def test_shards_of_the_parts_have_the_same_classes(place):
+    listed(place / "a.csv", "file,label,split\nphotos/a.png,c,train\nphotos/d.png,a,train\nphotos/e.png,b,test\n")
+    for split, kinds in {"train": {"a", "c"}, "test": {"b"}}.items():
+        write_shards(open_source(f"{place}/a.csv", split=split), place / split)
+        shards = open_source(f"{place}/{split}/*.tar")
+        assert shards.classes == ["a", "b", "c"]
+        assert {shards.classes[shards.label(index)] for index in range(len(shards))} == kinds

@@ -57,8 +57,9 @@ def test_splits_with_one_list_each_or_one_for_all(tmp_path):
     (tmp_path / "set" / "metadata.csv").unlink()
     for split, text in {"train": "a.png,x\nb.png,z\n", "test": "c.png,y\n"}.items():
         (tmp_path / "set" / split / "metadata.csv").write_text(f"file_name,label\n{text}")
-    for split in ("train", "test"):
-        assert open_source(f"{tmp_path}/set", split=split).classes == ["x", "y", "z"]
+    for path in (f"{tmp_path}/set", f"{tmp_path}/set/{{split}}"):
+        for split in ("train", "test"):
+            assert open_source(path, split=split).classes == ["x", "y", "z"]
 
 
 def test_what_does_not_fit_is_said_where_labels_are_needed(flat):

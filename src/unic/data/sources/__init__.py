@@ -98,7 +98,8 @@ def _open(path: str, split: str | None, named: ColumnNames, parts: list[str]) ->
         if files:
             every = files if parts == [path] else _files_of(parts)
             return _open_files(path, _splits.files_of(path, files, split), named, every)
-        return metadata.open_folder(path, place, _splits.folder_of(path, place, split), named)
+        folders = [Path(os.path.expanduser(part)) for part in parts]
+        return metadata.open_folder(path, place, _splits.folder_of(path, place, split), named, folders)
     if os.path.isfile(place) or glob.has_magic(path) or _RANGE.search(path):
         files = _matches(path)
         return _open_named(path, files, split, named, files if parts == [path] else _files_of(parts))

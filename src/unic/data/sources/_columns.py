@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -17,6 +18,7 @@ from unic.data.decode import is_image
 from unic.data.sources import _label_values
 from unic.data.sources._image_paths import is_image_name
 from unic.data.sources._path_options import ColumnNames
+from unic.data.sources._pixels import class_names
 from unic.errors import InputError, nearest
 
 MASK = "mask"  # the column with the class of every pixel
@@ -72,9 +74,25 @@ def features_of(schema: pa.Schema) -> dict[str, Any]:
     return features if isinstance(features, dict) else {}
 
 
-def has_masks(features: dict[str, Any], image: str) -> bool:
-    """Whether there is a column of masks beside the column of images."""
-    return image != MASK and _kind(features.get(MASK)) == "Image"
+def mask_classes(
+    path: str, folder: Path, features: dict[str, Any], found: Columns, named: ColumnNames
+) -> list[str] | None:
+    """Names of the classes of the masks beside the images; None: there are no masks, or labels count in place of them.
+
+    Args:
+        path: as the user wrote it.
+        folder: where the names stand, without which masks are left alone.
+        features: the Hugging Face feature of each column.
+        found: the columns that were chosen. Labels count if they are declared or if the user has named them.
+        named: by the user.
+
+    Raises:
+        InputError: the file with the names is damaged.
+    """
+    labels_count = found.label is not None and (found.classes is not None or named.label is not None)
+    if labels_count or found.image == MASK or _kind(features.get(MASK)) != "Image":
+        return None
+    return class_names(path, folder)
 
 
 def _image(path: str, schema: pa.Schema, features: dict[str, Any], peek: Peek) -> str:

@@ -76,7 +76,7 @@ def open_index(path: str, files: Sequence[Path]) -> Index:
     unread: Counter[str] = Counter()
     rows = np.concatenate([scan(path, file, number, unread) for number, file in enumerate(files)])
     for package, count in sorted(unread.items()):
-        log.warning("data '%s': %d images left out; they need the package %s", path, count, package)
+        log.warning("data '%s': left out: %d images can be read after pip install %s", path, count, package)
     if len(rows) < _KEPT_FROM:
         return Index(rows)
     try:

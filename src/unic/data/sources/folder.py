@@ -34,22 +34,14 @@ class Folder(Source):
         self._root = root
         names, outside, unread = _image_names(root)
         names.sort()
+        ways = []
         for package, files in sorted(unread.items()):
-            log.warning(
-                "data '%s': %d images left out, the first is %s; they need the package %s",
-                path,
-                len(files),
-                min(files),
-                package,
-            )
+            ways.append(f"{len(files)} images, the first is {min(files)}, can be read after pip install {package}")
+            log.warning("data '%s': left out: %s", path, ways[-1])
         if not names:
             kinds = " ".join(sorted(suffixes()))
-            ways = "; ".join(
-                [*(f"{len(files)} need the package {package}" for package, files in sorted(unread.items()))]
-            )
-            raise InputError(
-                f"data '{path}': no images in this folder (looked for {kinds}; {ways or _links.HINT}){_lists(root)}"
-            )
+            hints = "; ".join([*ways, _links.HINT])
+            raise InputError(f"data '{path}': no images in this folder (looked for {kinds}; {hints}){_lists(root)}")
         if outside:
             log.warning(
                 "data '%s': %d links left out, the first is %s; %s", path, len(outside), min(outside), _links.HINT

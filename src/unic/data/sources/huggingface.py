@@ -12,10 +12,10 @@ from PIL import Image
 
 from unic.data.decode import decode
 from unic.data.sources import _image_paths, _label_values, _splits
-from unic.data.sources._columns import MASK, SAMPLE, choose, has_masks
+from unic.data.sources._columns import MASK, SAMPLE, choose, mask_classes
 from unic.data.sources._parquet_files import check_parquet, read_column, schema_of
 from unic.data.sources._path_options import UNNAMED, ColumnNames
-from unic.data.sources._pixels import check_fit, class_names, read_mask
+from unic.data.sources._pixels import check_fit, read_mask
 from unic.data.sources._split_names import on_the_hub
 from unic.data.sources.base import DamagedImageError, Source
 from unic.data.sources.parquet import Parquet
@@ -72,7 +72,11 @@ def open_hub(name: str, split: str | None, named: ColumnNames = UNNAMED) -> Sour
 
     def others(column: str) -> Iterator[pa.ChunkedArray]:
         for part in sorted(on_the_hub(name) - {str(dataset.split)}):
-            found = load_dataset(repository, config or None, split=part)
+            try:
+                found = load_dataset(repository, config or None, split=part)
+            except Exception as error:  # as above
+                reason = " ".join(str(error).split())[:200]
+                raise InputError(f"data '{name}': its part {part} cannot be read ({reason})") from None
             if column in found.column_names:
                 yield found.select_columns([column]).with_format("arrow")[:][column]
 
@@ -106,9 +110,9 @@ class HuggingFace(Source):
         first = dataset.select(range(min(SAMPLE, len(dataset)))).with_format("arrow")
         found = choose(path, schema, features, named, lambda names: first.select_columns(names)[:].to_pydict())
         self._column, label, self.classes, self.why_unlabelled, _ = found
-        if label is None and folder and has_masks(features, self._column):
-            self.classes = class_names(path, folder)
-            self.pixels = "masks" if self.classes else None
+        masks = mask_classes(path, folder, features, found, named) if folder else None
+        if masks is not None:
+            self.classes, self.pixels, label = masks, "masks", None
         kept = [self._column, MASK] if self.pixels else [self._column]
         self._dataset = dataset.select_columns(kept)
         for column in kept:
@@ -168,6 +172,8 @@ class HuggingFace(Source):
     ) -> np.ndarray | None:
         try:
             own, *rest = [_label_values.of_arrow(part) for part in (values, *others(column))]
+        except InputError:
+            raise
         except ValueError as error:
             self.why_unlabelled = f"its column '{column}' holds {error}"
             return None

@@ -7,6 +7,7 @@ and without it.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from unic.data.sources import _label_values, _splits
@@ -19,7 +20,7 @@ from unic.errors import InputError
 _NAMES = ("metadata.csv", "metadata.jsonl")
 
 
-def open_folder(path: str, place: Path, root: Path, named: ColumnNames = UNNAMED) -> Folder:
+def open_folder(path: str, place: Path, root: Path, named: ColumnNames = UNNAMED, parts: Sequence[Path] = ()) -> Folder:
     """A folder of images, with the labels of the list in it or in the folder that the user has named, if there is one.
 
     Args:
@@ -27,6 +28,7 @@ def open_folder(path: str, place: Path, root: Path, named: ColumnNames = UNNAMED
         place: the folder that the user has named.
         root: that of a part, or the same.
         named: columns of the list that the user has named.
+        parts: folders of the other parts, where the user has named one by one.
 
     Raises:
         InputError: no images, or a column is named that is not there.
@@ -35,8 +37,8 @@ def open_folder(path: str, place: Path, root: Path, named: ColumnNames = UNNAMED
     if file is None:
         named.refuse(path)
         return Folder(path, root)
-    parts = [found for name in _splits.splits_in(place) if (found := _list_in(place / name))]
-    return LabelledFolder(path, root, file, named, parts)
+    folders = [*parts, *(place / name for name in _splits.splits_in(place))]
+    return LabelledFolder(path, root, file, named, [found for folder in folders if (found := _list_in(folder))])
 
 
 class LabelledFolder(Folder):

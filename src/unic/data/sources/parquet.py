@@ -19,10 +19,10 @@ from PIL import Image
 
 from unic.data.decode import decode
 from unic.data.sources import _image_paths, _label_values
-from unic.data.sources._columns import MASK, Columns, choose, features_of, has_masks
+from unic.data.sources._columns import MASK, Columns, choose, features_of, mask_classes
 from unic.data.sources._parquet_files import check_parquet, holds_nulls, peek, read_column, schema_of
 from unic.data.sources._path_options import UNNAMED, ColumnNames
-from unic.data.sources._pixels import check_fit, class_names, read_mask
+from unic.data.sources._pixels import check_fit, read_mask
 from unic.data.sources.base import DamagedImageError, Source
 from unic.errors import InputError
 
@@ -58,11 +58,11 @@ class Parquet(Source):
             raise InputError(f"data '{path}': it has no rows")
         self._folder = os.getcwd()  # of worker processes it may be another
         self._labels: np.ndarray | None = None
-        if label is not None:
+        masks = mask_classes(path, self._files[0].parent, features_of(schema), found, named)
+        if masks is not None:
+            self.classes, self.pixels = masks, "masks"
+        elif label is not None:
             self._labels = self._read_values(label, every) if self.classes is None else self._read_labels(label)
-        if label is None and has_masks(features_of(schema), self._column):
-            self.classes = class_names(path, self._files[0].parent)
-            self.pixels = "masks" if self.classes else None
         self._encoded: dict[str, pa.ChunkedArray] = {}
         self._fingerprint: str | None = None
         self._has_paths: bool | None = None
@@ -166,6 +166,8 @@ class Parquet(Source):
         parts = [self._files, *([file] for file in others)]
         try:
             own, *rest = [_label_values.of_arrow(self._read_column(column, files)) for files in parts]
+        except InputError:
+            raise
         except ValueError as error:
             self.why_unlabelled = f"its column '{column}' holds {error}"
             return None
