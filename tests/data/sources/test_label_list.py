@@ -87,7 +87,7 @@ def test_images_without_a_class(place):
 
 
 def test_the_column_of_classes_is_named_where_it_is_not_label(place):
-    path = listed(place / "a.csv", "id,breed,file\n1,pug,photos/a.png\n2,chow,photos/d.png\n")
+    path = listed(place / "a.csv", ",id,breed,file\n0,1,pug,photos/a.png\n1,2,chow,photos/d.png\n")
     assert open_source(path).why_unlabelled == (
         "it has no column 'label'; write ?label=id at the end of the path, or another of its columns: id, breed"
     )

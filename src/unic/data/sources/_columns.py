@@ -126,10 +126,11 @@ def _only(path: str, schema: pa.Schema, found: Sequence[str]) -> str:
 def _with_label(path: str, schema: pa.Schema, features: dict[str, Any], named: str | None, image: str) -> Columns:
     declared = [name for name, feature in features.items() if _kind(feature) == "ClassLabel"]
     others = [field.name for field in schema if field.name != image and _label_values.is_label(field.type)]
+    offered = [name for name in others if name and not name.startswith("__index_level_")]  # pandas' row numbers
     if named is not None:
         if named == image or named not in others:
             kind = "the images" if named == image else f"{schema.field(named).type}, not a class for each row"
-            raise InputError(f"data '{path}': its column '{named}' holds {kind}{_choice(others)}")
+            raise InputError(f"data '{path}': its column '{named}' holds {kind}{_choice(offered)}")
         label = named
     elif _LABEL in declared or len(declared) == 1:
         label = _LABEL if _LABEL in declared else declared[0]
@@ -138,7 +139,7 @@ def _with_label(path: str, schema: pa.Schema, features: dict[str, Any], named: s
     else:
         called = [name for name in others if name.lower() == _LABEL]
         if _LABEL not in called and len(called) != 1:
-            reason = f"it has no column '{_LABEL}'{_choice(others)}" if others else ""
+            reason = f"it has no column '{_LABEL}'{_choice(offered)}" if offered else ""
             return Columns(image, None, None, reason)
         label = _LABEL if _LABEL in called else called[0]
     if label not in declared:
