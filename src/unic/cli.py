@@ -314,7 +314,7 @@ def encode(
 
 @app.command()
 def shard(
-    data: Annotated[str, typer.Argument(metavar="PATH", help="A folder, Parquet file, shards or hub name.")],
+    data: Annotated[str, typer.Argument(metavar="PATH", help="A folder, Parquet file, list, shards or hub name.")],
     out: Annotated[Path, typer.Option(help="The folder to write; one that was begun is gone on with.")],
     split: Annotated[str | None, typer.Option(help="Of a set with train and test, which one [default: train].")] = None,
     size: Annotated[str, typer.Option(help="Of a shard at most.")] = "1GB",

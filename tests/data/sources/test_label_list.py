@@ -71,10 +71,11 @@ def test_every_kind_of_list(place, name):
 
 def test_where_paths_start(place, monkeypatch):
     Image.new("RGB", (4, 4), (9, 0, 0)).save(place / "work" / "here.png")
-    path = listed(place / "all.txt", f"{place}/photos/a.png 0\nphotos/d.png 1\nhere.png 1\n../photos/e.png 0\n")
+    lines = [f"{place}/photos/a.png 0", "photos/d.png 1", "here.png 1", "../photos/e.png 0", "photos\\a.png 1"]
+    path = listed(place / "all.txt", "\n".join(lines))
     source = open_source(path)
     monkeypatch.chdir(place)
-    assert [red for _, red, _ in rows(source)] == [0, 2, 9, 3]
+    assert [red for _, red, _ in rows(source)] == [0, 2, 9, 3, 0]
     assert source.classes == ["0", "1"]
 
 

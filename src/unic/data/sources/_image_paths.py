@@ -49,7 +49,9 @@ def find(text: str, folders: Sequence[str], exists: Callable[[str], bool] = os.p
     if ending not in suffixes() or "\0" in text:
         need = f", which needs the package {PACKAGES[ending]}" if ending in PACKAGES else " that can be read"
         raise DamagedImageError(f"'{text}' does not name an image{need}")
-    for spelling in dict.fromkeys((text, *(unicodedata.normalize(form, text) for form in ("NFC", "NFD")))):
+    plain = text.replace("\\", "/")  # as Windows writes it
+    forms = (unicodedata.normalize(form, name) for name in (text, plain) for form in ("NFC", "NFD"))
+    for spelling in dict.fromkeys((text, plain, *forms)):
         for folder in folders:
             place = os.path.join(folder, spelling)  # of an absolute one: itself
             if exists(place):
