@@ -47,7 +47,8 @@ class WebDataset(Source):
         if self.classes is None:
             count = int((self._index.rows["label"] < 0).sum())
             self.why_unlabelled = (
-                f"{count} of its {len(self)} samples have no number of a class (.cls, or label in .json)"
+                f"{count} of its {len(self)} samples have no number of a class (.cls, or label in .json); names of the "
+                "classes stand in classes.txt"
             )
 
     def __len__(self) -> int:
