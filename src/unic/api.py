@@ -14,6 +14,7 @@ from rich.console import Console
 
 from unic._feature_file import write_features
 from unic._regular_files import read_json
+from unic.arguments import argument
 from unic.checkpoint import newest_state
 from unic.config import Recipe, load_recipe
 from unic.data.loader import view_batches
@@ -313,11 +314,12 @@ def export(
     folder = Path(run)
     target = Path(to) if to else folder / "export"
     if to and target.is_dir() and any(target.iterdir()):
-        raise InputError(f"--to {target}: the folder is not empty; name another folder")
-    check_writable(target, named="--to" if to else "run", kind="folder")
+        raise InputError(f"{argument('to')} {target}: the folder is not empty; name another folder")
+    check_writable(target, named=argument("to") if to else "run", kind="folder")
     trained = load_trained(folder)
     if heads and not set(formats) & {"onnx", "torch_export"}:
-        raise InputError("--heads: a head is exported as a graph; add --format onnx or torch_export")
+        graphs = argument("formats", ["onnx"], flag="--format")
+        raise InputError(f"{argument('heads')}: a head is exported as a graph; add {graphs} or torch_export")
     with trusting(trust_code):
         kept = {name: kept_head(folder, name, device="cpu") for name in heads}
         student, recipe = trained.student(), trained.recipe
@@ -380,14 +382,14 @@ def report(run: str | Path, to: str | Path | None = None) -> Path:
     """
     folder = _run_folder(run)
     target = Path(to) if to else folder / "report.html"
-    check_writable(target, named="--out" if to else "report")
+    check_writable(target, named=argument("to", flag="--out") if to else "report")
     return write_report(folder, target)
 
 
 def compare(runs: Sequence[str | Path], to: str | Path) -> Path:
     """Writes one self-contained page that compares several runs, and returns its path."""
     folders = [_run_folder(run) for run in runs]
-    check_writable(Path(to), named="--out")
+    check_writable(Path(to), named=argument("to", flag="--out"))
     return write_comparison(folders, Path(to))
 
 
@@ -461,8 +463,8 @@ def encode(
     """
     target = Path(out)
     if target.suffix != ".safetensors":
-        raise InputError(f"--out {target}: expected a file that ends in .safetensors")
-    check_writable(target, named="--out")
+        raise InputError(f"{argument('out')} {target}: expected a file that ends in .safetensors")
+    check_writable(target, named=argument("out"))
     console = console or stderr_console()
     encoder = load_encoder(model, device=default_device(), precision=precision)
     source, taken = _open_split(data, split, limit, console)
@@ -487,7 +489,7 @@ def _open_split(data: str, split: str | None, limit: int | None, console: Consol
     taken = split or ("train" if len(splits) > 1 or "{split}" in data else None)
     if split is None and taken:
         others = f" of {', '.join(splits)}" if splits else ""
-        text = f"data '{data}': only its split '{taken}'{others} is read; --split names another"
+        text = f"data '{data}': only its split '{taken}'{others} is read; {argument('split')} names another"
         tell(console, text)
     return source, taken
 

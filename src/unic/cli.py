@@ -13,6 +13,7 @@ import typer
 
 from unic import __version__
 from unic._text import printable, printable_lines
+from unic.arguments import as_flags
 from unic.errors import InputError, PreemptedError, StoppedError, UnfinishedError, nearest
 from unic.signals import StoppedBySignal, orderly_end, stop_signals
 
@@ -41,6 +42,7 @@ def _options(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
+    context.with_resource(as_flags())
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
 
