@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -15,29 +16,43 @@ from typing import TYPE_CHECKING, Any
 from unic import _log  # noqa: F401  # what is logged from here on is one line
 
 __version__ = "0.1.0"
-__all__ = ["check", "compare", "distill", "encode", "evaluate", "export", "load_encoder", "report"]
+__all__ = [
+    "Encoder", "InputError", "Recipe", "Tokens", "check", "compare", "distill", "encode", "evaluate", "export",
+    "load_encoder", "open_source", "report",
+]  # fmt: skip
 
 if TYPE_CHECKING:
     from unic.api import check, compare, distill, encode, evaluate, export, load_encoder, report
+    from unic.config import Recipe
+    from unic.data.sources import open_source
+    from unic.encoders import Encoder
+    from unic.errors import InputError
+    from unic.tokens import Tokens
+
+
+_HOMES = dict.fromkeys(__all__, "unic.api") | {
+    "Encoder": "unic.encoders",
+    "InputError": "unic.errors",
+    "Recipe": "unic.config",
+    "Tokens": "unic.tokens",
+    "open_source": "unic.data.sources",
+}
 
 
 class _Package(ModuleType):
-    """Loads the API on first use, so that `import unic` and `unic --help` do not import torch.
+    """Loads each name's module on first use, so that `import unic` and `unic --help` do not import torch.
 
     Some functions have the name of a package (`unic.distill`), and importing that would put it in their place; here the
     name is always the function, and `from unic.distill.build import …` finds the package as ever.
     """
 
     def __getattribute__(self, name: str) -> Any:
-        if name in _API:
-            from unic import api
-
-            return getattr(api, name)
+        if name in _HOMES:
+            return getattr(importlib.import_module(_HOMES[name]), name)
         return super().__getattribute__(name)
 
     def __dir__(self) -> list[str]:
         return [*__all__, "__version__"]
 
 
-_API = frozenset(__all__)
 sys.modules[__name__].__class__ = _Package
