@@ -77,7 +77,7 @@ def test_models_are_taken_in_every_form(recipe: dict[str, Any], image_folder: Pa
     assert list(both["models"]) == ["12:30", "4", "2"]
     files = [unic.encode(same, image_folder, tmp_path / f"{name}.safetensors", precision="fp32")
              for name, same in (("uri", f"run:{run}"), ("folder", run), ("encoder", encoder))]  # fmt: skip
-    assert len({file.read_bytes()[-4000:] for file in files}) == 1
+    assert len({file.read_bytes() for file in files}) == 1
 
 
 def test_recipes_are_taken_in_every_form(recipe: dict[str, Any], tmp_path: Path) -> None:

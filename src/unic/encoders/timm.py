@@ -51,7 +51,7 @@ def load(spec: Spec, *, drop_path: float = 0.0) -> TimmEncoder:
     model = create(spec.uri, spec.name, model_args, size=size, pretrained=pretrained, drop_path=drop_path)
     if checkpoint is not None:
         where = f"encoder '{spec.uri}'"
-        load_weights(model, read_state_dict(Path(checkpoint).expanduser(), where, model.state_dict().keys()), where)
+        load_weights(model, read_state_dict(Path(checkpoint).expanduser(), where, model), where)
     config, origin = model.pretrained_cfg, origin_of(spec)
     return TimmEncoder(
         model,

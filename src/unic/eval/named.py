@@ -70,5 +70,6 @@ def unique_names(uris: Sequence[str]) -> dict[str, str]:
 
 def short_name(uri: str) -> str:
     """A column's name for a URI: what comes after the scheme, without options and folders."""
-    last = uri.partition("?")[0].rstrip("/").rpartition("/")[2]
-    return (last if Path(uri).is_dir() else last.rpartition(":")[2]) or uri  # a folder may be named by a time
+    place = uri.partition("?")[0].removeprefix("run:")
+    last = place.rstrip("/").rpartition("/")[2]
+    return (last if os.path.isdir(place) else last.rpartition(":")[2]) or uri  # a folder may be named by a time
