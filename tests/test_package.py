@@ -4,13 +4,12 @@ import sys
 import unic
 from unic import api
 from unic.distill.build import build
-from unic.tokens import Tokens
 
 
 def test_functions_are_not_hidden_by_the_packages_of_their_names():
     assert build.__module__ == "unic.distill.build"
     for name in unic.__all__:
-        assert getattr(unic, name) is getattr(api, name, Tokens)
+        assert getattr(unic, name) is getattr(api, name)
     assert set(unic.__all__) <= set(dir(unic))
 
 

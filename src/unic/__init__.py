@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -30,29 +29,27 @@ if TYPE_CHECKING:
     from unic.tokens import Tokens
 
 
-_HOMES = dict.fromkeys(__all__, "unic.api") | {
-    "Encoder": "unic.encoders",
-    "InputError": "unic.errors",
-    "Recipe": "unic.config",
-    "Tokens": "unic.tokens",
-    "open_source": "unic.data.sources",
-}
-
-
 class _Package(ModuleType):
-    """Loads each name's module on first use, so that `import unic` and `unic --help` do not import torch.
+    """Loads the API on first use, so that `import unic` and `unic --help` do not import torch.
 
     Some functions have the name of a package (`unic.distill`), and importing that would put it in their place; here the
     name is always the function, and `from unic.distill.build import …` finds the package as ever.
     """
 
     def __getattribute__(self, name: str) -> Any:
-        if name in _HOMES:
-            return getattr(importlib.import_module(_HOMES[name]), name)
+        if name == "InputError":  # whoever catches it need not have used the API yet
+            from unic import errors
+
+            return errors.InputError
+        if name in _API:
+            from unic import api
+
+            return getattr(api, name)
         return super().__getattribute__(name)
 
     def __dir__(self) -> list[str]:
         return [*__all__, "__version__"]
 
 
+_API = frozenset(__all__)
 sys.modules[__name__].__class__ = _Package

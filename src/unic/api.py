@@ -52,10 +52,14 @@ from unic.references import WithReferences
 from unic.report import write_comparison, write_report
 from unic.signals import stop_signals
 from unic.terminal import stderr_console, tell
+from unic.tokens import Tokens
 from unic.trust import trusting, typed
 from unic.typed import code_in_overrides
 
-__all__ = ["check", "compare", "distill", "dry_run", "encode", "evaluate", "export", "load_encoder", "report", "shard"]
+__all__ = [
+    "Encoder", "InputError", "Recipe", "Tokens", "check", "compare", "distill", "dry_run", "encode", "evaluate",
+    "export", "load_encoder", "open_source", "report", "shard",
+]  # fmt: skip
 
 AnyRecipe = str | Path | Mapping[str, Any] | Recipe
 """A YAML path, the name of a shipped recipe, a mapping or a `Recipe`."""

@@ -459,6 +459,15 @@ def test_wrappers_come_off(tmp_path: Path, name: str, prefix: str) -> None:
     assert torch.equal(found.patches, expected.patches)
 
 
+@pytest.mark.parametrize("name", ["dinov2", "metaclip2"])
+def test_weights_of_unknown_names_are_refused(tmp_path: Path, name: str) -> None:
+    file = save(tmp_path, CASES[name]) / "model.safetensors"
+    state = {f"mine.{key}": tensor.clone() for key, tensor in safetensors.torch.load_file(file).items()}
+    safetensors.torch.save_file(state, file, metadata={"format": "pt"})
+    with pytest.raises(InputError, match=r"\d+ weights of \w+ are not in it"):
+        load_encoder(f"hf:{tmp_path}")
+
+
 def test_folders_that_are_no_vision_model(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot load it"):
         load_encoder(f"hf:{tmp_path}")
