@@ -204,13 +204,13 @@ def test_a_failure_after_training_does_not_look_like_one_of_the_training(
 
 
 def test_folders_with_a_colon_or_an_equals_sign_are_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from unic.cli import _pairs
+    from unic.eval.named import by_name
 
     monkeypatch.chdir(tmp_path)
     for name in ("2024-05-01T12:30:00", "lr=1e-4,bs=64"):
         (tmp_path / name).mkdir()
-        assert _pairs([name]) == {name: name}
-    assert _pairs(["a=pixels:8", "timm:x?a=b"]) == {"a": "pixels:8", "x": "timm:x?a=b"}
+        assert by_name([name]) == {name: name}
+    assert by_name(["a=pixels:8", "timm:x?a=b"]) == {"a": "pixels:8", "x": "timm:x?a=b"}
 
 
 @pytest.mark.parametrize(

@@ -104,7 +104,7 @@ def test_one_split_of_several_is_said(layout: str, tmp_path: Path) -> None:
     said = io.StringIO()
     options: dict[str, Any] = {"console": Console(file=said, width=40)}
     file = api.encode("pixels:1", str(tmp_path / "set"), tmp_path / "f.safetensors", **options)
-    line = f"data '{tmp_path / 'set'}': only its split 'train' of test, train is read; --split names another"
+    line = f"data '{tmp_path / 'set'}': only its split 'train' of test, train is read; split names another"
     assert line in said.getvalue().splitlines()
     assert (metadata(file)["split"], load_file(file)["cls"][0, 0]) == ("train", pytest.approx(50 / 255))
     said.truncate(0)

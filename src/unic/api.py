@@ -14,6 +14,7 @@ from rich.console import Console
 
 from unic._feature_file import write_features
 from unic._regular_files import read_json
+from unic.arguments import argument
 from unic.checkpoint import newest_state
 from unic.config import Recipe, load_recipe
 from unic.data.loader import view_batches
@@ -28,10 +29,11 @@ from unic.distill.run_folder import summary
 from unic.distill.stages import first_of
 from unic.distill.train import Callback, fit
 from unic.distill.trained import load_trained
-from unic.encoders import load_encoder, without_weights
+from unic.encoders import Encoder, load_encoder, without_weights
 from unic.errors import InputError, PreemptedError, StoppedError, UnfinishedError, UntrustedError, in_one_line
 from unic.eval.columns import columns_of
 from unic.eval.entrants import Heads
+from unic.eval.named import Given, by_name
 from unic.eval.online import OnlineKnn
 from unic.eval.plan import check_suite
 from unic.eval.runner import evaluate_models
@@ -50,16 +52,23 @@ from unic.references import WithReferences
 from unic.report import write_comparison, write_report
 from unic.signals import stop_signals
 from unic.terminal import stderr_console, tell
+from unic.tokens import Tokens
 from unic.trust import trusting, typed
 from unic.typed import code_in_overrides
 
-__all__ = ["check", "compare", "distill", "dry_run", "encode", "evaluate", "export", "load_encoder", "report", "shard"]
+__all__ = [
+    "Encoder", "InputError", "Recipe", "Tokens", "check", "compare", "distill", "dry_run", "encode", "evaluate",
+    "export", "load_encoder", "open_source", "report", "shard",
+]  # fmt: skip
+
+AnyRecipe = str | Path | Mapping[str, Any] | Recipe
+"""A YAML path, the name of a shipped recipe, a mapping or a `Recipe`."""
 
 log = logging.getLogger("unic")
 
 
 def distill(
-    recipe: str | Path | Mapping[str, Any] | Recipe,
+    recipe: AnyRecipe,
     *,
     out: str | Path,
     resume: bool = False,
@@ -70,7 +79,7 @@ def distill(
     """Distils the recipe's teachers into its student: training, export, evaluation, report.
 
     Args:
-        recipe: a YAML path, the name of a shipped recipe, a mapping or a `Recipe`.
+        recipe: see `AnyRecipe`.
         out: the run folder; must be empty or absent unless `resume`.
         resume: continue the run in `out` from its newest checkpoint, or start it.
         trust_code: modules and URIs (without options) whose code may run though the recipe names it; also at a resume.
@@ -90,7 +99,7 @@ def distill(
     """
     console = console or stderr_console()
     folder = Path(out)
-    lines = [f"{key.replace('__', '.')}={_yaml(value)}" for key, value in overrides.items()]
+    lines = _lines(overrides)
     with stop_signals() as stops, trusting(trust_code, code_in_overrides(lines)):
         with stops.at_once("before the run began"):
             settings, callback = _settled(recipe, folder, lines, resume)
@@ -99,12 +108,9 @@ def distill(
             return finish(folder, settings, console)
 
 
-def _settled(
-    recipe: str | Path | Mapping[str, Any] | Recipe, folder: Path, lines: Sequence[str], resume: bool
-) -> tuple[Recipe, Callback | None]:
+def _settled(recipe: AnyRecipe, folder: Path, lines: Sequence[str], resume: bool) -> tuple[Recipe, Callback | None]:
     """The recipe that is run, and its looks; a wrong name of a suite must fail now, not at the end."""
-    source = dict(recipe) if isinstance(recipe, Mapping) else recipe
-    settings = load_recipe(source, lines, has_begun=resume and (folder / "recipe.yaml").is_file())
+    settings = load_recipe(_source(recipe), lines, has_begun=resume and (folder / "recipe.yaml").is_file())
     if resume:
         settings = found_from(settings, folder_of(newest_state(folder)))
     suite = _suite_of(settings)
@@ -119,15 +125,19 @@ def _suite_of(recipe: Recipe) -> Suite | None:
     return suite
 
 
-def dry_run(recipe: Recipe, *, random_weights: bool = False, trust_code: Sequence[str] = ()) -> list[str]:
+def dry_run(
+    recipe: AnyRecipe, *, random_weights: bool = False, trust_code: Sequence[str] = (), **overrides: Any
+) -> list[str]:
     """Builds everything of a recipe, tries it on one batch and returns lines that say what it is; writes nothing.
 
     Args:
         random_weights: give every timm model random weights, so that nothing is downloaded.
-        trust_code: as of `distill`.
+        recipe, trust_code, overrides: as of `distill`.
     """
+    lines = _lines(overrides)
+    recipe = load_recipe(_source(recipe), lines)
     plans = recipe.plans()
-    with trusting(trust_code):
+    with trusting(trust_code, code_in_overrides(lines)):
         _suite_of(recipe)
         job = first_of([_randomly(plan) for plan in plans] if random_weights else plans, default_device())
     return [*summary(job), "dry run: one batch went through; nothing was written"]
@@ -141,26 +151,29 @@ def _randomly(plan: Recipe) -> Recipe:
 
 
 def check(
-    recipe: str | Path | Mapping[str, Any] | Recipe,
+    recipe: AnyRecipe,
     *,
     name: str = "recipe",
     processes: int = 1,
     price: float | None = None,
-    out: Path | None = None,
+    out: str | Path | None = None,
     trust_code: Sequence[str] = (),
+    **overrides: Any,
 ) -> Report:
     """Everything that can be known of a run before it starts; what would fail later is among the findings.
 
     Args:
+        recipe, trust_code, overrides: as of `distill`.
         name: what to call the recipe in the report.
         processes: that will run it, each on a device like this one.
         price: of an hour of all that runs, in any currency.
         out: where the run folder would be, for the space on its disk.
-        trust_code: as of `distill`.
     """
-    settings = load_recipe(dict(recipe) if isinstance(recipe, Mapping) else recipe)
-    with trusting(trust_code):
-        return check_recipe(settings, default_device(), name=name, processes=processes, price=price, out=out)
+    lines = _lines(overrides)
+    settings = load_recipe(_source(recipe), lines)
+    place = Path(out) if out else None
+    with trusting(trust_code, code_in_overrides(lines)):
+        return check_recipe(settings, default_device(), name=name, processes=processes, price=price, out=place)
 
 
 def finish(folder: Path, settings: Recipe, console: Console) -> Path:
@@ -196,7 +209,7 @@ def finish(folder: Path, settings: Recipe, console: Console) -> Path:
 
 
 def evaluate(
-    models: Sequence[str | Path] | Mapping[str, str | Path],
+    models: Given | Sequence[Given] | Mapping[str, Given],
     *,
     tasks: Sequence[str] | None = None,
     data: Mapping[str, str] | None = None,
@@ -219,8 +232,8 @@ def evaluate(
     What was measured once, by the content of weights and images, is not measured again.
 
     Args:
-        models: URIs, or names with URIs. A run folder (or `run:DIR`) stands for its student. Code that a URI names is
-            trusted.
+        models: one or several, or several by name: URIs (`NAME=URI` names a column), folders of runs or exports,
+            encoders. A run folder (or `run:DIR`) stands for its student. Code that a URI names is trusted.
         tasks: for example `["knn", "logistic"]`; default: the suite's. A dotted module is trusted.
         data: evaluation sets by name, `{"birds": "path/to/folder"}`; default: the suite's.
         suite: a shipped suite or a YAML file (default `quick`, or none if `data` is given).
@@ -240,11 +253,10 @@ def evaluate(
         InputError: unknown model, task or data set.
         UntrustedError: a run or a suite names code that is not trusted.
     """
-    if not models:
+    given = by_name(models)
+    if not given:
         raise InputError("eval: expected at least one model, for example timm:vit_small_patch16_224 or a run folder")
-    named = models if isinstance(models, Mapping) else unique_names([str(uri) for uri in models])
-    given = {name: str(uri) for name, uri in named.items()}
-    uris = typed(uri for uri in given.values() if ":" in uri)  # a folder's name is no module's
+    uris = typed(uri for uri in given.values() if isinstance(uri, str) and ":" in uri)  # a folder's name is no module's
     with trusting(trust_code, uris, tasks or ()):
         columns = columns_of(given, teachers=teachers, stages_of=_stages_of)
         all_roles = columns.roles | {columns.given.get(name, name): role for name, role in (roles or {}).items()}
@@ -313,11 +325,12 @@ def export(
     folder = Path(run)
     target = Path(to) if to else folder / "export"
     if to and target.is_dir() and any(target.iterdir()):
-        raise InputError(f"--to {target}: the folder is not empty; name another folder")
-    check_writable(target, named="--to" if to else "run", kind="folder")
+        raise InputError(f"{argument('to')} {target}: the folder is not empty; name another folder")
+    check_writable(target, named=argument("to") if to else "run", kind="folder")
     trained = load_trained(folder)
     if heads and not set(formats) & {"onnx", "torch_export"}:
-        raise InputError("--heads: a head is exported as a graph; add --format onnx or torch_export")
+        graphs = argument("formats", ["onnx"], flag="--format")
+        raise InputError(f"{argument('heads')}: a head is exported as a graph; add {graphs} or torch_export")
     with trusting(trust_code):
         kept = {name: kept_head(folder, name, device="cpu") for name in heads}
         student, recipe = trained.student(), trained.recipe
@@ -380,14 +393,14 @@ def report(run: str | Path, to: str | Path | None = None) -> Path:
     """
     folder = _run_folder(run)
     target = Path(to) if to else folder / "report.html"
-    check_writable(target, named="--out" if to else "report")
+    check_writable(target, named=argument("to", flag="--out") if to else "report")
     return write_report(folder, target)
 
 
 def compare(runs: Sequence[str | Path], to: str | Path) -> Path:
     """Writes one self-contained page that compares several runs, and returns its path."""
     folders = [_run_folder(run) for run in runs]
-    check_writable(Path(to), named="--out")
+    check_writable(Path(to), named=argument("to", flag="--out"))
     return write_comparison(folders, Path(to))
 
 
@@ -423,8 +436,8 @@ def shard(
 
 
 def encode(
-    model: str,
-    data: str,
+    model: str | Path | Encoder,
+    data: str | Path,
     out: str | Path,
     *,
     split: str | None = None,
@@ -442,7 +455,7 @@ def encode(
     are there. Its metadata hold the model's URI, the set, and the names of images and classes (docs/data.md).
 
     Args:
-        model: a URI.
+        model: as of `load_encoder`; an encoder is used where it is.
         data: a path or a name, as of `open_source`.
         out: a file that ends in .safetensors.
         split: of a set that has several; default: "train", and a line says so where there are others.
@@ -461,11 +474,12 @@ def encode(
     """
     target = Path(out)
     if target.suffix != ".safetensors":
-        raise InputError(f"--out {target}: expected a file that ends in .safetensors")
-    check_writable(target, named="--out")
+        raise InputError(f"{argument('out')} {target}: expected a file that ends in .safetensors")
+    check_writable(target, named=argument("out"))
     console = console or stderr_console()
-    encoder = load_encoder(model, device=default_device(), precision=precision)
-    source, taken = _open_split(data, split, limit, console)
+    is_loaded = isinstance(model, Encoder)
+    encoder = load_encoder(model, device=None if is_loaded else default_device(), precision=precision)
+    source, taken = _open_split(str(data), split, limit, console)
     with console.status("encoding") as status:
         features = extract(
             encoder,
@@ -487,7 +501,7 @@ def _open_split(data: str, split: str | None, limit: int | None, console: Consol
     taken = split or ("train" if len(splits) > 1 or "{split}" in data else None)
     if split is None and taken:
         others = f" of {', '.join(splits)}" if splits else ""
-        text = f"data '{data}': only its split '{taken}'{others} is read; --split names another"
+        text = f"data '{data}': only its split '{taken}'{others} is read; {argument('split')} names another"
         tell(console, text)
     if source.classes is None and source.why_unlabelled:
         tell(console, f"data '{data}': no labels: {source.why_unlabelled}")
@@ -539,23 +553,10 @@ def _training_facts(run: Path) -> dict[str, Any]:
         return {}
 
 
-def unique_names(uris: Sequence[str]) -> dict[str, str]:
-    """A column's name for every URI: its short name, with a number where several have the same."""
-    named: dict[str, str] = {}
-    for uri in uris:
-        name, number = short_name(uri), 2
-        while name in named:
-            name, number = f"{short_name(uri)}-{number}", number + 1
-        named[name] = uri
-    return named
+def _source(recipe: AnyRecipe) -> str | Path | dict[str, Any] | Recipe:
+    return dict(recipe) if isinstance(recipe, Mapping) else recipe
 
 
-def short_name(uri: str) -> str:
-    """A column's name for a URI: what comes after the scheme, without options and folders."""
-    last = uri.partition("?")[0].rstrip("/").rpartition("/")[2]
-    return (last if Path(uri).is_dir() else last.rpartition(":")[2]) or uri  # a folder may be named by a time
-
-
-def _yaml(value: Any) -> str:
-    """A value as inline YAML (JSON is a part of it) for a dotted override."""
-    return json.dumps(value)
+def _lines(overrides: Mapping[str, Any]) -> list[str]:
+    """`key=value` of keyword arguments, with values as inline YAML (JSON is a part of it)."""
+    return [f"{key.replace('__', '.')}={json.dumps(value)}" for key, value in overrides.items()]

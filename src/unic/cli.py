@@ -13,6 +13,7 @@ import typer
 
 from unic import __version__
 from unic._text import printable, printable_lines
+from unic.arguments import as_flags
 from unic.errors import InputError, PreemptedError, StoppedError, UnfinishedError, nearest
 from unic.signals import StoppedBySignal, orderly_end, stop_signals
 
@@ -41,6 +42,7 @@ def _options(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
+    context.with_resource(as_flags())
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
 
@@ -207,9 +209,10 @@ def evaluate(
     """Measure any encoders on the same images and print one table. What was measured before is not measured again."""
     numbers = _seeds(seeds)
     from unic import api
+    from unic.eval.named import by_name
     from unic.eval.table import render
 
-    named = _pairs(models)
+    named = by_name(models)
     roles = {_find(name, named): "teacher" for name in teacher or []}
     if student:
         roles[_find(student, named)] = "student"
@@ -297,9 +300,8 @@ def encode(
     """Write an encoder's features of a set of images, with their names."""
     from unic import api
 
-    uri = f"run:{model}" if Path(model).is_dir() else model  # also one with a colon, named by a time
     target = api.encode(
-        uri,
+        model,
         data,
         out,
         split=split,
@@ -461,29 +463,7 @@ def _seeds(text: str | None) -> list[int] | None:
     return [int(part) for part in parts]
 
 
-def _pairs(models: list[str]) -> dict[str, str]:
-    """Models by name: `NAME=URI`, or a URI with a name made from it (a `=` behind a `:` or `?` is an option's)."""
-    from unic.api import unique_names
-
-    named: dict[str, str] = {}
-    unnamed = []
-    for entry in models:
-        name, equals, _ = entry.partition("=")
-        if not equals or set(":?/") & set(name) or Path(entry).is_dir():  # a folder may be called lr=1e-4
-            unnamed.append(entry)
-            continue
-        name, uri = _pair(entry, "model")
-        if name in named:
-            raise InputError(f"model '{name}' is given twice; give one of them another name")
-        named[name] = uri
-    for name, uri in unique_names(unnamed).items():
-        if name in named:
-            raise InputError(f"model '{name}' is given twice; NAME=URI names a column")
-        named[name] = uri
-    return named
-
-
-def _find(name: str, models: dict[str, str]) -> str:
+def _find(name: str, models: dict[str, Any]) -> str:
     """The name of a model that is given by name or by URI."""
     for candidate, uri in models.items():
         if name in (candidate, uri):

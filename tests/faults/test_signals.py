@@ -83,9 +83,9 @@ def survivable() -> Iterator[None]:
 @pytest.mark.parametrize(
     ("module", "name", "call", "line"),
     [
-        (sys.modules["unic.distill.train"], "build", 1, "stopped by a signal before step 3; continue with --resume"),
-        (checkpoint, "save", 1, "stopped by a signal before step 3; continue with --resume"),
-        (cache_build, "obtain", 1, "stopped by a signal while the teacher cache was built; continue with --resume"),
+        (sys.modules["unic.distill.train"], "build", 1, "stopped by a signal before step 3; continue with resume=True"),
+        (checkpoint, "save", 1, "stopped by a signal before step 3; continue with resume=True"),
+        (cache_build, "obtain", 1, "stopped by a signal while the teacher cache was built; continue with resume=True"),
     ],
     ids=["while the next stage is built", "in the last save of a stage", "while the cache is built"],
 )

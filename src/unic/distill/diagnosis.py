@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.distributed.tensor import DTensor
 
+from unic.arguments import as_flags
 from unic.checkpoint import with_prefix, without_prefix
 from unic.config import load_recipe
 from unic.data.loader import Batch
@@ -171,7 +172,8 @@ def main() -> None:
     parser.add_argument("--trust-code", action="append", default=[], metavar="NAME", help="As of unic distill.")
     given = parser.parse_args()
     try:
-        result = replay(given.case, trust_code=given.trust_code)
+        with as_flags():
+            result = replay(given.case, trust_code=given.trust_code)
     except InputError as error:
         parser.exit(2, f"unic: {error}\n")
     print(json.dumps(result, indent=1))

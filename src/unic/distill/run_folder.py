@@ -14,8 +14,10 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
+from unic.arguments import argument
 from unic.checkpoint import write_atomically
 from unic.config import Recipe, leaves
+from unic.cores import threads_beside
 from unic.distill import lock, places
 from unic.distill.batch_norms import SINGLE_IMAGES, batch_norms, sees_single_images
 from unic.distill.job import Job
@@ -52,7 +54,8 @@ def check_free(folder: Path, resume: bool) -> None:
     """Refuses a folder that holds anything but a lock, unless it is to be resumed."""
     if not resume and folder.is_dir() and any(path.name != lock.NAME for path in folder.iterdir()):
         raise InputError(
-            f"--out {folder}: the folder is not empty; continue that run with --resume, or name another folder"
+            f"{argument('out')} {folder}: the folder is not empty; continue that run with {argument('resume', True)}, "
+            "or name another folder"
         )
 
 
@@ -69,7 +72,7 @@ def start(folder: Path, recipe: Recipe, accelerator: Accelerator) -> None:
         "timm": timm.__version__,
         "device": torch.cuda.get_device_name() if accelerator.device.type == "cuda" else str(accelerator.device),
         "cpu": platform.processor() or platform.machine(),
-        "threads": torch.get_num_threads(),
+        "threads": threads_beside(recipe.data.workers),
         "processes": accelerator.num_processes,
         "started": time.strftime("%Y-%m-%d %H:%M:%S"),
     }
@@ -98,7 +101,9 @@ def check_same(saved: dict[str, Any], now: dict[str, Any]) -> list[str]:
     """
     if list(saved["teachers"]) != list(now["teachers"]):
         names = [", ".join(side["teachers"]) for side in (saved, now)]
-        raise InputError(f"--resume: the run was started with the teachers {names[0]}, the recipe names {names[1]}")
+        raise InputError(
+            f"{argument('resume')}: the run was started with the teachers {names[0]}, the recipe names {names[1]}"
+        )
     # Validated again: keys that unic has learnt since stand at their defaults.
     was = Recipe.model_validate(saved["recipe"]).model_dump(mode="json")
     old, new = leaves(places.without_places(was)), leaves(places.without_places(now["recipe"]))
@@ -106,7 +111,7 @@ def check_same(saved: dict[str, Any], now: dict[str, Any]) -> list[str]:
         free = any(key == name or key.startswith(f"{name}.") for name in FREE_TO_CHANGE)
         if not free and old.get(key) != new.get(key):
             raise InputError(
-                f"--resume: '{key}' was {leaves(was).get(key)!r} at the start of the run and is "
+                f"{argument('resume')}: '{key}' was {leaves(was).get(key)!r} at the start of the run and is "
                 f"{leaves(now['recipe']).get(key)!r} now; "
                 "repeat the key=value of the start, or resume with the run's own recipe.yaml"
             )
@@ -121,13 +126,14 @@ def check_same(saved: dict[str, Any], now: dict[str, Any]) -> list[str]:
             )  # fmt: skip
             continue
         raise InputError(
-            f"--resume: teacher '{name}' has other weights, preprocessing or code than at the start of the run"
+            f"{argument('resume')}: teacher '{name}' has other weights, preprocessing or code than at the start of "
+            "the run"
         )
     moves = places.moves(was, now["recipe"])
     by = "listing" if "listing" in saved else "images"
     if saved[by] != now[by]:
         hint = f"; {moves[0]}" if moves else ""
-        raise InputError(f"--resume: the training images differ from those at the start of the run{hint}")
+        raise InputError(f"{argument('resume')}: the training images differ from those at the start of the run{hint}")
     return [f"moved: {line}" for line in moves]
 
 

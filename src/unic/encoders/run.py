@@ -39,7 +39,7 @@ def load(spec: Spec, *, drop_path: float = 0.0) -> TimmEncoder:
     except Exception as error:  # numbers that no network can have fail anywhere in timm
         reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"{where}: timm cannot build what {folder / 'config.json'} says ({reason})") from None
-    load_weights(model, read_state_dict(folder / "model.safetensors", where, model.state_dict().keys()), where)
+    load_weights(model, read_state_dict(folder / "model.safetensors", where, model), where)
     height, width = size or config["input_size"][1:]
     return TimmEncoder(
         model,

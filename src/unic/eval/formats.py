@@ -17,6 +17,7 @@ import numpy as np
 from safetensors.numpy import save
 
 from unic._text import csv_cell, latex, markdown, printable
+from unic.arguments import argument
 from unic.errors import InputError, nearest
 from unic.eval.grid import Grid, GridCell, make_grid
 from unic.outputs import check_writable
@@ -32,8 +33,8 @@ def check_targets(paths: Sequence[Path]) -> None:
     for path in paths:
         valid = [*_FORMATS, ".safetensors"]
         if path.suffix not in valid:
-            raise InputError(f"--out {path}: unknown format '{path.suffix}'{nearest(path.suffix, valid)}")
-        check_writable(path, named="--out")
+            raise InputError(f"{argument('out')} {path}: unknown format '{path.suffix}'{nearest(path.suffix, valid)}")
+        check_writable(path, named=argument("out"))
 
 
 def wants_predictions(path: Path) -> bool:

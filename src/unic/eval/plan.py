@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from unic import lookup, trust
+from unic.arguments import argument
 from unic.errors import InputError, nearest
 from unic.eval import bootstrap
 from unic.eval.datasets import DataPair, check_name, data_root, resolve
@@ -137,7 +138,11 @@ def make_plan(
         except InputError as error:
             missing[spec] = str(error)
     if missing and (not skip_missing or not pairs):
-        more = f" (and {len(missing) - 1} more sets: --skip-missing leaves them out)" if len(missing) > 1 else ""
+        more = (
+            f" (and {len(missing) - 1} more sets: {argument('skip_missing', True)} leaves them out)"
+            if len(missing) > 1
+            else ""
+        )
         raise InputError(next(iter(missing.values())) + more)
     return Plan(suite, list(pairs.values()), _rows(pairs, chosen, missing, explicit=bool(tasks)), missing)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from jaxtyping import Float
 from torch import Tensor
 
+from unic.arguments import argument
 from unic.encoders.base import Encoder
 from unic.encoders.timm import TimmEncoder
 from unic.errors import InputError, nearest
@@ -40,7 +41,7 @@ def check_formats(names: Sequence[str]) -> None:
     """Raises `InputError` with the nearest name for one that is none."""
     for name in names:
         if name not in FORMATS:
-            raise InputError(f"--format '{name}'{nearest(name, FORMATS)}")
+            raise InputError(f"{argument('formats', flag='--format')} '{name}'{nearest(name, FORMATS)}")
 
 
 def write_graphs(

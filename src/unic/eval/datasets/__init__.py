@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from unic import lookup
+from unic.arguments import argument
 from unic.data.sources import Source, allows_overlap, open_source
 from unic.errors import InputError, nearest
 from unic.eval.datasets._overlap import refuse_overlap
@@ -120,7 +121,7 @@ def _load(spec: str, root: Path, download: bool) -> DataPair:
     load = lookup.entry(__name__, name, "load")
     options: dict[str, Any] = dict(parse_qsl(query, keep_blank_values=True))
     if "download" in options:
-        raise InputError(f"data '{spec}': downloading is asked for with --download, not here")
+        raise InputError(f"data '{spec}': downloading is asked for with {argument('download', True)}, not here")
     lookup.check_options(load, options, f"data '{name}'")
     pair: DataPair = load(root, download=download, **options)
     counts = getattr(lookup.module(__name__, name), "COUNTS", None)
