@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperOption
 
 from unic.errors import InputError
 
@@ -17,6 +17,7 @@ class Once(TyperCommand):
         """As the parent's; raises `InputError` for an option that is given twice."""
         *_, order = self.make_parser(ctx).parse_args(args=list(args))
         for option, count in Counter(order).items():
-            if count > 1 and option.param_type_name == "option" and not (option.multiple or option.is_flag):
+            takes_one = isinstance(option, TyperOption) and not (option.multiple or option.is_flag)
+            if count > 1 and takes_one:
                 raise InputError(f"{option.opts[0]}: is given {count} times and takes one value; leave one of them")
         return super().parse_args(ctx, args)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import re
@@ -14,7 +15,7 @@ import typer
 
 from unic import __version__, _completion
 from unic._once import Once
-from unic._text import printable_lines
+from unic._text import printable, printable_lines
 from unic.errors import InputError, PreemptedError, StoppedError, UnfinishedError, nearest, one_line
 from unic.signals import StoppedBySignal, orderly_end, stop_signals
 
@@ -445,7 +446,8 @@ def main() -> None:
         if os.environ.get("UNIC_DEBUG"):
             raise
         if isinstance(error, OSError) and error.strerror:  # the machine's: a disk, a file that is gone
-            _fail(f"{f'{error.filename}: ' if error.filename else ''}{error.strerror}", 1)
+            code = 2 if error.errno == errno.ENAMETOOLONG else 1
+            _fail(f"{f'{error.filename}: ' if error.filename else ''}{error.strerror}", code)
         if isinstance(error, MemoryError):
             _fail("out of memory", 1)
         _fail(f"{type(error).__name__}: {error} (UNIC_DEBUG=1 shows where)", 1)

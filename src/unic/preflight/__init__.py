@@ -71,11 +71,11 @@ def _check(
     recipe: Recipe, device: torch.device, report: Report, processes: int, price: float | None, out: Path | None
 ) -> Report:
     encoders = load_all(recipe, device, report)
+    images: ImageList | None = None
     try:
-        images: ImageList | None = ImageList.from_config(recipe.data.train, recipe.data.max_pixels)
+        images = ImageList.from_config(recipe.data.train, recipe.data.max_pixels)
         look_at(images, recipe, report)
     except InputError as error:
-        images = None
         report.add("error", "data", str(error))
     measured = _measured(recipe, report)
     if images is not None and measured is not None:
