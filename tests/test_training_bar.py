@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +25,11 @@ def test_a_bar_and_the_newest_numbers_fit_the_terminal(tmp_path: Path, width: in
         metrics.advance(30)
         metrics.write(30, numbers)
         metrics.advance(150)
-    lines = [line for part in screen.getvalue().split("\x1b[") for line in part.splitlines()]
+    lines = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\r", "\n", screen.getvalue()).splitlines()
     shown = [line for line in lines if "/300" in line]
     assert any("150/300" in line and "50%" in line for line in shown)
     assert any("step 30/300 · loss 0.5000 · cos teacher_of_a_long_name 0.25" in line for line in lines)
-    assert max(len(line.partition("K")[2] or line) for line in lines) <= width
+    assert max(map(len, lines)) == width
 
 
 def test_a_terminal_that_is_gone_ends_no_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -72,7 +73,7 @@ def test_on_a_terminal_long_lines_go_on_below_their_text(recipe: dict[str, Any],
     console = Console(file=screen, width=80, force_terminal=True, color_system=None)
     fit(load_recipe(recipe, ["train.steps=1"]), tmp_path / "run", console=console)
     first, second, *_ = screen.getvalue().splitlines()
-    assert first.startswith("teacher vit:   timm:test_vit")
+    assert first.startswith("teacher vit: timm:test_vit")
     assert len(first) <= 80
-    assert second.startswith(" " * 15)
+    assert second.startswith(" " * 13)
     assert second.strip()

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel
+from pydantic_core import ErrorDetails
 
 from unic.errors import nearest
 
@@ -37,6 +38,11 @@ def meant(schema: type[BaseModel], location: Sequence[int | str]) -> str:
         key = next(key for key, last in others.items() if last == there[1])
         return f"; did you mean '{key}'?"
     return nearest(word, own)
+
+
+def first_error(errors: Sequence[ErrorDetails]) -> ErrorDetails:
+    """The one to tell: an unknown key before a missing one, which may be the same key misspelt."""
+    return min(errors, key=lambda error: error["type"] != "extra_forbidden")
 
 
 def section_of(annotation: Any) -> type[BaseModel] | None:

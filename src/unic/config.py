@@ -13,7 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, ValidationInfo, field_validator
 from pydantic_core import ErrorDetails
 
-from unic._keys import meant
+from unic._keys import first_error, meant
 from unic._regular_files import read_text
 from unic.errors import InputError, nearest
 from unic.references import WithReferences, closed, resolve
@@ -362,7 +362,7 @@ def load_recipe(
     try:
         recipe = Recipe.model_validate(plain)
     except ValidationError as error:
-        raise InputError(_explain(_first(error.errors()))) from None
+        raise InputError(_explain(first_error(error.errors()))) from None
     if not (has_begun or isinstance(source, Recipe)):
         _check_names(recipe)
     recipe._folders = folders
@@ -480,11 +480,6 @@ def _check_unicode(tree: dict[Any, Any]) -> None:
     except UnicodeEncodeError as error:
         shown = error.object[max(0, error.start - 20) : error.end + 20]
         raise InputError(f"recipe: expected UTF-8, found {shown!r}; give the file or folder another name") from None
-
-
-def _first(errors: Sequence[ErrorDetails]) -> ErrorDetails:
-    """The one to tell: an unknown key before a missing one, which may be the same key misspelt."""
-    return min(errors, key=lambda error: error["type"] != "extra_forbidden")
 
 
 def _explain(error: ErrorDetails) -> str:

@@ -24,12 +24,12 @@ class TrainingBar(Progress):
     """
 
     def __init__(self, console: Console, after: int, total: int) -> None:
+        self._line = ""  # drawn by the parent's constructor already
+        self._drawn = 0.0
         super().__init__(
             TextColumn("step"), MofNCompleteColumn(), BarColumn(None), TaskProgressColumn(), TextColumn("left"),
             TimeRemainingColumn(), console=console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False,
         )  # fmt: skip
-        self._line = ""
-        self._drawn = 0.0
         self._task = self.add_task("", total=total, completed=after)
 
     def get_renderables(self) -> Iterable[RenderableType]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,7 @@ def test_it_is_told_by_a_check_in_the_log_and_on_the_screen(recipe: dict[str, An
     line = "2 steps hardly train a student; train.steps=300 makes 300 or more"
     report = check_recipe(load_recipe(recipe), CPU)
     assert ("warning", "train", line) in [(found.level, found.about, found.text) for found in report.findings]
-    console = Console(record=True, file=(tmp_path / "screen").open("w"), width=300)
+    console = Console(record=True, file=io.StringIO(), width=300)
     fit(load_recipe(recipe), tmp_path / "run", console=console)
     assert f"warning: train: {line}" in (tmp_path / "run/train.log").read_text()
     assert f"warning: train: {line}" in console.export_text()

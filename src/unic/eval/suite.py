@@ -9,7 +9,7 @@ from typing import Any, Literal
 from omegaconf import OmegaConf
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from unic._keys import meant
+from unic._keys import first_error, meant
 from unic.config import Positive, Section
 from unic.errors import InputError, nearest
 from unic.eval.subject import Vector
@@ -152,7 +152,7 @@ def _checked(tree: Mapping[str, Any], where: str) -> Suite:
     try:
         return Suite.model_validate(dict(tree))
     except ValidationError as error:
-        first = error.errors()[0]
+        first = first_error(error.errors())
         key = ".".join(map(str, first["loc"]))
         ending = meant(Suite, first["loc"]) if first["type"] == "extra_forbidden" else ""
         raise InputError(f"{where}: '{key}': {first['msg']}{ending}") from None
