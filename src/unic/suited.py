@@ -32,6 +32,8 @@ from unic.typed import code_in
 _EPOCHS = 10  # of the schema
 _BATCH = (32, 128)  # images of a step, least and most
 _STEPS_AN_EPOCH = 8  # of fewer images a step takes fewer, down to the least
+_SHORT = 10_000  # steps; a longer run has the schema's rate, the paper's
+_RATE = 2e-3  # for 256 images, of a short run: 1e-3 with batches of 128, as in the recipes of the sample images
 _SAVES = 4  # during a run
 _EVALUATION: Mapping[str, Any] = {
     "tasks": {"knn": {"k": 20}, "logistic": {"C": 0.01}}, "seeds": [0], "max_train": 5000, "max_test": 2000,
@@ -42,7 +44,7 @@ def suited(tree: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """The tree of a recipe (see `compose`) with what suits it, and lines about what was found on the way.
 
     - `train.batch_size`: a power of two, 32 to 128, of which an epoch has eight or more; fewer where there are fewer
-      images. `train.epochs`: ten, or as many as make `FEWEST_STEPS` steps.
+      images. `train.epochs`: ten, or as many as make `FEWEST_STEPS` steps. `train.lr`: 2e-3 up to 10,000 steps.
     - `projector.hidden_dim`: see `suited_width`; `last_hidden_dim` is four times as much.
     - `checkpoint`: four saves, of which the newest is kept.
     - `eval.suite`: k-NN and logistic regression on each set of `data.train` whose labelled test part no training image
@@ -70,8 +72,10 @@ def _train(num_images: int, given: Mapping[str, Any]) -> dict[str, Any]:
     least, most = _BATCH
     batch = min(most, max(least, num_images // _STEPS_AN_EPOCH), max(num_images, 1))
     batch = 1 << (batch.bit_length() - 1)
-    epochs = max(_EPOCHS, math.ceil(FEWEST_STEPS / max(num_images // batch, 1)))
-    return {"epochs": epochs, "batch_size": batch, **given}
+    an_epoch = max(num_images // batch, 1)
+    epochs = max(_EPOCHS, math.ceil(FEWEST_STEPS / an_epoch))
+    is_short = given.get("epochs", epochs) * an_epoch <= _SHORT
+    return {"epochs": epochs, "batch_size": batch, **({"lr": _RATE} if is_short else {}), **given}
 
 
 def _projector(recipe: Recipe) -> dict[str, Any]:
