@@ -280,7 +280,7 @@ def test_a_run_that_is_stopped_says_how_to_go_on(
     capsys: pytest.CaptureFixture[str], written: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from unic import api
-    from unic.errors import PreemptedError, StoppedError, UnfinishedError
+    from unic.errors import InputError, PreemptedError, StoppedError, UnfinishedError
 
     def ends(error: Exception) -> str:
         def end(*_: object, **__: object) -> None:
@@ -295,6 +295,8 @@ def test_a_run_that_is_stopped_says_how_to_go_on(
     assert ends(PreemptedError(stopped)) == f"unic: {stopped}: {command}"
     full = "checkpoint at step 3 not saved: disk full; free some space and continue with --resume"
     assert ends(StoppedError(full)) == f"unic: {full}: {command}"
+    gone = "the network is gone; checkpoint saved at step 4; continue with --resume"
+    assert ends(InputError(gone)) == f"unic: {gone}: {command}"
     assert ends(StoppedError("out of memory")) == "unic: out of memory"
     assert ends(UnfinishedError("its export failed")).splitlines()[-1].endswith(f"to try again: {command}")
 

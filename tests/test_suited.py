@@ -54,7 +54,7 @@ def test_three_hundred_images_are_three_hundred_steps_or_more(tmp_path: Path) ->
 
 @pytest.mark.parametrize(
     ("count", "batch_size", "epochs"),
-    [(20, 16, 300), (40, 32, 300), (600, 64, 34), (2000, 128, 20), (200_000, 128, 10)],,
+    [(20, 16, 300), (40, 32, 300), (600, 64, 34), (2000, 128, 20), (200_000, 128, 10)],
 )
 def test_batches_and_epochs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int, batch_size: int, epochs: int

@@ -118,8 +118,8 @@ def distill(
     except UnfinishedError as error:
         _show_run(folder)  # what there is; the line that says what is missing comes last
         raise UnfinishedError(f"{error}; to try again: {_again(folder)}") from None
-    except (PreemptedError, StoppedError) as error:
-        if "--resume" not in str(error):
+    except (PreemptedError, StoppedError, InputError) as error:
+        if not str(error).endswith("with --resume"):
             raise
         raise type(error)(f"{error}: {_again(folder)}") from None
     from unic.distill.engine import is_main_process
