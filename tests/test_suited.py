@@ -89,7 +89,9 @@ def test_a_part_that_is_drawn_is_measured_on(tmp_path: Path) -> None:
     assert tree["eval"]["suite"]["data"] == [f"my_birds={tmp_path / 'my birds'}?test=0.25&seed=1"]
 
 
-def test_a_test_part_without_labels_or_with_training_images_is_not(tmp_path: Path) -> None:
+def test_a_test_part_without_labels_or_with_training_images_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pictures(tmp_path / "flat/train", 40)
     (tmp_path / "flat/test").mkdir()
     Image.new("RGB", (8, 8)).save(tmp_path / "flat/test/a.png")
@@ -102,9 +104,10 @@ def test_a_test_part_without_labels_or_with_training_images_is_not(tmp_path: Pat
     pictures(tmp_path / "more", 10, first=50)  # ten of the test images
     tree, notes = new(tmp_path / "birds", tmp_path / "more")
     assert "eval" not in tree
-    assert notes == [
-        f"{tmp_path / 'birds'}: its test part is not measured on: an image of its test part is a training image, too"
-    ]
+    line = f"{tmp_path / 'birds'}: its test part is not measured on: "
+    assert notes == [f"{line}an image of its test part is a training image, too"]
+    monkeypatch.setattr("unic.suited._MOST_COMPARED", 60)
+    assert new(tmp_path / "birds", tmp_path / "more")[1][0].startswith(f"{line}more than 60 images are not compared")
 
 
 def test_the_whole_path_from_flags(

@@ -13,7 +13,7 @@ from typing import Any
 
 from unic.config import Recipe, load_recipe
 from unic.data.loader import ImageList
-from unic.data.sources import TEST
+from unic.data.sources import TEST, Source
 from unic.data.sources._path_options import split_off
 from unic.data.sources._split_names import splits_of
 from unic.data.sources._splits import kind_of
@@ -35,6 +35,7 @@ _STEPS_AN_EPOCH = 8  # of fewer images a step takes fewer, down to the least
 _SHORT = 10_000  # steps; a longer run has the schema's rate, the paper's
 _RATE = 2e-3  # for 256 images, of a short run: 1e-3 with batches of 128, as in the recipes of the sample images
 _SAVES = 4  # during a run
+_MOST_COMPARED = 100_000  # images of several sources whose bytes are compared; more take minutes
 _EVALUATION: Mapping[str, Any] = {
     "tasks": {"knn": {"k": 20}, "logistic": {"C": 0.01}}, "seeds": [0], "max_train": 5000, "max_test": 2000,
 }  # fmt: skip
@@ -91,13 +92,12 @@ def _projector(recipe: Recipe) -> dict[str, Any]:
 def _measured(recipe: Recipe, images: ImageList) -> tuple[list[str], list[str]]:
     """Sets that can be measured on, as a suite names them, and a line for each test part that cannot."""
     data, notes = [], []
-    for name, path in _with_test_part(recipe):
+    for name, path in _with_test_part(recipe, images):
         spec = f"{name}={path}"
         try:
             make_plan(load_suite({"data": [spec], **_EVALUATION}))
-            test = open_pair(name, path).test
-            if len(images.sources) > 1 and _share(images, test):
-                raise InputError("an image of its test part is a training image, too")
+            if len(images.sources) > 1:
+                _refuse_shared(images, open_pair(name, path).test)
         except InputError as error:
             notes.append(f"{path}: its test part is not measured on: {error}")
             continue
@@ -105,16 +105,20 @@ def _measured(recipe: Recipe, images: ImageList) -> tuple[list[str], list[str]]:
     return data, notes
 
 
-def _share(images: ImageList, test: Any) -> bool:
+def _refuse_shared(images: ImageList, test: Source) -> None:
+    """Of several sources one may hold what is the test part of another."""
+    if len(images) + len(test) > _MOST_COMPARED:
+        raise InputError(f"more than {_MOST_COMPARED:,} images are not compared with it; name it in eval.suite")
     train, other = content_numbers(images, test)
-    return bool(set(train.tolist()) & set(other.tolist()))
+    if set(train.tolist()) & set(other.tolist()):
+        raise InputError("an image of its test part is a training image, too")
 
 
-def _with_test_part(recipe: Recipe) -> Iterator[tuple[str, str]]:
-    """Names and paths of the training sources that have a test part as well."""
+def _with_test_part(recipe: Recipe, images: ImageList) -> Iterator[tuple[str, str]]:
+    """Names and paths of the training sources that have a test part as well; not of those that stay elsewhere."""
     names: list[str] = []
-    for entry in recipe.data.train:
-        if not any(kind_of(split) in TEST for split in splits_of(entry.path)):
+    for entry, source in zip(recipe.data.train, images.sources, strict=True):
+        if source.in_pieces or not any(kind_of(split) in TEST for split in splits_of(entry.path)):
             continue
         stem = Path(split_off(entry.path)[0]).name.partition(":")[0]
         name = re.sub(r"\W+", "_", stem).strip("_") or "images"
