@@ -37,13 +37,16 @@ def test_the_last_stage_is_evaluated(recipe: dict[str, Any], tmp_path: Path, mon
     assert asked["cache"] == Path(cache["dir"])
 
 
-def test_no_test_image_is_opened_before_the_final_table(
+def test_no_test_image_is_opened_while_a_run_trains(
     recipe: dict[str, Any], image_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While the run trains and looks at itself there is no test part; it comes when the run is finished."""
-    monkeypatch.setattr(api, "finish", lambda *_: (tmp_path / "set/test").symlink_to(image_folder) or finish(*_))
+    """It is there at the start, where it is only listed, and at the end; between them there is no test part."""
+    test, fit = tmp_path / "set/test", api.fit
+    monkeypatch.setattr(api, "fit", lambda *args, **options: test.unlink() or fit(*args, **options))
+    monkeypatch.setattr(api, "finish", lambda *_: test.symlink_to(image_folder) or finish(*_))
     (tmp_path / "set").mkdir()
     (tmp_path / "set/train").symlink_to(image_folder)
+    test.symlink_to(image_folder)
     suite = tmp_path / "suite.yaml"
     suite.write_text(f"data: ['blobs={tmp_path}/set?overlap=allow']\ntasks: {{knn: {{k: 3}}}}\nsize: 32\n")
     recipe |= {"eval": {"suite": str(suite), "every": 4, "patience": 5}, "trackers": {}}

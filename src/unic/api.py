@@ -14,6 +14,7 @@ from rich.console import Console
 
 from unic._feature_file import write_features
 from unic._regular_files import read_json
+from unic._run_folders import check_run_folder
 from unic.arguments import argument
 from unic.checkpoint import newest_state
 from unic.config import Recipe, load_recipe
@@ -35,9 +36,9 @@ from unic.eval.columns import columns_of
 from unic.eval.entrants import Heads
 from unic.eval.named import Given, by_name
 from unic.eval.online import OnlineKnn
-from unic.eval.plan import check_suite
+from unic.eval.plan import make_plan
 from unic.eval.runner import evaluate_models
-from unic.eval.suite import Suite, load_suite
+from unic.eval.suite import load_suite
 from unic.export.formats import FORMATS, check_folder, check_formats, write_graphs
 from unic.export.hub import push_folder
 from unic.export.model_card import model_card, write_card
@@ -109,20 +110,19 @@ def distill(
 
 
 def _settled(recipe: AnyRecipe, folder: Path, lines: Sequence[str], resume: bool) -> tuple[Recipe, Callback | None]:
-    """The recipe that is run, and its looks; a wrong name of a suite must fail now, not at the end."""
+    """The recipe that is run, with its files found, and its looks."""
     settings = load_recipe(_source(recipe), lines, has_begun=resume and (folder / "recipe.yaml").is_file())
-    if resume:
-        settings = found_from(settings, folder_of(newest_state(folder)))
-    suite = _suite_of(settings)
-    return settings, OnlineKnn(suite) if suite and settings.eval.every else None
+    settings = found_from(settings, folder_of(newest_state(folder)) if resume else None)
+    return settings, _looks(settings)
 
 
-def _suite_of(recipe: Recipe) -> Suite | None:
-    """What is measured at the end; a wrong name in it must fail now, not then."""
-    suite = load_suite(recipe.eval.suite) if recipe.eval.suite else None
-    if suite:
-        check_suite(suite)
-    return suite
+def _looks(recipe: Recipe) -> OnlineKnn | None:
+    """The looks while it trains. What is measured at its end is opened now: what is missing must fail now, not then."""
+    if not recipe.eval.suite:
+        return None
+    suite = load_suite(recipe.eval.suite)
+    make_plan(suite)
+    return OnlineKnn(suite) if recipe.eval.every else None
 
 
 def dry_run(
@@ -135,10 +135,10 @@ def dry_run(
         recipe, trust_code, overrides: as of `distill`.
     """
     lines = _lines(overrides)
-    recipe = load_recipe(_source(recipe), lines)
+    recipe = found_from(load_recipe(_source(recipe), lines))
     plans = recipe.plans()
     with trusting(trust_code, code_in_overrides(lines)):
-        _suite_of(recipe)
+        _looks(recipe)
         job = first_of([_randomly(plan) for plan in plans] if random_weights else plans, default_device())
     return [*summary(job), "dry run: one batch went through; nothing was written"]
 
@@ -170,7 +170,7 @@ def check(
         out: where the run folder would be, for the space on its disk.
     """
     lines = _lines(overrides)
-    settings = load_recipe(_source(recipe), lines)
+    settings = found_from(load_recipe(_source(recipe), lines))
     place = Path(out) if out else None
     with trusting(trust_code, code_in_overrides(lines)):
         return check_recipe(settings, default_device(), name=name, processes=processes, price=price, out=place)
@@ -213,7 +213,7 @@ def evaluate(
     *,
     tasks: Sequence[str] | None = None,
     data: Mapping[str, str] | None = None,
-    suite: str | Path | None = None,
+    suite: str | Path | Mapping[str, Any] | None = None,
     seeds: Sequence[int] | None = None,
     roles: Mapping[str, str] | None = None,
     teachers: bool = True,
@@ -236,7 +236,8 @@ def evaluate(
             encoders. A run folder (or `run:DIR`) stands for its student. Code that a URI names is trusted.
         tasks: for example `["knn", "logistic"]`; default: the suite's. A dotted module is trusted.
         data: evaluation sets by name, `{"birds": "path/to/folder"}`; default: the suite's.
-        suite: a shipped suite or a YAML file (default `quick`, or none if `data` is given).
+        suite: a shipped suite or a YAML file. Default: none if `data` is given; what the recipes of the runs name, if
+            they name one and the same; else `quick`.
         seeds: default: the suite's.
         roles: "student", "teacher" or "other" by model name; by default runs are students, all else is other.
         teachers: also measure the teachers of each run, alone and concatenated, its start and raw pixels. A model that
@@ -260,8 +261,8 @@ def evaluate(
     with trusting(trust_code, uris, tasks or ()):
         columns = columns_of(given, teachers=teachers, stages_of=_stages_of)
         all_roles = columns.roles | {columns.given.get(name, name): role for name, role in (roles or {}).items()}
-        chosen = load_suite(suite) if suite or not data else None
         runs = columns.runs
+        chosen = None if data and not suite else load_suite(suite or _own_suite(runs))
         student = next((name for name in runs if all_roles[name] == "student"), None)
         asks_influence = "influence" in (tasks or (chosen.tasks if chosen else ()))
         written = (one.written for one in (*map(recipe_of, runs.values()), chosen) if one)
@@ -323,6 +324,7 @@ def export(
     """
     check_formats(formats)
     folder = Path(run)
+    check_run_folder(folder)
     target = Path(to) if to else folder / "export"
     if to and target.is_dir() and any(target.iterdir()):
         raise InputError(f"{argument('to')} {target}: the folder is not empty; name another folder")
@@ -406,8 +408,7 @@ def compare(runs: Sequence[str | Path], to: str | Path) -> Path:
 
 def _run_folder(run: str | Path) -> Path:
     folder = Path(run)
-    if not (folder / "recipe.yaml").is_file():
-        raise InputError(f"report {folder}: not a run folder (no recipe.yaml)")
+    check_run_folder(folder, "report")
     return folder
 
 
@@ -530,6 +531,12 @@ def _evaluate_run(folder: Path, settings: Recipe, console: Console) -> None:
     failed = [f"{task}, {name}: {cell['error']}" for task, row in rows for name, cell in row.items() if "error" in cell]
     if failed:
         raise StoppedError(f"{len(failed)} cells, the first is {failed[0]}")
+
+
+def _own_suite(runs: Mapping[str, Path]) -> str | dict[str, Any] | None:
+    """The suite that all the runs name in their recipes; None without one."""
+    named = [_stages_of(run)[-1].eval.suite for run in runs.values()]
+    return named[0] if named and all(suite == named[0] for suite in named) else None
 
 
 def _stages_of(run: Path) -> list[Recipe]:

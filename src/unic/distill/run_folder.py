@@ -19,6 +19,7 @@ from unic.checkpoint import write_atomically
 from unic.config import Recipe, leaves
 from unic.cores import threads_beside
 from unic.distill import lock, places
+from unic.distill.advice import advice
 from unic.distill.batch_norms import SINGLE_IMAGES, batch_norms, sees_single_images
 from unic.distill.job import Job
 from unic.distill.resolutions import enlargement
@@ -153,15 +154,18 @@ def summary(job: Job) -> list[str]:
     )
     if sees_single_images(job.recipe.train, job.world_size) and batch_norms(student):
         lines.append(f"student: {SINGLE_IMAGES}")
-    lines.append(f"projectors: {job.recipe.projector.type} on blocks {job.distiller.blocks} ({ladder / 1e6:.1f} M)")
+    times = f"{ladder / 1e6:.1f} M, {ladder / student.num_parameters():.1f} x the student"
+    lines.append(f"projectors: {job.recipe.projector.type} on blocks {job.distiller.blocks} ({times})")
     lines.append(
         f"images: {len(job.images)}; {job.total_steps} steps of {job.recipe.train.batch_size} "
         f"({job.steps_per_epoch} an epoch)"
     )
+    lines.append(f"device: {_device(job)}")
     if job.recipe.data.sizes:
-        lines.append(job.resolutions.describe())
+        lines.append(f"sizes: {job.resolutions.describe()}")
     else:
         lines += _enlargements(job)
+    lines += [f"warning: {section}: {text}" for section, text in advice(job)]
     if job.recipe.teachers.cache:
         lines.append(f"teacher cache: {job.cache_bytes() / 1e9:.2f} GB, {job.recipe.teachers.cache.views} view(s)")
     return lines
@@ -173,6 +177,13 @@ def _enlargements(job: Job) -> Iterator[str]:
         text = enlargement(job.recipe.data.size, encoder.input_size, is_student=encoder is job.student)
         if text:
             yield f"warning: {name}: {text}"
+
+
+def _device(job: Job) -> str:
+    threads = torch.get_num_threads()
+    cpu = f"cpu, {threads} thread{'s' if threads > 1 else ''}"
+    name = cpu if job.device.type == "cpu" else torch.cuda.get_device_name(job.device)
+    return f"{name}, in {job.world_size} processes" if job.world_size > 1 else name
 
 
 def _size(size: tuple[int, int]) -> str:

@@ -42,7 +42,7 @@ from unic.errors import AgreedError, InputError, PreemptedError, StoppedError
 from unic.metrics import MetricsLog, log_to
 from unic.outputs import check_writable
 from unic.signals import StopSignals, stop_signals
-from unic.terminal import tell
+from unic.terminal import describe, tell
 from unic.trackers import open_trackers
 
 log = logging.getLogger("unic")
@@ -124,8 +124,12 @@ def _fit_stage(run: Run, callback: Callback | None, console: Console, stops: Sto
     accelerator.wait_for_everyone()
     handler = log_to(folder) if run.is_main else None
     try:
-        for line in [*run_folder.summary(job), cores.described(job.recipe.data.workers), *run.moves]:
+        lines = [*run_folder.summary(job), cores.described(job.recipe.data.workers), *run.news]
+        for line in lines:
             log.info(line)
+        if run.is_main:
+            with suppress(OSError):  # a terminal that is closed ends no run
+                describe(console, lines)
         if run.is_main and run.models["before"]:
             line = recorded.kept(run.recipe.plans()[run.stage], run.models)
             log.warning(line)
@@ -172,6 +176,8 @@ def _loop(run: Run, teachers: Teachers, callback: Callback | None, console: Cons
             with _abandoned(run), cores.beside(recipe.data.workers):
                 values = _one_step(run, model, teachers, batches, step)
             run.step = step
+            if metrics:
+                metrics.advance(step)
             if step % recipe.train.log_every == 0 or step in (1, run.last):
                 tell(step, values() | batches.rates())
                 run.guard.check()
@@ -368,7 +374,8 @@ def _newest(folder: Path, recipe: Recipe) -> Checkpoint | None:
 
 
 def _restore(run: Run, saved: Checkpoint) -> None:
-    run.moves = run_folder.check_same(saved.state["identity"], run.identity)
+    run.news = run_folder.check_same(saved.state["identity"], run.identity)
+    run.news.append(f"resumed: step {saved.step} is done, by checkpoints/step-{saved.step} of {run.folder}")
     recorded.check_student(recorded.models_of(saved.state), run.models)
     run.job.distiller.load_state_dict(without_prefix("distiller.", saved.tensors))
     run.job.standardizer.load_state_dict(without_prefix("standardizer.", saved.tensors))

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from unic import lookup, rng
+from unic._run_folders import nearest_folder
 from unic.encoders._heap import keep_freed_memory
 from unic.encoders.base import IMAGENET_MEAN, IMAGENET_STD, NORMALISATIONS, Encoder, Precision, Size
 from unic.errors import InputError, nearest
@@ -105,8 +106,8 @@ def parse_uri(uri: str) -> Spec:
     """Splits `scheme:name?options`."""
     scheme, colon, rest = uri.partition(":")
     valid = [name for name in lookup.names("unic.encoders") if name != "base"]
-    if not colon or not rest:
-        raise InputError(f"encoder '{uri}': expected SCHEME:NAME, for example timm:vit_base_patch16_224")
+    if not colon or not rest or "/" in scheme:
+        raise InputError(f"encoder '{uri}': {_no_uri(uri)}")
     if scheme in ("local-dir", "hf-hub"):
         from unic.encoders.timm import in_our_words
 
@@ -117,6 +118,17 @@ def parse_uri(uri: str) -> Spec:
     # `+` is a letter of timm names and paths, not a space.
     options = dict(parse_qsl(query.replace("+", "%2B"), keep_blank_values=True))
     return Spec(uri, scheme, name, options)
+
+
+def _no_uri(text: str) -> str:
+    """What is wrong with a text that has no scheme: mostly a run folder was meant."""
+    expected = "expected SCHEME:NAME, for example timm:vit_base_patch16_224"
+    place = Path(text.partition("?")[0])
+    if place.is_dir():
+        return f"{expected}; of the run in this folder it is run:{text}"
+    if "/" in text:
+        return f"no such folder{nearest_folder(place)}; or {expected}"
+    return f"{expected}, or a run folder; no folder has this name"
 
 
 def load_encoder(

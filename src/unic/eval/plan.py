@@ -147,25 +147,15 @@ def make_plan(
     return Plan(suite, list(pairs.values()), _rows(pairs, chosen, missing, explicit=bool(tasks)), missing)
 
 
-def check_suite(suite: Suite) -> None:
-    """Refuses a suite whose tasks, options or names of sets are wrong, or are code that is not trusted. Opens no set.
-
-    Raises:
-        InputError: the first of these.
-    """
-    for name, entry in suite.tasks.items():
-        _check_entry(name, entry)
-    for spec in suite.data:
-        check_name(spec)
-
-
 def _check_entry(name: str, entry: Entry) -> None:
     module = lookup.module("unic.eval.tasks", entry.task or name)
     where = f"task '{name}'"
     for key in _RESERVED:
         if key in entry.options:
             raise InputError(f"{where}: '{key}' is the suite's, not an option")
-    lookup.check_options(lookup.entry("unic.eval.tasks", entry.task or name, "run"), entry.options, where)
+    run = lookup.entry("unic.eval.tasks", entry.task or name, "run")
+    lookup.check_options(run, entry.options, where)
+    lookup.check_values(run, entry.options, where)
     for key in getattr(module, "CODE", ()):
         if lookup.is_dotted(named := str(entry.options.get(key, ""))):
             trust.require(f"{where}: {key} '{named}'", named)

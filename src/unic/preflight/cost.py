@@ -14,6 +14,7 @@ from torch import Tensor
 from unic.arguments import argument
 from unic.cores import beside
 from unic.data.loader import Batch
+from unic.distill.advice import checkpoint_bytes
 from unic.distill.cache_plan import CachePlan
 from unic.distill.job import Job
 from unic.distill.memory import SavedBytes, largest_batch, model_bytes, room, what_fits
@@ -126,10 +127,7 @@ def _time(job: Job, step: dict[str, float], cache: _Cache | None, price: float |
 
 
 def _disk(job: Job, cache: _Cache | None, out: Path, report: Report) -> dict[str, Any]:
-    trained = sum(p.numel() for p in job.distiller.parameters())
-    one = trained * 12  # weights and the two moments, float32
-    setting = job.recipe.checkpoint
-    checkpoints = one * (setting.keep + (setting.best is not None) + 1)  # one more while it is written
+    _, checkpoints = checkpoint_bytes(job)
     try:
         check_writable(out, named=argument("out"), kind="folder")
     except (InputError, StoppedError) as error:

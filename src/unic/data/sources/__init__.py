@@ -8,6 +8,7 @@ import os
 import re
 from pathlib import Path
 
+from unic.data.sample_images import hint
 from unic.data.sources import _splits
 from unic.data.sources._path_options import ColumnNames, split_off
 from unic.data.sources._splits import TEST, TRAIN
@@ -105,7 +106,7 @@ def _open(path: str, split: str | None, named: ColumnNames, parts: list[str]) ->
         return _open_named(path, files, split, named, files if parts == [path] else _files_of(parts))
     if _HUB_NAME.fullmatch(path) and not os.path.exists(Path(path).parent):
         return huggingface.open_hub(path, split, named)
-    raise InputError(f"data '{path}': no such file or folder{_nearest_entry(place)}")
+    raise InputError(f"data '{path}': no such file or folder{_nearest_entry(place)}{hint(path)}")
 
 
 def _open_named(path: str, files: list[Path], split: str | None, named: ColumnNames, every: list[Path]) -> Source:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from unic.data.sample_images import sample_folders
 from unic.data.sources import TEST, TRAIN, Source, open_source
 from unic.data.sources.subset import Subset
 from unic.errors import InputError, nearest
@@ -166,10 +166,12 @@ def sample_train(name: str) -> Source:
 
 
 def _sample_folder(name: str) -> Path:
-    checkout = Path(__file__).parents[4] / "samples"
-    places = [Path(os.environ["UNIC_SAMPLES"])] if os.environ.get("UNIC_SAMPLES") else [Path("samples"), checkout]
+    places = sample_folders()
     for place in places:
         if (place / name / "train.parquet").is_file():
             return place / name
     looked = " or ".join(str(place / name) for place in places)
-    raise InputError(f"data '{name}': no train.parquet in {looked}; set UNIC_SAMPLES to the samples/ of a checkout")
+    raise InputError(
+        f"data '{name}': no train.parquet in {looked}; set UNIC_SAMPLES to the samples/ of a checkout, or name images "
+        "of your own (NAME=PATH)"
+    )
