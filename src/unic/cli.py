@@ -552,13 +552,13 @@ def _sets(entries: list[str]) -> dict[str, str]:
     return named
 
 
-def _into_run(models: dict[str, str], *, is_whole: bool) -> list[Path]:
+def _into_run(models: dict[str, Any], *, is_whole: bool) -> list[Path]:
     """Where the numbers of one run alone go: into its folder, where its report looks for them.
 
     Args:
         is_whole: whether nothing narrows the evaluation; one that is narrowed replaces no results that are there.
     """
-    place = Path(next(iter(models.values())).removeprefix("run:"))
+    place = Path(str(next(iter(models.values()))).removeprefix("run:"))
     if len(models) > 1 or not (place / "recipe.yaml").is_file():
         return []
     from unic.outputs import check_writable
