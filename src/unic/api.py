@@ -30,15 +30,18 @@ from unic.distill.train import Callback, fit
 from unic.distill.trained import load_trained
 from unic.encoders import load_encoder, without_weights
 from unic.errors import InputError, PreemptedError, StoppedError, UnfinishedError, UntrustedError, in_one_line
+from unic.eval.asked import code_asked_for, entries_of, parse_tasks
 from unic.eval.columns import columns_of
 from unic.eval.entrants import Heads
 from unic.eval.online import OnlineKnn
 from unic.eval.plan import check_suite
 from unic.eval.runner import evaluate_models
 from unic.eval.suite import Suite, load_suite
-from unic.export.formats import FORMATS, check_folder, check_formats, write_graphs
-from unic.export.hub import push_folder
+from unic.export.finished import check_addition, model_in, remove_graphs, staged
+from unic.export.formats import FORMATS, check_folder, check_formats, check_options, write_graphs
+from unic.export.hub import check_repository, push_folder
 from unic.export.model_card import model_card, write_card
+from unic.export.parity import Parity
 from unic.export.provenance import Provenance, provenance
 from unic.export.timm import export_timm, usage
 from unic.features import default_cache_dir, extract
@@ -198,7 +201,7 @@ def finish(folder: Path, settings: Recipe, console: Console) -> Path:
 def evaluate(
     models: Sequence[str | Path] | Mapping[str, str | Path],
     *,
-    tasks: Sequence[str] | None = None,
+    tasks: str | Sequence[str] | None = None,
     data: Mapping[str, str] | None = None,
     suite: str | Path | None = None,
     seeds: Sequence[int] | None = None,
@@ -221,7 +224,9 @@ def evaluate(
     Args:
         models: URIs, or names with URIs. A run folder (or `run:DIR`) stands for its student. Code that a URI names is
             trusted.
-        tasks: for example `["knn", "logistic"]`; default: the suite's. A dotted module is trusted.
+        tasks: for example `["knn", "logistic(C=0.01)"]`, or one text with commas; default: the suite's. A task that the
+            suite has keeps its options there but for those in brackets. `near=knn(k=1)` names the row. A dotted module
+            is trusted.
         data: evaluation sets by name, `{"birds": "path/to/folder"}`; default: the suite's.
         suite: a shipped suite or a YAML file (default `quick`, or none if `data` is given).
         seeds: default: the suite's.
@@ -245,13 +250,15 @@ def evaluate(
     named = models if isinstance(models, Mapping) else unique_names([str(uri) for uri in models])
     given = {name: str(uri) for name, uri in named.items()}
     uris = typed(uri for uri in given.values() if ":" in uri)  # a folder's name is no module's
-    with trusting(trust_code, uris, tasks or ()):
+    asked = parse_tasks(tasks or ())
+    with trusting(trust_code, uris, code_asked_for(asked)):
         columns = columns_of(given, teachers=teachers, stages_of=_stages_of)
         all_roles = columns.roles | {columns.given.get(name, name): role for name, role in (roles or {}).items()}
         chosen = load_suite(suite) if suite or not data else None
         runs = columns.runs
         student = next((name for name in runs if all_roles[name] == "student"), None)
-        asks_influence = "influence" in (tasks or (chosen.tasks if chosen else ()))
+        measured = entries_of(asked, chosen.tasks if chosen else {}) if asked else (chosen.tasks if chosen else {})
+        asks_influence = "influence" in [entry.task or name for name, entry in measured.items()]
         written = (one.written for one in (*map(recipe_of, runs.values()), chosen) if one)
         return evaluate_models(
             columns.models,
@@ -289,9 +296,12 @@ def export(
 ) -> Path:
     """Writes the student of a run in timm's own folder format with a model card, and further formats beside it.
 
+    Options are checked first, and files come into the folder when all of them are there. To a folder that holds an
+    export of the same model the further formats are added; its card and `parity.json` then tell of all that is there.
+
     Args:
         run: a run folder with at least one checkpoint.
-        to: where to; default `RUN/export`.
+        to: where to; default `RUN/export`, in which an earlier step's model is replaced, and its graphs removed.
         formats: of `unic.export.formats.FORMATS`; the timm folder is always written.
         heads: teachers in whose space the student is to answer too: a graph each, below `heads/`.
         half: of ONNX, a float16 graph as well.
@@ -306,33 +316,40 @@ def export(
         The folder, for `timm.create_model("local-dir:FOLDER", pretrained=True)`.
 
     Raises:
-        InputError: no run, an unknown format or head, an export that differs from the encoder.
+        InputError: no run, an unknown format or head, options that do not go with the formats or the network, a folder
+            that holds something else, an export that differs from the encoder.
         UntrustedError: the student, or the projector of a head, is code that is not trusted.
     """
     check_formats(formats)
     folder = Path(run)
     target = Path(to) if to else folder / "export"
-    if to and target.is_dir() and any(target.iterdir()):
-        raise InputError(f"--to {target}: the folder is not empty; name another folder")
+    if push:
+        check_repository(push)
     check_writable(target, named="--to" if to else "run", kind="folder")
     trained = load_trained(folder)
-    if heads and not set(formats) & {"onnx", "torch_export"}:
-        raise InputError("--heads: a head is exported as a graph; add --format onnx or torch_export")
     with trusting(trust_code):
-        kept = {name: kept_head(folder, name, device="cpu") for name in heads}
         student, recipe = trained.student(), trained.recipe
+        check_options(student, formats, heads=heads, half=half, dynamic_size=dynamic_size, check=check)
+        kept = {name: kept_head(folder, name, device="cpu") for name in heads}
+    found = model_in(target, student)
+    if to:
+        check_addition(target, found)
     made_of = provenance(trained.plans, trained.models)
     extra = {"start": made_of.start, "teachers": made_of.teachers, "recipe": recipe.model_dump(mode="json")}
-    export_timm(student, target, recipe.shared(extra), licence=made_of.licence.text)
     images = _some_images(recipe) if check else None
     options: dict[str, Any] = {"half": half, "dynamic_size": dynamic_size, "check": check}
-    written = check_folder(student, target, formats, images) if check else []
-    written += write_graphs(student, target, formats, images, **options)
-    for name, head in kept.items():
-        written += write_graphs(head, target / "heads" / name, formats, images, **options)
-    if check:
-        parity = {f"{one.format}: {one.path.relative_to(target)}": one.deviation for one in written}
-        (target / "parity.json").write_text(json.dumps(parity, indent=1) + "\n", encoding="utf-8")
+    with staged(target) as stage:
+        if found != "same":
+            export_timm(student, stage, recipe.shared(extra), licence=made_of.licence.text)
+        whole = target if found == "same" else stage
+        parity = Parity.of(target) if found == "same" else Parity()
+        parity.note(check_folder(student, whole, formats, images) if check else [], whole)
+        parity.note(write_graphs(student, stage, formats, images, **options), stage)
+        for name, head in kept.items():
+            parity.note(write_graphs(head, stage / "heads" / name, formats, images, **options), stage)
+        if found != "same":
+            remove_graphs(target)
+    parity.write(target)
     _write_model_card(folder, target, recipe, made_of, push)
     if push:
         push_folder(target, push)

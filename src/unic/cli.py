@@ -180,7 +180,7 @@ def check(
 @app.command("eval")
 def evaluate(
     models: Annotated[list[str], typer.Argument(help="Encoder URIs or run folders; NAME=URI names a column.")],
-    tasks: Annotated[str | None, typer.Option(help="Comma-separated, for example knn,logistic.")] = None,
+    tasks: Annotated[str | None, typer.Option(help="Comma-separated, for example 'knn(k=5),logistic(C=0.01)'.")] = None,
     data: Annotated[
         list[str] | None,
         typer.Option(help="NAME=PATH of a labelled set with train/ and test/, or PATH?test=0.2; repeatable."),
@@ -216,7 +216,7 @@ def evaluate(
     console = _console()
     results = api.evaluate(
         named,
-        tasks=tasks.split(",") if tasks else None,
+        tasks=tasks,
         data=_sets(data) if data else None,
         suite=suite,
         seeds=numbers,
@@ -462,21 +462,21 @@ def _seeds(text: str | None) -> list[int] | None:
 
 
 def _pairs(models: list[str]) -> dict[str, str]:
-    """Models by name: `NAME=URI`, or a URI with a name made from it (a `=` behind a `:` or `?` is an option's)."""
+    """Models by name, in their order: `NAME=URI`, or a URI with a name made from it (a `=` behind a `:` or `?` is an
+    option's).
+    """
     from unic.api import unique_names
 
+    # A folder may be called lr=1e-4.
+    pairs = [
+        (None, entry) if not equals or set(":?/") & set(name) or Path(entry).is_dir() else _pair(entry, "model")
+        for entry in models
+        for name, equals, _ in [entry.partition("=")]
+    ]
+    made = iter(unique_names([uri for name, uri in pairs if name is None]))
     named: dict[str, str] = {}
-    unnamed = []
-    for entry in models:
-        name, equals, _ = entry.partition("=")
-        if not equals or set(":?/") & set(name) or Path(entry).is_dir():  # a folder may be called lr=1e-4
-            unnamed.append(entry)
-            continue
-        name, uri = _pair(entry, "model")
-        if name in named:
-            raise InputError(f"model '{name}' is given twice; give one of them another name")
-        named[name] = uri
-    for name, uri in unique_names(unnamed).items():
+    for given, uri in pairs:
+        name = next(made) if given is None else given
         if name in named:
             raise InputError(f"model '{name}' is given twice; NAME=URI names a column")
         named[name] = uri

@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import Any
 
+from pydantic import PydanticUserError, TypeAdapter, ValidationError
+
 from unic import trust
 from unic.errors import InputError, nearest
 
@@ -83,6 +85,25 @@ def check_options(target: Callable[..., Any], options: Mapping[str, Any], where:
     for key in options:
         if key not in valid:
             raise InputError(f"{where}: unknown option '{key}'{nearest(key, valid)}")
+
+
+def check_values(target: Callable[..., Any], options: Mapping[str, Any], where: str) -> None:
+    """Refuses values of another type than `target` asks for; what it says nothing of, or nothing plain, is its own.
+
+    Args:
+        options: all of which it takes, see `check_options`.
+    """
+    parameters = inspect.signature(target, eval_str=True).parameters
+    for key, value in options.items():
+        if key not in parameters or parameters[key].annotation is inspect.Parameter.empty:
+            continue
+        try:
+            TypeAdapter(parameters[key].annotation).validate_python(value, strict=True)
+        except ValidationError as error:
+            message = error.errors()[0]["msg"]
+            raise InputError(f"{where}: '{key}': {message[0].lower()}{message[1:]}, not {value!r}") from None
+        except PydanticUserError:  # a type of the module's own
+            continue
 
 
 def first_line(found: ModuleType) -> str:

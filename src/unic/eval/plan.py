@@ -13,6 +13,7 @@ from typing import Any
 from unic import lookup, trust
 from unic.errors import InputError, nearest
 from unic.eval import bootstrap
+from unic.eval.asked import entries_of, parse_tasks
 from unic.eval.datasets import DataPair, check_name, data_root, resolve
 from unic.eval.suite import Entry, Suite
 from unic.eval.task_code import is_shipped
@@ -93,7 +94,7 @@ class Plan:
 
 def make_plan(
     suite: Suite | None,
-    tasks: Sequence[str] | None = None,
+    tasks: str | Sequence[str] | None = None,
     data: Mapping[str, str] | None = None,
     seeds: Sequence[int] | None = None,
     *,
@@ -105,7 +106,7 @@ def make_plan(
 
     Args:
         suite: not needed with `data`.
-        tasks: names; default: the suite's. One that the suite does not have runs with its defaults, on all sets.
+        tasks: names, with options where they are to be others, see `unic.eval.asked`; default: the suite's.
         data: paths by name, in place of the suite's sets.
         seeds: in place of the suite's.
         root, download: see `unic.eval.datasets.resolve`.
@@ -118,7 +119,7 @@ def make_plan(
     if suite is None and sets is None:
         raise InputError("eval: expected a suite or data to measure on")
     suite = suite or Suite(data=sets or [])
-    chosen = {name: suite.tasks.get(name, Entry()) for name in tasks} if tasks else dict(suite.tasks)
+    chosen = entries_of(parse_tasks(tasks), suite.tasks) if tasks else dict(suite.tasks)
     if sets:  # a suite's own sets are gone, and with them what it says of them
         chosen = {name: entry.model_copy(update={"data": None}) for name, entry in chosen.items()}
     for name, entry in chosen.items():
@@ -160,7 +161,9 @@ def _check_entry(name: str, entry: Entry) -> None:
     for key in _RESERVED:
         if key in entry.options:
             raise InputError(f"{where}: '{key}' is the suite's, not an option")
-    lookup.check_options(lookup.entry("unic.eval.tasks", entry.task or name, "run"), entry.options, where)
+    run = lookup.entry("unic.eval.tasks", entry.task or name, "run")
+    lookup.check_options(run, entry.options, where)
+    lookup.check_values(run, entry.options, where)
     for key in getattr(module, "CODE", ()):
         if lookup.is_dotted(named := str(entry.options.get(key, ""))):
             trust.require(f"{where}: {key} '{named}'", named)
