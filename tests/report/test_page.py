@@ -173,7 +173,7 @@ def test_contract_only_results(run_folder: Path) -> None:
 def test_an_unevaluated_run_says_so_once(run_folder: Path, outline: Read) -> None:
     (run_folder / "results.json").unlink()
     words = outline(write_report(run_folder).read_text(encoding="utf-8")).words()
-    assert words.count("evaluated") == 1
+    assert words.count("not been evaluated") == 1
     name = shlex.quote(str(run_folder))
     outs = " ".join(
         f"--out {shlex.quote(str(run_folder / file))}" for file in ("results.json", "predictions.safetensors")
@@ -212,16 +212,16 @@ def test_a_training_that_has_not_ended_is_told_to_go_on(
 
 def test_of_several_stages_the_last_one_s_losses_count(run_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where no checkpoint says with which step it began, nothing is said of them."""
-    rows = [{"step": step, "loss": 9.0 if step <= 30 else 1.0} for step in range(1, 61)]
+    rows = [{"step": step, "loss": 9.0 if step <= 45 else 1.0} for step in range(1, 61)]
     (run_folder / "metrics.jsonl").write_text("\n".join(map(json.dumps, rows)))
     recipe = yaml.safe_load((run_folder / "recipe.yaml").read_text())
-    recipe["stages"] = [{"train": {"steps": 30}}, {"train": {"steps": 30}}]
+    recipe["stages"] = [{"train": {"steps": 45}}, {"train": {"steps": 15}}]
     (run_folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
     found = page_module._next_steps(read_run(run_folder), None)
     assert found == []
     monkeypatch.setattr(page_module, "newest_state", lambda _: {"is_finished": True, "stage": 1, "first": 10})
     assert "still falling" in page_module._next_steps(read_run(run_folder), None)[0]
-    monkeypatch.setattr(page_module, "newest_state", lambda _: {"is_finished": True, "stage": 1, "first": 30})
+    monkeypatch.setattr(page_module, "newest_state", lambda _: {"is_finished": True, "stage": 1, "first": 45})
     assert page_module._next_steps(read_run(run_folder), None) == []
 
 

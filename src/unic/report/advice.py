@@ -43,14 +43,16 @@ def _quarters(rows: Rows, key: str) -> tuple[list[float], list[float]]:
 
 def _still_falling(rows: Rows) -> str:
     """By Welch's test of the logged losses of the last quarter of the steps against those of the quarter before."""
-    from scipy.stats import ttest_ind
+    from scipy.stats import ttest_ind_from_stats
 
     before, late = _quarters(rows, "loss")
     if min(len(before), len(late)) < _FEWEST:
         return ""
     was, now = float(np.mean(before)), float(np.mean(late))
-    has_scatter = np.ptp(before) or np.ptp(late)  # without any the fall is sure, and the test is not defined
-    is_chance = has_scatter and (ttest_ind(before, late, equal_var=False, alternative="greater").pvalue >= FALSE_ALARMS)
+    moments = [part(side) for side in (before, late) for part in (np.mean, _deviation, len)]
+    has_scatter = moments[1] or moments[4]  # without any the fall is sure, and the test is not defined
+    test = ttest_ind_from_stats(*moments, equal_var=False, alternative="greater") if has_scatter else None
+    is_chance = test is not None and test.pvalue >= FALSE_ALARMS
     if is_chance or now > (1 - LEAST_FALL) * was:
         return ""
     return (
@@ -58,6 +60,10 @@ def _still_falling(rows: Rows) -> str:
         f"than over the quarter before ({was:.3g}, then {now:.3g}). More steps (train.epochs or train.steps) may teach "
         "more."
     )
+
+
+def _deviation(values: Sequence[float]) -> float:
+    return float(np.std(values, ddof=1))
 
 
 def _not_learnt(rows: Rows, teacher: str) -> str:
