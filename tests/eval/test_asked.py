@@ -38,12 +38,12 @@ def test_forms(text: str, expected: dict[str, tuple[str, dict[str, object] | Non
     [
         ("knn(k=5", "task 'knn(k=5': expected TASK, TASK(OPTION=VALUE, …) or NAME=TASK(…)"),
         ("knn)", "task 'knn)': expected TASK"),
-        ("knn(5)", "task 'knn': expected OPTION=VALUE, not '5'"),
-        ("knn(k={)", "task 'knn(k={)': expected TASK"),
-        ("knn(k=[5)", "task 'knn(k=[5)': expected TASK"),
-        ("knn(k='5)", "task 'knn(k='5)': expected TASK"),
-        ("knn(data=clipart)", "task 'knn': 'data' belongs into a suite"),
-        ("a=knn(task=logistic)", "task 'knn': 'task' belongs into a suite"),
+        ("knn(5)", "task 'knn(5)': expected OPTION=VALUE, not '5'"),
+        ("knn(k={)", "task 'knn(k={)': 'k': not a value"),
+        ("knn(k=[5)", "task 'knn(k=[5)': 'k': not a value"),
+        ("knn(k='5)", "task 'knn(k='5)': 'k': not a value"),
+        ("knn(data=clipart)", "task 'knn(data=clipart)': 'data' belongs into a suite"),
+        ("a=knn(task=logistic)", "task 'a=knn(task=logistic)': 'task' belongs into a suite"),
         ("knn,knn", "task 'knn' is asked for twice; NAME=TASK(…) gives a row another name"),
         ("knn(k=5),knn(k=5)", "task 'knn(k=5)' is asked for twice"),
         ("zero_shot(names=a/b.json)", "a row cannot have '/' in its name; give it another one, for example mine=zero"),
@@ -52,7 +52,8 @@ def test_forms(text: str, expected: dict[str, tuple[str, dict[str, object] | Non
 def test_wrong_forms_are_one_line(text: str, line: str) -> None:
     with pytest.raises(InputError) as error:
         parse_tasks(text)
-    assert str(error.value).startswith(line) or line in str(error.value)
+    assert line in str(error.value)
+    assert "\n" not in str(error.value)
 
 
 def test_a_task_of_the_suite_keeps_what_was_not_typed() -> None:
@@ -94,9 +95,7 @@ def test_options_are_those_of_a_suite(text: str, line: str) -> None:
 
 
 def test_values_of_the_right_types_pass() -> None:
-    text = (
-        "logistic(C=1),depth(min_depth=1,steps=null),robustness(corruptions=all,severities=[1]),influence(heads=false)"
-    )
+    text = "logistic(C=1),depth(min_depth=1,steps=null),robustness(corruptions=all,severities=[1]),spectrum()"
     check_suite(Suite(data=["clipart"], tasks=entries_of(parse_tasks(text), {})))
 
 
