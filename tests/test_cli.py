@@ -149,19 +149,10 @@ def test_the_whole_path(
     assert code == 0, err
     assert "raw" in out
     tasks = "knn(k=3),knn(k=1)"
-    two = [
-        "pixels:6",
-        "raw=pixels:4",
-        "--data",
-        f"blobs={pair}",
-        "--tasks",
-        tasks,
-        "--out",
-        "two.json",
-        "--out",
-        "two.md",
-    ]
-    code, out, err = unic(capsys, "eval", *two)
+    outs = ["--out", "two.json", "--out", "two.md"]
+    code, out, err = unic(
+        capsys, "eval", "pixels:6", "raw=pixels:4", "--data", f"blobs={pair}", "--tasks", tasks, *outs
+    )
     assert code == 0, err
     measured = json.loads(Path("two.json").read_text())
     assert list(measured["models"]) == ["6", "raw"]

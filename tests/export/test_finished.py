@@ -100,7 +100,8 @@ def test_a_finished_export_takes_another_format(
     assert "is written anew" not in caplog.text
     api.export(run, out, formats=["torch_export"], heads=["p"])
     assert contents(out).keys() == after.keys() | {"heads/p/model.pt2"}
-    assert caplog.messages == [f"export {out}: model.pt2 is written anew"]
+    said = [record.getMessage() for record in caplog.records if record.name == "unic"]
+    assert said == [f"export {out}: model.pt2 is written anew"]
 
 
 def test_deviations_are_kept_for_what_stays(trained: Callable[..., Path], tmp_path: Path) -> None:
@@ -158,6 +159,13 @@ def test_a_graph_that_fails_leaves_the_folder_as_it_was(
         api.export(run, out, formats=["torch_export"])
     assert contents(out) == before
     assert api.export(run, out, formats=["timm"]) == out
+
+
+def test_what_a_killed_export_has_left_is_no_obstacle(trained: Callable[..., Path], tmp_path: Path) -> None:
+    (tmp_path / "out" / ".export-abc").mkdir(parents=True)
+    (tmp_path / "out" / ".export-abc" / "model.safetensors").touch()
+    out = api.export(trained(VIT), tmp_path / "out")
+    assert contents(out).keys() == {"config.json", "model.safetensors", "README.md"}
 
 
 def test_whose_model_a_folder_holds(tmp_path: Path) -> None:

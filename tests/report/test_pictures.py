@@ -59,9 +59,9 @@ class _Sized(Encoder):
 @pytest.mark.parametrize(
     ("encoder", "grid", "seen"),
     [
-        (_Sized((96, 96)), "9 × 9", "at 288 × 288 px, 3 times its own size"),
+        (_Sized((96, 96)), "12 × 12", "at 384 × 384 px, 4 times its own size"),
         (_Sized((96, 96), takes_any=False), "3 × 3", ""),
-        (_Sized((256, 256)), "8 × 8", ""),
+        (_Sized((384, 384)), "12 × 12", ""),
         (_Sized((32, 32)), "8 × 8", "at 256 × 256 px, 8 times its own size"),
     ],
 )

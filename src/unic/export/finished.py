@@ -24,6 +24,7 @@ from unic.export.timm import timm_config
 log = logging.getLogger("unic")
 
 _LAST = ("config.json",)  # a folder with a config is a whole one
+_STAGE = ".export-"  # what the folder is called that is written into
 
 
 def model_in(folder: Path, encoder: TimmEncoder) -> Literal["none", "same", "other"]:
@@ -47,7 +48,7 @@ def check_addition(folder: Path, found: Literal["none", "same", "other"]) -> Non
     """
     if found == "other":
         raise InputError(f"--to {folder}: it holds the export of another model; name another folder")
-    if found == "none" and folder.is_dir() and any(folder.iterdir()):
+    if found == "none" and folder.is_dir() and set(folder.iterdir()) - set(folder.glob(f"{_STAGE}*")):
         raise InputError(f"--to {folder}: the folder is not empty and holds no export; name another folder")
 
 
@@ -59,7 +60,9 @@ def staged(target: Path) -> Iterator[Path]:
     """
     is_new = not target.is_dir()
     target.mkdir(parents=True, exist_ok=True)
-    stage = Path(tempfile.mkdtemp(prefix=".export-", dir=target))
+    for left in target.glob(f"{_STAGE}*"):  # by an export that was killed
+        shutil.rmtree(left, ignore_errors=True)
+    stage = Path(tempfile.mkdtemp(prefix=_STAGE, dir=target))
     try:
         yield stage
         files = [path.relative_to(stage) for path in stage.rglob("*") if path.is_file()]

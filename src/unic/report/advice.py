@@ -14,7 +14,7 @@ from unic.report.scores import TOP1, Scores, shown
 from unic.report.training import Rows, is_number
 
 LEAST_FALL = 0.02  # part of the loss
-FALSE_ALARMS = 0.05  # of Welch's test, where the loss does not fall any more
+FALSE_ALARMS = 0.05  # where the loss does not fall any more
 LEARNT = 0.3  # cosine: with less, under a tenth of the variance of standardised tokens is imitated (the square of it)
 _FEWEST = 3  # logged steps in a quarter of the training
 _PROBES = ("knn", "logistic", "linear")
@@ -31,29 +31,27 @@ def advice(rows: Rows, teachers: Sequence[str], scores: Scores | None, predictio
     return [text for text in [*found, *(_at_chance(scores, predictions) if scores else ())] if text]
 
 
-def _quarters(rows: Rows, key: str) -> tuple[list[float], list[float]]:
-    """What was logged as `key` in the third quarter of the steps, and in the last."""
+def _late(rows: Rows, key: str) -> tuple[list[tuple[float, float]], float]:
+    """What was logged as `key` in the last half of the steps, and the step with which the last quarter begins."""
     known = [(row["step"], row[key]) for row in rows if is_number(row.get(key))]
     if not known:
-        return [], []
+        return [], 0.0
     first, last = known[0][0], known[-1][0]
-    half, late = first + (last - first) / 2, first + 3 * (last - first) / 4
-    return [value for step, value in known if half < step <= late], [value for step, value in known if step > late]
+    return [point for point in known if point[0] > (first + last) / 2], first + 3 * (last - first) / 4
 
 
 def _still_falling(rows: Rows) -> str:
-    """By Welch's test of the logged losses of the last quarter of the steps against those of the quarter before."""
-    from scipy.stats import ttest_ind_from_stats
+    """By the means of the last two quarters of the steps, and straight lines through the last half and quarter."""
+    from scipy.stats import linregress
 
-    before, late = _quarters(rows, "loss")
-    if min(len(before), len(late)) < _FEWEST:
+    points, late = _late(rows, "loss")
+    before, after = ([loss for step, loss in points if (step > late) is is_after] for is_after in (False, True))
+    if min(len(before), len(after)) < _FEWEST:
         return ""
-    was, now = float(np.mean(before)), float(np.mean(late))
-    moments = [part(side) for side in (before, late) for part in (np.mean, _deviation, len)]
-    has_scatter = moments[1] or moments[4]  # without any the fall is sure, and the test is not defined
-    test = ttest_ind_from_stats(*moments, equal_var=False, alternative="greater") if has_scatter else None
-    is_chance = test is not None and test.pvalue >= FALSE_ALARMS
-    if is_chance or now > (1 - LEAST_FALL) * was:
+    was, now = float(np.mean(before)), float(np.mean(after))
+    half, quarter = np.array(points).T, np.array(points[len(before) :]).T
+    falls = linregress(*half, alternative="less").pvalue < FALSE_ALARMS and linregress(*quarter).slope <= 0
+    if not falls or now > (1 - LEAST_FALL) * was:
         return ""
     return (
         f"The loss was still falling: over the last quarter of the steps it is {100 * (1 - now / was):.0f} % lower "
@@ -62,14 +60,13 @@ def _still_falling(rows: Rows) -> str:
     )
 
 
-def _deviation(values: Sequence[float]) -> float:
-    return float(np.std(values, ddof=1))
-
-
 def _not_learnt(rows: Rows, teacher: str) -> str:
     """By the mean cosine of CLS, and of patches, over the last quarter of the steps."""
-    late = {kind: _quarters(rows, f"cos/{teacher}/{kind}")[1] for kind in ("cls", "patch")}
-    means = {kind: float(np.mean(values)) for kind, values in late.items() if values}
+    means = {}
+    for kind in ("cls", "patch"):
+        points, late = _late(rows, f"cos/{teacher}/{kind}")
+        if points:
+            means[kind] = float(np.mean([cosine for step, cosine in points if step > late]))
     if not means or max(means.values()) >= LEARNT:
         return ""
     numbers = ", ".join(f"{mean:.2f} for {'cls' if kind == 'cls' else 'patches'}" for kind, mean in means.items())

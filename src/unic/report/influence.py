@@ -41,12 +41,12 @@ def _training(shares: Mapping[str, Mapping[str, float]]) -> list[dict[str, Any]]
 
 def _tokens(scores: Scores) -> list[dict[str, Any]]:
     """A table for each set; beneath the student's numbers those of its start, where that was measured."""
-    tables = []
+    tables: list[dict[str, Any]] = []
     for task, row in (scores.results.get("descriptions") or {}).items():
         own, before = _teachers(row, scores.student), _teachers(row, "start")
         columns = {key: label for key, label in _COLUMNS.items() if any(e.get(key) is not None for e in own.values())}
         if columns:
-            rows = [
+            rows: list[dict[str, Any]] = [
                 {"name": name, "cells": [_cell(entry.get(key), before.get(name, {}).get(key)) for key in columns]}
                 for name, entry in own.items()
             ]
@@ -57,7 +57,7 @@ def _tokens(scores: Scores) -> list[dict[str, Any]]:
                     "title": title,
                     "columns": list(columns.values()),
                     "rows": rows,
-                    "note": _LIKENESS + _START * has_start,
+                    "note": "" if tables else _LIKENESS + _START * has_start,
                 }
             )
     return tables

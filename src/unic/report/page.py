@@ -17,6 +17,7 @@ from unic.report.gains import radar_chart
 from unic.report.influence import influence
 from unic.report.looks import Looks, colours
 from unic.report.notes import reason
+from unic.report.patch_colours import FEWEST
 from unic.report.pictures import Pictures, draw_pictures
 from unic.report.predictions import Predictions
 from unic.report.render import render, write_page
@@ -62,6 +63,7 @@ def collect(run: Path) -> dict[str, Any]:
         "steps": files.rows[-1]["step"] if files.rows else None,
         "last": last_values(files.rows),
         "pictures": pictures,
+        "fewest": FEWEST,
         "recipe": files.recipe_text,
         "recipe_note": files.recipe_note,
         "damaged": {

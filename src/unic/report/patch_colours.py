@@ -18,7 +18,7 @@ from unic.report.notes import reason
 from unic.report.thumbnails import SIDE, data_uri
 from unic.tokens import Grid, Tokens
 
-FEWEST = 8  # rows and columns of a grid on which shapes can be told
+FEWEST = 12  # rows and columns of a grid on which shapes can be told
 _MOST = 8  # times its own input size, at most
 
 
