@@ -30,7 +30,7 @@ from unic.distill.train import Callback, fit
 from unic.distill.trained import load_trained
 from unic.encoders import load_encoder, without_weights
 from unic.errors import InputError, PreemptedError, StoppedError, UnfinishedError, UntrustedError, in_one_line
-from unic.eval.asked import code_asked_for, entries_of, parse_tasks
+from unic.eval.asked import code_asked_for, parse_tasks
 from unic.eval.columns import columns_of
 from unic.eval.entrants import Heads
 from unic.eval.online import OnlineKnn
@@ -257,8 +257,7 @@ def evaluate(
         chosen = load_suite(suite) if suite or not data else None
         runs = columns.runs
         student = next((name for name in runs if all_roles[name] == "student"), None)
-        measured = entries_of(asked, chosen.tasks if chosen else {}) if asked else (chosen.tasks if chosen else {})
-        asks_influence = "influence" in [entry.task or name for name, entry in measured.items()]
+        asks_influence = "influence" in ([one.task for one in asked] or (chosen.tasks if chosen else ()))
         written = (one.written for one in (*map(recipe_of, runs.values()), chosen) if one)
         return evaluate_models(
             columns.models,
@@ -367,6 +366,8 @@ def _some_images(recipe: Recipe, count: int = 8) -> torch.Tensor | None:
 
 def _refresh_card(run: Path) -> None:
     """The card once more, now with the results."""
+    if not (run / "export" / "config.json").is_file():
+        raise InputError("there is no export that it could describe")
     trained = load_trained(run)
     _write_model_card(run, run / "export", trained.recipe, provenance(trained.plans, trained.models))
 

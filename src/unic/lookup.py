@@ -12,10 +12,12 @@ from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import Any
 
-from pydantic import PydanticUserError, TypeAdapter, ValidationError
+from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 
 from unic import trust
 from unic.errors import InputError, nearest
+
+_ANY_TYPE = ConfigDict(arbitrary_types_allowed=True)
 
 
 def names(package: str) -> list[str]:
@@ -88,21 +90,23 @@ def check_options(target: Callable[..., Any], options: Mapping[str, Any], where:
 
 
 def check_values(target: Callable[..., Any], options: Mapping[str, Any], where: str) -> None:
-    """Refuses values of another type than `target` asks for; what it says nothing of, or nothing plain, is its own.
+    """Refuses values of options that are not of the kind that `target` declares; what it leaves open is not checked.
 
-    Args:
-        options: all of which it takes, see `check_options`.
+    Raises:
+        InputError: the first of them.
     """
-    parameters = inspect.signature(target, eval_str=True).parameters
+    try:
+        kinds = inspect.get_annotations(target, eval_str=True)
+    except Exception:  # somebody else's annotations may name what is not there at run time
+        return
     for key, value in options.items():
-        if key not in parameters or parameters[key].annotation is inspect.Parameter.empty:
+        if key not in kinds:
             continue
         try:
-            TypeAdapter(parameters[key].annotation).validate_python(value, strict=True)
+            TypeAdapter(kinds[key], config=_ANY_TYPE).validate_python(value, strict=True)
         except ValidationError as error:
-            message = error.errors()[0]["msg"]
-            raise InputError(f"{where}: '{key}': {message[0].lower()}{message[1:]}, not {value!r}") from None
-        except PydanticUserError:  # a type of the module's own
+            raise InputError(f"{where}: option '{key}': {error.errors()[0]['msg']} (got {value!r})") from None
+        except PydanticUserError:  # a kind with settings of its own, a model for example
             continue
 
 

@@ -260,3 +260,20 @@ def test_shares_of_the_influence_are_explained_at_their_table(page: str) -> None
     figure = page[page.index("Share in the training") :].partition("</figure>")[0]
     assert "gradient: the teacher's share" in html.unescape(figure)
     assert "kept: the share of images" in html.unescape(figure)
+
+
+def test_a_table_that_is_wider_than_a_phone_shows_that_it_scrolls(page: str) -> None:
+    """A shadow at the edge that hides columns, and a line where the browser can tell; every wide table has them."""
+    style = page[page.index("<style>") : page.index("</style>")]
+    rule = style[style.index("\n.scroll {") :].partition("}")[0]
+    assert re.search(r"right / \d+px 100% no-repeat local", rule)
+    assert re.search(r"right / \d+px 100% no-repeat scroll", rule)
+    hint = style[style.index(".scroll::before {") :].partition("}")[0]
+    assert "scroll sideways" in hint
+    assert "animation-timeline: scroll(nearest inline)" in hint
+    tables = [
+        (found[1], page[: found.start()].rstrip().rpartition("\n")[2])
+        for found in re.finditer(r'<table class="(\w+)', page)
+    ]
+    assert {kind for kind, before in tables if not before.startswith('<div class="scroll')} == {"meters"}
+    assert {"scores", "confusion", "duels", "ranks", "pictures"} <= {kind for kind, _ in tables}
