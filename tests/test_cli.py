@@ -60,6 +60,8 @@ def test_help_imports_nothing_heavy() -> None:
         (["eval", "tim:resnet18"], "unknown scheme 'tim'; did you mean 'timm'?"),
         (["eval", "timm:resnet19?pretrained=false"], "timm has no model 'resnet19'"),
         (["eval", "pixels:8", "--tasks", "knm"], "unknown task 'knm'; did you mean 'knn'?"),
+        (["eval", "pixels:8", "--tasks", "knn(kk=5)"], "unknown option 'kk'; did you mean 'k'?"),
+        (["eval", "pixels:8", "--tasks", "knn(k=five)"], "option 'k': Input should be a valid integer"),
         (["eval", "pixels:8", "--data", "birds"], "--data 'birds': expected NAME=PATH"),
         (["eval", "pixels:8", "--data", "birds=/nowhere"], "/nowhere"),
         (["eval", "pixels:8", "--data", "x=/a", "--data", "x=/b"], "the name 'x' is given twice"),
@@ -159,12 +161,28 @@ def test_the_whole_path(
     code, out, err = unic(capsys, "eval", "run", "raw=pixels:4", "--data", f"blobs={pair}", "--tasks", "knn")
     assert code == 0, err
     assert "raw" in out
+    tasks = "knn(k=3),knn(k=1)"
+    outs = ["--out", "two.json", "--out", "two.md"]
+    code, out, err = unic(
+        capsys, "eval", "pixels:6", "raw=pixels:4", "--data", f"blobs={pair}", "--tasks", tasks, *outs
+    )
+    assert code == 0, err
+    measured = json.loads(Path("two.json").read_text())
+    assert list(measured["models"]) == ["6", "raw"]
+    assert list(measured["tasks"]) == ["blobs/knn(k=3)", "blobs/knn(k=1)"]
+    assert measured["protocol"]["tasks"]["knn(k=1)"] == {"task": "knn", "k": 1}
+    assert measured["differences"]["to"] == "6"
+    assert "difference: to 6" in out
+    assert Path("two.md").read_text().count("| difference |") == 2
     code, out, err = unic(capsys, "eval", "run=pixels:2", "run", "--data", f"blobs={pair}")
     assert (code, "model 'run' is given twice" in err) == (2, True)
 
     code, out, err = unic(capsys, "export", "run", "--to", "shipped")
     assert code == 0, err
-    assert unic(capsys, "export", "run", "--to", "shipped")[0] == 2
+    assert unic(capsys, "export", "run", "--to", "shipped")[0] == 0  # the same model: nothing to add
+    Path("mine").mkdir()
+    Path("mine/notes.txt").touch()
+    assert unic(capsys, "export", "run", "--to", "mine")[0] == 2
     model = timm.create_model("local-dir:shipped", pretrained=True).eval()
 
     options = ["--data", image_folder, "--out", "features.safetensors", "--patches", "--precision", "fp32"]

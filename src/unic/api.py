@@ -32,6 +32,7 @@ from unic.distill.train import Callback, fit
 from unic.distill.trained import load_trained
 from unic.encoders import Encoder, load_encoder, without_weights
 from unic.errors import InputError, PreemptedError, StoppedError, UnfinishedError, UntrustedError, in_one_line
+from unic.eval.asked import code_asked_for, parse_tasks
 from unic.eval.columns import columns_of
 from unic.eval.entrants import Heads
 from unic.eval.named import Given, by_name
@@ -39,9 +40,11 @@ from unic.eval.online import OnlineKnn
 from unic.eval.plan import make_plan
 from unic.eval.runner import evaluate_models
 from unic.eval.suite import load_suite
-from unic.export.formats import FORMATS, check_folder, check_formats, write_graphs
-from unic.export.hub import push_folder
+from unic.export.finished import check_addition, model_in, remove_graphs, staged
+from unic.export.formats import FORMATS, check_folder, check_formats, check_options, write_graphs
+from unic.export.hub import check_repository, push_folder
 from unic.export.model_card import model_card, write_card
+from unic.export.parity import Parity
 from unic.export.provenance import Provenance, provenance
 from unic.export.timm import export_timm, usage
 from unic.features import default_cache_dir, extract
@@ -211,7 +214,7 @@ def finish(folder: Path, settings: Recipe, console: Console) -> Path:
 def evaluate(
     models: Given | Sequence[Given] | Mapping[str, Given],
     *,
-    tasks: Sequence[str] | None = None,
+    tasks: str | Sequence[str] | None = None,
     data: Mapping[str, str] | None = None,
     suite: str | Path | Mapping[str, Any] | None = None,
     seeds: Sequence[int] | None = None,
@@ -234,7 +237,9 @@ def evaluate(
     Args:
         models: one or several, or several by name: URIs (`NAME=URI` names a column), folders of runs or exports,
             encoders. A run folder (or `run:DIR`) stands for its student. Code that a URI names is trusted.
-        tasks: for example `["knn", "logistic"]`; default: the suite's. A dotted module is trusted.
+        tasks: for example `["knn", "logistic(C=0.01)"]`, or one text with commas; default: the suite's. A task that the
+            suite has keeps its options there but for those in brackets. `near=knn(k=1)` names the row. A dotted module
+            is trusted.
         data: evaluation sets by name, `{"birds": "path/to/folder"}`; default: the suite's.
         suite: a shipped suite or a YAML file. Default: none if `data` is given; what the recipes of the runs name, if
             they name one and the same; else `quick`.
@@ -258,13 +263,14 @@ def evaluate(
     if not given:
         raise InputError("eval: expected at least one model, for example timm:vit_small_patch16_224 or a run folder")
     uris = typed(uri for uri in given.values() if isinstance(uri, str) and ":" in uri)  # a folder's name is no module's
-    with trusting(trust_code, uris, tasks or ()):
+    asked = parse_tasks(tasks or ())
+    with trusting(trust_code, uris, code_asked_for(asked)):
         columns = columns_of(given, teachers=teachers, stages_of=_stages_of)
         all_roles = columns.roles | {columns.given.get(name, name): role for name, role in (roles or {}).items()}
         runs = columns.runs
         chosen = None if data and not suite else load_suite(suite or _own_suite(runs))
         student = next((name for name in runs if all_roles[name] == "student"), None)
-        asks_influence = "influence" in (tasks or (chosen.tasks if chosen else ()))
+        asks_influence = "influence" in ([one.task for one in asked] or (chosen.tasks if chosen else ()))
         written = (one.written for one in (*map(recipe_of, runs.values()), chosen) if one)
         return evaluate_models(
             columns.models,
@@ -302,9 +308,12 @@ def export(
 ) -> Path:
     """Writes the student of a run in timm's own folder format with a model card, and further formats beside it.
 
+    Options are checked first, and files come into the folder when all of them are there. To a folder that holds an
+    export of the same model the further formats are added; its card and `parity.json` then tell of all that is there.
+
     Args:
         run: a run folder with at least one checkpoint.
-        to: where to; default `RUN/export`.
+        to: where to; default `RUN/export`, in which an earlier step's model is replaced, and its graphs removed.
         formats: of `unic.export.formats.FORMATS`; the timm folder is always written.
         heads: teachers in whose space the student is to answer too: a graph each, below `heads/`.
         half: of ONNX, a float16 graph as well.
@@ -319,35 +328,41 @@ def export(
         The folder, for `timm.create_model("local-dir:FOLDER", pretrained=True)`.
 
     Raises:
-        InputError: no run, an unknown format or head, an export that differs from the encoder.
+        InputError: no run, an unknown format or head, options that do not go with the formats or the network, a folder
+            that holds something else, an export that differs from the encoder.
         UntrustedError: the student, or the projector of a head, is code that is not trusted.
     """
     check_formats(formats)
     folder = Path(run)
     check_run_folder(folder)
     target = Path(to) if to else folder / "export"
-    if to and target.is_dir() and any(target.iterdir()):
-        raise InputError(f"{argument('to')} {target}: the folder is not empty; name another folder")
+    if push:
+        check_repository(push)
     check_writable(target, named=argument("to") if to else "run", kind="folder")
     trained = load_trained(folder)
-    if heads and not set(formats) & {"onnx", "torch_export"}:
-        graphs = argument("formats", ["onnx"], flag="--format")
-        raise InputError(f"{argument('heads')}: a head is exported as a graph; add {graphs} or torch_export")
     with trusting(trust_code):
-        kept = {name: kept_head(folder, name, device="cpu") for name in heads}
         student, recipe = trained.student(), trained.recipe
+        check_options(student, formats, heads=heads, half=half, dynamic_size=dynamic_size, check=check)
+        kept = {name: kept_head(folder, name, device="cpu") for name in heads}
+    found = model_in(target, student)
+    if to:
+        check_addition(target, found)
     made_of = provenance(trained.plans, trained.models)
     extra = {"start": made_of.start, "teachers": made_of.teachers, "recipe": recipe.model_dump(mode="json")}
-    export_timm(student, target, recipe.shared(extra), licence=made_of.licence.text)
     images = _some_images(recipe) if check else None
     options: dict[str, Any] = {"half": half, "dynamic_size": dynamic_size, "check": check}
-    written = check_folder(student, target, formats, images) if check else []
-    written += write_graphs(student, target, formats, images, **options)
-    for name, head in kept.items():
-        written += write_graphs(head, target / "heads" / name, formats, images, **options)
-    if check:
-        parity = {f"{one.format}: {one.path.relative_to(target)}": one.deviation for one in written}
-        (target / "parity.json").write_text(json.dumps(parity, indent=1) + "\n", encoding="utf-8")
+    with staged(target) as stage:
+        if found != "same":
+            export_timm(student, stage, recipe.shared(extra), licence=made_of.licence.text)
+        whole = target if found == "same" else stage
+        parity = Parity.of(target) if found == "same" else Parity()
+        parity.note(check_folder(student, whole, formats, images) if check else [], whole)
+        parity.note(write_graphs(student, stage, formats, images, **options), stage)
+        for name, head in kept.items():
+            parity.note(write_graphs(head, stage / "heads" / name, formats, images, **options), stage)
+        if found != "same":
+            remove_graphs(target)
+    parity.write(target)
     _write_model_card(folder, target, recipe, made_of, push)
     if push:
         push_folder(target, push)
@@ -365,6 +380,8 @@ def _some_images(recipe: Recipe, count: int = 8) -> torch.Tensor | None:
 
 def _refresh_card(run: Path) -> None:
     """The card once more, now with the results."""
+    if not (run / "export" / "config.json").is_file():
+        raise InputError("there is no export that it could describe")
     trained = load_trained(run)
     _write_model_card(run, run / "export", trained.recipe, provenance(trained.plans, trained.models))
 

@@ -227,7 +227,7 @@ def evaluate(
     ],
     tasks: Annotated[
         list[str] | None,
-        typer.Option(help="For example knn,logistic; repeatable.", autocompletion=_completion.tasks),
+        typer.Option(help="For example 'knn(k=5),logistic(C=0.01)'; repeatable.", autocompletion=_completion.tasks),
     ] = None,
     data: Annotated[
         list[str] | None,
@@ -274,7 +274,7 @@ def evaluate(
     into = [] if out else _into_run(named, is_whole=not (tasks or data or suite or seeds) and teachers)
     results = api.evaluate(
         named,
-        tasks=_split(tasks) or None,
+        tasks=tasks,
         data=_sets(data) if data else None,
         suite=suite,
         seeds=numbers,

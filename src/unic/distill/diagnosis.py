@@ -27,6 +27,7 @@ from unic.distill.build import build
 from unic.distill.job import Job
 from unic.distill.teachers import Teachers
 from unic.errors import InputError
+from unic.outputs import give_rights
 from unic.tokens import Tokens
 from unic.trust import trusting
 
@@ -112,6 +113,7 @@ def write_case(job: Job, teachers: Teachers, folder: Path, step: int, batches: S
     try:
         case.parent.mkdir(parents=True, exist_ok=True)
         save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, _tensors_of(case))
+        give_rights(_tensors_of(case))
         text = json.dumps({**found, "recipe": job.recipe.model_dump(mode="json")}, indent=1)
         case.write_text(text, encoding="utf-8")
     except Exception as error:  # what was found is worth more than the file

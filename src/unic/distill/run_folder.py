@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
+from unic._regular_files import read_json
 from unic.arguments import argument
 from unic.checkpoint import write_atomically
 from unic.config import Recipe, leaves
@@ -61,7 +62,7 @@ def check_free(folder: Path, resume: bool) -> None:
 
 
 def start(folder: Path, recipe: Recipe, accelerator: Accelerator) -> None:
-    """Writes the resolved recipe and the environment."""
+    """Writes the resolved recipe and the environment. The time of the start stays that of the first attempt."""
     import timm
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -75,9 +76,17 @@ def start(folder: Path, recipe: Recipe, accelerator: Accelerator) -> None:
         "cpu": platform.processor() or platform.machine(),
         "threads": threads_beside(recipe.data.workers),
         "processes": accelerator.num_processes,
-        "started": time.strftime("%Y-%m-%d %H:%M:%S"),
+        "started": _started(folder) or time.strftime("%Y-%m-%d %H:%M:%S"),
     }
     write_atomically(folder / "environment.json", json.dumps(environment, indent=2))
+
+
+def _started(folder: Path) -> str:
+    """When the run was started, if it has been: a resume and a later stage write the environment again."""
+    try:
+        return str(read_json(folder / "environment.json")["started"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
 
 
 def identity(job: Job, recipe: Recipe) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from unic import lookup, trust
 from unic.arguments import argument
 from unic.errors import InputError, nearest
 from unic.eval import bootstrap
+from unic.eval.asked import entries_of, parse_tasks
 from unic.eval.datasets import DataPair, check_name, data_root, resolve
 from unic.eval.suite import Entry, Suite
 from unic.eval.task_code import is_shipped
@@ -94,7 +95,7 @@ class Plan:
 
 def make_plan(
     suite: Suite | None,
-    tasks: Sequence[str] | None = None,
+    tasks: str | Sequence[str] | None = None,
     data: Mapping[str, str] | None = None,
     seeds: Sequence[int] | None = None,
     *,
@@ -106,7 +107,7 @@ def make_plan(
 
     Args:
         suite: not needed with `data`.
-        tasks: names; default: the suite's. One that the suite does not have runs with its defaults, on all sets.
+        tasks: names, with options where they are to be others, see `unic.eval.asked`; default: the suite's.
         data: paths by name, in place of the suite's sets.
         seeds: in place of the suite's.
         root, download: see `unic.eval.datasets.resolve`.
@@ -119,7 +120,7 @@ def make_plan(
     if suite is None and sets is None:
         raise InputError("eval: expected a suite or data to measure on")
     suite = suite or Suite(data=sets or [])
-    chosen = {name: suite.tasks.get(name, Entry()) for name in tasks} if tasks else dict(suite.tasks)
+    chosen = entries_of(parse_tasks(tasks), suite.tasks) if tasks else dict(suite.tasks)
     if sets:  # a suite's own sets are gone, and with them what it says of them
         chosen = {name: entry.model_copy(update={"data": None}) for name, entry in chosen.items()}
     for name, entry in chosen.items():

@@ -8,6 +8,12 @@ from unic.arguments import argument
 from unic.errors import InputError
 
 
+def check_repository(repository: str) -> None:
+    """Raises `InputError` for a name that no repository can have."""
+    if repository.count("/") != 1 or not all(repository.split("/")):
+        raise InputError(f"{argument('push')} '{repository}': expected ORG/NAME")
+
+
 def push_folder(folder: Path, repository: str) -> str:
     """Makes the repository (private) if it does not exist, uploads the folder and returns its address.
 
@@ -16,8 +22,7 @@ def push_folder(folder: Path, repository: str) -> str:
     """
     from huggingface_hub import HfApi
 
-    if repository.count("/") != 1 or not all(repository.split("/")):
-        raise InputError(f"{argument('push')} '{repository}': expected ORG/NAME")
+    check_repository(repository)
     api = HfApi()
     try:
         api.create_repo(repository, private=True, exist_ok=True)

@@ -15,6 +15,7 @@ import safetensors.torch
 
 from unic._text import python_string
 from unic.encoders.timm import TimmEncoder
+from unic.outputs import give_rights
 
 
 def export_timm(
@@ -36,6 +37,7 @@ def export_timm(
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in encoder.model.state_dict().items()}
     # Weights first: a folder with a config is a whole one.
     safetensors.torch.save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    give_rights(folder / "model.safetensors")
     config = timm_config(encoder)
     if licence:
         config["pretrained_cfg"]["license"] = licence
