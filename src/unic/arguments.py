@@ -22,13 +22,14 @@ def argument(name: str, value: object = None, *, flag: str = "") -> str:
         flag: on the command line, if that has another name for it.
 
     Returns:
-        `--skip-missing` or `skip_missing`; with True `--resume` or `resume=True`; with a number `--jobs 2` or `jobs=2`;
+        `--skip-missing` or `skip_missing`; with True `--resume` or `resume=True`; with
+        False, whose `flag` is named, `--no-check` or `check=False`; with a number `--jobs 2` or `jobs=2`;
         with a list `--format onnx` or `formats=['onnx']`.
     """
     if not _is_typed:
         return name if value is None else f"{name}={value!r}"
     flag = flag or f"--{name.replace('_', '-')}"
-    if value is None or value is True:
+    if value is None or isinstance(value, bool):
         return flag
     if isinstance(value, list):
         return " ".join(f"{flag} {shlex.quote(str(one))}" for one in value)

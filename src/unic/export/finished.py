@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from unic._regular_files import read_json
+from unic.arguments import argument
 from unic.encoders.timm import TimmEncoder
 from unic.errors import InputError
 from unic.export.formats import GRAPHS
@@ -47,9 +48,9 @@ def check_addition(folder: Path, found: Literal["none", "same", "other"]) -> Non
         InputError: it does.
     """
     if found == "other":
-        raise InputError(f"--to {folder}: it holds the export of another model; name another folder")
+        raise InputError(f"{argument('to')} {folder}: it holds the export of another model; name another folder")
     if found == "none" and folder.is_dir() and set(folder.iterdir()) - set(folder.glob(f"{_STAGE}*")):
-        raise InputError(f"--to {folder}: the folder is not empty and holds no export; name another folder")
+        raise InputError(f"{argument('to')} {folder}: the folder is not empty and holds no export; name another folder")
 
 
 @contextmanager

@@ -60,21 +60,25 @@ def check_options(
     Raises:
         InputError: an option without the format that it is for, a ViT with `dynamic_size`, a package that is missing.
     """
-    for option, is_set in (("--half", half), ("--dynamic-size", dynamic_size)):
+    graphs = argument("formats", ["onnx"], flag="--format")
+    for option, is_set in ((argument("half"), half), (argument("dynamic_size"), dynamic_size)):
         if is_set and "onnx" not in formats:
-            raise InputError(f"{option}: it is an option of ONNX; add --format onnx, or leave it out")
+            raise InputError(f"{option}: it is an option of ONNX; add {graphs}, or leave it out")
     if dynamic_size and encoder.architecture == "vit":
-        raise InputError("--dynamic-size: a ViT's graph is for one input size; leave the option out")
+        raise InputError(f"{argument('dynamic_size')}: a ViT's graph is for one input size; leave the option out")
     if heads and not set(formats) & {"onnx", "torch_export"}:
-        raise InputError("--heads: a head is exported as a graph; add --format onnx or torch_export")
+        raise InputError(f"{argument('heads')}: a head is exported as a graph; add {graphs} or torch_export")
     for name in formats:
         wanted = _PACKAGES.get(name, ()) + (_CHECKED_WITH.get(name, ()) if check else ())
         missing = [package for package in wanted if find_spec(package) is None]
         if missing:
-            without = "" if any(package in _PACKAGES.get(name, ()) for package in missing) else " (or add --no-check)"
-            raise InputError(
-                f"--format {name}: it needs {', '.join(missing)}; run: pip install {' '.join(missing)}{without}"
+            without = (
+                ""
+                if any(package in _PACKAGES.get(name, ()) for package in missing)
+                else f" (or {argument('check', False, flag='--no-check')})"
             )
+            asked = argument("formats", [name], flag="--format")
+            raise InputError(f"{asked}: it needs {', '.join(missing)}; run: pip install {' '.join(missing)}{without}")
 
 
 def write_graphs(
