@@ -173,7 +173,7 @@ def test_the_whole_path(
     assert measured["protocol"]["tasks"]["knn(k=1)"] == {"task": "knn", "k": 1}
     assert measured["differences"]["to"] == "6"
     assert "difference: to 6" in out
-    assert Path("two.md").read_text().count("| difference |") == 2
+    assert Path("two.md").read_text().count("| difference to 6 |") == 2
     code, out, err = unic(capsys, "eval", "run=pixels:2", "run", "--data", f"blobs={pair}")
     assert (code, "model 'run' is given twice" in err) == (2, True)
 

@@ -116,9 +116,9 @@ def test_differences_to_the_first_model_stand_beneath_the_scores(width):
 
 def test_only_a_supported_difference_is_bold():
     lines = to_markdown(compared()).splitlines()
-    assert "| difference |  | **+2.3** [+0.3, +4.0] | -1.0 [-3.0, +1.0] |" in lines
-    assert lines[-1].startswith("| mean difference |  | **+2.3**")
+    assert "| difference to a |  | **+2.3** [+0.3, +4.0] | -1.0 [-3.0, +1.0] |" in lines
+    assert lines[-1].startswith("| mean difference to a |  | **+2.3**")
     errors = {f"{data}/{task}": {"name": "RMSE", "lower_is_better": True}
               for data in ("clipart", "fashion") for task in ("knn", "logistic")}  # fmt: skip
     lines = to_markdown(compared(measures=errors)).splitlines()
-    assert "| difference |  | +2.34 [+0.31, +4] | -1 [-3, +1] |" in lines
+    assert "| difference to a |  | +2.34 [+0.31, +4] | -1 [-3, +1] |" in lines

@@ -17,7 +17,7 @@ from safetensors.numpy import save
 from unic._text import csv_cell, latex, markdown, printable
 from unic.arguments import argument
 from unic.errors import InputError, nearest
-from unic.eval.grid import Grid, GridCell, make_grid
+from unic.eval.grid import Grid, GridCell, GridRow, make_grid
 from unic.outputs import check_writable, write_whole
 
 
@@ -125,8 +125,12 @@ def _head(grid: Grid) -> list[str]:
 
 
 def _body(grid: Grid, marked: Callable[[GridCell | None], str], label: Callable[[str], str]) -> list[list[str]]:
+    def title(row: GridRow) -> str:
+        return f"{row.title} to {grid.compared_with}" if row.kind == "difference" else row.title
+
     return [
-        [label(row.title), *map(marked, row.cells), *([marked(row.gain)] if grid.has_gain else [])] for row in grid.rows
+        [label(title(row)), *map(marked, row.cells), *([marked(row.gain)] if grid.has_gain else [])]
+        for row in grid.rows
     ]
 
 

@@ -49,12 +49,17 @@ class GridRow:
 
 @dataclass(frozen=True)
 class Grid:
-    """The table: a corner, a column for each model, and one of gains where a student is compared with teachers."""
+    """The table: a corner, a column for each model, and one of gains where a student is compared with teachers.
+
+    Attributes:
+        compared_with: the model that differences are to.
+    """
 
     corner: str
     names: list[str]
     has_gain: bool
     rows: list[GridRow]
+    compared_with: str = ""
 
 
 def make_grid(results: Mapping[str, Any]) -> Grid:
@@ -87,7 +92,7 @@ def make_grid(results: Mapping[str, Any]) -> Grid:
     for task, row in results.get("descriptions", {}).items():
         unit = measures.get(task, "")
         rows.append(GridRow("description", task, [_score(row.get(name, {}), unit) for name in names], unit=unit))
-    return Grid(corner, names, student is not None, rows)
+    return Grid(corner, names, student is not None, rows, differences.get("to", ""))
 
 
 def compared_student(results: Mapping[str, Any]) -> str | None:
