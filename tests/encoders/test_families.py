@@ -44,7 +44,8 @@ def encoder_of(name: str, **args: Any) -> TimmEncoder:
     model: Any = (
         timm.models.VOLO(num_classes=0, **args) if name == "volo" else timm.create_model(name, num_classes=0, **args)
     )
-    return TimmEncoder(model.eval(), name, {}, args.get("img_size") or model.pretrained_cfg["input_size"][1:])
+    size = args.get("img_size") or model.pretrained_cfg["input_size"][1:]
+    return TimmEncoder(model, name, {}, size).eval()
 
 
 def seen(encoder: Encoder, number: int) -> torch.Tensor:
