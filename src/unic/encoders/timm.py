@@ -237,7 +237,8 @@ class TimmEncoder(Encoder):
             return 0
         if self.is_map:
             return len(self.model.feature_info)
-        return len(self.model.blocks) if "return_prefix_tokens" in inspect.signature(forward).parameters else 0
+        is_token_model = "return_prefix_tokens" in inspect.signature(forward).parameters
+        return len(getattr(self.model, "blocks", ())) if is_token_model else 0
 
     def grid_at(self, size: Size) -> Grid | None:
         """A CNN takes any size; a ViT then interpolates its position embeddings, which leaves its own size as it is."""
