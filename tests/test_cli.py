@@ -260,7 +260,9 @@ def test_teachers_are_separated_by_commas_that_are_in_no_uri(given: list[str] | 
 
 def test_repeated_teachers_are_all_kept(image_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = []
-    monkeypatch.setattr("unic.suited.suited", lambda tree: (found.append(tree["teachers"]["models"]), (tree, []))[1])
+    monkeypatch.setattr(
+        "unic.suited.suited", lambda tree, *_: (found.append(tree["teachers"]["models"]), (tree, []))[1]
+    )
     monkeypatch.setattr("unic.compose.write_recipe", lambda *_: None)
     monkeypatch.setattr("unic.api.dry_run", lambda *_, **__: [])
     flags = ["--teachers", "timm:test_vit,b=pixels:8", "--teachers", "c=onnx:m.onnx?mean=0.5,0.5,0.5&std=1,1,1"]

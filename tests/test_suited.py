@@ -45,7 +45,7 @@ def test_three_hundred_images_are_three_hundred_steps_or_more(tmp_path: Path) ->
     job = build(recipe, CPU)
     assert (recipe.train.batch_size, job.steps_per_epoch, recipe.train.epochs) == (32, 9, 34)
     assert job.total_steps == 306
-    assert (recipe.checkpoint.every, recipe.checkpoint.keep) == (77, 1)
+    assert (recipe.checkpoint.every, recipe.checkpoint.keep) == (77, 2)
     assert not dict(advice(job))
     assert recipe.eval.suite is None
     assert not notes
@@ -70,6 +70,9 @@ def test_batches_and_epochs(
 def test_what_was_typed_is_kept(tmp_path: Path) -> None:
     pictures(tmp_path / "images", 40)
     assert new(tmp_path / "images", epochs=2)[0]["train"]["epochs"] == 2
+    tree = compose(TEACHERS, STUDENT, [str(tmp_path / "images")])
+    train = suited(tree, ["train.batch_size=10", "train.lr=1e-4"])[0]["train"]  # 4 steps an epoch
+    assert train == {"epochs": 75, "batch_size": 10, "lr": 1e-4}
 
 
 def test_a_labelled_test_part_is_measured_on_and_never_trained_on(tmp_path: Path) -> None:
@@ -125,7 +128,7 @@ def test_the_whole_path_from_flags(
     assert "birds/knn" in said.out
     assert "warning: train: 3 steps hardly train a student" in said.err
     chosen = Path("run/recipe.yaml").read_text()
-    monkeypatch.setattr("unic.suited.suited", lambda _: pytest.fail("chosen again"))
+    monkeypatch.setattr("unic.suited.suited", lambda *_: pytest.fail("chosen again"))
     sys.argv = ["unic", "distill", *few, *flags, "--resume"]
     cli.main()
     assert Path("run/recipe.yaml").read_text() == chosen

@@ -144,11 +144,10 @@ def init(
     out: Annotated[Path, typer.Option(help="The file to write.")] = Path("recipe.yaml"),
 ) -> None:
     """Write a commented recipe from flags; asks for what is not given."""
-    from unic.compose import compose, write_recipe
+    from unic.compose import check_new, compose, write_recipe
     from unic.suited import suited
 
-    if out.exists():
-        raise InputError(f"{out}: exists already; name another file with --out")
+    check_new(out)
     if sys.stdin.isatty():
         asked = "teachers (URIs with commas, for example timm:vit_base_patch16_224.dino)"
         teachers = teachers or [typer.prompt(asked)]
@@ -502,7 +501,8 @@ def _recipe_source(
     else:
         from unic.suited import suited
 
-        tree, notes = suited(tree)
+        changes = ([recipe] if recipe else []) + overrides
+        tree, notes = suited(tree, changes)
         for note in notes:
             _echo(note, err=True)
     return tree, ([recipe] if recipe else []) + overrides

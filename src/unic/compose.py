@@ -54,6 +54,13 @@ def compose(teachers: Sequence[str], student: str, data: Sequence[str], **train:
     }
 
 
+def check_new(path: Path) -> None:
+    """Refuses a file that is there already, or cannot be written; errors as of `write_recipe`."""
+    if path.exists():
+        raise InputError(f"{path}: exists already; name another file with --out")
+    check_writable(path, named="--out")
+
+
 def write_recipe(tree: dict[str, Any], path: Path) -> None:
     """Writes a new file with comments, which says the same as the tree; an existing one is never replaced.
 
@@ -61,9 +68,7 @@ def write_recipe(tree: dict[str, Any], path: Path) -> None:
         InputError: there is one already, this user cannot write there, or the tree is no recipe.
         StoppedError: its disk is full.
     """
-    if path.exists():
-        raise InputError(f"{path}: exists already; name another file with --out")
-    check_writable(path, named="--out")
+    check_new(path)
     text = commented(tree)
     read = OmegaConf.to_container(OmegaConf.create(text), resolve=False)
     assert isinstance(read, dict)

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from omegaconf import OmegaConf
 
 from unic.config import Recipe, load_recipe
 from unic.data.loader import ImageList
@@ -41,30 +43,33 @@ _EVALUATION: Mapping[str, Any] = {
 }  # fmt: skip
 
 
-def suited(tree: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+def suited(tree: Mapping[str, Any], overrides: Sequence[str] = ()) -> tuple[dict[str, Any], list[str]]:
     """The tree of a recipe (see `compose`) with what suits it, and lines about what was found on the way.
 
     - `train.batch_size`: a power of two, 32 to 128, of which an epoch has eight or more; fewer where there are fewer
       images. `train.epochs`: ten, or as many as make `FEWEST_STEPS` steps. `train.lr`: 2e-3 up to 10,000 steps.
     - `projector.hidden_dim`: see `suited_width`; `last_hidden_dim` is four times as much.
-    - `checkpoint`: four saves, of which the newest is kept.
+    - `checkpoint.every`: four saves.
     - `eval.suite`: k-NN and logistic regression on each set of `data.train` whose labelled test part no training image
       is in.
 
     Args:
         tree: as it was typed: code that it names is trusted.
+        overrides: `key=value` of the same command; what they say is suited too.
 
     Raises:
         InputError: images, a student or a teacher that cannot be opened, in this order.
     """
     with trusting(code_in(tree)):
-        recipe = found_from(load_recipe(dict(tree)))
+        recipe = found_from(load_recipe(dict(tree), overrides))
         images = ImageList.from_config(recipe.data.train, recipe.data.max_pixels)
         data, notes = _measured(recipe, images)
         projector = _projector(recipe)
-    train = _train(images.epoch_length(), tree.get("train") or {})
-    steps = math.ceil(train["epochs"] * (images.epoch_length() // train["batch_size"]))
-    checkpoint = {"every": max(1, math.ceil(steps / _SAVES)), "keep": 1}
+    typed = OmegaConf.to_container(OmegaConf.from_dotlist(list(overrides)), resolve=False)
+    said = {**(tree.get("train") or {}), **(typed.get("train") or {} if isinstance(typed, dict) else {})}
+    train = _train(images.epoch_length(), {key: getattr(recipe.train, key) for key in said})
+    steps = train.get("steps") or math.ceil(train["epochs"] * (images.epoch_length() // train["batch_size"]))
+    checkpoint = {"every": max(1, math.ceil(steps / _SAVES))}
     found = {**tree, "projector": projector, "train": train, "checkpoint": checkpoint}
     return {**found, **({"eval": {"suite": {"data": data, **_EVALUATION}}} if data else {})}, notes
 
@@ -72,7 +77,7 @@ def suited(tree: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
 def _train(num_images: int, given: Mapping[str, Any]) -> dict[str, Any]:
     least, most = _BATCH
     batch = min(most, max(least, num_images // _STEPS_AN_EPOCH), max(num_images, 1))
-    batch = 1 << (batch.bit_length() - 1)
+    batch = given.get("batch_size", 1 << (batch.bit_length() - 1))
     an_epoch = max(num_images // batch, 1)
     epochs = max(_EPOCHS, math.ceil(FEWEST_STEPS / an_epoch))
     is_short = given.get("epochs", epochs) * an_epoch <= _SHORT
