@@ -270,7 +270,8 @@ def evaluate(
     if student:
         roles[_find(student, named)] = "student"
     console = _console()
-    into = [] if out else _into_run(named, is_whole=not (tasks or data or suite or seeds) and teachers)
+    is_whole = not (tasks or data or suite or seeds) and teachers
+    into, note = ([], "") if out else _into_run(named, is_whole=is_whole)
     results = api.evaluate(
         named,
         tasks=tasks,
@@ -289,6 +290,8 @@ def evaluate(
         console=console,
     )
     _stdout().print(render(results))
+    if note:
+        _echo(note, err=True)
     if into:
         run = into[0].parent
         _echo(f"written: {', '.join(map(str, into))}\nnext: unic report {shlex.quote(str(run))}", err=True)
@@ -552,28 +555,25 @@ def _sets(entries: list[str]) -> dict[str, str]:
     return named
 
 
-def _into_run(models: dict[str, Any], *, is_whole: bool) -> list[Path]:
-    """Where the numbers of one run alone go: into its folder, where its report looks for them.
+def _into_run(models: dict[str, Any], *, is_whole: bool) -> tuple[list[Path], str]:
+    """Where the numbers of one run alone go, and why nowhere: into its folder, where its report looks for them.
 
     Args:
         is_whole: whether nothing narrows the evaluation; one that is narrowed replaces no results that are there.
     """
     place = Path(str(next(iter(models.values()))).removeprefix("run:"))
     if len(models) > 1 or not (place / "recipe.yaml").is_file():
-        return []
+        return [], ""
     from unic.outputs import check_writable
-    from unic.terminal import tell
 
     results = place / "results.json"
     if results.exists() and not is_whole:
-        tell(_console(), f"{results} stays as it is; --out {results} replaces it")
-        return []
+        return [], f"{results} stays as it is; --out {results} replaces it"
     try:
         check_writable(results, named="run")
     except (InputError, StoppedError) as error:
-        tell(_console(), f"the numbers are not kept in the run: {error}")
-        return []
-    return [results, place / "predictions.safetensors"]
+        return [], f"the numbers are not kept in the run: {error}"
+    return [results, place / "predictions.safetensors"], ""
 
 
 def _seeds(texts: list[str] | None) -> list[int] | None:

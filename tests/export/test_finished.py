@@ -53,12 +53,12 @@ def contents(folder: Path) -> dict[str, bytes]:
 @pytest.mark.parametrize(
     ("student", "options", "line"),
     [
-        (VIT, {"formats": ["onnx"], "dynamic_size": True}, "--dynamic-size: a ViT's graph is for one input size"),
-        (CNN, {"dynamic_size": True}, "--dynamic-size: it is an option of ONNX; add --format onnx"),
-        (CNN, {"formats": ["torch_export"], "half": True}, "--half: it is an option of ONNX; add --format onnx"),
-        (CNN, {"heads": ["p"]}, "--heads: a head is exported as a graph"),
+        (VIT, {"formats": ["onnx"], "dynamic_size": True}, "dynamic_size: a ViT's graph is for one input size"),
+        (CNN, {"dynamic_size": True}, "dynamic_size: it is an option of ONNX; add formats=['onnx']"),
+        (CNN, {"formats": ["torch_export"], "half": True}, "half: it is an option of ONNX; add formats=['onnx']"),
+        (CNN, {"heads": ["p"]}, "heads: a head is exported as a graph"),
         (CNN, {"formats": ["onnx"], "heads": ["q"]}, "no teacher 'q'"),
-        (CNN, {"push": "mine"}, "--push 'mine': expected ORG/NAME"),
+        (CNN, {"push": "mine"}, "push 'mine': expected ORG/NAME"),
     ],
 )
 def test_options_are_checked_before_anything_is_written(
@@ -77,7 +77,7 @@ def test_a_package_that_is_missing_is_named_first(
     trained: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: str, name: str, check: bool
 ) -> None:
     monkeypatch.setattr(formats, "find_spec", lambda wanted: None if wanted == package else object())
-    with pytest.raises(InputError, match=f"--format {name}: it needs {package}; run: pip install {package}"):
+    with pytest.raises(InputError, match=rf"formats=\['{name}'\]: it needs {package}; run: pip install {package}"):
         api.export(trained(VIT), tmp_path / "out", formats=[name], check=check)
     assert list(tmp_path.iterdir()) == []
 
@@ -117,7 +117,7 @@ def test_another_model_is_refused_in_one_line(trained: Callable[..., Path], tmp_
     out = api.export(trained(VIT), tmp_path / "out")
     before = contents(out)
     for run in (trained(CNN), trained(VIT, 2)):
-        with pytest.raises(InputError, match=f"--to {out}: it holds the export of another model; name another folder"):
+        with pytest.raises(InputError, match=f"to {out}: it holds the export of another model; name another folder"):
             api.export(run, out)
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes" / "a.txt").write_text("mine")

@@ -125,7 +125,9 @@ def test_a_signal_while_the_models_are_loaded(
     recipe: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stages, "build", lambda *_: os.kill(os.getpid(), signal.SIGUSR1))
-    with pytest.raises(PreemptedError, match="^stopped by a signal while the models were loaded; continue with resume=True$"):
+    with pytest.raises(
+        PreemptedError, match="^stopped by a signal while the models were loaded; continue with resume=True$"
+    ):
         fit(load_recipe(recipe), tmp_path / "run", console=QUIET)
 
 

@@ -124,8 +124,8 @@ def _fit_stage(run: Run, callback: Callback | None, console: Console, stops: Sto
     accelerator.wait_for_everyone()
     handler = log_to(folder) if run.is_main else None
     try:
-        lines = [*run_folder.summary(job), cores.described(job.recipe.data.workers), *run.news]
-        for line in lines:
+        lines = [*run_folder.summary(job), *run.news]
+        for line in [*lines, cores.described(job.recipe.data.workers)]:
             log.info(line)
         if run.is_main:
             with suppress(OSError):  # a terminal that is closed ends no run

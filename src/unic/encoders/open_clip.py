@@ -13,7 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from unic._regular_files import read_json
 from unic.encoders import Spec
@@ -98,7 +98,7 @@ def _with_weights(spec: Spec, create: Callable[..., Any], path: Path) -> Any:
             raise error from None
     with TemporaryDirectory(prefix="unic-open-clip-") as folder:
         plain = Path(folder) / "open_clip_model.safetensors"
-        save_file({name: tensor.clone() for name, tensor in state.items()}, plain)
+        plain.write_bytes(save({name: tensor.clone() for name, tensor in state.items()}))
         return create(pretrained=str(plain))
 
 
