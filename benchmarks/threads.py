@@ -60,7 +60,7 @@ def write_images(folder: Path, side: int) -> None:
     folder.mkdir()
     source, draw = open_source("samples/scenes/train.parquet"), np.random.default_rng(0)
     for number in range(IMAGES):
-        image = Image.fromarray(source.read(number).permute(1, 2, 0).numpy())
+        image = source.read(number)
         pixels = np.asarray(image.resize((side, side * 3 // 4), Image.Resampling.BICUBIC), np.int16)
         pixels = pixels + draw.integers(-3, 4, pixels.shape)
         Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(folder / f"{number:03}.png")

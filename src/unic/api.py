@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -188,15 +188,14 @@ def finish(folder: Path, settings: Recipe, console: Console) -> Path:
     if not is_main_process():
         return folder
     settings = settings.plans()[-1]  # what the last stage has trained is what is shown
-    parts = {
-        "export": lambda: export(folder),
-        "evaluation": lambda: _evaluate_run(folder, settings, console) if settings.eval.suite else None,
-        "model card": lambda: _refresh_card(folder),
-        "report": lambda: report(folder),
-    }
+    parts: dict[str, Callable[[], object]] = {"export": lambda: export(folder)}
+    if settings.eval.suite:
+        parts["evaluation"] = lambda: _evaluate_run(folder, settings, console)
+    parts |= {"model card": lambda: _refresh_card(folder), "report": lambda: report(folder)}
     problems = []
     with logged_to(folder):
         for name, part in parts.items():
+            tell(console, f"after the training: {name}")
             try:
                 part()
             except PreemptedError:

@@ -26,11 +26,11 @@ def advised(recipe: dict[str, Any], *overrides: str) -> dict[str, str]:
 
 
 def test_few_steps(recipe: dict[str, Any]) -> None:
-    line = "8 steps hardly train a student; train.steps=300 makes 300 or more"
+    line = "8 steps hardly train a student; train.steps=300 makes a first one"
     assert advised(recipe)["train"] == line
     # 40 images in steps of 8 are five an epoch.
     epochs = advised(recipe, "train.steps=null", "train.epochs=2")["train"]
-    assert epochs == "10 steps hardly train a student; train.epochs=60 makes 300 or more"
+    assert epochs == "10 steps hardly train a student; train.epochs=60 makes a first one"
     assert "train" not in advised(recipe, "train.steps=300")
 
 
@@ -52,7 +52,7 @@ def test_checkpoints_that_dwarf_the_student(recipe: dict[str, Any], monkeypatch:
 
 def test_it_is_told_by_a_check_in_the_log_and_on_the_screen(recipe: dict[str, Any], tmp_path: Path) -> None:
     recipe["train"]["steps"] = 2
-    line = "2 steps hardly train a student; train.steps=300 makes 300 or more"
+    line = "2 steps hardly train a student; train.steps=300 makes a first one"
     report = check_recipe(load_recipe(recipe), CPU)
     assert ("warning", "train", line) in [(found.level, found.about, found.text) for found in report.findings]
     console = Console(record=True, file=io.StringIO(), width=300)

@@ -35,7 +35,7 @@ def _steps(job: Job) -> Iterator[tuple[str, str]]:
         return
     train = job.recipe.train
     more = f"train.steps={FEWEST_STEPS}" if train.steps else f"train.epochs={_epochs(job)}"
-    yield "train", f"{job.total_steps} steps hardly train a student; {more} makes {FEWEST_STEPS} or more"
+    yield "train", f"{job.total_steps} steps hardly train a student; {more} makes a first one"
 
 
 def _epochs(job: Job) -> int:
