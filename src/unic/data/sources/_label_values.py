@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from jaxtyping import Int
 
 from unic.data.sources._names import composed
+from unic.errors import InputError
 
 _NUMBER = re.compile(r"-?[0-9]{1,18}")
 
@@ -80,3 +81,29 @@ def class_numbers(values: Values, classes: Sequence[str]) -> Int[np.ndarray, " n
     numbers = {name: number for number, name in enumerate(classes)}
     found = np.array([numbers.get(composed(text), -1) for text in values.texts], np.int64)
     return found[values.rows] if len(found) else np.zeros(0, np.int64)
+
+
+class Numbered(NamedTuple):
+    """The classes of a set and the number of each row's; both None where there are none, and why (see `Source`)."""
+
+    classes: list[str] | None
+    numbers: Int[np.ndarray, " n"] | None
+    why_unlabelled: str = ""
+
+
+def numbered(column: str, own: pa.ChunkedArray, others: Iterable[pa.ChunkedArray]) -> Numbered:
+    """Class numbers of a column of Arrow.
+
+    Args:
+        column: its name.
+        own: its values in the part that is opened.
+        others: its values in the other parts, whose classes count too.
+    """
+    try:
+        values, *rest = [of_arrow(part) for part in (own, *others)]
+    except InputError:
+        raise
+    except ValueError as error:
+        return Numbered(None, None, f"its column '{column}' holds {error}")
+    classes = class_list([values, *rest])
+    return Numbered(classes, class_numbers(values, classes))

@@ -8,13 +8,12 @@ import os
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from unic.data._plugins import PACKAGES
-from unic.data.decode import decode, suffixes
+from unic.data.decode import suffixes
 from unic.data.sources import _links
+from unic.data.sources._image_files import ImageFiles
 from unic.data.sources._names import Names, composed
-from unic.data.sources.base import Source
 from unic.errors import InputError
 
 log = logging.getLogger("unic")
@@ -22,7 +21,7 @@ log = logging.getLogger("unic")
 _LISTS = (".csv", ".tsv", ".json", ".jsonl")
 
 
-class Folder(Source):
+class Folder(ImageFiles):
     """Images below `root`, in the order of their names.
 
     The names of the first level are the classes if no image lies outside one. Hidden files are left out, and so are
@@ -58,27 +57,11 @@ class Folder(Source):
         else:
             self.why_unlabelled = f"its images do not lie in class folders{_lists(root)}"
 
-    def __len__(self) -> int:
-        return len(self._names)
-
-    def read(self, index: int) -> Image.Image:
-        return decode(self.encoded(index))
-
     def encoded(self, index: int) -> Path:
         return self._root / self.name(index)
 
     def label(self, index: int) -> int | None:
         return None if self._labels is None else int(self._labels[index])
-
-    def name(self, index: int) -> str:
-        return self._names[index]
-
-    def fingerprint(self) -> str:
-        """Hash of names, sizes and modification times: reading every byte of a large folder takes too long."""
-        return self._digest(with_times=True)
-
-    def portable_fingerprint(self) -> str:
-        return self._digest(with_times=False)
 
     def _digest(self, *, with_times: bool) -> str:
         digest = hashlib.sha256()

@@ -123,7 +123,8 @@ class HuggingFace(Source):
             if self.classes is not None:
                 self._labels = labels.with_format("numpy")[:][label]
             else:
-                self._labels = self._numbers(label, labels.with_format("arrow")[:][label], others)
+                own = labels.with_format("arrow")[:][label]
+                self.classes, self._labels, self.why_unlabelled = _label_values.numbered(label, own, others(label))
         self._folders = None if folder is None else _image_paths.search_order(folder / "any")
         if self._folders is not None:
             values = first.select_columns([self._column])[:].to_pydict()[self._column]
@@ -166,16 +167,3 @@ class HuggingFace(Source):
         if self._folders is None:
             return Path(value["path"])  # image repositories: files in the cache of `datasets`
         return _image_paths.checked(_image_paths.find(value["path"], self._folders))
-
-    def _numbers(
-        self, column: str, values: pa.ChunkedArray, others: Callable[[str], Iterable[pa.ChunkedArray]]
-    ) -> np.ndarray | None:
-        try:
-            own, *rest = [_label_values.of_arrow(part) for part in (values, *others(column))]
-        except InputError:
-            raise
-        except ValueError as error:
-            self.why_unlabelled = f"its column '{column}' holds {error}"
-            return None
-        self.classes = _label_values.class_list([own, *rest])
-        return _label_values.class_numbers(own, self.classes)

@@ -12,15 +12,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
-from unic.data.decode import decode
 from unic.data.sources import _image_paths, _label_values, _splits
 from unic.data.sources._columns import SAMPLE, choose
+from unic.data.sources._image_files import ImageFiles
 from unic.data.sources._list_files import SUFFIXES, Columns, read_list
 from unic.data.sources._names import Names
 from unic.data.sources._path_options import UNNAMED, ColumnNames
-from unic.data.sources.base import DamagedImageError, Source
+from unic.data.sources.base import DamagedImageError
 from unic.errors import InputError
 
 __all__ = ["SUFFIXES", "LabelList", "Labelled"]
@@ -28,7 +27,7 @@ __all__ = ["SUFFIXES", "LabelList", "Labelled"]
 _SPLIT = "split"  # the column
 
 
-class LabelList(Source):
+class LabelList(ImageFiles):
     """The images of some lists with the same columns, in their order.
 
     Args:
@@ -72,27 +71,11 @@ class LabelList(Source):
             self.classes = _label_values.class_list(_label_values.of_texts(one.labels) for one in lists.values())
             self._labels = _label_values.class_numbers(_label_values.of_texts(labels), self.classes)
 
-    def __len__(self) -> int:
-        return len(self._places)
-
-    def read(self, index: int) -> Image.Image:
-        return decode(self.encoded(index))
-
     def encoded(self, index: int) -> Path:
         return _image_paths.checked(self._places[index])
 
     def label(self, index: int) -> int | None:
         return None if self._labels is None or self._labels[index] < 0 else int(self._labels[index])
-
-    def name(self, index: int) -> str:
-        return self._names[index]
-
-    def fingerprint(self) -> str:
-        """Hash of names, sizes and modification times of the images."""
-        return self._digest(with_times=True)
-
-    def portable_fingerprint(self) -> str:
-        return self._digest(with_times=False)
 
     def _digest(self, *, with_times: bool) -> str:
         digest = hashlib.sha256()

@@ -8,16 +8,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
-from unic.data.decode import decode
 from unic.data.sources import _links
+from unic.data.sources._image_files import ImageFiles
 from unic.data.sources._names import Names
-from unic.data.sources.base import Source
 from unic.errors import InputError
 
 
-class Listed(Source):
+class Listed(ImageFiles):
     """The images that a list names, in its order, all of them with a label.
 
     That they are there is checked at once, folder by folder instead of file by file: a million takes seconds. Links
@@ -53,27 +51,11 @@ class Listed(Source):
         self._names = Names(names)
         self._known: dict[bool, str] = {}  # digests, with times and without
 
-    def __len__(self) -> int:
-        return len(self._names)
-
-    def read(self, index: int) -> Image.Image:
-        return decode(self.encoded(index))
-
     def encoded(self, index: int) -> Path:
         return self._root / self.name(index)
 
     def label(self, index: int) -> int:
         return int(self._labels[index])
-
-    def name(self, index: int) -> str:
-        return self._names[index]
-
-    def fingerprint(self) -> str:
-        """Hash of names, sizes and modification times: that of a `Folder` with the same images in the same order."""
-        return self._digest(with_times=True)
-
-    def portable_fingerprint(self) -> str:
-        return self._digest(with_times=False)
 
     def _digest(self, *, with_times: bool) -> str:
         if with_times not in self._known:

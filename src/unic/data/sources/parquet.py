@@ -61,8 +61,13 @@ class Parquet(Source):
         masks = mask_classes(path, self._files[0].parent, features_of(schema), found, named)
         if masks is not None:
             self.classes, self.pixels = masks, "masks"
+        elif label is not None and self.classes is not None:
+            self._labels = self._read_labels(label)
         elif label is not None:
-            self._labels = self._read_values(label, every) if self.classes is None else self._read_labels(label)
+            others = [file for file in every if file not in self._files and label in schema_of(file).names]
+            columns = (self._read_column(label, [file]) for file in others)
+            own = self._read_column(label)
+            self.classes, self._labels, self.why_unlabelled = _label_values.numbered(label, own, columns)
         self._encoded: dict[str, pa.ChunkedArray] = {}
         self._fingerprint: str | None = None
         self._has_paths: bool | None = None
@@ -159,20 +164,6 @@ class Parquet(Source):
             raise DamagedImageError(f"the row holds no {'mask' if column == MASK else 'image'} bytes")
         file = self._files[int(np.searchsorted(self._counts, index, side="right"))]
         return _image_paths.checked(_image_paths.find(place, _image_paths.search_order(file, self._folder)))
-
-    def _read_values(self, column: str, every: Sequence[Path]) -> np.ndarray | None:
-        """Numbers of the classes that the values of a column are; None where they cannot be any."""
-        others = [file for file in every if file not in self._files and column in schema_of(file).names]
-        parts = [self._files, *([file] for file in others)]
-        try:
-            own, *rest = [_label_values.of_arrow(self._read_column(column, files)) for files in parts]
-        except InputError:
-            raise
-        except ValueError as error:
-            self.why_unlabelled = f"its column '{column}' holds {error}"
-            return None
-        self.classes = _label_values.class_list([own, *rest])
-        return _label_values.class_numbers(own, self.classes)
 
     def _read_labels(self, column: str) -> np.ndarray:
         labels = self._read_column(column)
