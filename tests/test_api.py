@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,9 @@ from rich.console import Console
 
 import unic
 from unic import api
-from unic.api import finish
 from unic.config import load_recipe
+from unic.data.sources.folder import Folder
+from unic.errors import UnfinishedError
 from unic.metrics import read_metrics
 
 
@@ -37,25 +37,43 @@ def test_the_last_stage_is_evaluated(recipe: dict[str, Any], tmp_path: Path, mon
     assert asked["cache"] == Path(cache["dir"])
 
 
-def test_no_test_image_is_opened_while_a_run_trains(
+def test_no_test_image_is_opened_before_the_final_table(
     recipe: dict[str, Any], image_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is there at the start, where it is only listed, and at the end; between them there is no test part."""
-    test, fit = tmp_path / "set/test", api.fit
-    monkeypatch.setattr(api, "fit", lambda *args, **options: test.unlink() or fit(*args, **options))
-    monkeypatch.setattr(api, "finish", lambda *_: test.symlink_to(image_folder) or finish(*_))
+    """At the start the test part is listed. While the run trains it is not even there."""
+    test, fit, encoded = tmp_path / "set/test", api.fit, Folder.encoded
+    opened: list[Path] = []
+
+    def noted(self: Folder, index: int) -> Path:
+        opened.append(encoded(self, index))
+        return opened[-1]
+
+    def trained(*args: Any, **options: Any) -> Any:
+        test.unlink()
+        found = fit(*args, **options)
+        assert opened
+        assert not [path for path in opened if path.is_relative_to(test)]
+        test.symlink_to(image_folder)
+        return found
+
+    monkeypatch.setattr(Folder, "encoded", noted)
+    monkeypatch.setattr(api, "fit", trained)
     (tmp_path / "set").mkdir()
     (tmp_path / "set/train").symlink_to(image_folder)
     test.symlink_to(image_folder)
     suite = tmp_path / "suite.yaml"
-    suite.write_text(f"data: ['blobs={tmp_path}/set?overlap=allow']\ntasks: {{knn: {{k: 3}}}}\nsize: 32\n")
+    suite.write_text(f"data: ['blobs={tmp_path}/set']\ntasks: {{knn: {{k: 3}}}}\nsize: 32\n")
     recipe |= {"eval": {"suite": str(suite), "every": 4, "patience": 5}, "trackers": {}}
     recipe["checkpoint"] |= {"best": "knn/mean"}
-    api.distill(recipe, out=tmp_path / "run", console=Console(quiet=True))
+    with pytest.raises(UnfinishedError, match="test images are training images too"):  # as all of them are one folder
+        api.distill(recipe, out=tmp_path / "run", console=Console(quiet=True))
     assert [set(row) for row in read_metrics(tmp_path / "run") if "knn/blobs" in row] == [
         {"step", "knn/blobs", "knn/mean"}
     ] * 2
-    assert "blobs/knn" in json.loads((tmp_path / "run/results.json").read_text())["tasks"]
+    assert [path for path in opened if path.is_relative_to(test)]
+    suite.write_text(suite.read_text().replace("/set'", "/set?overlap=allow'"))
+    results = api.evaluate([tmp_path / "run"], suite=suite, teachers=False, console=Console(quiet=True))
+    assert "blobs/knn" in results["tasks"]
 
 
 def test_models_are_taken_in_every_form(recipe: dict[str, Any], image_folder: Path, tmp_path: Path) -> None:

@@ -120,11 +120,13 @@ def _settled(recipe: AnyRecipe, folder: Path, lines: Sequence[str], resume: bool
 
 
 def _looks(recipe: Recipe) -> OnlineKnn | None:
-    """The looks while it trains. What is measured at its end is opened now: what is missing must fail now, not then."""
+    """The looks while it trains. What is measured at its end is looked up now, for what is missing must fail now, not
+    then; of test images only names and labels are read.
+    """
     if not recipe.eval.suite:
         return None
     suite = load_suite(recipe.eval.suite)
-    make_plan(suite)
+    make_plan(suite, opens_images=False)
     return OnlineKnn(suite) if recipe.eval.every else None
 
 

@@ -102,6 +102,7 @@ def make_plan(
     root: Path | None = None,
     download: bool = False,
     skip_missing: bool = False,
+    opens_images: bool = True,
 ) -> Plan:
     """Resolves everything that needs no model.
 
@@ -110,7 +111,7 @@ def make_plan(
         tasks: names, with options where they are to be others, see `unic.eval.asked`; default: the suite's.
         data: paths by name, in place of the suite's sets.
         seeds: in place of the suite's.
-        root, download: see `unic.eval.datasets.resolve`.
+        root, download, opens_images: see `unic.eval.datasets.resolve`.
         skip_missing: leave out sets that cannot be opened instead of refusing; they are named in the results.
 
     Raises:
@@ -134,8 +135,9 @@ def make_plan(
     for spec in specs:
         try:
             pairs[spec] = resolve(
-                spec, max_train=suite.max_train, max_test=suite.max_test, root=root or data_root(), download=download
-            )
+                spec, max_train=suite.max_train, max_test=suite.max_test, root=root or data_root(), download=download,
+                opens_images=opens_images,
+            )  # fmt: skip
         except InputError as error:
             missing[spec] = str(error)
     if missing and (not skip_missing or not pairs):
