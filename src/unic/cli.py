@@ -158,8 +158,8 @@ def init(
     for note in notes:
         _echo(note, err=True)
     name = shlex.quote(str(out))
-    _echo(f"{out}\nnext: unic check {name}     what it asks for, and what would fail later")
-    _echo(f"      unic distill {name}   train, export, evaluate, report")
+    _echo(f"{out}\nnext: unic check {name}     shows what the run needs and what would fail later")
+    _echo(f"      unic distill {name}   trains, exports, evaluates and writes a report")
     if "eval" not in tree:
         _echo("To measure the student at the end: name a suite in eval.suite, or images with a labelled test part.")
 
@@ -325,7 +325,9 @@ def export(
     ] = None,
     heads: Annotated[
         list[str] | None,
-        typer.Option(help="Teachers in whose space the student answers too, comma-separated; repeatable."),
+        typer.Option(
+            help="Also export the student with its projector for these teachers; comma-separated, repeatable."
+        ),
     ] = None,
     half: Annotated[bool, typer.Option("--half", help="Of ONNX, also a float16 graph.")] = False,
     dynamic_size: Annotated[bool, typer.Option("--dynamic-size", help="Of ONNX, any input size (CNNs).")] = False,
@@ -472,9 +474,10 @@ def _show_run(folder: Path) -> None:
         _echo(f"the student, in plain timm:\n{usage(folder / 'export')}")
     run = shlex.quote(str(folder))
     if not results.is_file():
-        _echo(f"next: unic eval {run} --data NAME=PATH   measure it on labelled images, beside its teachers")
-        _echo(f"      unic report {run}                  the page with the numbers")
-    _echo(f"{'next:' if results.is_file() else '     '} unic export {run} --format onnx   graphs for other programs")
+        _echo(f"next: unic eval {run} --data NAME=PATH   measures it on labelled images, beside its teachers")
+        _echo(f"      unic report {run}                  writes the page with the numbers")
+    head = "next:" if results.is_file() else "     "
+    _echo(f"{head} unic export {run} --format onnx   writes a graph for other programs")
 
 
 def _recipe_source(

@@ -117,7 +117,7 @@ def _row_groups(path: str, urls: list[str], named: ColumnNames) -> Found:
     found = choose(path, schema, features_of(schema), named, lambda names: _first_values(path, urls[0], names))
     if is_text(schema.field(found.image).type):
         raise InputError(
-            f"data '{path}': its column '{found.image}' holds paths, and what lies elsewhere is not fetched"
+            f"data '{path}': its column '{found.image}' holds paths; a streamed set must hold the images themselves"
         )
     if found.label is not None and found.classes is None:
         found = _with_values(path, urls, found, is_wanted=named.label is not None)
@@ -150,7 +150,9 @@ def _with_values(path: str, urls: list[str], found: Columns, *, is_wanted: bool)
     import pyarrow.parquet as pq
 
     if not is_wanted:
-        reason = f"labels elsewhere are read only where asked for; write ?label={found.label} at the end of the path"
+        reason = (
+            f"its labels are fetched only if you name their column; write ?label={found.label} at the end of the path"
+        )
         return found._replace(label=None, why_unlabelled=reason)
 
     def texts(url: str) -> _label_values.Values:
