@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_core import ErrorDetails
 
 from unic._regular_files import read_text
@@ -128,6 +128,23 @@ class TrainSource(Section):
     """Of a streamed source: shards mixed at a time."""
 
 
+class Mixing(Section):
+    """Views mixed with those of other images of their source; teachers and student see the same mixed view."""
+
+    mixup: float = Field(0.0, ge=0)
+    """α of the Beta distribution of the other image's share in a blend; 0: no blends."""
+    cutmix: float = Field(0.0, ge=0)
+    """The same for a box cut out of the other image; 0: no boxes. With both, each mixed view draws one of the two."""
+    probability: float = Field(1.0, gt=0, le=1)
+    """Share of the views that are mixed."""
+
+    @model_validator(mode="after")
+    def _does_something(self) -> Mixing:
+        if not self.mixup and not self.cutmix:
+            raise ValueError("expected mixup or cutmix above 0")
+        return self
+
+
 class Data(Section):
     """What is seen, and how."""
 
@@ -140,6 +157,8 @@ class Data(Section):
     that can and whose URI names no size. One that is listed twice comes twice as often; the largest is `size`."""
     augment: str = "unic"
     """`unic`, the paper's; `light`, for letters and drawings; `none`: the middle of the image."""
+    mix: Mixing | None = None
+    """Mixed views (mixup, CutMix); null: none."""
     workers: int = Field(2, ge=0)
     """Processes that decode images, for each process that trains."""
     timeout: int = Field(600, ge=0)

@@ -48,6 +48,8 @@ def build(recipe: Recipe, device: torch.device, world_size: int = 1) -> Job:
     owners = _owners(recipe, weighting)
     augmentation = preset(recipe.data.augment)
     images = ImageList.from_config(recipe.data.train, recipe.data.max_pixels)
+    if recipe.data.mix and images.in_pieces:
+        raise InputError("recipe: 'data.mix' needs images that can be read in any order; a streamed source cannot")
     epoch = steps_per_epoch(images, recipe.train.batch_size)
     check_shares(recipe.train.batch_size, world_size, recipe.train.micro_batches)
 
