@@ -111,6 +111,9 @@ class Student(Section):
     mean and std then, unless it says others)."""
     drop_path: float = Field(0.1, ge=0, lt=1)
     """Rate of stochastic depth, as timm's `drop_path_rate`."""
+    batch_norms: Literal["batch", "start"] = "batch"
+    """Whose statistics batch norms use while they train: of the `batch`, which their running statistics follow, or of
+    the `start`, which stay as they are."""
 
 
 class TrainSource(Section):
