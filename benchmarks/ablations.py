@@ -24,7 +24,8 @@ from unic.distill.train import fit
 from unic.eval.online import OnlineKnn
 from unic.eval.runner import evaluate_models
 from unic.eval.suite import load_suite
-from unic.metrics import read_metrics, stderr_console
+from unic.metrics import read_metrics
+from unic.terminal import stderr_console
 
 VARIANTS = {
     "full": [],

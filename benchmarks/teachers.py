@@ -15,7 +15,7 @@ from unic.eval.formats import to_markdown
 from unic.eval.runner import evaluate_models
 from unic.eval.suite import load_suite
 from unic.features import default_cache_dir
-from unic.metrics import stderr_console
+from unic.terminal import stderr_console
 
 TEACHERS = {
     "lite0": "packaged:efficientnet_lite0?size=128",

@@ -60,6 +60,8 @@ def test_help_imports_nothing_heavy() -> None:
         (["eval", "tim:resnet18"], "unknown scheme 'tim'; did you mean 'timm'?"),
         (["eval", "timm:resnet19?pretrained=false"], "timm has no model 'resnet19'"),
         (["eval", "pixels:8", "--tasks", "knm"], "unknown task 'knm'; did you mean 'knn'?"),
+        (["eval", "pixels:8", "--tasks", "knn(kk=5)"], "unknown option 'kk'; did you mean 'k'?"),
+        (["eval", "pixels:8", "--tasks", "knn(k=five)"], "option 'k': Input should be a valid integer"),
         (["eval", "pixels:8", "--data", "birds"], "--data 'birds': expected NAME=PATH"),
         (["eval", "pixels:8", "--data", "birds=/nowhere"], "/nowhere"),
         (["eval", "pixels:8", "--data", "x=/a", "--data", "x=/b"], "the name 'x' is given twice"),
@@ -68,8 +70,21 @@ def test_help_imports_nothing_heavy() -> None:
         (["eval", "pixels:8", "--out", "x.txt"], "unknown format '.txt'"),
         (["eval", "pixels:8", "--suite", "finegrained"], "more sets: --skip-missing"),
         (["eval", "pixels:8", "--jobs", "0"], "'--jobs'"),
-        (["export", "/nowhere"], "not a run folder"),
-        (["report", "/nowhere"], "not a run folder"),
+        (["export", "runs/nosuch"], "run runs/nosuch: no such folder"),
+        (["report", "runs/nosuch"], "report runs/nosuch: no such folder"),
+        (["report", "runs/nosuch", "runs/none"], "report runs/nosuch: no such folder"),
+        (["eval", "runs/nosuch"], "encoder 'runs/nosuch': no such folder"),
+        (["eval", "run:runs/nosuch"], "encoder 'run:runs/nosuch': no such folder"),
+        (["encode", "runs/nosuch", "--data", "x", "--out", "x.safetensors"], "'runs/nosuch': no such folder"),
+        (["distill", "runs/nosuch/recipe.yaml"], "no such file, as there is no folder runs/nosuch"),
+        (["check", "runs/nosuch"], "recipe 'runs/nosuch': no such file, as there is no folder runs"),
+        (["eval", "pixels:8", "--suite", "nosuch.yaml"], "suite 'nosuch.yaml': no such file"),
+        (["distill", "quickstart", "--student", "timm:a", "--student", "timm:b"], "--student: is given 2 times"),
+        (["export", "x", "--to", "a", "--to", "b"], "--to: is given 2 times and takes one value"),
+        (["export", "x", "--format", "timm", "--format", "onx"], "--format 'onx'; did you mean 'onnx'?"),
+        (["eval", "pixels:8", "--tasks", "knn", "--tasks", "knm,logistic"], "unknown task 'knm'"),
+        (["eval", "pixels:8", "--seeds", "0", "--seeds", "one"], "--seeds '0,one': expected whole numbers"),
+        (["distill", "quickstart", "lr=1e-4"], "unknown key 'lr'; did you mean 'train.lr'?"),
         (["list", "teachers"], "unknown kind 'teachers'"),
         (["encode", "pixels:8", "--data", "/nowhere", "--out", "x.safetensors"], "/nowhere"),
         (["encode", "pixels:8", "--data", "/nowhere", "--out", "x.npz"], "ends in .safetensors"),
@@ -146,12 +161,28 @@ def test_the_whole_path(
     code, out, err = unic(capsys, "eval", "run", "raw=pixels:4", "--data", f"blobs={pair}", "--tasks", "knn")
     assert code == 0, err
     assert "raw" in out
+    tasks = "knn(k=3),knn(k=1)"
+    outs = ["--out", "two.json", "--out", "two.md"]
+    code, out, err = unic(
+        capsys, "eval", "pixels:6", "raw=pixels:4", "--data", f"blobs={pair}", "--tasks", tasks, *outs
+    )
+    assert code == 0, err
+    measured = json.loads(Path("two.json").read_text())
+    assert list(measured["models"]) == ["6", "raw"]
+    assert list(measured["tasks"]) == ["blobs/knn(k=3)", "blobs/knn(k=1)"]
+    assert measured["protocol"]["tasks"]["knn(k=1)"] == {"task": "knn", "k": 1}
+    assert measured["differences"]["to"] == "6"
+    assert "difference: to 6" in out
+    assert Path("two.md").read_text().count("| difference to 6 |") == 2
     code, out, err = unic(capsys, "eval", "run=pixels:2", "run", "--data", f"blobs={pair}")
     assert (code, "model 'run' is given twice" in err) == (2, True)
 
     code, out, err = unic(capsys, "export", "run", "--to", "shipped")
     assert code == 0, err
-    assert unic(capsys, "export", "run", "--to", "shipped")[0] == 2
+    assert unic(capsys, "export", "run", "--to", "shipped")[0] == 0  # the same model: nothing to add
+    Path("mine").mkdir()
+    Path("mine/notes.txt").touch()
+    assert unic(capsys, "export", "run", "--to", "mine")[0] == 2
     model = timm.create_model("local-dir:shipped", pretrained=True).eval()
 
     options = ["--data", image_folder, "--out", "features.safetensors", "--patches", "--precision", "fp32"]
@@ -204,13 +235,13 @@ def test_a_failure_after_training_does_not_look_like_one_of_the_training(
 
 
 def test_folders_with_a_colon_or_an_equals_sign_are_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from unic.cli import _pairs
+    from unic.eval.named import by_name
 
     monkeypatch.chdir(tmp_path)
     for name in ("2024-05-01T12:30:00", "lr=1e-4,bs=64"):
         (tmp_path / name).mkdir()
-        assert _pairs([name]) == {name: name}
-    assert _pairs(["a=pixels:8", "timm:x?a=b"]) == {"a": "pixels:8", "x": "timm:x?a=b"}
+        assert by_name([name]) == {name: name}
+    assert by_name(["a=pixels:8", "timm:x?a=b"]) == {"a": "pixels:8", "x": "timm:x?a=b"}
 
 
 @pytest.mark.parametrize(
@@ -225,3 +256,101 @@ def test_folders_with_a_colon_or_an_equals_sign_are_models(tmp_path: Path, monke
 )  # fmt: skip
 def test_teachers_are_separated_by_commas_that_are_in_no_uri(given: list[str] | None, found: list[str]) -> None:
     assert cli._uris(given) == found
+
+
+def test_repeated_teachers_are_all_kept(image_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = []
+    monkeypatch.setattr(
+        "unic.suited.suited", lambda tree, *_: (found.append(tree["teachers"]["models"]), (tree, []))[1]
+    )
+    monkeypatch.setattr("unic.compose.write_recipe", lambda *_: None)
+    monkeypatch.setattr("unic.api.dry_run", lambda *_, **__: [])
+    flags = ["--teachers", "timm:test_vit,b=pixels:8", "--teachers", "c=onnx:m.onnx?mean=0.5,0.5,0.5&std=1,1,1"]
+    flags += ["--student", "timm:test_vit", "--data", str(image_folder), "--data", "more,of,it"]
+    for command in (["init", "--out", "new.yaml"], ["distill", "--dry-run"]):
+        sys.argv = ["unic", *command, *flags]
+        cli.main()
+    expected = {"test_vit": "timm:test_vit", "b": "pixels:8", "c": "onnx:m.onnx?mean=0.5,0.5,0.5&std=1,1,1"}
+    assert found == [expected, expected]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["eval", f"timm:{'zq' * 40_000}"],
+        ["eval", "zq" * 40_000],
+        ["distill", "quickstart", f"{'zq' * 40_000}=1"],
+        ["distill", "quickstart", f"train.lr={'zq' * 40_000}"],
+        ["distill", "quickstart", f"seed: {'[' * 40_000}"],
+        ["distill", "zq" * 2_000],
+        ["report", "zq" * 2_000],
+        [f"--{'zq' * 40_000}"],
+        ["zq" * 40_000],
+    ],
+)
+def test_no_error_fills_the_screen(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
+    """Without a bound, 66,339 characters: every name that timm knows."""
+    code, out, err = unic(capsys, *arguments)
+    assert (code, out) == (2, "")
+    assert err.count("\n") == 1
+    assert len(err) <= len("unic: \n") + 600
+
+
+def test_a_run_that_is_stopped_says_how_to_go_on(
+    capsys: pytest.CaptureFixture[str], written: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from unic import api
+    from unic.errors import InputError, PreemptedError, StoppedError, UnfinishedError
+
+    def ends(error: Exception) -> str:
+        def end(*_: object, **__: object) -> None:
+            raise error
+
+        monkeypatch.setattr(api, "distill", end)
+        return unic(capsys, "distill", "toy.yaml", "train.lr=1", "--out", "my run")[2].strip()
+
+    monkeypatch.chdir(written.parent)
+    command = "unic distill toy.yaml train.lr=1 --out 'my run' --resume"
+    stopped = "stopped by a signal; checkpoint saved at step 3; continue with --resume"
+    assert ends(PreemptedError(stopped)) == f"unic: {stopped}: {command}"
+    full = "checkpoint at step 3 not saved: disk full; free some space and continue with --resume"
+    assert ends(StoppedError(full)) == f"unic: {full}: {command}"
+    gone = "the network is gone; checkpoint saved at step 4; continue with --resume"
+    assert ends(InputError(gone)) == f"unic: {gone}: {command}"
+    assert ends(StoppedError("out of memory")) == "unic: out of memory"
+    assert ends(UnfinishedError("its export failed")).splitlines()[-1].endswith(f"to try again: {command}")
+
+
+def test_the_numbers_of_a_run_go_into_its_folder(
+    capsys: pytest.CaptureFixture[str],
+    written: Path,
+    image_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, out, err = unic(capsys, "distill", written, "train.steps=2", "--out", "run")
+    assert code == 0, err
+    assert "next: unic eval run --data NAME=PATH" in out
+    assert "unic eval run" in Path("run/report.html").read_text()
+    data = ["--data", f"blobs={image_folder}?test=0.25", "--tasks", "knn", "--seeds", "0"]
+    assert unic(capsys, "eval", "run", "raw=pixels:4", *data)[0] == 0  # a table of several models is none of a run
+    assert not Path("run/results.json").exists()
+    code, out, err = unic(capsys, "eval", "run", *data)
+    assert (code, "next: unic report run" in err) == (0, True)
+    assert set(json.loads(Path("run/results.json").read_text())["tasks"]) == {"blobs/knn"}
+    assert unic(capsys, "report", "run")[0] == 0
+    page = Path("run/report.html").read_text()
+    assert "blobs" in page
+    assert "There is no predictions.safetensors" not in page
+
+    before = Path("run/results.json").read_bytes()
+    code, out, err = unic(capsys, "eval", "run", *data[:2], "--tasks", "retrieval")
+    assert "run/results.json stays as it is; --out run/results.json replaces it" in err
+    assert Path("run/results.json").read_bytes() == before
+
+    recipe = yaml.safe_load(Path("run/recipe.yaml").read_text())
+    recipe["eval"]["suite"] = {"data": [data[1]], "tasks": {"knn": {"k": 3}}, "seeds": [0]}
+    Path("run/recipe.yaml").write_text(yaml.safe_dump(recipe))
+    assert unic(capsys, "eval", "run")[0] == 0  # its own suite, and it replaces what was there
+    assert json.loads(Path("run/results.json").read_text())["protocol"]["tasks"]["knn"]["k"] == 3

@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 
 from unic import cli
-from unic.compose import compose, to_commented_yaml
+from unic._recipe_text import commented
+from unic.compose import compose, write_recipe
 from unic.config import Recipe, load_recipe
 from unic.errors import InputError
 
@@ -26,9 +27,8 @@ def test_a_recipe_from_three_words(tmp_path):
     assert recipe.teachers.models["mine"] == "onnx:a/b.onnx?size=96"
     assert (recipe.data.size, recipe.train.epochs) == (96, 3)
     path = tmp_path / "r.yaml"
-    path.write_text(to_commented_yaml(tree))
+    path.write_text(commented(tree))
     assert load_recipe(path) == recipe
-    assert path.read_text().count("\n# ") >= 4
 
 
 @pytest.mark.parametrize(
@@ -84,9 +84,9 @@ def test_nothing_given_is_refused():
         compose(["timm:a"], "", ["x"])
 
 
-def test_init_writes_once(tmp_path, monkeypatch, capsys):
+def test_init_writes_once(tmp_path, monkeypatch, capsys, image_folder):
     monkeypatch.chdir(tmp_path)
-    flags = ["--teachers", "timm:test_vit?pretrained=false", "--student", "timm:test_vit", "--data", "x"]
+    flags = ["--teachers", "timm:test_vit?pretrained=false", "--student", "timm:test_vit", "--data", str(image_folder)]
     monkeypatch.setattr("sys.argv", ["unic", "init", *flags])
     cli.main()
     assert "next: unic check recipe.yaml" in capsys.readouterr().out
@@ -95,6 +95,64 @@ def test_init_writes_once(tmp_path, monkeypatch, capsys):
         cli.main()
     assert stop.value.code == 2
     assert "recipe.yaml: exists already" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flags", "line"),
+    [
+        (["--student", "timm:test_vit", "--data", "nowhere"], "data 'nowhere': no such file or folder"),
+        (["--student", "timm:test_vitt", "--data", "IMAGES"], "timm has no model 'test_vitt'"),
+        (["--student", "pixels:8", "--data", "IMAGES"], "student 'pixels:8': only timm models"),
+        (["--student", "timm:test_vit", "--data", "IMAGES", "--epochs", "0"], "'train.epochs': Input should be great"),
+    ],
+)
+def test_init_writes_nothing_that_is_wrong(flags, line, tmp_path, monkeypatch, capsys, image_folder):
+    monkeypatch.chdir(tmp_path)
+    teachers = ["--teachers", "timm:test_vit?pretrained=false"]
+    flags = [flag.replace("IMAGES", str(image_folder)) for flag in flags]
+    monkeypatch.setattr("sys.argv", ["unic", "init", *teachers, *flags])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    assert stop.value.code == 2
+    assert line in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_yaml_would_not_say_the_same_is_not_written(tmp_path, monkeypatch):
+    tree = compose(["timm:a"], "timm:test_vit", ["x"])
+    monkeypatch.setattr("unic.compose.commented", lambda tree: "data: {train: y}\nteachers: {models: {a: 'timm:a'}}\n"
+                        "student: {model: 'timm:test_vit'}\n")  # fmt: skip
+    with pytest.raises(InputError, match="not written"):
+        write_recipe(tree, tmp_path / "r.yaml")
+    assert not list(tmp_path.iterdir())
+
+
+def test_every_section_is_written_with_its_keys_and_comments(tmp_path):
+    tree = compose(["a=timm:x"], "timm:test_vit", ["1e3", "yes", "päth: #1"], epochs=3)
+    text = commented(tree)
+    assert load_recipe(_written(text, tmp_path)) == load_recipe(tree)
+    lines = text.splitlines()
+    assert max(map(len, lines)) <= 100
+    for name, field in Recipe.model_fields.items():
+        assert any(line.lstrip("# ").startswith(f"{name}:") for line in lines), name
+        for key in getattr(field.annotation, "model_fields", {}):
+            if name not in ("projector", "standardize", "weighting"):
+                assert any(line.lstrip("# ").startswith(f"{key}:") for line in lines), key
+    assert "  # Passes over `data.train`; parts of one are allowed.\n  epochs: 3" in text
+    assert "  # Images of one step, over all processes.\n  # batch_size: 128" in text
+    # Every key that is a comment has its default: without its marks the file says the same.
+    bare = "\n".join(line.replace("# ", "", 1) if _is_key(line) else line for line in lines)
+    assert load_recipe(_written(bare, tmp_path)) == load_recipe(tree)
+
+
+def _written(text, folder):
+    (folder / "r.yaml").write_text(text)
+    return folder / "r.yaml"
+
+
+def _is_key(line):
+    word = line.strip().removeprefix("# ").partition(":")[0]
+    return line.strip().startswith("# ") and ((word.replace("_", "").isalnum() and word.islower()) or word[:2] == "- ")
 
 
 def test_schema_describes_every_key_and_the_page_is_of_today(monkeypatch, capsys):

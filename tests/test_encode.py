@@ -104,7 +104,7 @@ def test_one_split_of_several_is_said(layout: str, tmp_path: Path) -> None:
     said = io.StringIO()
     options: dict[str, Any] = {"console": Console(file=said, width=40)}
     file = api.encode("pixels:1", str(tmp_path / "set"), tmp_path / "f.safetensors", **options)
-    line = f"data '{tmp_path / 'set'}': only its split 'train' of test, train is read; --split names another"
+    line = f"data '{tmp_path / 'set'}': only its split 'train' of test, train is read; split names another"
     assert line in said.getvalue().splitlines()
     assert (metadata(file)["split"], load_file(file)["cls"][0, 0]) == ("train", pytest.approx(50 / 255))
     said.truncate(0)
@@ -130,11 +130,24 @@ def test_a_set_of_the_hub_and_a_placeholder_are_said_too(tmp_path: Path, monkeyp
         config = type("Config", (), {"data_files": {"train": ["a"], "validation": ["b"]}})
 
     monkeypatch.setattr("datasets.load_dataset_builder", lambda name, config: Builder)
-    monkeypatch.setattr("unic.data.sources.huggingface.open_hub", lambda name, split: one)
+    monkeypatch.setattr("unic.data.sources.huggingface.open_hub", lambda name, split, named: one)
     for data, listed in (("lab/birds", " of train, validation"), (f"{tmp_path}/set/{{split}}", "")):
         said = io.StringIO()
         api.encode("pixels:1", data, tmp_path / "f.safetensors", console=Console(file=said))
         assert f"data '{data}': only its split 'train'{listed} is read" in said.getvalue()
+
+
+def test_why_there_are_no_labels_is_said(tmp_path: Path) -> None:
+    (tmp_path / "flat").mkdir()
+    Image.new("RGB", (4, 4)).save(tmp_path / "flat" / "a.png")
+    (tmp_path / "flat" / "metadata.csv").write_text("file_name,kind\na.png,owl\n")
+    said = io.StringIO()
+    file = api.encode("pixels:1", f"{tmp_path}/flat", tmp_path / "f.safetensors", console=Console(file=said, width=40))
+    reason = "no labels: metadata.csv: it has no column 'label'; write ?label=kind at the end of the path"
+    assert f"data '{tmp_path}/flat': {reason}" in said.getvalue()
+    assert "labels" not in load_file(file)
+    file = api.encode("pixels:1", f"{tmp_path}/flat?label=kind", tmp_path / "g.safetensors", console=Console(file=said))
+    assert load_file(file)["labels"].tolist() == [0]
 
 
 def test_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

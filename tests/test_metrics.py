@@ -48,17 +48,6 @@ def test_live_line_and_log_file_say_the_same(tmp_path: Path) -> None:
     assert expected in (tmp_path / "train.log").read_text()
 
 
-def test_a_terminal_shows_one_line_that_fits(tmp_path: Path) -> None:
-    screen = io.StringIO()
-    console = Console(file=screen, width=40, force_terminal=True)
-    with MetricsLog(tmp_path, 0, 10, console) as metrics:
-        metrics.write(5, ROW)
-        metrics.write(6, ROW)
-    lines = screen.getvalue().split("\r\x1b[2K")[1:]
-    assert len(lines) == 2
-    assert all(len(line.rstrip("\n")) < 40 for line in lines)
-
-
 class Failing:
     name = "failing"
 

@@ -16,3 +16,8 @@ def test_functions_are_not_hidden_by_the_packages_of_their_names():
 def test_importing_it_imports_nothing_heavy():
     code = "import sys, unic; unic.__version__; assert not {'torch', 'timm', 'numpy'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_catching_its_errors_imports_nothing_heavy():
+    code = "import sys, unic; unic.InputError('x'); assert not {'torch', 'timm', 'numpy'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)

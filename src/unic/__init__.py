@@ -15,10 +15,18 @@ from typing import TYPE_CHECKING, Any
 from unic import _log  # noqa: F401  # what is logged from here on is one line
 
 __version__ = "0.1.0"
-__all__ = ["check", "compare", "distill", "encode", "evaluate", "export", "load_encoder", "report"]
+__all__ = [
+    "Encoder", "InputError", "Recipe", "Tokens", "check", "compare", "distill", "encode", "evaluate", "export",
+    "load_encoder", "open_source", "report",
+]  # fmt: skip
 
 if TYPE_CHECKING:
     from unic.api import check, compare, distill, encode, evaluate, export, load_encoder, report
+    from unic.config import Recipe
+    from unic.data.sources import open_source
+    from unic.encoders import Encoder
+    from unic.errors import InputError
+    from unic.tokens import Tokens
 
 
 class _Package(ModuleType):
@@ -29,6 +37,10 @@ class _Package(ModuleType):
     """
 
     def __getattribute__(self, name: str) -> Any:
+        if name == "InputError":  # whoever catches it need not have used the API yet
+            from unic import errors
+
+            return errors.InputError
         if name in _API:
             from unic import api
 

@@ -20,6 +20,7 @@ from torch import Tensor
 from unic._entry_files import Tally
 from unic._feature_store import Part, advance
 from unic._stored_patches import Dtype, overflows, store
+from unic.cores import beside
 from unic.data import augment as augmentations
 from unic.data.loader import Batch, view_batches
 from unic.data.mix import Mix
@@ -119,7 +120,8 @@ class Extraction:
         """The forward pass over the images after the first so many of them, batch by batch."""
         done = Tally(images=first)
         for batch in self.batches(first):
-            part = self.part(batch)
+            with beside(self.workers):
+                part = self.part(batch)
             yield part
             advance(done, part)
             if self.progress is not None:

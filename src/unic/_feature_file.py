@@ -12,6 +12,7 @@ from safetensors.numpy import save_file
 from unic.data.sources import Source
 from unic.encoders.base import Encoder
 from unic.features import Features
+from unic.outputs import give_rights
 
 _MOST_BYTES = 80_000_000  # of names in the metadata: safetensors reads no header beyond 100 MB
 
@@ -63,6 +64,7 @@ def write_features(features: Features, encoder: Encoder, images: Source, target:
                 if text is not None
             },
         )
+        give_rights(partial)
         os.replace(partial, target)
     finally:
         partial.unlink(missing_ok=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,8 @@ from rich.console import Console
 
 from unic._feature_file import write_features
 from unic._regular_files import read_json
+from unic._run_folders import check_run_folder
+from unic.arguments import argument
 from unic.checkpoint import newest_state
 from unic.config import Recipe, load_recipe
 from unic.data.loader import view_batches
@@ -28,17 +30,21 @@ from unic.distill.run_folder import summary
 from unic.distill.stages import first_of
 from unic.distill.train import Callback, fit
 from unic.distill.trained import load_trained
-from unic.encoders import load_encoder, without_weights
+from unic.encoders import Encoder, load_encoder, without_weights
 from unic.errors import InputError, PreemptedError, StoppedError, UnfinishedError, UntrustedError, in_one_line
+from unic.eval.asked import code_asked_for, parse_tasks
 from unic.eval.columns import columns_of
 from unic.eval.entrants import Heads
+from unic.eval.named import Given, by_name
 from unic.eval.online import OnlineKnn
-from unic.eval.plan import check_suite
+from unic.eval.plan import make_plan
 from unic.eval.runner import evaluate_models
-from unic.eval.suite import Suite, load_suite
-from unic.export.formats import FORMATS, check_folder, check_formats, write_graphs
-from unic.export.hub import push_folder
+from unic.eval.suite import load_suite
+from unic.export.finished import check_addition, model_in, remove_graphs, staged
+from unic.export.formats import FORMATS, check_folder, check_formats, check_options, write_graphs
+from unic.export.hub import check_repository, push_folder
 from unic.export.model_card import model_card, write_card
+from unic.export.parity import Parity
 from unic.export.provenance import Provenance, provenance
 from unic.export.timm import export_timm, usage
 from unic.features import default_cache_dir, extract
@@ -50,16 +56,23 @@ from unic.references import WithReferences
 from unic.report import write_comparison, write_report
 from unic.signals import stop_signals
 from unic.terminal import stderr_console, tell
+from unic.tokens import Tokens
 from unic.trust import trusting, typed
 from unic.typed import code_in_overrides
 
-__all__ = ["check", "compare", "distill", "dry_run", "encode", "evaluate", "export", "load_encoder", "report", "shard"]
+__all__ = [
+    "Encoder", "InputError", "Recipe", "Tokens", "check", "compare", "distill", "dry_run", "encode", "evaluate",
+    "export", "load_encoder", "open_source", "report", "shard",
+]  # fmt: skip
+
+AnyRecipe = str | Path | Mapping[str, Any] | Recipe
+"""A YAML path, the name of a shipped recipe, a mapping or a `Recipe`."""
 
 log = logging.getLogger("unic")
 
 
 def distill(
-    recipe: str | Path | Mapping[str, Any] | Recipe,
+    recipe: AnyRecipe,
     *,
     out: str | Path,
     resume: bool = False,
@@ -70,7 +83,7 @@ def distill(
     """Distils the recipe's teachers into its student: training, export, evaluation, report.
 
     Args:
-        recipe: a YAML path, the name of a shipped recipe, a mapping or a `Recipe`.
+        recipe: see `AnyRecipe`.
         out: the run folder; must be empty or absent unless `resume`.
         resume: continue the run in `out` from its newest checkpoint, or start it.
         trust_code: modules and URIs (without options) whose code may run though the recipe names it; also at a resume.
@@ -90,7 +103,7 @@ def distill(
     """
     console = console or stderr_console()
     folder = Path(out)
-    lines = [f"{key.replace('__', '.')}={_yaml(value)}" for key, value in overrides.items()]
+    lines = _lines(overrides)
     with stop_signals() as stops, trusting(trust_code, code_in_overrides(lines)):
         with stops.at_once("before the run began"):
             settings, callback = _settled(recipe, folder, lines, resume)
@@ -99,36 +112,38 @@ def distill(
             return finish(folder, settings, console)
 
 
-def _settled(
-    recipe: str | Path | Mapping[str, Any] | Recipe, folder: Path, lines: Sequence[str], resume: bool
-) -> tuple[Recipe, Callback | None]:
-    """The recipe that is run, and its looks; a wrong name of a suite must fail now, not at the end."""
-    source = dict(recipe) if isinstance(recipe, Mapping) else recipe
-    settings = load_recipe(source, lines, has_begun=resume and (folder / "recipe.yaml").is_file())
-    if resume:
-        settings = found_from(settings, folder_of(newest_state(folder)))
-    suite = _suite_of(settings)
-    return settings, OnlineKnn(suite) if suite and settings.eval.every else None
+def _settled(recipe: AnyRecipe, folder: Path, lines: Sequence[str], resume: bool) -> tuple[Recipe, Callback | None]:
+    """The recipe that is run, with its files found, and its looks."""
+    settings = load_recipe(_source(recipe), lines, has_begun=resume and (folder / "recipe.yaml").is_file())
+    settings = found_from(settings, folder_of(newest_state(folder)) if resume else None)
+    return settings, _looks(settings)
 
 
-def _suite_of(recipe: Recipe) -> Suite | None:
-    """What is measured at the end; a wrong name in it must fail now, not then."""
-    suite = load_suite(recipe.eval.suite) if recipe.eval.suite else None
-    if suite:
-        check_suite(suite)
-    return suite
+def _looks(recipe: Recipe) -> OnlineKnn | None:
+    """The looks while it trains. What is measured at its end is looked up now, for what is missing must fail now, not
+    then; of test images only names and labels are read.
+    """
+    if not recipe.eval.suite:
+        return None
+    suite = load_suite(recipe.eval.suite)
+    make_plan(suite, opens_images=False)
+    return OnlineKnn(suite) if recipe.eval.every else None
 
 
-def dry_run(recipe: Recipe, *, random_weights: bool = False, trust_code: Sequence[str] = ()) -> list[str]:
+def dry_run(
+    recipe: AnyRecipe, *, random_weights: bool = False, trust_code: Sequence[str] = (), **overrides: Any
+) -> list[str]:
     """Builds everything of a recipe, tries it on one batch and returns lines that say what it is; writes nothing.
 
     Args:
         random_weights: give every timm model random weights, so that nothing is downloaded.
-        trust_code: as of `distill`.
+        recipe, trust_code, overrides: as of `distill`.
     """
+    lines = _lines(overrides)
+    recipe = found_from(load_recipe(_source(recipe), lines))
     plans = recipe.plans()
-    with trusting(trust_code):
-        _suite_of(recipe)
+    with trusting(trust_code, code_in_overrides(lines)):
+        _looks(recipe)
         job = first_of([_randomly(plan) for plan in plans] if random_weights else plans, default_device())
     return [*summary(job), "dry run: one batch went through; nothing was written"]
 
@@ -141,26 +156,29 @@ def _randomly(plan: Recipe) -> Recipe:
 
 
 def check(
-    recipe: str | Path | Mapping[str, Any] | Recipe,
+    recipe: AnyRecipe,
     *,
     name: str = "recipe",
     processes: int = 1,
     price: float | None = None,
-    out: Path | None = None,
+    out: str | Path | None = None,
     trust_code: Sequence[str] = (),
+    **overrides: Any,
 ) -> Report:
     """Everything that can be known of a run before it starts; what would fail later is among the findings.
 
     Args:
+        recipe, trust_code, overrides: as of `distill`.
         name: what to call the recipe in the report.
         processes: that will run it, each on a device like this one.
         price: of an hour of all that runs, in any currency.
         out: where the run folder would be, for the space on its disk.
-        trust_code: as of `distill`.
     """
-    settings = load_recipe(dict(recipe) if isinstance(recipe, Mapping) else recipe)
-    with trusting(trust_code):
-        return check_recipe(settings, default_device(), name=name, processes=processes, price=price, out=out)
+    lines = _lines(overrides)
+    settings = found_from(load_recipe(_source(recipe), lines))
+    place = Path(out) if out else None
+    with trusting(trust_code, code_in_overrides(lines)):
+        return check_recipe(settings, default_device(), name=name, processes=processes, price=price, out=place)
 
 
 def finish(folder: Path, settings: Recipe, console: Console) -> Path:
@@ -172,15 +190,14 @@ def finish(folder: Path, settings: Recipe, console: Console) -> Path:
     if not is_main_process():
         return folder
     settings = settings.plans()[-1]  # what the last stage has trained is what is shown
-    parts = {
-        "export": lambda: export(folder),
-        "evaluation": lambda: _evaluate_run(folder, settings, console) if settings.eval.suite else None,
-        "model card": lambda: _refresh_card(folder),
-        "report": lambda: report(folder),
-    }
+    parts: dict[str, Callable[[], object]] = {"export": lambda: export(folder)}
+    if settings.eval.suite:
+        parts["evaluation"] = lambda: _evaluate_run(folder, settings, console)
+    parts |= {"model card": lambda: _refresh_card(folder), "report": lambda: report(folder)}
     problems = []
     with logged_to(folder):
         for name, part in parts.items():
+            tell(console, f"after the training: {name}")
             try:
                 part()
             except PreemptedError:
@@ -196,11 +213,11 @@ def finish(folder: Path, settings: Recipe, console: Console) -> Path:
 
 
 def evaluate(
-    models: Sequence[str | Path] | Mapping[str, str | Path],
+    models: Given | Sequence[Given] | Mapping[str, Given],
     *,
-    tasks: Sequence[str] | None = None,
+    tasks: str | Sequence[str] | None = None,
     data: Mapping[str, str] | None = None,
-    suite: str | Path | None = None,
+    suite: str | Path | Mapping[str, Any] | None = None,
     seeds: Sequence[int] | None = None,
     roles: Mapping[str, str] | None = None,
     teachers: bool = True,
@@ -219,11 +236,14 @@ def evaluate(
     What was measured once, by the content of weights and images, is not measured again.
 
     Args:
-        models: URIs, or names with URIs. A run folder (or `run:DIR`) stands for its student. Code that a URI names is
-            trusted.
-        tasks: for example `["knn", "logistic"]`; default: the suite's. A dotted module is trusted.
+        models: one or several, or several by name: URIs (`NAME=URI` names a column), folders of runs or exports,
+            encoders. A run folder (or `run:DIR`) stands for its student. Code that a URI names is trusted.
+        tasks: for example `["knn", "logistic(C=0.01)"]`, or one text with commas; default: the suite's. A task that the
+            suite has keeps its options there but for those in brackets. `near=knn(k=1)` names the row. A dotted module
+            is trusted.
         data: evaluation sets by name, `{"birds": "path/to/folder"}`; default: the suite's.
-        suite: a shipped suite or a YAML file (default `quick`, or none if `data` is given).
+        suite: a shipped suite or a YAML file. Default: none if `data` is given; what the recipes of the runs name, if
+            they name one and the same; else `quick`.
         seeds: default: the suite's.
         roles: "student", "teacher" or "other" by model name; by default runs are students, all else is other.
         teachers: also measure the teachers of each run, alone and concatenated, its start and raw pixels. A model that
@@ -240,18 +260,18 @@ def evaluate(
         InputError: unknown model, task or data set.
         UntrustedError: a run or a suite names code that is not trusted.
     """
-    if not models:
+    given = by_name(models)
+    if not given:
         raise InputError("eval: expected at least one model, for example timm:vit_small_patch16_224 or a run folder")
-    named = models if isinstance(models, Mapping) else unique_names([str(uri) for uri in models])
-    given = {name: str(uri) for name, uri in named.items()}
-    uris = typed(uri for uri in given.values() if ":" in uri)  # a folder's name is no module's
-    with trusting(trust_code, uris, tasks or ()):
+    uris = typed(uri for uri in given.values() if isinstance(uri, str) and ":" in uri)  # a folder's name is no module's
+    asked = parse_tasks(tasks or ())
+    with trusting(trust_code, uris, code_asked_for(asked)):
         columns = columns_of(given, teachers=teachers, stages_of=_stages_of)
         all_roles = columns.roles | {columns.given.get(name, name): role for name, role in (roles or {}).items()}
-        chosen = load_suite(suite) if suite or not data else None
         runs = columns.runs
+        chosen = None if data and not suite else load_suite(suite or _own_suite(runs))
         student = next((name for name in runs if all_roles[name] == "student"), None)
-        asks_influence = "influence" in (tasks or (chosen.tasks if chosen else ()))
+        asks_influence = "influence" in ([one.task for one in asked] or (chosen.tasks if chosen else ()))
         written = (one.written for one in (*map(recipe_of, runs.values()), chosen) if one)
         return evaluate_models(
             columns.models,
@@ -289,9 +309,12 @@ def export(
 ) -> Path:
     """Writes the student of a run in timm's own folder format with a model card, and further formats beside it.
 
+    Options are checked first, and files come into the folder when all of them are there. To a folder that holds an
+    export of the same model the further formats are added; its card and `parity.json` then tell of all that is there.
+
     Args:
         run: a run folder with at least one checkpoint.
-        to: where to; default `RUN/export`.
+        to: where to; default `RUN/export`, in which an earlier step's model is replaced, and its graphs removed.
         formats: of `unic.export.formats.FORMATS`; the timm folder is always written.
         heads: teachers in whose space the student is to answer too: a graph each, below `heads/`.
         half: of ONNX, a float16 graph as well.
@@ -306,33 +329,41 @@ def export(
         The folder, for `timm.create_model("local-dir:FOLDER", pretrained=True)`.
 
     Raises:
-        InputError: no run, an unknown format or head, an export that differs from the encoder.
+        InputError: no run, an unknown format or head, options that do not go with the formats or the network, a folder
+            that holds something else, an export that differs from the encoder.
         UntrustedError: the student, or the projector of a head, is code that is not trusted.
     """
     check_formats(formats)
     folder = Path(run)
+    check_run_folder(folder)
     target = Path(to) if to else folder / "export"
-    if to and target.is_dir() and any(target.iterdir()):
-        raise InputError(f"--to {target}: the folder is not empty; name another folder")
-    check_writable(target, named="--to" if to else "run", kind="folder")
+    if push:
+        check_repository(push)
+    check_writable(target, named=argument("to") if to else "run", kind="folder")
     trained = load_trained(folder)
-    if heads and not set(formats) & {"onnx", "torch_export"}:
-        raise InputError("--heads: a head is exported as a graph; add --format onnx or torch_export")
     with trusting(trust_code):
-        kept = {name: kept_head(folder, name, device="cpu") for name in heads}
         student, recipe = trained.student(), trained.recipe
+        check_options(student, formats, heads=heads, half=half, dynamic_size=dynamic_size, check=check)
+        kept = {name: kept_head(folder, name, device="cpu") for name in heads}
+    found = model_in(target, student)
+    if to:
+        check_addition(target, found)
     made_of = provenance(trained.plans, trained.models)
     extra = {"start": made_of.start, "teachers": made_of.teachers, "recipe": recipe.model_dump(mode="json")}
-    export_timm(student, target, recipe.shared(extra), licence=made_of.licence.text)
     images = _some_images(recipe) if check else None
     options: dict[str, Any] = {"half": half, "dynamic_size": dynamic_size, "check": check}
-    written = check_folder(student, target, formats, images) if check else []
-    written += write_graphs(student, target, formats, images, **options)
-    for name, head in kept.items():
-        written += write_graphs(head, target / "heads" / name, formats, images, **options)
-    if check:
-        parity = {f"{one.format}: {one.path.relative_to(target)}": one.deviation for one in written}
-        (target / "parity.json").write_text(json.dumps(parity, indent=1) + "\n", encoding="utf-8")
+    with staged(target) as stage:
+        if found != "same":
+            export_timm(student, stage, recipe.shared(extra), licence=made_of.licence.text)
+        whole = target if found == "same" else stage
+        parity = Parity.of(target) if found == "same" else Parity()
+        parity.note(check_folder(student, whole, formats, images) if check else [], whole)
+        parity.note(write_graphs(student, stage, formats, images, **options), stage)
+        for name, head in kept.items():
+            parity.note(write_graphs(head, stage / "heads" / name, formats, images, **options), stage)
+        if found != "same":
+            remove_graphs(target)
+    parity.write(target)
     _write_model_card(folder, target, recipe, made_of, push)
     if push:
         push_folder(target, push)
@@ -350,6 +381,8 @@ def _some_images(recipe: Recipe, count: int = 8) -> torch.Tensor | None:
 
 def _refresh_card(run: Path) -> None:
     """The card once more, now with the results."""
+    if not (run / "export" / "config.json").is_file():
+        raise InputError("there is no export that it could describe")
     trained = load_trained(run)
     _write_model_card(run, run / "export", trained.recipe, provenance(trained.plans, trained.models))
 
@@ -380,21 +413,20 @@ def report(run: str | Path, to: str | Path | None = None) -> Path:
     """
     folder = _run_folder(run)
     target = Path(to) if to else folder / "report.html"
-    check_writable(target, named="--out" if to else "report")
+    check_writable(target, named=argument("to", flag="--out") if to else "report")
     return write_report(folder, target)
 
 
 def compare(runs: Sequence[str | Path], to: str | Path) -> Path:
     """Writes one self-contained page that compares several runs, and returns its path."""
     folders = [_run_folder(run) for run in runs]
-    check_writable(Path(to), named="--out")
+    check_writable(Path(to), named=argument("to", flag="--out"))
     return write_comparison(folders, Path(to))
 
 
 def _run_folder(run: str | Path) -> Path:
     folder = Path(run)
-    if not (folder / "recipe.yaml").is_file():
-        raise InputError(f"report {folder}: not a run folder (no recipe.yaml)")
+    check_run_folder(folder, "report")
     return folder
 
 
@@ -423,8 +455,8 @@ def shard(
 
 
 def encode(
-    model: str,
-    data: str,
+    model: str | Path | Encoder,
+    data: str | Path,
     out: str | Path,
     *,
     split: str | None = None,
@@ -442,7 +474,7 @@ def encode(
     are there. Its metadata hold the model's URI, the set, and the names of images and classes (docs/data.md).
 
     Args:
-        model: a URI.
+        model: as of `load_encoder`; an encoder is used where it is.
         data: a path or a name, as of `open_source`.
         out: a file that ends in .safetensors.
         split: of a set that has several; default: "train", and a line says so where there are others.
@@ -461,11 +493,12 @@ def encode(
     """
     target = Path(out)
     if target.suffix != ".safetensors":
-        raise InputError(f"--out {target}: expected a file that ends in .safetensors")
-    check_writable(target, named="--out")
+        raise InputError(f"{argument('out')} {target}: expected a file that ends in .safetensors")
+    check_writable(target, named=argument("out"))
     console = console or stderr_console()
-    encoder = load_encoder(model, device=default_device(), precision=precision)
-    source, taken = _open_split(data, split, limit, console)
+    is_loaded = isinstance(model, Encoder)
+    encoder = load_encoder(model, device=None if is_loaded else default_device(), precision=precision)
+    source, taken = _open_split(str(data), split, limit, console)
     with console.status("encoding") as status:
         features = extract(
             encoder,
@@ -487,8 +520,10 @@ def _open_split(data: str, split: str | None, limit: int | None, console: Consol
     taken = split or ("train" if len(splits) > 1 or "{split}" in data else None)
     if split is None and taken:
         others = f" of {', '.join(splits)}" if splits else ""
-        text = f"data '{data}': only its split '{taken}'{others} is read; --split names another"
+        text = f"data '{data}': only its split '{taken}'{others} is read; {argument('split')} names another"
         tell(console, text)
+    if source.classes is None and source.why_unlabelled:
+        tell(console, f"data '{data}': no labels: {source.why_unlabelled}")
     return source, taken
 
 
@@ -516,6 +551,12 @@ def _evaluate_run(folder: Path, settings: Recipe, console: Console) -> None:
         raise StoppedError(f"{len(failed)} cells, the first is {failed[0]}")
 
 
+def _own_suite(runs: Mapping[str, Path]) -> str | dict[str, Any] | None:
+    """The suite that all the runs name in their recipes; None without one."""
+    named = [_stages_of(run)[-1].eval.suite for run in runs.values()]
+    return named[0] if named and all(suite == named[0] for suite in named) else None
+
+
 def _stages_of(run: Path) -> list[Recipe]:
     """The stages of a run, with what it has recorded of its models."""
     return [in_run(plan, run) for plan in recipe_of(run).plans()]
@@ -537,23 +578,10 @@ def _training_facts(run: Path) -> dict[str, Any]:
         return {}
 
 
-def unique_names(uris: Sequence[str]) -> dict[str, str]:
-    """A column's name for every URI: its short name, with a number where several have the same."""
-    named: dict[str, str] = {}
-    for uri in uris:
-        name, number = short_name(uri), 2
-        while name in named:
-            name, number = f"{short_name(uri)}-{number}", number + 1
-        named[name] = uri
-    return named
+def _source(recipe: AnyRecipe) -> str | Path | dict[str, Any] | Recipe:
+    return dict(recipe) if isinstance(recipe, Mapping) else recipe
 
 
-def short_name(uri: str) -> str:
-    """A column's name for a URI: what comes after the scheme, without options and folders."""
-    last = uri.partition("?")[0].rstrip("/").rpartition("/")[2]
-    return (last if Path(uri).is_dir() else last.rpartition(":")[2]) or uri  # a folder may be named by a time
-
-
-def _yaml(value: Any) -> str:
-    """A value as inline YAML (JSON is a part of it) for a dotted override."""
-    return json.dumps(value)
+def _lines(overrides: Mapping[str, Any]) -> list[str]:
+    """`key=value` of keyword arguments, with values as inline YAML (JSON is a part of it)."""
+    return [f"{key.replace('__', '.')}={json.dumps(value)}" for key, value in overrides.items()]

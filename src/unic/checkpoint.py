@@ -25,6 +25,7 @@ from torch import Tensor
 
 from unic._regular_files import read_json, read_text
 from unic.errors import InputError
+from unic.outputs import give_rights
 
 _SUMS = "SHA256SUMS"
 
@@ -139,6 +140,7 @@ def _write(folder: Path, checkpoint: Checkpoint) -> None:
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.tensors.items()}
     try:
         save_file(tensors, folder / "tensors.safetensors")
+        give_rights(folder / "tensors.safetensors")
     except SafetensorError as error:  # its own kind even for a full disk; the number is in the text
         number = re.search(r"(?:os error|code:) (\d+)", str(error))
         if number is None:

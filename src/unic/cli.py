@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import re
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from unic import __version__
+from unic import __version__, _completion
+from unic._once import Once
 from unic._text import printable, printable_lines
-from unic.errors import InputError, PreemptedError, StoppedError, UnfinishedError, nearest
+from unic.arguments import as_flags
+from unic.errors import InputError, PreemptedError, StoppedError, UnfinishedError, nearest, one_line
 from unic.signals import StoppedBySignal, orderly_end, stop_signals
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 app = typer.Typer(
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -41,6 +44,7 @@ def _options(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
+    context.with_resource(as_flags())
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
 
@@ -55,19 +59,32 @@ TrustCode = Annotated[
 LISTS = ("encoders", "losses", "projectors", "tasks", "data", "generated", "suites", "recipes")
 
 
-@app.command()
+@app.command(cls=Once)
 def distill(
     recipe: Annotated[
         str | None,
-        typer.Argument(metavar="[RECIPE]", help="A YAML file, or the name of a shipped recipe (unic list recipes)."),
+        typer.Argument(
+            metavar="[RECIPE]",
+            help="A YAML file, or the name of a shipped recipe (unic list recipes).",
+            autocompletion=_completion.recipes,
+        ),
     ] = None,
     overrides: Annotated[
-        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="For example train.lr=1e-4 data.size=128.")
+        list[str] | None,
+        typer.Argument(
+            metavar="[KEY=VALUE]...", help="For example train.lr=1e-4 data.size=128.", autocompletion=_completion.keys
+        ),
     ] = None,
     teachers: Annotated[
-        list[str] | None, typer.Option(help="Without a recipe: URIs or NAME=URI, with commas; repeatable.")
+        list[str] | None,
+        typer.Option(
+            help="Without a recipe: URIs or NAME=URI, with commas; repeatable.", autocompletion=_completion.encoders
+        ),
     ] = None,
-    student: Annotated[str | None, typer.Option(help="Without a recipe: the URI of the student.")] = None,
+    student: Annotated[
+        str | None,
+        typer.Option(help="Without a recipe: the URI of the student.", autocompletion=_completion.encoders),
+    ] = None,
     data: Annotated[list[str] | None, typer.Option(help="Without a recipe: images to train on; repeatable.")] = None,
     out: Annotated[Path | None, typer.Option(help="The run folder [default: runs/RECIPE].")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out, or start it.")] = False,
@@ -84,8 +101,9 @@ def distill(
         raise InputError("--random-weights: only meant for --dry-run")
     from unic.config import load_recipe
 
-    source, changes = _recipe_source(recipe, overrides or [], teachers, student, data)
-    settings = load_recipe(source, changes, has_begun=resume and out is not None and (out / "recipe.yaml").is_file())
+    begun = out / "recipe.yaml" if resume and out is not None and (out / "recipe.yaml").is_file() else None
+    source, changes = _recipe_source(recipe, overrides or [], teachers, student, data, begun)
+    settings = load_recipe(source, changes, has_begun=begun is not None)
     trusted = [*(trust_code or []), *_typed_code(source, changes)]
     if dry_run:
         from unic import api
@@ -99,41 +117,54 @@ def distill(
             from unic import api
 
             api.distill(settings, out=folder, resume=resume, trust_code=trusted, console=_console())
-    except UnfinishedError:
+    except UnfinishedError as error:
         _show_run(folder)  # what there is; the line that says what is missing comes last
-        raise
+        raise UnfinishedError(f"{error}; to try again: {_again(folder)}") from None
+    except (PreemptedError, StoppedError, InputError) as error:
+        if not str(error).endswith("with --resume"):
+            raise
+        raise type(error)(f"{error}: {_again(folder)}") from None
     from unic.distill.engine import is_main_process
 
     if is_main_process():
         _show_run(folder)
 
 
-@app.command()
+@app.command(cls=Once)
 def init(
     teachers: Annotated[
-        list[str] | None, typer.Option(help="URIs or NAME=URI, separated by commas; repeatable.")
+        list[str] | None,
+        typer.Option(help="URIs or NAME=URI, separated by commas; repeatable.", autocompletion=_completion.encoders),
     ] = None,
-    student: Annotated[str | None, typer.Option(help="The URI of the student.")] = None,
+    student: Annotated[
+        str | None, typer.Option(help="The URI of the student.", autocompletion=_completion.encoders)
+    ] = None,
     data: Annotated[list[str] | None, typer.Option(help="Images to train on; repeatable.")] = None,
     epochs: Annotated[float | None, typer.Option(min=0, help="How often the images are seen.")] = None,
     out: Annotated[Path, typer.Option(help="The file to write.")] = Path("recipe.yaml"),
 ) -> None:
     """Write a commented recipe from flags; asks for what is not given."""
-    from unic.compose import compose, write_recipe
-    from unic.config import load_recipe
+    from unic.compose import check_new, compose, write_recipe
+    from unic.suited import suited
 
+    check_new(out)
     if sys.stdin.isatty():
         asked = "teachers (URIs with commas, for example timm:vit_base_patch16_224.dino)"
         teachers = teachers or [typer.prompt(asked)]
         student = student or typer.prompt("student", default="timm:vit_small_patch16_224?pretrained=false")
         data = data or [typer.prompt("training images (folder, Parquet, shards or hub name)")]
-    tree = compose(_uris(teachers), student or "", data or [], epochs=epochs)
-    load_recipe(tree)
+    tree, notes = suited(compose(_uris(teachers), student or "", data or [], epochs=epochs))
     write_recipe(tree, out)
-    _echo(f"{out}\nnext: unic check {out}; unic distill {out}")
+    for note in notes:
+        _echo(note, err=True)
+    name = shlex.quote(str(out))
+    _echo(f"{out}\nnext: unic check {name}     shows what the run needs and what would fail later")
+    _echo(f"      unic distill {name}   trains, exports, evaluates and writes a report")
+    if "eval" not in tree:
+        _echo("To measure the student at the end: name a suite in eval.suite, or images with a labelled test part.")
 
 
-@app.command()
+@app.command(cls=Once)
 def schema(
     markdown: Annotated[bool, typer.Option("--markdown", help="The same as a page to read.")] = False,
 ) -> None:
@@ -143,11 +174,19 @@ def schema(
     _echo(as_markdown() if markdown else as_json(), nl=not markdown)
 
 
-@app.command()
+@app.command(cls=Once)
 def check(
-    recipe: Annotated[str, typer.Argument(help="A YAML file, or the name of a shipped recipe (unic list recipes).")],
+    recipe: Annotated[
+        str,
+        typer.Argument(
+            help="A YAML file, or the name of a shipped recipe (unic list recipes).", autocompletion=_completion.recipes
+        ),
+    ],
     overrides: Annotated[
-        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="For example train.batch_size=512.")
+        list[str] | None,
+        typer.Argument(
+            metavar="[KEY=VALUE]...", help="For example train.batch_size=512.", autocompletion=_completion.keys
+        ),
     ] = None,
     processes: Annotated[int, typer.Option(min=1, help="That will run it, each on a device like this one.")] = 1,
     price: Annotated[float | None, typer.Option(min=0, help="Of an hour of all that runs, for the cost.")] = None,
@@ -177,21 +216,37 @@ def check(
         raise SystemExit(2)
 
 
-@app.command("eval")
+@app.command("eval", cls=Once)
 def evaluate(
-    models: Annotated[list[str], typer.Argument(help="Encoder URIs or run folders; NAME=URI names a column.")],
-    tasks: Annotated[str | None, typer.Option(help="Comma-separated, for example knn,logistic.")] = None,
+    models: Annotated[
+        list[str],
+        typer.Argument(
+            help="Encoder URIs or run folders; NAME=URI names a column.", autocompletion=_completion.encoders
+        ),
+    ],
+    tasks: Annotated[
+        list[str] | None,
+        typer.Option(help="For example 'knn(k=5),logistic(C=0.01)'; repeatable.", autocompletion=_completion.tasks),
+    ] = None,
     data: Annotated[
         list[str] | None,
         typer.Option(help="NAME=PATH of a labelled set with train/ and test/, or PATH?test=0.2; repeatable."),
     ] = None,
-    suite: Annotated[str | None, typer.Option(help="A shipped suite or a YAML file [default: quick].")] = None,
-    seeds: Annotated[str | None, typer.Option(help="Comma-separated, in place of the suite's.")] = None,
+    suite: Annotated[
+        str | None, typer.Option(help="A shipped suite or a YAML file [default: that of the run, else quick].")
+    ] = None,
+    seeds: Annotated[
+        list[str] | None, typer.Option(help="Comma-separated, in place of the suite's; repeatable.")
+    ] = None,
     teacher: Annotated[list[str] | None, typer.Option(help="Model (name or URI) that counts as a teacher.")] = None,
     student: Annotated[str | None, typer.Option(help="Model (name or URI) whose gain is measured.")] = None,
     teachers: Annotated[bool, typer.Option(help="Add the teachers of a run, its start and raw pixels.")] = True,
     out: Annotated[
-        list[Path] | None, typer.Option(help="Write .json, .csv, .md, .tex or .safetensors (predictions); repeatable.")
+        list[Path] | None,
+        typer.Option(
+            help="Write .json, .csv, .md, .tex or .safetensors (predictions); repeatable "
+            "[default: of one run alone, into its folder]."
+        ),
     ] = None,
     jobs: Annotated[
         int | None, typer.Option(min=1, help="Processes that measure at a time [default: one for each GPU, or 1].")
@@ -207,22 +262,25 @@ def evaluate(
     """Measure any encoders on the same images and print one table. What was measured before is not measured again."""
     numbers = _seeds(seeds)
     from unic import api
+    from unic.eval.named import by_name
     from unic.eval.table import render
 
-    named = _pairs(models)
+    named = by_name(models)
     roles = {_find(name, named): "teacher" for name in teacher or []}
     if student:
         roles[_find(student, named)] = "student"
     console = _console()
+    is_whole = not (tasks or data or suite or seeds) and teachers
+    into, note = ([], "") if out else _into_run(named, is_whole=is_whole)
     results = api.evaluate(
         named,
-        tasks=tasks.split(",") if tasks else None,
+        tasks=tasks,
         data=_sets(data) if data else None,
         suite=suite,
         seeds=numbers,
         roles=roles,
         teachers=teachers,
-        out=out or [],
+        out=out or into,
         jobs=jobs,
         workers=workers,
         data_root=data_root,
@@ -232,11 +290,16 @@ def evaluate(
         console=console,
     )
     _stdout().print(render(results))
+    if note:
+        _echo(note, err=True)
+    if into:
+        run = into[0].parent
+        _echo(f"written: {', '.join(map(str, into))}\nnext: unic report {shlex.quote(str(run))}", err=True)
     if any("error" in cell for row in results["tasks"].values() for cell in row.values()):
         raise SystemExit(1)  # the table is whole but for these cells; a script must not take it for a success
 
 
-@app.command()
+@app.command(cls=Once)
 def report(
     runs: Annotated[list[Path], typer.Argument(help="A run folder, or several to compare.")],
     out: Annotated[
@@ -249,14 +312,23 @@ def report(
     _echo(api.report(runs[0], out) if len(runs) == 1 else api.compare(runs, out or Path("comparison.html")))
 
 
-@app.command()
+@app.command(cls=Once)
 def export(
     run: Annotated[Path, typer.Argument(help="A run folder.")],
     to: Annotated[Path | None, typer.Option(help="The folder to write [default: RUN/export].")] = None,
     formats: Annotated[
-        str, typer.Option("--format", help="Comma-separated: timm, transformers, onnx, torch_export, safetensors.")
-    ] = "timm",
-    heads: Annotated[str | None, typer.Option(help="Teachers in whose space the student answers too.")] = None,
+        list[str] | None,
+        typer.Option(
+            "--format",
+            help="Comma-separated: timm, transformers, onnx, torch_export, safetensors; repeatable [default: timm].",
+        ),
+    ] = None,
+    heads: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Also export the student with its projector for these teachers; comma-separated, repeatable."
+        ),
+    ] = None,
     half: Annotated[bool, typer.Option("--half", help="Of ONNX, also a float16 graph.")] = False,
     dynamic_size: Annotated[bool, typer.Option("--dynamic-size", help="Of ONNX, any input size (CNNs).")] = False,
     check: Annotated[bool, typer.Option(help="Load each export in a process without unic and compare.")] = True,
@@ -266,7 +338,8 @@ def export(
     """Write the student as a timm folder and in other formats, check each, and print the lines that use it."""
     from unic.export.formats import check_formats
 
-    check_formats(_split(formats))
+    chosen = _split(formats) or ["timm"]
+    check_formats(chosen)
     import json
 
     from unic import api
@@ -274,7 +347,7 @@ def export(
 
     with _console().status("exporting"):
         folder = api.export(
-            run, to, formats=_split(formats), heads=_split(heads), half=half, dynamic_size=dynamic_size, check=check,
+            run, to, formats=chosen, heads=_split(heads), half=half, dynamic_size=dynamic_size, check=check,
             push=push, trust_code=trust_code or [],
         )  # fmt: skip
     if check:
@@ -283,7 +356,7 @@ def export(
     _echo(usage(folder))
 
 
-@app.command()
+@app.command(cls=Once)
 def encode(
     model: Annotated[str, typer.Argument(help="An encoder URI or a run folder.")],
     data: Annotated[str, typer.Option(help="A folder, Parquet file or hub name.")],
@@ -297,9 +370,8 @@ def encode(
     """Write an encoder's features of a set of images, with their names."""
     from unic import api
 
-    uri = f"run:{model}" if Path(model).is_dir() else model  # also one with a colon, named by a time
     target = api.encode(
-        uri,
+        model,
         data,
         out,
         split=split,
@@ -312,9 +384,9 @@ def encode(
     _echo(target)
 
 
-@app.command()
+@app.command(cls=Once)
 def shard(
-    data: Annotated[str, typer.Argument(metavar="PATH", help="A folder, Parquet file, shards or hub name.")],
+    data: Annotated[str, typer.Argument(metavar="PATH", help="A folder, Parquet file, list, shards or hub name.")],
     out: Annotated[Path, typer.Option(help="The folder to write; one that was begun is gone on with.")],
     split: Annotated[str | None, typer.Option(help="Of a set with train and test, which one [default: train].")] = None,
     size: Annotated[str, typer.Option(help="Of a shard at most.")] = "1GB",
@@ -330,9 +402,11 @@ def shard(
     _echo(f"{out}: {found['images']} images in {len(found['shards'])} shards, {len(found['skipped'])} skipped")
 
 
-@app.command("list")
+@app.command("list", cls=Once)
 def list_(
-    what: Annotated[str, typer.Argument(help=f"One of {', '.join(LISTS)}.")],
+    what: Annotated[
+        str, typer.Argument(help=f"One of {', '.join(LISTS)}.", autocompletion=lambda incomplete: list(LISTS))
+    ],
     contains: Annotated[str, typer.Argument(metavar="[FILTER]", help="Only names with this in them.")] = "",
 ) -> None:
     """List what a recipe or a command line can name."""
@@ -378,7 +452,8 @@ def main() -> None:
         if os.environ.get("UNIC_DEBUG"):
             raise
         if isinstance(error, OSError) and error.strerror:  # the machine's: a disk, a file that is gone
-            _fail(f"{f'{error.filename}: ' if error.filename else ''}{error.strerror}", 1)
+            code = 2 if error.errno == errno.ENAMETOOLONG else 1
+            _fail(f"{f'{error.filename}: ' if error.filename else ''}{error.strerror}", code)
         if isinstance(error, MemoryError):
             _fail("out of memory", 1)
         _fail(f"{type(error).__name__}: {error} (UNIC_DEBUG=1 shows where)", 1)
@@ -397,6 +472,12 @@ def _show_run(folder: Path) -> None:
         _echo(f"report: {folder / 'report.html'}")
     if (folder / "export").is_dir():
         _echo(f"the student, in plain timm:\n{usage(folder / 'export')}")
+    run = shlex.quote(str(folder))
+    if not results.is_file():
+        _echo(f"next: unic eval {run} --data NAME=PATH   measures it on labelled images, beside its teachers")
+        _echo(f"      unic report {run}                  writes the page with the numbers")
+    head = "next:" if results.is_file() else "     "
+    _echo(f"{head} unic export {run} --format onnx   writes a graph for other programs")
 
 
 def _recipe_source(
@@ -405,8 +486,13 @@ def _recipe_source(
     teachers: list[str] | None,
     student: str | None,
     data: list[str] | None,
+    begun: Path | None,
 ) -> tuple[Any, list[str]]:
-    """A recipe's name and overrides, or the tree that the flags describe; the first override may stand in its place."""
+    """A recipe's name and overrides, or the tree that the flags describe; the first override may stand in its place.
+
+    Args:
+        begun: the recipe of the run that goes on: what flags do not say is as it was at its start.
+    """
     if not (teachers or student or data):
         if recipe is None:
             raise InputError("distill: expected a recipe, or --teachers, --student and --data")
@@ -415,7 +501,26 @@ def _recipe_source(
         raise InputError(f"distill: either the recipe '{recipe}' or --teachers, --student and --data, not both")
     from unic.compose import compose
 
-    return compose(_uris(teachers), student or "", data or []), ([recipe] if recipe else []) + overrides
+    tree = compose(_uris(teachers), student or "", data or [])
+    if begun:
+        tree["base"] = str(begun)
+    else:
+        from unic.suited import suited
+
+        changes = ([recipe] if recipe else []) + overrides
+        tree, notes = suited(tree, changes)
+        for note in notes:
+            _echo(note, err=True)
+    return tree, ([recipe] if recipe else []) + overrides
+
+
+def _again(folder: Path) -> str:
+    """The command that was typed, with what makes it go on."""
+    words = sys.argv[1:]
+    added = [] if any(word == "--out" or word.startswith("--out=") for word in words) else ["--out", str(folder)]
+    added += [] if "--resume" in words else ["--resume"]
+    launcher = "torchrun … -m unic" if int(os.environ.get("WORLD_SIZE", 1)) > 1 else "unic"
+    return f"{launcher} {shlex.join([*words, *added])}"
 
 
 def _typed_code(source: Any, overrides: list[str]) -> list[str]:
@@ -431,8 +536,9 @@ def _uris(texts: list[str] | None) -> list[str]:
     return [part.strip(" ,") for part in parts if part.strip(" ,")]
 
 
-def _split(text: str | None) -> list[str]:
-    return [part.strip() for part in (text or "").split(",") if part.strip()]
+def _split(texts: list[str] | None) -> list[str]:
+    """Names of an option that takes several, with commas or repeated."""
+    return [part.strip() for text in texts or [] for part in text.split(",") if part.strip()]
 
 
 def _pair(text: str, what: str) -> tuple[str, str]:
@@ -452,38 +558,38 @@ def _sets(entries: list[str]) -> dict[str, str]:
     return named
 
 
-def _seeds(text: str | None) -> list[int] | None:
-    if text is None:
+def _into_run(models: dict[str, Any], *, is_whole: bool) -> tuple[list[Path], str]:
+    """Where the numbers of one run alone go, and why nowhere: into its folder, where its report looks for them.
+
+    Args:
+        is_whole: whether nothing narrows the evaluation; one that is narrowed replaces no results that are there.
+    """
+    place = Path(str(next(iter(models.values()))).removeprefix("run:"))
+    if len(models) > 1 or not (place / "recipe.yaml").is_file():
+        return [], ""
+    from unic.outputs import check_writable
+
+    results = place / "results.json"
+    if results.exists() and not is_whole:
+        return [], f"{results} stays as it is; --out {results} replaces it"
+    try:
+        check_writable(results, named="run")
+    except (InputError, StoppedError) as error:
+        return [], f"the numbers are not kept in the run: {error}"
+    return [results, place / "predictions.safetensors"], ""
+
+
+def _seeds(texts: list[str] | None) -> list[int] | None:
+    if not texts:
         return None
+    text = ",".join(texts)
     parts = text.split(",")
     if not all(part.strip().isdigit() for part in parts):
         raise InputError(f"--seeds '{text}': expected whole numbers separated by commas, for example 0,1,2")
     return [int(part) for part in parts]
 
 
-def _pairs(models: list[str]) -> dict[str, str]:
-    """Models by name: `NAME=URI`, or a URI with a name made from it (a `=` behind a `:` or `?` is an option's)."""
-    from unic.api import unique_names
-
-    named: dict[str, str] = {}
-    unnamed = []
-    for entry in models:
-        name, equals, _ = entry.partition("=")
-        if not equals or set(":?/") & set(name) or Path(entry).is_dir():  # a folder may be called lr=1e-4
-            unnamed.append(entry)
-            continue
-        name, uri = _pair(entry, "model")
-        if name in named:
-            raise InputError(f"model '{name}' is given twice; give one of them another name")
-        named[name] = uri
-    for name, uri in unique_names(unnamed).items():
-        if name in named:
-            raise InputError(f"model '{name}' is given twice; NAME=URI names a column")
-        named[name] = uri
-    return named
-
-
-def _find(name: str, models: dict[str, str]) -> str:
+def _find(name: str, models: dict[str, Any]) -> str:
     """The name of a model that is given by name or by URI."""
     for candidate, uri in models.items():
         if name in (candidate, uri):
@@ -508,5 +614,5 @@ def _echo(text: object, *, err: bool = False, nl: bool = True) -> None:
 
 
 def _fail(message: str, code: int) -> None:
-    print(f"unic: {printable(message)}", file=sys.stderr)
+    print(f"unic: {one_line(message)}", file=sys.stderr)
     raise SystemExit(code)

@@ -9,21 +9,12 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from unic.config import RESERVED
+from unic._recipe_text import commented
+from unic.config import RESERVED, load_recipe
 from unic.encoders import input_size
 from unic.errors import InputError
 from unic.outputs import check_writable
 from unic.trust import trusting
-
-_COMMENTS = {
-    "seed": "everything random is a hash of this, the step and the image",
-    "teachers": "what is distilled: unic list encoders; unic check shows whether they fit together",
-    "student": "a timm model; pretrained=true starts from its weights, which is much quicker",
-    "data": "images without labels; each entry of train may have a weight and a limit",
-    "train": "lr is per 256 images; epochs count the images of train",
-    "checkpoint": "unic distill --resume continues from the newest",
-    "eval": "suite: quick, samples, … (unic list suites) or a YAML file; every: k-NN while training",
-}
 
 
 def compose(teachers: Sequence[str], student: str, data: Sequence[str], **train: Any) -> dict[str, Any]:
@@ -63,29 +54,28 @@ def compose(teachers: Sequence[str], student: str, data: Sequence[str], **train:
     }
 
 
-def to_commented_yaml(tree: dict[str, Any]) -> str:
-    """The recipe as YAML with a line of explanation for each section."""
-    lines = ["# unic distill THIS_FILE [key=value …]; unic check THIS_FILE first", ""]
-    for key, value in tree.items():
-        if value is None:
-            continue
-        lines.append(f"# {_COMMENTS[key]}" if key in _COMMENTS else "")
-        lines += [OmegaConf.to_yaml(OmegaConf.create({key: value})).rstrip(), ""]
-    return "\n".join(lines)
-
-
-def write_recipe(tree: dict[str, Any], path: Path) -> None:
-    """Writes a new file; an existing one is never replaced.
-
-    Raises:
-        InputError: there is one already, or this user cannot write there.
-        StoppedError: its disk is full.
-    """
+def check_new(path: Path) -> None:
+    """Refuses a file that is there already, or cannot be written; errors as of `write_recipe`."""
     if path.exists():
         raise InputError(f"{path}: exists already; name another file with --out")
     check_writable(path, named="--out")
+
+
+def write_recipe(tree: dict[str, Any], path: Path) -> None:
+    """Writes a new file with comments, which says the same as the tree; an existing one is never replaced.
+
+    Raises:
+        InputError: there is one already, this user cannot write there, or the tree is no recipe.
+        StoppedError: its disk is full.
+    """
+    check_new(path)
+    text = commented(tree)
+    read = OmegaConf.to_container(OmegaConf.create(text), resolve=False)
+    assert isinstance(read, dict)
+    if load_recipe({str(key): value for key, value in read.items()}) != load_recipe(tree):
+        raise InputError(f"{path}: not written, as YAML would not say the same; name files without special characters")
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(to_commented_yaml(tree), encoding="utf-8")
+    path.write_text(text, encoding="utf-8")
 
 
 def _named(entry: str) -> tuple[str, str]:

@@ -10,9 +10,19 @@ from typing import Annotated, Any, Literal
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import ErrorDetails
 
+from unic._keys import first_error, meant
 from unic._regular_files import read_text
 from unic.errors import InputError, nearest
 from unic.references import WithReferences, closed, resolve
@@ -253,8 +263,9 @@ class Checkpoint(Section):
 class Eval(Section):
     """How the student is measured."""
 
-    suite: str | None = None
-    """Measured at the end: a name (`unic list suites`) or a YAML file; null: not at all."""
+    suite: str | dict[str, Any] | None = None
+    """Measured at the end: a name (`unic list suites`), a YAML file, or what such a file holds (`{data: [NAME=PATH]}`);
+    null: not at all."""
     every: Positive | None = None
     """Steps between looks while it trains: k-NN of a fixed fifth of each set's training part (of at most 2500 images)
     among the rest, `knn/…` in `metrics.jsonl`; no test image is opened; null: none."""
@@ -286,6 +297,12 @@ class Recipe(Section, WithReferences):
     stages: list[dict[str, Any]] = []
     """What each stage in turn changes: sections, or dotted keys, of `data`, `train`, `student`, `teachers`; empty: one
     stage."""
+    _folders: list[Path] = PrivateAttr(default_factory=list)
+
+    @property
+    def folders(self) -> Sequence[Path]:
+        """Where the recipe and its bases were read: what they name may lie beside them."""
+        return self._folders
 
     @field_validator("trackers", mode="before")
     @classmethod
@@ -311,6 +328,10 @@ class Recipe(Section, WithReferences):
                 if section not in STAGE_SECTIONS:
                     raise ValueError(f"a stage cannot change '{key}'{nearest(section, STAGE_SECTIONS)}")
         return stages
+
+    def __eq__(self, other: object) -> bool:
+        """Whether both say the same, wherever they were read."""
+        return isinstance(other, Recipe) and self.model_dump() == other.model_dump()
 
     def plans(self) -> list[Recipe]:
         """One recipe for each stage, without `stages`; each stage starts from what the recipe says.
@@ -348,12 +369,13 @@ def load_recipe(
     Raises:
         InputError: one line for the first problem found.
     """
+    folders: list[Path] = []
     if isinstance(source, Recipe):
-        tree = closed(source.model_dump(mode="json"))
+        tree, folders = closed(source.model_dump(mode="json")), list(source.folders)
     elif isinstance(source, dict):
-        tree = _with_base(dict(source), Path("."))
+        tree = _with_base(dict(source), Path("."), folders)
     else:
-        tree = _with_base(*_read(str(source)))
+        tree = _with_base(*_read(str(source)), folders)
     for override in overrides:
         if "=" not in override:
             raise InputError(f"override '{override}': expected key=value, for example train.lr=1e-4")
@@ -371,9 +393,10 @@ def load_recipe(
     try:
         recipe = Recipe.model_validate(plain)
     except ValidationError as error:
-        raise InputError(_explain(error.errors()[0])) from None
+        raise InputError(_explain(first_error(error.errors()))) from None
     if not (has_begun or isinstance(source, Recipe)):
         _check_names(recipe)
+    recipe._folders = folders
     return recipe.written_as(source.written if isinstance(source, Recipe) else {}, written)
 
 
@@ -434,9 +457,7 @@ def _read(name: str) -> tuple[dict[str, Any], Path]:
         shipped = recipe_folder() / f"{name}.yaml"
         if not shipped.is_file():
             valid = [entry.stem for entry in recipe_folder().glob("*.yaml")]
-            raise InputError(
-                f"recipe '{name}': no such file, and no shipped recipe has this name{nearest(name, valid)}"
-            )
+            raise InputError(f"recipe '{name}': {_no_recipe(path)}{nearest(name, valid)}")
         path = shipped
     try:
         tree = OmegaConf.to_container(OmegaConf.create(read_text(path)), resolve=False)
@@ -448,7 +469,19 @@ def _read(name: str) -> tuple[dict[str, Any], Path]:
     return {str(key): value for key, value in tree.items()}, path.parent
 
 
-def _with_base(tree: dict[str, Any], folder: Path, seen: tuple[str, ...] = ()) -> dict[str, Any]:
+def _no_recipe(path: Path) -> str:
+    """What is wrong with a path that is no file."""
+    if path.is_dir():
+        own = path / "recipe.yaml"
+        return f"is a folder, not a YAML file{f'; its recipe is {own}' if own.is_file() else ''}"
+    if path.parent != Path(".") and not path.parent.is_dir():
+        return f"no such file, as there is no folder {path.parent}, and no shipped recipe has this name"
+    return "no such file, and no shipped recipe has this name"
+
+
+def _with_base(tree: dict[str, Any], folder: Path, folders: list[Path], seen: tuple[str, ...] = ()) -> dict[str, Any]:
+    """The tree on top of its base, and of that one's. Where they lie is added to `folders`."""
+    folders.append(folder.absolute())
     base = tree.get("base")
     if base is None:
         return tree
@@ -456,7 +489,7 @@ def _with_base(tree: dict[str, Any], folder: Path, seen: tuple[str, ...] = ()) -
     name = str(beside) if beside.is_file() else str(base)
     if name in seen:
         raise InputError(f"recipe base '{base}': it inherits from itself")
-    parent = _with_base(*_read(name), (*seen, name))
+    parent = _with_base(*_read(name), folders, (*seen, name))
     if "trackers" in tree:
         parent = {**parent, "trackers": tree["trackers"]}
     for section in ("teachers", "loss"):  # maps of names: naming others replaces the whole map, not single entries
@@ -485,29 +518,9 @@ def _explain(error: ErrorDetails) -> str:
     location = [part for part in error["loc"] if not (isinstance(part, str) and part.startswith("function-"))]
     dotted = ".".join(map(str, location))
     if error["type"] == "extra_forbidden":
-        return f"recipe: unknown key '{dotted}'{nearest(str(location[-1]), _valid_keys(location[:-1]))}"
+        return f"recipe: unknown key '{dotted}'{meant(Recipe, location)}"
     if error["type"] == "missing":
         return f"recipe: '{dotted}' is missing"
     value = error.get("input")
     shown = f" (got {value!r})" if isinstance(value, str | int | float | bool) else ""
     return f"recipe: '{dotted}': {error['msg'].removeprefix('Value error, ')}{shown}"
-
-
-def _valid_keys(location: Sequence[int | str]) -> list[str]:
-    section: Any = Recipe
-    for part in location:
-        if isinstance(part, int):
-            continue
-        annotation = section.model_fields[part].annotation
-        section = next((kind for kind in (annotation, *_arguments(annotation)) if _is_section(kind)), None)
-        if section is None:
-            return []
-    return list(section.model_fields)
-
-
-def _arguments(annotation: Any) -> tuple[Any, ...]:
-    return getattr(annotation, "__args__", ())
-
-
-def _is_section(kind: Any) -> bool:
-    return isinstance(kind, type) and issubclass(kind, BaseModel)

@@ -12,8 +12,12 @@ from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import Any
 
+from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
+
 from unic import trust
 from unic.errors import InputError, nearest
+
+_ANY_TYPE = ConfigDict(arbitrary_types_allowed=True)
 
 
 def names(package: str) -> list[str]:
@@ -89,6 +93,27 @@ def options_of(target: Callable[..., Any]) -> list[str]:
     """Names of the options that `target` takes: its keyword-only parameters."""
     parameters = inspect.signature(target).parameters.values()
     return [parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY]
+
+
+def check_values(target: Callable[..., Any], options: Mapping[str, Any], where: str) -> None:
+    """Refuses values of options that are not of the kind that `target` declares; what it leaves open is not checked.
+
+    Raises:
+        InputError: the first of them.
+    """
+    try:
+        kinds = inspect.get_annotations(target, eval_str=True)
+    except Exception:  # somebody else's annotations may name what is not there at run time
+        return
+    for key, value in options.items():
+        if key not in kinds:
+            continue
+        try:
+            TypeAdapter(kinds[key], config=_ANY_TYPE).validate_python(value, strict=True)
+        except ValidationError as error:
+            raise InputError(f"{where}: option '{key}': {error.errors()[0]['msg']} (got {value!r})") from None
+        except PydanticUserError:  # a kind with settings of its own, a model for example
+            continue
 
 
 def first_line(found: ModuleType) -> str:

@@ -21,8 +21,8 @@ from typing import Any
 from rich.console import Console
 
 from unic._regular_files import read_bytes
-from unic._text import printable
 from unic.terminal import tell
+from unic.training_bar import TrainingBar
 
 log = logging.getLogger("unic")
 
@@ -46,16 +46,24 @@ class MetricsLog:
         self._console, self._total = console, total_steps
         self._started, self._first = time.monotonic(), after
         self._silent: set[str] = set()
+        self._bar = TrainingBar(console, after, total_steps) if console.is_terminal else None
 
     def __enter__(self) -> MetricsLog:
+        if self._bar:
+            self._try("the screen", self._bar.start)
         return self
 
     def __exit__(self, *error: object) -> None:
         self._try(self.path.name, self._file.close)
         for tracker in self._trackers:
             self._told(tracker, tracker.finish)
-        if self._console.is_terminal:
-            self._try("the screen", partial(self._console.file.write, "\n"))
+        if self._bar:
+            self._try("the screen", self._bar.stop)
+
+    def advance(self, step: int) -> None:
+        """Says that a step is done, without numbers."""
+        if self._bar:
+            self._try("the screen", partial(self._bar.step, step))
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
         """Adds one line `{"step": step, **values}` everywhere; what is not finite is null in it, as JSON has no NaN."""
@@ -72,9 +80,8 @@ class MetricsLog:
         self._file.flush()
 
     def _show(self, line: str) -> None:
-        if self._console.is_terminal:
-            self._console.file.write("\r\x1b[2K" + printable(line)[: self._console.width - 1])
-            self._console.file.flush()
+        if self._bar:
+            self._bar.say(line)
         else:
             tell(self._console, line)
 

@@ -27,7 +27,7 @@ from threading import RLock, Thread
 from types import ModuleType
 from typing import Any
 
-from unic import signals
+from unic import arguments, signals
 
 _ADDRESS = 75  # characters of a temporary folder that leave room for the fork server's socket in it (108 in all)
 _PATIENCE = 5.0  # seconds for a killed process to be gone
@@ -38,11 +38,13 @@ class _Child(BaseProcess):
     """What both kinds of processes have in common."""
 
     def start(self) -> None:
+        self._are_flags = arguments.are_flags()
         with _starting, signals.undivided(), _without_main(), _unheard():
             super().start()
 
     def run(self) -> None:
         signals.ignore()
+        arguments.inherit(self._are_flags)
         Thread(target=_follow, name="end with the parent", daemon=True).start()
         super().run()
 

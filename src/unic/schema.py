@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from unic._keys import section_of
 from unic.config import Recipe
 
 _INTRODUCTION = """# Recipe
@@ -41,14 +42,8 @@ def as_markdown() -> str:
 def _sections(section: type[BaseModel], name: str) -> Iterator[tuple[str, type[BaseModel]]]:
     yield name, section
     for key, field in section.model_fields.items():
-        if inner := _section_of(field.annotation):
+        if inner := section_of(field.annotation):
             yield from _sections(inner, f"{name}.{key}".strip("."))
-
-
-def _section_of(annotation: Any) -> type[BaseModel] | None:
-    """The section in `Section`, `Section | None` and `list[Section]`."""
-    kinds = [annotation, *get_args(annotation)]
-    return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
 
 
 def _default(field: FieldInfo) -> str:
@@ -62,7 +57,7 @@ def _default(field: FieldInfo) -> str:
 def _text(field: FieldInfo) -> str:
     choices = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
     values = f"{', '.join(f'`{choice}`' for choice in choices)}. " if choices else ""
-    section = _section_of(field.annotation)
+    section = section_of(field.annotation)
     return values + _line(field.description or (section and section.__doc__))
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from unic.arguments import argument
 from unic.errors import PreemptedError
 
 STOP = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGUSR1", "SIGINT", "SIGHUP") if hasattr(signal, name))
@@ -57,7 +58,9 @@ class StopSignals:
             self.catch_up()
             yield
         except _StopError:
-            raise PreemptedError(f"{f'stopped by a signal {when}'.rstrip()}; continue with --resume") from None
+            raise PreemptedError(
+                f"{f'stopped by a signal {when}'.rstrip()}; continue with {argument('resume', True)}"
+            ) from None
         finally:
             self._raises = before
 

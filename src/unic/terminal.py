@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, TextIO
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.status import Status
+from rich.table import Table
 from rich.text import Text
 
 from unic._text import printable, printable_lines
@@ -34,6 +35,21 @@ def stderr_console() -> Console:
 
 def stdout_console() -> Console:
     return PlainConsole()
+
+
+def describe(console: Console, lines: Sequence[str]) -> None:
+    """Prints lines `what: text`: on a terminal as two columns, so that what is too long goes on below its own text."""
+    if not console.is_terminal:
+        for line in lines:
+            tell(console, line)
+        return
+    table = Table.grid(padding=(0, 1))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for line in lines:
+        what, colon, text = printable(line).partition(": ")
+        table.add_row(Text(what + colon.rstrip()), Text(text))
+    console.print(table)
 
 
 def tell(console: Console, line: object, style: str = "") -> None:

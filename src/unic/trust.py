@@ -6,11 +6,11 @@ says with `trusting` what it was told. That holds while it works, is handed to i
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
+from unic.arguments import argument
 from unic.errors import UntrustedError
 
 _ASKED = ("hf:", "hub:", "torchscript:")  # run code with `trust_remote_code=true` only
@@ -52,7 +52,7 @@ def require(where: str, name: str, *others: str) -> None:
     if _TRUSTED.get().isdisjoint((name, *others)):
         raise UntrustedError(
             f"{where} is code that a file or a mapping names, so it is not run; if you trust it, add "
-            f"--trust-code {shlex.quote(name)} (in Python trust_code=[{name!r}])"
+            f"{argument('trust_code', [name])}"
         )
 
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
 from unic.config import load_recipe
+from unic.distill import run_folder
 from unic.distill.run_folder import check_same
 from unic.errors import InputError
 
@@ -44,3 +49,14 @@ def test_of_other_teachers_they_cover_what_they_did(recipe: dict[str, Any]) -> N
     del saved["prints"]
     with pytest.raises(InputError, match="other weights"):
         check_same(saved, now)
+
+
+def test_a_resume_keeps_the_time_of_the_start(
+    recipe: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So does a later stage, which writes the environment again."""
+    process = SimpleNamespace(device=torch.device("cpu"), num_processes=1)
+    for now in ("2026-01-02 03:04:05", "2026-01-03 00:00:00"):
+        monkeypatch.setattr(run_folder.time, "strftime", lambda _, now=now: now)
+        run_folder.start(tmp_path, load_recipe(recipe), process)  # type: ignore[arg-type]
+    assert json.loads((tmp_path / "environment.json").read_text())["started"] == "2026-01-02 03:04:05"

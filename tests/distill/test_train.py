@@ -160,7 +160,7 @@ def test_a_resume_may_split_its_batches(recipe: dict[str, Any], tmp_path: Path) 
 
 def test_folder_in_use_is_refused(recipe: dict[str, Any], tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(InputError, match="not empty; continue that run with --resume, or name another folder"):
+    with pytest.raises(InputError, match="not empty; continue that run with resume=True, or name another folder"):
         run(recipe, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
@@ -263,7 +263,7 @@ def test_a_source_that_fails_in_the_middle_loses_no_step(
         return read(self, index)
 
     monkeypatch.setattr(Folder, "encoded", fails)
-    with pytest.raises(InputError, match=r"the network is gone; checkpoint saved at step 4; continue with --resume"):
+    with pytest.raises(InputError, match=r"the network is gone; checkpoint saved at step 4; continue with resume=True"):
         run(recipe, tmp_path / "run")
     assert "the network is gone" in (tmp_path / "run/train.log").read_text()
     monkeypatch.undo()

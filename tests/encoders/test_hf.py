@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from torch import Tensor
 
@@ -442,6 +443,29 @@ def test_options(tmp_path: Path, case: str, options: str, message: str) -> None:
 def test_names(uri: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         load_encoder(uri)
+
+
+@pytest.mark.parametrize("name", ["dinov2", "metaclip2", "vit"])
+@pytest.mark.parametrize("prefix", ["_orig_mod.", "module._orig_mod.", "model."])
+def test_wrappers_come_off(tmp_path: Path, name: str, prefix: str) -> None:
+    """As a training loop leaves them that saves the state dict of what it has wrapped."""
+    file = save(tmp_path, CASES[name]) / "model.safetensors"
+    images = torch.rand(1, 3, 32, 32)
+    expected = loaded(f"hf:{tmp_path}")(images)
+    state = {f"{prefix}{key}": tensor.clone() for key, tensor in safetensors.torch.load_file(file).items()}
+    safetensors.torch.save_file(state, file, metadata={"format": "pt"})
+    found = loaded(f"hf:{tmp_path}")(images)
+    assert torch.equal(found.cls, expected.cls)
+    assert torch.equal(found.patches, expected.patches)
+
+
+@pytest.mark.parametrize("name", ["dinov2", "metaclip2"])
+def test_weights_of_unknown_names_are_refused(tmp_path: Path, name: str) -> None:
+    file = save(tmp_path, CASES[name]) / "model.safetensors"
+    state = {f"mine.{key}": tensor.clone() for key, tensor in safetensors.torch.load_file(file).items()}
+    safetensors.torch.save_file(state, file, metadata={"format": "pt"})
+    with pytest.raises(InputError, match=r"\d+ weights of \w+ are not in it"):
+        load_encoder(f"hf:{tmp_path}")
 
 
 def test_folders_that_are_no_vision_model(tmp_path: Path) -> None:

@@ -149,6 +149,21 @@ def test_equals_a_plain_forward(tmp_path: Path, name: str, width: int, patch: in
     assert larger(images).grid == (3, 3)
 
 
+@pytest.mark.parametrize(
+    ("container", "prefix"),
+    [("model", "module._orig_mod."), ("ema", "module."), ("state_dict", "model.student."), ("teacher", "_orig_mod.")],
+)
+def test_wrappers_come_off(tmp_path: Path, container: str, prefix: str) -> None:
+    state = encoder_state(384, 14, 2, num_registers=4, layer_scale=True)
+    plain = load_encoder(f"official:dune-vits14-448?checkpoint={released(tmp_path / 'r.pth', state)}")
+    other = {f"module.{key}": torch.zeros(1) for key in ("projectors.a.cls_token", "head.weight")}
+    torch.save(
+        {"model": other, container: {f"{prefix}{key}": value for key, value in state.items()}}, tmp_path / "w.pth"
+    )
+    wrapped = load_encoder(f"official:dune-vits14-448?checkpoint={tmp_path / 'w.pth'}")
+    assert wrapped.fingerprint() == plain.fingerprint()
+
+
 @pytest.mark.parametrize("blocks", [[0, 1], [1]])
 @pytest.mark.parametrize("with_statistics", [True, False])
 def test_ladders_give_the_space_of_a_teacher(tmp_path: Path, blocks: list[int], with_statistics: bool) -> None:

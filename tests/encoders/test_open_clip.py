@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from PIL import Image
 from torch import Tensor
@@ -114,6 +115,21 @@ def test_equals_open_clip(tmp_path: Path, name: str) -> None:
     error = encoder.normalisation_error()
     assert error is not None
     assert error < 1e-5
+
+
+@pytest.mark.parametrize("prefix", ["_orig_mod.", "module._orig_mod.", "model.module."])
+@pytest.mark.parametrize("suffix", ["pt", "safetensors"])
+def test_wrappers_come_off(tmp_path: Path, prefix: str, suffix: str) -> None:
+    path, model = saved(tmp_path, "lab-vit")
+    state = {f"{prefix}{name}": tensor.clone() for name, tensor in model.state_dict().items()}
+    wrapped = tmp_path / f"wrapped.{suffix}"
+    if suffix == "pt":
+        torch.save({"state_dict": state, "epoch": 3}, wrapped)
+    else:
+        safetensors.torch.save_file(state, wrapped)
+    same, images = loaded(f"open_clip:lab-vit?checkpoint={path}{CLIP}"), torch.rand(1, 3, 32, 32)
+    found = loaded(f"open_clip:lab-vit?checkpoint={wrapped}{CLIP}")
+    assert torch.equal(found(images).patches, same(images).patches)
 
 
 def own_patches(name: str, visual: Any, x: Tensor) -> Tensor:

@@ -29,6 +29,7 @@ def results():
         },
         "best_teacher": {"clipart/knn": "a_b"},
         "gain_over_best_teacher": {"clipart/knn": 12.34},
+        "gain_ci": {"clipart/knn": [0.9, 23.8]},
         "gains": {"student": {"clipart/knn": 12.34}},
         "difference_ci": {"clipart/knn": [1, 2]},
         "mean_gain": None,
@@ -39,12 +40,12 @@ def results():
 
 def test_markdown_names_measures_axes_and_ranks(results):
     lines = to_markdown(results).splitlines()
-    assert lines[0] == "| score | student | a_b | gain % |"
-    assert lines[2] == "| clipart/knn top-1 % | **44.7** | *44.7* | +12.3 |"
-    assert lines[3] == "| nyud/depth RMSE m ↓ | 0.365 | failed |  |"
-    assert "| all, gain % | +3.0 | *±0.0* | **+3.0** |" in lines
+    assert lines[0] == "| score \\[95 % interval\\] | student | a_b | gain % |"
+    assert lines[2] == "| clipart/knn top-1 % | **44.7** [40.0, 50.0] | *44.7* [40.0, 50.0] | +12.3 [+0.9, +23.8] |"
+    assert lines[3] == "| nyud/depth RMSE m ↓ | 0.365 [0.3, 0.4] | failed |  |"
+    assert "| all, gain % | +3.0 | *±0.0* | **+3.0** [+1.0, +5.0] |" in lines
     assert "| mean rank | 1.0 | 2.0 |  |" in lines
-    assert lines[-1] == "| clipart/spectrum (effective rank) | 35.2 | – |  |"
+    assert lines[-1] == "| clipart/spectrum (effective rank) | 35.2 [30, 40] | – |  |"
 
 
 def test_csv_has_a_line_for_each_cell(results):
@@ -60,7 +61,10 @@ def test_csv_has_a_line_for_each_cell(results):
 def test_latex_escapes_and_balances(results):
     text = to_latex(results)
     assert r"a\_b" in text
-    assert r"\textbf{44.7} & \underline{44.7} & +12.3 \\" in text
+    ends = r"{\scriptsize [40.0, 50.0]}"
+    own, best = rf"\textbf{{44.7}} {ends}", rf"\underline{{44.7}} {ends}"
+    assert rf"{own} & {best} & +12.3 {{\scriptsize [+0.9, +23.8]}} \\" in text
+    assert r"score {[}95 \% interval]" in text
     assert r"nyud/depth RMSE m $\downarrow$" in text
     assert text.startswith(r"\begin{tabular}{lrrr}")
     body = [line for line in text.splitlines() if line.endswith(r"\\")]
@@ -81,3 +85,20 @@ def test_wrong_targets_are_refused(tmp_path):
     (tmp_path / "x.json").mkdir()
     with pytest.raises(InputError, match="is a folder"):
         check_targets([Path(tmp_path / "x.json")])
+
+
+def test_latex_has_minus_signs_and_one_rule_above_the_summary(results):
+    results["gain_over_best_teacher"]["clipart/knn"], results["gain_ci"]["clipart/knn"] = -1.5, [-4.0, 1.0]
+    text = to_latex(results)
+    assert r"\textminus{}1.5 {\scriptsize [\textminus{}4.0, +1.0]}" in text
+    assert text.count(r"\midrule") == 2
+
+
+def test_csv_has_the_differences_to_the_first_model(results):
+    assert "compared_with" not in to_csv(results)
+    difference = {"difference": -2.0, "ci": [-5.5, 1.5]}
+    results["differences"] = {"to": "student", "tasks": {"clipart/knn": {"a_b": difference}}, "means": {}, "mean": {}}
+    rows = list(csv.DictReader(io.StringIO(to_csv(results))))
+    columns = ("compared_with", "difference", "difference_low", "difference_high")
+    assert [rows[1][name] for name in columns] == ["student", "-2.0", "-5.5", "1.5"]
+    assert [rows[0][name] for name in columns] == [""] * 4

@@ -199,3 +199,61 @@ def test_teachers_without_a_right_answer_are_compared_in_points_only():
     assert result["axes"]["all"]["best_teacher"] == "b"
     assert result["axes"]["all"]["ci"] is not None
     assert result["difference_ci"]["dogs/knn"][1] < 0
+
+
+def pair_of(right: np.ndarray, other: np.ndarray):
+    return {"a": [Outcome(right[:, None].astype(float))], "b": [Outcome(other[:, None].astype(float))]}
+
+
+def test_without_teachers_models_are_compared_with_the_first_one():
+    """Against the bootstrap of the difference, written out: 30 of 400 images are right for b alone, 10 for a alone."""
+    a, b = np.zeros(400), np.zeros(400)
+    a[:210], b[:200], b[210:240] = 1, 1, 1
+    found = summarise({"x/knn": pair_of(a, b)}, {"a": "other", "b": "other"})["differences"]
+    assert found["to"] == "a"
+    assert found["tasks"]["x/knn"].keys() == {"b"}
+    entry = found["tasks"]["x/knn"]["b"]
+    assert entry["difference"] == pytest.approx(5)
+    draw = np.random.default_rng(5)
+    drawn = [100 * (b - a)[draw.integers(0, 400, 400)].mean() for _ in range(4000)]
+    np.testing.assert_allclose(entry["ci"], np.percentile(drawn, [2.5, 97.5]), atol=0.5)
+    assert (found["means"], found["mean"]) == ({}, {})
+
+
+def test_means_of_differences_are_of_one_measure_that_both_have():
+    ones, none = np.ones(50), np.zeros(50)
+    cells = {
+        "x/knn": pair_of(ones, none), "y/knn": pair_of(none, none), "x/logistic": pair_of(ones, ones),
+        "y/logistic": {"a": [Outcome(ones[:, None])], "b": "out of luck"},
+    }  # fmt: skip
+    roles = {"a": "other", "b": "other"}
+    found = summarise(cells, roles)["differences"]
+    assert found["means"]["knn"]["b"] == {"difference": -50, "ci": [-50, -50]}
+    assert found["means"]["logistic"] == found["mean"] == found["tasks"]["y/logistic"] == {}
+    del cells["y/logistic"]
+    assert summarise(cells, roles)["differences"]["mean"]["b"]["difference"] == pytest.approx(-100 / 3, abs=1e-3)
+    metres = summarise(cells, roles, {"x/logistic": RMSE})["differences"]
+    assert metres["mean"] == {}
+    assert metres["tasks"]["x/logistic"]["b"]["difference"] == 0
+
+
+def test_beside_teachers_only_students_are_compared_with_the_first_one():
+    table = cells()
+    roles = {"a": "teacher", "student": "student", "b": "student", "concat": "concat", "start": "other"}
+    found = summarise(table, roles)["differences"]
+    assert (found["to"], found["tasks"]["cats/knn"].keys()) == ("student", {"b"})
+    assert summarise(table, ROLES)["differences"] == {}
+    assert summarise({"x/knn": {"m": [outcome(0.5)]}}, {"m": "other"})["differences"] == {}
+
+
+def test_a_gain_has_an_interval_in_percent():
+    """With one teacher it is that of the relative difference, written out."""
+    own, best = np.zeros(400), np.zeros(400)
+    own[:264], best[:240] = 1, 1
+    table = {"x/knn": {"s": [Outcome(own[:, None])], "t": [Outcome(best[:, None])]}}
+    found = summarise(table, {"s": "student", "t": "teacher"})
+    draw = np.random.default_rng(5)
+    picks = [draw.integers(0, 400, 400) for _ in range(4000)]
+    drawn = [100 * (own[pick].mean() / best[pick].mean() - 1) for pick in picks]
+    assert found["gain_over_best_teacher"]["x/knn"] == pytest.approx(10)
+    np.testing.assert_allclose(found["gain_ci"]["x/knn"], np.percentile(drawn, [2.5, 97.5]), atol=0.5)

@@ -64,14 +64,14 @@ def test_marks_only_what_the_interval_supports():
 
 
 def test_markdown_has_the_same_cells():
-    data = results({"a": "teacher", "student": "student"})
+    data = results({"student": "student", "a": "teacher"})
     data["tasks"]["clipart/knn"] = {"student": {"error": "x"}, "a": {"score": 1.0}}
     lines = to_markdown(data).splitlines()
-    assert lines[0] == "| top-1 % | student | a | gain % |"
+    assert lines[0] == "| top-1 % \\[95 % interval\\] | student | a | gain % |"
     assert lines[2] == "| clipart/knn | failed | *1.0* | -12.3 |"
-    assert "| fashion/knn | **44.7** | *44.7* | -12.3 |" in lines
+    assert "| fashion/knn | **44.7** [40.0, 50.0] | *44.7* [40.0, 50.0] | -12.3 |" in lines
     assert "| mean knn | – | 22.9 |  |" in lines
-    assert lines[-1].endswith("**+2.7** |")
+    assert lines[-1].endswith("**+2.7** [+0.5, +4.9] |")
 
 
 @pytest.mark.parametrize("names", [{"m": "other"}, {"a": "teacher"}, {"s": "student"}])
@@ -80,3 +80,45 @@ def test_without_a_comparison_there_is_no_gain(names):
     _, plain = shown(data)
     assert "gain" not in plain
     assert "gain" not in to_markdown(data)
+
+
+def test_columns_stand_in_the_order_of_the_command():
+    """What a run brings comes after what was named; last what nobody has named."""
+    names = {"t": "teacher", "b": "other", "run": "student", "start": "other", "pixels": "pixels", "vit": "teacher"}
+    names["concat"] = "concat"
+    head = to_markdown(results(names)).splitlines()[0]
+    assert head.split("|")[2:-2] == [f" {name} " for name in ("t", "b", "run", "start", "vit", "concat", "pixels")]
+
+
+def compared(**more):
+    """Three models and no teacher: b is better than a, c is not told apart from it."""
+    data = results({"a": "other", "b": "other", "c": "other"})
+    data |= {"best_teacher": {}, "gain_over_best_teacher": {}, "mean_gain": None, "mean_gain_ci": None}
+    rows = {"b": {"difference": 2.34, "ci": [0.31, 4.0]}, "c": {"difference": -1.0, "ci": [-3.0, 1.0]}}
+    differences = {"to": "a", "tasks": dict.fromkeys(data["tasks"], rows), "means": {"knn": rows}, "mean": rows}
+    return {**data, "differences": differences, **more}
+
+
+@pytest.mark.parametrize("width", [60, 80, 100])
+def test_differences_to_the_first_model_stand_beneath_the_scores(width):
+    screen = io.StringIO()
+    Console(width=width, file=screen).print(render(compared()))
+    text = screen.getvalue()
+    assert max(map(len, text.splitlines())) <= width
+    assert text.count("[+0.3, +4.0]") == 4 + 1 + 1
+    assert "difference: to a, with its paired 95 % interval" in " ".join(text.split())
+    lines = text.splitlines()
+    row = next(number for number, line in enumerate(lines) if "clipart/knn" in line)
+    shown = 2 if width > 60 else 1  # the third model is in a table of its own there
+    assert lines[row + 1].split() == ["difference", "+2.3", "-1.0"][: shown + 1]
+    assert lines[row + 2].split() == ["[+0.3,", "+4.0]", "[-3.0,", "+1.0]"][: 2 * shown]
+
+
+def test_only_a_supported_difference_is_bold():
+    lines = to_markdown(compared()).splitlines()
+    assert "| difference to a |  | **+2.3** [+0.3, +4.0] | -1.0 [-3.0, +1.0] |" in lines
+    assert lines[-1].startswith("| mean difference to a |  | **+2.3**")
+    errors = {f"{data}/{task}": {"name": "RMSE", "lower_is_better": True}
+              for data in ("clipart", "fashion") for task in ("knn", "logistic")}  # fmt: skip
+    lines = to_markdown(compared(measures=errors)).splitlines()
+    assert "| difference to a |  | +2.34 [+0.31, +4] | -1 [-3, +1] |" in lines

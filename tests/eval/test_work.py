@@ -51,5 +51,5 @@ def test_no_room_for_the_locks_of_further_processes_is_one_line(monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(Spawning, "Value", no_room)
-    with pytest.raises(StoppedError, match="--jobs 2 needs a little room in /dev/shm"), _pool(2):
+    with pytest.raises(StoppedError, match="jobs=2 needs a little room in /dev/shm"), _pool(2):
         pass

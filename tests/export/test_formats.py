@@ -77,7 +77,7 @@ def test_difference_is_relative_to_the_largest_value():
 
 
 def test_names_get_the_nearest():
-    with pytest.raises(InputError, match="--format 'onx'; did you mean 'onnx'"):
+    with pytest.raises(InputError, match="formats 'onx'; did you mean 'onnx'"):
         check_formats(["timm", "onx"])
 
 
@@ -101,5 +101,5 @@ def test_a_run_leaves_with_heads_card_and_parity(recipe, tmp_path):
     card = (folder / "README.md").read_text()
     assert "| cnn | `timm:test_efficientnet?pretrained=false&img_size=64` |" in card
     assert "`heads/`" in card
-    with pytest.raises(InputError, match="add --format onnx or torch_export"):
+    with pytest.raises(InputError, match=r"add formats=\['onnx'\] or torch_export"):
         api.export(tmp_path / "run", tmp_path / "other", heads=["cnn"])

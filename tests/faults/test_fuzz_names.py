@@ -17,7 +17,6 @@ import torch
 from hypothesis import example, given, settings, strategies
 from PIL import Image
 
-from unic.api import unique_names
 from unic.compose import compose, write_recipe
 from unic.config import load_recipe
 from unic.data.sources import Source, open_source
@@ -27,6 +26,7 @@ from unic.encoders._weights import unwrap
 from unic.encoders.base import Encoder
 from unic.errors import InputError
 from unic.eval.datasets import DataPair, resolve
+from unic.eval.named import unique_names
 
 PARTS = [
     "all.parquet", "set", "classes", "train", "test", "val", "images", "*", "**", "?", "[ab]", "{0..2}", "{2..0}",

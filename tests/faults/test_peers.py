@@ -211,7 +211,7 @@ class Two:
     ],
 )
 def test_what_libraries_say_becomes_one_line(text: str, said: str) -> None:
-    with pytest.raises(StoppedError, match=f"^process 1 of 2: another process .*{said}.*--resume$"):
+    with pytest.raises(StoppedError, match=f"^process 1 of 2: another process .*{said}.*resume=True$"):
         with peers(Two(), 9):  # type: ignore[arg-type]
             raise RuntimeError(text)
 

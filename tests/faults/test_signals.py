@@ -83,9 +83,9 @@ def survivable() -> Iterator[None]:
 @pytest.mark.parametrize(
     ("module", "name", "call", "line"),
     [
-        (sys.modules["unic.distill.train"], "build", 1, "stopped by a signal before step 3; continue with --resume"),
-        (checkpoint, "save", 1, "stopped by a signal before step 3; continue with --resume"),
-        (cache_build, "obtain", 1, "stopped by a signal while the teacher cache was built; continue with --resume"),
+        (sys.modules["unic.distill.train"], "build", 1, "stopped by a signal before step 3; continue with resume=True"),
+        (checkpoint, "save", 1, "stopped by a signal before step 3; continue with resume=True"),
+        (cache_build, "obtain", 1, "stopped by a signal while the teacher cache was built; continue with resume=True"),
     ],
     ids=["while the next stage is built", "in the last save of a stage", "while the cache is built"],
 )
@@ -125,7 +125,9 @@ def test_a_signal_while_the_models_are_loaded(
     recipe: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stages, "build", lambda *_: os.kill(os.getpid(), signal.SIGUSR1))
-    with pytest.raises(PreemptedError, match="^stopped by a signal while the models were loaded; continue with --res"):
+    with pytest.raises(
+        PreemptedError, match="^stopped by a signal while the models were loaded; continue with resume=True$"
+    ):
         fit(load_recipe(recipe), tmp_path / "run", console=QUIET)
 
 

@@ -67,7 +67,7 @@ def parquet(path: Path, images: list[bytes], labels: list[Any] | None = None, **
 @pytest.mark.parametrize("kind", ["dictionary", "zeros"])
 def test_parquet_rows_that_inflate(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """One value of a dictionary in every row; and rows of zeros, packed a thousand times. The limit is small here."""
-    monkeypatch.setattr("unic.data.sources.parquet._ROOM", 32 << 20)
+    monkeypatch.setattr("unic.data.sources._parquet_files._ROOM", 32 << 20)
     value, count = bytes(1 << 16), 8000
     noise = pa.array(np.random.default_rng(0).integers(0, 2**60, count))
     indices = pa.array(np.zeros(count, np.int32))

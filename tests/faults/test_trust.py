@@ -38,11 +38,15 @@ from unic.encoders import build_encoder
 from unic.encoders.pixels import Pixels
 from unic.losses.mse import loss
 from unic.projectors.ladder import Projector
+from unic.data.sources import open_source
+from unic.eval.datasets.base import DataPair
 from unic.eval.tasks.knn import run
 
 def teacher(): return Pixels(8)
 def student(drop_path=0.0): return build_encoder("timm:test_vit?pretrained=false&img_size=32", drop_path=drop_path)
 def net(): return torch.nn.Conv2d(3, 4, 8, 8)
+def load(root, *, download=False, images, level):
+    return DataPair("made", *(open_source(f"{images}?test=0.5", split=split) for split in ("train", "test")))
 """
 Unic = Callable[..., tuple[int, str]]
 
@@ -117,9 +121,8 @@ def write(path: Path, content: dict[str, Any]) -> Path:
 def refuses(result: tuple[int, str], name: str, folder: Path) -> None:
     code, error = result
     assert (code, error.count("\n")) == (2, 1), error
-    assert (
-        f"is code that a file or a mapping names, so it is not run; if you trust it, add --trust-code {name} " in error
-    )
+    expected = "is code that a file or a mapping names, so it is not run; if you trust it, add --trust-code"
+    assert f"{expected} {name}\n" in error
     assert not executed(folder)
 
 
@@ -136,13 +139,14 @@ PARTS: dict[str, tuple[dict[str, Any], str]] = {
     "projector": ({"projector": {"type": "stranger.part", "hidden_dim": 8}}, "stranger.part"),
     "stage": ({"stages": [{"teachers.models": {"a": TEACHER}}]}, TEACHER),
 }  # fmt: skip
+OWN = ["a={images}?test=0.5"]
 SUITES: dict[str, tuple[dict[str, Any], str]] = {
-    "task": ({"data": ["a=b"], "tasks": {"knn": {"task": "stranger.part"}}}, "stranger.part"),
-    "named task": ({"data": ["a=b"], "tasks": {"stranger.part": {}}}, "stranger.part"),
-    "set": ({"data": ["stranger.part?level=3"], "tasks": {"knn": {}}}, "stranger.part"),
-    "text tower": ({"data": ["a=b"], "tasks": {"zero_shot": {"text": "stranger.part"}}}, "stranger.part"),
+    "task": ({"data": OWN, "tasks": {"knn": {"task": "stranger.part"}}}, "stranger.part"),
+    "named task": ({"data": OWN, "tasks": {"stranger.part": {}}}, "stranger.part"),
+    "set": ({"data": ["stranger.part?level=3&images={images}"], "tasks": {"knn": {}}}, "stranger.part"),
+    "text tower": ({"data": OWN, "tasks": {"zero_shot": {"text": "stranger.part"}}}, "stranger.part"),
     "probe": (
-        {"data": ["a=b"], "tasks": {"robustness": {"probe": "stranger.part", "corruptions": []}}}, "stranger.part"
+        {"data": OWN, "tasks": {"robustness": {"probe": "stranger.part", "corruptions": ["contrast"]}}}, "stranger.part"
     ),
 }  # fmt: skip
 WORKS = ("teacher", "student", "torch.hub", "loss", "projector", "stage")  # the others are no working models
@@ -166,12 +170,17 @@ def test_a_recipe(part: str, lab: Path, image_folder: Path, tmp_path: Path, run_
 @pytest.mark.parametrize("part", SUITES)
 def test_a_suite(part: str, lab: Path, image_folder: Path, tmp_path: Path, run_unic: Unic) -> None:
     content, name = SUITES[part]
-    suite = write(tmp_path / "suite.yaml", content)
+    suite = write(tmp_path / "suite.yaml", _with_images(content, image_folder))
     recipe = write(tmp_path / "recipe.yaml", tree(image_folder, eval={"suite": str(suite)}))
     refuses(run_unic("distill", recipe, "--dry-run"), name, lab)
     refuses(run_unic("eval", "pixels:2", "--suite", suite), name, lab)
     refuses(run_unic("eval", "pixels:2", "--suite", suite, "--skip-missing"), name, lab)
     assert run_unic("distill", recipe, "--dry-run", "--trust-code", name) == (0, "")
+
+
+def _with_images(suite: dict[str, Any], images: Path) -> dict[str, Any]:
+    changed: dict[str, Any] = json.loads(json.dumps(suite).replace("{images}", str(images)))
+    return changed
 
 
 def test_a_base(lab: Path, image_folder: Path, tmp_path: Path, run_unic: Unic) -> None:
@@ -188,7 +197,7 @@ def test_check_finds_it(
     changes, name = PARTS[part]
     recipe = write(tmp_path / "recipe.yaml", tree(image_folder, **changes))
     report = unic.check(recipe)
-    assert [finding.text for finding in report.findings if f"add --trust-code {name} " in finding.text]
+    assert [finding.text for finding in report.findings if f"add trust_code=[{name!r}]" in finding.text]
     assert not report.is_ready
     assert not executed(lab)
     assert run_unic("check", recipe)[0] == 2
@@ -202,7 +211,7 @@ def test_check_finds_a_suite(lab: Path, image_folder: Path, tmp_path: Path) -> N
     report = unic.check(tree(image_folder, eval={"suite": str(suite)}))
     found = [finding.text for finding in report.findings if finding.about == "eval.suite"]
     assert len(found) == 1
-    assert "add --trust-code stranger.part " in found[0]
+    assert "add trust_code=['stranger.part']" in found[0]
     assert not executed(lab)
 
 
@@ -245,7 +254,7 @@ def test_what_an_override_leads_to_is_not_typed(override: str) -> None:
 def test_python(lab: Path, image_folder: Path, tmp_path: Path) -> None:
     recipe = tree(image_folder, teachers__models={"a": TEACHER})
     for given in (recipe, load_recipe(recipe)):
-        with pytest.raises(UntrustedError, match=r"in Python trust_code=\['py:stranger.part:teacher'\]"):
+        with pytest.raises(UntrustedError, match=r"add trust_code=\['py:stranger.part:teacher'\]"):
             unic.distill(given, out=tmp_path / "run")
     assert not executed(lab)
     assert unic.load_encoder(TEACHER).input_size == (8, 8)
@@ -441,6 +450,7 @@ DOORS = {
     "distill/diagnosis.py",
     "distill/cache_build.py",
     "eval/work.py",
+    "suited.py",
 }
 
 
@@ -470,6 +480,7 @@ def test_what_imports_by_name_or_runs_programs_asks() -> None:
     asks = {"trust.require", "require_trust"}
     found = {str(path.relative_to(root)): bool(asks & _calls(path)) for path in SOURCES if runs & _calls(path)}
     assert found.pop("data/workers.py") is False  # it unpacks what this very program has packed
+    assert found.pop("data/_plugins.py") is False  # its table names two packages
     assert found == dict.fromkeys(
         ["encoders/hub.py", "encoders/py.py", "encoders/torchscript.py", "eval/text.py", "lookup.py"], True
     )

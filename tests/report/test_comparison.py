@@ -13,6 +13,8 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from unic.errors import InputError
+from unic.eval.results import summarise
+from unic.eval.tasks.base import Outcome
 from unic.report.compared import Compared, sentence
 from unic.report.compared_table import compared_table
 from unic.report.comparison import collect_runs, unique_names, write_comparison
@@ -206,3 +208,22 @@ def test_an_older_file_has_no_interval_where_seeds_matter(runs: list[Path], tmp_
         "old: its results.json is older and has no score of each seed, so there is no paired interval of "
         "other/logistic; unic eval measures it anew.",
     ]
+
+
+def test_intervals_are_those_of_an_evaluation_of_both(runs: list[Path]) -> None:
+    """One place: `unic eval A B` computes of the marks what `unic report RUN1 RUN2` computes of the files."""
+    both = []
+    for path in runs:
+        arrays = load_file(path / "predictions.safetensors")
+        right = arrays["other/logistic/student"] == arrays["other/labels"]
+        both.append(Outcome(right[:, None].astype(np.float64)))
+    cells = {"other/logistic": {"one": both[:1], "worse": both[1:]}}
+    measured = summarise(cells, {"one": "other", "worse": "other"})["differences"]["tasks"]["other/logistic"]["worse"]
+    for path, outcome in zip(runs, both, strict=True):
+        results = json.loads((path / "results.json").read_text())
+        results["tasks"]["other/logistic"]["student"] |= {"score": outcome.score, "spread": None, "by_seed": None}
+        copy = path.parent / f"{path.name} alone"
+        shutil.copytree(path, copy, ignore=shutil.ignore_patterns("export"))
+        (copy / "results.json").write_text(json.dumps(results))
+    found = _compared([path.parent / f"{path.name} alone" for path in runs]).paired.difference("other/logistic", 1, 0)
+    np.testing.assert_allclose(found, measured["ci"], atol=2e-3)

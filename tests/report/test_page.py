@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
+import shlex
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from unic.report import page as page_module
 from unic.report.page import write_report
 from unic.report.pictures import Pictures
+from unic.report.run_files import read_run
 
-ALWAYS = ["scores", "radar", "training", "patches", "neighbours", "details"]
-MEASURED = ["tasks", "confusion", "failures", "influence", "spectrum"]
-SECTIONS = [*ALWAYS[:2], *MEASURED, *ALWAYS[2:]]
+ALWAYS = ["training", "patches", "neighbours", "details"]
+MEASURED = ["scores", "radar", "tasks", "confusion", "failures", "influence", "spectrum"]
+SECTIONS = [*MEASURED, *ALWAYS]
 Read = Callable[[str], Any]  # conftest.Outline
 
 
@@ -163,3 +167,113 @@ def test_contract_only_results(run_folder: Path) -> None:
     assert "The student scores above" in text
     assert "% interval" not in text[: text.index("<main>")]
     assert text.count(' class="best"') > 4
+
+
+@pytest.mark.usefixtures("without_pictures")
+def test_an_unevaluated_run_says_so_once(run_folder: Path, outline: Read) -> None:
+    (run_folder / "results.json").unlink()
+    words = outline(write_report(run_folder).read_text(encoding="utf-8")).words()
+    assert words.count("not been evaluated") == 1
+    name = shlex.quote(str(run_folder))
+    outs = " ".join(
+        f"--out {shlex.quote(str(run_folder / file))}" for file in ("results.json", "predictions.safetensors")
+    )
+    assert f"unic eval {name} {outs}; then unic report {name}" in words
+    assert "no evaluation" not in words
+
+
+@pytest.mark.usefixtures("without_pictures")
+def test_what_to_do_next_stands_beneath_the_verdict(run_folder: Path, outline: Read) -> None:
+    rows = [{"step": step, "loss": 1.0, "cos/vit/cls": 0.9, "cos/cnn/cls": 0.1} for step in range(1, 41)]
+    (run_folder / "metrics.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    text = write_report(run_folder).read_text(encoding="utf-8")
+    head = outline(text).words().partition("Parameters")[0]
+    assert "What to do next Teacher cnn is not learnt" in head
+    assert "falling" not in head
+    (run_folder / "metrics.jsonl").write_text("\n".join(json.dumps(row | {"cos/cnn/cls": 0.9}) for row in rows))
+    assert "What to do next" not in write_report(run_folder).read_text(encoding="utf-8")
+
+
+@pytest.mark.usefixtures("without_pictures")
+def test_a_training_that_has_not_ended_is_told_to_go_on(
+    run_folder: Path, outline: Read, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And nothing is said of its loss, which of course still falls."""
+    state = {"is_finished": False, "stage": 0, "first": 0}
+    monkeypatch.setattr(page_module, "newest_state", lambda _: state)
+    words = outline(write_report(run_folder).read_text(encoding="utf-8")).words()
+    assert "The training has not ended. To go on: unic distill" in words
+    assert "falling" not in words
+    state["is_finished"] = True
+    words = outline(write_report(run_folder).read_text(encoding="utf-8")).words()
+    assert "has not ended" not in words
+    assert "The loss was still falling" in words
+
+
+def test_of_several_stages_the_last_one_s_losses_count(run_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no checkpoint says with which step it began, nothing is said of them."""
+    rows = [{"step": step, "loss": 9.0 if step <= 45 else 1.0} for step in range(1, 61)]
+    (run_folder / "metrics.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    recipe = yaml.safe_load((run_folder / "recipe.yaml").read_text())
+    recipe["stages"] = [{"train": {"steps": 45}}, {"train": {"steps": 15}}]
+    (run_folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    found = page_module._next_steps(read_run(run_folder), None)
+    assert found == []
+    monkeypatch.setattr(page_module, "newest_state", lambda _: {"is_finished": True, "stage": 1, "first": 10})
+    assert "still falling" in page_module._next_steps(read_run(run_folder), None)[0]
+    monkeypatch.setattr(page_module, "newest_state", lambda _: {"is_finished": True, "stage": 1, "first": 45})
+    assert page_module._next_steps(read_run(run_folder), None) == []
+
+
+def test_columns_that_are_no_rivals_are_told_apart_where_they_stand(page: str, outline: Read) -> None:
+    words = outline(page).words()
+    for said in (
+        "start: the weights that the student began with.",
+        "concat: the vectors of all teachers side by side",
+        "px: the image itself taken as a vector, without any network",
+    ):
+        assert words.count(said) == 3, said  # the table, the tasks, the spectra
+
+
+@pytest.mark.usefixtures("without_pictures")
+def test_a_model_measured_beside_them_is_no_start(run_folder: Path, outline: Read) -> None:
+    results = json.loads((run_folder / "results.json").read_text())
+    text = json.dumps(results).replace('"start"', '"rival"')
+    (run_folder / "results.json").write_text(text)
+    words = outline(write_report(run_folder).read_text(encoding="utf-8")).words()
+    assert "rival: measured beside them, and no teacher." in words
+    assert "Others" in words
+
+
+def test_colours_of_the_failures_have_a_legend(page: str) -> None:
+    start = page.index('id="failures"')
+    legend = page[page.index('<ul class="legend swatches"', start) :].partition("</ul>")[0]
+    assert re.findall(r'<i class="(\w+)"></i>([^<]*)', legend) == [
+        ("both", "both right"), ("own", "only student right"), ("theirs", "only the teacher right, in its colour"),
+        ("neither", "both wrong"),
+    ]  # fmt: skip
+    used = set(re.findall(r'<i class="(\w+)" style', page))
+    assert used == {"both", "own", "theirs", "neither"}
+
+
+def test_shares_of_the_influence_are_explained_at_their_table(page: str) -> None:
+    figure = page[page.index("Share in the training") :].partition("</figure>")[0]
+    assert "gradient: the teacher's share" in html.unescape(figure)
+    assert "kept: the share of images" in html.unescape(figure)
+
+
+def test_a_table_that_is_wider_than_a_phone_shows_that_it_scrolls(page: str) -> None:
+    """A shadow at the edge that hides columns, and a line where the browser can tell; every wide table has them."""
+    style = page[page.index("<style>") : page.index("</style>")]
+    rule = style[style.index("\n.scroll {") :].partition("}")[0]
+    assert re.search(r"right / \d+px 100% no-repeat local", rule)
+    assert re.search(r"right / \d+px 100% no-repeat scroll", rule)
+    hint = style[style.index(".scroll::before {") :].partition("}")[0]
+    assert "scroll sideways" in hint
+    assert "animation-timeline: scroll(nearest inline)" in hint
+    tables = [
+        (found[1], page[: found.start()].rstrip().rpartition("\n")[2])
+        for found in re.finditer(r'<table class="(\w+)', page)
+    ]
+    assert {kind for kind, before in tables if not before.startswith('<div class="scroll')} == {"meters"}
+    assert {"scores", "confusion", "duels", "ranks", "pictures"} <= {kind for kind, _ in tables}

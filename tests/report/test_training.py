@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+from typing import Any
+
+import pytest
 
 from unic.report.svg import Series
-from unic.report.training import last_values, loss_chart, training_charts
+from unic.report.training import last_values, loss_chart, series, training_charts
 
 
 def test_nothing_but_nulls() -> None:
@@ -30,3 +33,34 @@ def test_a_peak_makes_the_loss_logarithmic() -> None:
 
 def test_last_values_of_what_was_ever_logged() -> None:
     assert last_values([{"step": 1, "knn/a": 3.0}, {"step": 2, "loss": None}]) == {"step": 2, "knn/a": 3.0}
+
+
+def test_the_last_step_right_after_a_regular_one_leaves_no_spike() -> None:
+    """The rate of a single step, joined to that of twenty by the steps they stand for."""
+    rows = [{"step": step, "data_wait": 0.5} for step in (1, 20, 40, 60)] + [{"step": 61, "data_wait": 0.08}]
+    line = series(rows, "data_wait", "waiting", "--ink", 0)
+    assert [step for step, _ in line.points] == [1, 20, 40, 61]
+    assert line.values[-1] == pytest.approx((20 * 0.5 + 0.08) / 21)
+
+
+@pytest.mark.parametrize("last", [{"step": 72, "loss": 9.0}, {"step": 61, "loss": None}])
+def test_a_last_step_that_stands_for_many_or_for_nothing_stays(last: dict[str, Any]) -> None:
+    rows = [{"step": step, "loss": 1.0} for step in (1, 20, 40, 60)] + [last]
+    assert series(rows, "loss", "all", "--ink", 0).points[-1] == (last["step"], last["loss"])
+
+
+def test_groups_of_a_long_line_end_with_no_small_one() -> None:
+    """Of 401 points: 399 alone, and two joined; not 200 pairs and a single one."""
+    rows = [{"step": step, "loss": 1.0 if step <= 400 else 5.0} for step in range(1, 402)]
+    points = series(rows, "loss", "all", "--ink", 0).points
+    assert len(points) == 400
+    rows = [{"step": step, "loss": 1.0 if step <= 800 else 5.0} for step in range(1, 802)]
+    assert series(rows, "loss", "all", "--ink", 0).points[-1][1] == pytest.approx(7 / 3)
+
+
+def test_what_is_drawn_is_said_beneath_it() -> None:
+    rows = [{"step": step, "loss": 1.0, "loss/a": 0.5, "cos/a/cls": 0.4, "kept/a": 0.5} for step in (1, 2)]
+    notes = {chart["title"]: chart["note"] for chart in training_charts(rows, [], {})["main"]}
+    assert "the loss to the teacher counted (kept)" in notes["kept: share of images that count"]
+    assert "both standardised" in notes["Cosine to the teacher, cls"]
+    assert "all" in notes["Loss"]

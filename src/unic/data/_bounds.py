@@ -24,7 +24,7 @@ _opening = threading.Lock()  # Pillow's own limit is one for the whole process
 MOST_BYTES = 2 << 30  # of a file: 200 megapixels of four channels in 16 bits are 1.6 GB
 _MOST_SCANNED = 6_000_000_000  # pixels × scans of a JPEG: 0.7 ns each for a scan with nothing in it
 # Decoders that hold a picture several times over, or are slow. JPEG 2000 is decoded smaller, see `unic.data.decode`.
-_MOST_OF = {"WEBP": 60_000_000, "AVIF": 60_000_000}
+_MOST_OF = {"WEBP": 60_000_000, "AVIF": 60_000_000, "HEIF": 60_000_000, "JXL": 60_000_000}
 _MOST_PLAIN = 5_000_000  # of numbers written as text (PPM), which Pillow reads in Python
 _MOST_COEFFICIENTS = 1_300_000_000  # bytes that a JPEG of several scans keeps until the last one, two for each value
 _MOST_STRIP = 800_000_000  # bytes of a strip of a TIFF, which is decompressed in one piece

@@ -6,13 +6,14 @@ import functools
 import math
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 from PIL.JpegImagePlugin import JpegImageFile
 
+from unic.data import _plugins
 from unic.data._bounds import open_bounded
 from unic.data.sources.base import DamagedImageError
 
@@ -26,6 +27,9 @@ SUFFIXES = frozenset({
     ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff",
     ".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".ico", ".pcx", ".jp2", ".avif",
 })  # fmt: skip
+
+_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}  # of HEIF, behind `ftyp`
+_JXL = (b"\xff\x0a", b"\x00\x00\x00\x0cJXL \x0d\x0a\x87\x0a")  # how JPEG XL begins
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom
 
@@ -41,6 +45,22 @@ _TURNS = {
 }  # fmt: skip
 
 
+def suffixes() -> frozenset[str]:
+    """Of the images that can be read here: `SUFFIXES`, and those of Pillow's plugins that are installed."""
+    return SUFFIXES | _plugins.suffixes()
+
+
+def is_image(data: bytes) -> bool:
+    """Whether some bytes begin like an image, one that needs a plugin included. Pixels are not decoded."""
+    if _needs_plugin(data[:32]):
+        return True
+    try:
+        with _damage_has_a_reason(), open_bounded(data, _formats()):
+            return True
+    except DamagedImageError:
+        return False
+
+
 def decode(data: bytes | Path, *, whole: bool = False) -> Image.Image:
     """Decodes one image: RGB, EXIF orientation applied, the first frame of an animation, alpha over white.
 
@@ -53,7 +73,7 @@ def decode(data: bytes | Path, *, whole: bool = False) -> Image.Image:
     Raises:
         DamagedImageError: it cannot be read, is not an image, or would cost too much (`unic.data._bounds`).
     """
-    with _damage_has_a_reason(), _opened(data) as image:
+    with _damage_has_a_reason(data), _opened(data) as image:
         if not whole:
             _shrink(image, _excess(image.size))
         return _upright_rgb(image, whole=whole)
@@ -77,7 +97,7 @@ def decode_part(
     Raises:
         DamagedImageError: as `decode`.
     """
-    with _damage_has_a_reason(), _opened(data) as image:
+    with _damage_has_a_reason(data), _opened(data) as image:
         if not isinstance(image, JpegImageFile):
             image.load()  # PNG looks for EXIF behind the pixels: damage there must not pass for broken EXIF
         width, height = image.size[::-1] if 5 <= _orientation(image) <= 8 else image.size
@@ -91,7 +111,7 @@ def decode_part(
 
 
 @contextmanager
-def _damage_has_a_reason() -> Iterator[None]:
+def _damage_has_a_reason(data: bytes | Path = b"") -> Iterator[None]:
     try:
         # One wrong EXIF tag makes Pillow warn for every epoch; only the warning about a bomb means something here.
         with warnings.catch_warnings():
@@ -101,7 +121,8 @@ def _damage_has_a_reason() -> Iterator[None]:
     except DamagedImageError:
         raise
     except Exception as error:  # decoders raise every kind: OSError, SyntaxError, struct.error, EOFError …
-        raise DamagedImageError(_reason(error)) from None
+        package = _needs_plugin(_head(data)) if isinstance(error, UnidentifiedImageError) else None
+        raise DamagedImageError(f"it needs the package {package}" if package else _reason(error)) from None
 
 
 def _opened(data: bytes | Path) -> Image.Image:
@@ -117,7 +138,23 @@ def _opened(data: bytes | Path) -> Image.Image:
 @functools.cache
 def _formats() -> tuple[str, ...]:
     Image.init()
-    return tuple(name for name in _FORMATS if name in Image.OPEN)  # AVIF is optional in Pillow
+    wanted = (*_FORMATS, *_plugins.register())
+    return tuple(name for name in wanted if name in Image.OPEN)  # AVIF is optional in Pillow
+
+
+def _head(data: bytes | Path) -> bytes:
+    if isinstance(data, bytes):
+        return data[:32]
+    with suppress(OSError), data.open("rb") as stream:  # a regular file: `open_bounded` has looked
+        return stream.read(32)
+    return b""
+
+
+def _needs_plugin(head: bytes) -> str | None:
+    """The package that reads what begins so, if it is of a format that needs one that is not installed."""
+    is_heif, is_jxl = head[4:8] == b"ftyp" and head[8:12] in _BRANDS, head.startswith(_JXL)
+    suffix = ".heic" if is_heif else ".jxl" if is_jxl else ""
+    return None if suffix in _plugins.suffixes() else _plugins.PACKAGES.get(suffix)
 
 
 def _orientation(image: Image.Image) -> int:

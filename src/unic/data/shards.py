@@ -20,8 +20,9 @@ from PIL import Image
 
 from unic import rng
 from unic._regular_files import read_bytes, read_json
+from unic.arguments import argument
 from unic.data._bounds import MOST_BYTES
-from unic.data.decode import SUFFIXES
+from unic.data.decode import suffixes
 from unic.data.sources import DamagedImageError, Source
 from unic.data.sources._shard_index import INDEX, MANIFEST, read_manifest, save, scan, sha256
 from unic.data.sources._tar import TarWriter, members
@@ -63,10 +64,10 @@ def write_shards(
         InputError: the folder holds something else or cannot be written, or a size that is none.
         StoppedError: its disk is full.
     """
-    check_writable(out, named="--out", kind="folder")
+    check_writable(out, named=argument("out"), kind="folder")
     largest = _bytes(size)
     if samples is not None and samples < 1:
-        raise InputError(f"--samples {samples}: expected at least 1")
+        raise InputError(f"{argument('samples')} {samples}: expected at least 1")
     identity = {"source": source.fingerprint(), "size": largest, "samples": samples, "keep_order": keep_order}
     state = _begin(out, identity)
     if state is None:
@@ -155,7 +156,9 @@ def _begin(out: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
     except (OSError, ValueError, KeyError, TypeError):
         is_same = is_whole = False
     if not is_same or not is_whole:
-        raise InputError(f"--out {out}: the folder is not empty, and not a part of these shards; name another one")
+        raise InputError(
+            f"{argument('out')} {out}: the folder is not empty, and not a part of these shards; name another one"
+        )
     return None if done.is_file() else state
 
 
@@ -207,7 +210,7 @@ def _keys(files: list[Path]) -> Iterator[str]:
 def _suffix(data: bytes, name: str) -> str:
     """By the name, else by the first bytes; what is neither keeps `.png` and is found damaged by who reads it."""
     suffix = Path(name).suffix.lower()
-    if suffix in SUFFIXES:
+    if suffix in suffixes():
         return suffix
     try:
         with Image.open(io.BytesIO(data), formats=("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")) as image:
@@ -219,7 +222,7 @@ def _suffix(data: bytes, name: str) -> str:
 def _bytes(size: str) -> int:
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kMGT]?)B", size)
     if not match or float(match[1]) <= 0:
-        raise InputError(f"--size '{size}': expected a number with a unit, for example 500MB or 1GB")
+        raise InputError(f"{argument('size')} '{size}': expected a number with a unit, for example 500MB or 1GB")
     return int(float(match[1]) * _UNITS[match[2]])
 
 

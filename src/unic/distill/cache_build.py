@@ -18,6 +18,7 @@ from torch import Tensor
 
 from unic import processes
 from unic.config import Recipe
+from unic.cores import threads_beside
 from unic.data.loader import ImageList
 from unic.distill.cache_plan import CachePlan, Shard
 from unic.encoders import open_encoder
@@ -107,7 +108,7 @@ def _spoken(seconds: float) -> str:
 @contextmanager
 def _others(plan: CachePlan, device: torch.device, numbers: range, count: int) -> Iterator[None]:
     """Further processes of this rank. One that fails is a warning: what it leaves is made here."""
-    threads = max(1, torch.get_num_threads() // (len(numbers) + 1))
+    threads = threads_beside(plan.recipe.data.workers, len(numbers) + 1)
     helpers: list[BaseProcess] = []
     own = torch.get_num_threads()
     try:

@@ -19,6 +19,7 @@ import torch
 from unic._scratch import can_write, scratch
 from unic._stored_patches import BYTES
 from unic.config import Cache, Recipe
+from unic.cores import beside
 from unic.data.augment import preset
 from unic.data.loader import ImageList, view_batches
 from unic.data.mix import Mix
@@ -142,9 +143,10 @@ class CachePlan:
         for name, encoder in self.encoders.items():
             images = batch.images.to(encoder.mean.device)
             views = preset(data.augment)(images, self.recipe.seed, batch.view, batch.index)
-            for _ in range(2):  # the first one warms up
-                started = time.perf_counter()
-                encoder(views).cls.cpu()
+            with beside(data.workers):
+                for _ in range(2):  # the first one warms up
+                    started = time.perf_counter()
+                    encoder(views).cls.cpu()
             forward = (time.perf_counter() - started) / count
             # Workers decode while the teacher computes.
             seconds[name] = max(forward, decoding / data.workers) if data.workers else forward + decoding

@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.distributed.tensor import DTensor
 
+from unic.arguments import as_flags
 from unic.checkpoint import with_prefix, without_prefix
 from unic.config import load_recipe
 from unic.data.loader import Batch
@@ -26,6 +27,7 @@ from unic.distill.build import build
 from unic.distill.job import Job
 from unic.distill.teachers import Teachers
 from unic.errors import InputError
+from unic.outputs import give_rights
 from unic.tokens import Tokens
 from unic.trust import trusting
 
@@ -111,6 +113,7 @@ def write_case(job: Job, teachers: Teachers, folder: Path, step: int, batches: S
     try:
         case.parent.mkdir(parents=True, exist_ok=True)
         save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, _tensors_of(case))
+        give_rights(_tensors_of(case))
         text = json.dumps({**found, "recipe": job.recipe.model_dump(mode="json")}, indent=1)
         case.write_text(text, encoding="utf-8")
     except Exception as error:  # what was found is worth more than the file
@@ -171,7 +174,8 @@ def main() -> None:
     parser.add_argument("--trust-code", action="append", default=[], metavar="NAME", help="As of unic distill.")
     given = parser.parse_args()
     try:
-        result = replay(given.case, trust_code=given.trust_code)
+        with as_flags():
+            result = replay(given.case, trust_code=given.trust_code)
     except InputError as error:
         parser.exit(2, f"unic: {error}\n")
     print(json.dumps(result, indent=1))

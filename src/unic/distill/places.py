@@ -9,12 +9,13 @@ from __future__ import annotations
 import glob
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from unic.config import Recipe
+from unic.data.sample_images import sample_places
 from unic.data.sources._path_options import split_off
 from unic.encoders import parse_uri
 from unic.errors import InputError
@@ -22,6 +23,7 @@ from unic.errors import InputError
 _FILES = ("onnx", "run", "safetensors", "torchscript")  # schemes whose names are paths
 _IMAGES = ("data.train", "data.train.path")
 _PATHS = ("teachers.cache.dir", "eval.suite")
+_SETS = "eval.suite.data"  # of a suite that the recipe writes itself: `NAME=PATH`
 _CHECKPOINT = re.compile(r"([?&]checkpoint=)[^&]*")
 _RANGE = re.compile(r"\{[^{}]*\}")  # `{000..012}`, and `{split}`
 
@@ -34,20 +36,28 @@ def folder_of(state: Mapping[str, Any] | None) -> Path | None:
     return Path(folder) if isinstance(folder, str) else None
 
 
-def found_from(recipe: Recipe, folder: Path | None) -> Recipe:
-    """The recipe with relative paths that lead nowhere from here, and somewhere from `folder`, as absolute ones."""
-    if folder is None or folder == Path.cwd():
-        return recipe
+def found_from(recipe: Recipe, folder: Path | None = None) -> Recipe:
+    """The recipe with relative paths that lead nowhere from here, and somewhere from elsewhere, as absolute ones.
+
+    They are looked for below `folder`, then beside the recipe and its bases; `samples/…` also where a checkout has it.
+    """
+    folders = [place for place in (folder, *recipe.folders) if place and place != Path.cwd()]
 
     def settled(key: str, text: str) -> str:
         if key in _IMAGES:
             prefix = "stream:" if text.startswith("stream:") else ""
-            return prefix + _absolute(text.removeprefix(prefix), folder)
+            return prefix + _absolute(text.removeprefix(prefix), folders, sample_places)
         if key in _PATHS:
-            return _absolute(text, folder) if key != "eval.suite" or Path(text).suffix else text
-        return _with_file(text, lambda path: _absolute(path, folder))
+            return _absolute(text, folders) if key != "eval.suite" or Path(text).suffix else text
+        if key == _SETS:
+            name, equals, path = text.partition("=")
+            return name + equals + (_absolute(path, folders, sample_places) if path and "?" not in name else path)
+        return _with_file(text, lambda path: _absolute(path, folders))
 
-    changed = _changed(recipe.model_dump(mode="json"), settled)
+    tree = recipe.model_dump(mode="json")
+    changed = _changed(tree, settled)
+    if changed == tree:
+        return recipe
     return Recipe.model_validate(changed).written_as(recipe.written)
 
 
@@ -55,7 +65,7 @@ def without_places(tree: Mapping[str, Any]) -> dict[str, Any]:
     """A recipe as a tree, in which nothing says where files lie."""
 
     def hidden(key: str, text: str) -> str:
-        if key in _IMAGES or key in _PATHS:
+        if key in _IMAGES or key in _PATHS or key == _SETS:
             return ""
         return _with_file(text, lambda _: "")
 
@@ -86,7 +96,7 @@ def _changed(value: Any, change: Change, key: str = "") -> Any:
         return {name: _changed(part, change, f"{key}.{name}".lstrip(".")) for name, part in value.items()}
     if isinstance(value, list):
         return [_changed(part, change, "" if key == "stages" else key) for part in value]
-    is_place = key in (*_IMAGES, *_PATHS, "student.model") or key.startswith("teachers.models.")
+    is_place = key in (*_IMAGES, *_PATHS, _SETS, "student.model") or key.startswith("teachers.models.")
     return change(key, value) if isinstance(value, str) and is_place else value
 
 
@@ -105,9 +115,12 @@ def _with_file(uri: str, change: Callable[[str], str]) -> str:
     return _CHECKPOINT.sub(lambda found: found[1] + changed, uri) if changed or not path else uri
 
 
-def _absolute(path: str, folder: Path) -> str:
-    is_elsewhere = "://" not in path and not _exists(path) and _exists(str(folder / path))
-    return str(folder / path) if is_elsewhere else path
+def _absolute(path: str, folders: Sequence[Path], others: Callable[[str], list[Path]] = lambda _: []) -> str:
+    """The path where it leads somewhere from here; else the first of the folders' and of the other places that does."""
+    if "://" in path or not path or _exists(path):
+        return path
+    places = [*(folder / path for folder in folders), *others(path)]
+    return next((str(place) for place in places if _exists(str(place))), path)
 
 
 def _exists(path: str) -> bool:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from unic import checkpoint
+from unic.arguments import argument
 from unic.config import Recipe, load_run_recipe
 from unic.distill import places
 from unic.distill.job import Job
@@ -79,7 +80,7 @@ def check_student(saved: Models, now: Models) -> None:
         if saved["before"] or saved["student"][key] == now["student"][key]:
             continue
         raise InputError(
-            f"--resume: the student's {key} was {saved['student'][key]} at the start of the run and is "
+            f"{argument('resume')}: the student's {key} was {saved['student'][key]} at the start of the run and is "
             f"{now['student'][key]} now; add {key}={','.join(map(str, saved['student'][key]))} to its URI"
         )
 

@@ -39,7 +39,7 @@ class Run:
         damaged: images that could not be read, of all processes once they have been shared.
         is_finished: the stage has ended, at its last step or by `eval.patience`.
         models: see `unic.distill.recorded`; given that of the checkpoint or of the stage before.
-        moves: lines about files that lie elsewhere since the run was started.
+        news: of a run that was resumed, lines about where it goes on and about files that lie elsewhere by now.
     """
 
     job: Job
@@ -54,7 +54,7 @@ class Run:
     damaged: dict[str, str] = field(default_factory=dict)
     is_finished: bool = False
     models: Models = field(default_factory=lambda: recorded.NONE)
-    moves: list[str] = field(default_factory=list)
+    news: list[str] = field(default_factory=list)
     ema: Ema | None = None
     guard: Guard = field(init=False)
     saver: Saver = field(init=False)

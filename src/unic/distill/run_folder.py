@@ -14,9 +14,13 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
+from unic._regular_files import read_json
+from unic.arguments import argument
 from unic.checkpoint import write_atomically
 from unic.config import Recipe, leaves
+from unic.cores import threads_beside
 from unic.distill import lock, places
+from unic.distill.advice import advice
 from unic.distill.batch_norms import SINGLE_IMAGES, batch_norms, sees_single_images
 from unic.distill.job import Job
 from unic.distill.resolutions import enlargement
@@ -52,12 +56,13 @@ def check_free(folder: Path, resume: bool) -> None:
     """Refuses a folder that holds anything but a lock, unless it is to be resumed."""
     if not resume and folder.is_dir() and any(path.name != lock.NAME for path in folder.iterdir()):
         raise InputError(
-            f"--out {folder}: the folder is not empty; continue that run with --resume, or name another folder"
+            f"{argument('out')} {folder}: the folder is not empty; continue that run with {argument('resume', True)}, "
+            "or name another folder"
         )
 
 
 def start(folder: Path, recipe: Recipe, accelerator: Accelerator) -> None:
-    """Writes the resolved recipe and the environment."""
+    """Writes the resolved recipe and the environment. The time of the start stays that of the first attempt."""
     import timm
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -69,11 +74,19 @@ def start(folder: Path, recipe: Recipe, accelerator: Accelerator) -> None:
         "timm": timm.__version__,
         "device": torch.cuda.get_device_name() if accelerator.device.type == "cuda" else str(accelerator.device),
         "cpu": platform.processor() or platform.machine(),
-        "threads": torch.get_num_threads(),
+        "threads": threads_beside(recipe.data.workers),
         "processes": accelerator.num_processes,
-        "started": time.strftime("%Y-%m-%d %H:%M:%S"),
+        "started": _started(folder) or time.strftime("%Y-%m-%d %H:%M:%S"),
     }
     write_atomically(folder / "environment.json", json.dumps(environment, indent=2))
+
+
+def _started(folder: Path) -> str:
+    """When the run was started, if it has been: a resume and a later stage write the environment again."""
+    try:
+        return str(read_json(folder / "environment.json")["started"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
 
 
 def identity(job: Job, recipe: Recipe) -> dict[str, Any]:
@@ -98,7 +111,9 @@ def check_same(saved: dict[str, Any], now: dict[str, Any]) -> list[str]:
     """
     if list(saved["teachers"]) != list(now["teachers"]):
         names = [", ".join(side["teachers"]) for side in (saved, now)]
-        raise InputError(f"--resume: the run was started with the teachers {names[0]}, the recipe names {names[1]}")
+        raise InputError(
+            f"{argument('resume')}: the run was started with the teachers {names[0]}, the recipe names {names[1]}"
+        )
     # Validated again: keys that unic has learnt since stand at their defaults.
     was = Recipe.model_validate(saved["recipe"]).model_dump(mode="json")
     old, new = leaves(places.without_places(was)), leaves(places.without_places(now["recipe"]))
@@ -106,7 +121,7 @@ def check_same(saved: dict[str, Any], now: dict[str, Any]) -> list[str]:
         free = any(key == name or key.startswith(f"{name}.") for name in FREE_TO_CHANGE)
         if not free and old.get(key) != new.get(key):
             raise InputError(
-                f"--resume: '{key}' was {leaves(was).get(key)!r} at the start of the run and is "
+                f"{argument('resume')}: '{key}' was {leaves(was).get(key)!r} at the start of the run and is "
                 f"{leaves(now['recipe']).get(key)!r} now; "
                 "repeat the key=value of the start, or resume with the run's own recipe.yaml"
             )
@@ -121,13 +136,14 @@ def check_same(saved: dict[str, Any], now: dict[str, Any]) -> list[str]:
             )  # fmt: skip
             continue
         raise InputError(
-            f"--resume: teacher '{name}' has other weights, preprocessing or code than at the start of the run"
+            f"{argument('resume')}: teacher '{name}' has other weights, preprocessing or code than at the start of "
+            "the run"
         )
     moves = places.moves(was, now["recipe"])
     by = "listing" if "listing" in saved else "images"
     if saved[by] != now[by]:
         hint = f"; {moves[0]}" if moves else ""
-        raise InputError(f"--resume: the training images differ from those at the start of the run{hint}")
+        raise InputError(f"{argument('resume')}: the training images differ from those at the start of the run{hint}")
     return [f"moved: {line}" for line in moves]
 
 
@@ -147,15 +163,18 @@ def summary(job: Job) -> list[str]:
     )
     if sees_single_images(job.recipe.train, job.world_size) and batch_norms(student):
         lines.append(f"student: {SINGLE_IMAGES}")
-    lines.append(f"projectors: {job.recipe.projector.type} on blocks {job.distiller.blocks} ({ladder / 1e6:.1f} M)")
+    times = f"{ladder / 1e6:.1f} M, {ladder / student.num_parameters():.1f} x the student"
+    lines.append(f"projectors: {job.recipe.projector.type} on blocks {job.distiller.blocks} ({times})")
     lines.append(
         f"images: {len(job.images)}; {job.total_steps} steps of {job.recipe.train.batch_size} "
         f"({job.steps_per_epoch} an epoch)"
     )
+    lines.append(f"device: {_device(job)}")
     if job.recipe.data.sizes:
-        lines.append(job.resolutions.describe())
+        lines.append(f"sizes: {job.resolutions.describe()}")
     else:
         lines += _enlargements(job)
+    lines += [f"warning: {section}: {text}" for section, text in advice(job)]
     if job.recipe.teachers.cache:
         lines.append(f"teacher cache: {job.cache_bytes() / 1e9:.2f} GB, {job.recipe.teachers.cache.views} view(s)")
     return lines
@@ -167,6 +186,13 @@ def _enlargements(job: Job) -> Iterator[str]:
         text = enlargement(job.recipe.data.size, encoder.input_size, is_student=encoder is job.student)
         if text:
             yield f"warning: {name}: {text}"
+
+
+def _device(job: Job) -> str:
+    threads = torch.get_num_threads()
+    cpu = f"cpu, {threads} thread{'s' if threads > 1 else ''}"
+    name = cpu if job.device.type == "cpu" else torch.cuda.get_device_name(job.device)
+    return f"{name}, in {job.world_size} processes" if job.world_size > 1 else name
 
 
 def _size(size: tuple[int, int]) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 from torch import Tensor
 
 from unic import checkpoint
+from unic.arguments import argument
 from unic.checkpoint import Checkpoint
 from unic.config import Checkpoint as Setting
 from unic.errors import StoppedError
@@ -122,7 +123,7 @@ class Saver:
         line = f"checkpoint at step {step} not saved: {error.strerror or error}; "
         line += "there is no earlier one" if newest is None else f"the newest whole one is step-{newest}"
         if must or self._setting.on_full == "stop":
-            raise StoppedError(f"{line}; free some space and continue with --resume")
+            raise StoppedError(f"{line}; free some space and continue with {argument('resume', True)}")
         line += "; going on (checkpoint.on_full: continue)"
         log.warning(line)
         self._tell(line)

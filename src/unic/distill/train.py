@@ -19,7 +19,8 @@ import torch
 from accelerate import Accelerator
 from rich.console import Console
 
-from unic import checkpoint
+from unic import checkpoint, cores
+from unic.arguments import argument
 from unic.checkpoint import Checkpoint, with_prefix, without_prefix
 from unic.config import Recipe
 from unic.data.loader import Batch, training_batches
@@ -42,7 +43,7 @@ from unic.errors import AgreedError, InputError, PreemptedError, StoppedError
 from unic.metrics import MetricsLog, log_to
 from unic.outputs import check_writable
 from unic.signals import StopSignals, stop_signals
-from unic.terminal import tell
+from unic.terminal import describe, tell
 from unic.trackers import open_trackers
 
 log = logging.getLogger("unic")
@@ -72,7 +73,7 @@ def fit(
     accelerator = Accelerator(mixed_precision="no", cpu=not torch.cuda.is_available(), kwargs_handlers=[group])
     resume = resume or engine.is_relaunched()
     if accelerator.is_main_process:
-        check_writable(folder, named="--out", kind="folder")
+        check_writable(folder, named=argument("out"), kind="folder")
         lock.check(folder)
     run_folder.check_free(folder, resume)
     with ExitStack() as stack:
@@ -106,7 +107,7 @@ def _first_stage(recipe: Recipe, folder: Path, accelerator: Accelerator, console
     plans = [recorded.as_recorded(plan, models) for plan in recipe.plans()]
     stage = saved.state.get("stage", 0) if saved else 0
     if stage >= len(plans):
-        raise InputError(f"--resume: the run was in stage {stage + 1}, the recipe has {len(plans)}")
+        raise InputError(f"{argument('resume')}: the run was in stage {stage + 1}, the recipe has {len(plans)}")
     job = stages.first_of(plans[stage:], accelerator.device, accelerator.num_processes)
     run = Run(job, folder, accelerator, Agreement(accelerator, recipe.train.timeout), recipe, stage, models=models)
     run.saver = Saver(folder, recipe.checkpoint, lambda line: tell(console, line))
@@ -124,8 +125,12 @@ def _fit_stage(run: Run, callback: Callback | None, console: Console, stops: Sto
     accelerator.wait_for_everyone()
     handler = log_to(folder) if run.is_main else None
     try:
-        for line in [*run_folder.summary(job), *run.moves]:
+        lines = [*run_folder.summary(job), *run.news]
+        for line in [*lines, cores.described(job.recipe.data.workers)]:
             log.info(line)
+        if run.is_main:
+            with suppress(OSError):  # a terminal that is closed ends no run
+                describe(console, lines)
         if run.is_main and run.models["before"]:
             line = recorded.kept(run.recipe.plans()[run.stage], run.models)
             log.warning(line)
@@ -136,7 +141,9 @@ def _fit_stage(run: Run, callback: Callback | None, console: Console, stops: Sto
             run.guard.diagnose = lambda step, batches: write_case(job, teachers, folder, step, batches, rank)
             # A signal may have come while this stage was built, or in the last save of the one before.
             if run.agreement.any(stops())[0] and not (run.is_finished and run.is_last_stage):
-                raise PreemptedError(f"stopped by a signal before step {run.step + 1}; continue with --resume")
+                raise PreemptedError(
+                    f"stopped by a signal before step {run.step + 1}; continue with {argument('resume', True)}"
+                )
             with run.saver:
                 _loop(run, teachers, callback, console, stops)
         if run.is_main and run.is_last_stage:
@@ -167,9 +174,11 @@ def _loop(run: Run, teachers: Teachers, callback: Callback | None, console: Cons
 
     with metrics or nullcontext():
         for step in () if run.is_finished else range(run.step + 1, run.last + 1):
-            with _abandoned(run):
+            with _abandoned(run), cores.beside(recipe.data.workers):
                 values = _one_step(run, model, teachers, batches, step)
             run.step = step
+            if metrics:
+                metrics.advance(step)
             if step % recipe.train.log_every == 0 or step in (1, run.last):
                 tell(step, values() | batches.rates())
                 run.guard.check()
@@ -193,7 +202,9 @@ def _loop(run: Run, teachers: Teachers, callback: Callback | None, console: Cons
             if too_many:
                 raise AgreedError(f"{too_many}; checkpoint saved at step {step}")
             if stop and not (run.is_finished and run.is_last_stage):
-                raise PreemptedError(f"stopped by a signal; checkpoint saved at step {step}; continue with --resume")
+                raise PreemptedError(
+                    f"stopped by a signal; checkpoint saved at step {step}; continue with {argument('resume', True)}"
+                )
             if enough:
                 log.info("step %d: knn/mean has not improved for %d looks (eval.patience)", step, recipe.eval.patience)
                 break
@@ -212,11 +223,15 @@ def _abandoned(run: Run) -> Iterator[None]:
     except (PreemptedError, StoppedError, InputError) as error:
         said = "stopped by a signal" if isinstance(error, PreemptedError) else str(error)
         if run.accelerator.num_processes > 1:
-            raise StoppedError(f"{said}; continue from the newest checkpoint with --resume") from error
+            raise StoppedError(
+                f"{said}; continue from the newest checkpoint with {argument('resume', True)}"
+            ) from error
         put_back()
         if checkpoint.newest_step(run.folder) != run.step:  # what is whole already is not written again
             _save(run, is_last=True)
-        raise type(error)(f"{said}; checkpoint saved at step {run.step}; continue with --resume") from error
+        raise type(error)(
+            f"{said}; checkpoint saved at step {run.step}; continue with {argument('resume', True)}"
+        ) from error
 
 
 def _one_step(
@@ -304,7 +319,7 @@ def _teachers(run: Run, console: Console, stops: StopSignals) -> Teachers:
 
     def end_if_asked(when: str) -> None:
         if is_asked_to_stop():
-            raise PreemptedError(f"stopped by a signal {when}; continue with --resume")
+            raise PreemptedError(f"stopped by a signal {when}; continue with {argument('resume', True)}")
 
     with (
         console.status("teacher cache") as status,
@@ -361,7 +376,8 @@ def _newest(folder: Path, recipe: Recipe) -> Checkpoint | None:
 
 
 def _restore(run: Run, saved: Checkpoint) -> None:
-    run.moves = run_folder.check_same(saved.state["identity"], run.identity)
+    run.news = run_folder.check_same(saved.state["identity"], run.identity)
+    run.news.append(f"resumed: step {saved.step} is done, by checkpoints/step-{saved.step} of {run.folder}")
     recorded.check_student(recorded.models_of(saved.state), run.models)
     run.job.distiller.load_state_dict(without_prefix("distiller.", saved.tensors))
     run.job.standardizer.load_state_dict(without_prefix("standardizer.", saved.tensors))
@@ -375,7 +391,8 @@ def _restore(run: Run, saved: Checkpoint) -> None:
     run.first, run.first_epoch = saved.state.get("first", 0), saved.state.get("first_epoch", 0)
     if run.stage and "first_epoch" not in saved.state:
         raise InputError(
-            "--resume: an earlier version of unic wrote this run's later stages, in another order of images"
+            f"{argument('resume')}: an earlier version of unic wrote this run's later stages, in another order of "
+            "images"
         )
     run.is_finished = saved.state.get("is_finished", False)
     run.step = saved.step

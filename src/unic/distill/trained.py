@@ -8,6 +8,7 @@ from pathlib import Path
 from torch import Tensor
 
 from unic import checkpoint
+from unic._run_folders import check_run_folder
 from unic.config import Recipe, load_run_recipe
 from unic.distill.places import folder_of, found_from
 from unic.distill.recorded import Models, as_recorded, models_of
@@ -63,8 +64,7 @@ def load_trained(run: Path) -> Trained:
     Raises:
         InputError: not a run folder, or no whole checkpoint in it.
     """
-    if not (run / "recipe.yaml").is_file():
-        raise InputError(f"run {run}: not a run folder (no recipe.yaml)")
+    check_run_folder(run)
     found = checkpoint.load_newest(run)
     if found is None:
         raise InputError(f"run {run}: it has no checkpoint yet")

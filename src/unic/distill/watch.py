@@ -18,6 +18,7 @@ import torch.distributed as dist
 from accelerate import Accelerator
 from accelerate.utils import InitProcessGroupKwargs
 
+from unic.arguments import argument
 from unic.errors import StoppedError
 
 # What gloo, NCCL and the store say when a peer is gone or silent; torch has no common type for it.
@@ -120,4 +121,6 @@ def peers(accelerator: Accelerator, timeout: int) -> Iterator[None]:
         else:
             raise
         me = f"process {accelerator.process_index} of {accelerator.num_processes}"
-        raise StoppedError(f"{me}: {why}; continue from the newest checkpoint with --resume") from error
+        raise StoppedError(
+            f"{me}: {why}; continue from the newest checkpoint with {argument('resume', True)}"
+        ) from error

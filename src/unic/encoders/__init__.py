@@ -6,6 +6,7 @@ Inside unic, where the URI may be a file's, it is `open_encoder`, which runs cod
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,13 +17,15 @@ import numpy as np
 import torch
 
 from unic import lookup, rng
+from unic._run_folders import nearest_folder
 from unic.encoders._heap import keep_freed_memory
 from unic.encoders.base import IMAGENET_MEAN, IMAGENET_STD, NORMALISATIONS, Encoder, Precision, Size
 from unic.errors import InputError, nearest
 from unic.trust import trusting, typed
 
 __all__ = [
-    "Encoder", "Spec", "input_size", "load_encoder", "open_encoder", "parse_uri", "pick_precision", "without_weights",
+    "Encoder", "Spec", "input_size", "load_encoder", "open_encoder", "parse_uri", "pick_precision", "uri_of",
+    "without_weights",
 ]  # fmt: skip
 
 
@@ -103,8 +106,8 @@ def parse_uri(uri: str) -> Spec:
     """Splits `scheme:name?options`."""
     scheme, colon, rest = uri.partition(":")
     valid = [name for name in lookup.names("unic.encoders") if name != "base"]
-    if not colon or not rest:
-        raise InputError(f"encoder '{uri}': expected SCHEME:NAME, for example timm:vit_base_patch16_224")
+    if not colon or not rest or "/" in scheme:
+        raise InputError(f"encoder '{uri}': {_no_uri(uri)}")
     if scheme in ("local-dir", "hf-hub"):
         from unic.encoders.timm import in_our_words
 
@@ -117,22 +120,46 @@ def parse_uri(uri: str) -> Spec:
     return Spec(uri, scheme, name, options)
 
 
-def load_encoder(uri: str, *, device: str | torch.device = "cpu", precision: str = "auto") -> Encoder:
+def _no_uri(text: str) -> str:
+    """What is wrong with a text that has no scheme: mostly a run folder was meant."""
+    expected = "expected SCHEME:NAME, for example timm:vit_base_patch16_224"
+    place = Path(text.partition("?")[0])
+    if place.is_dir():
+        return f"{expected}; of the run in this folder it is run:{text}"
+    if "/" in text:
+        return f"no such folder{nearest_folder(place)}; or {expected}"
+    return f"{expected}, or a run folder; no folder has this name"
+
+
+def load_encoder(
+    model: str | Path | Encoder, *, device: str | torch.device | None = None, precision: str | None = None
+) -> Encoder:
     """Loads an encoder, frozen and in evaluation mode.
 
     Weights that are drawn and not read (`pretrained=false`) are a function of the URI: the same in every process.
 
     Args:
-        uri: `timm:NAME`, `hf:ORG/NAME`, `run:DIR`, … with options after `?` (docs/encoders.md). As it was typed, so the
-            code that it names is trusted.
-        device: where to put it.
-        precision: "auto", "bf16" or "fp32".
+        model: `timm:NAME`, `hf:ORG/NAME`, `run:DIR`, … with options after `?` (docs/encoders.md); as it was typed, so
+            the code that it names is trusted. Or the folder of a run or of an export. Or an `Encoder`, which is
+            returned itself.
+        device: where to put it; default: the CPU, and an `Encoder` stays where it is.
+        precision: "auto", "bf16" or "fp32"; default: "auto", and that of an `Encoder` stays.
 
     Raises:
         InputError: unknown scheme, name or option; missing file or package.
     """
+    if isinstance(model, Encoder):
+        return place(model, torch.device(device or model.mean.device), precision or model.precision).freeze()
+    uri = uri_of(model)
     with trusting(typed([uri])):
-        return open_encoder(uri, device=device, precision=precision)
+        return open_encoder(uri, device=device or "cpu", precision=precision or "auto")
+
+
+def uri_of(model: str | Path) -> str:
+    """The URI that a text or a path stands for: of a folder `run:DIR`, also if its name has a colon in it."""
+    text = str(model)
+    is_folder = isinstance(model, Path) or bool(text and os.path.isdir(text.partition("?")[0]))
+    return f"run:{text}" if is_folder else text
 
 
 def open_encoder(uri: str, *, device: str | torch.device = "cpu", precision: str = "auto") -> Encoder:

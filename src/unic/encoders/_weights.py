@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 import re
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from unic.encoders._unwrap import unwrap
-from unic.errors import InputError
+from unic.errors import InputError, in_one_line
 
 # Layers behind the features: classifiers and the projection heads of self-supervised training.
 _HEADS = re.compile(r"(head|head_dist|fc|classifier|decoder\w*|mask_token)(\.|$)")
@@ -45,18 +45,19 @@ _INERT = tuple(
 )
 
 
-def read_state_dict(path: Path, where: str, wanted: Collection[str] = ()) -> dict[str, Tensor]:
+def read_state_dict(path: Path, where: str, model: nn.Module | None = None) -> dict[str, Tensor]:
     """The tensors of a checkpoint file, with the wrappers of training codes taken off.
 
     Args:
         path: a `.safetensors` file, or any file that `torch.save` wrote.
         where: start of the error line.
-        wanted: names of the architecture's own weights, see `unwrap`.
+        model: whose weights are looked for by their names, see `unwrap`.
 
     Raises:
         InputError: missing file, damaged file, or a pickle that holds code.
     """
-    return unwrap(read_checkpoint(path, where), where, wanted)
+    wanted = model.state_dict() if model else {}
+    return unwrap(read_checkpoint(path, where), where, {name: tensor.shape for name, tensor in wanted.items()})
 
 
 def read_checkpoint(path: Path, where: str) -> Any:
@@ -90,7 +91,10 @@ def load_weights(model: nn.Module, state: dict[str, Tensor], where: str) -> None
     if _shapes(state) != _shapes(wanted):
         # timm knows how the original codes name things, and how to resize position embeddings.
         convert = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", None)
-        state = convert(state, model) if convert else state
+        try:
+            state = convert(state, model) if convert else state
+        except Exception as error:  # it expects what its authors' files hold, and fails in any way without
+            raise InputError(f"{where}: the weights do not fit the model ({in_one_line(error)})") from None
     state = {key: value for key, value in state.items() if key in wanted or not _HEADS.match(key)}
     load_all(model, state, f"{where}: the weights do not fit the model")
 

@@ -20,6 +20,7 @@ from unic.encoders._image_processor import input_size, normalisation
 from unic.encoders.base import check_multiple
 from unic.errors import InputError
 
+_TOWER = r"vision_(model|tower|encoder)\."
 _TOLERANCE = 1e-3  # of normalised pixels, against the processor itself
 
 
@@ -144,12 +145,16 @@ def _tower(where: str, source: str, config: Any, options: dict[str, Any]) -> Any
     from transformers import MODEL_MAPPING, AutoModel
 
     tower = _part(config)
-    if tower is not config and type(tower) not in MODEL_MAPPING:  # a tower that transformers does not load alone
-        return AutoModel.from_pretrained(source, config=config, **options).vision_model.float()
-    # Weights of a joint model may stand below the tower's name, for which not every tower looks.
-    for renamed in ({}, {"key_mapping": {r"^(model\.)?vision_(model|tower|encoder)\.": ""}}):
-        model, info = AutoModel.from_pretrained(source, config=tower, output_loading_info=True, **options, **renamed)
+    is_whole = tower is not config and type(tower) not in MODEL_MAPPING  # a tower that transformers does not load alone
+    # Weights of a joint model may stand below the tower's name, for which not every tower looks, and behind wrappers.
+    below, wrappers = rf"(model\.)?{_TOWER}", r"((module|_orig_mod|_fsdp_wrapped_module|model)\.)+"
+    for prefix in ("", f"^{wrappers}") if is_whole else ("", f"^{below}", f"^{wrappers}({below})?"):
+        renamed = {"key_mapping": {prefix: ""}} if prefix else {}
+        loaded = config if is_whole else tower
+        model, info = AutoModel.from_pretrained(source, config=loaded, output_loading_info=True, **options, **renamed)
         missing = [name for name in info["missing_keys"] if not name.endswith("mask_token")]
+        if is_whole:
+            model, missing = model.vision_model, [name for name in missing if name.startswith("vision_model.")]
         if all("pooler." in name for name in missing):
             break
     else:

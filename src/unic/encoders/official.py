@@ -46,6 +46,7 @@ _RELEASES = {
 CATALOGUE = {f"{name}?checkpoint=PATH": release.text for name, release in _RELEASES.items()}
 """Names and descriptions, for `unic list encoders`."""
 
+_NEEDED = ("cls_token", "pos_embed", "patch_embed.proj.weight")  # of the encoder, wherever it stands in the file
 _NAMES = {"register_tokens": "reg_token"}
 
 
@@ -65,9 +66,8 @@ def load(spec: Spec, *, drop_path: float = 0.0) -> Encoder:
     if "checkpoint" not in spec.options:
         raise InputError(f"{where}: give the downloaded file, official:{spec.name}?checkpoint=PATH")
     tree = read_checkpoint(Path(spec.options["checkpoint"]).expanduser(), where)
-    # Parts may have been compiled or distributed on their own, so their marks can stand anywhere.
-    state = {re.sub(r"_orig_mod\.|module\.", "", key): value for key, value in unwrap(tree, where).items()}
-    encoder_state = {_renamed(key): value for key, value in _encoder_part(state).items()}
+    found = unwrap(tree, where, dict.fromkeys(_NEEDED))
+    encoder_state = {_renamed(key): value for key, value in found.items() if key != "mask_token"}
     model, model_args, size = _build(spec, encoder_state, asked, drop_path)
     release = _RELEASES[spec.name]
     student = TimmEncoder(model, release.architecture, model_args, size, mean=mean, std=std, licence=release.licence)
@@ -76,17 +76,13 @@ def load(spec: Spec, *, drop_path: float = 0.0) -> Encoder:
         return student
     if drop_path:
         raise InputError(f"{where}: with 'head' it cannot be a student")
+    state = unwrap(tree, where)
     teachers = teachers_of(state)
     if head not in teachers:
         kind = nearest(head, teachers) if teachers else "; the file has no ladders (DUNE's projectors are not read)"
         raise InputError(f"{where}: no ladder for '{head}'{kind}")
     statistics = tree.get("teacher_ft_stats") if isinstance(tree, Mapping) else None
     return LadderHead(student, head, state, (statistics or {}).get(head), where)
-
-
-def _encoder_part(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    inside = {key.removeprefix("encoder."): value for key, value in state.items() if key.startswith("encoder.")}
-    return {key: value for key, value in (inside or state).items() if key != "mask_token"}
 
 
 def _renamed(key: str) -> str:
@@ -99,8 +95,7 @@ def _build(
 ) -> tuple[Any, dict[str, Any], tuple[int, int]]:
     """timm's model with the weights, the arguments that make it again, and its input size."""
     where, release = f"encoder '{spec.uri}'", _RELEASES[spec.name]
-    needed = ("cls_token", "pos_embed", "patch_embed.proj.weight")
-    absent = [key for key in needed if key not in state]
+    absent = [key for key in _NEEDED if key not in state]
     if absent:
         raise InputError(f"{where}: not a checkpoint of UNIC or DUNE: it has no {absent[0]}")
     patch = state["patch_embed.proj.weight"].shape[-1]

@@ -7,16 +7,24 @@ tower's final norm. `projected=true` makes the joint embedding, which `encode_im
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
+
+from safetensors.torch import save
 
 from unic._regular_files import read_json
 from unic.encoders import Spec
 from unic.encoders._hugging_face import cached_file, commit_of, fetch_card, licence_of, require_hub
 from unic.encoders._open_clip_encoder import OpenClipEncoder
+from unic.encoders._unwrap import unwrap
+from unic.encoders._weights import read_checkpoint
 from unic.encoders.base import NORMALISATIONS
 from unic.errors import InputError, nearest
+
+_EVERY = {"logit_scale": None}  # which every model of images and texts has
 
 
 def load(spec: Spec) -> OpenClipEncoder:
@@ -41,15 +49,16 @@ def load(spec: Spec) -> OpenClipEncoder:
     settings = _settings(spec, open_clip, architecture, tag)
     path = _weights(spec, open_clip, settings)
     try:
-        model = open_clip.create_model(
+        create = partial(
+            open_clip.create_model,
             architecture,
-            pretrained=str(path),
             force_image_size=size,
             force_preprocess_cfg=settings,
             # Weights trained with QuickGELU under the name of an architecture without it, as OpenAI's are.
             force_quick_gelu=settings.get("quick_gelu", False),
             weights_only=True,
         )
+        model = _with_weights(spec, create, path)
         if not settings.keys() | spec.options.keys() >= {"mean", "std"}:
             raise InputError(
                 f"encoder '{spec.uri}': with which mean and std its weights were trained is not known; "
@@ -73,6 +82,24 @@ def _import(uri: str) -> Any:
     except ImportError:
         raise InputError(f"encoder '{uri}': needs open_clip; run: pip install open_clip_torch") from None
     return open_clip
+
+
+def _with_weights(spec: Spec, create: Callable[..., Any], path: Path) -> Any:
+    """The model with the weights of a file. What open_clip cannot read may be its own weights behind wrappers."""
+    try:
+        return create(pretrained=str(path))
+    except Exception as error:
+        if "checkpoint" not in spec.options:
+            raise
+        where = f"encoder '{spec.uri}'"
+        try:
+            state = unwrap(read_checkpoint(path, where), where, _EVERY)
+        except InputError:
+            raise error from None
+    with TemporaryDirectory(prefix="unic-open-clip-") as folder:
+        plain = Path(folder) / "open_clip_model.safetensors"
+        plain.write_bytes(save({name: tensor.clone() for name, tensor in state.items()}))
+        return create(pretrained=str(plain))
 
 
 def _settings(spec: Spec, open_clip: Any, architecture: str, tag: str) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from unic._regular_files import read_json
+from unic._run_folders import nearest_folder
 from unic.encoders import Spec
 from unic.encoders._model_args import check_model_args
 from unic.encoders._weights import load_weights, read_state_dict
@@ -39,7 +40,7 @@ def load(spec: Spec, *, drop_path: float = 0.0) -> TimmEncoder:
     except Exception as error:  # numbers that no network can have fail anywhere in timm
         reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"{where}: timm cannot build what {folder / 'config.json'} says ({reason})") from None
-    load_weights(model, read_state_dict(folder / "model.safetensors", where, model.state_dict().keys()), where)
+    load_weights(model, read_state_dict(folder / "model.safetensors", where, model), where)
     height, width = size or config["input_size"][1:]
     return TimmEncoder(
         model,
@@ -56,7 +57,7 @@ def export_folder(spec: Spec) -> Path:
     """Where the exported files are: `DIR/export` or `DIR`."""
     root = Path(spec.name).expanduser()
     if not root.is_dir():
-        raise InputError(f"encoder '{spec.uri}': no such folder: {root}")
+        raise InputError(f"encoder '{spec.uri}': no such folder: {root}{nearest_folder(root)}")
     for folder in (root / "export", root):
         if (folder / "config.json").is_file():
             return folder

@@ -22,10 +22,11 @@ from torch import Tensor, nn
 from unic.encoders import Spec, _drop_path
 from unic.encoders._any_size import take_any_size
 from unic.encoders._hugging_face import cached_file, require_hub
+from unic.encoders._layout import NoGridError, grid_of, layout_of
 from unic.encoders._origin import origin_of
 from unic.encoders._weights import load_weights, read_state_dict
 from unic.encoders.base import IMAGENET_MEAN, IMAGENET_STD, Encoder, Size, check_multiple
-from unic.errors import InputError, nearest
+from unic.errors import InputError, in_one_line, nearest
 from unic.tokens import Grid, Tokens, patches_of
 
 
@@ -51,7 +52,7 @@ def load(spec: Spec, *, drop_path: float = 0.0) -> TimmEncoder:
     model = create(spec.uri, spec.name, model_args, size=size, pretrained=pretrained, drop_path=drop_path)
     if checkpoint is not None:
         where = f"encoder '{spec.uri}'"
-        load_weights(model, read_state_dict(Path(checkpoint).expanduser(), where, model.state_dict().keys()), where)
+        load_weights(model, read_state_dict(Path(checkpoint).expanduser(), where, model), where)
     config, origin = model.pretrained_cfg, origin_of(spec)
     return TimmEncoder(
         model,
@@ -194,24 +195,34 @@ class TimmEncoder(Encoder):
         self.licence = licence
         self.architecture = "cnn" if _is_convolutional(model) else "vit"
         self.channels_last = self.architecture == "cnn"
-        self.num_prefix_tokens = int(getattr(model, "num_prefix_tokens", 0))
         self.from_scratch = from_scratch
         self.norm_last = not (from_scratch and _head_is_norm(model))
         if not self.norm_last:
             for name_of_norm in ("norm", "fc_norm"):
                 getattr(model, name_of_norm).requires_grad_(False)
         self._grids: dict[Size, Grid] = {}  # at sizes that `grid_at` was asked for
-        self._probe()
+        try:
+            self._probe()
+        except NoGridError as error:
+            raise InputError(f"timm model '{name}': its features {error}; expected one grid of patches") from None
+        except NotImplementedError as error:
+            raise InputError(f"timm model '{name}': it gives no vector of an image ({in_one_line(error)})") from None
 
     def _probe(self) -> None:
-        """Sets grid and widths from one tiny forward pass: what timm's attributes say differs between families."""
+        """Sets layout, grid and widths from one tiny forward pass: what timm's attributes say differs between families.
+
+        Raises:
+            NoGridError: the features are no grid of patches.
+            NotImplementedError: the model makes no vector of them.
+        """
         training = self.training
         self.eval()
         with torch.no_grad():
             x = torch.zeros(1, 3, *self.input_size)
             features = self.model.forward_features(x)
-            self.is_map = features.ndim == 4
-            self.has_cls = not self.is_map and getattr(self.model, "global_pool", "token") == "token"
+            self.layout = layout_of(self.model, features)
+            self.is_map, self.num_prefix_tokens = self.layout.is_map, self.layout.num_prefix_tokens
+            self.has_cls = self.num_prefix_tokens > 0 and getattr(self.model, "global_pool", "token") == "token"
             self.grid = self._grid_of(features, self.input_size)
             tokens = self._tokens(features, self.grid)
             self.embed_dim, self.patch_dim = tokens.cls.shape[-1], tokens.patches.shape[-1]
@@ -226,7 +237,8 @@ class TimmEncoder(Encoder):
             return 0
         if self.is_map:
             return len(self.model.feature_info)
-        return len(self.model.blocks) if "return_prefix_tokens" in inspect.signature(forward).parameters else 0
+        is_token_model = "return_prefix_tokens" in inspect.signature(forward).parameters
+        return len(getattr(self.model, "blocks", ())) if is_token_model else 0
 
     def grid_at(self, size: Size) -> Grid | None:
         """A CNN takes any size; a ViT then interpolates its position embeddings, which leaves its own size as it is."""
@@ -238,7 +250,7 @@ class TimmEncoder(Encoder):
             try:
                 with torch.no_grad(), self._autocast(x):
                     self._grids[size] = self._grid_of(self.model.forward_features(x), size)
-            except (AssertionError, RuntimeError, ValueError):  # how timm's families say no
+            except (AssertionError, RuntimeError, ValueError):  # how timm's families say no, and `grid_of`
                 return None
             finally:
                 self.train(training)
@@ -251,19 +263,10 @@ class TimmEncoder(Encoder):
         if self.is_map:
             height, width = self._as_map(features).shape[-2:]
             return int(height), int(width)
-        num_patches = features.shape[1] - self.num_prefix_tokens
-        embed = getattr(self.model, "patch_embed", None)
-        grid = (0, 0)
-        if embed is not None and hasattr(embed, "dynamic_feat_size"):
-            grid = embed.dynamic_feat_size(size)
-        if grid[0] * grid[1] != num_patches:
-            side = round(num_patches**0.5)
-            grid = (side, side) if side * side == num_patches else (1, num_patches)
-        return int(grid[0]), int(grid[1])
+        return grid_of(self.model, features.shape[1] - self.num_prefix_tokens, size)
 
     def _as_map(self, features: Tensor) -> Float[Tensor, "b e h w"]:
-        is_nhwc = getattr(self.model, "output_fmt", "NCHW") == "NHWC"
-        return features.permute(0, 3, 1, 2) if is_nhwc else features
+        return features.permute(0, 3, 1, 2) if self.layout.channels_last else features
 
     def _tokens(self, features: Tensor, grid: Grid) -> Tokens:
         """From `forward_features`. Without `pre_logits`: with no classifier this is `model(x)` to the letter."""
@@ -286,7 +289,7 @@ class TimmEncoder(Encoder):
         result = self.model.forward_intermediates(
             x,
             indices=list(blocks),
-            return_prefix_tokens=True,
+            return_prefix_tokens=self.has_cls,  # not where there are none: some families fail then
             output_fmt="NLC",
             intermediates_only=not needs_final,
         )

@@ -18,6 +18,9 @@ LEVEL = 95
 TAILS = ((100 - LEVEL) / 2, (100 + LEVEL) / 2)  # percentiles
 _CHUNK = 50  # resamples a time: bounds the counts to 50 x n
 
+Sample = Float[np.ndarray, " r"]
+"""The scores of one model on one task under each resampling of images and seeds."""
+
 
 def resampled_means(
     marks: Sequence[Float[np.ndarray, "n k"]], *, seed: int
@@ -56,6 +59,15 @@ def seed_effect(scores: Float[np.ndarray, " k"]) -> Float[np.ndarray, f"{RESAMPL
     weights -= weights.mean(axis=1, keepdims=True)
     weights /= np.sqrt(count * draw.chisquare(count - 1, (RESAMPLES, 1)))
     return weights @ (scores - scores.mean())
+
+
+def mean_difference(one: Sequence[Sample], other: Sequence[Sample]) -> list[float]:
+    """The paired interval of the mean, over tasks, of how much `one` is above `other`.
+
+    Args:
+        one, other: for each task the scores of a model under the same resamples of images and seeds.
+    """
+    return interval(np.mean([own - rival for own, rival in zip(one, other, strict=True)], axis=0))
 
 
 def interval(values: Float[np.ndarray, " r"]) -> list[float]:

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +19,7 @@ from unic._scratch import READ_ONLY, say_read_only
 from unic.eval.task_code import code_of_task, content_of_options, shipped_code
 from unic.eval.tasks.base import Measure, Outcome
 from unic.features import FORMAT
+from unic.outputs import write_whole
 
 
 class CellStore:
@@ -48,12 +47,12 @@ class CellStore:
         details = json.dumps(outcome.details)
         content = save(arrays, {"details": details, "digest": _digest(arrays, details)})
         try:
-            _write((self._folder if is_kept else self._scratch) / _name(key), content)
+            write_whole((self._folder if is_kept else self._scratch) / _name(key), content)
         except OSError as error:
             if error.errno not in READ_ONLY or not is_kept or self._scratch == self._folder:
                 raise
             say_read_only(self._folder.parent)
-            _write(self._scratch / _name(key), content)
+            write_whole(self._scratch / _name(key), content)
 
 
 def _name(key: str) -> str:
@@ -70,17 +69,6 @@ def _load(file: Path, measure: Measure) -> Outcome | None:
         return Outcome(arrays["marks"], measure, json.loads(metadata["details"]), arrays.get("predicted"))
     except (OSError, SafetensorError, KeyError, TypeError, ValueError):
         return None
-
-
-def _write(file: Path, content: bytes) -> None:
-    """Whole or not at all."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_name(f".{file.name}-{uuid.uuid4().hex}")
-    try:
-        partial.write_bytes(content)
-        os.replace(partial, file)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def cell_key(task: str, *, options: Mapping[str, Any] | None = None, **decides: Any) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from unic.config import RESERVED, Recipe, load_run_recipe
-from unic.encoders import build_encoder
+from unic.encoders import Encoder, build_encoder, uri_of
 from unic.errors import InputError
 
 StagesOf = Callable[[Path], Sequence[Recipe]]
@@ -25,7 +25,7 @@ class Columns:
             which is a column if the teacher is measured.
     """
 
-    models: dict[str, str] = field(default_factory=dict)
+    models: dict[str, str | Encoder] = field(default_factory=dict)
     roles: dict[str, str] = field(default_factory=dict)
     given: dict[str, str] = field(default_factory=dict)
     runs: dict[str, Path] = field(default_factory=dict)
@@ -33,27 +33,28 @@ class Columns:
     teachers: dict[str, dict[str, str]] = field(default_factory=dict)
 
 
-def columns_of(models: Mapping[str, str], *, teachers: bool = True, stages_of: StagesOf | None = None) -> Columns:
+def columns_of(
+    models: Mapping[str, str | Encoder], *, teachers: bool = True, stages_of: StagesOf | None = None
+) -> Columns:
     """A column for each model. Given names stay; a run that is alone is called student. What a run brings has its name
     in the recipe, or is called RUN/NAME where that is taken.
 
     Args:
-        models: URIs by name; a run folder, or `run:DIR`, stands for its student.
+        models: URIs or encoders by name; a run folder, or `run:DIR`, stands for its student.
         teachers: also bring each run's start, teachers and raw pixels.
         stages_of: the recipe of each stage of a run folder; default: as its recipe.yaml has them.
 
     Raises:
         InputError: a model is called student beside a run, which has one, or a run's recipe cannot be read.
     """
-    runs = {name: folder for name, uri in models.items() if (folder := _run_of(uri))}
+    runs = {name: folder for name, model in models.items() if (folder := _run_of(model))}
     if runs and "student" in models and "student" not in runs:
         raise InputError(
             f"model 'student': run '{next(iter(runs))}' has a student in the same table; give the model another name"
         )
     found = Columns(given={name: "student" if runs and len(models) == 1 else name for name in models})
-    for name, uri in models.items():
-        is_folder = name in runs or Path(uri.partition("?")[0]).is_dir()
-        found.models[found.given[name]] = f"run:{uri.removeprefix('run:')}" if is_folder else uri
+    for name, model in models.items():
+        found.models[found.given[name]] = model if isinstance(model, Encoder) else uri_of(model)
         found.roles[found.given[name]] = "student" if name in runs else "other"
     for name, folder in runs.items():
         found.runs[found.given[name]] = folder
@@ -108,6 +109,8 @@ def _free(found: Columns, name: str, run: str) -> str:
     return free
 
 
-def _run_of(uri: str) -> Path | None:
-    folder = Path(uri.removeprefix("run:").partition("?")[0])
+def _run_of(model: str | Encoder) -> Path | None:
+    if isinstance(model, Encoder):
+        return None
+    folder = Path(model.removeprefix("run:").partition("?")[0])
     return folder if (folder / "recipe.yaml").is_file() else None

@@ -7,8 +7,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,9 +15,10 @@ import numpy as np
 from safetensors.numpy import save
 
 from unic._text import csv_cell, latex, markdown, printable
+from unic.arguments import argument
 from unic.errors import InputError, nearest
-from unic.eval.grid import Grid, GridCell, make_grid
-from unic.outputs import check_writable
+from unic.eval.grid import Grid, GridCell, GridRow, make_grid
+from unic.outputs import check_writable, write_whole
 
 
 def check_targets(paths: Sequence[Path]) -> None:
@@ -32,8 +31,8 @@ def check_targets(paths: Sequence[Path]) -> None:
     for path in paths:
         valid = [*_FORMATS, ".safetensors"]
         if path.suffix not in valid:
-            raise InputError(f"--out {path}: unknown format '{path.suffix}'{nearest(path.suffix, valid)}")
-        check_writable(path, named="--out")
+            raise InputError(f"{argument('out')} {path}: unknown format '{path.suffix}'{nearest(path.suffix, valid)}")
+        check_writable(path, named=argument("out"))
 
 
 def wants_predictions(path: Path) -> bool:
@@ -42,12 +41,11 @@ def wants_predictions(path: Path) -> bool:
 
 def write_results(results: Mapping[str, Any], path: Path, predictions: Mapping[str, np.ndarray] | None = None) -> None:
     """Writes one file, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     if wants_predictions(path):
         content = save({printable(key): np.ascontiguousarray(array) for key, array in (predictions or {}).items()})
     else:
         content = _FORMATS[path.suffix](results).encode()
-    _write(path, content)
+    write_whole(path, content)
 
 
 def to_csv(results: Mapping[str, Any]) -> str:
@@ -55,6 +53,9 @@ def to_csv(results: Mapping[str, Any]) -> str:
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     head = ["set", "task", "measure", "model", "role", "score", "spread", "ci_low", "ci_high", "gain_percent", "error"]
+    differences = results.get("differences") or {}
+    if differences:
+        head += ["compared_with", "difference", "difference_low", "difference_high"]
     writer.writerow(head)
     for task, row in {**results["tasks"], **results.get("descriptions", {})}.items():
         data, _, probe = task.partition("/")
@@ -65,19 +66,25 @@ def to_csv(results: Mapping[str, Any]) -> str:
             numbers = [cell.get("score", ""), cell.get("spread", ""), *ends, "" if gain is None else round(gain, 3)]
             role = results["models"][name]["role"]
             row_of_cells = [data, probe, measure, name, role, *numbers, cell.get("error", "")]
+            if differences:
+                found = differences["tasks"].get(task, {}).get(name)
+                row_of_cells += [differences["to"], found["difference"], *found["ci"]] if found else [""] * 4
             writer.writerow([csv_cell(value) for value in row_of_cells])
     return stream.getvalue()
 
 
 def to_markdown(results: Mapping[str, Any]) -> str:
-    """The table for a README; the best teacher in italics, a supported win of the student in bold."""
+    """The table for a README; the best teacher in italics, a supported win of the student in bold.
+
+    In brackets, here and in LaTeX: 95 % intervals.
+    """
     grid = make_grid(results)
 
     def marked(cell: GridCell | None) -> str:
         if cell is None:
             return ""
         mark = "*" if cell.is_best else "**" if cell.is_win else ""
-        return f"{mark}{markdown(cell.text)}{mark}"
+        return f"{mark}{markdown(cell.text)}{mark} {cell.ends}".rstrip()
 
     lines = ["| " + " | ".join(map(markdown, _head(grid))) + " |"]
     lines.append("|---|" + "---:|" * (len(_head(grid)) - 1))
@@ -92,38 +99,39 @@ def to_latex(results: Mapping[str, Any]) -> str:
     def marked(cell: GridCell | None) -> str:
         if cell is None:
             return ""
-        text = latex(cell.text)
-        return rf"\underline{{{text}}}" if cell.is_best else rf"\textbf{{{text}}}" if cell.is_win else text
+        text = latex(cell.text) if cell.value is None else _with_minus(latex(cell.text))
+        text = rf"\underline{{{text}}}" if cell.is_best else rf"\textbf{{{text}}}" if cell.is_win else text
+        return rf"{text} {{\scriptsize {_with_minus(cell.ends)}}}" if cell.ends else text
 
     lines = [rf"\begin{{tabular}}{{l{'r' * (len(_head(grid)) - 1)}}}", r"\toprule"]
     lines += [" & ".join(latex(text) for text in _head(grid)) + r" \\", r"\midrule"]
-    kinds = [row.kind for row in grid.rows]
+    first = next((number for number, row in enumerate(grid.rows) if not row.is_of_task), 0)
     for number, cells in enumerate(_body(grid, marked, latex)):
-        if number and kinds[number] != "task" and kinds[number - 1] == "task":
+        if first and number == first:
             lines.append(r"\midrule")
         lines.append(" & ".join(cells) + r" \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
 
 
+def _with_minus(text: str) -> str:
+    """Of numbers: a hyphen is shorter than a minus sign."""
+    return text.replace("-", r"\textminus{}")
+
+
 def _head(grid: Grid) -> list[str]:
-    return [grid.corner, *grid.names, *(["gain %"] if grid.has_gain else [])]
+    has_ends = any(cell.ends for row in grid.rows for cell in row.cells)
+    corner = f"{grid.corner} [95 % interval]" if has_ends else grid.corner
+    return [corner, *grid.names, *(["gain %"] if grid.has_gain else [])]
 
 
 def _body(grid: Grid, marked: Callable[[GridCell | None], str], label: Callable[[str], str]) -> list[list[str]]:
+    def title(row: GridRow) -> str:
+        return f"{row.title} to {grid.compared_with}" if row.kind == "difference" else row.title
+
     return [
-        [label(row.title), *map(marked, row.cells), *([marked(row.gain)] if grid.has_gain else [])] for row in grid.rows
+        [label(title(row)), *map(marked, row.cells), *([marked(row.gain)] if grid.has_gain else [])]
+        for row in grid.rows
     ]
-
-
-def _write(path: Path, content: bytes) -> None:
-    handle, partial = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(content)
-        os.chmod(partial, 0o644)
-        os.replace(partial, path)
-    finally:
-        Path(partial).unlink(missing_ok=True)
 
 
 def _to_json(results: Mapping[str, Any]) -> str:

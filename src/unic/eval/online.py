@@ -88,6 +88,7 @@ def _part(name: str, source: Source) -> _Part:
     if source.classes is None or None in labels:
         raise InputError(
             f"data '{name}': some images of {source.path} have no label, which the k-NN (eval.every) needs"
+            f"{f': {source.why_unlabelled}' if source.why_unlabelled else ''}"
         )
     numbers = np.array(labels, dtype=np.int64)
     is_query = queries(numbers)

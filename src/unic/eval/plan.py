@@ -11,8 +11,10 @@ from types import ModuleType
 from typing import Any
 
 from unic import lookup, trust
+from unic.arguments import argument
 from unic.errors import InputError, nearest
 from unic.eval import bootstrap
+from unic.eval.asked import entries_of, parse_tasks
 from unic.eval.datasets import DataPair, check_name, data_root, resolve
 from unic.eval.suite import Entry, Suite
 from unic.eval.task_code import is_shipped
@@ -93,22 +95,23 @@ class Plan:
 
 def make_plan(
     suite: Suite | None,
-    tasks: Sequence[str] | None = None,
+    tasks: str | Sequence[str] | None = None,
     data: Mapping[str, str] | None = None,
     seeds: Sequence[int] | None = None,
     *,
     root: Path | None = None,
     download: bool = False,
     skip_missing: bool = False,
+    opens_images: bool = True,
 ) -> Plan:
     """Resolves everything that needs no model.
 
     Args:
         suite: not needed with `data`.
-        tasks: names; default: the suite's. One that the suite does not have runs with its defaults, on all sets.
+        tasks: names, with options where they are to be others, see `unic.eval.asked`; default: the suite's.
         data: paths by name, in place of the suite's sets.
         seeds: in place of the suite's.
-        root, download: see `unic.eval.datasets.resolve`.
+        root, download, opens_images: see `unic.eval.datasets.resolve`.
         skip_missing: leave out sets that cannot be opened instead of refusing; they are named in the results.
 
     Raises:
@@ -118,7 +121,7 @@ def make_plan(
     if suite is None and sets is None:
         raise InputError("eval: expected a suite or data to measure on")
     suite = suite or Suite(data=sets or [])
-    chosen = {name: suite.tasks.get(name, Entry()) for name in tasks} if tasks else dict(suite.tasks)
+    chosen = entries_of(parse_tasks(tasks), suite.tasks) if tasks else dict(suite.tasks)
     if sets:  # a suite's own sets are gone, and with them what it says of them
         chosen = {name: entry.model_copy(update={"data": None}) for name, entry in chosen.items()}
     for name, entry in chosen.items():
@@ -132,26 +135,19 @@ def make_plan(
     for spec in specs:
         try:
             pairs[spec] = resolve(
-                spec, max_train=suite.max_train, max_test=suite.max_test, root=root or data_root(), download=download
-            )
+                spec, max_train=suite.max_train, max_test=suite.max_test, root=root or data_root(), download=download,
+                opens_images=opens_images,
+            )  # fmt: skip
         except InputError as error:
             missing[spec] = str(error)
     if missing and (not skip_missing or not pairs):
-        more = f" (and {len(missing) - 1} more sets: --skip-missing leaves them out)" if len(missing) > 1 else ""
+        more = (
+            f" (and {len(missing) - 1} more sets: {argument('skip_missing', True)} leaves them out)"
+            if len(missing) > 1
+            else ""
+        )
         raise InputError(next(iter(missing.values())) + more)
     return Plan(suite, list(pairs.values()), _rows(pairs, chosen, missing, explicit=bool(tasks)), missing)
-
-
-def check_suite(suite: Suite) -> None:
-    """Refuses a suite whose tasks, options or names of sets are wrong, or are code that is not trusted. Opens no set.
-
-    Raises:
-        InputError: the first of these.
-    """
-    for name, entry in suite.tasks.items():
-        _check_entry(name, entry)
-    for spec in suite.data:
-        check_name(spec)
 
 
 def _check_entry(name: str, entry: Entry) -> None:
@@ -160,7 +156,9 @@ def _check_entry(name: str, entry: Entry) -> None:
     for key in _RESERVED:
         if key in entry.options:
             raise InputError(f"{where}: '{key}' is the suite's, not an option")
-    lookup.check_options(lookup.entry("unic.eval.tasks", entry.task or name, "run"), entry.options, where)
+    run = lookup.entry("unic.eval.tasks", entry.task or name, "run")
+    lookup.check_options(run, entry.options, where)
+    lookup.check_values(run, entry.options, where)
     for key in getattr(module, "CODE", ()):
         if lookup.is_dotted(named := str(entry.options.get(key, ""))):
             trust.require(f"{where}: {key} '{named}'", named)

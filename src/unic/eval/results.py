@@ -10,14 +10,13 @@ import numpy as np
 from jaxtyping import Float
 
 from unic import rng
-from unic.eval.bootstrap import LEVEL, interval, resampled_means, seed_effect
+from unic.eval.bootstrap import LEVEL, Sample, interval, mean_difference, resampled_means, seed_effect
 from unic.eval.rivals import Rivals, interval_over_best
 from unic.eval.tasks.base import TOP1, Measure, Outcome
 
 # One model on one task: an outcome for each seed (one where nothing is drawn), or the line that says why there is none.
 Cell = list[Outcome] | str
 Cells = Mapping[str, Mapping[str, Cell]]  # task ("clipart/knn") → model → cell
-Sample = Float[np.ndarray, " r"]  # the scores of one cell under each resampling of images and seeds
 
 
 def summarise(
@@ -39,8 +38,9 @@ def summarise(
     Returns:
         `tasks`, `descriptions` (of measures that are no scores), `measures`, `best_teacher`; `gains`, `mean_gains` for
         every model that is not a teacher; `axes`, `ranks`; and for the first student `gain_over_best_teacher`,
-        `mean_gain`, `difference_ci`, `mean_gain_ci`, `single_teacher` (the teacher with the highest mean score, easier
-        to beat). A mean is null where a task is missing.
+        `gain_ci`, `mean_gain`, `difference_ci`, `mean_gain_ci`, `single_teacher` (the teacher with the highest mean
+        score, easier to beat). A mean is null where a task is missing. `differences`: to the first model where there
+        is no teacher, else of further students to the first, see `_Table.differences`; empty without any.
     """
     measures = {task: (measures or {}).get(task, TOP1) for task in cells}
     entries, samples = _entries(cells, measures)
@@ -61,6 +61,7 @@ def summarise(
         },
         "best_teacher": table.best,
         "gain_over_best_teacher": own,
+        "gain_ci": {task: table.gain_interval(task, student) for task in own},
         "mean_gain": mean["gain"],
         "difference_ci": {task: table.difference_interval(task, student) for task in own},
         "mean_gain_ci": mean["ci"],
@@ -69,6 +70,7 @@ def summarise(
         "mean_gains": mean_gains,
         "axes": table.axes(axes or {}, student),
         "ranks": table.ranks(compared),
+        "differences": table.differences(compared),
     }
 
 
@@ -189,6 +191,10 @@ class _Table:
         """Of the advantage of `name` over the best teacher, in units of the measure."""
         return interval_over_best([self._rivals(name, [task], self._difference)])
 
+    def gain_interval(self, task: str, name: str) -> list[float]:
+        """The same in percent of the best teacher's score."""
+        return interval_over_best([self._rivals(name, [task], self._relative)])
+
     def gains(self, name: str) -> dict[str, float]:
         return {
             task: self._relative(task, self._scores[task, name], self._scores[task, best])
@@ -222,6 +228,42 @@ class _Table:
             "student": round(means[student], 3),
             "difference_ci": interval_over_best([self._rivals(student, tasks, self._difference)]),
         }
+
+    def differences(self, tasks: Sequence[str]) -> dict[str, Any]:
+        """How far models are above the first of them, in units of the measure, with paired intervals.
+
+        Returns:
+            `to`: the first model; `tasks`: by task, then by model, `difference` and `ci`; `means`: the same of the
+            mean over the sets of each task that several have; `mean`: by model, over all where tasks are several.
+            Means are of tasks with one measure, all of which both models have. Empty where there are not two models
+            to compare.
+        """
+        wanted = ("student",) if self._teachers else tuple(self._roles.values())
+        first, *others = [name for name, role in self._roles.items() if role in wanted] or [""]
+        if not others:
+            return {}
+        kinds: dict[str, list[str]] = {}
+        for task in tasks:
+            kinds.setdefault(task.partition("/")[2], []).append(task)
+
+        def row(tasks: Sequence[str]) -> dict[str, Any]:
+            is_one = len({self._measures[task].name for task in tasks}) == 1
+            found = {name: self._difference_to(first, name, tasks) for name in others} if is_one else {}
+            return {name: entry for name, entry in found.items() if entry}
+
+        return {
+            "to": first,
+            "tasks": {task: row([task]) for task in tasks},
+            "means": {kind: row(found) for kind, found in kinds.items() if len(found) > 1},
+            "mean": row(tasks) if len(kinds) > 1 else {},
+        }
+
+    def _difference_to(self, first: str, name: str, tasks: Sequence[str]) -> dict[str, Any] | None:
+        if any((task, one) not in self._scores for task in tasks for one in (first, name)):
+            return None
+        own, other = ([self._samples[task, one] for task in tasks] for one in (name, first))
+        mean = np.mean([self._scores[task, name] - self._scores[task, first] for task in tasks])
+        return {"difference": round(float(mean), 3), "ci": mean_difference(own, other)}
 
     def axes(self, axes: Mapping[str, Sequence[str]], student: str) -> dict[str, Any]:
         """For each axis the mean gain over its tasks of every model, each against the best teacher of the axis.

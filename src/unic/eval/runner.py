@@ -38,7 +38,7 @@ def evaluate_models(
     roles: Mapping[str, str],
     *,
     suite: Suite | None = None,
-    tasks: Sequence[str] | None = None,
+    tasks: str | Sequence[str] | None = None,
     data: Mapping[str, str] | None = None,
     seeds: Sequence[int] | None = None,
     heads: Mapping[str, Heads] | None = None,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from omegaconf import OmegaConf
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from unic._keys import first_error, meant
 from unic.config import Positive, Section
 from unic.errors import InputError, nearest
 from unic.eval.subject import Vector
@@ -118,29 +120,39 @@ SUITES = {
 }  # fmt: skip
 
 
-def load_suite(name: str | Path | None = None) -> Suite:
-    """A shipped suite (default `quick`) or one from a YAML file.
+def load_suite(name: str | Path | Mapping[str, Any] | None = None) -> Suite:
+    """A shipped suite (default `quick`), one from a YAML file, or what a recipe writes in its place.
 
     Raises:
         InputError: no such suite, or the file is not one.
     """
+    if isinstance(name, Mapping):
+        return _checked(name, "recipe: 'eval.suite'")
     name = str(name or "quick")
     if name in SUITES:
         return SUITES[name]
     if not Path(name).is_file():
+        if "/" in name or name.endswith((".yaml", ".yml")):
+            raise InputError(f"suite '{name}': no such file")
         raise InputError(f"unknown suite '{name}'{nearest(name, SUITES)}; or the path of a YAML file")
     try:
         tree = OmegaConf.to_container(OmegaConf.load(name), resolve=False)
         if not isinstance(tree, dict):
             raise InputError(f"suite {name}: expected a mapping with data and tasks")
         plain, written = resolve({str(key): value for key, value in tree.items()}, f"suite {name}")
-        return Suite.model_validate(plain).written_as(written)
+        return _checked(plain, f"suite {name}").written_as(written)
     except InputError:
         raise
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(map(str, first["loc"]))
-        ending = nearest(key, Suite.model_fields) if first["type"] == "extra_forbidden" else ""
-        raise InputError(f"suite {name}: '{key}': {first['msg']}{ending}") from None
     except Exception as error:  # YAML and OmegaConf raise many kinds, all of them the user's to see
         raise InputError(f"suite {name}: not valid YAML ({' '.join(str(error).split())})") from None
+
+
+def _checked(tree: Mapping[str, Any], where: str) -> Suite:
+    """The suite of a tree whose references are resolved."""
+    try:
+        return Suite.model_validate(dict(tree))
+    except ValidationError as error:
+        first = first_error(error.errors())
+        key = ".".join(map(str, first["loc"]))
+        ending = meant(Suite, first["loc"]) if first["type"] == "extra_forbidden" else ""
+        raise InputError(f"{where}: '{key}': {first['msg']}{ending}") from None

@@ -16,13 +16,15 @@ from unic.eval.grid import Grid, GridCell, GridRow, compared_student, make_grid
 
 WIDTH = 100  # columns: what a terminal and a README show without wrapping
 _GAIN, _LEAST, _LONGEST = 8, 6, 9  # columns of the gains, of the narrowest score and of one that need not be folded
+_ENDS = 14  # columns of an interval of a difference, [+10.3, +14.0]
 
 
 def render(results: Mapping[str, Any]) -> RenderableType:
     """A rich table as wide as the terminal, at most `WIDTH`; more models than fit go into further tables below it.
 
     Underlined: the best teacher of the task. Bold: the student where the paired interval of its difference to that
-    teacher lies above 0. Then means over the sets, axes, mean gain and rank, and what only describes.
+    teacher lies above 0. Then means over the sets, axes, mean gain and rank, and what only describes. Where models are
+    compared with the first one, the row beneath has their differences to it, with paired intervals.
     """
     return _Fitted(results)
 
@@ -41,8 +43,9 @@ def _laid_out(results: Mapping[str, Any], columns: int) -> Group:
     grid = _printable(make_grid(results))
     label = max([len(row.label) for row in grid.rows] + [len(grid.corner)])
     room = columns - label - (_GAIN if grid.has_gain else 0) - 3
-    count = max(1, min(len(grid.names), room // (_LEAST + 1)))
-    width = max(_LEAST, min(room // count - 1, max(map(len, [*grid.names, " " * _LONGEST]))))
+    least, longest = (_ENDS, _ENDS) if any(row.kind == "difference" for row in grid.rows) else (_LEAST, _LONGEST)
+    count = max(1, min(len(grid.names), room // (least + 1)))
+    width = max(least, min(room // count - 1, max(map(len, [*grid.names, " " * longest]))))
     parts: list[Any] = []
     for start in range(0, len(grid.names), count):
         last = start + count >= len(grid.names)
@@ -66,17 +69,21 @@ def _table(grid: Grid, columns: slice, width: int, label: int, *, gain: bool) ->
         table.add_column(Text(name), justify="right", overflow="fold", max_width=width)
     if gain:
         table.add_column("gain %", justify="right", no_wrap=True)
-    kind = "task"
-    for row in grid.rows:
-        if row.kind != kind and (kind == "task" or row.kind == "description"):
+    for before, row in zip([None, *grid.rows], grid.rows, strict=False):
+        is_first = before and before.kind != row.kind and (row.kind == "description" or before.is_of_task)
+        if is_first and not row.is_of_task:
             table.add_section()
-        kind = row.kind
-        table.add_row(Text(row.label), *map(_styled, row.cells[columns]), *([_gain(row)] if gain else []))
+        cells = map(_compared if row.kind == "difference" else _styled, row.cells[columns])
+        table.add_row(Text(row.label), *cells, *([_gain(row)] if gain else []))
     return table
 
 
 def _gain(row: GridRow) -> Text:
     return _styled(row.gain) if row.gain else Text("")
+
+
+def _compared(cell: GridCell) -> Text:
+    return _styled(replace(cell, text=f"{cell.text}\n{cell.ends}")) if cell.text else Text("")
 
 
 def _styled(cell: GridCell) -> Text:
@@ -98,6 +105,10 @@ def _caption(results: Mapping[str, Any]) -> str:
         if interval:
             parts.append(f"mean gain in [{interval[0]:+.1f}, {interval[1]:+.1f}] %")
         parts += verdict(results)
+    if results.get("differences"):
+        parts.append(
+            f"difference: to {results['differences']['to']}, with its paired 95 % interval; bold: better by it"
+        )
     if protocol.get("missing"):
         parts.append(f"left out, not here: {', '.join(protocol['missing'])}")
     return "; ".join(parts)

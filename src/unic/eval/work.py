@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -15,6 +14,8 @@ from typing import Any
 import torch
 
 from unic import processes
+from unic.arguments import argument
+from unic.cores import threads_beside
 from unic.errors import StoppedError, in_one_line
 from unic.eval.cells import CellStore
 from unic.eval.datasets import DataPair
@@ -147,7 +148,7 @@ def _pooled(queue: deque[Unit], jobs: int, advance: Callable[[int], None]) -> Ge
     """One pool's life; takes units from the queue. Returns those that were running when one of its processes died."""
     died: list[Unit] = []
     running: dict[Future[list[Failure]], Unit] = {}
-    with _pool(min(jobs, len(queue))) as pool:
+    with _pool(min(jobs, len(queue)), max(unit.workers for unit in queue)) as pool:
         while running or (queue and not died):
             while queue and not died and len(running) < jobs:
                 unit = queue.popleft()
@@ -170,8 +171,8 @@ def _pooled(queue: deque[Unit], jobs: int, advance: Callable[[int], None]) -> Ge
 
 
 @contextmanager
-def _pool(jobs: int) -> Iterator[ProcessPoolExecutor]:
-    threads = max(1, (os.cpu_count() or 1) // jobs)
+def _pool(jobs: int, workers: int = 0) -> Iterator[ProcessPoolExecutor]:
+    threads = threads_beside(workers, jobs)
     context = processes.Spawning()
     with processes.threads_each(threads):
         try:
@@ -179,7 +180,8 @@ def _pool(jobs: int) -> Iterator[ProcessPoolExecutor]:
             pool = ProcessPoolExecutor(jobs, context, initializer=_start, initargs=start)
         except OSError as error:  # the locks of its counter and its queues
             raise StoppedError(
-                f"eval: --jobs {jobs} needs a little room in /dev/shm ({error}); --jobs 1 does not"
+                f"eval: {argument('jobs', jobs)} needs a little room in /dev/shm ({error}); "
+                f"{argument('jobs', 1)} does not"
             ) from None
         try:
             yield pool

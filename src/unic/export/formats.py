@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from jaxtyping import Float
 from torch import Tensor
 
+from unic.arguments import argument
 from unic.encoders.base import Encoder
 from unic.encoders.timm import TimmEncoder
 from unic.errors import InputError, nearest
@@ -23,7 +25,10 @@ FORMATS: Mapping[str, str] = {
     "onnx": "`images` in [0, 1] → `cls`, `patches`; normalisation inside",
     "torch_export": "the same as a torch.export program",
 }
-_GRAPHS: Mapping[str, str] = {"onnx": "model.onnx", "torch_export": "model.pt2"}
+GRAPHS: Mapping[str, str] = {"onnx": "model.onnx", "half": "model_fp16.onnx", "torch_export": "model.pt2"}
+"""Files of the graphs; `half` is ONNX in float16."""
+_PACKAGES: Mapping[str, tuple[str, ...]] = {"onnx": ("onnx", "onnxscript")}
+_CHECKED_WITH: Mapping[str, tuple[str, ...]] = {"onnx": ("onnxruntime",), "transformers": ("transformers",)}
 TOLERANCE = 1e-5  # of float32 exports, relative to the largest value of an output
 
 
@@ -40,7 +45,40 @@ def check_formats(names: Sequence[str]) -> None:
     """Raises `InputError` with the nearest name for one that is none."""
     for name in names:
         if name not in FORMATS:
-            raise InputError(f"--format '{name}'{nearest(name, FORMATS)}")
+            raise InputError(f"{argument('formats', flag='--format')} '{name}'{nearest(name, FORMATS)}")
+
+
+def check_options(
+    encoder: Encoder, formats: Sequence[str], *, heads: Sequence[str], half: bool, dynamic_size: bool, check: bool
+) -> None:
+    """Refuses what could not be written, or not be checked, before anything is.
+
+    Args:
+        encoder: the student.
+        formats, heads, half, dynamic_size, check: as of `unic.api.export`.
+
+    Raises:
+        InputError: an option without the format that it is for, a ViT with `dynamic_size`, a package that is missing.
+    """
+    graphs = argument("formats", ["onnx"], flag="--format")
+    for option, is_set in ((argument("half"), half), (argument("dynamic_size"), dynamic_size)):
+        if is_set and "onnx" not in formats:
+            raise InputError(f"{option}: it is an option of ONNX; add {graphs}, or leave it out")
+    if dynamic_size and encoder.architecture == "vit":
+        raise InputError(f"{argument('dynamic_size')}: a ViT's graph is for one input size; leave the option out")
+    if heads and not set(formats) & {"onnx", "torch_export"}:
+        raise InputError(f"{argument('heads')}: a head is exported as a graph; add {graphs} or torch_export")
+    for name in formats:
+        wanted = _PACKAGES.get(name, ()) + (_CHECKED_WITH.get(name, ()) if check else ())
+        missing = [package for package in wanted if find_spec(package) is None]
+        if missing:
+            without = (
+                ""
+                if any(package in _PACKAGES.get(name, ()) for package in missing)
+                else f" (or {argument('check', False, flag='--no-check')})"
+            )
+            asked = argument("formats", [name], flag="--format")
+            raise InputError(f"{asked}: it needs {', '.join(missing)}; run: pip install {' '.join(missing)}{without}")
 
 
 def write_graphs(
@@ -69,10 +107,10 @@ def write_graphs(
     }
     for name in formats:
         if name in writers:
-            path = writers[name](folder / _GRAPHS[name])
+            path = writers[name](folder / GRAPHS[name])
             written.append(_checked(name, path, encoder, images, check))
     if half and "onnx" in formats:
-        path = export_onnx(encoder, folder / "model_fp16.onnx", half=True, dynamic_size=dynamic_size)
+        path = export_onnx(encoder, folder / GRAPHS["half"], half=True, dynamic_size=dynamic_size)
         written.append(_checked("onnx", path, encoder, images, check, is_half=True))
     return written
 

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from unic.arguments import argument
 from unic.errors import InputError
+
+
+def check_repository(repository: str) -> None:
+    """Raises `InputError` for a name that no repository can have."""
+    if repository.count("/") != 1 or not all(repository.split("/")):
+        raise InputError(f"{argument('push')} '{repository}': expected ORG/NAME")
 
 
 def push_folder(folder: Path, repository: str) -> str:
@@ -15,12 +22,11 @@ def push_folder(folder: Path, repository: str) -> str:
     """
     from huggingface_hub import HfApi
 
-    if repository.count("/") != 1 or not all(repository.split("/")):
-        raise InputError(f"--push '{repository}': expected ORG/NAME")
+    check_repository(repository)
     api = HfApi()
     try:
         api.create_repo(repository, private=True, exist_ok=True)
         return str(api.upload_folder(repo_id=repository, folder_path=folder, commit_message="unic export"))
     except Exception as error:  # network, login, rights: all the user's to see, in one line
         reason = " ".join(str(error).split())[:200]
-        raise InputError(f"--push {repository}: the hub refused or cannot be reached ({reason})") from None
+        raise InputError(f"{argument('push')} {repository}: the hub refused or cannot be reached ({reason})") from None

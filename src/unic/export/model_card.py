@@ -14,6 +14,7 @@ from unic.encoders.base import NO_LICENCE, UNKNOWN
 from unic.eval.formats import to_markdown
 from unic.export.licences import Licence
 from unic.export.provenance import Provenance
+from unic.outputs import write_whole
 
 
 def model_card(
@@ -89,14 +90,13 @@ def _inherited(licence: Licence) -> str:
 
 
 def write_card(folder: Path, text: str) -> Path:
-    path = folder / "README.md"
-    path.write_text(text, encoding="utf-8", errors="backslashreplace")
-    return path
+    return write_whole(folder / "README.md", text.encode("utf-8", errors="backslashreplace"))
 
 
 def _how_measured(results: Mapping[str, Any]) -> str:
     seeds = len(results.get("protocol", {}).get("seeds", [])) or 1
     return (
         f"*Italics*: best teacher of the task. **Bold**: the student above it by a paired bootstrap over test images "
-        f"and probe seeds (95 %). {seeds} seed{'s' if seeds > 1 else ''} of the probes, one training."
+        f"and probe seeds (95 %). In brackets: intervals of 95 %. "
+        f"{seeds} seed{'s' if seeds > 1 else ''} of the probes, one training."
     )

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 
+from unic.arguments import argument
 from unic.encoders._onnx_tokens import GRID
 from unic.encoders.base import Encoder
 from unic.errors import InputError
@@ -34,7 +35,7 @@ def export_onnx(encoder: Encoder, path: Path, *, half: bool = False, dynamic_siz
     except ImportError as error:
         raise InputError(f"export: ONNX needs {error.name}; run: pip install onnx onnxscript onnxruntime") from None
     if dynamic_size and encoder.architecture == "vit":
-        raise InputError("export: a ViT's graph is for one input size; leave out --dynamic-size")
+        raise InputError(f"export: a ViT's graph is for one input size; leave out {argument('dynamic_size', True)}")
     model = Deployed(copy.deepcopy(encoder).half() if half else encoder, half=half).eval()
     free: dict[int, object] = {0: torch.export.Dim("batch")}
     if dynamic_size:

@@ -15,6 +15,7 @@ import safetensors.torch
 
 from unic._text import python_string
 from unic.encoders.timm import TimmEncoder
+from unic.outputs import give_rights
 
 
 def export_timm(
@@ -36,6 +37,7 @@ def export_timm(
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in encoder.model.state_dict().items()}
     # Weights first: a folder with a config is a whole one.
     safetensors.torch.save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    give_rights(folder / "model.safetensors")
     config = timm_config(encoder)
     if licence:
         config["pretrained_cfg"]["license"] = licence
@@ -79,11 +81,13 @@ def timm_config(encoder: TimmEncoder) -> dict[str, Any]:
 
 
 def usage(folder: Path, hub: str | None = None) -> str:
-    """Three lines of Python that use the export, here or from the hub, for `unic export` and the model card."""
+    """Lines of Python that use the export, here or from the hub, for `unic export` and the model card."""
     source = f"hf-hub:{hub}" if hub else f"local-dir:{folder}"
     return "\n".join(
         [
             "import timm",
+            "from PIL import Image",
+            'image = Image.open("photo.jpg").convert("RGB")',
             f"model = timm.create_model({python_string(source)}, pretrained=True).eval()",
             "cls = model(timm.data.create_transform(**timm.data.resolve_model_data_config(model))(image)[None])",
         ]

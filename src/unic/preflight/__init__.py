@@ -8,12 +8,14 @@ import torch
 
 from unic.config import Recipe
 from unic.data.loader import ImageList
+from unic.distill.advice import advice
 from unic.distill.batch_norms import SINGLE_IMAGES, batch_norms, sees_single_images
 from unic.distill.build import build
 from unic.distill.memory import out_of_memory_named
 from unic.distill.stages import first_of
 from unic.errors import InputError, StoppedError
-from unic.eval.plan import check_suite
+from unic.eval.online import OnlineKnn
+from unic.eval.plan import Plan, make_plan
 from unic.eval.suite import load_suite
 from unic.preflight.cost import estimate, mean_step, measure_step
 from unic.preflight.findings import Finding, Report
@@ -69,17 +71,15 @@ def _check(
     recipe: Recipe, device: torch.device, report: Report, processes: int, price: float | None, out: Path | None
 ) -> Report:
     encoders = load_all(recipe, device, report)
+    images: ImageList | None = None
     try:
         images = ImageList.from_config(recipe.data.train, recipe.data.max_pixels)
         look_at(images, recipe, report)
-        find_duplicates(images, recipe, report)
     except InputError as error:
         report.add("error", "data", str(error))
-    try:
-        if recipe.eval.suite:
-            check_suite(load_suite(recipe.eval.suite))
-    except InputError as error:
-        report.add("error", "eval.suite", str(error))
+    measured = _measured(recipe, report)
+    if images is not None and measured is not None:
+        find_duplicates(images, measured.pairs, report)
     if not report.is_ready or len(encoders) < len(recipe.teachers.models):
         return report
     del encoders  # built again with everything else: two copies of large teachers need not fit
@@ -90,6 +90,10 @@ def _check(
         return report
     if sees_single_images(recipe.train, processes) and batch_norms(job.student):
         report.add("warning", "student", f"{SINGLE_IMAGES}; use larger batches or fewer micro-batches")
+    for section, text in advice(job):
+        report.add("warning", section, text)
+    if not recipe.eval.suite:
+        report.add("note", "eval.suite", "nothing measures the student at the end; eval.suite names what would")
     few = _BATCH.get(device.type, 16)
     views = job.views(job.first_batch(min(few, recipe.train.batch_size)))
     tokens: dict[str, Tokens] = {}
@@ -112,3 +116,18 @@ def _check(
         return report
     estimate(job, mean_step(steps), price, out or Path("runs"), report)
     return report
+
+
+def _measured(recipe: Recipe, report: Report) -> Plan | None:
+    """What will be measured, opened as the evaluation and the looks while training will open it."""
+    if not recipe.eval.suite:
+        return None
+    try:
+        suite = load_suite(recipe.eval.suite)
+        plan = make_plan(suite)
+        if recipe.eval.every:
+            OnlineKnn(suite)
+    except InputError as error:
+        report.add("error", "eval.suite", str(error))
+        return None
+    return plan

@@ -11,7 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from unic.arguments import argument
+from unic.cores import beside
 from unic.data.loader import Batch
+from unic.distill.advice import checkpoint_bytes
 from unic.distill.cache_plan import CachePlan
 from unic.distill.job import Job
 from unic.distill.memory import SavedBytes, largest_batch, model_bytes, room, what_fits
@@ -33,14 +36,15 @@ def measure_step(job: Job, batch: Batch) -> dict[str, float]:
     job.distiller.train()
     job.standardizer.eval()
     seconds, saved = 0.0, SavedBytes()
-    for _ in range(2):
-        saved.total, teachers.seconds = 0, 0.0
-        started = _now(job.device)
-        with saved:
-            forward = job.forward(teachers, batch, step=1)
-        job.weighting.sums(forward.losses, forward.weights)[0].backward()
-        job.optimizer.zero_grad(set_to_none=True)
-        seconds = _now(job.device) - started
+    with beside(job.recipe.data.workers):
+        for _ in range(2):
+            saved.total, teachers.seconds = 0, 0.0
+            started = _now(job.device)
+            with saved:
+                forward = job.forward(teachers, batch, step=1)
+            job.weighting.sums(forward.losses, forward.weights)[0].backward()
+            job.optimizer.zero_grad(set_to_none=True)
+            seconds = _now(job.device) - started
     found = {"teachers_s": teachers.seconds, "student_s": seconds - teachers.seconds, "saved_bytes": saved.total}
     return {name: value / len(batch) for name, value in found.items()}
 
@@ -123,12 +127,9 @@ def _time(job: Job, step: dict[str, float], cache: _Cache | None, price: float |
 
 
 def _disk(job: Job, cache: _Cache | None, out: Path, report: Report) -> dict[str, Any]:
-    trained = sum(p.numel() for p in job.distiller.parameters())
-    one = trained * 12  # weights and the two moments, float32
-    setting = job.recipe.checkpoint
-    checkpoints = one * (setting.keep + (setting.best is not None) + 1)  # one more while it is written
+    _, checkpoints = checkpoint_bytes(job)
     try:
-        check_writable(out, named="--out", kind="folder")
+        check_writable(out, named=argument("out"), kind="folder")
     except (InputError, StoppedError) as error:
         report.add("error", "out", str(error))
     needs = [("checkpoints", checkpoints, out)]

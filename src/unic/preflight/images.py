@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from statistics import median
 
 import numpy as np
@@ -14,8 +14,7 @@ from unic.config import Recipe
 from unic.data._bounds import pixels_up_to
 from unic.data.loader import ImageList
 from unic.data.sources import DamagedImageError, Source
-from unic.eval.datasets import resolve
-from unic.eval.suite import load_suite
+from unic.eval.datasets import DataPair
 from unic.preflight.findings import Report
 
 _SAMPLE = 64  # images of each source that are decoded
@@ -52,16 +51,10 @@ def look_at(images: ImageList, recipe: Recipe, report: Report) -> None:
             report.add("note", entry.path, f"images of {side} px are enlarged to views of {recipe.data.size} px")
 
 
-def find_duplicates(images: ImageList, recipe: Recipe, report: Report) -> None:
+def find_duplicates(images: ImageList, pairs: Sequence[DataPair], report: Report) -> None:
     """Test images that the training has seen: the same thumbnails. Stops after a while and says how far it came."""
-    if not recipe.eval.suite:
-        return
-    suite = load_suite(recipe.eval.suite)
     until = time.monotonic() + _SECONDS
-    tests = {}
-    for spec in suite.data:
-        pair = resolve(spec, max_train=suite.max_train, max_test=suite.max_test)
-        tests[pair.name] = dict(_thumbnails(pair.test, until))
+    tests = {pair.name: dict(_thumbnails(pair.test, until)) for pair in pairs}
     known: dict[bytes, list[tuple[str, np.ndarray]]] = {}
     for name, thumbnails in tests.items():
         for thumbnail in thumbnails.values():

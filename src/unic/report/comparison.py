@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from unic._run_folders import nearest_folder
 from unic.errors import InputError
 from unic.report.compared import Compared, sentence
 from unic.report.compared_table import compared_table
@@ -41,7 +42,7 @@ def write_comparison(runs: Sequence[Path], target: Path) -> Path:
         raise InputError(f"report: a comparison needs two run folders or more, not {len(runs)}")
     for run in runs:
         if not run.is_dir():
-            raise InputError(f"report {run}: there is no such folder")
+            raise InputError(f"report {run}: no such folder{nearest_folder(run)}")
     return write_page(render("comparison.html.j2", collect_runs(runs)), Path(target))
 
 

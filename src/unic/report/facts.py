@@ -34,7 +34,8 @@ def protocol_line(results: Mapping[str, Any]) -> str:
     protocol = results.get("protocol") or {}
     parts = []
     for task, options in (protocol.get("tasks") or {}).items():
-        pairs = [f"{key}={_listed(value)}" for key, value in dict(options or {}).items()]
+        told = str(task).endswith(")")  # named by its options
+        pairs = [] if told else [f"{key}={_listed(value)}" for key, value in dict(options or {}).items()]
         parts.append(" ".join([str(task), *pairs]))
     seeds = len(protocol.get("seeds") or [])
     if seeds:

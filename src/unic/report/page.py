@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from unic.checkpoint import newest_state
+from unic.report.advice import advice
 from unic.report.confusion import confusion
 from unic.report.facts import parameters, protocol_line, usage
 from unic.report.failures import failures
@@ -14,9 +17,11 @@ from unic.report.gains import radar_chart
 from unic.report.influence import influence
 from unic.report.looks import Looks, colours
 from unic.report.notes import reason
+from unic.report.patch_colours import FEWEST
 from unic.report.pictures import Pictures, draw_pictures
 from unic.report.predictions import Predictions
 from unic.report.render import render, write_page
+from unic.report.roles import explanations
 from unic.report.run_files import RunFiles, read_run, unlike_results
 from unic.report.scores import Scores
 from unic.report.spectrum import spectrum
@@ -52,11 +57,13 @@ def collect(run: Path) -> dict[str, Any]:
         "written": time.strftime("%Y-%m-%d %H:%M"),
         "environment": files.environment,
         **evaluation,
+        "next_steps": share(_next_steps(files, scores)),
         "sizes": parameters(scores, pictures.sizes),
         "charts": training_charts(files.rows, teachers or (scores.teachers if scores else []), colour),
         "steps": files.rows[-1]["step"] if files.rows else None,
         "last": last_values(files.rows),
         "pictures": pictures,
+        "fewest": FEWEST,
         "recipe": files.recipe_text,
         "recipe_note": files.recipe_note,
         "damaged": {
@@ -70,6 +77,23 @@ def collect(run: Path) -> dict[str, Any]:
     }
 
 
+def _next_steps(files: RunFiles, scores: Scores | None) -> list[str]:
+    """What the header tells to do; of a training that has not ended, to end it."""
+    state = newest_state(files.path) or {}
+    plans = files.recipe.plans() if files.recipe else []
+    rows = [row for row in files.rows if row["step"] > state.get("first", 0)] if state or len(plans) == 1 else []
+    found = []
+    if "is_finished" in state and not (state["is_finished"] and state.get("stage", 0) + 1 >= len(plans)):
+        run = shlex.quote(str(files.path))
+        recipe = shlex.quote(str(files.path / "recipe.yaml"))
+        found, rows = [f"The training has not ended. To go on: unic distill {recipe} --out {run} --resume"], []
+    teachers = list(plans[-1].teachers.models) if plans else []
+    try:
+        return [*found, *advice(rows, teachers, scores, files.predictions if scores else None)]
+    except Exception as error:  # numbers that were edited by hand
+        return [*found, f"What to do next cannot be told: {reason(error)}"]
+
+
 def _evaluation(files: RunFiles, teachers: list[str]) -> dict[str, Any]:
     """What results.json fills. One that is not as `unic eval` writes it costs these parts and no other."""
     note = files.results_note
@@ -80,7 +104,7 @@ def _evaluation(files: RunFiles, teachers: list[str]) -> dict[str, Any]:
             note = unlike_results(error)
     return {
         "scores": None, "colour": colours("student", teachers), "verdict": note, "figures": [], "results_note": note,
-        "table": None, "radar": None,
+        "table": None,
     }  # fmt: skip
 
 
@@ -102,6 +126,7 @@ def _measured(files: RunFiles, scores: Scores, teachers: list[str]) -> dict[str,
         "holds_best_fixed": scores.holds_best_teacher_fixed,
         "protocol": protocol_line(scores.results),
         "radar": radar_chart(scores, looks),
+        "explained": explanations(scores),
         "task_groups": _attempt(lambda: task_groups(scores, looks)),
         "confusion": of_predictions(confusion),
         "failures": of_predictions(failures),

@@ -9,14 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float
 
 from unic import rng
-from unic.eval.bootstrap import interval, resampled_means, seed_effect
+from unic.eval.bootstrap import Sample, mean_difference, resampled_means, seed_effect
 from unic.report.run_files import RunFiles
 from unic.report.scores import TOP1, Scores
-
-Sample = Float[np.ndarray, " r"]
 
 
 class Paired:
@@ -35,7 +32,7 @@ class Paired:
         samples = [self._resampled(task) for task in tasks]
         if not tasks or any(run not in sample or other not in sample for sample in samples):
             return None
-        return interval(np.mean([sample[run] - sample[other] for sample in samples], axis=0))
+        return mean_difference([sample[run] for sample in samples], [sample[other] for sample in samples])
 
     def leads(self, task: str, run: int, others: Sequence[int]) -> bool:
         """Whether the run is above each of the others by an interval of the difference that lies above 0."""

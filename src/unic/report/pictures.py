@@ -20,8 +20,9 @@ from unic.eval.columns import teacher_column
 from unic.eval.datasets import resolve
 from unic.features import default_cache_dir, extract
 from unic.report.notes import reason
+from unic.report.patch_colours import patch_rows
 from unic.report.sets import measured_sets
-from unic.report.thumbnails import SIDE, data_uri, thumbnail
+from unic.report.thumbnails import thumbnail
 
 LIMIT = 300  # images of a split
 SHOWN = 6  # images whose patches are shown
@@ -89,7 +90,16 @@ def draw_pictures(run: Path, recipe: Recipe, results: Mapping[str, Any] | None) 
         pictures.neighbour_notes.append(f"images: {reason(error)}")
         return pictures
     try:
-        _draw_patches(encoders, sets, size, pictures)
+        shares = [SHOWN // len(sets) + (number < SHOWN % len(sets)) for number in range(len(sets))]
+        shown = [(chosen.name, Picked(chosen.queries, _choose(chosen.queries, share)))
+                 for chosen, share in zip(sets, shares, strict=True) if share]  # fmt: skip
+        for name, part in shown:
+            pictures.inputs += [
+                {"src": thumbnail(part.read(index)), "label": f"{name}: {_label(part, index)}"}
+                for index in range(len(part))
+            ]
+        pictures.patches, notes = patch_rows(encoders, [part for _, part in shown])
+        pictures.patch_notes += notes
     except Exception as error:
         pictures.patch_notes.append(reason(error))
     for chosen in sets[:_SETS]:
@@ -139,7 +149,7 @@ def _sets(recipe: Recipe, protocol: Mapping[str, Any]) -> tuple[list[_Set], int 
 
 def _origin(sets: Sequence[_Set], measured: bool) -> str:
     names = ", ".join(dict.fromkeys(chosen.name for chosen in sets))
-    return f"test images of {names}" if measured else f"training images ({names}), as there is no evaluation"
+    return f"test images of {names}" if measured else f"training images ({names})"
 
 
 def _choose(source: Source, count: int) -> list[int]:
@@ -162,42 +172,6 @@ def _choose(source: Source, count: int) -> list[int]:
         kind.append(index)
         seen.add(label)
     return (first + later)[:count]
-
-
-def _draw_patches(encoders: Mapping[str, Encoder], sets: Sequence[_Set], size: int | None, pictures: Pictures) -> None:
-    shares = [SHOWN // len(sets) + (number < SHOWN % len(sets)) for number in range(len(sets))]
-    parts = [(chosen, Picked(chosen.queries, _choose(chosen.queries, share)))
-             for chosen, share in zip(sets, shares, strict=True) if share]  # fmt: skip
-    for chosen, part in parts:
-        for index in range(len(part)):
-            pictures.inputs.append(
-                {"src": thumbnail(part.read(index)), "label": f"{chosen.name}: {_label(part, index)}"}
-            )
-    for name, encoder in encoders.items():
-        try:
-            found = [extract(encoder, part, size=size, patch_grid="own", dtype="fp32", cache=default_cache_dir())
-                     for _, part in parts]  # fmt: skip
-            tokens = np.concatenate([np.asarray(features.patches, np.float32) for features in found])
-            grid = found[0].grid
-            assert grid is not None
-            images = [data_uri(_enlarged(image)) for image in principal_colours(tokens).reshape(-1, *grid, 3)]
-            pictures.patches.append({"name": name, "grid": f"{grid[0]} × {grid[1]}", "images": images})
-        except Exception as error:
-            pictures.patch_notes.append(f"{name}: {reason(error)}")
-
-
-def principal_colours(tokens: np.ndarray) -> np.ndarray:
-    """`(n, N, E)` tokens as `(n, N, 3)` bytes: their first three principal components over all images."""
-    flat = tokens.reshape(-1, tokens.shape[-1]).astype(np.float64)
-    flat = flat - flat.mean(axis=0)
-    _, _, directions = np.linalg.svd(flat, full_matrices=False)
-    parts = flat @ directions[:3].T
-    parts = np.pad(parts, ((0, 0), (0, 3 - parts.shape[1])))
-    parts *= np.where((parts**3).sum(axis=0) < 0, -1, 1)  # the sign of a component is arbitrary: fix it
-    low, high = np.percentile(parts, [1, 99], axis=0)
-    spread = np.where(high - low > 1e-9, high - low, 1)
-    colours = np.clip((parts - low) / spread, 0, 1)
-    return (255 * colours).round().astype(np.uint8).reshape(*tokens.shape[:2], 3)
 
 
 def _nearest(
@@ -239,7 +213,3 @@ def _unit(vectors: np.ndarray) -> np.ndarray:
 def _label(source: Source, index: int) -> str:
     label = source.label(index)
     return source.classes[label] if source.classes and label is not None else source.name(index)
-
-
-def _enlarged(colours: np.ndarray) -> Image.Image:
-    return Image.fromarray(colours).resize((SIDE, SIDE), Image.Resampling.NEAREST)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from unic.outputs import write_whole
 
 _FOLDER = Path(__file__).parent / "parts"
 
@@ -24,15 +24,5 @@ def render(template: str, content: Mapping[str, Any]) -> str:
 
 def write_page(text: str, target: Path) -> Path:
     """Writes the page, makes its folder, and returns the path."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, partial = tempfile.mkstemp(prefix=".report-", suffix=".html", dir=target.parent)
-    try:
-        # Old file names that are not UTF-8 are shown as in a Python string.
-        with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as stream:
-            stream.write(text)
-        os.chmod(partial, 0o644)
-        os.replace(partial, target)
-    except BaseException:
-        Path(partial).unlink(missing_ok=True)
-        raise
-    return target
+    # Old file names that are not UTF-8 are shown as in a Python string.
+    return write_whole(target, text.encode("utf-8", errors="backslashreplace"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -78,7 +79,9 @@ def _recipe(path: Path) -> tuple[Recipe | None, str]:
 def _scores(path: Path) -> tuple[Scores | None, str]:
     results, problem = _json(path / "results.json")
     if problem == _MISSING:
-        return None, f"This run has not been evaluated yet: there is no results.json. Run: unic eval {path}"
+        run, files = shlex.quote(str(path)), [path / "results.json", path / "predictions.safetensors"]
+        outs = " ".join(f"--out {shlex.quote(str(file))}" for file in files)
+        return None, f"This run has not been evaluated yet. To do so: unic eval {run} {outs}; then unic report {run}"
     if not (isinstance(results, dict) and results.get("models") and results.get("tasks")):
         return None, f"results.json cannot be read: {problem or 'it names no models or tasks'}"
     try:

@@ -81,13 +81,16 @@ def palette(number: int) -> str:
 
 
 def thinned(points: Sequence[Point], limit: int = MAX_POINTS) -> list[Point]:
-    """At most `limit` points: means of equal groups of neighbours; a group without any value stays a gap."""
-    size = math.ceil(len(points) / limit)
-    if size <= 1:
+    """At most `limit` points: means of groups of neighbours; a group without any value stays a gap.
+
+    Groups are of one size, or two that differ by 1: a last one of few points would end the line with their noise.
+    """
+    count = len(points)
+    if count <= limit:
         return list(points)
     result: list[Point] = []
-    for start in range(0, len(points), size):
-        group = points[start : start + size]
+    for number in range(limit):
+        group = points[number * count // limit : (number + 1) * count // limit]
         values = [y for _, y in group if y is not None]
         result.append((group[len(group) // 2][0], sum(values) / len(values) if values else None))
     return result

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from unic.report.scores import ROLES, Scores, millions, shown, side, signed, span
+from unic.report.roles import group_label
+from unic.report.scores import Scores, millions, shown, side, signed, span
 
 
 def table(scores: Scores, colour: Mapping[str, str]) -> dict[str, Any]:
@@ -27,7 +28,10 @@ def table(scores: Scores, colour: Mapping[str, str]) -> dict[str, Any]:
         foot += [*_axis_rows(scores), _mean_gains(scores)]
     return {
         "columns": columns,
-        "groups": [{"role": role, "label": ROLES[role], "span": roles.count(role)} for role in dict.fromkeys(roles)],
+        "groups": [
+            {"role": role, "label": group_label(scores, role), "span": roles.count(role)}
+            for role in dict.fromkeys(roles)
+        ],
         "unit": scores.unit(scores.comparable()[0]),
         "is_mixed": scores.shared_unit is None,
         "has_gain": has_gain,

@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from statistics import median
 from typing import Any
 
 from unic.report.charts import line_chart
-from unic.report.svg import Series, palette, thinned
+from unic.report.svg import Point, Series, palette, thinned
 
 Rows = Sequence[Mapping[str, Any]]
 
 _STEEP = 10  # largest to smallest loss
+_FEWEST = 4  # points of a line with a usual distance
+_LOSS = "Of one batch at a time; “all” is the mean over the pairs of teacher and image that count."
+_COSINE = (
+    "Between the teacher's tokens and what the student's projector makes of its own, both standardised: 1 where the "
+    "teacher is imitated perfectly, about 0 where nothing of it is learnt."
+)
+_KEPT = (
+    "For so many images of a batch the loss to the teacher counted (kept). With teacher dropping the teacher that is "
+    "imitated worst always counts, each other one is left out at random: a teacher near 1 is the hardest one."
+)
 
 
 def training_charts(rows: Rows, teachers: Sequence[str], colour: Mapping[str, str]) -> dict[str, list[dict[str, Any]]]:
@@ -25,10 +37,10 @@ def training_charts(rows: Rows, teachers: Sequence[str], colour: Mapping[str, st
 
     loss = [series(rows, "loss", "all", "--ink", 0), *per_teacher("loss/{}")]
     main = [
-        loss_chart(loss),
-        chart("Cosine to the teacher, cls", per_teacher("cos/{}/cls"), high=1),
-        chart("Cosine to the teacher, patches", per_teacher("cos/{}/patch"), high=1),
-        chart("Share of images whose loss was kept", per_teacher("kept/{}"), low=0, high=1),
+        loss_chart(loss, note=_LOSS if teachers else ""),
+        chart("Cosine to the teacher, cls", per_teacher("cos/{}/cls"), note=_COSINE, high=1),
+        chart("Cosine to the teacher, patches", per_teacher("cos/{}/patch"), note=_COSINE, high=1),
+        chart("kept: share of images that count", per_teacher("kept/{}"), note=_KEPT, low=0, high=1),
     ]
     knn = sorted({key for row in rows for key in row if key.startswith("knn/")})
     lines = [series(rows, key, key.removeprefix("knn/"), palette(number), number) for number, key in enumerate(knn)]
@@ -45,37 +57,56 @@ def last_values(rows: Rows) -> dict[str, float]:
     """The last value of every key that was ever logged."""
     last: dict[str, float] = {}
     for row in rows:
-        last |= {key: value for key, value in row.items() if _is_number(value)}
+        last |= {key: value for key, value in row.items() if is_number(value)}
     return last
 
 
-def chart(title: str, lines: Sequence[Series], **options: Any) -> dict[str, Any] | None:
-    """A chart of the lines that have values, with a legend where they are several; None where none has."""
+def chart(title: str, lines: Sequence[Series], *, note: str = "", **options: Any) -> dict[str, Any] | None:
+    """A chart of the lines that have values, with a legend where they are several; None where none has.
+
+    `note`: a line on what is drawn, beneath it.
+    """
     known = [line for line in lines if line.values]
     if not known:
         return None
-    return {"title": title, "svg": line_chart(title, known, **options), "series": known if len(known) > 1 else []}
+    svg = line_chart(title, known, **options)
+    return {"title": title, "svg": svg, "series": known if len(known) > 1 else [], "note": note}
 
 
-def loss_chart(lines: Sequence[Series]) -> dict[str, Any] | None:
+def loss_chart(lines: Sequence[Series], *, note: str = "") -> dict[str, Any] | None:
     """Logarithmic where a peak at the start would press all that follows to the floor."""
     values = [value for line in lines for value in line.values if value > 0]
     if values and max(values) > _STEEP * min(values):
-        return chart("Loss, logarithmic", lines, log_y=True)
-    return chart("Loss", lines, low=0)
+        return chart("Loss, logarithmic", lines, note=note, log_y=True)
+    return chart("Loss", lines, note=note, low=0)
 
 
 def series(rows: Rows, key: str, name: str, colour: str, style: int) -> Series:
     """What was logged as `key` over the step."""
-    points = [(float(row["step"]), _value(row[key])) for row in rows if key in row and _is_number(row["step"])]
-    return Series(name, colour, thinned(points), style)
+    points = [(float(row["step"]), _value(row[key])) for row in rows if key in row and is_number(row["step"])]
+    return Series(name, colour, thinned(_with_whole_end(points)), style)
+
+
+def _with_whole_end(points: list[Point]) -> list[Point]:
+    """With the last point joined to the one before it where it stands for less than half as many steps as usual.
+
+    The last step is always logged, often right after a regular one: a rate over that single step, or the loss of one
+    more batch, would end the line with a spike. The two are averaged by the steps that they stand for.
+    """
+    if len(points) < _FEWEST:
+        return points
+    gaps = [later - earlier for (earlier, _), (later, _) in pairwise(points)]
+    *rest, (_, before), (step, last) = points
+    if before is None or last is None or gaps[-2] <= 0 or not 0 <= gaps[-1] < median(gaps) / 2:
+        return points
+    return [*rest, (step, (before * gaps[-2] + last * gaps[-1]) / (gaps[-2] + gaps[-1]))]
 
 
 def _value(value: Any) -> float | None:
-    return float(value) if _is_number(value) else None
+    return float(value) if is_number(value) else None
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < float("inf")
 
 

@@ -219,3 +219,14 @@ def test_impossible_paths_are_one_line(path: str, message: str, tmp_path: Path, 
         open_source(path)
     assert message in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_a_class_whose_name_is_stored_in_two_ways_is_one(tmp_path: Path):
+    composed, decomposed = "caf\u00e9", "cafe\u0301"  # NFC, and NFD as macOS writes it
+    save(tmp_path / "set" / "train" / composed / "a.png")
+    save(tmp_path / "set" / "train" / decomposed / "b.png")
+    save(tmp_path / "set" / "test" / decomposed / "c.png")
+    train, test = (open_source(str(tmp_path / "set"), split=split) for split in ("train", "test"))
+    assert train.classes == test.classes == [composed]
+    assert [train.label(index) for index in range(2)] == [0, 0]
+    assert names(train) == [f"{decomposed}/b.png", f"{composed}/a.png"]  # files keep their names

@@ -93,3 +93,10 @@ def test_shards_open_by_folder_pattern_and_split(tmp_path):
     assert len(open_source(f"{tmp_path}/{{split}}-*.tar", split="test")) == 1
     with pytest.raises(InputError, match=r"no file matches .*train-003\.tar"):
         open_source(f"{tmp_path}/train-{{001..003}}.tar")
+
+
+def test_words_for_classes_are_said_to_be_no_numbers(tmp_path):
+    members = [("0.png", png(1)), ("0.cls", b"cat"), ("1.png", png(2)), ("1.cls", b"1")]
+    source = open_source(str(shard(tmp_path / "a.tar", members)))
+    assert source.classes is None
+    assert source.why_unlabelled.startswith("1 of its 2 samples have no number of a class (.cls, or label in .json)")

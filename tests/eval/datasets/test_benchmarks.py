@@ -329,7 +329,7 @@ def test_imagenet_with_a_flat_val_says_how_to_unpack_it(paint):
     imagenet(paint)
     (paint.root / "imagenet/val").rename(paint.root / "imagenet/away")
     paint.images("imagenet/val/ILSVRC2012_val_00000001.JPEG")
-    with pytest.raises(InputError, match="00000001.JPEG lies in no class folder; .*--download unpacks"):
+    with pytest.raises(InputError, match="00000001.JPEG lies in no class folder; .*download=True unpacks"):
         resolve("imagenet", root=paint.root)
     (paint.root / "imagenet/val").rename(paint.root / "imagenet/flat")
     with pytest.raises(InputError, match="ILSVRC2012_devkit_t12.tar.gz is not present"):
@@ -365,7 +365,7 @@ def test_cifar_is_read_from_its_binary_version(name, num_labels, paint):
     with pytest.raises(InputError, match=f"{file} is cut off"):
         resolve(name, root=paint.root)
     (base / file).unlink()
-    with pytest.raises(InputError, match=f"{name}': no .*{file} .*; --download fetches it"):
+    with pytest.raises(InputError, match=f"{name}': no .*{file} .*; download=True fetches it"):
         resolve(name, root=paint.root)
 
 
@@ -458,7 +458,7 @@ def test_without_download_nothing_is_fetched_and_with_it_a_failure_is_one_line(p
     paint.monkeypatch.setattr("torchvision.datasets.fgvc_aircraft.download_and_extract_archive", refuse)
     paint.monkeypatch.setattr("torchvision.datasets.utils.download_and_extract_archive", refuse)
     with pytest.raises(
-        InputError, match=r"not in \S+/aircraft \(expected \S+\); --download fetches it \(2.6 GB\), or put"
+        InputError, match=r"not in \S+/aircraft \(expected \S+\); download=True fetches it \(2.6 GB\), or put"
     ):
         resolve("aircraft", root=paint.root)
     for name in ("aircraft", "cifar10"):

@@ -117,11 +117,10 @@ def test_labels_decide_between_test_and_val(tmp_path: Path, caplog: pytest.LogCa
 def test_parquet_with_labels_of_minus_one_falls_through_to_validation(tmp_path: Path) -> None:
     features = Features({"image": ImageFeature(), "label": ClassLabel(names=["cat", "dog"])})
     for split, labels in {"train": [0, 1], "validation": [0, 1, 1], "test": [-1, -1, -1, -1]}.items():
-        pictures(tmp_path / split / "all", len(labels))
-        files = [str(file) for file in sorted((tmp_path / split / "all").iterdir())]
+        pictures(tmp_path / "pictures" / split, len(labels))
+        files = [str(file) for file in sorted((tmp_path / "pictures" / split).iterdir())]
         Dataset.from_dict({"image": files, "label": labels}, features=features).to_parquet(
-            tmp_path / f"{split}-0.parquet"
+            tmp_path / "set" / f"{split}-0.parquet"
         )
-        shutil.rmtree(tmp_path / split)
-    pair = open_pair("mine", str(tmp_path))
+    pair = open_pair("mine", f"{tmp_path}/set")
     assert (len(pair.train), len(pair.test)) == (2, 3)

@@ -8,8 +8,9 @@ import os
 import re
 from pathlib import Path
 
+from unic.data.sample_images import hint
 from unic.data.sources import _splits
-from unic.data.sources._path_options import split_off
+from unic.data.sources._path_options import ColumnNames, split_off
 from unic.data.sources._splits import TEST, TRAIN
 from unic.data.sources.base import DamagedImageError, Source
 from unic.errors import InputError, nearest
@@ -26,11 +27,12 @@ def open_source(path: str, limit: int | None = None, split: str | None = None, w
     """Opens images by path or hub name.
 
     Args:
-        path: a folder of images, with masks or depths beside them or not (see `dense`), a Parquet file, WebDataset
-            shards (.tar), a folder or pattern of these (`*`, `{000..012}`), or `ORG/NAME[:CONFIG]` on the Hugging Face
-            hub; with `stream:` before it, or as a URL of shards, it stays there (`streamed`); `generated:FAMILY` draws
-            images (`generated`). `{split}` stands for the name of the part. With `?test=0.2&seed=0` at its end a test
-            part is drawn at random (`random_split`).
+        path: a folder of images, with masks or depths beside them (`dense`), a list of labels (`metadata`) or neither;
+            a Parquet file, WebDataset shards (.tar), a folder or pattern of these (`*`, `{000..012}`); a list of images
+            (`label_list`); a folder of `save_to_disk` (`saved`); `ORG/NAME[:CONFIG]` on the Hugging Face hub; with
+            `stream:` before it, or as a URL of shards, it stays there (`streamed`); `generated:FAMILY` draws images
+            (`generated`). `{split}` stands for the name of the part. At its end `?test=0.2&seed=0` draws a test part
+            at random (`random_split`), and `?image=COLUMN&label=COLUMN` name the columns of a table.
         limit: a fixed random subset of so many images (`Subset`).
         split: a part of a set that has parts (`train/` and `test/` inside a folder, `train-*.parquet`, a hub split).
             None: what there is to train on, which is the training part, or all of a set without parts, of one file,
@@ -50,21 +52,19 @@ def open_source(path: str, limit: int | None = None, split: str | None = None, w
     path, options = split_off(given)
     if not path or "\0" in path:
         raise InputError(f"data '{given}': expected the path of a file or folder, a URL or a name on the hub")
+    parts = [path]
     if "{split}" in path:
         if options.test is not None:
             raise InputError(f"data '{given}': expected either {{split}}, the name of a part, or test=, a random one")
+        parts = _splits.all_filled(path)
         path, split = _splits.filled(path, split or TRAIN), None
-    if options.test is not None:
+    if options.test is None:
+        source = _opened(path, split, options.columns, parts, window, limit)
+    else:
         from unic.data.sources.random_split import drawn_part
 
-        whole = open_source(path, window=window)
-        source: Source = drawn_part(given, whole, split or TRAIN, share=options.test, seed=options.seed)
-    elif path.startswith("stream:") or "://" in path or path.startswith("pipe:"):
-        from unic.data.sources.streamed import open_streamed
-
-        return open_streamed(path, [path] if path.startswith("stream:") else expanded(path), split, window, limit)
-    else:
-        source = _open(path, split)
+        whole = _opened(path, None, options.columns, parts, window)
+        source = drawn_part(given, whole, split or TRAIN, share=options.test, seed=options.seed)
     return _limited(source, limit)
 
 
@@ -81,51 +81,98 @@ def allows_overlap(path: str) -> bool:
     return split_off(path)[1].allows_overlap
 
 
-def _open(path: str, split: str | None) -> Source:
-    from unic.data.sources import dense, folder, huggingface
+def _opened(
+    path: str, split: str | None, named: ColumnNames, parts: list[str], window: int, limit: int | None = None
+) -> Source:
+    """A set without options in its path. `parts`: the paths of all its parts, where it is one of several."""
+    if not (path.startswith(("stream:", "pipe:")) or "://" in path):
+        return _open(path, split, named, parts)
+    from unic.data.sources.streamed import open_streamed
+
+    urls = [path] if path.startswith("stream:") else expanded(path)
+    return open_streamed(path, urls, split, window, limit, named)
+
+
+def _open(path: str, split: str | None, named: ColumnNames, parts: list[str]) -> Source:
+    from unic.data.sources import dense, huggingface, metadata, saved
 
     place = Path(os.path.expanduser(path))  # these of `os.path` answer for impossible names too
     if os.path.isdir(place):
         pairs = dense.open_folder(path, place, split)
         if pairs is not None:
+            named.refuse(path)
             return pairs
-        named = (Path(at) / name for at, _, names in os.walk(place) for name in names if name.endswith(_FILES))
-        files = sorted(file for file in named if file.is_file())
-        for suffix in _FILES:
-            chosen = [file for file in files if file.suffix == suffix]
-            if chosen:
-                return _open_files(path, _splits.files_of(path, chosen, split))
-        return folder.Folder(path, _splits.folder_of(path, place, split))
-    if os.path.isfile(place):
-        return _open_named(path, [place], split)
-    if glob.has_magic(path) or _RANGE.search(path):
-        patterns = expanded(str(place))
-        matches: list[Path] = []
-        for pattern in patterns:
-            found = sorted(glob.glob(pattern, recursive=True))
-            if not found:
-                raise InputError(f"data '{path}': no file matches {pattern}")
-            matches += map(Path, found)
-        return _open_named(path, matches, split)
+        kept = saved.open_saved(path, place, split, named)
+        if kept is not None:
+            return kept
+        files = _files_in(place)
+        if files:
+            every = files if parts == [path] else _files_of(parts)
+            return _open_files(path, _splits.files_of(path, files, split), named, every)
+        folders = [Path(os.path.expanduser(part)) for part in parts]
+        return metadata.open_folder(path, place, _splits.folder_of(path, place, split), named, folders)
+    if os.path.isfile(place) or glob.has_magic(path) or _RANGE.search(path):
+        files = _matches(path)
+        return _open_named(path, files, split, named, files if parts == [path] else _files_of(parts))
     if _HUB_NAME.fullmatch(path) and not os.path.exists(Path(path).parent):
-        return huggingface.open_hub(path, split)
-    raise InputError(f"data '{path}': no such file or folder{_nearest_entry(place)}")
+        return huggingface.open_hub(path, split, named)
+    raise InputError(f"data '{path}': no such file or folder{_nearest_entry(place)}{hint(path)}")
 
 
-def _open_named(path: str, files: list[Path], split: str | None) -> Source:
+def _open_named(path: str, files: list[Path], split: str | None, named: ColumnNames, every: list[Path]) -> Source:
     """Files that the user has named are all wanted, unless a part of them is asked for."""
-    return _open_files(path, files if split is None else _splits.files_of(path, files, split))
+    from unic.data.sources import label_list
+
+    if all(file.suffix.lower() in label_list.SUFFIXES for file in files):
+        return label_list.LabelList(path, files, split, named, every)
+    chosen = files if split is None else _splits.files_of(path, files, split)
+    return _open_files(path, chosen, named, every)
 
 
-def _open_files(path: str, files: list[Path]) -> Source:
-    from unic.data.sources import huggingface, webdataset
+def _open_files(path: str, files: list[Path], named: ColumnNames, every: list[Path]) -> Source:
+    from unic.data.sources import huggingface, label_list, webdataset
 
     suffixes = {file.suffix for file in files}
     if suffixes == {".parquet"}:
-        return huggingface.open_files(path, files)
+        return huggingface.open_files(path, files, named, every)
     if suffixes == {".tar"}:
+        named.refuse(path)
         return webdataset.WebDataset(path, files)
-    raise InputError(f"data '{path}': expected a folder of images, .parquet files or .tar shards")
+    kinds = ", ".join(label_list.SUFFIXES)
+    raise InputError(f"data '{path}': expected a folder of images, .parquet files, .tar shards or a list ({kinds})")
+
+
+def _files_of(parts: list[str]) -> list[Path]:
+    """The files of all parts of a set, of those that are there."""
+    found: dict[Path, None] = {}
+    for part in parts:
+        place = Path(os.path.expanduser(part))
+        try:
+            found |= dict.fromkeys(_files_in(place) if os.path.isdir(place) else _matches(part))
+        except InputError:
+            continue
+    return list(found)
+
+
+def _files_in(folder: Path) -> list[Path]:
+    """The Parquet files anywhere in a folder, or the shards where there are none of these."""
+    names = (Path(at) / name for at, _, names in os.walk(folder) for name in names if name.endswith(_FILES))
+    files = sorted(file for file in names if file.is_file())
+    return next((chosen for suffix in _FILES if (chosen := [file for file in files if file.suffix == suffix])), [])
+
+
+def _matches(path: str) -> list[Path]:
+    """The files that a path or a pattern names. Raises `InputError` where one names none."""
+    place = Path(os.path.expanduser(path))
+    if os.path.isfile(place):
+        return [place]
+    matches: list[Path] = []
+    for pattern in expanded(str(place)):
+        found = sorted(glob.glob(pattern, recursive=True))
+        if not found:
+            raise InputError(f"data '{path}': no file matches {pattern}")
+        matches += map(Path, found)
+    return matches
 
 
 def expanded(pattern: str) -> list[str]:

@@ -12,23 +12,25 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from unic.data.sources import _splits
+from unic.data.sources import _label_values, _splits
+from unic.data.sources._columns import Columns, choose, features_of, is_text
+from unic.data.sources._parquet_files import first_values
+from unic.data.sources._path_options import UNNAMED, ColumnNames
 from unic.data.sources._pieces import Piece, Shelf
 from unic.data.sources._remote import check_url, open_seekable, open_url
 from unic.data.sources._shard_index import MANIFEST, read_manifest
-from unic.data.sources.parquet import columns, features_of
 from unic.data.sources.webdataset import WebDataset
 from unic.errors import InputError, nearest
 
 log = logging.getLogger("unic")
 
-Found = tuple[list[Piece], list[str] | None, tuple[str, str | None]]
+Found = tuple[list[Piece], Columns]
 _MAX_DOCUMENT = 64 << 20  # bytes of a manifest: of 100,000 shards it has 15 MB
 _AT_ONCE = 16  # footers
 
 
-def catalogue(path: str, urls: list[str], split: str, shelf: Shelf) -> Found:
-    """Pieces, names of classes, and columns of Parquet.
+def catalogue(path: str, urls: list[str], split: str, shelf: Shelf, named: ColumnNames = UNNAMED) -> Found:
+    """Pieces, and names of classes with, of Parquet, the columns. `named`: those that the user has named.
 
     Raises:
         InputError: a scheme that is not fetched, nothing there, neither shards nor Parquet.
@@ -38,7 +40,8 @@ def catalogue(path: str, urls: list[str], split: str, shelf: Shelf) -> Found:
     for url in urls:
         check_url(path, url)
     if all(url.endswith(".parquet") for url in urls):
-        return _row_groups(path, urls)
+        return _row_groups(path, urls, named)
+    named.refuse(path)
     if len(urls) == 1 and not urls[0].endswith(".tar"):
         return _listed(path, urls[0].rstrip("/"))
     if all(url.endswith(".tar") for url in urls):
@@ -53,20 +56,20 @@ def _listed(path: str, folder: str) -> Found:
         reason = " ".join(str(error).split())
         raise InputError(f"data '{path}': no {MANIFEST} of unic shard in it ({reason}); or name its shards") from None
     pieces = [Piece(f"{folder}/{one['file']}", one["samples"], -1, one["sha256"]) for one in manifest["shards"]]
-    return pieces, manifest["classes"], ("", None)
+    return pieces, Columns("", classes=manifest["classes"])
 
 
 def _shards(path: str, urls: list[str], shelf: Shelf) -> Found:
     folder = urls[0].rpartition("/")[0]
     try:
-        pieces, classes, none = _listed(path, folder)
+        pieces, found = _listed(path, folder)
         known = {piece.url: piece for piece in pieces}
-        return [known[url] for url in urls], classes, none
+        return [known[url] for url in urls], found
     except (InputError, KeyError):
         counts = _sizes(folder)
     if not all(url in counts for url in urls):
         counts = _counted(path, urls, shelf)
-    return [Piece(url, counts[url]) for url in urls if counts[url]], None, ("", None)
+    return [Piece(url, counts[url]) for url in urls if counts[url]], Columns("")
 
 
 def _sizes(folder: str) -> dict[str, int]:
@@ -95,7 +98,7 @@ def _counted(path: str, urls: list[str], shelf: Shelf) -> dict[str, int]:
     return counts
 
 
-def _row_groups(path: str, urls: list[str]) -> Found:
+def _row_groups(path: str, urls: list[str], named: ColumnNames) -> Found:
     import pyarrow.parquet as pq
 
     def footer(url: str) -> tuple[Any, list[int]]:
@@ -111,7 +114,13 @@ def _row_groups(path: str, urls: list[str]) -> Found:
     except Exception as error:  # networks, stores and formats fail in every way
         raise InputError(f"data '{path}': cannot be read ({' '.join(str(error).split())[:200]})") from None
     schema = footers[0][0]
-    image, label, classes = columns(path, features_of(schema), schema)
+    found = choose(path, schema, features_of(schema), named, lambda names: _first_values(path, urls[0], names))
+    if is_text(schema.field(found.image).type):
+        raise InputError(
+            f"data '{path}': its column '{found.image}' holds paths; a streamed set must hold the images themselves"
+        )
+    if found.label is not None and found.classes is None:
+        found = _with_values(path, urls, found, is_wanted=named.label is not None)
     pieces = [
         Piece(url, count, group)
         for url, (_, counts) in zip(urls, footers, strict=True)
@@ -120,7 +129,47 @@ def _row_groups(path: str, urls: list[str]) -> Found:
     ]
     if not pieces:
         raise InputError(f"data '{path}': it has no rows")
-    return pieces, classes, (image, label)
+    return pieces, found
+
+
+def _first_values(path: str, url: str, names: list[str]) -> dict[str, list[Any]]:
+    import pyarrow.parquet as pq
+
+    try:
+        with open_seekable(url) as stream:
+            return first_values(pq.ParquetFile(stream), names)
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(f"data '{path}': cannot be read ({' '.join(str(error).split())[:200]})") from None
+
+
+def _with_values(path: str, urls: list[str], found: Columns, *, is_wanted: bool) -> Columns:
+    """Classes that are the values of a column, which are all read for it: only where the user has named the column."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if not is_wanted:
+        reason = (
+            f"its labels are fetched only if you name their column; write ?label={found.label} at the end of the path"
+        )
+        return found._replace(label=None, why_unlabelled=reason)
+
+    def texts(url: str) -> _label_values.Values:
+        known: dict[str, None] = {}
+        with open_seekable(url) as stream:
+            for batch in pq.ParquetFile(stream).iter_batches(columns=[found.label], use_threads=False):
+                known |= dict.fromkeys(_label_values.of_arrow(pa.chunked_array([batch.column(0)])).texts)
+        return _label_values.of_texts(list(known))
+
+    try:
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            return found._replace(classes=_label_values.class_list(pool.map(texts, urls)), are_values=True)
+    except InputError:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"data '{path}': its column '{found.label}' cannot be read ({reason})") from None
 
 
 def _on_the_hub(path: str, split: str) -> list[str]:

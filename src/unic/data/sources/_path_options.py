@@ -4,25 +4,43 @@ from __future__ import annotations
 
 import re
 from typing import NamedTuple
+from urllib.parse import unquote
 
 from unic.errors import InputError, nearest
 
-_KEYS = ("test", "seed", "overlap")
+_KEYS = ("test", "seed", "overlap", "image", "label")
 _OPTIONS = re.compile(rf"\?(?=(?:{'|'.join(_KEYS)})=)(?P<options>[^?/]*)\Z")
 _SEED = re.compile(r"[0-9]{1,18}")  # fits into 63 bits
 
 
+class ColumnNames(NamedTuple):
+    """Columns of a table that the user has named; None: to be found."""
+
+    image: str | None = None
+    label: str | None = None
+
+    def refuse(self, path: str) -> None:
+        """Raises `InputError` if a column is named: of a set that is no table."""
+        for option, name in self._asdict().items():
+            if name is not None:
+                raise InputError(f"data '{path}': {option}={name} names a column, and this set has no columns")
+
+
+UNNAMED = ColumnNames()
+
+
 class PathOptions(NamedTuple):
     """`test`: the share of the images that a random test part takes, between 0 and 1; None: the set has its own parts.
-    `seed`: of that draw. `allows_overlap`: whether a test image may be a training image too."""
+    `seed`: of that draw. `allows_overlap`: whether a test image may be a training image too. `columns`: of a table."""
 
     test: float | None = None
     seed: int = 0
     allows_overlap: bool = False
+    columns: ColumnNames = UNNAMED
 
 
 def split_off(path: str) -> tuple[str, PathOptions]:
-    """The path without its options, and these.
+    """The path without its options, and these. In the name of a column `%2F` stands for a slash, as in URLs.
 
     Raises:
         InputError: an unknown option, one given twice, or a value that it does not take.
@@ -42,8 +60,12 @@ def split_off(path: str) -> tuple[str, PathOptions]:
         raise InputError(f"data '{path}': 'seed' is of a random test part; expected 'test' beside it, such as test=0.2")
     if given.get("overlap", "allow") != "allow":
         raise InputError(f"data '{path}': overlap={given['overlap']}; expected overlap=allow")
+    names = {key: unquote(given[key]) for key in ColumnNames._fields if key in given}
+    if "" in names.values():
+        raise InputError(f"data '{path}': expected the name of a column behind image= and label=")
     share = _share(path, given["test"]) if "test" in given else None
-    return path[: found.start()], PathOptions(share, _seed(path, given.get("seed", "0")), "overlap" in given)
+    seed = _seed(path, given.get("seed", "0"))
+    return path[: found.start()], PathOptions(share, seed, "overlap" in given, ColumnNames(**names))
 
 
 def _share(path: str, text: str) -> float:

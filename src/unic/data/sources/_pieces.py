@@ -12,16 +12,23 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+import pyarrow as pa
+
 from unic._scratch import can_write, scratch
+from unic.data.sources import _label_values
+from unic.data.sources._columns import Columns
+from unic.data.sources._parquet_files import rows_at_once
 from unic.data.sources._remote import open_seekable, open_url
 from unic.data.sources._shard_index import sha256
 from unic.data.sources._tar import TarWriter
-from unic.data.sources.parquet import rows_at_once
 from unic.errors import InputError
 
 _TRIES = 3
 _BUCKETS = 64  # of locks
 _MOST_AT_ONCE, _MOST_BYTES = 1 << 30, 16 << 30  # bytes of a row group in memory, and of all of it on the disk
+
+
+_NO_TABLE = Columns("image")
 
 
 class Piece(NamedTuple):
@@ -44,10 +51,10 @@ class Shelf:
     Args:
         path: of the set, for messages.
         folder: made if need be; where it cannot be written, one of this process takes its place.
-        columns: of Parquet: image and label (None: no labels).
+        columns: of Parquet.
     """
 
-    def __init__(self, path: str, folder: Path, room: int, columns: tuple[str, str | None] = ("image", None)) -> None:
+    def __init__(self, path: str, folder: Path, room: int, columns: Columns = _NO_TABLE) -> None:
         self.path, self.room, self.columns = path, room, columns
         self.folder = folder if can_write(folder) else scratch() / folder.name
 
@@ -88,22 +95,33 @@ class Shelf:
     def _copy_group(self, piece: Piece, partial: Path) -> None:
         import pyarrow.parquet as pq
 
-        image, label = self.columns
+        image, label = self.columns.image, self.columns.label
         with open_seekable(piece.url) as file:
             names = [image, label] if label else [image]
             opened, tar, row = pq.ParquetFile(file), TarWriter(partial), 0
             at_once = rows_at_once(opened.metadata, _MOST_AT_ONCE)
             for batch in opened.iter_batches(at_once, row_groups=[piece.group], columns=names, use_threads=False):
+                labels = self._labels(batch.column(label)) if label else []
                 for place, value in enumerate(batch.column(image)):
                     value = value.as_py()
                     data = value.get("bytes") if isinstance(value, dict) else value
                     tar.add(f"{row:08d}.png", data or b"")  # of any format; empty: listed as damaged when it is read
-                    if label and (number := batch.column(label)[place].as_py()) is not None:
-                        tar.add(f"{row:08d}.cls", str(number).encode())
+                    if label and labels[place] is not None:
+                        tar.add(f"{row:08d}.cls", str(labels[place]).encode())
                     row += 1
                     if tar.tell() > _MOST_BYTES:
                         raise InputError(f"data '{self.path}': {piece.name} grows to more than {_MOST_BYTES} bytes")
             tar.close()
+
+    def _labels(self, column: pa.Array) -> list[int | None]:
+        """A number for each row, or none."""
+        if not self.columns.are_values:
+            return column.to_pylist()
+        values = _label_values.of_arrow(pa.chunked_array([column]))
+        return [
+            None if number < 0 else int(number)
+            for number in _label_values.class_numbers(values, self.columns.classes or [])
+        ]
 
     def _make_room(self) -> None:
         held = []

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -16,10 +18,13 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from unic._regular_files import read_bytes
+from unic.data._plugins import PACKAGES
 from unic.data.cache_dir import default_cache_dir
-from unic.data.decode import SUFFIXES
+from unic.data.decode import suffixes
 from unic.data.sources._tar import BrokenTarError, members
 from unic.errors import InputError
+
+log = logging.getLogger("unic")
 
 ROW = np.dtype([("shard", "<i4"), ("label", "<i4"), ("header", "<i4"), ("place", "<i8"), ("size", "<i8")])
 """Of a sample: number of the shard, class (-1: none), bytes from the image's header to its content, place and size of
@@ -68,7 +73,10 @@ def open_index(path: str, files: Sequence[Path]) -> Index:
         return Index.load(kept)
     except (OSError, ValueError):
         pass
-    rows = np.concatenate([scan(path, file, number) for number, file in enumerate(files)])
+    unread: Counter[str] = Counter()
+    rows = np.concatenate([scan(path, file, number, unread) for number, file in enumerate(files)])
+    for package, count in sorted(unread.items()):
+        log.warning("data '%s': left out: %d images can be read after pip install %s", path, count, package)
     if len(rows) < _KEPT_FROM:
         return Index(rows)
     try:
@@ -79,11 +87,16 @@ def open_index(path: str, files: Sequence[Path]) -> Index:
         return Index(rows)
 
 
-def scan(path: str, file: Path, number: int = 0) -> np.ndarray:
-    """Rows of one shard, from its headers. Raises `InputError` as `open_index` does."""
+def scan(path: str, file: Path, number: int = 0, unread: Counter[str] | None = None) -> np.ndarray:
+    """Rows of one shard, from its headers. Raises `InputError` as `open_index` does.
+
+    Args:
+        number: of the shard.
+        unread: counts, by package, the images that need one that is not installed.
+    """
     try:
         with file.open("rb") as archive:
-            return np.array([(number, *row) for row in _samples(archive)], ROW)
+            return np.array([(number, *row) for row in _samples(archive, Counter() if unread is None else unread)], ROW)
     except (BrokenTarError, OSError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"data '{path}': {file.name} is not an uncompressed tar archive ({reason})") from None
@@ -152,10 +165,10 @@ def sha256(stream: BinaryIO) -> str:
     return digest.hexdigest()
 
 
-def _samples(archive: BinaryIO) -> Iterator[tuple[int, int, int, int]]:
+def _samples(archive: BinaryIO, unread: Counter[str]) -> Iterator[tuple[int, int, int, int]]:
     """Label, header, place and size of every image of a shard; members of a sample lie side by side."""
     image: tuple[int, int, int] | None = None
-    key, label = ("", ""), -1
+    key, label, readable = ("", ""), -1, suffixes()
     for member in members(archive):
         folder, _, file_name = member.name.rpartition("/")
         base, _, suffix = file_name.partition(".")
@@ -163,7 +176,10 @@ def _samples(archive: BinaryIO) -> Iterator[tuple[int, int, int, int]]:
             if image:
                 yield (label, *image)
             key, image, label = (folder, base), None, -1
-        if image is None and f".{suffix.rpartition('.')[2].lower()}" in SUFFIXES:
+        ending = f".{suffix.rpartition('.')[2].lower()}"
+        if ending in PACKAGES and ending not in readable:
+            unread[PACKAGES[ending]] += 1
+        elif image is None and ending in readable:
             image = (member.offset_data - member.offset, member.offset_data, member.size)
         elif suffix.lower() in ("cls", "json") and member.size <= _MAX_LABEL:
             archive.seek(member.offset_data)

@@ -15,23 +15,33 @@ _TARGETS = ("masks", "annotations", "depth")
 def splits_of(path: str) -> list[str]:
     """Names of the splits that a set has; empty for a set without any, and for a path that names files.
 
-    It looks at names alone, as `open_source` does to find a split. A set of the Hugging Face hub is asked there.
+    It looks at names and, of a list of images, at its column `split`, as `open_source` does to find a split. A set of
+    the Hugging Face hub is asked there.
     """
+    from unic.data.sources import label_list
+
     path, options = split_off(path)
     if options.test is not None:
         return [TEST[0], TRAIN]
     place = Path(path).expanduser()
     if place.is_dir():
         return sorted(_in_folder(place))
+    if place.is_file() and place.suffix.lower() in label_list.SUFFIXES:
+        return sorted(set(label_list.Labelled.read(path, place, options.columns).splits))
     name = path.removeprefix("stream:")
     is_on_the_hub = re.fullmatch(r"[\w.-]+/[\w.-]+(:[\w.-]+)?", name) and (name != path or not place.parent.exists())
     return sorted(on_the_hub(name)) if is_on_the_hub else []
 
 
 def _in_folder(place: Path) -> set[str]:
+    from unic.data.sources import saved
+
     if any((place / "images").is_dir() and (place / targets).is_dir() for targets in _TARGETS):
         return set(filter(kind_of, subfolders(place / "images")))
     names = filter(kind_of, subfolders(place))
+    saved_parts = saved.parts_of(place)
+    if saved_parts is not None:
+        return set(saved_parts)
     pairs = {name for name in names for targets in _TARGETS if {"images", targets} <= set(subfolders(place / name))}
     return pairs or _of_files(place) or set(splits_in(place))
 

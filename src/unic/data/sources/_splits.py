@@ -67,6 +67,11 @@ def filled(path: str, split: str) -> str:
     return path.replace("{split}", split)
 
 
+def all_filled(path: str) -> list[str]:
+    """The paths of all parts that a path with `{split}` in it stands for."""
+    return list(dict.fromkeys(filled(path, kind) for kind in _SPELLINGS))
+
+
 def files_of(path: str, files: Sequence[Path], split: str | None) -> list[Path]:
     """The files of one split: its name begins theirs (`train-00000-of-00002.parquet`) or is that of their folder.
 

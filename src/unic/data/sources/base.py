@@ -29,6 +29,8 @@ class Source(ABC):
     Attributes:
         path: as the user wrote it.
         classes: class names if the images, or the pixels of their targets, are labelled; else None.
+        why_unlabelled: where `classes` is None, the reason as a clause, if there is more to say than that nothing names
+            them.
         pixels: what `target` gives; None: nothing.
         in_pieces: whether images near each other in `order` should be read near each other in time.
         max_pixels: batches leave larger pictures out as damaged.
@@ -37,6 +39,7 @@ class Source(ABC):
     path: str
     pixels: Literal["masks", "depth"] | None = None
     classes: list[str] | None = None
+    why_unlabelled: str = ""
     in_pieces: bool = False
     max_pixels: int = MAX_PIXELS
 

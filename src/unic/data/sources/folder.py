@@ -8,17 +8,20 @@ import os
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
-from unic.data.decode import SUFFIXES, decode
+from unic.data._plugins import PACKAGES
+from unic.data.decode import suffixes
 from unic.data.sources import _links
-from unic.data.sources.base import Source
+from unic.data.sources._image_files import ImageFiles
+from unic.data.sources._names import Names, composed
 from unic.errors import InputError
 
 log = logging.getLogger("unic")
 
+_LISTS = (".csv", ".tsv", ".json", ".jsonl")
 
-class Folder(Source):
+
+class Folder(ImageFiles):
     """Images below `root`, in the order of their names.
 
     The names of the first level are the classes if no image lies outside one. Hidden files are left out, and so are
@@ -28,53 +31,37 @@ class Folder(Source):
     def __init__(self, path: str, root: Path) -> None:
         self.path = path
         self._root = root
-        names, outside = _image_names(root)
+        names, outside, unread = _image_names(root)
         names.sort()
+        ways = []
+        for package, files in sorted(unread.items()):
+            ways.append(f"{len(files)} images, the first is {min(files)}, can be read after pip install {package}")
+            log.warning("data '%s': left out: %s", path, ways[-1])
         if not names:
-            kinds = " ".join(sorted(SUFFIXES))
-            raise InputError(f"data '{path}': no images in this folder (looked for {kinds}; {_links.HINT})")
+            kinds = " ".join(sorted(suffixes()))
+            hints = "; ".join([*ways, _links.HINT])
+            raise InputError(f"data '{path}': no images in this folder (looked for {kinds}; {hints}){_lists(root)}")
         if outside:
             log.warning(
                 "data '%s': %d links left out, the first is %s; %s", path, len(outside), min(outside), _links.HINT
             )
-        # One block of bytes instead of a list of strings: a million names cost a worker process one copy, not a
-        # million objects whose reference counts unshare every page after a fork.
-        encoded = [os.fsencode(name) for name in names]
-        self._names = b"".join(encoded)
-        self._ends = np.cumsum([len(name) for name in encoded])
+        self._names = Names(names)
         self._labels: np.ndarray | None = None
         if all("/" in name for name in names):
-            classes, self._labels = np.unique([name.partition("/")[0] for name in names], return_inverse=True)
+            first = [composed(name.partition("/")[0]) for name in names]
+            classes, self._labels = np.unique(first, return_inverse=True)
             self.classes = classes.tolist()
         elif beside := _strays(names):
-            log.warning(
-                "data '%s': no labels, because %s outside the class folders; move or remove what lies there",
-                path,
-                beside,
-            )
-
-    def __len__(self) -> int:
-        return len(self._ends)
-
-    def read(self, index: int) -> Image.Image:
-        return decode(self.encoded(index))
+            self.why_unlabelled = f"{beside} outside the class folders"
+            log.warning("data '%s': no labels, because %s; move or remove what lies there", path, self.why_unlabelled)
+        else:
+            self.why_unlabelled = f"its images do not lie in class folders{_lists(root)}"
 
     def encoded(self, index: int) -> Path:
         return self._root / self.name(index)
 
     def label(self, index: int) -> int | None:
         return None if self._labels is None else int(self._labels[index])
-
-    def name(self, index: int) -> str:
-        start = self._ends[index - 1] if index > 0 else 0
-        return os.fsdecode(self._names[start : self._ends[index]])
-
-    def fingerprint(self) -> str:
-        """Hash of names, sizes and modification times: reading every byte of a large folder takes too long."""
-        return self._digest(with_times=True)
-
-    def portable_fingerprint(self) -> str:
-        return self._digest(with_times=False)
 
     def _digest(self, *, with_times: bool) -> str:
         digest = hashlib.sha256()
@@ -97,9 +84,17 @@ def _strays(names: list[str]) -> str:
     return f"{strays[0]} lies" if len(strays) == 1 else f"{len(strays)} images, the first is {strays[0]}, lie"
 
 
-def _image_names(root: Path) -> tuple[list[str], list[str]]:
-    """Paths below `root`, with `/` between parts: images, and links that are left out."""
+def _lists(root: Path) -> str:
+    """Ending of a line: lists beside the images, which are sets of their own."""
+    names = sorted(name for name in os.listdir(root) if name.lower().endswith(_LISTS) and name[0] != ".")
+    return f"; a list beside them is read by its own path: {root / names[0]}" if names else ""
+
+
+def _image_names(root: Path) -> tuple[list[str], list[str], dict[str, list[str]]]:
+    """Paths below `root`, with `/` between parts: images, links that are left out, and by package what needs one."""
     inside = root.resolve()
+    readable = suffixes()
+    unread: dict[str, list[str]] = {}
     found: list[str] = []
     outside: list[str] = []
     follow = _links.are_followed()
@@ -113,8 +108,12 @@ def _image_names(root: Path) -> tuple[list[str], list[str]]:
             subfolders[:] = [name for name in subfolders if not _links.is_cycle(folder / name, root)]
         for name in files:
             file = folder / name
-            if name.startswith(".") or file.suffix.lower() not in SUFFIXES:
+            suffix = file.suffix.lower()
+            if name.startswith(".") or suffix not in readable | PACKAGES.keys():
+                continue
+            if suffix not in readable:
+                unread.setdefault(PACKAGES[suffix], []).append(file.relative_to(root).as_posix())
                 continue
             kept = found if not file.is_symlink() or _links.stays(file, inside) else outside
             kept.append(file.relative_to(root).as_posix())
-    return found, outside
+    return found, outside, unread

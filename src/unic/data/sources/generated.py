@@ -7,7 +7,6 @@ needs no disk, is the same in every process, and goes on after a resume as any o
 from __future__ import annotations
 
 import hashlib
-import importlib
 import inspect
 import secrets
 from collections.abc import Callable
@@ -113,7 +112,7 @@ def _code(module: ModuleType) -> str:
     """What draws an image beside its options: the code of the family, and the libraries."""
     libraries = f"numpy {np.__version__} pillow {PIL.__version__}"
     if module.__name__.startswith(f"{PACKAGE}."):
-        files = sorted(Path(next(iter(importlib.import_module(PACKAGE).__path__))).glob("*.py"))
+        files = sorted(Path(str(module.__file__)).parent.glob("*.py"))
         return f"{hashlib.sha256(b''.join(file.read_bytes() for file in files)).hexdigest()} {libraries}"
     own = own_code([module.__name__])
     unknown = secrets.token_hex(8) if own.unknown else ""  # what is not known is never taken for the same

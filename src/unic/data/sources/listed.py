@@ -8,15 +8,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
-from unic.data.decode import decode
 from unic.data.sources import _links
-from unic.data.sources.base import Source
+from unic.data.sources._image_files import ImageFiles
+from unic.data.sources._names import Names
 from unic.errors import InputError
 
 
-class Listed(Source):
+class Listed(ImageFiles):
     """The images that a list names, in its order, all of them with a label.
 
     That they are there is checked at once, folder by folder instead of file by file: a million takes seconds. Links
@@ -49,16 +48,8 @@ class Listed(Source):
         if low < 0 or high >= len(self.classes):
             raise InputError(f"data '{path}': labels from {low} to {high}, and {len(self.classes)} classes")
         _check_files(path, root, names)
-        encoded = [os.fsencode(name) for name in names]  # one block of bytes, see `Folder`
-        self._names = b"".join(encoded)
-        self._ends = np.cumsum([len(name) for name in encoded])
+        self._names = Names(names)
         self._known: dict[bool, str] = {}  # digests, with times and without
-
-    def __len__(self) -> int:
-        return len(self._ends)
-
-    def read(self, index: int) -> Image.Image:
-        return decode(self.encoded(index))
 
     def encoded(self, index: int) -> Path:
         return self._root / self.name(index)
@@ -66,28 +57,14 @@ class Listed(Source):
     def label(self, index: int) -> int:
         return int(self._labels[index])
 
-    def name(self, index: int) -> str:
-        start = self._ends[index - 1] if index > 0 else 0
-        return os.fsdecode(self._names[start : self._ends[index]])
-
-    def fingerprint(self) -> str:
-        """Hash of names, sizes and modification times: that of a `Folder` with the same images in the same order."""
-        return self._digest(with_times=True)
-
-    def portable_fingerprint(self) -> str:
-        return self._digest(with_times=False)
-
     def _digest(self, *, with_times: bool) -> str:
         if with_times not in self._known:
             digest = hashlib.sha256()
             root = os.path.join(os.fsencode(self._root), b"")
-            start = 0
-            for end in self._ends.tolist():
-                name = self._names[start:end]
+            for name in self._names.encoded():
                 status = os.stat(root + name)
                 time = b"%d " % status.st_mtime_ns if with_times else b""
                 digest.update(b"%d %b%b\n" % (status.st_size, time, name))
-                start = end
             self._known[with_times] = digest.hexdigest()[:16]
         return self._known[with_times]
 

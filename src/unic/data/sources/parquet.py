@@ -1,4 +1,4 @@
-"""Local Parquet files with Hugging Face features: an `Image` column and, if labelled, a `ClassLabel` column.
+"""Local Parquet files: a column of images, as bytes or as paths, and, if labelled, one of classes (`_columns`).
 
 In place of labels a second `Image` column, `mask`, may hold the class of every pixel; the names of these classes stand
 in `classes.json` or `classes.txt` beside the files. With both, the labels count and masks are left alone.
@@ -7,7 +7,7 @@ in `classes.json` or `classes.txt` beside the files. With both, the labels count
 from __future__ import annotations
 
 import hashlib
-import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,13 +18,13 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from unic.data.decode import decode
-from unic.data.sources._pixels import check_fit, class_names, read_mask
+from unic.data.sources import _image_paths, _label_values
+from unic.data.sources._columns import MASK, Columns, choose, features_of, mask_classes
+from unic.data.sources._parquet_files import check_parquet, holds_nulls, peek, read_column, schema_of
+from unic.data.sources._path_options import UNNAMED, ColumnNames
+from unic.data.sources._pixels import check_fit, read_mask
 from unic.data.sources.base import DamagedImageError, Source
-from unic.errors import InputError, in_one_line
-
-MASK = "mask"  # the column
-_ROWS = 1024  # that are read at a time at most
-_ROOM, _INFLATED = 1 << 30, 20  # bytes that any file may become in memory, and how many times its size a larger one
+from unic.errors import InputError
 
 
 class Parquet(Source):
@@ -36,27 +36,44 @@ class Parquet(Source):
     Args:
         path: as the user wrote it.
         files: at least one file.
+        named: columns that the user has named.
+        every: the files of all parts, whose values together are the classes where none are declared; default: `files`.
     """
 
-    def __init__(self, path: str, files: Sequence[Path]) -> None:
+    def __init__(
+        self, path: str, files: Sequence[Path], named: ColumnNames = UNNAMED, every: Sequence[Path] = ()
+    ) -> None:
         self.path = path
         self._files = list(files)
         for file in self._files:
             check_parquet(path, file)
-        schema = _schema(self._files[0])
-        self._column, label, self.classes = columns(path, features_of(schema), schema)
+        schema = schema_of(self._files[0])
+        found = self._choose(self._files[0], named)
+        self._column, label, self.classes, self.why_unlabelled, _ = found
         for file in self._files[1:]:
-            if columns(path, features_of(_schema(file)), _schema(file)) != (self._column, label, self.classes):
+            if self._choose(file, named) != found:
                 raise InputError(f"data '{path}': {file.name} has other columns or classes than {self._files[0].name}")
         self._counts = np.cumsum([pq.read_metadata(file).num_rows for file in self._files])
         if self._counts[-1] == 0:
             raise InputError(f"data '{path}': it has no rows")
-        self._labels = None if label is None else self._read_labels(label)
-        if label is None and has_masks(features_of(schema), self._column):
-            self.classes = class_names(path, self._files[0].parent)
-            self.pixels = "masks" if self.classes else None
+        self._folder = os.getcwd()  # of worker processes it may be another
+        self._labels: np.ndarray | None = None
+        masks = mask_classes(path, self._files[0].parent, features_of(schema), found, named)
+        if masks is not None:
+            self.classes, self.pixels = masks, "masks"
+        elif label is not None and self.classes is not None:
+            self._labels = self._read_labels(label)
+        elif label is not None:
+            others = [file for file in every if file not in self._files and label in schema_of(file).names]
+            columns = (self._read_column(label, [file]) for file in others)
+            own = self._read_column(label)
+            self.classes, self._labels, self.why_unlabelled = _label_values.numbered(label, own, columns)
         self._encoded: dict[str, pa.ChunkedArray] = {}
         self._fingerprint: str | None = None
+        self._has_paths: bool | None = None
+        if self._may_name_files():
+            values = peek(path, self._files[0], [self._column])[self._column]
+            _image_paths.check_some(path, self._column, values, _image_paths.search_order(self._files[0]))
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_encoded": {}}
@@ -65,19 +82,19 @@ class Parquet(Source):
         return int(self._counts[-1])
 
     def read(self, index: int) -> Image.Image:
-        image = decode(self._bytes(self._column, index), whole=self.pixels is not None)
+        image = decode(self._stored(self._column, index), whole=self.pixels is not None)
         if self.pixels:  # whoever measures this image later needs both
-            check_fit(image, read_mask(self._bytes(MASK, index)), self.classes)
+            check_fit(image, read_mask(self._stored(MASK, index)), self.classes)
         return image
 
-    def encoded(self, index: int) -> bytes | None:
-        return None if self.pixels else self._bytes(self._column, index)
+    def encoded(self, index: int) -> bytes | Path | None:
+        return None if self.pixels else self._stored(self._column, index)
 
-    def stored(self, index: int) -> bytes:
-        return self._bytes(self._column, index)
+    def stored(self, index: int) -> bytes | Path:
+        return self._stored(self._column, index)
 
     def target(self, index: int) -> np.ndarray | None:
-        return read_mask(self._bytes(MASK, index)) if self.pixels else None
+        return read_mask(self._stored(MASK, index)) if self.pixels else None
 
     def label(self, index: int) -> int | None:
         if self._labels is None or not self._labels[index] >= 0:  # -1 and null: unlabelled rows, as on the hub
@@ -90,24 +107,63 @@ class Parquet(Source):
         return f"{self._files[file].name}[{index - first}]"
 
     def fingerprint(self) -> str:
-        """Hash of the bytes of all files, and of the names of classes that stand outside them."""
+        """Hash of the bytes of all files, of the names of classes that stand outside them, and of the names, sizes and
+        times of image files that their rows name."""
         if self._fingerprint is None:
-            digest = hashlib.sha256(repr(self.classes).encode() if self.pixels else b"")
-            for file in self._files:
-                with file.open("rb") as stream:
-                    while block := stream.read(1 << 20):
-                        digest.update(block)
-            self._fingerprint = digest.hexdigest()[:16]
+            self._fingerprint = self._digest(with_times=True)
         return self._fingerprint
 
-    def _bytes(self, column: str, index: int) -> bytes:
+    def portable_fingerprint(self) -> str:
+        return self._digest(with_times=False) if self._names_files else self.fingerprint()
+
+    def _digest(self, *, with_times: bool) -> str:
+        digest = hashlib.sha256(repr(self.classes).encode() if self.pixels else b"")
+        for file in self._files:
+            with file.open("rb") as stream:
+                while block := stream.read(1 << 20):
+                    digest.update(block)
+        for index in range(len(self)) if self._names_files else ():
+            try:
+                stored = self.stored(index)
+            except DamagedImageError:
+                continue
+            if isinstance(stored, Path):
+                digest.update(b"%d " % index + _image_paths.state(stored, with_times=with_times))
+        return digest.hexdigest()[:16]
+
+    @property
+    def _names_files(self) -> bool:
+        """Whether some rows hold a path in place of bytes."""
+        if self._has_paths is None:
+            values = self._values(self._column) if self._may_name_files() else ()
+            self._has_paths = any(_image_paths.path_of(value.as_py()) for value in values)
+        return self._has_paths
+
+    def _may_name_files(self) -> bool:
+        kind = schema_of(self._files[0]).field(self._column).type
+        if pa.types.is_struct(kind):
+            return any(holds_nulls(file, f"{self._column}.bytes") for file in self._files)
+        return not (pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+
+    def _choose(self, file: Path, named: ColumnNames) -> Columns:
+        schema = schema_of(file)
+        return choose(self.path, schema, features_of(schema), named, lambda names: peek(self.path, file, names))
+
+    def _values(self, column: str) -> pa.ChunkedArray:
         if column not in self._encoded:
             self._encoded[column] = self._read_column(column)
-        value = self._encoded[column][index].as_py()
+        return self._encoded[column]
+
+    def _stored(self, column: str, index: int) -> bytes | Path:
+        value = self._values(column)[index].as_py()
         data = value.get("bytes") if isinstance(value, dict) else value
-        if data is None:
+        if isinstance(data, bytes):
+            return data
+        place = _image_paths.path_of(value)
+        if place is None:
             raise DamagedImageError(f"the row holds no {'mask' if column == MASK else 'image'} bytes")
-        return data
+        file = self._files[int(np.searchsorted(self._counts, index, side="right"))]
+        return _image_paths.checked(_image_paths.find(place, _image_paths.search_order(file, self._folder)))
 
     def _read_labels(self, column: str) -> np.ndarray:
         labels = self._read_column(column)
@@ -120,107 +176,6 @@ class Parquet(Source):
             )
         return found
 
-    def _read_column(self, column: str) -> pa.ChunkedArray:
-        return pa.concat_tables([read_column(self.path, file, column) for file in self._files]).column(0)
-
-
-def check_parquet(path: str, file: Path) -> None:
-    """Refuses a file that would fill the memory with rows that are not there: a byte on the disk for each at least.
-
-    Raises:
-        InputError: so many rows, or no Parquet file.
-    """
-    try:
-        rows = pq.read_metadata(file).num_rows
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise InputError(f"data '{file}': not a Parquet file ({in_one_line(error)})") from None
-    if rows > (size := file.stat().st_size):
-        raise InputError(f"data '{path}': {file.name} claims {rows} rows in {size} bytes")
-
-
-def read_column(path: str, file: Path, column: str) -> pa.Table:
-    """A column of a file, read in small pieces, so that a file that inflates is noticed in time.
-
-    Raises:
-        InputError: its pages are damaged, or it holds much more than an archive of images does.
-    """
-    most = max(_ROOM, _INFLATED * file.stat().st_size)
-    batches, size = [], 0
-    try:
-        with pq.ParquetFile(file) as opened:
-            # No threads: a pool of threads must not exist before worker processes are forked.
-            for batch in opened.iter_batches(rows_at_once(opened.metadata, most), columns=[column], use_threads=False):
-                size += batch.nbytes
-                batches.append(batch)
-                if size > most:
-                    break
-            schema = batches[0].schema if batches else opened.schema_arrow
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise InputError(f"data '{path}': {file.name} is damaged ({in_one_line(error)})") from None
-    if size > most:
-        text = f"its column '{column}' grows from {file.stat().st_size} bytes to more than {most}"
-        raise InputError(f"data '{path}': {file.name}: {text}")
-    return pa.Table.from_batches(batches, schema) if batches else opened.schema_arrow.empty_table().select([column])
-
-
-def rows_at_once(metadata: Any, most: int) -> int:
-    """Rows that are read at a time: any of them may be as large as the largest page of the file."""
-    groups = (metadata.row_group(number) for number in range(metadata.num_row_groups))
-    chunks = (group.column(number) for group in groups for number in range(group.num_columns))
-    largest = max((chunk.total_uncompressed_size for chunk in chunks), default=1)
-    return max(1, min(_ROWS, most // max(1, largest)))
-
-
-def features_of(schema: pa.Schema) -> dict[str, Any]:
-    """The Hugging Face feature of each column, as stored in the metadata of the schema; empty without it."""
-    try:
-        features = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))["info"]["features"]
-    except (ValueError, KeyError, TypeError, RecursionError):  # none, or damaged ones
-        return {}
-    return features if isinstance(features, dict) else {}
-
-
-def columns(path: str, features: dict[str, Any], schema: pa.Schema) -> tuple[str, str | None, list[str] | None]:
-    """Finds the image column, the label column and the class names by the type of the features.
-
-    Files without features are accepted if a column has the layout of an image: bytes, or a struct with `bytes`.
-    Of several candidates one called `image` or `label` wins, else the first.
-
-    Raises:
-        InputError: there is no image column.
-    """
-    images = [name for name, feature in features.items() if _kind(feature) == "Image" and name != MASK]
-    labels = [name for name, feature in features.items() if _kind(feature) == "ClassLabel"]
-    images = images or [field.name for field in schema if _holds_bytes(field.type)]
-    if not images:
-        raise InputError(f"data '{path}': no image column; its columns are {', '.join(schema.names)}")
-    image = "image" if "image" in images else images[0]
-    if not labels:
-        return image, None, None
-    label = "label" if "label" in labels else labels[0]
-    names = features[label].get("names")
-    if not isinstance(names, list) or label not in schema.names or image not in schema.names:
-        raise InputError(f"data '{path}': what is stored of its columns '{image}' and '{label}' does not fit them")
-    return image, label, [str(name) for name in names]
-
-
-def has_masks(features: dict[str, Any], image: str) -> bool:
-    """Whether there is a column of masks beside the column of images."""
-    return image != MASK and _kind(features.get(MASK)) == "Image"
-
-
-def _schema(file: Path) -> pa.Schema:
-    try:
-        return pq.read_schema(file)
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise InputError(f"data '{file}': not a Parquet file ({in_one_line(error)})") from None
-
-
-def _kind(feature: Any) -> str | None:
-    return feature.get("_type") if isinstance(feature, dict) else None
-
-
-def _holds_bytes(kind: pa.DataType) -> bool:
-    if pa.types.is_struct(kind):
-        return any(field.name == "bytes" for field in kind)
-    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
+    def _read_column(self, column: str, files: Sequence[Path] = ()) -> pa.ChunkedArray:
+        tables = [read_column(self.path, file, column) for file in files or self._files]
+        return pa.concat_tables(tables, promote_options="permissive").column(0)

@@ -23,6 +23,7 @@ class Selection(Source):
 
     def __init__(self, path: str, source: Source, indices: Int[np.ndarray, " m"]) -> None:
         self.path, self.classes, self.pixels = path, source.classes, source.pixels
+        self.why_unlabelled = source.why_unlabelled
         self._source, self._indices = source, indices
 
     def __len__(self) -> int:

@@ -23,6 +23,7 @@ from unic import rng
 from unic.data.cache_dir import default_cache_dir
 from unic.data.decode import decode
 from unic.data.sources import _splits
+from unic.data.sources._path_options import UNNAMED, ColumnNames
 from unic.data.sources._pieces import Piece, Shelf
 from unic.data.sources._remote import check_url
 from unic.data.sources.base import Source, draws, permutation
@@ -32,7 +33,14 @@ from unic.errors import InputError
 _TRIES = 10
 
 
-def open_streamed(path: str, urls: list[str], split: str | None, window: int, limit: int | None = None) -> Streamed:
+def open_streamed(
+    path: str,
+    urls: list[str],
+    split: str | None,
+    window: int,
+    limit: int | None = None,
+    named: ColumnNames = UNNAMED,
+) -> Streamed:
     """Opens shards by URL or a set of the hub (`stream:ORG/NAME[:CONFIG]`).
 
     Args:
@@ -41,6 +49,7 @@ def open_streamed(path: str, urls: list[str], split: str | None, window: int, li
         split: a part, which only a set of the hub has; None: the training part, or all that the URLs name.
         window: see `Streamed`.
         limit: so many images out of as few pieces as hold them.
+        named: columns of Parquet that the user has named.
 
     Raises:
         InputError: nothing there, no such part, or a scheme that is not fetched.
@@ -51,9 +60,15 @@ def open_streamed(path: str, urls: list[str], split: str | None, window: int, li
         check_url(path, path)
         raise InputError(f"data '{path}': no split '{split}': URLs are one set; write {{split}} where its parts differ")
 
-    shelf = Shelf(path, default_cache_dir() / "stream" / hashlib.sha256(path.encode()).hexdigest()[:32], 2 * window + 4)
-    pieces, classes, shelf.columns = catalogue(path, urls, split or _splits.TRAIN, shelf)
-    return Streamed(path, _limited(pieces, limit), shelf, classes, window, whole=pieces)
+    asked = f"{path} {tuple(named)}" if any(named) else path  # other labels, other pieces
+    shelf = Shelf(
+        path, default_cache_dir() / "stream" / hashlib.sha256(asked.encode()).hexdigest()[:32], 2 * window + 4
+    )
+    pieces, found = catalogue(path, urls, split or _splits.TRAIN, shelf, named)
+    shelf.columns = found
+    source = Streamed(path, _limited(pieces, limit), shelf, found.classes, window, whole=pieces)
+    source.why_unlabelled = found.why_unlabelled
+    return source
 
 
 class Streamed(Source):

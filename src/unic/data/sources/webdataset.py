@@ -44,6 +44,12 @@ class WebDataset(Source):
         if not len(self):
             raise InputError(f"data '{path}': no images in its {len(self._files)} shards")
         self.classes = _classes(path, self._files[0].parent, self._index.rows["label"])
+        if self.classes is None:
+            count = int((self._index.rows["label"] < 0).sum())
+            self.why_unlabelled = (
+                f"{count} of its {len(self)} samples have no number of a class (.cls, or label in .json); names of the "
+                "classes stand in classes.txt"
+            )
 
     def __len__(self) -> int:
         return len(self._index.rows)

@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from unic import lookup
+from unic.arguments import argument
 from unic.data.sources import Source, allows_overlap, open_source
 from unic.errors import InputError, nearest
 from unic.eval.datasets._overlap import refuse_overlap
@@ -50,6 +51,7 @@ def resolve(
     max_test: int | None = None,
     root: Path | None = None,
     download: bool = False,
+    opens_images: bool = True,
 ) -> DataPair:
     """The set that `spec` stands for.
 
@@ -59,6 +61,7 @@ def resolve(
         max_train, max_test: fixed random subsets of so many images.
         root: folder of the sets, default `data_root()`.
         download: fetch what is missing, where its publisher allows that.
+        opens_images: compare the stored bytes of training and test images. False: only names and labels are read.
 
     Raises:
         InputError: no such set, its images are not there or not labelled, their number is not the published one, or
@@ -66,12 +69,12 @@ def resolve(
     """
     if own := _own(spec):
         pair = open_pair(*own).limited(max_train, max_test)
-        if not allows_overlap(own[1]):
+        if opens_images and not allows_overlap(own[1]):
             refuse_overlap(pair, "end the path in ?overlap=allow")
         return pair
     pair = _load(spec, root or data_root(), download).limited(max_train, max_test)
     name = spec.partition("?")[0]
-    if not getattr(lookup.module(__name__, name), "OVERLAPS", name in _shipped()):
+    if opens_images and not getattr(lookup.module(__name__, name), "OVERLAPS", name in _shipped()):
         refuse_overlap(pair, f"write OVERLAPS = True into {name}")
     return pair
 
@@ -120,7 +123,7 @@ def _load(spec: str, root: Path, download: bool) -> DataPair:
     load = lookup.entry(__name__, name, "load")
     options: dict[str, Any] = dict(parse_qsl(query, keep_blank_values=True))
     if "download" in options:
-        raise InputError(f"data '{spec}': downloading is asked for with --download, not here")
+        raise InputError(f"data '{spec}': downloading is asked for with {argument('download', True)}, not here")
     lookup.check_options(load, options, f"data '{name}'")
     pair: DataPair = load(root, download=download, **options)
     counts = getattr(lookup.module(__name__, name), "COUNTS", None)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from unic.arguments import argument
 from unic.data.decode import SUFFIXES
 from unic.data.sources.listed import Listed
 from unic.errors import InputError
@@ -32,14 +33,17 @@ class Origin:
     expected: str
     url: str
     size: str | None = None
+    archives: str = ""
 
     def folder(self, root: Path) -> Path:
         return root / self.name
 
     def error(self, root: Path, problem: str | None = None, *, download: bool = False) -> InputError:
         problem = problem or f"not in {self.folder(root)}"
-        fetch = f"--download fetches it ({self.size}), or " if self.size and not download else ""
+        option = argument("download", True)
+        fetch = f"{option} fetches it ({self.size}), or " if self.size and not download else ""
         get = f"{fetch}put it there from {self.url}"
+        get += f"; {option} unpacks {self.archives} that lie there" if self.archives else ""
         return InputError(f"data '{self.name}': {problem} (expected {self.expected}); {get}")
 
     @contextmanager

@@ -12,8 +12,8 @@ from unic.eval.datasets.base import DataPair
 ORIGIN = Origin(
     "imagenet",
     "train/WNID/*.JPEG and val/WNID/*.JPEG",
-    "https://image-net.org/download-images.php; --download unpacks ILSVRC2012_img_train.tar, ILSVRC2012_img_val.tar "
-    "and ILSVRC2012_devkit_t12.tar.gz that lie there",
+    "https://image-net.org/download-images.php",
+    archives="ILSVRC2012_img_train.tar, ILSVRC2012_img_val.tar and ILSVRC2012_devkit_t12.tar.gz",
 )
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-import os
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
+from unic.data.sample_images import sample_folders
 from unic.data.sources import TEST, TRAIN, Source, open_source
 from unic.data.sources.subset import Subset
 from unic.errors import InputError, nearest
@@ -43,7 +44,8 @@ class DataPair:
     def __post_init__(self) -> None:
         for source in (self.train, self.test):
             if source.classes is None and source.pixels != "depth":
-                raise InputError(f"data '{self.name}': {source.path} has no labels, which evaluation needs")
+                why = f": {source.why_unlabelled}" if source.why_unlabelled else ""
+                raise InputError(f"data '{self.name}': {source.path} has no labels, which evaluation needs{why}")
         object.__setattr__(self, "classes", list(self.train.classes or []))
         known = set(self.classes)
         for label in self.test.classes or []:
@@ -93,7 +95,7 @@ def open_pair(name: str, path: str) -> DataPair:
         path: see `open_source`. A set without splits is refused, as all of it would be both.
 
     Raises:
-        InputError: nothing there, or a split is missing.
+        InputError: nothing there, a split is missing, or some images have no label.
     """
     first: InputError | None = None
     opened: dict[str, Source] = {}
@@ -116,7 +118,30 @@ def open_pair(name: str, path: str) -> DataPair:
             next(iter(opened)),
             chosen,
         )
-    return DataPair(name, open_source(path, split=TRAIN), opened[chosen])
+    pair = DataPair(name, open_source(path, split=TRAIN), opened[chosen])
+    if pair.kind == "labels" and not (pair.train.in_pieces or pair.test.in_pieces):  # these would be fetched whole
+        _check_labels(pair, chosen)
+    return pair
+
+
+def _check_labels(pair: DataPair, test_split: str) -> None:
+    """Refuses images without a label, and warns of test images that no classifier can get right."""
+    counts = []
+    for split, source in ((TRAIN, pair.train), (test_split, pair.test)):
+        labels = Counter(source.label(index) for index in range(len(source)))
+        if labels[None]:
+            text = f"{labels[None]} of {len(source)} images of its split {split} have no label"
+            raise InputError(f"data '{pair.name}': {text}, which evaluation needs")
+        counts.append({(source.classes or [])[label]: count for label, count in labels.items() if label is not None})
+    known, asked = counts
+    unseen = sorted(asked.keys() - known.keys())
+    if unseen:
+        log.warning(
+            "data '%s': %d test images are of classes without a training image (%s), so every model gets them wrong",
+            pair.name,
+            sum(asked[name] for name in unseen),
+            ", ".join(unseen[:5]) + (", …" if len(unseen) > 5 else ""),
+        )
 
 
 def _is_labelled(source: Source) -> bool:
@@ -141,10 +166,12 @@ def sample_train(name: str) -> Source:
 
 
 def _sample_folder(name: str) -> Path:
-    checkout = Path(__file__).parents[4] / "samples"
-    places = [Path(os.environ["UNIC_SAMPLES"])] if os.environ.get("UNIC_SAMPLES") else [Path("samples"), checkout]
+    places = sample_folders()
     for place in places:
         if (place / name / "train.parquet").is_file():
             return place / name
     looked = " or ".join(str(place / name) for place in places)
-    raise InputError(f"data '{name}': no train.parquet in {looked}; set UNIC_SAMPLES to the samples/ of a checkout")
+    raise InputError(
+        f"data '{name}': no train.parquet in {looked}; set UNIC_SAMPLES to the samples/ of a checkout, or name images "
+        "of your own (NAME=PATH)"
+    )

@@ -1,0 +1,42 @@
+"""What a shell offers behind the cursor (`unic --install-completion`). A key was pressed, so nothing imports torch."""
+
+from __future__ import annotations
+
+import glob
+from pathlib import Path
+from pkgutil import iter_modules
+
+_HERE = Path(__file__).parent
+
+
+def recipes(incomplete: str) -> list[str]:
+    """Shipped recipes by name, and YAML files."""
+    from unic.config import recipe_folder
+
+    shipped = [path.stem for path in recipe_folder().glob("*.yaml")]
+    files = [name for name in glob.glob(f"{glob.escape(incomplete)}*") if name.endswith((".yaml", ".yml"))]
+    return sorted({*shipped, *files})
+
+
+def keys(incomplete: str) -> list[str]:
+    """`train.lr=` and all other keys of a recipe that an override can name."""
+    from unic._keys import dotted
+    from unic.config import Recipe
+
+    return [f"{key}=" for key in dotted(Recipe)]
+
+
+def encoders(incomplete: str) -> list[str]:
+    """`timm:` and all other kinds of encoders."""
+    return [f"{name}:" for name in _modules("encoders")]
+
+
+def tasks(incomplete: str) -> list[str]:
+    """Evaluation tasks; of several with commas, the one that is being typed."""
+    before, comma, _ = incomplete.rpartition(",")
+    return [f"{before}{comma}{name}" for name in _modules("eval/tasks")]
+
+
+def _modules(package: str) -> list[str]:
+    names = (module.name for module in iter_modules([str(_HERE / package)]))
+    return sorted(name for name in names if name != "base" and not name.startswith("_"))

@@ -1,0 +1,79 @@
+"""The keys of a schema: what an unknown one may have meant, at whatever level it belongs."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic_core import ErrorDetails
+
+from unic.errors import nearest
+
+_CLEARLY = 0.15  # by so much likelier must a key of another level be than one of the same
+_SIMILAR = 0.7  # least likeness of a key of another level
+
+
+def meant(schema: type[BaseModel], location: Sequence[int | str]) -> str:
+    """Ending of the line about an unknown key: `; did you mean 'train.lr'?`, else the keys of its section.
+
+    A key of its own section is named by its last part, one of another section whole.
+
+    Args:
+        schema: of the whole file.
+        location: of the unknown key, as pydantic gives it: names of keys, and places in lists.
+    """
+    *parents, name = location
+    word = str(name)
+    section = _section_at(schema, parents)
+    own = list(section.model_fields) if section else []
+    others = {key: key.rpartition(".")[2] for key in dotted(schema)}
+    exact = [key for key, last in others.items() if _plain(last) == _plain(word)]
+    if exact and not any(_plain(key) == _plain(word) for key in own):
+        either = "' or '".join(exact[:3])
+        return f"; did you mean '{either}'?"
+    here, there = _closest(word, own), _closest(word, others.values())
+    if there[0] >= max(_SIMILAR, here[0] + _CLEARLY):
+        key = next(key for key, last in others.items() if last == there[1])
+        return f"; did you mean '{key}'?"
+    return nearest(word, own)
+
+
+def first_error(errors: Sequence[ErrorDetails]) -> ErrorDetails:
+    """The one to tell: an unknown key before a missing one, which may be the same key misspelt."""
+    return min(errors, key=lambda error: error["type"] != "extra_forbidden")
+
+
+def section_of(annotation: Any) -> type[BaseModel] | None:
+    """The section in `Section`, `Section | None` and `list[Section]`."""
+    kinds = [annotation, *get_args(annotation)]
+    return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
+
+
+def _section_at(schema: type[BaseModel], parents: Sequence[int | str]) -> type[BaseModel] | None:
+    section: type[BaseModel] | None = schema
+    for part in parents:
+        if isinstance(part, str) and section is not None:
+            field = section.model_fields.get(part)
+            section = section_of(field.annotation) if field else None
+    return section
+
+
+def dotted(section: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    """Every key; not those within lists, which a dotted key cannot name."""
+    for name, field in section.model_fields.items():
+        yield f"{prefix}{name}"
+        inner = section_of(field.annotation)
+        if inner and get_origin(field.annotation) is not list:
+            yield from dotted(inner, f"{prefix}{name}.")
+
+
+def _closest(word: str, names: Iterable[str]) -> tuple[float, str]:
+    """The likeness of the name that is most like a word, and that name."""
+    ratios = [(difflib.SequenceMatcher(None, name, word).ratio(), name) for name in names]
+    return max(ratios, default=(0.0, ""))
+
+
+def _plain(key: str) -> str:
+    return key.lower().replace("-", "").replace("_", "")

@@ -1,0 +1,150 @@
+"""Lists of images and their labels: CSV, TSV, JSON, JSON lines, and text with a path and a class in each line.
+
+Paths are absolute, or start at the folder of the list or at the working folder (`_image_paths`). Where a column `split`
+says `train`, `val` or `test` in every row, the parts are its values.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from unic.data.sources import _image_paths, _label_values, _splits
+from unic.data.sources._columns import SAMPLE, choose
+from unic.data.sources._image_files import ImageFiles
+from unic.data.sources._list_files import SUFFIXES, Columns, read_list
+from unic.data.sources._names import Names
+from unic.data.sources._path_options import UNNAMED, ColumnNames
+from unic.data.sources.base import DamagedImageError
+from unic.errors import InputError
+
+__all__ = ["SUFFIXES", "LabelList", "Labelled"]
+
+_SPLIT = "split"  # the column
+
+
+class LabelList(ImageFiles):
+    """The images of some lists with the same columns, in their order.
+
+    Args:
+        path: as the user wrote it.
+        files: at least one list.
+        split: a part; None: the training part, or all of lists without parts.
+        named: columns that the user has named.
+        every: the lists of all parts, whose labels together are the classes; default: `files`.
+
+    Raises:
+        InputError: a list is damaged or empty, has no such part or column, or images are not there.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        files: Sequence[Path],
+        split: str | None = None,
+        named: ColumnNames = UNNAMED,
+        every: Sequence[Path] = (),
+    ) -> None:
+        self.path = path
+        lists = {file: Labelled.read(path, file, named) for file in dict.fromkeys([*files, *every])}
+        if not any(lists[file].splits for file in files) and split is not None:
+            files, split = _splits.files_of(path, files, split), None
+        first = lists[files[0]]
+        for file in files[1:]:
+            if lists[file].columns != first.columns:
+                raise InputError(f"data '{path}': {file.name} has other columns than {files[0].name}")
+        places, names, labels = [], [], []
+        for file in files:
+            rows = lists[file].rows_of(path, split)
+            texts = [lists[file].images[row] for row in rows]
+            names += texts
+            labels += [lists[file].labels[row] for row in rows] if first.is_labelled else []
+            places += _places(path, file, texts)
+        self._places, self._names = Names(places), Names(names)
+        self._labels: np.ndarray | None = None
+        self.why_unlabelled = first.why_unlabelled
+        if first.is_labelled:
+            self.classes = _label_values.class_list(_label_values.of_texts(one.labels) for one in lists.values())
+            self._labels = _label_values.class_numbers(_label_values.of_texts(labels), self.classes)
+
+    def encoded(self, index: int) -> Path:
+        return _image_paths.checked(self._places[index])
+
+    def label(self, index: int) -> int | None:
+        return None if self._labels is None or self._labels[index] < 0 else int(self._labels[index])
+
+    def _digest(self, *, with_times: bool) -> str:
+        digest = hashlib.sha256()
+        for index in range(len(self)):
+            try:
+                state = _image_paths.state(Path(self._places[index]), with_times=with_times)
+            except OSError:  # a link to nothing: damaged, like any other
+                state = b"-\n"
+            digest.update(os.fsencode(self._names[index]) + b" " + state)
+        return digest.hexdigest()[:16]
+
+
+class Labelled:
+    """What a list says of its images.
+
+    Attributes:
+        images: a path for each row.
+        labels: a class for each row, empty where it has none; an empty list where no column of classes is known.
+        splits: a part for each row; an empty list where the list has no parts.
+        columns: names of the columns that were taken for images and labels.
+        why_unlabelled: see `Source`.
+    """
+
+    def __init__(self, path: str, columns: Columns, found: tuple[str, str | None], why_unlabelled: str) -> None:
+        image, label = self.columns = found
+        self.images, self.why_unlabelled = columns[image], why_unlabelled
+        self.labels = [] if label is None else columns[label]
+        splits = [
+            values for name, values in columns.items() if name.lower() == _SPLIT and all(map(_splits.kind_of, values))
+        ]
+        self.splits = splits[0] if splits else []
+
+    @classmethod
+    def read(cls, path: str, file: Path, named: ColumnNames = UNNAMED) -> Labelled:
+        """Raises `InputError` as `read_list` and `choose` do."""
+        columns, schema = read_list(path, file)
+
+        def peek(names: list[str]) -> dict[str, list[str]]:
+            return {name: [cell for cell in columns[name][: 4 * SAMPLE] if cell][:SAMPLE] for name in names}
+
+        found = choose(path, schema, {}, named, peek)
+        return cls(path, columns, (found.image, found.label), found.why_unlabelled)
+
+    @property
+    def is_labelled(self) -> bool:
+        return self.columns[1] is not None
+
+    def rows_of(self, path: str, split: str | None) -> Sequence[int]:
+        """Numbers of the rows of a part; None: of the training part, or all of a list without parts."""
+        if not self.splits:
+            return range(len(self.images))
+        name = _splits.spelt(path, split or _splits.TRAIN, self.splits)
+        if name is None:
+            raise _splits.missing(path, split or _splits.TRAIN, sorted(set(self.splits)), "")
+        return [row for row, value in enumerate(self.splits) if value == name]
+
+
+def _places(path: str, file: Path, texts: Sequence[str]) -> list[str]:
+    """The file of each image, all of which have to be there."""
+    folders, listing = _image_paths.search_order(file), _image_paths.Listing()
+    places, reasons = [], []
+    for text in texts:
+        try:
+            places.append(_image_paths.find(text, folders, listing))
+        except DamagedImageError as error:
+            reasons.append(str(error))
+    if reasons:
+        raise InputError(
+            f"data '{path}': {len(reasons)} of {len(texts)} images of {file.name} cannot be read, the first: "
+            f"{reasons[0]}; relative paths are looked for in {' and '.join(folders)}"
+        )
+    return places

@@ -1,0 +1,79 @@
+"""What a recipe asks for that hardly anybody means is a warning with the value that would suit."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from rich.console import Console
+
+from unic.config import load_recipe
+from unic.distill import advice as advising
+from unic.distill.advice import advice
+from unic.distill.build import build
+from unic.distill.train import fit
+from unic.preflight import check_recipe
+from unic.projectors._widths import num_parameters, suited_width
+
+CPU = torch.device("cpu")
+
+
+def advised(recipe: dict[str, Any], *overrides: str) -> dict[str, str]:
+    return dict(advice(build(load_recipe(recipe, overrides), CPU)))
+
+
+def test_few_steps(recipe: dict[str, Any]) -> None:
+    line = "8 steps hardly train a student; train.steps=300 makes a first one"
+    assert advised(recipe)["train"] == line
+    # 40 images in steps of 8 are five an epoch.
+    epochs = advised(recipe, "train.steps=null", "train.epochs=2")["train"]
+    assert epochs == "10 steps hardly train a student; train.epochs=60 makes a first one"
+    assert "train" not in advised(recipe, "train.steps=300")
+
+
+def test_projectors_that_dwarf_the_student(recipe: dict[str, Any]) -> None:
+    assert "projector" not in advised(recipe)
+    found = advised(recipe, "projector.hidden_dim=2000", "projector.last_hidden_dim=8000")["projector"]
+    assert "times the student's parameters; with projector.hidden_dim=64 projector.last_hidden_dim=256 they" in found
+    assert "projector" not in advised(recipe, "projector.hidden_dim=64", "projector.last_hidden_dim=256")
+
+
+def test_checkpoints_that_dwarf_the_student(recipe: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    wide = ("projector.hidden_dim=2000", "projector.last_hidden_dim=8000")
+    assert "checkpoint" not in advised(recipe, *wide)  # many times the student, but no gigabyte
+    monkeypatch.setattr(advising, "_LARGE", 1e6)
+    assert "checkpoint.keep=1 takes" in advised(recipe, *wide)["checkpoint"]
+    assert "checkpoint.keep" not in advised(recipe, *wide, "checkpoint.keep=1")["checkpoint"]
+    assert "checkpoint" not in advised(recipe)
+
+
+def test_it_is_told_by_a_check_in_the_log_and_on_the_screen(recipe: dict[str, Any], tmp_path: Path) -> None:
+    recipe["train"]["steps"] = 2
+    line = "2 steps hardly train a student; train.steps=300 makes a first one"
+    report = check_recipe(load_recipe(recipe), CPU)
+    assert ("warning", "train", line) in [(found.level, found.about, found.text) for found in report.findings]
+    console = Console(record=True, file=io.StringIO(), width=300)
+    fit(load_recipe(recipe), tmp_path / "run", console=console)
+    assert f"warning: train: {line}" in (tmp_path / "run/train.log").read_text()
+    assert f"warning: train: {line}" in console.export_text()
+
+
+def test_the_width_that_suits() -> None:
+    """By hand: an inner rung has d·h + h + h·e + e parameters, the last one four times the h; CLS and patches each."""
+    rungs, teachers = [(10, 10), (20, 20)], [(30, 40)]
+    inner = sum(10 * 64 + 64 + 64 * e + e for e in (30, 40))
+    last = sum(20 * 256 + 256 + 256 * e + e for e in (30, 40))
+    assert num_parameters(rungs, teachers, 512, 64) == inner + last
+    # The paper's: ViT-B/16, four teachers of its width, hidden width 768.
+    vit = [(768, 768)] * 12
+    assert suited_width(vit, [(768, 768)] * 4, 768, 86_000_000) == 768
+    # A CNN of 3.4 million whose last stage is 1280 wide would get 1280.
+    narrow = suited_width([(16, 16), (40, 40), (112, 112), (1280, 320)], [(1280, 1280), (384, 384)], 1280, 3_400_000)
+    assert num_parameters([(16, 16), (40, 40), (112, 112), (1280, 320)], [(1280, 1280), (384, 384)], 1280, narrow) <= (
+        4 * 3_400_000
+    )
+    assert 64 < narrow < 1280
+    assert suited_width(rungs, teachers, 512, 1) == 64
