@@ -253,24 +253,35 @@ class Checkpoint(Section):
     keep: Positive = 2
     """How many of the newest stay."""
     best: str | None = None
-    """A logged metric whose best checkpoint stays too, for example `knn/mean` (`eval.every`); of `loss…` the lowest."""
+    """A logged metric whose best checkpoint stays too, for example `knn/mean` (`eval.every`); of `loss…` the lowest.
+    `knn_unseen/…` only shows what is forgotten, and chooses nothing."""
     asynchronous: bool = False
     """Write beside the training."""
     on_full: Literal["continue", "stop"] = "continue"
     """What to do when a save cannot be written."""
+
+    @field_validator("best")
+    @classmethod
+    def _not_by_unseen(cls, best: str | None) -> str | None:
+        if (best or "").startswith("knn_unseen"):
+            raise ValueError(
+                "a set that chooses a checkpoint is not unseen any more; expected a metric of seen sets or of the "
+                "training, for example 'knn/mean'"
+            )
+        return best
 
 
 class Eval(Section):
     """How the student is measured."""
 
     suite: str | dict[str, Any] | None = None
-    """Measured at the end: a name (`unic list suites`), a YAML file, or what such a file holds (`{data: [NAME=PATH]}`);
-    null: not at all."""
+    """Measured at the end: a name (`unic list suites`), a YAML file, or what such a file holds (`{data: [NAME=PATH]}`,
+    and `unseen: [NAME=PATH]` for images that are no source of training); null: not at all."""
     every: Positive | None = None
     """Steps between looks while it trains: k-NN of a fixed fifth of each set's training part (of at most 2500 images)
-    among the rest, `knn/…` in `metrics.jsonl`; no test image is opened; null: none."""
+    among the rest, `knn/…` in `metrics.jsonl`, of unseen sets `knn_unseen/…`; no test image is opened; null: none."""
     patience: Positive | None = None
-    """Looks without a better `knn/mean` after which a stage ends."""
+    """Looks without a better `knn/mean`, which counts seen sets, after which a stage ends."""
 
 
 class Recipe(Section, WithReferences):
