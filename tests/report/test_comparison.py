@@ -249,8 +249,8 @@ def test_both_mean_gains_are_compared(runs: list[Path], tmp_path: Path, outline:
     assert foot.keys() == {"mean score (seen)", "mean gain (seen)", "mean gain (unseen)"}
     assert foot["mean gain (unseen)"] == ["", "−12.5 %"]
     assert compared.notes() == [
-        "shapes/knn, shapes/logistic: some of these runs count them as unseen and others as seen, so their mean gains are "
-        "over other tasks."
+        "shapes/knn, shapes/logistic: some of these runs count them as unseen and others as seen, so their mean gains "
+        "are over other tasks."
     ]
     page = write_comparison([older, runs[1]], tmp_path / "page.html").read_text(encoding="utf-8")
     assert re.findall(r">(Mean (?:gain|rank)[^<]*)<", page) == [

@@ -113,8 +113,8 @@ class Compared:
         mixed = [task for task in self.common if self.is_unseen(task) and self._is_seen(task)]
         if mixed:
             notes.append(
-                f"{', '.join(mixed)}: some of these runs count them as unseen and others as seen, so their mean gains are "
-                "over other tasks."
+                f"{', '.join(mixed)}: some of these runs count them as unseen and others as seen, so their mean gains "
+                "are over other tasks."
             )
         notes += [f"{self.names[number]}: {run.predictions_note}" for number, run in enumerate(self.runs)
                   if run.scores and run.predictions_note]  # fmt: skip
