@@ -238,9 +238,9 @@ def _check_rows(
     explicit: bool,
 ) -> None:
     """Refuses tasks and sets without a row, and rows of one title."""
-    entries = {name: entry for tasks in by_set.values() for name, entry in tasks.items()}
-    for name, entry in entries.items():
-        if not any(row.name == name for row in rows) and not missing and (explicit or entry.data):
+    for name, entry in (named for tasks in by_set.values() for named in tasks.items()):
+        lacks = explicit and not any(row.name == name for row in rows)
+        if not missing and (lacks or (entry.data and not any(row.entry is entry for row in rows))):
             kind = getattr(lookup.module("unic.eval.tasks", entry.task or name), "DATA", "labels")
             raise InputError(
                 f"task '{name}' needs a set with {kind}; {', '.join(p.name for p in pairs.values())}: none"
