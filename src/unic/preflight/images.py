@@ -68,10 +68,9 @@ def find_duplicates(images: ImageList, plan: Plan, report: Report) -> None:
     seen = 0
     for _, thumbnail in _thumbnails(images, until):
         seen += 1
-        for name, other in known.get(_coarse(thumbnail), []):
-            if np.abs(thumbnail.astype(np.int16) - other).mean() < _CLOSE:
-                found[name] = found.get(name, 0) + 1
-                break
+        alike = {name for name, other in known.get(_coarse(thumbnail), []) if _is_same(thumbnail, other)}
+        for name in sorted(alike):
+            found[name] = found.get(name, 0) + 1
     others = "test images and images of unseen sets" if unseen else "test images"
     looked = f"{seen} of {len(images)} training images compared with {compared} {others}"
     report.facts["duplicates"] = {"found": found, "looked_at": looked}
@@ -89,6 +88,10 @@ def _thumbnails(source: Source, until: float) -> Iterator[tuple[int, np.ndarray]
         except DamagedImageError:
             continue
         yield index, np.asarray(grey)
+
+
+def _is_same(thumbnail: np.ndarray, other: np.ndarray) -> bool:
+    return bool(np.abs(thumbnail.astype(np.int16) - other).mean() < _CLOSE)
 
 
 def _coarse(thumbnail: np.ndarray) -> bytes:
