@@ -56,6 +56,7 @@ OVERRIDES = [
     ("trackers=wanb", "unknown tracker 'wanb'; did you mean 'wandb'?"),
     ("seed=-1", "'seed': Input should be greater than or equal to 0"),
     ("checkpoint.keep=0", "'checkpoint.keep': Input should be greater than 0"),
+    ("checkpoint.best=knn_unseen/mean", "'checkpoint.best': a set that chooses a checkpoint is not unseen any more"),
     ("lr", "override 'lr': expected key=value, for example train.lr=1e-4"),
     ("teachers.models.b=tim:vit", "unknown scheme 'tim'; did you mean 'timm'?"),
     ("teachers.models.b=vit_base", "encoder 'vit_base': expected SCHEME:NAME"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -39,13 +40,23 @@ SUITES = [
     ),
     ("{data: ['own=IMAGES?test=0.25'], tasks: {robustness: {}}}", "robustness on 'own': without corruptions"),
     ("{dta: [clipart]}", "recipe: 'eval.suite': 'dta'"),
+    ("{data: ['own=OTHER'], unseen: ['new=IMAGES?test=0.25']}", "'new' is unseen, and 'IMAGES' of data.train has its"),
+    ("{data: ['own=OTHER'], unseen: [clipart]}", "data 'clipart': no train.parquet in "),
 ]
 
 
 @pytest.mark.parametrize(("suite", "line"), SUITES)
 def test_a_suite_that_cannot_be_measured(
-    written: Path, image_folder: Path, capsys: pytest.CaptureFixture[str], suite: str, line: str
+    written: Path,
+    image_folder: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    capsys: pytest.CaptureFixture[str],
+    suite: str,
+    line: str,
 ) -> None:
+    if "OTHER" in suite:
+        other = Path(shutil.copytree(image_folder, tmp_path_factory.mktemp("other") / "images"))
+        suite = suite.replace("OTHER", f"{other}?test=0.25")
     override = f"eval.suite={suite.replace('IMAGES', str(image_folder))}"
     line = line.replace("IMAGES", str(image_folder))
     for command in (["check"], ["distill", "--dry-run"], ["distill"]):

@@ -23,6 +23,7 @@ from unic._stored_patches import Dtype, overflows, store
 from unic.cores import beside
 from unic.data import augment as augmentations
 from unic.data.loader import Batch, view_batches
+from unic.data.mix import Mix
 from unic.data.sources import Source
 from unic.data.sources.base import MAX_PIXELS
 from unic.encoders.base import Encoder
@@ -47,6 +48,7 @@ class Extraction:
     Attributes:
         span: first and last + 1 of the images that are meant; None: all of them.
         known: fingerprints of the encoder and of the images where the caller has them: each reads all of its bytes.
+        mix: how views are mixed with those of other images; None: not at all.
     """
 
     encoder: Encoder
@@ -63,6 +65,7 @@ class Extraction:
     progress: Progress | None = None
     span: tuple[int, int] | None = None
     known: tuple[str, str] | None = None
+    mix: Mix | None = None
 
     def __len__(self) -> int:
         return self.span[1] - self.span[0] if self.span else len(self.images)
@@ -71,13 +74,14 @@ class Extraction:
     def key(self) -> str:
         """Hash of everything that decides the values; how many of them are kept is the layout."""
         view = augmentations.preset(self.augment)
-        drawn = (self.seed, self.view, _DRAWN) if view.is_random else None
+        drawn = (self.seed, self.view, _DRAWN) if view.is_random or self.mix else None
         size = self.size or self.encoder.input_size
         encoder, images = self.known or (self.encoder.fingerprint(), self.images.fingerprint())
         described: tuple[Any, ...] = (FORMAT, encoder, images, size, repr(view), drawn)
         described += (tuple(self.blocks),) if self.blocks else ()
         described += ("span", *self.span) if self.span else ()
         described += ("pixels", self.images.max_pixels) if self.images.max_pixels != MAX_PIXELS else ()
+        described += (repr(self.mix),) if self.mix else ()
         if self.encoder.unidentified():  # it is the same as itself alone
             described += (_numbers.setdefault(self.encoder, next(_next)),)
         return hashlib.sha256(repr(described).encode()).hexdigest()[:24]
@@ -100,6 +104,7 @@ class Extraction:
             self.images, size=self.size or self.encoder.input_size, augment=self.augment, seed=self.seed,
             view=self.view, batch_size=self.batch_size, workers=self.workers,
             first=first + (self.span[0] if self.span else 0), last=self.span[1] if self.span else None,
+            mix=self.mix,
         )  # fmt: skip
 
     def tokens(self, views: Tensor) -> Tokens:

@@ -40,6 +40,7 @@ from unic.eval.online import OnlineKnn
 from unic.eval.plan import make_plan
 from unic.eval.runner import evaluate_models
 from unic.eval.suite import load_suite
+from unic.eval.trained import refuse_trained
 from unic.export.finished import check_addition, model_in, remove_graphs, staged
 from unic.export.formats import FORMATS, check_folder, check_formats, check_options, write_graphs
 from unic.export.hub import check_repository, push_folder
@@ -121,12 +122,13 @@ def _settled(recipe: AnyRecipe, folder: Path, lines: Sequence[str], resume: bool
 
 def _looks(recipe: Recipe) -> OnlineKnn | None:
     """The looks while it trains. What is measured at its end is looked up now, for what is missing must fail now, not
-    then; of test images only names and labels are read.
+    then; of test images only names and labels are read. An unseen set that it trains on fails now, too.
     """
     if not recipe.eval.suite:
         return None
     suite = load_suite(recipe.eval.suite)
-    make_plan(suite, opens_images=False)
+    plan = make_plan(suite, opens_images=False)
+    refuse_trained(plan, [entry.path for stage in recipe.plans() for entry in stage.data.train])
     return OnlineKnn(suite) if recipe.eval.every else None
 
 

@@ -56,7 +56,7 @@ TrustCode = Annotated[
         help="Run this code though a file names it: a module, or a URI without its options; repeatable.",
     ),
 ]  # fmt: skip
-LISTS = ("encoders", "losses", "projectors", "tasks", "data", "suites", "recipes")
+LISTS = ("encoders", "losses", "projectors", "tasks", "data", "generated", "suites", "recipes")
 
 
 @app.command(cls=Once)

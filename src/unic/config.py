@@ -10,7 +10,16 @@ from typing import Annotated, Any, Literal
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import ErrorDetails
 
 from unic._keys import first_error, meant
@@ -112,6 +121,9 @@ class Student(Section):
     mean and std then, unless it says others)."""
     drop_path: float = Field(0.1, ge=0, lt=1)
     """Rate of stochastic depth, as timm's `drop_path_rate`."""
+    batch_norms: Literal["batch", "start"] = "batch"
+    """Whose statistics batch norms use while they train: of the `batch`, which their running statistics follow, or of
+    the `start`, which stay as they are."""
 
 
 class TrainSource(Section):
@@ -129,6 +141,23 @@ class TrainSource(Section):
     """Of a streamed source: shards mixed at a time."""
 
 
+class Mixing(Section):
+    """Views mixed with those of other images of their source; teachers and student see the same mixed view."""
+
+    mixup: float = Field(0.0, ge=0)
+    """α of the Beta distribution of the other image's share in a blend; 0: no blends."""
+    cutmix: float = Field(0.0, ge=0)
+    """The same for a box cut out of the other image; 0: no boxes. With both, each mixed view draws one of the two."""
+    probability: float = Field(1.0, gt=0, le=1)
+    """Share of the views that are mixed."""
+
+    @model_validator(mode="after")
+    def _does_something(self) -> Mixing:
+        if not self.mixup and not self.cutmix:
+            raise ValueError("expected mixup or cutmix above 0")
+        return self
+
+
 class Data(Section):
     """What is seen, and how."""
 
@@ -141,6 +170,8 @@ class Data(Section):
     that can and whose URI names no size. One that is listed twice comes twice as often; the largest is `size`."""
     augment: str = "unic"
     """`unic`, the paper's; `light`, for letters and drawings; `none`: the middle of the image."""
+    mix: Mixing | None = None
+    """Mixed views (mixup, CutMix); null: none."""
     workers: int = Field(2, ge=0)
     """Processes that decode images, for each process that trains."""
     timeout: int = Field(600, ge=0)
@@ -222,24 +253,35 @@ class Checkpoint(Section):
     keep: Positive = 2
     """How many of the newest stay."""
     best: str | None = None
-    """A logged metric whose best checkpoint stays too, for example `knn/mean` (`eval.every`); of `loss…` the lowest."""
+    """A logged metric whose best checkpoint stays too, for example `knn/mean` (`eval.every`); of `loss…` the lowest.
+    `knn_unseen/…` only shows what is forgotten, and chooses nothing."""
     asynchronous: bool = False
     """Write beside the training."""
     on_full: Literal["continue", "stop"] = "continue"
     """What to do when a save cannot be written."""
+
+    @field_validator("best")
+    @classmethod
+    def _not_by_unseen(cls, best: str | None) -> str | None:
+        if (best or "").startswith("knn_unseen"):
+            raise ValueError(
+                "a set that chooses a checkpoint is not unseen any more; expected a metric of seen sets or of the "
+                "training, for example 'knn/mean'"
+            )
+        return best
 
 
 class Eval(Section):
     """How the student is measured."""
 
     suite: str | dict[str, Any] | None = None
-    """Measured at the end: a name (`unic list suites`), a YAML file, or what such a file holds (`{data: [NAME=PATH]}`);
-    null: not at all."""
+    """Measured at the end: a name (`unic list suites`), a YAML file, or what such a file holds (`{data: [NAME=PATH]}`,
+    and `unseen: [NAME=PATH]` for images that are no source of training); null: not at all."""
     every: Positive | None = None
     """Steps between looks while it trains: k-NN of a fixed fifth of each set's training part (of at most 2500 images)
-    among the rest, `knn/…` in `metrics.jsonl`; no test image is opened; null: none."""
+    among the rest, `knn/…` in `metrics.jsonl`, of unseen sets `knn_unseen/…`; no test image is opened; null: none."""
     patience: Positive | None = None
-    """Looks without a better `knn/mean` after which a stage ends."""
+    """Looks without a better `knn/mean`, which counts seen sets, after which a stage ends."""
 
 
 class Recipe(Section, WithReferences):

@@ -9,11 +9,12 @@ from unic.config import recipe_folder
 
 PACKAGES = {
     "losses": "unic.losses", "projectors": "unic.projectors", "tasks": "unic.eval.tasks", "data": "unic.eval.datasets",
+    "generated": "unic.data.generated",
 }  # fmt: skip
 
 
 def rows(what: str) -> Iterator[tuple[str, str]]:
-    """Names and descriptions of `what`: encoders, losses, projectors, tasks, data, suites or recipes."""
+    """Names and descriptions of `what`: encoders, losses, projectors, tasks, data, generated, suites or recipes."""
     if what == "recipes":
         for path in sorted(recipe_folder().glob("*.yaml")):
             yield path.stem, path.read_text(encoding="utf-8").partition("\n")[0].lstrip("# ")

@@ -83,10 +83,16 @@ def check_options(target: Callable[..., Any], options: Mapping[str, Any], where:
     parameters = inspect.signature(target).parameters.values()
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
         return
-    valid = [parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY]
+    valid = options_of(target)
     for key in options:
         if key not in valid:
             raise InputError(f"{where}: unknown option '{key}'{nearest(key, valid)}")
+
+
+def options_of(target: Callable[..., Any]) -> list[str]:
+    """Names of the options that `target` takes: its keyword-only parameters."""
+    parameters = inspect.signature(target).parameters.values()
+    return [parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY]
 
 
 def check_values(target: Callable[..., Any], options: Mapping[str, Any], where: str) -> None:

@@ -124,7 +124,7 @@ class MetricsLog:
                 f"wait {values['data_wait']:.0%}",
                 f"ETA {_clock(remaining)}",
             ]
-        parts += [f"{key} {value:.1f}" for key, value in values.items() if key.startswith("knn/")]
+        parts += [f"{key} {value:.1f}" for key, value in values.items() if key.startswith(("knn/", "knn_unseen/"))]
         return " · ".join(parts)
 
 

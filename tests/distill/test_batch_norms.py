@@ -44,3 +44,15 @@ def test_check_says_it(recipe: dict[str, Any]) -> None:
     recipe["student"] = {"model": CNN, "drop_path": 0.0}
     report = check_recipe(load_recipe(recipe, ["train.batch_size=1"]), torch.device("cpu"), name="mine")
     assert any("larger batches or fewer micro-batches" in finding.text for finding in report.findings)
+
+
+def test_the_statistics_of_the_start_stay(recipe: dict[str, Any], tmp_path: Path) -> None:
+    recipe["student"] = {"model": CNN.replace("=32", "=64"), "drop_path": 0.0}
+    recipe["data"]["size"] = 64
+
+    def mean_of_means(run: str, *changes: str) -> float:
+        student = fit(load_recipe(recipe, ["train.batch_size=4", *changes]), tmp_path / run, console=QUIET)
+        return sum(float(norm.running_mean.abs().sum()) for norm in batch_norms(student))
+
+    assert mean_of_means("kept", "student.batch_norms=start") == 0.0  # those of an untrained network
+    assert mean_of_means("moved") > 0.1

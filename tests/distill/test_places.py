@@ -157,6 +157,16 @@ def test_stages_and_patterns_are_found_too(
     assert found.teachers.models["cnn"] == work["teachers"]["models"]["cnn"]
 
 
+def test_sets_of_a_suite_that_the_recipe_writes_are_found_too(
+    work: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work["eval"] = {"suite": {"data": ["a=data"], "unseen": ["b=data?test=0.5", "stamps"]}}
+    Path("elsewhere").mkdir()
+    monkeypatch.chdir("elsewhere")
+    suite = found_from(load_recipe(work), tmp_path).eval.suite
+    assert suite == {"data": [f"a={tmp_path}/data"], "unseen": [f"b={tmp_path}/data?test=0.5", "stamps"]}
+
+
 @pytest.mark.parametrize("kind", ["folder", "limit", "shards", "parts"])
 def test_a_copy_with_other_times_has_the_same_portable_fingerprint(
     image_folder: Path, tmp_path: Path, kind: str

@@ -22,6 +22,25 @@ def test_scores_each_set_and_leaves_the_student_as_it_was(coloured, colours):
     assert student.training
 
 
+def test_unseen_sets_are_looked_at_and_are_in_no_mean_of_the_seen_ones(coloured, colours, tmp_path):
+    """The images of the unseen one are of the wrong class, three times in four."""
+    for number, (kind, image) in enumerate((image.parent.name, image) for image in sorted(coloured.glob("train/*/*"))):
+        place = tmp_path / "mixed" / "train" / f"{number % 4}" / f"{kind}-{image.name}"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(image, place)
+    both = Suite(data=[f"a={coloured}"], unseen=[f"b={tmp_path / 'mixed'}"], size=8)
+    scores = OnlineKnn(both)(colours(), 10)
+    assert set(scores) == {"knn/a", "knn/mean", "knn_unseen/b", "knn_unseen/mean"}
+    assert scores["knn/mean"] == scores["knn/a"] == OnlineKnn(suite(a=coloured))(colours(), 10)["knn/mean"]
+    assert scores["knn_unseen/mean"] == scores["knn_unseen/b"] < 50 < scores["knn/a"]
+
+
+def test_a_seen_and_an_unseen_set_of_one_name_are_refused(coloured, tmp_path):
+    shutil.copytree(coloured, tmp_path / "copy")
+    with pytest.raises(InputError, match="suite: 'a' is named 2 times"):
+        OnlineKnn(Suite(data=[f"a={coloured}"], unseen=[f"a={tmp_path}/copy"]))
+
+
 def test_a_look_that_fails_is_a_warning(coloured, colours, monkeypatch, caplog):
     callback = OnlineKnn(suite(a=coloured), limit=25)
     monkeypatch.setattr("unic.eval.online.extract", lambda *_, **__: 1 / 0)

@@ -21,6 +21,10 @@ def test_suites_from_names_and_files(tmp_path):
         ("data: [a=b]\ntasks: {knn: {tokens: clss}}\n", "'tasks.knn.tokens': Input should be"),
         ("data: []\n", "'data': .*at least 1"),
         ("data: [a\n", "not valid YAML"),
+        ("data: [a=b]\nunseen: [a=b]\n", "'unseen': 'a=b' is in 'data' too; a set is either seen or unseen$"),
+        ("data: [a=b]\nunsen: [c=d]\n", "'unsen': .*did you mean 'unseen'"),
+        ("data: [a=b]\nunseen_tasks: {knn: {k: 5}}\n", "'unseen_tasks': there is no set for them; 'unseen' names some"),
+        ("data: [a=b]\nunseen: [c=d]\nunseen_tasks: {}\n", "'unseen_tasks': .*at least 1"),
     ],
 )
 def test_a_wrong_file_is_one_line(text, message, tmp_path):
@@ -42,3 +46,15 @@ def test_every_axis_of_a_shipped_suite_names_a_task(name):
     for patterns in suite.axes.values():
         for pattern in patterns:
             assert pattern.partition("/")[2] in {"*", *suite.tasks}
+
+
+@pytest.mark.parametrize("name", ["quick", "samples", "samples-all"])
+def test_the_sample_suites_measure_stamps_as_the_published_figure_has_it(name):
+    suite = SUITES[name]
+    assert suite.unseen == ["stamps"]
+    assert {name: entry.options for name, entry in suite.unseen_tasks.items()} == {
+        "knn": {"k": 5},
+        "logistic": {"C": 0.01},
+    }
+    assert suite.size == 128
+    assert "unseen stamps: knn k=5; logistic C=0.01; seeds 0" in suite.describe()

@@ -67,3 +67,16 @@ def test_without_weights_of_others_there_is_no_licence_to_state():
     assert "license" not in head
     assert "| p | `pixels:8` | – | – |" in body
     assert "no weights of others are in it" in body
+
+
+def test_limits_say_what_unseen_sets_have_shown():
+    made_of = Provenance(None, {"a": A})
+    assert "No set that is marked unseen was measured." in model_card("m", made_of, RECIPE, RESULTS, {}, "")
+    cells = {"student": {"score": 30.0}, "a": {"score": 40.0}}
+    tasks = {**RESULTS["tasks"], "faces/knn": cells}
+    unseen = {"unseen": ["faces/knn"], "mean_gain_unseen": -25.0, "mean_gain_unseen_ci": [-40.0, -9.5]}
+    card = model_card("m", made_of, RECIPE, {**RESULTS, "tasks": tasks, **unseen}, {}, "")
+    assert "On unseen sets, no source of its training (faces), its mean gain over the best teachers is " in card
+    assert "-25.0 % [-40.0, -9.5]." in card
+    assert "| mean gain (unseen) |" in card
+    assert "| mean gain (seen) |" in card

@@ -2,8 +2,10 @@ import io
 import json
 import shutil
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from rich.console import Console
 
 from unic.config import load_recipe
@@ -15,6 +17,20 @@ from unic.preflight.models import compare
 from unic.preflight.screen import clock, render
 
 CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def coloured_set(tmp_path):
+    """Noise in two classes, ten training and four test images of each: none like another or like those trained on."""
+    draw = np.random.default_rng(7)
+    for split, count in (("train", 10), ("test", 4)):
+        for kind in ("red", "blue"):
+            (tmp_path / "set" / split / kind).mkdir(parents=True)
+            for number in range(count):
+                pixels = draw.integers(0, 256, (4, 4, 3), dtype=np.uint8)
+                image = Image.fromarray(pixels).resize((40, 40), Image.Resampling.NEAREST)
+                image.save(tmp_path / "set" / split / kind / f"{number}.png")
+    return tmp_path / "set"
 
 
 def checked(recipe, *overrides, **options):
@@ -105,6 +121,37 @@ def test_test_images_among_the_training_ones_are_found(recipe, image_folder, tmp
     suite.write_text(f"data: ['blobs={image_folder}?test=0.25']\n")
     report = checked(recipe, f"eval.suite={suite}")
     assert "data blobs: 10 training images look the same as one of its test images" in texts(report, "warning")[0]
+
+
+def test_a_recipe_that_measures_nothing_unseen_is_told_so(recipe, image_folder, coloured_set):
+    said = "eval.suite: nothing unseen is measured"
+    recipe["eval"] = {"suite": {"data": [f"blobs={image_folder}?test=0.25"], "tasks": {"knn": {}}}}
+    assert any(text.startswith(said) for text in texts(checked(recipe), "note"))
+    recipe["eval"]["suite"]["unseen"] = [f"new={coloured_set}"]
+    report = checked(recipe)
+    assert report.is_ready, report.findings
+    assert not any(text.startswith(said) for text in texts(report, "note"))
+    assert not any(text.startswith("data new") for text in texts(report, "warning"))
+
+
+def test_an_unseen_set_that_shares_images_with_a_source_is_warned_of(recipe, image_folder, coloured_set):
+    """A copy in its training part, in other bytes, which of a seen set would be as it should."""
+    for number, file in enumerate(sorted(image_folder.rglob("*.png"))[:3]):
+        with Image.open(file) as image:
+            image.save(coloured_set / "train" / "red" / f"copy{number}.png", compress_level=1)
+    recipe["eval"] = {"suite": {"data": [f"new={coloured_set}"], "tasks": {"knn": {}}}}
+    assert not any(text.startswith("data new") for text in texts(checked(recipe), "warning"))
+    recipe["eval"]["suite"] = {"data": [f"blobs={image_folder}?test=0.25"], "unseen": [f"new={coloured_set}"]}
+    (found,) = [text for text in texts(checked(recipe), "warning") if text.startswith("data new")]
+    assert found.startswith("data new: 3 training images look the same as an image of this set, which is called unseen")
+
+
+def test_an_unseen_set_that_is_a_source_is_an_error(recipe, image_folder, coloured_set):
+    recipe["eval"] = {"suite": {"data": [f"new={coloured_set}"], "unseen": [f"blobs={image_folder}?test=0.25"]}}
+    assert texts(checked(recipe), "error") == [
+        f"eval.suite: 'blobs' is unseen, and '{image_folder}' of data.train has its images; leave that source out, or "
+        "name the set in 'data' of the suite, not in 'unseen'"
+    ]
 
 
 def test_a_set_whose_parts_are_the_same_is_an_error_before_the_training(recipe, image_folder, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -227,3 +228,34 @@ def test_intervals_are_those_of_an_evaluation_of_both(runs: list[Path]) -> None:
         (copy / "results.json").write_text(json.dumps(results))
     found = _compared([path.parent / f"{path.name} alone" for path in runs]).paired.difference("other/logistic", 1, 0)
     np.testing.assert_allclose(found, measured["ci"], atol=2e-3)
+
+
+def test_both_mean_gains_are_compared(runs: list[Path], tmp_path: Path, outline: Read) -> None:
+    """What one evaluation calls unseen is in no mean; the other one, of an older version, has one mean gain."""
+    results = json.loads((runs[1] / "results.json").read_text())
+    results |= {"unseen": ["shapes/knn", "shapes/logistic"], "mean_gain": -2.5, "mean_gain_ci": [-9.0, 1.0]}
+    results |= {"mean_gain_unseen": -12.5, "mean_gain_unseen_ci": [-20.0, -5.0]}
+    (runs[1] / "results.json").write_text(json.dumps(results))
+    older = Path(shutil.copytree(runs[0], tmp_path / "older", ignore=shutil.ignore_patterns("export")))
+    known = json.loads((older / "results.json").read_text())
+    (older / "results.json").write_text(json.dumps({key: known[key] for key in known if "unseen" not in key}))
+    compared = _compared([older, runs[1]])
+    assert compared.mean_tasks() == ["other/knn", "other/logistic"]
+    assert "2 seen tasks in common" in sentence(compared)
+    table = compared_table(compared)
+    assert table is not None
+    assert [row["label"] for row in table["rows"] if "unseen" in row["unit"]] == ["shapes/knn", "shapes/logistic"]
+    foot = {row["label"]: [cell["text"] for cell in row["cells"]] for row in table["foot"]}
+    assert foot.keys() == {"mean score (seen)", "mean gain (seen)", "mean gain (unseen)"}
+    assert foot["mean gain (unseen)"] == ["", "−12.5 %"]
+    assert compared.notes() == [
+        "shapes/knn, shapes/logistic: some of these runs count them as unseen and others as seen, so their mean gains "
+        "are over other tasks."
+    ]
+    page = write_comparison([older, runs[1]], tmp_path / "page.html").read_text(encoding="utf-8")
+    assert re.findall(r">(Mean (?:gain|rank)[^<]*)<", page) == [
+        "Mean gain (seen)",
+        "Mean gain (unseen)",
+        "Mean rank (seen)",
+    ]
+    assert "−20.0 to −5.0 %" in outline(page).words()

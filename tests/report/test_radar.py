@@ -83,3 +83,12 @@ def test_errors_turn_the_sign() -> None:
     scores = Scores(_results([task], measures={task: {"name": "RMSE m", "lower_is_better": True}}))
     assert scores.best == {task: "u"}
     assert scores.relative(task, "t") == pytest.approx(-100 / 3)
+
+
+def test_only_seen_tasks_have_an_axis() -> None:
+    tasks = ["a/knn", "b/knn", "c/knn", "f/knn"]
+    axis_is, by_axis = gains_by_axis(Scores(_results(tasks, unseen=["f/knn"])))
+    assert (axis_is, list(by_axis)) == ("a seen task", tasks[:3])
+    axes = {name: {"tasks": [f"{name}/knn"], "gains": {"s": 1.0}} for name in "abcf"}
+    axis_is, by_axis = gains_by_axis(Scores(_results(tasks, unseen=["f/knn"], axes=axes)))
+    assert (axis_is, list(by_axis)) == ("a group of seen tasks", ["a", "b", "c"])

@@ -125,3 +125,72 @@ def test_intervals_of_an_older_file_are_told_apart() -> None:
     assert Scores({**_results(), **old}).holds_best_teacher_fixed
     assert not Scores({**_results(), **new}).holds_best_teacher_fixed
     assert not Scores(_results()).holds_best_teacher_fixed, "nothing is said of how it was measured"
+
+
+def _with_unseen(**more: Any) -> dict[str, Any]:
+    """Two seen tasks and a third one that is not, on which the student loses what it wins on the others."""
+    results = _mixed()
+    results["tasks"]["f/knn"] = {"s": {"score": 30.0}, "t": {"score": 60.0}, "u": {"score": 20.0}}
+    results["gain_over_best_teacher"]["f/knn"] = -50.0
+    for task in ("d/depth",):
+        del results["tasks"][task], results["gain_over_best_teacher"][task]
+    means = {"mean_gain": 22.5, "mean_gain_ci": [2.0, 40.0], "mean_gain_unseen": -50.0}
+    return {**results, "measures": {}, "unseen": ["f/knn"], **means, "mean_gain_unseen_ci": [-60.0, -30.0], **more}
+
+
+def test_verdict_names_both_mean_gains() -> None:
+    assert verdict(Scores(_with_unseen())).replace("\u00a0", " ") == (
+        "The student beats the best teacher of each task on average on seen sets: +22.5 % over 2 tasks (95 % interval "
+        "+2.0 to +40.0 %); on unseen sets it stays below: −50.0 % over 1 task (95 % interval −60.0 to −30.0 %); on "
+        "seen sets it scores above the best single teacher, t (mean score (seen) 55.0 against 45.0)."
+    )
+    failed = verdict(Scores(_with_unseen(mean_gain=None, mean_gain_ci=None)))
+    assert failed.startswith("The student stays below the best teacher of each task on average on unseen sets: −50.0")
+    assert "; on seen sets some tasks could not be measured; on seen sets it scores above" in failed
+    unknown = verdict(Scores(_with_unseen(mean_gain_unseen=None, mean_gain_unseen_ci=None)))
+    assert "+22.5" in unknown
+    assert "; on unseen sets some tasks could not be measured; on seen" in unknown
+
+
+def test_figures_have_both_and_count_seen_tasks() -> None:
+    known = {"difference_ci": {"a/knn": [1.0, 2.0], "b/knn": [-1.0, 2.0], "f/knn": [-9.0, -2.0]}}
+    found = {figure["label"]: figure for figure in figures(Scores(_with_unseen(**known)))}
+    assert found["Mean gain (seen)"]["value"] == "+22.5 %"
+    assert (found["Mean gain (unseen)"]["value"], found["Mean gain (unseen)"]["kind"]) == ("−50.0 %", "below")
+    assert (found["Mean score (seen)"]["value"]) == "55.0"
+    above = found["Seen tasks above the best teacher"]
+    assert (above["value"], above["note"]) == ("1 of 2", "1 level, 0 below")
+
+
+def test_table_marks_unseen_tasks_and_its_means_say_what_they_count() -> None:
+    axes = {
+        name: {"tasks": tasks, "best_teacher": "t", "gains": {"s": 1.0, "t": 0.0}, "gain": 1.0, "ci": [0.5, 2.0]}
+        for name, tasks in {"near": ["a/knn"], "far": ["f/knn"]}.items()
+    }
+    gains = {"mean_gains_unseen": {"s": {"gain": -50.0, "ci": [-60.0, -30.0]}}}
+    made = table(Scores(_with_unseen(axes=axes, ranks={"s": 1.0}, **gains)), {})
+    assert [(row["task"], row["unit"]) for row in made["rows"]] == [("a/knn", ""), ("b/knn", ""), ("f/knn", "unseen")]
+    assert made["unseen"] == "f"
+    foot = {row["label"]: row for row in made["foot"]}
+    assert list(foot) == [
+        "mean of all (seen)", "near (seen), gain", "far (unseen), gain", "mean gain (seen)", "mean gain (unseen)",
+        "mean rank (seen)",
+    ]  # fmt: skip
+    assert [cell["text"] for cell in foot["mean of all (seen)"]["cells"]] == ["55.0", "45.0", "30.0"]
+    assert foot["mean gain (unseen)"]["gain"] == {"text": "−50.0 %", "ends": "−60.0 to −30.0 %", "outcome": "below"}
+
+
+def test_nothing_but_unseen_tasks_is_shown_too() -> None:
+    """Sets that were left out because they are not here may have been all the seen ones."""
+    results = _with_unseen(mean_gain=None, mean_gain_ci=None)
+    results["tasks"] = {"f/knn": results["tasks"]["f/knn"]}
+    scores = Scores(results)
+    assert table(scores, {})["unit"] == "top-1 %"
+    assert [figure["label"] for figure in figures(scores)] == ["Mean gain (unseen)"]
+    assert "on unseen sets" in verdict(scores)
+
+
+def test_protocol_tells_how_unseen_sets_were_measured() -> None:
+    protocol = {"tasks": {"knn": {"k": 20}}, "unseen_tasks": {"knn": {"k": 5}, "logistic": {"C": 0.01}}, "size": 96}
+    line = "knn k=20; on unseen sets knn k=5, logistic C=0.01; images at 96 px"
+    assert protocol_line({"protocol": protocol}) == line

@@ -64,3 +64,12 @@ def test_what_is_drawn_is_said_beneath_it() -> None:
     assert "the loss to the teacher counted (kept)" in notes["kept: share of images that count"]
     assert "both standardised" in notes["Cosine to the teacher, cls"]
     assert "all" in notes["Loss"]
+
+
+def test_looks_at_unseen_sets_have_a_chart_of_their_own() -> None:
+    looks = {"knn/a": 50.0, "knn/mean": 50.0, "knn_unseen/b": 40.0, "knn_unseen/mean": 40.0}
+    charts = {chart["title"]: chart for chart in training_charts([{"step": 1, **looks}], [], {})["small"]}
+    seen, unseen = (charts[title]["series"] for title in list(charts)[:2])
+    assert [line.name for line in seen] == ["a", "mean"]
+    assert [line.name for line in unseen] == ["b", "mean"]
+    assert "The same on unseen sets, top-1 %" in charts

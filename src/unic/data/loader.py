@@ -22,6 +22,7 @@ from unic.data import augment as augmentations
 from unic.data._bounds import pixels_up_to
 from unic.data.augment import Augmentation, resized
 from unic.data.decode import decode_part
+from unic.data.mix import Mix
 from unic.data.sources import DamagedImageError, Source, open_source
 from unic.data.sources.base import MAX_PIXELS, permutation
 from unic.data.workers import Answer, answers
@@ -117,6 +118,11 @@ class ImageList(Source):
         source, local = self._find(index)
         return f"{source.path}: {source.name(local)}"
 
+    def siblings(self, index: int) -> tuple[int, int]:
+        source, local = self._find(index)
+        first, length = source.siblings(local)
+        return index - local + first, length
+
     def source_of(self, index: Int[Tensor, " b"]) -> Int[Tensor, " b"]:
         """Number of the source that each image belongs to."""
         return torch.searchsorted(torch.tensor(self._starts), index, right=True) - 1
@@ -202,6 +208,7 @@ def training_batches(
     workers: int = 0,
     timeout: float = TIMEOUT,
     views: int | None = None,
+    mix: Mix | None = None,
     pin_memory: bool = False,
 ) -> Iterator[Batch]:
     """The micro-batches of steps `first_step … num_steps` (from 1) of this process, in order.
@@ -217,6 +224,7 @@ def training_batches(
         workers: processes that decode; 0: this one.
         timeout: seconds that a batch of theirs is waited for; 0: without end.
         views: number of cached views; the augmentation key is then taken modulo it.
+        mix: how views are mixed with those of other images; None: not at all.
 
     Raises:
         InputError: unknown augmentation; the batch is too small to share, or larger than an epoch; nothing is readable.
@@ -229,7 +237,7 @@ def training_batches(
         images, sizes, seed, batch_size, steps_per_epoch(images, batch_size),
         range(first_step, num_steps + 1), micro_batches, rank, world_size, views,
     )  # fmt: skip
-    return _batches(_Decoder(images, view, seed, substitute=True), requests, workers, timeout, pin_memory)
+    return _batches(_Decoder(images, view, seed, mix, substitute=True), requests, workers, timeout, pin_memory)
 
 
 def view_batches(
@@ -244,6 +252,7 @@ def view_batches(
     timeout: float = TIMEOUT,
     first: int = 0,
     last: int | None = None,
+    mix: Mix | None = None,
 ) -> Iterator[Batch]:
     """Every image once, in order. A damaged one is left out (its batch is shorter, possibly empty) and reported.
 
@@ -252,10 +261,11 @@ def view_batches(
         view: augmentation key, for `augment` other than "none".
         workers, timeout: as for `training_batches`, and so is what is raised.
         first, last: numbers of the image to begin with and of the one to end before.
+        mix: as for `training_batches`.
     """
     rest = torch.arange(first, len(images) if last is None else last)
     requests: list[Request] = [(part.tolist(), [view] * len(part), size) for part in rest.split(batch_size)]
-    decoder = _Decoder(images, augmentations.preset(augment), seed, substitute=False)
+    decoder = _Decoder(images, augmentations.preset(augment), seed, mix, substitute=False)
     return _batches(decoder, requests, workers, timeout, pin_memory=False)
 
 
@@ -304,6 +314,7 @@ class _Decoder:
     images: Source
     view: Augmentation
     seed: int
+    mix: Mix | None
     substitute: bool
 
     def __call__(self, request: Request) -> Answer:
@@ -345,10 +356,24 @@ class _Decoder:
         for candidate in range(index, index + tries):
             candidate %= len(self.images)
             try:
-                return candidate, self._cropped(candidate, key, size)
+                return candidate, self._mixed(candidate, key, size)
             except DamagedImageError as error:
                 damaged.append((candidate, self.images.name(candidate), str(error)))
         return None
+
+    def _mixed(self, index: int, key: int, size: tuple[int, int]) -> UInt8[Tensor, "3 h w"]:
+        own = self._cropped(index, key, size)
+        if self.mix is None:
+            return own
+        first, length = self.images.siblings(index)
+        partner = self.mix.partner(self.seed, key, index, length)
+        if partner is None:
+            return own
+        try:
+            other = self._cropped(first + partner, key, size)
+        except DamagedImageError:  # it is reported when its own turn comes
+            return own
+        return self.mix(own, other, self.seed, key, index)
 
     def _cropped(self, index: int, key: int, size: tuple[int, int]) -> UInt8[Tensor, "3 h w"]:
         stored = self.images.encoded(index) if self.view.scale is not None else None

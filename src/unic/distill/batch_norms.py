@@ -1,5 +1,6 @@
-"""Batch norms of a student that sees a single image at a time: they go on with the statistics that they have.
+"""Batch norms that go on with the statistics they have: `student.batch_norms: start`, or single images at a time.
 
+A start knows the statistics of the many images it was trained on; those of a narrow set would take their place.
 The statistics of one image are no estimate, and where a map has one place they cannot be had at all.
 """
 

@@ -48,6 +48,8 @@ def build(recipe: Recipe, device: torch.device, world_size: int = 1) -> Job:
     owners = _owners(recipe, weighting)
     augmentation = preset(recipe.data.augment)
     images = ImageList.from_config(recipe.data.train, recipe.data.max_pixels)
+    if recipe.data.mix and images.in_pieces:
+        raise InputError("recipe: 'data.mix' needs images that can be read in any order; a streamed source cannot")
     epoch = steps_per_epoch(images, recipe.train.batch_size)
     check_shares(recipe.train.batch_size, world_size, recipe.train.micro_batches)
 
@@ -59,7 +61,7 @@ def build(recipe: Recipe, device: torch.device, world_size: int = 1) -> Job:
     dims = {name: (encoder.embed_dim, 0 if cls_only else encoder.patch_dim) for name, encoder in encoders.items()}
     standardizer = build_standardizer(recipe.standardize, dims).to(device)
     distiller = _build_distiller(recipe, dims, losses, device)
-    if sees_single_images(recipe.train, world_size):
+    if recipe.student.batch_norms == "start" or sees_single_images(recipe.train, world_size):
         keep_statistics(distiller.student)
     grids = {name: _grid_of(encoder, device) for name, encoder in encoders.items()}
 

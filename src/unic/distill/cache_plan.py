@@ -22,6 +22,7 @@ from unic.config import Cache, Recipe
 from unic.cores import beside
 from unic.data.augment import preset
 from unic.data.loader import ImageList, view_batches
+from unic.data.mix import Mix
 from unic.data.sources import Source
 from unic.encoders import Encoder
 from unic.errors import InputError, StoppedError
@@ -72,9 +73,11 @@ class CachePlan:
         self.recipe, self.setting = recipe, recipe.teachers.cache
         self.encoders, self.grids, self.images = dict(encoders), dict(grids), images
         self.folder = Path(self.setting.dir) if self.setting.dir else default_cache_dir()
+        self.mix = Mix.of(recipe.data.mix)
         # Without augmentation a source that fits into one shard has a name of its own, so that an evaluation on the
         # same images finds it; random views are keyed by the place in the whole list.
-        sources: Sequence[Source] = [images] if preset(recipe.data.augment).is_random else images.sources
+        is_random = preset(recipe.data.augment).is_random or self.mix is not None
+        sources: Sequence[Source] = [images] if is_random else images.sources
         self.stretches = {name: _cut(sources, self._images_per_shard(name)) for name in encoders}
         self.fingerprints = {name: encoder.fingerprint() for name, encoder in encoders.items()}
         self._fingerprint_of = {id(source): source.fingerprint() for source in sources}
@@ -98,7 +101,7 @@ class CachePlan:
             self.encoders[name], source, data.size, data.augment, self.recipe.seed, shard.view,
             patch_grid=cached_grid(self.setting, self.grids[name]), batch_size=_BATCH, workers=data.workers,
             dtype=self.setting.dtype, progress=progress, span=span,
-            known=(self.fingerprints[name], self._fingerprint_of[id(source)]),
+            known=(self.fingerprints[name], self._fingerprint_of[id(source)]), mix=self.mix,
         )  # fmt: skip
 
     def find(self, shard: Shard) -> Features | None:

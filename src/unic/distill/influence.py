@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from unic.data.loader import Batch, training_batches
+from unic.data.mix import Mix
 from unic.distill.build import build
 from unic.distill.job import Job
 from unic.distill.trained import load_trained
@@ -63,6 +64,7 @@ def _batches(job: Job) -> Iterator[Batch]:
         first_step=1,
         num_steps=_NUM_BATCHES,
         views=recipe.teachers.cache.views if recipe.teachers.cache else None,
+        mix=Mix.of(recipe.data.mix),
     )
 
 

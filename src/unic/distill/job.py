@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from unic.config import Recipe
 from unic.data.augment import Augmentation
 from unic.data.loader import Batch, ImageList, training_batches
+from unic.data.mix import Mix
 from unic.distill.cache_plan import cache_bytes
 from unic.distill.distiller import Distiller
 from unic.distill.resolutions import Resolutions
@@ -86,7 +87,7 @@ class Job:
         data = self.recipe.data
         batches = training_batches(
             self.images, size=size or data.size, augment=data.augment, seed=self.recipe.seed, batch_size=num_images,
-            first_step=1, num_steps=1,
+            first_step=1, num_steps=1, mix=Mix.of(data.mix),
         )  # fmt: skip
         return next(batches)
 

@@ -23,7 +23,7 @@ from unic.errors import InputError
 _FILES = ("onnx", "run", "safetensors", "torchscript")  # schemes whose names are paths
 _IMAGES = ("data.train", "data.train.path")
 _PATHS = ("teachers.cache.dir", "eval.suite")
-_SETS = "eval.suite.data"  # of a suite that the recipe writes itself: `NAME=PATH`
+_SETS = ("eval.suite.data", "eval.suite.unseen")  # of a suite that the recipe writes itself: `NAME=PATH`
 _CHECKPOINT = re.compile(r"([?&]checkpoint=)[^&]*")
 _RANGE = re.compile(r"\{[^{}]*\}")  # `{000..012}`, and `{split}`
 
@@ -49,7 +49,7 @@ def found_from(recipe: Recipe, folder: Path | None = None) -> Recipe:
             return prefix + _absolute(text.removeprefix(prefix), folders, sample_places)
         if key in _PATHS:
             return _absolute(text, folders) if key != "eval.suite" or Path(text).suffix else text
-        if key == _SETS:
+        if key in _SETS:
             name, equals, path = text.partition("=")
             return name + equals + (_absolute(path, folders, sample_places) if path and "?" not in name else path)
         return _with_file(text, lambda path: _absolute(path, folders))
@@ -65,7 +65,7 @@ def without_places(tree: Mapping[str, Any]) -> dict[str, Any]:
     """A recipe as a tree, in which nothing says where files lie."""
 
     def hidden(key: str, text: str) -> str:
-        if key in _IMAGES or key in _PATHS or key == _SETS:
+        if key in _IMAGES or key in _PATHS or key in _SETS:
             return ""
         return _with_file(text, lambda _: "")
 
@@ -96,7 +96,7 @@ def _changed(value: Any, change: Change, key: str = "") -> Any:
         return {name: _changed(part, change, f"{key}.{name}".lstrip(".")) for name, part in value.items()}
     if isinstance(value, list):
         return [_changed(part, change, "" if key == "stages" else key) for part in value]
-    is_place = key in (*_IMAGES, *_PATHS, _SETS, "student.model") or key.startswith("teachers.models.")
+    is_place = key in (*_IMAGES, *_PATHS, *_SETS, "student.model") or key.startswith("teachers.models.")
     return change(key, value) if isinstance(value, str) and is_place else value
 
 

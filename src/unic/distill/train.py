@@ -24,6 +24,7 @@ from unic.arguments import argument
 from unic.checkpoint import Checkpoint, with_prefix, without_prefix
 from unic.config import Recipe
 from unic.data.loader import Batch, training_batches
+from unic.data.mix import Mix
 from unic.distill import engine, lock, patience, recorded, rendezvous, run_folder, stages
 from unic.distill.build import build
 from unic.distill.diagnosis import write_case
@@ -291,6 +292,7 @@ def _batches(run: Run) -> Iterator[Batch]:
         workers=recipe.data.workers,
         timeout=recipe.data.timeout,
         views=cache.views if cache else None,
+        mix=Mix.of(recipe.data.mix),
         pin_memory=job.device.type == "cuda",
     )
 

@@ -18,6 +18,7 @@ from unic._text import csv_cell, latex, markdown, printable
 from unic.arguments import argument
 from unic.errors import InputError, nearest
 from unic.eval.grid import Grid, GridCell, GridRow, make_grid
+from unic.eval.seen import mean_gains
 from unic.outputs import check_writable, write_whole
 
 
@@ -49,10 +50,11 @@ def write_results(results: Mapping[str, Any], path: Path, predictions: Mapping[s
 
 
 def to_csv(results: Mapping[str, Any]) -> str:
-    """One line for each task and model, unrounded, for other programs."""
+    """One line for each task and model, unrounded, for other programs; then each mean gain as a line without a set."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    head = ["set", "task", "measure", "model", "role", "score", "spread", "ci_low", "ci_high", "gain_percent", "error"]
+    head = ["set", "task", "measure", "model", "role", "score", "spread", "ci_low", "ci_high"]
+    head += ["gain_percent", "error", "kind"]
     differences = results.get("differences") or {}
     if differences:
         head += ["compared_with", "difference", "difference_low", "difference_high"]
@@ -65,11 +67,18 @@ def to_csv(results: Mapping[str, Any]) -> str:
             ends = cell.get("ci") or ["", ""]
             numbers = [cell.get("score", ""), cell.get("spread", ""), *ends, "" if gain is None else round(gain, 3)]
             role = results["models"][name]["role"]
-            row_of_cells = [data, probe, measure, name, role, *numbers, cell.get("error", "")]
+            kind = "unseen" if task in results.get("unseen", ()) else "seen"
+            row_of_cells = [data, probe, measure, name, role, *numbers, cell.get("error", ""), kind]
             if differences:
                 found = differences["tasks"].get(task, {}).get(name)
                 row_of_cells += [differences["to"], found["difference"], *found["ci"]] if found else [""] * 4
             writer.writerow([csv_cell(value) for value in row_of_cells])
+    for mean in mean_gains(results):
+        for name, gain in mean.gains.items():
+            if gain is not None:
+                ends, role = mean.ends[name] or ["", ""], results["models"][name]["role"]
+                row_of_cells = ["", "mean gain", "gain %", name, role, round(gain, 3), "", *ends, "", "", mean.kind]
+                writer.writerow([csv_cell(value) for value in row_of_cells + [""] * (len(head) - len(row_of_cells))])
     return stream.getvalue()
 
 

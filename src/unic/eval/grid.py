@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from unic.eval.seen import MeanGain, kind_of, labelled, mean_gains, tasks_of
+
 RowKind = Literal["task", "difference", "description", "mean", "gain", "axis", "rank"]
 _LAST = ("concat", "pixels")  # roles of columns that nobody has named
 
@@ -33,6 +35,7 @@ class GridRow:
     """Attributes:
     unit: of a description, which is not that of the table.
     is_of_task: it has the scores of one task, or what stands beneath them.
+    is_unseen: of a task on images that are no source of training.
     """
 
     kind: RowKind
@@ -41,10 +44,13 @@ class GridRow:
     gain: GridCell | None = None
     unit: str = ""
     is_of_task: bool = False
+    is_unseen: bool = False
 
     @property
     def title(self) -> str:
-        return f"{self.label} ({self.unit})" if self.unit else self.label
+        """The label with what a reader of this row alone must know."""
+        notes = [*([self.unit] if self.unit else []), *(["unseen"] if self.is_unseen else [])]
+        return f"{self.label} ({', '.join(notes)})" if notes else self.label
 
 
 @dataclass(frozen=True)
@@ -63,7 +69,7 @@ class Grid:
 
 
 def make_grid(results: Mapping[str, Any]) -> Grid:
-    """All rows: tasks, the mean of each task over the sets, axes, mean gain, mean rank, descriptions.
+    """All rows: tasks, the mean of each task over the seen sets, axes, mean gains, mean rank, descriptions.
 
     Where models are compared with the first one, a row beneath that of the scores has the differences.
     """
@@ -71,27 +77,27 @@ def make_grid(results: Mapping[str, Any]) -> Grid:
     measures = {task: measure["name"] for task, measure in results.get("measures", {}).items()}
     shared = {measures.get(task, "top-1 %") for task in results["tasks"]}
     corner = shared.pop() if len(shared) == 1 else "score"
-    differences = results.get("differences") or {}
+    differences, seen = results.get("differences") or {}, tasks_of(results, "seen")
     rows = []
-    for task in results["tasks"]:
-        rows.append(_task_row(results, task, names, student, corner))
+    for task in [*seen, *tasks_of(results, "unseen")]:
+        rows.append(_task_row(results, task, names, student, corner, is_unseen=task not in seen))
         rows += _difference_row(results, differences.get("tasks", {}).get(task), names, task, is_of_task=True)
     for kind, row in _mean_rows(results, names):
         rows.append(row)
         rows += _difference_row(results, differences.get("means", {}).get(kind), names, _first_of(results, kind))
     rows += _difference_row(
-        results, differences.get("mean"), names, next(iter(results["tasks"]), ""), "mean difference"
+        results, differences.get("mean"), names, next(iter(seen), ""), labelled("mean difference", results)
     )
     if student:
-        rows += [_axis_row(axis, entry, names) for axis, entry in results.get("axes", {}).items()]
-        gains = [_percent(results.get("mean_gains", {}).get(name, {}).get("gain")) for name in names]
-        mean = _percent(results.get("mean_gain"), results.get("mean_gain_ci"))
-        rows.append(GridRow("gain", "mean gain", gains, mean))
+        rows += [_axis_row(results, axis, entry, names) for axis, entry in results.get("axes", {}).items()]
+        rows += [_mean_gain_row(mean, names) for mean in mean_gains(results)]
     if results.get("ranks"):
-        rows.append(GridRow("rank", "mean rank", [_number(results["ranks"].get(name)) for name in names]))
+        ranks = [_number(results["ranks"].get(name)) for name in names]
+        rows.append(GridRow("rank", labelled("mean rank", results), ranks))
     for task, row in results.get("descriptions", {}).items():
         unit = measures.get(task, "")
-        rows.append(GridRow("description", task, [_score(row.get(name, {}), unit) for name in names], unit=unit))
+        cells = [_score(row.get(name, {}), unit) for name in names]
+        rows.append(GridRow("description", task, cells, unit=unit, is_unseen=task in results.get("unseen", ())))
     return Grid(corner, names, student is not None, rows, differences.get("to", ""))
 
 
@@ -112,7 +118,9 @@ def is_above(interval: Sequence[float] | None) -> bool:
     return interval is not None and interval[0] > 0
 
 
-def _task_row(results: Mapping[str, Any], task: str, names: list[str], student: str | None, corner: str) -> GridRow:
+def _task_row(
+    results: Mapping[str, Any], task: str, names: list[str], student: str | None, corner: str, *, is_unseen: bool
+) -> GridRow:
     measure = results.get("measures", {}).get(task, {"name": "top-1 %", "lower_is_better": False})
     cells = []
     for name in names:
@@ -123,7 +131,7 @@ def _task_row(results: Mapping[str, Any], task: str, names: list[str], student: 
     down = " ↓" if measure["lower_is_better"] else ""
     ends = results.get("gain_ci", {}).get(task)
     gain = _percent(results["gain_over_best_teacher"].get(task), ends, wins=False) if student else None
-    return GridRow("task", f"{task}{unit}{down}", cells, gain, is_of_task=True)
+    return GridRow("task", f"{task}{unit}{down}", cells, gain, is_of_task=True, is_unseen=is_unseen)
 
 
 def _difference_row(
@@ -153,29 +161,36 @@ def _difference_row(
 
 
 def _first_of(results: Mapping[str, Any], kind: str) -> str:
-    return next(task for task in results["tasks"] if task.partition("/")[2] == kind)
+    return next(task for task in tasks_of(results, "seen") if task.partition("/")[2] == kind)
 
 
 def _mean_rows(results: Mapping[str, Any], names: list[str]) -> list[tuple[str, GridRow]]:
-    """Mean over the sets by task; empty where a cell is missing. None for a task with a single set."""
+    """Mean over the seen sets by task; empty where a cell is missing. None for a task with a single set."""
     entries: dict[str, list[Mapping[str, Any]]] = {}
-    for task, row in results["tasks"].items():
-        entries.setdefault(task.partition("/")[2], []).append(row)
+    for task in tasks_of(results, "seen"):
+        entries.setdefault(task.partition("/")[2], []).append(results["tasks"][task])
     rows: list[tuple[str, GridRow]] = []
     for task, found in entries.items():
         if len(found) > 1:
             scores = [[entry.get(name, {}).get("score") for entry in found] for name in names]
             means = [None if None in values else sum(values) / len(values) for values in scores]
-            rows.append((task, GridRow("mean", f"mean {task}", [_number(mean) for mean in means])))
+            rows.append((task, GridRow("mean", labelled(f"mean {task}", results), [_number(mean) for mean in means])))
     return rows
 
 
-def _axis_row(axis: str, entry: Mapping[str, Any], names: list[str]) -> GridRow:
+def _axis_row(results: Mapping[str, Any], axis: str, entry: Mapping[str, Any], names: list[str]) -> GridRow:
     cells = [
         _percent(entry["gains"].get(name)) if name != entry["best_teacher"] else GridCell("±0.0", True, value=0.0)
         for name in names
     ]
-    return GridRow("axis", f"{axis}, gain %", cells, _percent(entry.get("gain"), entry.get("ci")))
+    label = f"{labelled(axis, results, kind_of(results, entry.get('tasks', ())))}, gain %"
+    return GridRow("axis", label, cells, _percent(entry.get("gain"), entry.get("ci")))
+
+
+def _mean_gain_row(mean: MeanGain, names: list[str]) -> GridRow:
+    """The student's, with its interval, stands in the column of gains too."""
+    cells = [_percent(mean.gains.get(name)) for name in names]
+    return GridRow("gain", mean.label, cells, _percent(mean.gain, mean.ci))
 
 
 def _score(cell: Mapping[str, Any], measure: str, *, is_best: bool = False, is_win: bool = False) -> GridCell:

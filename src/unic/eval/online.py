@@ -26,14 +26,16 @@ from unic.features import extract
 
 log = logging.getLogger("unic")
 
+SEEN, UNSEEN = "knn", "knn_unseen"  # what keys of the log begin with
 _ONE_IN = 5  # images that is a query
 
 
 class OnlineKnn:
     """`(encoder, step) -> {"knn/clipart": 44.7, …, "knn/mean": …}`, on the training parts of a suite's labelled sets.
 
-    A fifth of each (`queries`) is classified by the rest. No image of a test part is opened. Nothing is cached: the
-    student of one step is never seen again. Training mode and gradients are left as found.
+    A fifth of each (`queries`) is classified by the rest. Of unseen sets it is `knn_unseen/…`, so that forgetting shows
+    while it happens; `knn/mean` is without them. No image of a test part is opened. Nothing is cached: the student of
+    one step is never seen again. Training mode and gradients are left as found.
     A look that fails is a warning without scores: what is only told must not end a training.
 
     Args:
@@ -41,19 +43,25 @@ class OnlineKnn:
             every look and in every run.
 
     Raises:
-        InputError: no set has labels, some of its images have none, a set is too small to be divided, or two have one
-            name.
+        InputError: no seen set has labels, some of its images have none, a set is too small to be divided, or two have
+            one name.
     """
 
     def __init__(self, suite: Suite, *, limit: int = 2500) -> None:
         self._size = suite.size
         limit = min(limit, suite.max_train or limit)
-        opened = [open_train(spec, limit=limit) for spec in suite.data]
-        for name, count in Counter(name for name, _ in opened).items():
+        opened = {
+            prefix: [open_train(spec, limit=limit) for spec in specs]
+            for prefix, specs in ((SEEN, suite.data), (UNSEEN, suite.unseen))
+        }
+        for name, count in Counter(name for sets in opened.values() for name, _ in sets).items():
             if count > 1:
                 raise InputError(f"suite: '{name}' is named {count} times; give one of the sets another name")
-        self._parts = [_part(name, source) for name, source in opened if source.pixels is None]
-        if not self._parts:
+        self._parts = {
+            prefix: [_part(name, source) for name, source in sets if source.pixels is None]
+            for prefix, sets in opened.items()
+        }
+        if not self._parts[SEEN]:
             raise InputError("eval.every: the k-NN needs a set with a class for each image, and the suite has none")
 
     def __call__(self, encoder: Encoder, step: int) -> dict[str, float]:
@@ -64,13 +72,17 @@ class OnlineKnn:
             return {}
 
     def _scores(self, encoder: Encoder) -> dict[str, float]:
-        scores = {}
-        for part in self._parts:
-            found = extract(encoder, part.source, size=self._size)
-            vectors, labels, asked = found.cls, part.labels[found.index], part.is_query[found.index]
-            bank, queries = Labelled(vectors[~asked], labels[~asked]), Labelled(vectors[asked], labels[asked])
-            scores[f"knn/{part.name}"] = knn.run(bank, queries).score
-        return scores | {"knn/mean": float(np.mean(list(scores.values())))}
+        scores: dict[str, float] = {}
+        for prefix, parts in self._parts.items():
+            found = {f"{prefix}/{part.name}": self._score(encoder, part) for part in parts}
+            scores |= found | ({f"{prefix}/mean": float(np.mean(list(found.values())))} if found else {})
+        return scores
+
+    def _score(self, encoder: Encoder, part: _Part) -> float:
+        found = extract(encoder, part.source, size=self._size)
+        vectors, labels, asked = found.cls, part.labels[found.index], part.is_query[found.index]
+        bank, queries = Labelled(vectors[~asked], labels[~asked]), Labelled(vectors[asked], labels[asked])
+        return knn.run(bank, queries).score
 
 
 @dataclass(frozen=True)

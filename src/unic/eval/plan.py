@@ -14,7 +14,7 @@ from unic import lookup, trust
 from unic.arguments import argument
 from unic.errors import InputError, nearest
 from unic.eval import bootstrap
-from unic.eval.asked import entries_of, parse_tasks
+from unic.eval.asked import AskedTask, entries_of, parse_tasks
 from unic.eval.datasets import DataPair, check_name, data_root, resolve
 from unic.eval.suite import Entry, Suite
 from unic.eval.task_code import is_shipped
@@ -30,6 +30,7 @@ class Row:
     pair: DataPair
     name: str
     entry: Entry
+    is_unseen: bool = False
 
     @property
     def title(self) -> str:
@@ -70,6 +71,11 @@ class Plan:
     pairs: list[DataPair]
     rows: list[Row]
     missing: dict[str, str]  # sets that are not here, by name, and why; only where that was allowed
+
+    @property
+    def unseen(self) -> list[DataPair]:
+        """The sets whose images are no source of training."""
+        return [pair for pair in self.pairs if any(row.is_unseen for row in self.rows if row.pair is pair)]
 
     def protocol(self) -> dict[str, Any]:
         """What results.json says of how it was measured."""
@@ -121,18 +127,16 @@ def make_plan(
     if suite is None and sets is None:
         raise InputError("eval: expected a suite or data to measure on")
     suite = suite or Suite(data=sets or [])
-    chosen = entries_of(parse_tasks(tasks), suite.tasks) if tasks else dict(suite.tasks)
-    if sets:  # a suite's own sets are gone, and with them what it says of them
-        chosen = {name: entry.model_copy(update={"data": None}) for name, entry in chosen.items()}
-    for name, entry in chosen.items():
-        _check_entry(name, entry)
-    specs = sets or _used(suite.data, chosen)
-    for spec in specs:
+    explicit = parse_tasks(tasks) if tasks else []
+    suite = _chosen(suite, explicit, sets).model_copy(update={"seeds": list(seeds or suite.seeds)})
+    by_set = {
+        **dict.fromkeys(suite.data, suite.tasks),
+        **dict.fromkeys(suite.unseen, suite.tasks if suite.unseen_tasks is None else suite.unseen_tasks),
+    }
+    for spec in by_set:
         check_name(spec)
-    changed = {"data": specs, "tasks": chosen, "seeds": list(seeds or suite.seeds)}
-    suite = suite.model_copy(update=changed)
     pairs, missing = {}, {}
-    for spec in specs:
+    for spec in by_set:
         try:
             pairs[spec] = resolve(
                 spec, max_train=suite.max_train, max_test=suite.max_test, root=root or data_root(), download=download,
@@ -147,7 +151,36 @@ def make_plan(
             else ""
         )
         raise InputError(next(iter(missing.values())) + more)
-    return Plan(suite, list(pairs.values()), _rows(pairs, chosen, missing, explicit=bool(tasks)), missing)
+    rows = _rows(pairs, by_set, suite.unseen)
+    _check_rows(rows, pairs, by_set, missing, explicit=bool(explicit))
+    return Plan(suite, list(pairs.values()), rows, missing)
+
+
+def _chosen(suite: Suite, asked: Sequence[AskedTask], sets: list[str] | None) -> Suite:
+    """The suite with what was asked for in place of its own tasks and sets, and without sets that no task is for.
+
+    An unseen set gets the asked tasks that its own are, or that the suite does not have.
+    """
+    tasks, of_unseen = dict(suite.tasks), None if sets else suite.unseen_tasks
+    if asked:
+        tasks = entries_of(asked, suite.tasks)
+        if of_unseen is not None:
+            theirs = [one for one in asked if one.task in of_unseen or one.task not in suite.tasks]
+            of_unseen = entries_of(theirs, of_unseen)
+    if sets:  # a suite's own sets are gone, and with them what it says of them
+        tasks = {name: entry.model_copy(update={"data": None}) for name, entry in tasks.items()}
+    for name, entry in [*tasks.items(), *(of_unseen or {}).items()]:
+        _check_entry(name, entry)
+    if sets:
+        changed: dict[str, Any] = {"data": sets, "unseen": [], "unseen_tasks": None}
+    elif of_unseen is None:
+        used = _used([*suite.data, *suite.unseen], tasks)
+        changed = {"data": [spec for spec in suite.data if spec in used]}
+        changed["unseen"] = [spec for spec in suite.unseen if spec in used]
+    else:
+        unseen = _used(suite.unseen, of_unseen)
+        changed = {"data": _used(suite.data, tasks), "unseen": unseen, "unseen_tasks": of_unseen if unseen else None}
+    return suite.model_copy(update={"tasks": tasks, **changed})
 
 
 def _check_entry(name: str, entry: Entry) -> None:
@@ -184,19 +217,30 @@ def _used(specs: Sequence[str], tasks: Mapping[str, Entry]) -> list[str]:
     return [spec for spec in specs if spec in named]
 
 
-def _rows(
-    pairs: Mapping[str, DataPair], tasks: Mapping[str, Entry], missing: Mapping[str, str], *, explicit: bool
-) -> list[Row]:
+def _rows(pairs: Mapping[str, DataPair], by_set: Mapping[str, Mapping[str, Entry]], unseen: Sequence[str]) -> list[Row]:
     rows = []
     for spec, pair in pairs.items():
-        for name, entry in tasks.items():
-            row = Row(pair, name, entry)
+        for name, entry in by_set[spec].items():
+            row = Row(pair, name, entry, spec in unseen)
             named = entry.data is None or spec in entry.data
             if named and getattr(row.module, "DATA", "labels") in (pair.kind, "any"):
                 getattr(row.module, "check", _accept)(pair, entry.options)
                 rows.append(row)
-    for name, entry in tasks.items():
-        if not any(row.name == name for row in rows) and not missing and (explicit or entry.data):
+    return rows
+
+
+def _check_rows(
+    rows: Sequence[Row],
+    pairs: Mapping[str, DataPair],
+    by_set: Mapping[str, Mapping[str, Entry]],
+    missing: Mapping[str, str],
+    *,
+    explicit: bool,
+) -> None:
+    """Refuses tasks and sets without a row, and rows of one title."""
+    for name, entry in (named for tasks in by_set.values() for named in tasks.items()):
+        lacks = explicit and not any(row.name == name for row in rows)
+        if not missing and (lacks or (entry.data and not any(row.entry is entry for row in rows))):
             kind = getattr(lookup.module("unic.eval.tasks", entry.task or name), "DATA", "labels")
             raise InputError(
                 f"task '{name}' needs a set with {kind}; {', '.join(p.name for p in pairs.values())}: none"
@@ -208,4 +252,3 @@ def _rows(
     for title in titles:
         if titles.count(title) > 1:
             raise InputError(f"'{title}' is measured twice; give one of the sets or tasks another name")
-    return rows

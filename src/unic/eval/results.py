@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -24,6 +24,7 @@ def summarise(
     roles: Mapping[str, str],
     measures: Mapping[str, Measure] | None = None,
     axes: Mapping[str, Sequence[str]] | None = None,
+    unseen: Collection[str] = (),
 ) -> dict[str, Any]:
     """The measured part of results.json.
 
@@ -34,13 +35,16 @@ def summarise(
     Args:
         measures: by task; default: top-1.
         axes: patterns of tasks by the name of the axis.
+        unseen: tasks on images that are no source of training.
 
     Returns:
-        `tasks`, `descriptions` (of measures that are no scores), `measures`, `best_teacher`; `gains`, `mean_gains` for
-        every model that is not a teacher; `axes`, `ranks`; and for the first student `gain_over_best_teacher`,
-        `gain_ci`, `mean_gain`, `difference_ci`, `mean_gain_ci`, `single_teacher` (the teacher with the highest mean
+        `tasks`, `descriptions` (of measures that are no scores), `measures`, `unseen` (those of all these that are),
+        `best_teacher`; `gains`, `mean_gains`, `mean_gains_unseen` for every model that is not a teacher; `axes`,
+        `ranks`; and for the first student `gain_over_best_teacher`, `gain_ci`, `mean_gain`, `mean_gain_unseen`,
+        `difference_ci`, `mean_gain_ci`, `mean_gain_unseen_ci`, `single_teacher` (the teacher with the highest mean
         score, easier to beat). A mean is null where a task is missing. `differences`: to the first model where there
-        is no teacher, else of further students to the first, see `_Table.differences`; empty without any.
+        is no teacher, else of further students to the first, see `_Table.differences`; empty without any. Means and
+        ranks are over the tasks that are not unseen, but for those with `unseen` in their name; axes see `_counted`.
     """
     measures = {task: (measures or {}).get(task, TOP1) for task in cells}
     entries, samples = _entries(cells, measures)
@@ -48,9 +52,11 @@ def summarise(
     table = _Table({key: entry for key, entry in entries.items() if key[0] in compared}, samples, roles, measures)
     student = next((name for name, role in roles.items() if role == "student"), "")
     gains = {name: table.gains(name) for name, role in roles.items() if role != "teacher" and table.best}
-    mean_gains = {name: table.mean_gain(name, compared) for name in gains}
+    seen = [task for task in compared if task not in unseen]
+    rest = [task for task in compared if task in unseen]
+    mean_gains, mean_gains_unseen = ({name: table.mean_gain(name, part) for name in gains} for part in (seen, rest))
     own = gains.get(student, {})
-    mean = mean_gains.get(student, {"gain": None, "ci": None})
+    mean, mean_unseen = (means.get(student, {"gain": None, "ci": None}) for means in (mean_gains, mean_gains_unseen))
     by_task = {task: {name: entries[task, name] for name in row} for task, row in cells.items()}
     return {
         "tasks": {task: by_task[task] for task in compared},
@@ -59,18 +65,22 @@ def summarise(
             task: {"name": measure.name, "lower_is_better": measure.lower_is_better}
             for task, measure in measures.items()
         },
+        "unseen": [task for task in cells if task in unseen],
         "best_teacher": table.best,
         "gain_over_best_teacher": own,
         "gain_ci": {task: table.gain_interval(task, student) for task in own},
         "mean_gain": mean["gain"],
         "difference_ci": {task: table.difference_interval(task, student) for task in own},
         "mean_gain_ci": mean["ci"],
-        "single_teacher": table.against_single_teacher(compared, student),
+        "mean_gain_unseen": mean_unseen["gain"],
+        "mean_gain_unseen_ci": mean_unseen["ci"],
+        "single_teacher": table.against_single_teacher(seen, student),
         "gains": gains,
         "mean_gains": mean_gains,
-        "axes": table.axes(axes or {}, student),
-        "ranks": table.ranks(compared),
-        "differences": table.differences(compared),
+        "mean_gains_unseen": mean_gains_unseen,
+        "axes": table.axes(axes or {}, student, unseen),
+        "ranks": table.ranks(seen),
+        "differences": table.differences(compared, seen),
     }
 
 
@@ -229,8 +239,11 @@ class _Table:
             "difference_ci": interval_over_best([self._rivals(student, tasks, self._difference)]),
         }
 
-    def differences(self, tasks: Sequence[str]) -> dict[str, Any]:
+    def differences(self, tasks: Sequence[str], seen: Sequence[str]) -> dict[str, Any]:
         """How far models are above the first of them, in units of the measure, with paired intervals.
+
+        Args:
+            seen: the tasks that means count.
 
         Returns:
             `to`: the first model; `tasks`: by task, then by model, `difference` and `ci`; `means`: the same of the
@@ -243,7 +256,7 @@ class _Table:
         if not others:
             return {}
         kinds: dict[str, list[str]] = {}
-        for task in tasks:
+        for task in seen:
             kinds.setdefault(task.partition("/")[2], []).append(task)
 
         def row(tasks: Sequence[str]) -> dict[str, Any]:
@@ -255,7 +268,7 @@ class _Table:
             "to": first,
             "tasks": {task: row([task]) for task in tasks},
             "means": {kind: row(found) for kind, found in kinds.items() if len(found) > 1},
-            "mean": row(tasks) if len(kinds) > 1 else {},
+            "mean": row(seen) if len(kinds) > 1 else {},
         }
 
     def _difference_to(self, first: str, name: str, tasks: Sequence[str]) -> dict[str, Any] | None:
@@ -265,14 +278,14 @@ class _Table:
         mean = np.mean([self._scores[task, name] - self._scores[task, first] for task in tasks])
         return {"difference": round(float(mean), 3), "ci": mean_difference(own, other)}
 
-    def axes(self, axes: Mapping[str, Sequence[str]], student: str) -> dict[str, Any]:
+    def axes(self, axes: Mapping[str, Sequence[str]], student: str, unseen: Collection[str]) -> dict[str, Any]:
         """For each axis the mean gain over its tasks of every model, each against the best teacher of the axis.
 
         The best teacher of an axis is the one with the highest mean gain over the best teachers of its tasks.
         """
         found: dict[str, Any] = {}
         for axis, patterns in axes.items():
-            tasks = [task for task in self.best if any(fnmatchcase(task, pattern) for pattern in patterns)]
+            tasks = _counted(patterns, list(self.best), unseen)
             whole = [name for name in self._roles if all((task, name) in self._scores for task in tasks)]
             # Nothing is relative to a score of 0.
             teachers = [name for name in self._teachers if all(self._scores.get((task, name), 0) > 0 for task in tasks)]
@@ -301,3 +314,9 @@ class _Table:
             return {}
         ranks = [rankdata([-self._sign(task) * self._scores[task, name] for name in whole]) for task in tasks]
         return {name: round(float(mean), 2) for name, mean in zip(whole, np.mean(ranks, axis=0), strict=True)}
+
+
+def _counted(patterns: Sequence[str], tasks: Sequence[str], unseen: Collection[str]) -> list[str]:
+    """The tasks of an axis: the seen ones that a pattern names, or the unseen ones where it names no others."""
+    named = [task for task in tasks if any(fnmatchcase(task, pattern) for pattern in patterns)]
+    return [task for task in named if task not in unseen] or named

@@ -95,10 +95,12 @@ def evaluate_models(
         cells = work.cells()
         for note in work.unmeasured() if tasks else ():  # asked for by name, and nothing came of it
             tell(console, note)
+    found_roles = {name: entrant.role for name, entrant in entrants.items()}
     measures = {row.title: row.measure for row in plan.rows}
+    unseen = [row.title for row in plan.rows if row.is_unseen]
     results = {
         "models": {name: dict(entrant.facts) for name, entrant in entrants.items()},
-        **summarise(cells, {name: entrant.role for name, entrant in entrants.items()}, measures, plan.suite.axes),
+        **summarise(cells, found_roles, measures, plan.suite.axes, unseen),
         **(extra or {}),
         "protocol": plan.protocol(),
         "duration_s": round(time.monotonic() - started, 1),
@@ -118,7 +120,8 @@ def _shared(results: dict[str, Any], share: Callable[[Any], Any]) -> dict[str, A
     models = {name: {**facts, "uri": share(facts["uri"])} for name, facts in results["models"].items()}
     protocol = results["protocol"]
     missing = {share(spec): share(why) for spec, why in protocol["missing"].items()}
-    places = {"data": share(protocol["data"]), "tasks": share(protocol["tasks"]), "missing": missing}
+    named = ("data", "tasks", "unseen", "unseen_tasks")
+    places = {"missing": missing, **{key: share(protocol[key]) for key in named if key in protocol}}
     return {**results, "models": models, "protocol": {**protocol, **places}}
 
 

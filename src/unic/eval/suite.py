@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from omegaconf import OmegaConf
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from unic._keys import first_error, meant
 from unic.config import Positive, Section
@@ -46,6 +46,9 @@ class Suite(Section, WithReferences):
     Attributes:
         data: names of evaluation sets, with options (`cog?level=3`), or `NAME=PATH`.
         tasks: entries by name.
+        unseen: further sets, named like those of `data`, whose images are no source of training, labelled or not. They
+            have a mean gain of their own and count in no other mean, nor in ranks.
+        unseen_tasks: what is measured on these; null: `tasks`.
         seeds: one run of every task for each.
         size: side of the square view that every encoder gets and resizes itself; null: the encoder's own input size.
         max_train, max_test: fixed random subsets of each set.
@@ -56,6 +59,8 @@ class Suite(Section, WithReferences):
 
     data: list[str] = Field(min_length=1)
     tasks: dict[str, Entry] = Field(default_factory=lambda: _entries(knn={"k": 20}, logistic={}), min_length=1)
+    unseen: list[str] = Field(default_factory=list)
+    unseen_tasks: dict[str, Entry] | None = Field(None, min_length=1)
     seeds: list[int] = Field([0, 1, 2], min_length=1)
     size: Positive | None = None
     max_train: Positive | None = None
@@ -63,9 +68,30 @@ class Suite(Section, WithReferences):
     teacher_vector: Literal["cls", "cls+patch_mean"] = "cls"
     axes: dict[str, list[str]] = Field(default_factory=dict)
 
+    @field_validator("unseen")
+    @classmethod
+    def _either_seen_or_not(cls, unseen: list[str], known: ValidationInfo) -> list[str]:
+        for spec in unseen:
+            if spec in known.data.get("data", ()):
+                raise ValueError(f"'{spec}' is in 'data' too; a set is either seen or unseen")
+        return unseen
+
+    @field_validator("unseen_tasks")
+    @classmethod
+    def _have_sets(cls, tasks: dict[str, Entry] | None, known: ValidationInfo) -> dict[str, Entry] | None:
+        if tasks and not known.data.get("unseen"):
+            raise ValueError("there is no set for them; 'unseen' names some")
+        return tasks
+
     def describe(self) -> str:
-        tasks = [f"{name} {entry.describe()}".strip() for name, entry in self.tasks.items()]
-        return f"{', '.join(self.data)}: {'; '.join(tasks)}; seeds {', '.join(map(str, self.seeds))}"
+        parts = [f"{', '.join(self.data)}: {_listed(self.tasks)}"]
+        if self.unseen:
+            parts.append(f"unseen {', '.join(self.unseen)}: {_listed(self.unseen_tasks or self.tasks)}")
+        return "; ".join([*parts, f"seeds {', '.join(map(str, self.seeds))}"])
+
+
+def _listed(tasks: Mapping[str, Entry]) -> str:
+    return "; ".join(f"{name} {entry.describe()}".strip() for name, entry in tasks.items())
 
 
 def _entries(**tasks: dict[str, Any]) -> dict[str, Entry]:
@@ -77,14 +103,16 @@ _SHIFTS = ["imagenet_v2", "imagenet_r", "imagenet_sketch", "imagenet_a"]
 _FINE_GRAINED = ["aircraft", "cars", "dtd", "eurosat", "flowers", "pets", "food101", "sun397"]
 # Shown, never part of a score. Influence reads every kept head, a forward pass each: on two sets only.
 _DESCRIPTIONS: dict[str, dict[str, Any]] = {"influence": {"data": ["clipart", "glyphs"]}, "spectrum": {}}
+# Few images of each class: more than five neighbours would be of other classes, and a search of C would be noise.
+_UNSEEN: dict[str, Any] = {"unseen": ["stamps"], "unseen_tasks": _entries(knn={"k": 5}, logistic={"C": 0.01})}
 SUITES = {
     "quick": Suite(
         data=_SAMPLES, tasks=_entries(knn={"k": 20}, logistic={"C": 0.01}, **_DESCRIPTIONS), seeds=[0], size=128,
-        max_train=1500, max_test=1000, teacher_vector="cls+patch_mean",
+        max_train=1500, max_test=1000, teacher_vector="cls+patch_mean", **_UNSEEN,
     ),
     "samples": Suite(
         data=_SAMPLES, tasks=_entries(knn={"k": 20}, logistic={}, **_DESCRIPTIONS), size=128,
-        teacher_vector="cls+patch_mean",
+        teacher_vector="cls+patch_mean", **_UNSEEN,
     ),
     "samples-all": Suite(
         data=[*_SAMPLES, "scenes", "digits"],
@@ -96,7 +124,7 @@ SUITES = {
             },
             **_DESCRIPTIONS,
         ),
-        size=128, teacher_vector="cls+patch_mean",
+        size=128, teacher_vector="cls+patch_mean", **_UNSEEN,
         axes={
             "nearest neighbours": ["*/knn", "*/retrieval"], "linear": ["*/logistic"],
             "corruptions": ["*/robustness"], "segmentation": ["*/segmentation"],
@@ -153,6 +181,6 @@ def _checked(tree: Mapping[str, Any], where: str) -> Suite:
         return Suite.model_validate(dict(tree))
     except ValidationError as error:
         first = first_error(error.errors())
-        key = ".".join(map(str, first["loc"]))
+        key, text = ".".join(map(str, first["loc"])), first["msg"].removeprefix("Value error, ")
         ending = meant(Suite, first["loc"]) if first["type"] == "extra_forbidden" else ""
-        raise InputError(f"{where}: '{key}': {first['msg']}{ending}") from None
+        raise InputError(f"{where}: '{key}': {text}{ending}") from None

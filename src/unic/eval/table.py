@@ -13,6 +13,7 @@ from rich.text import Text
 
 from unic._text import printable
 from unic.eval.grid import Grid, GridCell, GridRow, compared_student, make_grid
+from unic.eval.seen import labelled, mean_gains, tasks_of
 
 WIDTH = 100  # columns: what a terminal and a README show without wrapping
 _GAIN, _LEAST, _LONGEST = 8, 6, 9  # columns of the gains, of the narrowest score and of one that need not be folded
@@ -23,8 +24,9 @@ def render(results: Mapping[str, Any]) -> RenderableType:
     """A rich table as wide as the terminal, at most `WIDTH`; more models than fit go into further tables below it.
 
     Underlined: the best teacher of the task. Bold: the student where the paired interval of its difference to that
-    teacher lies above 0. Then means over the sets, axes, mean gain and rank, and what only describes. Where models are
-    compared with the first one, the row beneath has their differences to it, with paired intervals.
+    teacher lies above 0. Unseen tasks are the last ones. Then means over the sets, axes, mean gains and rank, and what
+    only describes. Where models are compared with the first one, the row beneath has their differences to it, with
+    paired intervals.
     """
     return _Fitted(results)
 
@@ -69,9 +71,10 @@ def _table(grid: Grid, columns: slice, width: int, label: int, *, gain: bool) ->
         table.add_column(Text(name), justify="right", overflow="fold", max_width=width)
     if gain:
         table.add_column("gain %", justify="right", no_wrap=True)
+    first_unseen = next((row for row in grid.rows if row.is_of_task and row.is_unseen), None)
     for before, row in zip([None, *grid.rows], grid.rows, strict=False):
         is_first = before and before.kind != row.kind and (row.kind == "description" or before.is_of_task)
-        if is_first and not row.is_of_task:
+        if (is_first and not row.is_of_task) or row is first_unseen:
             table.add_section()
         cells = map(_compared if row.kind == "difference" else _styled, row.cells[columns])
         table.add_row(Text(row.label), *cells, *([_gain(row)] if gain else []))
@@ -100,11 +103,13 @@ def _caption(results: Mapping[str, Any]) -> str:
     if any(measure["lower_is_better"] for measure in results.get("measures", {}).values()):
         parts.append("↓: lower is better")
     if compared_student(results):
-        interval = results.get("mean_gain_ci")
         parts.append("bold: above it by a paired bootstrap, 95 %")
-        if interval:
-            parts.append(f"mean gain in [{interval[0]:+.1f}, {interval[1]:+.1f}] %")
+        parts += [
+            f"{mean.label} in [{mean.ci[0]:+.1f}, {mean.ci[1]:+.1f}] %" for mean in mean_gains(results) if mean.ci
+        ]
         parts += verdict(results)
+    if unseen := dict.fromkeys(task.partition("/")[0] for task in tasks_of(results, "unseen")):
+        parts.append(f"unseen, no source of training and in no other mean, axis or rank: {', '.join(unseen)}")
     if results.get("differences"):
         parts.append(
             f"difference: to {results['differences']['to']}, with its paired 95 % interval; bold: better by it"
@@ -120,7 +125,8 @@ def verdict(results: Mapping[str, Any]) -> list[str]:
     if not single:
         return []
     low, high = single["difference_ci"]
+    means = labelled("mean of all tasks in %", results)
     return [
-        f"mean of all tasks in %: student {single['student']:.1f}, best single teacher ({single['name']}) "
-        f"{single['score']:.1f}, difference in [{low:+.1f}, {high:+.1f}]"
+        f"{means}: student {single['student']:.1f}, best single teacher ({single['name']}) {single['score']:.1f}, "
+        f"difference in [{low:+.1f}, {high:+.1f}]"
     ]

@@ -12,6 +12,7 @@ import yaml
 from unic._text import markdown, markdown_block, markdown_code
 from unic.encoders.base import NO_LICENCE, UNKNOWN
 from unic.eval.formats import to_markdown
+from unic.eval.seen import mean_gains
 from unic.export.licences import Licence
 from unic.export.provenance import Provenance
 from unic.outputs import write_whole
@@ -67,7 +68,7 @@ def model_card(
         markdown_block(_yaml(recipe), "yaml"), "",
         "## Limits", "",
         "Measured on the sets above only. The student has its teachers' biases and no safety measures of its own; on "
-        "images unlike those it was distilled on it may be worse than any of them.", "",
+        f"images unlike those it was distilled on it may be worse than any of them. {_on_unseen(results)}", "",
     ]  # fmt: skip
     return "\n".join(lines)
 
@@ -100,3 +101,15 @@ def _how_measured(results: Mapping[str, Any]) -> str:
         f"and probe seeds (95 %). In brackets: intervals of 95 %. "
         f"{seeds} seed{'s' if seeds > 1 else ''} of the probes, one training."
     )
+
+
+def _on_unseen(results: Mapping[str, Any] | None) -> str:
+    """What was measured on unseen sets, or that nothing was."""
+    found = [mean for mean in mean_gains(results) if mean.kind == "unseen"] if results and results.get("tasks") else []
+    if not found:
+        return "No set that is marked unseen was measured."
+    mean = found[0]
+    sets = ", ".join(markdown(name) for name in dict.fromkeys(task.partition("/")[0] for task in mean.tasks))
+    gain = "not known" if mean.gain is None else f"{mean.gain:+.1f} %"
+    ends = f" [{mean.ci[0]:+.1f}, {mean.ci[1]:+.1f}]" if mean.ci else ""
+    return f"On unseen sets, no source of its training ({sets}), its mean gain over the best teachers is {gain}{ends}."

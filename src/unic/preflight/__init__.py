@@ -17,6 +17,7 @@ from unic.errors import InputError, StoppedError
 from unic.eval.online import OnlineKnn
 from unic.eval.plan import Plan, make_plan
 from unic.eval.suite import load_suite
+from unic.eval.trained import refuse_trained
 from unic.preflight.cost import estimate, mean_step, measure_step
 from unic.preflight.findings import Finding, Report
 from unic.preflight.images import find_duplicates, look_at
@@ -79,7 +80,7 @@ def _check(
         report.add("error", "data", str(error))
     measured = _measured(recipe, report)
     if images is not None and measured is not None:
-        find_duplicates(images, measured.pairs, report)
+        find_duplicates(images, measured, report)
     if not report.is_ready or len(encoders) < len(recipe.teachers.models):
         return report
     del encoders  # built again with everything else: two copies of large teachers need not fit
@@ -125,9 +126,16 @@ def _measured(recipe: Recipe, report: Report) -> Plan | None:
     try:
         suite = load_suite(recipe.eval.suite)
         plan = make_plan(suite)
+        refuse_trained(plan, [entry.path for entry in recipe.data.train])
         if recipe.eval.every:
             OnlineKnn(suite)
     except InputError as error:
-        report.add("error", "eval.suite", str(error))
+        report.add("error", "eval.suite", str(error).removeprefix("eval.suite: "))
         return None
+    if not plan.unseen:
+        report.add(
+            "note", "eval.suite",
+            "nothing unseen is measured, so nothing will tell what the student forgets: 'unseen' of a suite names sets "
+            "that are no source of training",
+        )  # fmt: skip
     return plan

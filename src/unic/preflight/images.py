@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from statistics import median
 
 import numpy as np
@@ -14,7 +14,7 @@ from unic.config import Recipe
 from unic.data._bounds import pixels_up_to
 from unic.data.loader import ImageList
 from unic.data.sources import DamagedImageError, Source
-from unic.eval.datasets import DataPair
+from unic.eval.plan import Plan
 from unic.preflight.findings import Report
 
 _SAMPLE = 64  # images of each source that are decoded
@@ -51,28 +51,32 @@ def look_at(images: ImageList, recipe: Recipe, report: Report) -> None:
             report.add("note", entry.path, f"images of {side} px are enlarged to views of {recipe.data.size} px")
 
 
-def find_duplicates(images: ImageList, pairs: Sequence[DataPair], report: Report) -> None:
-    """Test images that the training has seen: the same thumbnails. Stops after a while and says how far it came."""
+def find_duplicates(images: ImageList, plan: Plan, report: Report) -> None:
+    """Test images, and any images of unseen sets, that the training has seen: the same thumbnails. Stops after a while
+    and says how far it came.
+    """
     until = time.monotonic() + _SECONDS
-    tests = {pair.name: dict(_thumbnails(pair.test, until)) for pair in pairs}
+    unseen = [pair.name for pair in plan.unseen]
     known: dict[bytes, list[tuple[str, np.ndarray]]] = {}
-    for name, thumbnails in tests.items():
-        for thumbnail in thumbnails.values():
-            known.setdefault(_coarse(thumbnail), []).append((name, thumbnail))
+    compared = 0
+    for pair in plan.pairs:
+        for part in (pair.test, *([pair.train] if pair.name in unseen else [])):
+            for _, thumbnail in _thumbnails(part, until):
+                known.setdefault(_coarse(thumbnail), []).append((pair.name, thumbnail))
+                compared += 1
     found: dict[str, int] = {}
     seen = 0
     for _, thumbnail in _thumbnails(images, until):
         seen += 1
-        for name, other in known.get(_coarse(thumbnail), []):
-            if np.abs(thumbnail.astype(np.int16) - other).mean() < _CLOSE:
-                found[name] = found.get(name, 0) + 1
-                break
-    looked = f"{seen} of {len(images)} training images compared with {sum(map(len, tests.values()))} test images"
+        alike = {name for name, other in known.get(_coarse(thumbnail), []) if _is_same(thumbnail, other)}
+        for name in sorted(alike):
+            found[name] = found.get(name, 0) + 1
+    others = "test images and images of unseen sets" if unseen else "test images"
+    looked = f"{seen} of {len(images)} training images compared with {compared} {others}"
     report.facts["duplicates"] = {"found": found, "looked_at": looked}
     for name, count in found.items():
-        report.add(
-            "warning", f"data {name}", f"{count} training images look the same as one of its test images ({looked})"
-        )
+        whose = "an image of this set, which is called unseen" if name in unseen else "one of its test images"
+        report.add("warning", f"data {name}", f"{count} training images look the same as {whose} ({looked})")
 
 
 def _thumbnails(source: Source, until: float) -> Iterator[tuple[int, np.ndarray]]:
@@ -84,6 +88,10 @@ def _thumbnails(source: Source, until: float) -> Iterator[tuple[int, np.ndarray]
         except DamagedImageError:
             continue
         yield index, np.asarray(grey)
+
+
+def _is_same(thumbnail: np.ndarray, other: np.ndarray) -> bool:
+    return bool(np.abs(thumbnail.astype(np.int16) - other).mean() < _CLOSE)
 
 
 def _coarse(thumbnail: np.ndarray) -> bytes:

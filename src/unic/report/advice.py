@@ -105,7 +105,8 @@ def _chance(scores: Scores, predictions: Predictions | None, task: str) -> float
     """Top-1 in % of a guess: the share of the most frequent class where labels are known, else one of all classes."""
     name, _, row = task.partition("/")
     protocol = scores.results.get("protocol") or {}
-    entry = (protocol.get("tasks") or {}).get(row) or {}
+    named = protocol.get("unseen_tasks") if task in scores.unseen else None
+    entry = (named or protocol.get("tasks") or {}).get(row) or {}
     if (entry.get("task") or row) not in _PROBES or scores.unit(task) != TOP1:
         return None
     if predictions is not None and predictions.of(task, scores.student) is not None:

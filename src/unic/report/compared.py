@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from unic.eval.seen import Kind, MeanGain
 from unic.report.paired import Paired
 from unic.report.run_files import RunFiles
 from unic.report.scores import Scores, shown
@@ -49,6 +50,24 @@ class Compared:
     def lower_is_better(self, task: str) -> bool:
         return any(self.scores(number).lower_is_better(task) for number in self.measured)
 
+    def is_unseen(self, task: str) -> bool:
+        """Whether one of the evaluations has it as a task on images that are no source of training."""
+        return any(task in self.scores(number).unseen for number in self.measured)
+
+    def _is_seen(self, task: str) -> bool:
+        """Whether one of them has it as any other task."""
+        return any(task in self.scores(number).seen for number in self.measured)
+
+    @property
+    def kinds(self) -> list[Kind]:
+        """Those of which there are tasks."""
+        return ["seen", "unseen"] if any(map(self.is_unseen, self.tasks)) else ["seen"]
+
+    def mean_gain(self, number: int, kind: Kind) -> MeanGain | None:
+        """That of a run's student over its own tasks of a kind."""
+        known = self.scores(number).mean_gains if number in self.measured else []
+        return next((mean for mean in known if mean.kind == kind and mean.gain is not None), None)
+
     def _values(self, task: str) -> dict[int, float]:
         entries = {number: self.entry(task, number) for number in self.measured}
         return {number: entry["score"] for number, entry in entries.items() if "score" in entry}
@@ -66,9 +85,10 @@ class Compared:
         return best if self.paired.leads(task, best, list(values)) else None
 
     def mean_tasks(self) -> list[str]:
-        """The common tasks of one measure: the most frequent one."""
-        units = [self.unit(task) for task in self.common]
-        return [task for task, unit in zip(self.common, units, strict=True) if unit == max(units, key=units.count)]
+        """The common seen tasks of one measure: the most frequent one."""
+        seen = [task for task in self.common if not self.is_unseen(task)]
+        units = [self.unit(task) for task in seen]
+        return [task for task, unit in zip(seen, units, strict=True) if unit == max(units, key=units.count)]
 
     def means(self, tasks: Sequence[str]) -> dict[int, float]:
         if not tasks:
@@ -90,6 +110,12 @@ class Compared:
                 said = ", ".join(f"{self.names[number]} {'–' if value is None else value}" for number, value in named)
                 differing.append(f"{key} ({said})")
         notes = [f"These runs were not measured alike: {'; '.join(differing)}."] if differing else []
+        mixed = [task for task in self.common if self.is_unseen(task) and self._is_seen(task)]
+        if mixed:
+            notes.append(
+                f"{', '.join(mixed)}: some of these runs count them as unseen and others as seen, so their mean gains "
+                "are over other tasks."
+            )
         notes += [f"{self.names[number]}: {run.predictions_note}" for number, run in enumerate(self.runs)
                   if run.scores and run.predictions_note]  # fmt: skip
         return notes + [note for number in self.measured for note in self._notes_on_age(number)]
@@ -119,7 +145,8 @@ def sentence(compared: Compared) -> str:
         return f"{text}. There are no tasks that two of them have in common."
     lower, unit = compared.lower_is_better(tasks[0]), compared.unit(tasks[0])
     order = sorted(means, key=lambda number: means[number] * (1 if lower else -1))
-    text += f", {len(tasks)} task{'s' if len(tasks) > 1 else ''} in common; the best mean is"
+    seen = "seen " if len(compared.kinds) > 1 else ""
+    text += f", {len(tasks)} {seen}task{'s' if len(tasks) > 1 else ''} in common; the best mean is"
     text += f" {shown(means[order[0]], unit)} ({unit}), of {compared.names[order[0]]}"
     found = {other: compared.paired.mean_difference(tasks, order[0], other) for other in order[1:]}
     level = [compared.names[other] for other, ends in found.items() if ends and ends[0] <= 0]

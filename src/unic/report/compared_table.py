@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from unic.eval.seen import Kind
 from unic.report.compared import Compared
-from unic.report.scores import shown, side, signed, span
+from unic.report.scores import shown, side, span, told
 
 
 def compared_table(compared: Compared) -> dict[str, Any] | None:
@@ -17,9 +18,11 @@ def compared_table(compared: Compared) -> dict[str, Any] | None:
     rows = [_row(compared, task, is_shared=len(units) == 1) for task in compared.tasks]
     tasks = compared.mean_tasks()
     foot = [_mean_row(compared, tasks)] if len(tasks) > 1 else []
-    gains = [_gain(compared, number) for number in range(len(compared.names))]
-    if any(cell["text"] for cell in gains):
-        foot.append({"label": "mean gain", "unit": "over each run's best teachers", "cells": gains})
+    for kind in compared.kinds:
+        gains = [_gain(compared, number, kind) for number in range(len(compared.names))]
+        if any(cell["text"] for cell in gains):
+            label = _labelled(compared, "mean gain", kind)
+            foot.append({"label": label, "unit": "over each run's best teachers", "cells": gains})
     return {"rows": rows, "foot": foot, "unit": units.pop() if len(units) == 1 else None}
 
 
@@ -37,20 +40,25 @@ def _row(compared: Compared, task: str, *, is_shared: bool) -> dict[str, Any]:
                 compared.to_first([task], number), hint=error, is_leader=number == leader,
             )
         )  # fmt: skip
-    return {"label": task, "unit": f"{'' if is_shared else unit}{down}".strip(), "cells": cells}
+    notes = [f"{'' if is_shared else unit}{down}".strip(), "unseen" if compared.is_unseen(task) else ""]
+    return {"label": task, "unit": ", ".join(filter(None, notes)), "cells": cells}
 
 
 def _mean_row(compared: Compared, tasks: Sequence[str]) -> dict[str, Any]:
     means, unit = compared.means(tasks), compared.unit(tasks[0])
     numbers = range(len(compared.names))
     cells = [_cell(shown(means.get(number), unit), "", compared.to_first(tasks, number)) for number in numbers]
-    return {"label": "mean score", "unit": f"{unit}, {len(tasks)} common tasks", "cells": cells}
+    label = _labelled(compared, "mean score", "seen")
+    return {"label": label, "unit": f"{unit}, {len(tasks)} common tasks", "cells": cells}
 
 
-def _gain(compared: Compared, number: int) -> dict[str, Any]:
-    results = compared.scores(number).results if number in compared.measured else {}
-    gain, ends = results.get("mean_gain"), results.get("mean_gain_ci")
-    return _cell("" if gain is None else f"{signed(gain)} %", f"{span(ends)} %" if ends else "")
+def _labelled(compared: Compared, label: str, kind: Kind) -> str:
+    return f"{label} ({kind})" if len(compared.kinds) > 1 else label
+
+
+def _gain(compared: Compared, number: int, kind: Kind) -> dict[str, Any]:
+    mean = compared.mean_gain(number, kind)
+    return _cell(*told(mean)) if mean else _cell("", "")
 
 
 def _cell(

@@ -18,7 +18,7 @@ from unic.report.radar import radar
 from unic.report.recipes import differences
 from unic.report.render import render, write_page
 from unic.report.run_files import RunFiles, read_run, unlike_results
-from unic.report.scores import millions, signed, span
+from unic.report.scores import millions, told
 from unic.report.svg import Series, palette
 from unic.report.training import chart, last_values, loss_chart, series
 
@@ -59,6 +59,7 @@ def collect_runs(paths: Sequence[Path]) -> dict[str, Any]:
         "colour": looks,
         "sentence": sentence(compared),
         "summary": [_summary(name, run) for name, run in zip(names, runs, strict=True)],
+        "kinds": compared.kinds,
         "table": compared_table(compared),
         "remarks": compared.notes(),
         "radar": _radar(names, runs, colours),
@@ -101,12 +102,11 @@ def _summary(name: str, run: RunFiles) -> dict[str, Any]:
     """One row: what the run reached and what it cost."""
     scores, last = run.scores, last_values(run.rows)
     results = scores.results if scores else {}
-    gain, ends = results.get("mean_gain"), results.get("mean_gain_ci")
+    gains = {mean.kind: told(mean) for mean in scores.mean_gains} if scores else {}
     student = scores.models[scores.student] if scores and scores.student else {}
     return {
         "name": name,
-        "gain": "–" if gain is None else f"{signed(gain)} %",
-        "ends": f"{span(ends)} %" if ends else "",
+        "gains": gains,
         "rank": f"{rank:.1f}" if scores and (rank := (results.get("ranks") or {}).get(scores.student)) else "–",
         "size": millions(student.get("num_parameters")) or "–",
         "student": run.recipe.student.model if run.recipe else "",
@@ -144,8 +144,10 @@ def _charts(names: Sequence[str], runs: Sequence[RunFiles], colours: Sequence[st
     def lines(key: str) -> list[Series]:
         return [series(run.rows, key, names[number], colours[number], number) for number, run in enumerate(runs)]
 
-    knn = sorted({key for run in runs for row in run.rows for key in row if key.startswith("knn/")})
+    logged = {key for run in runs for row in run.rows for key in row}
     found = [loss_chart(lines("loss"))]
-    found += [chart(f"k-NN on {key.removeprefix('knn/')}, top-1 %", lines(key)) for key in knn]
+    for prefix, of in (("knn/", ""), ("knn_unseen/", "unseen ")):
+        knn = sorted(key for key in logged if key.startswith(prefix))
+        found += [chart(f"k-NN on {of}{key.removeprefix(prefix)}, top-1 %", lines(key)) for key in knn]
     found += [chart(title, lines(key), low=0) for key, title in _LINES.items()]
     return [item for item in found if item]

@@ -32,11 +32,9 @@ def parameters(scores: Scores | None, loaded: Mapping[str, int]) -> list[dict[st
 def protocol_line(results: Mapping[str, Any]) -> str:
     """One line that says how it was measured."""
     protocol = results.get("protocol") or {}
-    parts = []
-    for task, options in (protocol.get("tasks") or {}).items():
-        told = str(task).endswith(")")  # named by its options
-        pairs = [] if told else [f"{key}={_listed(value)}" for key, value in dict(options or {}).items()]
-        parts.append(" ".join([str(task), *pairs]))
+    parts = _tasks(protocol.get("tasks"))
+    if protocol.get("unseen_tasks"):
+        parts.append(f"on unseen sets {', '.join(_tasks(protocol['unseen_tasks']))}")
     seeds = len(protocol.get("seeds") or [])
     if seeds:
         parts.append(f"{seeds} seed{'s' if seeds > 1 else ''}")
@@ -46,6 +44,15 @@ def protocol_line(results: Mapping[str, Any]) -> str:
         classes = f", {counts['classes']} classes" if counts["classes"] else ""
         parts.append(f"{name}: {counts['train']} train, {counts['test']} test{classes}")
     return "; ".join(parts)
+
+
+def _tasks(entries: Mapping[str, Any] | None) -> list[str]:
+    found = []
+    for task, options in (entries or {}).items():
+        told = str(task).endswith(")")  # named by its options
+        pairs = [] if told else [f"{key}={_listed(value)}" for key, value in dict(options or {}).items()]
+        found.append(" ".join([str(task), *pairs]))
+    return found
 
 
 def _listed(value: Any) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from unic.eval.seen import kind_of
 from unic.report.looks import Looks
 from unic.report.radar import radar, radar_floor
 from unic.report.scores import Scores
@@ -39,23 +40,28 @@ def radar_chart(scores: Scores, looks: Looks) -> dict[str, Any] | None:
 def gains_by_axis(scores: Scores) -> tuple[str, dict[str, Gains]]:
     """What an axis is, and by axis the gains of the student and of teachers.
 
-    Axes are those of the suite where there are three that the student has; else tasks; else, where tasks are many,
-    sets, with the mean over the tasks of each.
+    Only seen tasks count. Axes are those of the suite where there are three that the student has; else tasks; else,
+    where tasks are many, sets, with the mean over the tasks of each.
     """
-    axes = {name: axis.get("gains") or {} for name, axis in (scores.results.get("axes") or {}).items()}
+    seen = "seen " if scores.unseen else ""
+    axes = {
+        name: axis.get("gains") or {}
+        for name, axis in (scores.results.get("axes") or {}).items()
+        if kind_of(scores.results, axis.get("tasks") or ()) == "seen"
+    }
     whole = {name: gains for name, gains in axes.items() if gains.get(scores.student) is not None}
     if len(whole) >= FEWEST:
-        return "a group of tasks", whole
+        return f"a group of {seen}tasks", whole
     names = [*([scores.student] if scores.student else []), *scores.teachers]
     by_task: dict[str, Gains] = {
         task: {name: scores.gains[task] if name == scores.student else scores.relative(task, name) for name in names}
-        for task in scores.tasks
+        for task in scores.seen
         if scores.best.get(task) and scores.gains.get(task) is not None
     }
     sets = list(dict.fromkeys(task.partition("/")[0] for task in by_task))
     if len(by_task) <= _MOST or len(sets) < FEWEST:
-        return "a task", by_task
-    return "a set, the mean over its tasks", {name: _mean_of_set(name, by_task, names) for name in sets}
+        return f"a {seen}task", by_task
+    return f"a {seen}set, the mean over its tasks", {name: _mean_of_set(name, by_task, names) for name in sets}
 
 
 def _mean_of_set(set_name: str, by_task: Mapping[str, Gains], names: Sequence[str]) -> Gains:

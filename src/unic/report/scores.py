@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from unic.eval.seen import MeanGain, labelled, mean_gains, tasks_of
+
 ROLES = {"student": "Student", "teacher": "Teachers", "concat": "All teachers", "other": "Start", "pixels": "Pixels"}
 TOP1 = "top-1 %"
 
@@ -36,12 +38,21 @@ class Single:
 
 
 class Scores:
-    """The compared tasks of an evaluation."""
+    """The compared tasks of an evaluation.
+
+    Attributes:
+        tasks: all of them, by model.
+        seen, unseen: which of them are on images that may be, and that are no, source of training. Means and ranks are
+            over the seen ones.
+        mean_gains: that of the seen tasks and, where there are any, that of the unseen ones.
+    """
 
     def __init__(self, results: Mapping[str, Any]) -> None:
         self.models: Mapping[str, Mapping[str, Any]] = results["models"]
         self.tasks: Mapping[str, Mapping[str, Mapping[str, Any]]] = results["tasks"]
         self.results = results
+        self.seen, self.unseen = tasks_of(results, "seen"), tasks_of(results, "unseen")
+        self.mean_gains: list[MeanGain] = mean_gains(results)
         self._measures: Mapping[str, Mapping[str, Any]] = results.get("measures") or {}
         ranks = list(ROLES)
         self.names = sorted(self.models, key=lambda name: ranks.index(self.role(name)))
@@ -57,6 +68,10 @@ class Scores:
     def unit(self, task: str) -> str:
         """What the scores of a task are: "top-1 %"."""
         return str((self._measures.get(task) or {}).get("name") or TOP1)
+
+    def labelled(self, label: str) -> str:
+        """What a number over the seen tasks is called, which says so where there are others."""
+        return labelled(label, self.results)
 
     def lower_is_better(self, task: str) -> bool:
         return bool((self._measures.get(task) or {}).get("lower_is_better"))
@@ -108,32 +123,36 @@ class Scores:
         return sum(known) / len(known) if known and len(known) == len(values) else None
 
     def comparable(self) -> list[str]:
-        """The tasks whose scores may be averaged: all, or those of the most frequent measure."""
-        unit = Counter(self.unit(task) for task in self.tasks).most_common(1)[0][0]
-        return [task for task in self.tasks if self.unit(task) == unit]
+        """The seen tasks whose scores may be averaged: all, or those of the most frequent measure."""
+        unit = next((unit for unit, _ in Counter(map(self.unit, self.seen)).most_common(1)), None)
+        return [task for task in self.seen if self.unit(task) == unit]
 
     def mean_name(self) -> str:
         """What a mean over `comparable` is called."""
         tasks = self.comparable()
-        return "mean score" if self.shared_unit else f"mean {self.unit(tasks[0])} over {len(tasks)} tasks"
+        name = "mean score" if self._is_whole(tasks) else f"mean {self.unit(tasks[0])} over {len(tasks)} tasks"
+        return self.labelled(name)
+
+    def _is_whole(self, tasks: Sequence[str]) -> bool:
+        """Whether these are all seen tasks."""
+        return len(tasks) == len(self.seen)
 
     def single(self) -> Single | None:
         """None without a student and a teacher that have all the tasks.
 
         Where tasks have several measures it is the one that results.json names, over all tasks in percent.
         """
-        measured = self.results.get("single_teacher") or {}
-        if not self.shared_unit and measured:
-            means = float(measured["score"]), float(measured["student"])
-            return Single(measured["name"], *means, "mean of the tasks in %", "%", measured.get("difference_ci"))
-        tasks = self.comparable()
+        measured, tasks = self.results.get("single_teacher") or {}, self.comparable()
+        if not self._is_whole(tasks) and measured:
+            means, of = (float(measured["score"]), float(measured["student"])), self.labelled("mean of the tasks in %")
+            return Single(measured["name"], *means, of, "%", measured.get("difference_ci"))
         means_by_name = {name: mean for name in self.teachers if (mean := self.mean(name, tasks)) is not None}
         own = self.mean(self.student, tasks) if self.student else None
-        if own is None or not means_by_name:
+        if own is None or not means_by_name:  # also without a seen task
             return None
         lower = self.lower_is_better(tasks[0])
         name = (min if lower else max)(means_by_name, key=lambda name: means_by_name[name])
-        interval = measured.get("difference_ci") if measured.get("name") == name and self.shared_unit else None
+        interval = measured.get("difference_ci") if measured.get("name") == name and self._is_whole(tasks) else None
         return Single(name, means_by_name[name], own, self.mean_name(), self.unit(tasks[0]), interval, lower)
 
     def interval(self, task: str) -> list[float] | None:
@@ -166,6 +185,12 @@ def shown(value: float | None, unit: str = TOP1) -> str:
 def span(interval: Sequence[float], unit: str = "%") -> str:
     """The two signed ends of the interval of a difference."""
     return f"{signed(interval[0], unit)} to {signed(interval[1], unit)}"
+
+
+def told(mean: MeanGain) -> tuple[str, str]:
+    """A mean gain and its interval, `+1.2 %` and `−0.3 to +2.7 %`; empty where there is none."""
+    gain = "" if mean.gain is None else f"{signed(mean.gain)} %"
+    return gain, f"{span(mean.ci)} %" if mean.ci else ""
 
 
 def millions(count: float | None) -> str:

@@ -10,10 +10,15 @@ from unic.references import resolve
 
 
 def measured_sets(results: Mapping[str, Any]) -> tuple[list[str], dict[str, str]]:
-    """Those that were there, as they can be opened, and how what came from the environment is written."""
+    """Those that were there, as they can be opened, the unseen ones last; and how what came from the environment is
+    written.
+    """
     protocol = results.get("protocol")
-    known, missing = (protocol.get("data"), protocol.get("missing")) if isinstance(protocol, Mapping) else (None, None)
-    named = [str(spec) for spec in known if str(spec) not in (missing or ())] if isinstance(known, list) else []
+    protocol = protocol if isinstance(protocol, Mapping) else {}
+    known = [
+        spec for specs in (protocol.get("data"), protocol.get("unseen")) if isinstance(specs, list) for spec in specs
+    ]
+    named = [str(spec) for spec in known if str(spec) not in (protocol.get("missing") or ())]
     try:
         tree, written = resolve({"data": named}, "results.json", may_miss=True)
     except InputError:

@@ -1,10 +1,11 @@
-"""The table of scores: a row for each task, then means, axes, the mean gain and the mean rank."""
+"""The table of scores: a row for each task, unseen ones last, then means, axes, the mean gains and the mean rank."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+from unic.eval.seen import MeanGain, kind_of, labelled
 from unic.report.roles import group_label
 from unic.report.scores import Scores, millions, shown, side, signed, span
 
@@ -25,30 +26,36 @@ def table(scores: Scores, colour: Mapping[str, str]) -> dict[str, Any]:
     has_gain = bool(scores.student and scores.teachers)
     foot = _mean_rows(scores)
     if has_gain:
-        foot += [*_axis_rows(scores), _mean_gains(scores)]
+        foot += [*_axis_rows(scores), *(_mean_gain(scores, mean) for mean in scores.mean_gains)]
     return {
         "columns": columns,
         "groups": [
             {"role": role, "label": group_label(scores, role), "span": roles.count(role)}
             for role in dict.fromkeys(roles)
         ],
-        "unit": scores.unit(scores.comparable()[0]),
+        "unit": _usual_unit(scores),
         "is_mixed": scores.shared_unit is None,
         "has_gain": has_gain,
-        "rows": [_row(scores, task) for task in scores.tasks],
+        "rows": [_row(scores, task) for task in [*scores.seen, *scores.unseen]],
+        "unseen": ", ".join(dict.fromkeys(task.partition("/")[0] for task in scores.unseen)),
         "foot": foot + _rank_rows(scores),
     }
 
 
 def _row(scores: Scores, task: str) -> dict[str, Any]:
     unit, gain, difference = scores.unit(task), scores.gains.get(task), scores.interval(task)
-    down = " ↓" if scores.lower_is_better(task) else ""
+    measure = f"{'' if unit == _usual_unit(scores) else unit}{' ↓' if scores.lower_is_better(task) else ''}".strip()
     return {
         "task": task,
-        "unit": f"{'' if unit == scores.unit(scores.comparable()[0]) else unit}{down}".strip(),
+        "unit": ", ".join(filter(None, (measure, "unseen" if task in scores.unseen else ""))),
         "cells": [_cell(scores, task, name, unit) for name in scores.names],
         "gain": _gain(gain, difference, unit) if gain is not None else None,
     }
+
+
+def _usual_unit(scores: Scores) -> str:
+    """That of the means, which the table says once."""
+    return scores.unit(next(iter(scores.comparable() or scores.tasks)))
 
 
 def _cell(scores: Scores, task: str, name: str, unit: str) -> dict[str, Any]:
@@ -76,10 +83,10 @@ def _foot(scores: Scores, label: str, texts: Mapping[str, str], best: str | None
 
 
 def _mean_rows(scores: Scores) -> list[dict[str, Any]]:
-    """The mean of each kind of task over the sets, then of each measure; a single row where both are the same."""
+    """The mean of each kind of task over the seen sets, then of each measure; a single row where both are the same."""
     kinds: dict[str, list[str]] = {}
     units: dict[str, list[str]] = {}
-    for task in scores.tasks:
+    for task in scores.seen:
         kinds.setdefault(task.rpartition("/")[2], []).append(task)
         units.setdefault(scores.unit(task), []).append(task)
     groups = {
@@ -90,10 +97,11 @@ def _mean_rows(scores: Scores) -> list[dict[str, Any]]:
     known = list(groups.values())
     whole = {"mean of all" if len(units) == 1 else f"mean of {unit}": tasks for unit, tasks in units.items()}
     groups |= {label: tasks for label, tasks in whole.items() if len(tasks) > 1 and tasks not in known}
-    return [
-        _foot(scores, label, {name: shown(scores.mean(name, tasks), scores.unit(tasks[0])) for name in scores.names})
-        for label, tasks in groups.items()
-    ]
+    rows = []
+    for label, tasks in groups.items():
+        texts = {name: shown(scores.mean(name, tasks), scores.unit(tasks[0])) for name in scores.names}
+        rows.append(_foot(scores, scores.labelled(label), texts))
+    return rows
 
 
 def _axis_rows(scores: Scores) -> list[dict[str, Any]]:
@@ -103,18 +111,18 @@ def _axis_rows(scores: Scores) -> list[dict[str, Any]]:
         best, gain, gains = entry.get("best_teacher"), entry.get("gain"), entry.get("gains") or {}
         texts = {name: "0.0 %" if name == best else f"{signed(value)} %" for name, value in gains.items()}
         own = None if gain is None else _gain(gain, entry.get("ci"), after=" %")
-        rows.append(_foot(scores, f"{axis}, gain", texts, best, gain=own))
+        of = labelled(axis, scores.results, kind_of(scores.results, entry.get("tasks") or ()))
+        rows.append(_foot(scores, f"{of}, gain", texts, best, gain=own))
     return rows
 
 
-def _mean_gains(scores: Scores) -> dict[str, Any]:
-    known = scores.results.get("mean_gains") or {}
-    own, interval = scores.results.get("mean_gain"), scores.results.get("mean_gain_ci")
-    gains = {name: own if name == scores.student else (known.get(name) or {}).get("gain") for name in scores.names}
+def _mean_gain(scores: Scores, mean: MeanGain) -> dict[str, Any]:
+    gains = {name: mean.gains.get(name) for name in scores.names}
     texts = {name: "" if gain is None else f"{signed(gain)} %" for name, gain in gains.items()}
-    return _foot(scores, "mean gain", texts, gain=None if own is None else _gain(own, interval, after=" %"))
+    own = None if mean.gain is None else _gain(mean.gain, mean.ci, after=" %")
+    return _foot(scores, mean.label, texts, gain=own)
 
 
 def _rank_rows(scores: Scores) -> list[dict[str, Any]]:
-    ranks = scores.results.get("ranks") or {}
-    return [_foot(scores, "mean rank", {name: f"{rank:.1f}" for name, rank in ranks.items()})] if ranks else []
+    texts = {name: f"{rank:.1f}" for name, rank in (scores.results.get("ranks") or {}).items()}
+    return [_foot(scores, scores.labelled("mean rank"), texts)] if texts else []

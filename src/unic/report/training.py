@@ -23,6 +23,7 @@ _KEPT = (
     "For so many images of a batch the loss to the teacher counted (kept). With teacher dropping the teacher that is "
     "imitated worst always counts, each other one is left out at random: a teacher near 1 is the hardest one."
 )
+_UNSEEN = "Sets that are no source of training: where a line falls, the student forgets. It chooses no checkpoint."
 
 
 def training_charts(rows: Rows, teachers: Sequence[str], colour: Mapping[str, str]) -> dict[str, list[dict[str, Any]]]:
@@ -42,15 +43,20 @@ def training_charts(rows: Rows, teachers: Sequence[str], colour: Mapping[str, st
         chart("Cosine to the teacher, patches", per_teacher("cos/{}/patch"), note=_COSINE, high=1),
         chart("kept: share of images that count", per_teacher("kept/{}"), note=_KEPT, low=0, high=1),
     ]
-    knn = sorted({key for row in rows for key in row if key.startswith("knn/")})
-    lines = [series(rows, key, key.removeprefix("knn/"), palette(number), number) for number, key in enumerate(knn)]
     small = [
-        chart("k-NN during training, top-1 %", lines),
+        chart("k-NN during training, top-1 %", _looks(rows, "knn/")),
+        chart("The same on unseen sets, top-1 %", _looks(rows, "knn_unseen/"), note=_UNSEEN),
         chart("Learning rate", [series(rows, "lr", "lr", "--ink", 0)], low=0),
         chart("Images per second", [series(rows, "images_per_s", "images per second", "--ink", 0)], low=0),
         chart("Share of time waiting for data", [series(rows, "data_wait", "waiting", "--ink", 0)], low=0),
     ]
     return {"main": [item for item in main if item], "small": [item for item in small if item]}
+
+
+def _looks(rows: Rows, prefix: str) -> list[Series]:
+    """What the k-NN while training has logged, by set."""
+    keys = sorted({key for row in rows for key in row if key.startswith(prefix)})
+    return [series(rows, key, key.removeprefix(prefix), palette(number), number) for number, key in enumerate(keys)]
 
 
 def last_values(rows: Rows) -> dict[str, float]:

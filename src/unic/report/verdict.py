@@ -4,23 +4,39 @@ from __future__ import annotations
 
 from typing import Any
 
-from unic.report.scores import Scores, shown, side, signed, span
+from unic.eval.seen import MeanGain
+from unic.report.scores import Scores, shown, side, span, told
 
 
 def verdict(scores: Scores) -> str:
-    """One sentence."""
-    gain, interval = scores.results.get("mean_gain"), scores.results.get("mean_gain_ci")
+    """One sentence, which names the mean gain on unseen sets beside that on seen ones."""
     if scores.student is None:
         return "No student was measured."
     if not scores.teachers:
         return "No teacher was measured, so there is nothing to compare the student with."
-    if gain is None:
+    known = [mean for mean in scores.mean_gains if mean.gain is not None]
+    if not known:
         return "Some tasks could not be measured, so there is no mean gain over the best teachers."
-    count = f"{len(scores.tasks)} task{'s' if len(scores.tasks) > 1 else ''}"
-    ends = f"95 % interval {span(interval)} %" if interval else "no interval"
-    text = f"The student {_relation(gain, interval)} the best teacher of each task on average: "
-    text += f"{signed(gain)} % over {count} ({ends}){_against_single(scores)}."
-    return text.replace(" %", "\u00a0%")
+    first, *others = known
+    lacking = [mean for mean in scores.mean_gains if mean.gain is None]
+    text = f"The student {_side_of(first)} the best teacher of each task on average{_on(scores, first)}: {_said(first)}"
+    text += "".join(f";{_on(scores, mean)} it {_side_of(mean)}: {_said(mean)}" for mean in others)
+    text += "".join(f";{_on(scores, mean)} some tasks could not be measured" for mean in lacking)
+    return f"{text}{_against_single(scores)}.".replace(" %", "\u00a0%")
+
+
+def _on(scores: Scores, mean: MeanGain) -> str:
+    return f" on {mean.kind} sets" if scores.unseen else ""
+
+
+def _side_of(mean: MeanGain) -> str:
+    return _relation(mean.gain or 0.0, mean.ci)
+
+
+def _said(mean: MeanGain) -> str:
+    gain, ends = told(mean)
+    count = f"{len(mean.tasks)} task{'s' if len(mean.tasks) > 1 else ''}"
+    return f"{gain} over {count} ({f'95 % interval {ends}' if ends else 'no interval'})"
 
 
 def _relation(difference: float, interval: list[float] | None) -> str:
@@ -37,28 +53,29 @@ def _against_single(scores: Scores) -> str:
     ends = f", difference {span(single.interval, single.unit)}" if single.interval else ""
     relation = _relation(single.advantage, single.interval)
     means = f"{single.of} {shown(single.student, single.unit)} against {shown(single.score, single.unit)}{ends}"
-    return f"; it {relation} the best single teacher, {single.name} ({means})"
+    return f";{' on seen sets' if scores.unseen else ''} it {relation} the best single teacher, {single.name} ({means})"
 
 
 def figures(scores: Scores) -> list[dict[str, str]]:
     """The numbers beside the verdict."""
     found = []
-    gain, interval = scores.results.get("mean_gain"), scores.results.get("mean_gain_ci")
-    if gain is not None:
-        note = f"{span(interval)} %" if interval else "no interval"
-        kind = side(interval) if interval else ""
-        found.append({"label": "Mean gain", "value": f"{signed(gain)} %", "note": note, "kind": kind})
+    for mean in scores.mean_gains:
+        gain, ends = told(mean)
+        if gain:
+            found.append(_figure(mean.label, gain, ends or "no interval", side(mean.ci) if mean.ci else ""))
     found += _mean_figure(scores)
-    sides = [scores.outcome(task) for task in scores.tasks]
+    sides = [scores.outcome(task) for task in scores.seen]
     if any(sides):
         note = f"{sides.count('level')} level, {sides.count('below')} below"
         value = f"{sides.count('above')} of {len(sides)}"
-        found.append({"label": "Tasks above the best teacher", "value": value, "note": note, "kind": ""})
+        found.append(_figure(f"{'seen ' if scores.unseen else ''}tasks above the best teacher", value, note, ""))
     return found
 
 
 def _mean_figure(scores: Scores) -> list[dict[str, Any]]:
     single, tasks = scores.single(), scores.comparable()
+    if not tasks:
+        return []
     unit = scores.unit(tasks[0])
     if single:
         note = f"best single teacher {shown(single.score, unit)} ({single.name})"

@@ -29,10 +29,10 @@ def open_source(path: str, limit: int | None = None, split: str | None = None, w
     Args:
         path: a folder of images, with masks or depths beside them (`dense`), a list of labels (`metadata`) or neither;
             a Parquet file, WebDataset shards (.tar), a folder or pattern of these (`*`, `{000..012}`); a list of images
-            (`label_list`); a folder of `save_to_disk` (`saved`); or `ORG/NAME[:CONFIG]` on the Hugging Face hub; with
-            `stream:` before it, or as a URL of shards, it stays there (`streamed`). `{split}` stands for the name of
-            the part. At its end `?test=0.2&seed=0` draws a test part at random (`random_split`), and
-            `?image=COLUMN&label=COLUMN` name the columns of a table.
+            (`label_list`); a folder of `save_to_disk` (`saved`); `ORG/NAME[:CONFIG]` on the Hugging Face hub; with
+            `stream:` before it, or as a URL of shards, it stays there (`streamed`); `generated:FAMILY` draws images
+            (`generated`). `{split}` stands for the name of the part. At its end `?test=0.2&seed=0` draws a test part
+            at random (`random_split`), and `?image=COLUMN&label=COLUMN` name the columns of a table.
         limit: a fixed random subset of so many images (`Subset`).
         split: a part of a set that has parts (`train/` and `test/` inside a folder, `train-*.parquet`, a hub split).
             None: what there is to train on, which is the training part, or all of a set without parts, of one file,
@@ -43,6 +43,12 @@ def open_source(path: str, limit: int | None = None, split: str | None = None, w
         InputError: nothing there, no image in it, or no such part.
     """
     given = str(path)
+    if given.startswith("generated:"):
+        from unic.data.sources.generated import open_generated
+
+        if split is not None:
+            raise InputError(f"data '{given}': generated images have no parts, and no part '{split}'")
+        return _limited(open_generated(given), limit)
     path, options = split_off(given)
     if not path or "\0" in path:
         raise InputError(f"data '{given}': expected the path of a file or folder, a URL or a name on the hub")
@@ -59,6 +65,10 @@ def open_source(path: str, limit: int | None = None, split: str | None = None, w
 
         whole = _opened(path, None, options.columns, parts, window)
         source = drawn_part(given, whole, split or TRAIN, share=options.test, seed=options.seed)
+    return _limited(source, limit)
+
+
+def _limited(source: Source, limit: int | None) -> Source:
     if limit is None or limit >= len(source):
         return source
     from unic.data.sources.subset import Subset

@@ -89,6 +89,10 @@ class Source(ABC):
         """The image's number in the whole set, of which this may be a subset."""
         return index
 
+    def siblings(self, index: int) -> tuple[int, int]:
+        """Index of the first, and number, of the images that one may be mixed with: those of its own source."""
+        return 0, len(self)
+
     @abstractmethod
     def fingerprint(self) -> str:
         """Hash of the content (or, for large folders, of names, sizes and times), for the feature cache."""

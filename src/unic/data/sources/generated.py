@@ -1,0 +1,137 @@
+"""Images that are drawn when they are read: `generated:dead_leaves?images=100000&size=256&seed=0`.
+
+Families are the files of `unic.data.generated`. An image is a function of (family, options, seed, index), so the source
+needs no disk, is the same in every process, and goes on after a resume as any other.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import secrets
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+from urllib.parse import parse_qsl
+
+import numpy as np
+import PIL
+from jaxtyping import UInt8
+from PIL import Image
+
+from unic import lookup, rng
+from unic.data.sources.base import Source
+from unic.errors import InputError, nearest
+from unic.own_code import own_code
+
+PREFIX = "generated:"
+PACKAGE = "unic.data.generated"
+_IMAGES, _SIZE, _SEED = 100_000, 256, 0
+_MOST = 1_000_000_000
+_LARGEST = 2048  # pixels of a side
+
+Draw = Callable[[np.random.Generator, int], UInt8[np.ndarray, "s s 3"]]
+
+
+class Generated(Source):
+    """`images` images of one family.
+
+    Args:
+        path: as the user wrote it.
+        draw: `(random, size)` → an image, `(size, size, 3)`.
+        identity: what decides the images beside the index, as text.
+        code: hash of the family's code and of the libraries that draw.
+        images: their number.
+        size: side in pixels.
+        seed: of all draws.
+    """
+
+    def __init__(self, path: str, draw: Draw, identity: str, code: str, *, images: int, size: int, seed: int) -> None:
+        self.path = path
+        self._draw, self._identity, self._code = draw, identity, code
+        self._images, self._size, self._seed = images, size, seed
+        self._key = rng.seed_of(rng.stream(identity), seed)
+
+    def __len__(self) -> int:
+        return self._images
+
+    def read(self, index: int) -> Image.Image:
+        assert 0 <= index < self._images, index
+        random = np.random.Generator(np.random.Philox(key=[self._key, index]))
+        return Image.fromarray(self._draw(random, self._size))
+
+    def label(self, index: int) -> None:
+        return None
+
+    def name(self, index: int) -> str:
+        return f"{self.path}[{index}]"
+
+    def fingerprint(self) -> str:
+        return hashlib.sha256(f"{self.portable_fingerprint()} {self._code}".encode()).hexdigest()[:16]
+
+    def portable_fingerprint(self) -> str:
+        """Without the versions of the libraries: a run may go on where numpy is a newer one."""
+        text = f"{self._identity} {self._images} {self._seed}"
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def open_generated(path: str) -> Generated:
+    """The source that a path such as `generated:FAMILY?images=N&size=S&seed=K` names; other options are the family's.
+
+    Raises:
+        InputError: an unknown family or option, or a value that it does not take.
+        UntrustedError: a family of somebody else's that is not trusted.
+    """
+    family, _, query = path.removeprefix(PREFIX).partition("?")
+    module = lookup.module(PACKAGE, family)
+    draw = lookup.entry(PACKAGE, family, "draw")
+    pairs = parse_qsl(query, keep_blank_values=True)
+    given = dict(pairs)
+    if len(given) < len(pairs):
+        raise InputError(f"data '{path}': an option is given twice")
+    images = _whole(path, "images", given.pop("images", str(_IMAGES)), 1, _MOST)
+    size = _whole(path, "size", given.pop("size", str(_SIZE)), 8, _LARGEST)
+    seed = _whole(path, "seed", given.pop("seed", str(_SEED)), 0, (1 << 62))
+    valid = ["images", "size", "seed", *lookup.options_of(draw)]
+    for key in given:
+        if key not in valid:
+            raise InputError(f"data '{path}': unknown option '{key}'{nearest(key, valid)}")
+    options = {key: _typed(path, draw, key, text) for key, text in sorted(given.items())}
+    identity = " ".join([family, str(size), *(f"{key}={value!r}" for key, value in options.items())])
+    found = Generated(path, partial(draw, **options), identity, _code(module), images=images, size=size, seed=seed)
+    try:
+        found.read(0)  # a family refuses values that it does not take when it draws
+    except InputError as error:
+        raise InputError(f"data '{path}': {error}") from None
+    return found
+
+
+def _code(module: ModuleType) -> str:
+    """What draws an image beside its options: the code of the family, and the libraries."""
+    libraries = f"numpy {np.__version__} pillow {PIL.__version__}"
+    if module.__name__.startswith(f"{PACKAGE}."):
+        files = sorted(Path(str(module.__file__)).parent.glob("*.py"))
+        return f"{hashlib.sha256(b''.join(file.read_bytes() for file in files)).hexdigest()} {libraries}"
+    own = own_code([module.__name__])
+    unknown = secrets.token_hex(8) if own.unknown else ""  # what is not known is never taken for the same
+    return f"{own.digest}{unknown} {libraries}"
+
+
+def _whole(path: str, key: str, text: str, least: int, most: int) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 20 and least <= int(text) <= most):
+        raise InputError(f"data '{path}': {key}={text}; expected a whole number from {least} to {most:,}")
+    return int(text)
+
+
+def _typed(path: str, draw: Draw, key: str, text: str) -> Any:
+    """The text of an option as what its default is."""
+    default = inspect.signature(draw).parameters[key].default
+    kind = str if default is inspect.Parameter.empty else type(default)
+    if kind is bool:
+        kind = {"true": True, "false": False}.__getitem__  # type: ignore[assignment]
+    try:
+        return kind(text)
+    except (ValueError, KeyError):
+        raise InputError(f"data '{path}': {key}={text}; expected a value like {default}") from None
