@@ -107,7 +107,8 @@ def _caption(results: Mapping[str, Any]) -> str:
         parts += verdict(results)
     if results.get("differences"):
         parts.append(
-            f"difference: to {results['differences']['to']}, with its paired 95 % interval; bold: better by it"
+            f"difference: to {results['differences']['to']}, with its paired 95 % interval; "
+            "bold: the whole interval is on the better side of 0"
         )
     if protocol.get("missing"):
         parts.append(f"left out, not here: {', '.join(protocol['missing'])}")
