@@ -78,6 +78,6 @@ def folded(line: str, width: int) -> list[str]:
     """
     parts = line.split(_PARTS)
     if len(parts) > 1:
-        line = f"{_TIED}· ".join(part.replace(" ", _TIED) if len(part) <= width - 4 else part for part in parts)
+        line = f" ·{_TIED}".join(part.replace(" ", _TIED) if len(part) <= width - 4 else part for part in parts)
     rows = textwrap.wrap(line, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
     return [row.replace(_TIED, " ") for row in rows] or [""]

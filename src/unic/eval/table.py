@@ -101,14 +101,15 @@ def _caption(results: Mapping[str, Any]) -> str:
         parts.append("↓: lower is better")
     if compared_student(results):
         interval = results.get("mean_gain_ci")
-        parts.append("bold: above it by a paired bootstrap, 95 %")
+        parts.append("bold: the student above that teacher by a paired bootstrap, 95 %")
         if interval:
             parts.append(f"mean gain in [{interval[0]:+.1f}, {interval[1]:+.1f}] %")
         parts += verdict(results)
     if results.get("differences"):
+        first = results["differences"]["to"]
         parts.append(
-            f"difference: to {results['differences']['to']}, with its paired 95 % interval; "
-            "bold: the whole interval is on the better side of 0"
+            f"difference: to {first}, with its paired 95 % interval; "
+            f"bold: better than {first}, as 0 is outside the interval"
         )
     if protocol.get("missing"):
         parts.append(f"left out, not here: {', '.join(protocol['missing'])}")
