@@ -29,7 +29,7 @@ def test_a_bar_and_the_newest_numbers_fit_the_terminal(tmp_path: Path, width: in
     shown = [line for line in lines if "/300" in line]
     assert any("150/300" in line and "50%" in line for line in shown)
     assert any("step 30/300 · loss 0.5000 · cos teacher_of_a_long_name 0.25" in line for line in lines)
-    assert any("120 img/s · wait 10% · ETA" in line for line in lines)  # no number is cut off
+    assert "kept 75% · 120 img/s · wait 10% · ETA 0:" in " ".join("\n".join(lines).split())  # no number is cut off
     assert max(map(len, lines)) == width
 
 
@@ -60,7 +60,7 @@ def test_what_is_built_and_what_is_resumed_is_told(recipe: dict[str, Any], tmp_p
         "student: timm:test_vit",
         "projectors: ladder",
     ]
-    for begin, line in zip(begins, lines, strict=False):
+    for begin, line in zip(begins, [line for line in lines if not line.startswith("  ")], strict=False):
         assert line.startswith(begin)
     assert "images: 40; 4 steps of 8 (5 an epoch)" in lines
     assert "device: cpu, 1 thread" in lines

@@ -73,7 +73,7 @@ def test_the_screen_fits_and_json_is_whole(recipe, width):
     head, rest = lines[first].split()[0], lines[first + 1].strip()
     assert (head if width == 100 else head + rest) == "vit_small_patch14_reg4_of_a_long_name"
     assert width == 100 or head.endswith("_")
-    assert next(line for line in lines if line.startswith("student ")).split()[1:4] == ["0.4", "M", "32x32"]
+    assert next(line for line in lines if line.startswith("student ")).split()[1:4] == ["0.3", "M", "32x32"]
     assert json.loads(json.dumps(report.to_json()))["ready"] is True
 
 
@@ -160,7 +160,7 @@ def test_processes_share_the_work(recipe):
     assert time["price"] == pytest.approx(2 * time["hours"])
     stream = io.StringIO()
     Console(file=stream, width=100).print(render(report))
-    assert "for 8 steps on 4 processes" in stream.getvalue()
+    assert "for 8 steps (train.steps) on 4 processes" in " ".join(stream.getvalue().split())
     assert "9 processes" in texts(checked(recipe, processes=9), "error")[0]
 
 

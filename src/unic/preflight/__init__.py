@@ -86,7 +86,7 @@ def _check(
     try:
         job = build(recipe, device, processes)
     except InputError as error:
-        report.add("error", "recipe", str(error))
+        report.add("error", "recipe", str(error).removeprefix("recipe: "))
         return report
     if sees_single_images(recipe.train, processes) and batch_norms(job.student):
         report.add("warning", "student", f"{SINGLE_IMAGES}; use larger batches or fewer micro-batches")
