@@ -21,6 +21,16 @@ def test_written_recipe_reads_back_the_same(tmp_path: Path) -> None:
     assert load_recipe(path) == recipe
 
 
+def test_of_steps_and_epochs_a_written_recipe_says_which_counts() -> None:
+    mark = "  # does not count, as steps is set"
+    text = load_recipe(MINIMAL, ["train.epochs=43", "train.steps=40"]).to_yaml()
+    assert f"  epochs: 43.0{mark}\n  steps: 40\n" in text
+    assert text.count(mark) == 1
+    assert mark not in load_recipe(MINIMAL, ["train.epochs=43"]).to_yaml()
+    by_epochs = {"stages": [{"train": {"steps": None}}]}
+    assert mark not in load_recipe(MINIMAL | by_epochs, ["train.epochs=43", "train.steps=40"]).to_yaml()
+
+
 def test_paths_are_short_for_sources() -> None:
     assert [source.path for source in load_recipe(MINIMAL, ["data.train=[a, b]"]).data.train] == ["a", "b"]
 

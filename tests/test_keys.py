@@ -1,7 +1,11 @@
 """An unknown key gets the one that was meant, also where that is of another section."""
 
-import pytest
+from pathlib import Path
 
+import pytest
+import yaml
+
+from unic import api
 from unic.config import load_recipe
 from unic.errors import InputError
 from unic.eval.suite import load_suite
@@ -34,6 +38,49 @@ def test_a_misspelt_section_is_told_before_the_one_that_is_missing() -> None:
     tree = {"teacher" if key == "teachers" else key: value for key, value in MINIMAL.items()}
     with pytest.raises(InputError, match=r"^recipe: unknown key 'teacher'; did you mean 'teachers'\?$"):
         load_recipe(tree)
+
+
+BASE = MINIMAL | {"train": {"epochs": 3}}
+
+
+@pytest.mark.parametrize(
+    ("files", "overrides", "line"),
+    [
+        ({"own": BASE | {"trian": {}}}, [], "recipe own.yaml: unknown key 'trian'; did you mean 'train'?"),
+        ({"own": {"base": "b.yaml"}, "b": BASE | {"trian": {}}}, [], "recipe b.yaml: unknown key 'trian'"),
+        ({"own": {"base": "b.yaml", "train": {"lrr": 1}}, "b": BASE}, [], "recipe own.yaml: unknown key 'train.lrr'"),
+        ({"own": BASE | {"train": {"epochs": "x"}}}, [], "recipe own.yaml: 'train.epochs': "),
+        ({"own": {"data": {"train": "images"}}}, [], "recipe own.yaml: 'teachers' is missing"),
+        ({"own": BASE | {"seed": "${nothing}"}}, [], "recipe own.yaml: "),
+        ({"own": BASE | {"teachers": {"models": {"pixels": "timm:a"}}}}, [], "recipe own.yaml: 'teachers.models.pix"),
+        ({"own": BASE}, ["trian.lr=1"], "recipe: unknown key 'trian'"),
+        ({"own": BASE}, ["train.epochs=x"], "recipe: 'train.epochs': "),
+    ],
+)  # fmt: skip
+def test_the_file_of_a_mistake_is_named(
+    files: dict[str, dict], overrides: list[str], line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, tree in files.items():
+        Path(f"{name}.yaml").write_text(yaml.safe_dump(tree))
+    with pytest.raises(InputError) as error:
+        load_recipe("own.yaml", overrides)
+    assert str(error.value).startswith(line)
+
+
+def test_the_file_of_a_stage_and_of_a_part_with_a_mistake_is_named(
+    recipe: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("own.yaml").write_text(yaml.safe_dump(recipe | {"stages": [{"train": {"lrr": 1}}]}))
+    with pytest.raises(InputError, match=r"^recipe own\.yaml: unknown key 'train\.lrr'"):
+        load_recipe("own.yaml").plans()
+    Path("own.yaml").write_text(yaml.safe_dump(recipe | {"projector": {"type": "ladder", "hidden_dims": 3}}))
+    for call in (api.dry_run, lambda source: api.distill(source, out="run")):
+        with pytest.raises(InputError, match=r"^recipe own\.yaml: projector 'ladder': unknown option 'hidden_dims'"):
+            call("own.yaml")
+    with pytest.raises(InputError, match=r"^recipe: projector 'ladder': unknown option 'hidden_dims'"):
+        api.dry_run("own.yaml", seed=4)  # what was typed may be what is wrong
 
 
 def test_suites_have_the_same() -> None:

@@ -75,6 +75,15 @@ def test_what_was_typed_is_kept(tmp_path: Path) -> None:
     assert train == {"epochs": 75, "batch_size": 10, "lr": 1e-4}
 
 
+def test_of_steps_and_epochs_one_is_written(tmp_path: Path) -> None:
+    pictures(tmp_path / "images", 40)
+    tree = compose(TEACHERS, STUDENT, [str(tmp_path / "images")])
+    assert suited(tree, ["train.steps=40"])[0]["train"] == {"steps": 40, "batch_size": 32, "lr": 2e-3}
+    assert "lr" not in suited(tree, ["train.steps=20000"])[0]["train"]  # a long run has the schema's
+    both = suited(compose(TEACHERS, STUDENT, [str(tmp_path / "images")], epochs=3), ["train.steps=40"])[0]
+    assert both["train"] == {"steps": 40, "batch_size": 32, "lr": 2e-3}
+
+
 def test_a_labelled_test_part_is_measured_on_and_never_trained_on(tmp_path: Path) -> None:
     pictures(tmp_path / "birds/train", 40)
     pictures(tmp_path / "birds/test", 20, first=40)

@@ -29,6 +29,7 @@ def test_a_bar_and_the_newest_numbers_fit_the_terminal(tmp_path: Path, width: in
     shown = [line for line in lines if "/300" in line]
     assert any("150/300" in line and "50%" in line for line in shown)
     assert any("step 30/300 · loss 0.5000 · cos teacher_of_a_long_name 0.25" in line for line in lines)
+    assert "kept 75% · 120 img/s · wait 10% · ETA 0:" in " ".join("\n".join(lines).split())  # no number is cut off
     assert max(map(len, lines)) == width
 
 
@@ -59,12 +60,14 @@ def test_what_is_built_and_what_is_resumed_is_told(recipe: dict[str, Any], tmp_p
         "student: timm:test_vit",
         "projectors: ladder",
     ]
-    for begin, line in zip(begins, lines, strict=False):
+    for begin, line in zip(begins, [line for line in lines if not line.startswith("  ")], strict=False):
         assert line.startswith(begin)
     assert "images: 40; 4 steps of 8 (5 an epoch)" in lines
     assert "device: cpu, 1 thread" in lines
     assert not any(line.startswith("resumed") for line in lines)
-    assert f"resumed: step 4 is done, by checkpoints/step-4 of {tmp_path / 'run'}" in said(4, resume=True)
+    assert f"resumed: step 4 is done, by checkpoints/step-4 of {tmp_path / 'run'}" in " ".join(
+        " ".join(said(4, resume=True)).split()
+    )
 
 
 def test_on_a_terminal_long_lines_go_on_below_their_text(recipe: dict[str, Any], tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import torch
 from rich.console import Console
 
 from unic._feature_file import write_features
+from unic._recipe_files import naming
 from unic._regular_files import read_json
 from unic._run_folders import check_run_folder
 from unic.arguments import argument
@@ -108,7 +109,8 @@ def distill(
     with stop_signals() as stops, trusting(trust_code, code_in_overrides(lines)):
         with stops.at_once("before the run began"):
             settings, callback = _settled(recipe, folder, lines, resume)
-        fit(settings, folder, resume=resume, callback=callback, console=console)
+        with naming(settings.name):
+            fit(settings, folder, resume=resume, callback=callback, console=console)
         with stops.at_once("after the training, which is saved"):
             return finish(folder, settings, console)
 
@@ -117,7 +119,8 @@ def _settled(recipe: AnyRecipe, folder: Path, lines: Sequence[str], resume: bool
     """The recipe that is run, with its files found, and its looks."""
     settings = load_recipe(_source(recipe), lines, has_begun=resume and (folder / "recipe.yaml").is_file())
     settings = found_from(settings, folder_of(newest_state(folder)) if resume else None)
-    return settings, _looks(settings)
+    with naming(settings.name):
+        return settings, _looks(settings)
 
 
 def _looks(recipe: Recipe) -> OnlineKnn | None:
@@ -144,7 +147,7 @@ def dry_run(
     lines = _lines(overrides)
     recipe = found_from(load_recipe(_source(recipe), lines))
     plans = recipe.plans()
-    with trusting(trust_code, code_in_overrides(lines)):
+    with naming(recipe.name), trusting(trust_code, code_in_overrides(lines)):
         _looks(recipe)
         job = first_of([_randomly(plan) for plan in plans] if random_weights else plans, default_device())
     return [*summary(job), "dry run: one batch went through; nothing was written"]

@@ -107,9 +107,9 @@ def distill(
     trusted = [*(trust_code or []), *_typed_code(source, changes)]
     if dry_run:
         from unic import api
+        from unic.terminal import describe
 
-        for line in api.dry_run(settings, random_weights=random_weights, trust_code=trusted):
-            _echo(line)
+        describe(_stdout(), api.dry_run(settings, random_weights=random_weights, trust_code=trusted))
         return
     folder = out or Path("runs") / (Path(source).stem if isinstance(source, str) else "mine")
     try:
@@ -155,13 +155,20 @@ def init(
         data = data or [typer.prompt("training images (folder, Parquet, shards or hub name)")]
     tree, notes = suited(compose(_uris(teachers), student or "", data or [], epochs=epochs))
     write_recipe(tree, out)
-    for note in notes:
-        _echo(note, err=True)
+    _tell_notes(notes)
     name = shlex.quote(str(out))
-    _echo(f"{out}\nnext: unic check {name}     shows what the run needs and what would fail later")
-    _echo(f"      unic distill {name}   trains, exports, evaluates and writes a report")
+    _echo(out)
+    _tell_next(
+        {
+            f"unic check {name}": "shows what the run needs and what would fail later",
+            f"unic distill {name}": "trains, exports, evaluates and writes a report",
+        }
+    )
     if "eval" not in tree:
-        _echo("To measure the student at the end: name a suite in eval.suite, or images with a labelled test part.")
+        from unic.terminal import tell
+
+        text = "To measure the student at the end: name a suite in eval.suite, or images with a labelled test part."
+        tell(_stdout(), text)
 
 
 @app.command(cls=Once)
@@ -291,7 +298,7 @@ def evaluate(
     )
     _stdout().print(render(results))
     if note:
-        _echo(note, err=True)
+        _tell_notes([note])
     if into:
         run = into[0].parent
         _echo(f"written: {', '.join(map(str, into))}\nnext: unic report {shlex.quote(str(run))}", err=True)
@@ -473,11 +480,25 @@ def _show_run(folder: Path) -> None:
     if (folder / "export").is_dir():
         _echo(f"the student, in plain timm:\n{usage(folder / 'export')}")
     run = shlex.quote(str(folder))
-    if not results.is_file():
-        _echo(f"next: unic eval {run} --data NAME=PATH   measures it on labelled images, beside its teachers")
-        _echo(f"      unic report {run}                  writes the page with the numbers")
-    head = "next:" if results.is_file() else "     "
-    _echo(f"{head} unic export {run} --format onnx   writes a graph for other programs")
+    measuring = {
+        f"unic eval {run} --data NAME=PATH": "measures it on labelled images, beside its teachers",
+        f"unic report {run}": "writes the page with the numbers",
+    }
+    graph = {f"unic export {run} --format onnx": "writes a graph for other programs"}
+    _tell_next(graph if results.is_file() else {**measuring, **graph})
+
+
+def _tell_notes(notes: list[str]) -> None:
+    from unic.terminal import tell
+
+    for note in notes:
+        tell(_console(), note)
+
+
+def _tell_next(commands: dict[str, str]) -> None:
+    from unic.terminal import next_commands
+
+    next_commands(_stdout(), commands)
 
 
 def _recipe_source(
@@ -509,8 +530,7 @@ def _recipe_source(
 
         changes = ([recipe] if recipe else []) + overrides
         tree, notes = suited(tree, changes)
-        for note in notes:
-            _echo(note, err=True)
+        _tell_notes(notes)
     return tree, ([recipe] if recipe else []) + overrides
 
 

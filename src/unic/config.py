@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -23,6 +23,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from unic._keys import first_error, meant
+from unic._recipe_files import UNNAMED, RecipeFile, holder, naming
 from unic._regular_files import read_text
 from unic.errors import InputError, nearest
 from unic.references import WithReferences, closed, resolve
@@ -203,7 +204,7 @@ class Train(Section):
     epochs: float = Field(10, gt=0)
     """Passes over `data.train`; parts of one are allowed."""
     steps: Positive | None = None
-    """In place of `epochs`."""
+    """In place of `epochs`, which then does not count."""
     batch_size: Positive = 128
     """Images of one step, over all processes."""
     micro_batches: Positive = 1
@@ -309,11 +310,22 @@ class Recipe(Section, WithReferences):
     """What each stage in turn changes: sections, or dotted keys, of `data`, `train`, `student`, `teachers`; empty: one
     stage."""
     _folders: list[Path] = PrivateAttr(default_factory=list)
+    _name: str = PrivateAttr(UNNAMED)
 
     @property
     def folders(self) -> Sequence[Path]:
         """Where the recipe and its bases were read: what they name may lie beside them."""
         return self._folders
+
+    @property
+    def name(self) -> str:
+        """What begins a line about it: `recipe`, and its file if that is all it was read from, without overrides."""
+        return self._name
+
+    def read_as(self, other: Recipe) -> Recipe:
+        """Itself, read where the other one was."""
+        self._folders, self._name = list(other.folders), other.name
+        return self.written_as(other.written)
 
     @field_validator("trackers", mode="before")
     @classmethod
@@ -355,11 +367,17 @@ class Recipe(Section, WithReferences):
         changes = [
             [f"{key}={json.dumps(closed(value))}" for key, value in leaves(stage).items()] for stage in self.stages
         ]
-        return [load_recipe(whole, change) for change in changes] or [whole]
+        with naming(self._name):  # its file has said what is an override here
+            return [load_recipe(whole, change) for change in changes] or [whole]
 
     def to_yaml(self) -> str:
         """The recipe as it may be shared: `${oc.env:NAME}` stands as it was written, other references are resolved."""
-        return OmegaConf.to_yaml(OmegaConf.create(self.unresolved(self.model_dump(mode="json"))))
+        text = OmegaConf.to_yaml(OmegaConf.create(self.unresolved(self.model_dump(mode="json"))))
+        if self.train.steps is None or self.stages:  # a stage may say otherwise
+            return text
+        return re.sub(
+            r"(?m)^(train:\n(?:  .*\n)*?  epochs: .*)$", r"\1  # does not count, as steps is set", text, count=1
+        )
 
 
 def load_recipe(
@@ -380,13 +398,14 @@ def load_recipe(
     Raises:
         InputError: one line for the first problem found.
     """
-    folders: list[Path] = []
+    files: list[RecipeFile] = []
     if isinstance(source, Recipe):
-        tree, folders = closed(source.model_dump(mode="json")), list(source.folders)
+        tree = closed(source.model_dump(mode="json"))
     elif isinstance(source, dict):
-        tree = _with_base(dict(source), Path("."), folders)
+        tree = _with_base(RecipeFile(UNNAMED, Path("."), dict(source)), files)
     else:
-        tree = _with_base(*_read(str(source)), folders)
+        tree = _with_base(_read(str(source)), files)
+    name = files[0].name if files else UNNAMED
     for override in overrides:
         if "=" not in override:
             raise InputError(f"override '{override}': expected key=value, for example train.lr=1e-4")
@@ -396,19 +415,26 @@ def load_recipe(
             _replace(merged, override)
         unresolved = OmegaConf.to_container(merged, resolve=False)
     except OmegaConfBaseException as error:
-        raise InputError(f"recipe: {str(error).splitlines()[0]}") from None
+        raise InputError(f"{name}: {str(error).splitlines()[0]}") from None
     assert isinstance(unresolved, dict)
-    plain, written = resolve({str(key): value for key, value in unresolved.items()}, "recipe", may_miss=may_miss)
-    _check_unicode(plain)
+    plain, written = resolve({str(key): value for key, value in unresolved.items()}, name, may_miss=may_miss)
+    _check_unicode(plain, name)
     plain["base"] = None  # resolved: what the base said is now written out
     try:
         recipe = Recipe.model_validate(plain)
     except ValidationError as error:
-        raise InputError(_explain(first_error(error.errors()))) from None
+        first = first_error(error.errors())
+        location = [part for part in first["loc"] if not (isinstance(part, str) and part.startswith("function-"))]
+        raise InputError(f"{holder(files, overrides, location)}: {_explain(first, location)}") from None
     if not (has_begun or isinstance(source, Recipe)):
-        _check_names(recipe)
-    recipe._folders = folders
-    return recipe.written_as(source.written if isinstance(source, Recipe) else {}, written)
+        _check_names(recipe, lambda key: holder(files, overrides, key.split(".")))
+    if isinstance(source, Recipe):
+        recipe.read_as(source)
+    else:
+        recipe._folders, recipe._name = [file.folder for file in files], name
+    if overrides:
+        recipe._name = UNNAMED
+    return recipe.written_as(written)
 
 
 def load_run_recipe(run: Path) -> Recipe:
@@ -420,14 +446,18 @@ def load_run_recipe(run: Path) -> Recipe:
     return load_recipe(run / "recipe.yaml", has_begun=True, may_miss=True)
 
 
-def _check_names(recipe: Recipe) -> None:
-    """Refuses teachers, of stages too, whose names are columns of every table."""
+def _check_names(recipe: Recipe, held_by: Callable[[str], str]) -> None:
+    """Refuses teachers, of stages too, whose names are columns of every table.
+
+    Args:
+        held_by: gives what begins the line about a key.
+    """
     named = [f"teachers.models.{name}" for name in recipe.teachers.models]
     for key in [*named, *(key for stage in recipe.stages for key in leaves(stage))]:
         name = key.removeprefix("teachers.models.")
         if name != key and name in RESERVED:
             raise InputError(
-                f"recipe: '{key}': every table has a column '{name}'; give the teacher another name, "
+                f"{held_by(key)}: '{key}': every table has a column '{name}'; give the teacher another name, "
                 f"for example '{name}_teacher'"
             )
 
@@ -462,7 +492,7 @@ def recipe_folder() -> Path:
     return installed if installed.is_dir() else Path(__file__).parents[2] / "recipes"
 
 
-def _read(name: str) -> tuple[dict[str, Any], Path]:
+def _read(name: str) -> RecipeFile:
     path = Path(name)
     if not path.is_file():
         shipped = recipe_folder() / f"{name}.yaml"
@@ -477,7 +507,7 @@ def _read(name: str) -> tuple[dict[str, Any], Path]:
         raise InputError(f"recipe {path}: not valid YAML ({first})") from None
     if not isinstance(tree, dict) or not tree:
         raise InputError(f"recipe {path}: expected a mapping with at least teachers, student and data")
-    return {str(key): value for key, value in tree.items()}, path.parent
+    return RecipeFile(f"recipe {path}", path.parent, {str(key): value for key, value in tree.items()})
 
 
 def _no_recipe(path: Path) -> str:
@@ -490,17 +520,18 @@ def _no_recipe(path: Path) -> str:
     return "no such file, and no shipped recipe has this name"
 
 
-def _with_base(tree: dict[str, Any], folder: Path, folders: list[Path], seen: tuple[str, ...] = ()) -> dict[str, Any]:
-    """The tree on top of its base, and of that one's. Where they lie is added to `folders`."""
-    folders.append(folder.absolute())
+def _with_base(file: RecipeFile, files: list[RecipeFile], seen: tuple[str, ...] = ()) -> dict[str, Any]:
+    """The tree on top of its base, and of that one's. Each of them is added to `files`."""
+    tree = dict(file.tree)
+    files.append(file._replace(folder=file.folder.absolute()))
     base = tree.get("base")
     if base is None:
         return tree
-    beside = folder / str(base)
+    beside = file.folder / str(base)
     name = str(beside) if beside.is_file() else str(base)
     if name in seen:
         raise InputError(f"recipe base '{base}': it inherits from itself")
-    parent = _with_base(*_read(name), folders, (*seen, name))
+    parent = _with_base(_read(name), files, (*seen, name))
     if "trackers" in tree:
         parent = {**parent, "trackers": tree["trackers"]}
     for section in ("teachers", "loss"):  # maps of names: naming others replaces the whole map, not single entries
@@ -515,23 +546,22 @@ def _with_base(tree: dict[str, Any], folder: Path, folders: list[Path], seen: tu
     return {str(key): value for key, value in merged.items()}
 
 
-def _check_unicode(tree: dict[Any, Any]) -> None:
+def _check_unicode(tree: dict[Any, Any], name: str) -> None:
     """A run writes its recipe as UTF-8, which has no place for the bytes of some old file names."""
     try:
         json.dumps(tree, ensure_ascii=False, default=str, skipkeys=True).encode()
     except UnicodeEncodeError as error:
         shown = error.object[max(0, error.start - 20) : error.end + 20]
-        raise InputError(f"recipe: expected UTF-8, found {shown!r}; give the file or folder another name") from None
+        raise InputError(f"{name}: expected UTF-8, found {shown!r}; give the file or folder another name") from None
 
 
-def _explain(error: ErrorDetails) -> str:
+def _explain(error: ErrorDetails, location: Sequence[int | str]) -> str:
     """One line for one pydantic error, with the nearest valid key for an unknown one."""
-    location = [part for part in error["loc"] if not (isinstance(part, str) and part.startswith("function-"))]
     dotted = ".".join(map(str, location))
     if error["type"] == "extra_forbidden":
-        return f"recipe: unknown key '{dotted}'{meant(Recipe, location)}"
+        return f"unknown key '{dotted}'{meant(Recipe, location)}"
     if error["type"] == "missing":
-        return f"recipe: '{dotted}' is missing"
+        return f"'{dotted}' is missing"
     value = error.get("input")
     shown = f" (got {value!r})" if isinstance(value, str | int | float | bool) else ""
-    return f"recipe: '{dotted}': {error['msg'].removeprefix('Value error, ')}{shown}"
+    return f"'{dotted}': {error['msg'].removeprefix('Value error, ')}{shown}"

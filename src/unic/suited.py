@@ -47,7 +47,8 @@ def suited(tree: Mapping[str, Any], overrides: Sequence[str] = ()) -> tuple[dict
     """The tree of a recipe (see `compose`) with what suits it, and lines about what was found on the way.
 
     - `train.batch_size`: a power of two, 32 to 128, of which an epoch has eight or more; fewer where there are fewer
-      images. `train.epochs`: ten, or as many as make `FEWEST_STEPS` steps. `train.lr`: 2e-3 up to 10,000 steps.
+      images. `train.epochs`: ten, or as many as make `FEWEST_STEPS` steps; none beside `train.steps`. `train.lr`: 2e-3
+      up to 10,000 steps.
     - `projector.hidden_dim`: see `suited_width`; `last_hidden_dim` is four times as much.
     - `checkpoint.every`: four saves.
     - `eval.suite`: k-NN and logistic regression on each set of `data.train` whose labelled test part no training image
@@ -79,9 +80,12 @@ def _train(num_images: int, given: Mapping[str, Any]) -> dict[str, Any]:
     batch = min(most, max(least, num_images // _STEPS_AN_EPOCH), max(num_images, 1))
     batch = given.get("batch_size", 1 << (batch.bit_length() - 1))
     an_epoch = max(num_images // batch, 1)
-    epochs = max(_EPOCHS, math.ceil(FEWEST_STEPS / an_epoch))
-    is_short = given.get("epochs", epochs) * an_epoch <= _SHORT
-    return {"epochs": epochs, "batch_size": batch, **({"lr": _RATE} if is_short else {}), **given}
+    epochs = given.get("epochs", max(_EPOCHS, math.ceil(FEWEST_STEPS / an_epoch)))
+    steps = given.get("steps")
+    length = {"steps": steps} if steps else {"epochs": epochs}  # where both were said, steps count
+    is_short = (steps or epochs * an_epoch) <= _SHORT
+    rest = {key: value for key, value in given.items() if key not in ("steps", "epochs")}
+    return {**length, "batch_size": batch, **({"lr": _RATE} if is_short else {}), **rest}
 
 
 def _projector(recipe: Recipe) -> dict[str, Any]:

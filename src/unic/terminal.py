@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TextIO
 
 from rich.console import Console, ConsoleOptions, RenderableType
@@ -13,6 +14,9 @@ from rich.table import Table
 from rich.text import Text
 
 from unic._text import printable, printable_lines
+
+_PARTS = " · "
+_TIED = "\xa0"  # in place of a space that stays; no line that is printed has one
 
 
 class PlainConsole(Console):
@@ -53,5 +57,27 @@ def describe(console: Console, lines: Sequence[str]) -> None:
 
 
 def tell(console: Console, line: object, style: str = "") -> None:
-    """Prints one line, as it is, on any console."""
-    console.print(Text(printable(line), style), soft_wrap=True)
+    """Prints one line, on any console as wide as that is (a file: 80 columns, or `COLUMNS`), see `folded`."""
+    console.print(Text("\n".join(folded(printable(line), console.width)), style), soft_wrap=True)
+
+
+def next_commands(console: Console, commands: Mapping[str, str]) -> None:
+    """Prints what may be typed next, each with what it does: beside it where there is room for all, else below it."""
+    head, margin = "next: ", max(map(len, commands)) + 3
+    is_narrow = any(len(head) + margin + len(text) > console.width for text in commands.values())
+    for number, (command, text) in enumerate(commands.items()):
+        before = head if number == 0 else " " * len(head)
+        below = f"\n{' ' * len(head)}  " if is_narrow else " " * (margin - len(command))
+        console.print(Text(f"{before}{printable(command)}{below}{printable(text)}"), soft_wrap=True)
+
+
+def folded(line: str, width: int) -> list[str]:
+    """A line as several, those after the first indented. A word, such as a path, is whole, though it be wider.
+
+    Between ` · ` a line has parts that stay together where they fit.
+    """
+    parts = line.split(_PARTS)
+    if len(parts) > 1:
+        line = f" ·{_TIED}".join(part.replace(" ", _TIED) if len(part) <= width - 4 else part for part in parts)
+    rows = textwrap.wrap(line, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+    return [row.replace(_TIED, " ") for row in rows] or [""]

@@ -10,6 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressC
 from rich.text import Text
 
 from unic._text import printable
+from unic.terminal import folded
 
 _EVERY = 0.2  # seconds between two drawings
 
@@ -35,7 +36,9 @@ class TrainingBar(Progress):
     def get_renderables(self) -> Iterable[RenderableType]:
         yield from super().get_renderables()
         if self._line:
-            yield Text(self._line, style="dim", no_wrap=True, overflow="ellipsis")
+            yield Text(
+                "\n".join(folded(self._line, self.console.width)), style="dim", no_wrap=True, overflow="ellipsis"
+            )
 
     def step(self, number: int) -> None:
         """A step is done; drawn now and then."""

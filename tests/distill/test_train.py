@@ -40,7 +40,7 @@ def test_run_folder(recipe: dict[str, Any], tmp_path: Path) -> None:
     assert all(set(row) == keys for row in rows)
     assert all(0.5 <= row["kept/vit"] + row["kept/cnn"] <= 2 for row in rows)
     assert {path.name for path in (tmp_path / "run").iterdir()} == {
-        "recipe.yaml", "metrics.jsonl", "train.log", "checkpoints", "tensorboard", "environment.json", "damaged.json",
+        "recipe.yaml", "metrics.jsonl", "train.log", "checkpoints", "tensorboard", "environment.json",
     }  # fmt: skip
     assert (tmp_path / "run/checkpoints/last").read_text() == "step-8"
     assert load_recipe(tmp_path / "run/recipe.yaml") == load_recipe(recipe)

@@ -106,7 +106,8 @@ def test_differences_to_the_first_model_stand_beneath_the_scores(width):
     text = screen.getvalue()
     assert max(map(len, text.splitlines())) <= width
     assert text.count("[+0.3, +4.0]") == 4 + 1 + 1
-    assert "difference: to a, with its paired 95 % interval" in " ".join(text.split())
+    words = " ".join(text.split())
+    assert "to a, with its paired 95 % interval; bold: better than a, as 0 is outside the interval" in words
     lines = text.splitlines()
     row = next(number for number, line in enumerate(lines) if "clipart/knn" in line)
     shown = 2 if width > 60 else 1  # the third model is in a table of its own there

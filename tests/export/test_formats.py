@@ -2,9 +2,11 @@ import json
 
 import onnxruntime
 import pytest
+import timm
 import torch
 
 from unic.encoders import build_encoder, load_encoder
+from unic.encoders.timm import TimmEncoder
 from unic.errors import InputError
 from unic.export import formats
 from unic.export.deployed import Deployed, check_alone, difference
@@ -46,6 +48,26 @@ def test_any_batch_and_with_a_cnn_any_size(tmp_path):
     assert patches.shape[:2] == (5, tokens.patches.shape[1])
     with pytest.raises(InputError, match="a ViT's graph is for one input size"):
         export_onnx(build_encoder(VIT).freeze(), tmp_path / "v.onnx", dynamic_size=True)
+
+
+def test_padding_that_depends_on_the_size_is_computed_in_a_graph_for_any_size(tmp_path):
+    """As EfficientNet-Lite0's. torch.export alone does not come to an end with it."""
+    model = timm.create_model("test_efficientnet", pad_type="same", num_classes=0)
+    encoder = TimmEncoder(model, "test_efficientnet", {}, (64, 64)).freeze()
+    [written] = write_graphs(encoder, tmp_path, ["onnx"], IMAGES, dynamic_size=True)  # compared at two sizes
+    assert written.deviation <= 1e-5
+    session = onnxruntime.InferenceSession(str(written.path))
+    for size in ((97, 130), (75, 64)):
+        images = torch.rand(3, 3, *size)
+        found = [torch.from_numpy(output) for output in session.run(None, {"images": images.numpy()})]
+        tokens = encoder.encode((images - encoder.mean) / encoder.std)
+        assert difference((tokens.cls, tokens.patches), tuple(found)) <= 1e-5
+
+
+def test_a_size_that_is_written_into_a_graph_is_found(tmp_path, monkeypatch):
+    monkeypatch.setattr(formats, "export_onnx", lambda encoder, path, **options: export_onnx(encoder, path))
+    with pytest.raises(InputError, match="cannot be loaded without unic"):
+        write_graphs(build_encoder(CNN).freeze(), tmp_path, ["onnx"], IMAGES, dynamic_size=True)
 
 
 def test_half_is_close_and_half_as_large(tmp_path):

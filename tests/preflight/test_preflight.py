@@ -13,8 +13,9 @@ from unic.distill.build import build
 from unic.distill.run_folder import summary
 from unic.distill.train import fit
 from unic.preflight import Finding, check_recipe, cost
-from unic.preflight.models import compare
+from unic.preflight.models import compare, describe
 from unic.preflight.screen import clock, render
+from unic.preflight.trial import Trial
 
 CPU = torch.device("cpu")
 
@@ -60,13 +61,8 @@ def test_a_good_recipe_is_ready_and_told_what_it_costs(recipe, image_folder):
 
 def test_sizes_are_told_and_cost_their_mean(recipe, monkeypatch):
     recipe["teachers"]["models"]["cnn"] = "timm:test_efficientnet?pretrained=false"
-    measured = {}
-
-    def measure(job, batch):
-        measured[batch.images.shape[-1]] = found = cost.measure_step(job, batch)
-        return found
-
-    monkeypatch.setattr("unic.preflight.measure_step", measure)
+    tried = {32: Trial(8, 100.0, 0.0, [1.0], [1.0], [0.5]), 64: Trial(8, 400.0, 0.0, [3.0], [1.0], [0.5])}
+    monkeypatch.setattr("unic.preflight.try_steps", lambda job, side, patience: tried[side])
     report = checked(recipe, "data.size=64", "data.sizes=[32,64]")
     assert report.is_ready, report.findings
     student, vit, cnn = report.models
@@ -74,18 +70,26 @@ def test_sizes_are_told_and_cost_their_mean(recipe, monkeypatch):
     assert "data.sizes: views of 32, 64 px; seen as they are: student, cnn; at their own size: vit" in texts(
         report, "note"
     )
-    seconds = sum(step["teachers_s"] + step["student_s"] for step in measured.values()) / 2
-    assert report.facts["time"]["images_per_s"] == pytest.approx(1 / seconds)
-    assert report.facts["memory"]["batch_gb"] == pytest.approx(8e-9 * measured[64]["saved_bytes"])
+    assert report.facts["time"]["images_per_s"] == pytest.approx(8 / 3.5)
+    assert report.facts["memory"]["batch_gb"] == pytest.approx(8e-9 * 400)
 
 
-def test_the_screen_fits_and_json_is_whole(recipe):
+@pytest.mark.parametrize("width", [80, 100])
+def test_the_screen_fits_and_json_is_whole(recipe, width):
+    models = recipe["teachers"]["models"]
+    models["vit_small_patch14_reg4_of_a_long_name"] = models.pop("cnn")
     report = checked(recipe, price=2.0, name="mine")
     stream = io.StringIO()
-    Console(file=stream, width=100).print(render(report))
+    Console(file=stream, width=width).print(render(report))
     lines = stream.getvalue().splitlines()
-    assert max(map(len, lines)) <= 100
+    assert max(map(len, lines)) <= width
     assert lines[-1] == "mine: ready"
+    # A name ends a line where a word of it ends; numbers are whole.
+    first = next(number for number, line in enumerate(lines) if line.startswith("vit_small_"))
+    head, rest = lines[first].split()[0], lines[first + 1].strip()
+    assert (head if width == 100 else head + rest) == "vit_small_patch14_reg4_of_a_long_name"
+    assert width == 100 or head.endswith("_")
+    assert next(line for line in lines if line.startswith("student ")).split()[1:4] == ["0.3", "M", "32x32"]
     assert json.loads(json.dumps(report.to_json()))["ready"] is True
 
 
@@ -186,15 +190,11 @@ def test_a_batch_that_does_not_fit_says_what_would(recipe, monkeypatch):
 
 
 def test_a_step_that_does_not_fit_is_an_error_too(recipe, monkeypatch):
-    tried = []
-
-    def fails(job, batch):
-        tried.append(len(batch))
+    def fails(job, side, patience):
         raise MemoryError
 
-    monkeypatch.setattr("unic.preflight.measure_step", fails)
+    monkeypatch.setattr("unic.preflight.try_steps", fails)
     report = checked(recipe, "train.micro_batches=2")
-    assert tried == [4]
     assert texts(report, "error")[0].startswith("memory: out of memory with 4 images at a time; ")
 
 
@@ -207,7 +207,7 @@ def test_processes_share_the_work(recipe):
     assert time["price"] == pytest.approx(2 * time["hours"])
     stream = io.StringIO()
     Console(file=stream, width=100).print(render(report))
-    assert "for 8 steps on 4 processes" in stream.getvalue()
+    assert "for 8 steps (train.steps) on 4 processes" in " ".join(stream.getvalue().split())
     assert "9 processes" in texts(checked(recipe, processes=9), "error")[0]
 
 
@@ -299,6 +299,43 @@ def test_views_that_are_enlarged_are_warned_of_before_and_in_the_log(recipe, siz
     stream = io.StringIO()
     Console(file=stream, width=100).print(render(report))
     assert f"{size} px (data.size); the student's input is {student}x{student}" in stream.getvalue()
+
+
+def test_a_model_is_as_fast_as_with_the_threads_of_a_step(recipe, monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr("unic.cores.usable_cores", lambda: 2)
+    threads = []
+
+    def describes(*given):
+        threads.append(torch.get_num_threads())
+        return describe(*given)
+
+    monkeypatch.setattr("unic.preflight.describe", describes)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        report = checked(recipe, "data.workers=1")
+    finally:
+        torch.set_num_threads(before)
+    assert threads == [1, 1, 1]
+    assert report.facts["time"]["tried"]["threads"] == 1
+
+
+def test_the_screen_says_a_range_and_what_it_is_of(recipe, monkeypatch):
+    tried = Trial(8, 100.0, 0.0, [100.0, 200.0, 300.0], [800.0] * 3, [0.0] * 3)
+    monkeypatch.setattr("unic.preflight.try_steps", lambda job, side, patience: tried)
+
+    def said(*overrides):
+        stream = io.StringIO()
+        Console(file=stream, width=80).print(render(checked(recipe, *overrides)))
+        return " ".join(stream.getvalue().split())
+
+    text = said()
+    assert "2 h 13 min (2 h 00 min to 2 h 27 min) for 8 steps (train.steps), of that teachers 27 min; " in text
+    assert "by 3 steps of 8 images tried here on " in text
+    assert "900 to 1.1e+03 s each" not in text
+    assert "900 to 1100 s each; the evaluation comes after it" in text
+    assert "for 10 steps (2 epochs), " in said("train.steps=null", "train.epochs=2")
 
 
 def test_clock():

@@ -80,7 +80,7 @@ def test_lines_are_thinned(page: str) -> None:
         ("predictions.safetensors", "There is no predictions.safetensors"),
         ("metrics.jsonl", "There is no metrics.jsonl"),
         ("environment.json", "There is no environment.json"),
-        ("damaged.json", "There is no damaged.json"),
+        ("damaged.json", "there is no damaged.json, and nothing has been saved"),
         ("export", "Not exported yet"),
     ],
 )
@@ -91,6 +91,16 @@ def test_missing_part(run_folder: Path, missing: str, said: str, outline: Read) 
     expected = ALWAYS if missing == "results.json" else SECTIONS
     assert [name for name in read.ids if name in SECTIONS] == expected
     assert said in read.words()
+
+
+@pytest.mark.usefixtures("without_pictures")
+def test_a_run_that_has_saved_and_lists_no_damaged_images_has_none(run_folder: Path, outline: Read) -> None:
+    (run_folder / "damaged.json").unlink()
+    (run_folder / "checkpoints").mkdir()
+    (run_folder / "checkpoints" / "last").write_text("step-900")
+    words = outline(write_report(run_folder).read_text(encoding="utf-8")).words()
+    assert "Damaged images None." in words
+    assert "damaged.json" not in words
 
 
 def test_without_results_shows_training_images(run_folder: Path) -> None:

@@ -58,7 +58,7 @@ def found_from(recipe: Recipe, folder: Path | None = None) -> Recipe:
     changed = _changed(tree, settled)
     if changed == tree:
         return recipe
-    return Recipe.model_validate(changed).written_as(recipe.written)
+    return Recipe.model_validate(changed).read_as(recipe)
 
 
 def without_places(tree: Mapping[str, Any]) -> dict[str, Any]:

@@ -211,5 +211,5 @@ def build_standardizer(setting: Component, dims: Mapping[str, tuple[int, int]]) 
     if setting.type not in KINDS:
         raise InputError(f"recipe: unknown standardize.type '{setting.type}'{nearest(setting.type, KINDS)}")
     kind = KINDS[setting.type]
-    lookup.check_options(kind, setting.options, f"standardize '{setting.type}'")
+    lookup.check_options(kind, setting.options, f"recipe: standardize '{setting.type}'")
     return kind(dims, **setting.options)

@@ -362,8 +362,17 @@ def _save(run: Run, *, is_last: bool) -> None:
         }  # fmt: skip
         run.saver.save(run.step, tensors, state, must=is_last)
         with suppress(OSError):  # a full disk is the saver's to tell; the list is in the checkpoint, too
-            checkpoint.write_atomically(run.folder / "damaged.json", json.dumps(list(run.damaged.items())))
+            _write_damaged(run)
     run.accelerator.wait_for_everyone()
+
+
+def _write_damaged(run: Run) -> None:
+    """The list of images that could not be read; no file while there is none."""
+    path = run.folder / "damaged.json"
+    if run.damaged:
+        checkpoint.write_atomically(path, json.dumps(list(run.damaged.items())))
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _newest(folder: Path, recipe: Recipe) -> Checkpoint | None:

@@ -129,5 +129,5 @@ def build_weighting(setting: Component, num_teachers: int, seed: int) -> Weighti
     if setting.type not in KINDS:
         raise InputError(f"recipe: unknown weighting.type '{setting.type}'{nearest(setting.type, KINDS)}")
     kind = KINDS[setting.type]
-    lookup.check_options(kind, setting.options, f"weighting '{setting.type}'")
+    lookup.check_options(kind, setting.options, f"recipe: weighting '{setting.type}'")
     return kind(num_teachers, seed, **setting.options)

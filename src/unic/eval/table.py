@@ -103,7 +103,7 @@ def _caption(results: Mapping[str, Any]) -> str:
     if any(measure["lower_is_better"] for measure in results.get("measures", {}).values()):
         parts.append("↓: lower is better")
     if compared_student(results):
-        parts.append("bold: above it by a paired bootstrap, 95 %")
+        parts.append("bold: the student above that teacher by a paired bootstrap, 95 %")
         parts += [
             f"{mean.label} in [{mean.ci[0]:+.1f}, {mean.ci[1]:+.1f}] %" for mean in mean_gains(results) if mean.ci
         ]
@@ -111,8 +111,10 @@ def _caption(results: Mapping[str, Any]) -> str:
     if unseen := dict.fromkeys(task.partition("/")[0] for task in tasks_of(results, "unseen")):
         parts.append(f"unseen, no source of training and in no other mean, axis or rank: {', '.join(unseen)}")
     if results.get("differences"):
+        first = results["differences"]["to"]
         parts.append(
-            f"difference: to {results['differences']['to']}, with its paired 95 % interval; bold: better by it"
+            f"difference: to {first}, with its paired 95 % interval; "
+            f"bold: better than {first}, as 0 is outside the interval"
         )
     if protocol.get("missing"):
         parts.append(f"left out, not here: {', '.join(protocol['missing'])}")

@@ -11,12 +11,17 @@ from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 
 import torch
+from timm.layers.conv2d_same import Conv2dSame
+from timm.layers.pool2d_same import AvgPool2dSame, MaxPool2dSame
+from torch import nn
 
 from unic.arguments import argument
 from unic.encoders._onnx_tokens import GRID
 from unic.encoders.base import Encoder
 from unic.errors import InputError
 from unic.export.deployed import INPUT, OUTPUTS, Deployed
+
+_OPSET = 18  # of a trace; the exporter's own choice elsewhere
 
 
 def export_onnx(encoder: Encoder, path: Path, *, half: bool = False, dynamic_size: bool = False) -> Path:
@@ -44,10 +49,17 @@ def export_onnx(encoder: Encoder, path: Path, *, half: bool = False, dynamic_siz
     try:
         with _quiet(), torch.no_grad():
             rows, columns = encoder(model.example()).grid
-            torch.onnx.export(
-                model, (model.example(),), str(path), input_names=[INPUT], output_names=list(OUTPUTS), dynamo=True,
-                dynamic_shapes={"images": free}, external_data=False, verbose=False,
-            )  # fmt: skip
+            names = {"input_names": [INPUT], "output_names": list(OUTPUTS)}
+            if dynamic_size and _pads_by_size(model):
+                axes = {INPUT: {0: "batch", 2: "height", 3: "width"}}
+                torch.onnx.export(
+                    model, (model.example(),), str(path), **names, dynamo=False, dynamic_axes=axes, opset_version=_OPSET
+                )
+            else:
+                torch.onnx.export(
+                    model, (model.example(),), str(path), **names, dynamo=True, dynamic_shapes={"images": free},
+                    external_data=False, verbose=False,
+                )  # fmt: skip
     except Exception as error:  # the exporter's errors run over pages
         path.unlink(missing_ok=True)
         raise InputError(f"export: no ONNX graph of this encoder ({str(error).strip().splitlines()[0]})") from None
@@ -56,6 +68,17 @@ def export_onnx(encoder: Encoder, path: Path, *, half: bool = False, dynamic_siz
         onnx.helper.set_model_props(graph, {GRID: f"{rows}x{columns}"})
         onnx.save(graph, path)
     return path
+
+
+def _pads_by_size(model: nn.Module) -> bool:
+    """Whether padding depends on the size of its input, as TensorFlow's does ("same").
+
+    torch.export then carries formulas of the size from layer to layer, which grow until it needs hours for them; a
+    trace computes the padding in the graph, in seconds.
+    """
+    kinds = (Conv2dSame, MaxPool2dSame, AvgPool2dSame)
+    # timm's convolutions with standardised weights say it by an attribute.
+    return any(isinstance(module, kinds) or getattr(module, "same_pad", False) for module in model.modules())
 
 
 @contextmanager

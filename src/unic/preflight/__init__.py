@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from unic.config import Recipe
+from unic.cores import beside
 from unic.data.loader import ImageList
 from unic.distill.advice import advice
 from unic.distill.batch_norms import SINGLE_IMAGES, batch_norms, sees_single_images
@@ -18,15 +19,14 @@ from unic.eval.online import OnlineKnn
 from unic.eval.plan import Plan, make_plan
 from unic.eval.suite import load_suite
 from unic.eval.trained import refuse_trained
-from unic.preflight.cost import estimate, mean_step, measure_step
+from unic.preflight.cost import estimate
 from unic.preflight.findings import Finding, Report
 from unic.preflight.images import find_duplicates, look_at
 from unic.preflight.models import compare, describe, load_all
+from unic.preflight.trial import PATIENCE, few_images, try_steps
 from unic.tokens import Tokens
 
 __all__ = ["Finding", "Report", "check_recipe"]
-
-_BATCH = {"cpu": 16, "cuda": 64}  # images that are tried
 
 
 def check_recipe(
@@ -87,7 +87,7 @@ def _check(
     try:
         job = build(recipe, device, processes)
     except InputError as error:
-        report.add("error", "recipe", str(error))
+        report.add("error", "recipe", str(error).removeprefix("recipe: "))
         return report
     if sees_single_images(recipe.train, processes) and batch_norms(job.student):
         report.add("warning", "student", f"{SINGLE_IMAGES}; use larger batches or fewer micro-batches")
@@ -95,14 +95,14 @@ def _check(
         report.add("warning", section, text)
     if not recipe.eval.suite:
         report.add("note", "eval.suite", "nothing measures the student at the end; eval.suite names what would")
-    few = _BATCH.get(device.type, 16)
-    views = job.views(job.first_batch(min(few, recipe.train.batch_size)))
+    views = job.views(job.first_batch(min(few_images(device), recipe.train.batch_size)))
     tokens: dict[str, Tokens] = {}
     job.student.eval()
     largest, taken = (recipe.data.size, recipe.data.size), {"student": job.resolutions.grids, **job.resolutions.taken}
     for model, encoder in {"student": job.student, **job.encoders}.items():
         size = largest if largest in taken.get(model, ()) else encoder.input_size
-        row, tokens[model] = describe(model, encoder, views, size)
+        with beside(recipe.data.workers):  # as many threads as a step has
+            row, tokens[model] = describe(model, encoder, views, size)
         report.models.append(row)
     report.facts["views"] = recipe.data.sizes or [recipe.data.size]
     compare(report.models, tokens, recipe, report)
@@ -111,11 +111,11 @@ def _check(
     try:
         with out_of_memory_named(job):
             sides = recipe.data.sizes or [recipe.data.size]
-            steps = [measure_step(job, job.first_batch(min(few, job.images_at_a_time), side)) for side in sides]
+            trials = [try_steps(job, side, PATIENCE / len(sides)) for side in sides]
     except StoppedError as error:
         report.add("error", "memory", str(error))
         return report
-    estimate(job, mean_step(steps), price, out or Path("runs"), report)
+    estimate(job, trials, price, out or Path("runs"), report)
     return report
 
 

@@ -1,14 +1,18 @@
-"""A check as one screen of at most 100 columns."""
+"""A check as one screen, as wide as the console."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from rich import box
-from rich.console import Group
+from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from unic._text import printable
 from unic.encoders.base import NO_LICENCE
 from unic.preflight.findings import Report
 
@@ -32,17 +36,46 @@ def render(report: Report) -> Group:
     return Group(*parts, *map(render, report.stages))
 
 
-def _models(report: Report) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
-    table.add_column("model", overflow="fold")
-    for head in ("params", "input", "grid", "cls", "patch", "precision", "img/s"):
-        table.add_column(head, justify="right", no_wrap=True)
+def _models(report: Report) -> _NamedRows:
+    rows = []
     for row in report.models:
         size, grid = (f"{row[key][0]}x{row[key][1]}" for key in ("input_size", "grid"))
         cls = f"{row['cls']}" if row["has_cls"] else f"{row['cls']} pooled"
-        numbers = [f"{row['num_parameters'] / 1e6:.1f} M", size, grid, cls, str(row["patch"]), row["precision"]]
-        table.add_row(row["name"], *numbers, f"{row['images_per_s']:.0f}")
-    return table
+        speed = f"{row['images_per_s']:.{0 if row['images_per_s'] >= 10 else 1}f}"
+        millions = f"{row['num_parameters'] / 1e6:.1f} M"
+        rows.append([row["name"], millions, size, grid, cls, str(row["patch"]), row["precision"], speed])
+    return _NamedRows(["model", "params", "input", "grid", "cls", "patch", "precision", "img/s"], rows)
+
+
+@dataclass(frozen=True)
+class _NamedRows:
+    """A table whose numbers are whole, with names in what room the console leaves beside them."""
+
+    heads: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
+        table = Table(box=box.SIMPLE_HEAD, padding=0, show_edge=False)
+        numbers = [max(map(len, column)) for column in zip(self.heads, *self.rows, strict=True)][1:]
+        room = max(len(self.heads[0]), options.max_width - sum(numbers) - len(numbers))
+        table.add_column(self.heads[0], overflow="fold")
+        for head in self.heads[1:]:
+            table.add_column(head, justify="right", no_wrap=True)
+        for name, *rest in self.rows:
+            table.add_row(Text(_between_words(printable(name), room)), *rest)
+        yield ""
+        yield table
+        yield ""
+
+
+def _between_words(name: str, width: int) -> str:
+    """A name in lines that end where a word of it does; only a word that is too wide is broken."""
+    lines = [""]
+    for word in re.findall(r"[^_\-./]*[_\-./]*", name):
+        if lines[-1] and len(lines[-1] + word) > width:
+            lines.append("")
+        lines[-1] += word
+    return "\n".join(lines)
 
 
 def _origin(row: dict[str, Any]) -> Text:
@@ -58,15 +91,15 @@ def _numbers(values: list[float]) -> str:
     return "/".join(f"{value:.3g}" for value in (values[:1] if len(set(values)) == 1 else values))
 
 
-def _images(report: Report) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
-    table.add_column("training images", overflow="fold")
-    for head in ("images", "weight", "short side", "damaged in sample"):
-        table.add_column(head, justify="right", no_wrap=True)
-    for row in report.images:
-        damaged = f"{len(row['damaged'])} of {row['looked_at']}"
-        table.add_row(row["path"], f"{row['images']:,}", f"{row['weight']:g}", f"{row['short_side']} px", damaged)
-    return table
+def _images(report: Report) -> _NamedRows:
+    rows = [
+        [
+            row["path"], f"{row['images']:,}", f"{row['weight']:g}", f"{row['short_side']} px",
+            f"{len(row['damaged'])} of {row['looked_at']}",
+        ]
+        for row in report.images
+    ]  # fmt: skip
+    return _NamedRows(["training images", "images", "weight", "short side", "damaged in sample"], rows)
 
 
 def _cost(report: Report) -> Table:
@@ -87,13 +120,7 @@ def _cost(report: Report) -> Table:
         f"{memory['models_gb']:.1f} GB models + {memory['batch_gb']:.1f} GB for {memory['at_a_time']} images at once, "
         f"of {memory['available_gb']:.1f} GB; the largest that fits: {memory['largest_batch']}",
     )
-    processes = f" on {time['processes']} processes" if time["processes"] > 1 else ""
-    price = f", price {time['price']:.2f}" if "price" in time else ""
-    table.add_row(
-        "time",
-        f"{clock(time['hours'])} for {time['steps']:,} steps{processes}, of that teachers "
-        f"{clock(time['teachers_h'])}{price}",
-    )
+    table.add_row("time", _time(time))
     there = disk["cache_gb"] - disk["cache_missing_gb"]
     kept = f", of that {there:.2f} GB there" if there else ""
     table.add_row("disk", f"{disk['checkpoints_gb']:.2f} GB checkpoints, {disk['cache_gb']:.2f} GB teacher cache{kept}")
@@ -101,6 +128,24 @@ def _cost(report: Report) -> Table:
         found = sum(facts["duplicates"]["found"].values())
         table.add_row("duplicates", f"{found or 'none'}; {facts['duplicates']['looked_at']}")
     return table
+
+
+def _time(time: dict[str, Any]) -> str:
+    """Of a run, with what it was computed from."""
+    low, high = map(clock, time["hours_range"])
+    between = f" ({low} to {high})" if low != high else ""
+    by = "train.steps" if time["epochs"] is None else f"{time['epochs']:g} epochs"
+    processes = f" on {time['processes']} processes" if time["processes"] > 1 else ""
+    price = f", price {time['price']:.2f}" if "price" in time else ""
+    tried = time["tried"]
+    fastest, slowest = (f"{seconds:.2g}" if seconds < 10 else f"{seconds:.0f}" for seconds in tried["seconds"])
+    each = fastest if fastest == slowest else f"{fastest} to {slowest}"
+    threads = f"{tried['threads']} thread{'s' if tried['threads'] > 1 else ''}"
+    return (
+        f"{clock(time['hours'])}{between} for {time['steps']:,} steps ({by}){processes}, of that teachers "
+        f"{clock(time['teachers_h'])}{price}; by {tried['steps']} steps of {' or '.join(map(str, tried['images']))} "
+        f"images tried here on {threads}, {each} s each; the evaluation comes after it"
+    )
 
 
 def clock(hours: float) -> str:

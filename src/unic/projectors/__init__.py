@@ -27,7 +27,7 @@ def build_projector(
         options: the other keys of the recipe's `projector`.
     """
     kind = lookup.entry("unic.projectors", name, "Projector")
-    lookup.check_options(kind, options, f"projector '{name}'")
+    lookup.check_options(kind, options, f"recipe: projector '{name}'")
     projector = kind(rung_dims, output_dims, width, **options)
     assert isinstance(projector, nn.Module)
     return projector

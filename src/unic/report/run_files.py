@@ -27,7 +27,7 @@ class RunFiles:
     Attributes:
         recipe, scores, predictions: None where they cannot be read; the `note` of each then says why.
         rows: of metrics.jsonl.
-        damaged: pairs of file and reason; None without a list.
+        damaged: pairs of file and reason; None where nobody knows: the list is no list, or nothing has been saved.
     """
 
     path: Path
@@ -111,7 +111,9 @@ def _metrics(path: Path) -> list[dict[str, Any]]:
 
 
 def _damaged(path: Path) -> list[tuple[str, str]] | None:
-    entries, _ = _json(path / "damaged.json")
+    entries, note = _json(path / "damaged.json")
+    if note == _MISSING and (path / "checkpoints" / "last").is_file():
+        return []  # each save writes the list if there is anything in it
     if not isinstance(entries, list):
         return None
     return [(str(entry[0]), str(entry[1])) for entry in entries if isinstance(entry, list) and len(entry) == 2]

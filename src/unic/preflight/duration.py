@@ -1,0 +1,69 @@
+"""How long a run will take, as a range: what the steps that were tried say, and what decoding allows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from statistics import fmean, median
+from typing import Any
+
+from unic.cores import threads_beside, usable_cores
+from unic.distill.job import Job
+from unic.preflight.trial import Trial
+
+Choice = Callable[[Sequence[float]], float]
+
+
+def duration(job: Job, trials: Sequence[Trial], cache_seconds: float | None, price: float | None) -> dict[str, Any]:
+    """Hours by the median step, and by the fastest and the slowest; evaluation, export and saves are not among them.
+
+    Args:
+        trials: one for each size of views.
+        cache_seconds: to build what is missing of the teacher cache; None: teachers are live.
+        price: of an hour.
+    """
+    is_cached = cache_seconds is not None
+
+    def hours(choose: Choice) -> float:
+        step = fmean(_step_seconds(job, trial, choose, is_cached=is_cached) for trial in trials)
+        return (job.total_steps * step + building(choose)) / 3600
+
+    def building(choose: Choice) -> float:
+        """The cache was timed once; that may have been at any moment of the trial."""
+        usual = fmean(median(trial.teachers) for trial in trials)
+        spread = fmean(choose(trial.teachers) for trial in trials) / usual if usual else 1.0
+        return (cache_seconds or 0.0) / job.world_size * spread
+
+    images = job.recipe.train.batch_size / job.world_size
+    live = job.total_steps * images * fmean(median(trial.teachers) / trial.images for trial in trials)
+    seconds = [
+        sum(parts) for trial in trials for parts in zip(trial.teachers, trial.student, trial.update, strict=True)
+    ]
+    usual = hours(median)
+    return {
+        "steps": job.total_steps,
+        "epochs": None if job.recipe.train.steps else job.recipe.train.epochs,
+        "processes": job.world_size,
+        "images_per_s": job.recipe.train.batch_size * job.total_steps / (usual * 3600 - building(median)),
+        "teachers_h": (building(median) if is_cached else live) / 3600,
+        "hours": usual,
+        "hours_range": [hours(min), hours(max)],
+        "tried": {
+            "steps": len(seconds), "images": sorted({trial.images for trial in trials}),
+            "seconds": [min(seconds), max(seconds)], "threads": threads_beside(job.recipe.data.workers),
+        },
+        **({} if price is None else {"price": usual * price}),
+    }  # fmt: skip
+
+
+def _step_seconds(job: Job, trial: Trial, choose: Choice, *, is_cached: bool) -> float:
+    """Of one step of one process: its own work, or that of its data workers where they are slower."""
+    images, workers = job.recipe.train.batch_size / job.world_size, job.recipe.data.workers
+    parts = zip(trial.teachers, trial.student, strict=True)
+    passes = choose([student + (0 if is_cached else teachers) for teachers, student in parts]) / trial.images
+    work, decoding = images * passes + choose(trial.update), images * trial.decoding
+    if not workers:
+        return work + decoding
+    bounds = [work, decoding / workers]
+    if job.device.type == "cpu":  # both share the cores
+        bounds.append((work * threads_beside(workers) + decoding) / usable_cores())
+    return max(bounds)

@@ -1,0 +1,128 @@
+"""A few steps of a run, tried as the run makes them: how long each takes, and what an image keeps of the memory.
+
+A step has costs of its own beside those of its images: gradients of large projectors, the update. So it is tried with
+as many images as the run has at a time where memory and patience allow.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from unic.cores import beside
+from unic.data.loader import Batch
+from unic.distill.job import Job
+from unic.distill.memory import SavedBytes, largest_batch, room
+from unic.distill.optimizer import optimizer_step
+from unic.distill.teachers import Outputs
+from unic.tokens import Tokens
+
+PATIENCE = 20.0  # seconds for the steps of all sizes of views together, once the first have shown what they cost
+_MOST, _LEAST = 10, 2  # steps that are timed
+_FEW = {"cpu": 16, "cuda": 64}  # images of the first steps
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Steps on views of one size. Entries of the lists are those of one step after the other.
+
+    Attributes:
+        images: of a step.
+        saved_bytes: that a forward pass keeps of one image.
+        decoding: seconds that one process decodes an image.
+        teachers: seconds of the teachers.
+        student: seconds of everything else that a batch is sent through.
+        update: seconds of the optimiser, whatever the number of images is.
+    """
+
+    images: int
+    saved_bytes: float
+    decoding: float
+    teachers: list[float] = field(default_factory=list)
+    student: list[float] = field(default_factory=list)
+    update: list[float] = field(default_factory=list)
+
+
+def few_images(device: torch.device) -> int:
+    return _FEW.get(device.type, _FEW["cpu"])
+
+
+def try_steps(job: Job, side: int, patience: float) -> Trial:
+    """Tries steps with the threads that the run has. The weights stay as they are; a job that is tried is not run.
+
+    Args:
+        side: of the views.
+        patience: seconds for the steps that are timed.
+    """
+    clock = _Clock(job)
+    with beside(job.recipe.data.workers):
+        batch, decoding = _decoded(job, min(few_images(job.device), job.images_at_a_time), side)
+        saved = SavedBytes()
+        with saved:
+            clock.step(batch)
+        each = sum(clock.step(batch)) / len(batch)  # what a first step costs once is over
+        largest = largest_batch(job, saved.total / len(batch), room(job))
+        affordable = min(largest, int(patience / (_LEAST + 2) / each))
+        count = min(job.images_at_a_time, max(len(batch), affordable))
+        trial = Trial(count, saved.total / len(batch), decoding)
+        if count > len(batch):
+            batch, decoding = _decoded(job, count, side)
+            trial = Trial(len(batch), trial.saved_bytes, decoding)
+            clock.step(batch)
+        started = time.perf_counter()
+        while len(trial.update) < _LEAST or (len(trial.update) < _MOST and time.perf_counter() - started < patience):
+            for seconds, entry in zip((trial.teachers, trial.student, trial.update), clock.step(batch), strict=True):
+                seconds.append(entry)
+    return trial
+
+
+def _decoded(job: Job, count: int, side: int) -> tuple[Batch, float]:
+    """So many of the first images, and the seconds that each of them took."""
+    started = time.perf_counter()
+    batch = job.first_batch(count, side)
+    return batch, (time.perf_counter() - started) / len(batch)
+
+
+class _Clock:
+    """Steps of a job with live teachers, timed."""
+
+    def __init__(self, job: Job) -> None:
+        self.job, self.teachers = job, _Timed(job.live_teachers(), job.device)
+        job.distiller.train()
+        job.standardizer.eval()
+
+    def step(self, batch: Batch) -> tuple[float, float, float]:
+        """Seconds of the teachers, of the rest of forward and backward pass, and of the update."""
+        job = self.job
+        self.teachers.seconds = 0.0
+        started = _now(job.device)
+        forward = job.forward(self.teachers, batch, step=1)
+        numerator, denominator = job.weighting.sums(forward.losses, forward.weights)
+        numerator.backward()
+        passed = _now(job.device)
+        optimizer_step(job.optimizer, 0.0, denominator, job.recipe.train.clip_grad)
+        ended = _now(job.device)
+        return self.teachers.seconds, passed - started - self.teachers.seconds, ended - passed
+
+
+class _Timed:
+    """Teachers, and how long they took."""
+
+    def __init__(self, teachers: Outputs, device: torch.device) -> None:
+        self.teachers, self.device, self.seconds = teachers, device, 0.0
+
+    def __call__(self, images: Tensor, index: Tensor, view: Tensor) -> dict[str, Tokens]:
+        started = _now(self.device)
+        outputs = self.teachers(images, index, view)
+        self.seconds += _now(self.device) - started
+        return outputs
+
+
+def _now(device: torch.device) -> float:
+    """Seconds, when everything asked of the device so far is done."""
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter()
