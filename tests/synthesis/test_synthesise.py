@@ -19,7 +19,7 @@ from unic.data.sources import open_source
 from unic.encoders import open_encoder
 from unic.errors import InputError, StoppedError
 from unic.synthesis import source as synthesis_source
-from unic.synthesis.optimise import objective, optimised
+from unic.synthesis.optimise import _subset, objective, optimised
 from unic.synthesis.progress import clock
 from unic.synthesis.settings import Settings
 from unic.synthesis.source import open_start
@@ -56,6 +56,16 @@ def test_a_step_changes_the_subset_alone() -> None:
     settings = Settings(images=5, pool=5, subset=2, redraw=1)
     made = optimised(start, [open_encoder(VIT, precision="fp32")], settings, pool=0, steps=1)
     assert (made != start).flatten(1).any(1).sum() == 2
+
+
+def test_each_image_is_drawn_as_often_as_any_other() -> None:
+    settings = Settings(images=10, pool=10, subset=4, redraw=1)
+    rounds = [[_subset(10, settings, 0, 3 * number + place).tolist() for place in range(3)] for number in range(2)]
+    for subsets in rounds:
+        assert sorted(index for subset in subsets for index in subset) == list(range(10))
+        assert [len(subset) for subset in subsets] == [4, 3, 3]
+    assert rounds[0] != rounds[1]
+    assert len(_subset(3, Settings(images=4, pool=4, subset=2), 0, 0)) == 3  # never one alone
 
 
 def test_an_objective_that_is_not_finite_ends_it() -> None:

@@ -69,7 +69,9 @@ def look_at_spread(job: Job, report: Report) -> None:
 def first_seen(images: ImageList, seed: int, count: int) -> Source:
     """The images that a run sees first: a sample of all sources by their weights."""
     order = images.epoch_order(seed, 0)[:count]
-    return Selection(images.path, images, np.unique(order.numpy()))
+    found = Selection(images.path, images, np.unique(order.numpy()))
+    found.max_pixels = images.max_pixels
+    return found
 
 
 def reference(count: int, size: int) -> Source:

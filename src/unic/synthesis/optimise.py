@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from unic import rng
@@ -44,12 +44,20 @@ def optimised(
     """
     images = images.clone()
     for number, done in enumerate(range(0, steps, settings.redraw)):
-        keys = rng.uniform(settings.seed, _SUBSET, pool, number, torch.arange(len(images)))
-        chosen = keys.argsort(stable=True)[: settings.subset].to(images.device)
+        chosen = _subset(len(images), settings, pool, number).to(images.device)
         last = min(done + settings.redraw, steps)
         images[chosen], objective = _improved(images[chosen], teachers, settings, pool, range(done, last))
         report(last, objective)
     return images
+
+
+def _subset(count: int, settings: Settings, pool: int, number: int) -> Int[Tensor, " b"]:
+    """The images of a pool that are drawn for the `number`-th time. A round of draws has each image once: with the few
+    steps of a CPU independent draws would leave some as they were."""
+    per_round = max(1, min(-(-count // settings.subset), count // 2))  # at least two images are compared
+    round_, place = divmod(number, per_round)
+    order = rng.uniform(settings.seed, _SUBSET, pool, round_, torch.arange(count)).argsort(stable=True)
+    return order.tensor_split(per_round)[place]
 
 
 def _improved(
