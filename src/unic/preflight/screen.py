@@ -99,10 +99,10 @@ def _cost(report: Report) -> Table:
     table.add_row("disk", f"{disk['checkpoints_gb']:.2f} GB checkpoints, {disk['cache_gb']:.2f} GB teacher cache{kept}")
     if "spread" in facts:
         spread = facts["spread"]
-        ranks = [f"{name} {row['own']:.0f} of {row['generated']:.0f}" for name, row in spread["teachers"].items()]
+        ranks = [f"{name} {row['own']:.0f} and {row['generated']:.0f}" for name, row in spread["teachers"].items()]
         table.add_row(
             "spread",
-            f"effective rank of the teachers' features on {spread['images']} images, of that on generated ones: "
+            f"effective rank of the teachers' features on {spread['images']} images, and on generated dead leaves: "
             f"{', '.join(ranks)}",
         )
     if "duplicates" in facts:
