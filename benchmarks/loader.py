@@ -1,12 +1,13 @@
 """Training views, images a second and core: unic's loader against Pillow + torchvision on the CPU (METHOD.md §6).
 
-    python benchmarks/loader.py [--images 128] [--rounds 5] [--side 500] [--size 224] [--out FILE]
+    python benchmarks/loader.py [--images 128] [--rounds 5] [--side 500] [--size 224] [--drawn 128] [--out FILE]
 
 The JPEGs (quality 90) are mosaics of sample images, so that they hold the detail of photographs instead of enlarged
 pixels. Both sides read the same files on one thread, in batches of 64, and take turns (A B C A B C …) after a warm-up.
 What counts is processor time, not the clock's: on a shared machine it is what a core of one's own would take. Ours is
 what a worker does (read, decode, crop, as uint8); the rest of the view runs once a batch on the device, and stands
-beside it as measured on this CPU (and on the GPU, by the clock, if there is one). Prints a table, `--out` writes JSON.
+beside it as measured on this CPU (and on the GPU, by the clock, if there is one). A second table has the families of
+generated images, as a worker draws them, at `--drawn` pixels. Prints the tables, `--out` writes JSON.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from _machine import machine
 from PIL import Image
 from torchvision.transforms import v2
 
+from unic import lookup
 from unic.data.augment import preset
 from unic.data.loader import Batch, ImageList, training_batches
 from unic.data.sources import open_source
@@ -39,6 +41,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--side", type=int, default=500, help="longer side of the JPEGs")
     parser.add_argument("--size", type=int, default=224, help="side of the views")
+    parser.add_argument("--drawn", type=int, default=128, help="side of the generated images")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -47,7 +50,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         results["bits_per_pixel"] = write_mosaics(Path(folder), options.images, options.side)
         results["seconds"] = measure(Path(folder), options)
+    results["generated"] = measure_families(options)
     print_table(results)
+    print_families(results)
     if options.out:
         options.out.write_text(json.dumps(results, indent=1, default=str) + "\n")
 
@@ -107,6 +112,22 @@ def measure(folder: Path, options: argparse.Namespace) -> dict[str, list[float]]
     return {name: values[1:] for name, values in seconds.items()}  # without the warm-up
 
 
+def measure_families(options: argparse.Namespace) -> dict[str, list[float]]:
+    """Seconds an image of each family of generated images, a number for each round; families take turns, too."""
+    paths = {
+        name: f"generated:{name}?images={BATCH}&size={options.drawn}" for name in lookup.names("unic.data.generated")
+    }
+    sources = {name: open_source(path) for name, path in paths.items()}
+    seconds: dict[str, list[float]] = {name: [] for name in sources}
+    for _ in range(options.rounds + 1):
+        for name, source in sources.items():
+            started = time.process_time()
+            for index in range(BATCH):
+                source.read(index)
+            seconds[name].append((time.process_time() - started) / BATCH)
+    return {name: values[1:] for name, values in seconds.items()}  # without the warm-up
+
+
 def textbook(size: int) -> v2.Compose:
     """METHOD.md §6 with torchvision alone: on Pillow images up to the conversion to float, on tensors after it."""
     return v2.Compose([
@@ -139,6 +160,14 @@ def print_table(results: dict[str, Any]) -> None:
             f"| {name} | {middle * 1e3:.2f} | {1 / middle:.0f} | "
             f"{statistics.median(ratios):.2f} ({ratios[0]:.2f}–{ratios[-1]:.2f}) |"
         )
+
+
+def print_families(results: dict[str, Any]) -> None:
+    print(f"\ngenerated images of {results['options']['drawn']} px\n")
+    print("| family | ms an image | images/s a core |", "|---|---|---|", sep="\n")
+    for name, times in results["generated"].items():
+        middle = statistics.median(times)
+        print(f"| {name} | {middle * 1e3:.2f} | {1 / middle:.0f} |")
 
 
 if __name__ == "__main__":

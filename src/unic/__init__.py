@@ -17,11 +17,11 @@ from unic import _log  # noqa: F401  # what is logged from here on is one line
 __version__ = "0.1.0"
 __all__ = [
     "Encoder", "InputError", "Recipe", "Tokens", "check", "compare", "distill", "encode", "evaluate", "export",
-    "load_encoder", "open_source", "report",
+    "load_encoder", "open_source", "report", "synthesise",
 ]  # fmt: skip
 
 if TYPE_CHECKING:
-    from unic.api import check, compare, distill, encode, evaluate, export, load_encoder, report
+    from unic.api import check, compare, distill, encode, evaluate, export, load_encoder, report, synthesise
     from unic.config import Recipe
     from unic.data.sources import open_source
     from unic.encoders import Encoder

@@ -57,14 +57,17 @@ from unic.preflight import Report, check_recipe
 from unic.references import WithReferences
 from unic.report import write_comparison, write_report
 from unic.signals import stop_signals
+from unic.synthesis.progress import Progress
+from unic.synthesis.settings import Settings
+from unic.synthesis.source import Synthesised
 from unic.terminal import stderr_console, tell
 from unic.tokens import Tokens
 from unic.trust import trusting, typed
-from unic.typed import code_in_overrides
+from unic.typed import code_in_overrides, code_in_path
 
 __all__ = [
     "Encoder", "InputError", "Recipe", "Tokens", "check", "compare", "distill", "dry_run", "encode", "evaluate",
-    "export", "load_encoder", "open_source", "report", "shard",
+    "export", "load_encoder", "open_source", "report", "shard", "synthesise",
 ]  # fmt: skip
 
 AnyRecipe = str | Path | Mapping[str, Any] | Recipe
@@ -450,13 +453,63 @@ def shard(
     `split`: as of `encode`.
     """
     console = console or stderr_console()
-    source, _ = _open_split(data, split, None, console)
-    with console.status("sharding") as status:
+    with trusting(code_in_path(data)), console.status("sharding") as status:
+        source, _ = _open_split(data, split, None, console)
 
         def report(done: int, total: int) -> None:
             status.update(f"sharding: {done}/{total} images")
 
         return write_shards(source, Path(out), size=size, samples=samples, keep_order=keep_order, report=report)
+
+
+def synthesise(
+    teachers: Given | Sequence[Given] | Mapping[str, Given],
+    out: str | Path,
+    *,
+    images: int = Settings.images,
+    size: int = Settings.size,
+    start: str = Settings.start,
+    pool: int = Settings.pool,
+    subset: int = Settings.subset,
+    redraw: int = Settings.redraw,
+    steps: int = Settings.steps,
+    lr: float = Settings.lr,
+    variation: float = Settings.variation,
+    seed: int = Settings.seed,
+    precision: str = "auto",
+    console: Console | None = None,
+) -> dict[str, Any]:
+    """Makes images by optimising pixels until frozen teachers tell them apart, and writes them as shards.
+
+    A shard holds one pool. A folder in which the same call was stopped is gone on with, from its last whole pool, and
+    gets the bytes that it would have had.
+
+    Args:
+        teachers: one or several, or several by name, as of `evaluate`. Their gradients must reach the pixels: a graph
+            that runs outside of torch (`onnx:`) cannot take part.
+        out: the folder of the shards: absent, empty, or begun by the same call.
+        images, size, start, pool, subset, redraw, steps, lr, variation, seed: as of `unic.synthesis.settings.Settings`.
+        precision: "auto", "bf16" or "fp32".
+        console: where progress is shown (default: stderr).
+
+    Returns:
+        The manifest of the shards, as of `shard`.
+
+    Raises:
+        InputError: no teacher, one without gradients, a number out of its range, or a folder that holds something else.
+        StoppedError: a full disk, or an objective that is not finite.
+    """
+    named = by_name(teachers)
+    if not named:
+        raise InputError(f"{argument('teachers')}: expected at least one encoder")
+    settings = Settings(images, size, start, pool, subset, redraw, steps, lr, variation, seed)
+    check_writable(Path(out), named=argument("out"), kind="folder")
+    with trusting(code_in_path(start)), Progress(console or stderr_console()) as progress:
+        encoders = {
+            name: load_encoder(model, device=default_device(), precision=precision) for name, model in named.items()
+        }
+        source = Synthesised(encoders, settings, progress.show)
+        return write_shards(source, Path(out), samples=settings.pool, keep_order=True)
 
 
 def encode(
@@ -503,8 +556,8 @@ def encode(
     console = console or stderr_console()
     is_loaded = isinstance(model, Encoder)
     encoder = load_encoder(model, device=None if is_loaded else default_device(), precision=precision)
-    source, taken = _open_split(str(data), split, limit, console)
-    with console.status("encoding") as status:
+    with trusting(code_in_path(str(data))), console.status("encoding") as status:
+        source, taken = _open_split(str(data), split, limit, console)
         features = extract(
             encoder,
             source,

@@ -19,6 +19,7 @@ from unic._text import printable, printable_lines
 from unic.arguments import as_flags
 from unic.errors import InputError, PreemptedError, StoppedError, UnfinishedError, nearest, one_line
 from unic.signals import StoppedBySignal, orderly_end, stop_signals
+from unic.synthesis.settings import Settings
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -407,6 +408,44 @@ def shard(
     for name, reason in found["skipped"][:5]:
         _echo(f"skipped: {printable(name)}: {printable(reason)}", err=True)
     _echo(f"{out}: {found['images']} images in {len(found['shards'])} shards, {len(found['skipped'])} skipped")
+
+
+@app.command(cls=Once)
+def synthesise(
+    teachers: Annotated[
+        list[str],
+        typer.Option(
+            help="URIs or NAME=URI, separated by commas; repeatable. Each must be a torch model.",
+            autocompletion=_completion.encoders,
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="The folder to write; one that was begun is gone on with.")],
+    images: Annotated[int, typer.Option(help="Images to make.")] = Settings.images,
+    size: Annotated[int, typer.Option(help="Side of an image in pixels.")] = Settings.size,
+    start: Annotated[str, typer.Option(help="Images to start from, as a path.")] = Settings.start,
+    pool: Annotated[int, typer.Option(help="Images that are kept apart from one another.")] = Settings.pool,
+    subset: Annotated[int, typer.Option(help="Images of a pool that a step compares.")] = Settings.subset,
+    redraw: Annotated[int, typer.Option(help="Steps with one subset.")] = Settings.redraw,
+    steps: Annotated[int, typer.Option(help="Steps for a whole pool; the paper takes 4000.")] = Settings.steps,
+    lr: Annotated[float, typer.Option(help="Rate of Adam on pixels between 0 and 1.")] = Settings.lr,
+    variation: Annotated[float, typer.Option(help="Weight of the total variation; more is smoother.")] = (
+        Settings.variation
+    ),
+    seed: Annotated[int, typer.Option(help="Another seed makes other images.")] = Settings.seed,
+    precision: Annotated[str, typer.Option(help="auto, bf16 or fp32.")] = "auto",
+) -> None:
+    """Make training images without any: optimise pixels until the teachers tell the images apart; write shards."""
+    from unic import api
+
+    uris = _uris(teachers)
+    found = api.synthesise(
+        uris, out, images=images, size=size, start=start, pool=pool, subset=subset, redraw=redraw, steps=steps, lr=lr,
+        variation=variation, seed=seed, precision=precision, console=_console(),
+    )  # fmt: skip
+    for name, reason in found["skipped"][:5]:
+        _echo(f"skipped: {printable(name)}: {printable(reason)}", err=True)
+    _echo(f"{out}: {found['images']} images in {len(found['shards'])} shards, {len(found['skipped'])} skipped")
+    _echo(f"next: data.train: [{{path: {shlex.quote(str(out))}}}] in a recipe trains on them")
 
 
 @app.command("list", cls=Once)

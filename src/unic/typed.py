@@ -12,6 +12,7 @@ from unic.trust import typed
 
 _ONE = ("student.model", "projector.type", "standardize.type", "weighting.type")
 _MODELS, _LOSSES = "teachers.models.", "loss."
+_GENERATED = "generated:"
 
 
 def code_in_overrides(overrides: Sequence[str]) -> list[str]:
@@ -32,7 +33,20 @@ def code_in(tree: Mapping[Any, Any]) -> list[str]:
     found = [value for key, value in flat.items() if key in _ONE or key.startswith(_MODELS)]
     found = typed(value for value in found if isinstance(value, str))
     found += [key.removeprefix(_LOSSES) for key in flat if key.startswith(_LOSSES)]
+    found += [name for path in _paths(flat.get("data.train")) for name in code_in_path(path)]
     stages = tree.get("stages") or ()
     for stage in stages.values() if isinstance(stages, Mapping) else stages:
         found += code_in(stage) if isinstance(stage, Mapping) else []
     return found
+
+
+def code_in_path(path: str) -> list[str]:
+    """The family that a path of generated images names, `generated:my_lab.checkers?images=9`; no other path is code."""
+    return [path.removeprefix(_GENERATED).partition("?")[0]] if path.startswith(_GENERATED) else []
+
+
+def _paths(train: Any) -> list[str]:
+    """Of `data.train` in any of its spellings: a path, a source, or several of either."""
+    entries = train if isinstance(train, list) else [train]
+    paths = [entry.get("path") if isinstance(entry, Mapping) else entry for entry in entries]
+    return [path for path in paths if isinstance(path, str)]

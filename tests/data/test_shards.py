@@ -154,3 +154,31 @@ def test_command(image_folder, tmp_path, monkeypatch, capsys):
     cli.main()
     assert "40 images in 2 shards, 0 skipped" in capsys.readouterr().out
     assert json.loads((tmp_path / "out" / "manifest.json").read_text())["images"] == 40
+
+
+def test_generated_images_become_shards(tmp_path, monkeypatch, capsys):
+    """The command writes what the source draws, without loss, and once more the same bytes."""
+    path = "generated:strokes?images=7&size=24&seed=3"
+    for out in ("one", "two"):
+        monkeypatch.setattr("sys.argv", ["unic", "shard", path, "--out", str(tmp_path / out), "--samples", "3"])
+        cli.main()
+    said = capsys.readouterr()
+    assert f"{tmp_path / 'one'}: 7 images in 3 shards, 0 skipped" in said.out
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")
+    drawn, found = open_source(path), open_source(str(tmp_path / "one"))
+    rows = [json.loads(line) for line in (tmp_path / "one" / "names.jsonl").read_text().splitlines()]
+    assert sorted(row["index"] for row in rows) == list(range(7))
+    for place, row in enumerate(rows):
+        assert found.read(place).tobytes() == drawn.read(row["index"]).tobytes()
+
+
+def test_a_family_of_ones_own_that_is_typed_is_trusted(tmp_path, monkeypatch):
+    (tmp_path / "lab_for_shards").mkdir()
+    (tmp_path / "lab_for_shards/grey.py").write_text(
+        "import numpy as np\n\n\ndef draw(random, size):\n    return np.full((size, size, 3), 9, np.uint8)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    path = "generated:lab_for_shards.grey?images=2&size=8"
+    monkeypatch.setattr("sys.argv", ["unic", "shard", path, "--out", str(tmp_path / "out")])
+    cli.main()
+    assert len(open_source(str(tmp_path / "out"))) == 2

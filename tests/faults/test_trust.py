@@ -251,6 +251,18 @@ def test_what_an_override_leads_to_is_not_typed(override: str) -> None:
     assert not {"stranger.part", TEACHER} & set(code_in_overrides([override]))
 
 
+@pytest.mark.parametrize(
+    "override",
+    [
+        "data.train=generated:stranger.part?images=9",
+        "data.train=[a/,'generated:stranger.part']",
+        "data.train=[{path: 'generated:stranger.part?size=64', weight: 0.5}]",
+    ],
+)
+def test_a_family_of_images_that_an_override_names_is_typed(override: str) -> None:
+    assert code_in_overrides([override]) == ["stranger.part"]
+
+
 def test_python(lab: Path, image_folder: Path, tmp_path: Path) -> None:
     recipe = tree(image_folder, teachers__models={"a": TEACHER})
     for given in (recipe, load_recipe(recipe)):

@@ -23,6 +23,7 @@ from unic.preflight.cost import estimate
 from unic.preflight.findings import Finding, Report
 from unic.preflight.images import find_duplicates, look_at
 from unic.preflight.models import compare, describe, load_all
+from unic.preflight.spread import look_at_spread
 from unic.preflight.trial import PATIENCE, few_images, try_steps
 from unic.tokens import Tokens
 
@@ -106,6 +107,7 @@ def _check(
         report.models.append(row)
     report.facts["views"] = recipe.data.sizes or [recipe.data.size]
     compare(report.models, tokens, recipe, report)
+    look_at_spread(job, report)
     if recipe.data.sizes:
         report.add("note", "data.sizes", job.resolutions.describe())
     try:

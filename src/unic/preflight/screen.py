@@ -124,6 +124,14 @@ def _cost(report: Report) -> Table:
     there = disk["cache_gb"] - disk["cache_missing_gb"]
     kept = f", of that {there:.2f} GB there" if there else ""
     table.add_row("disk", f"{disk['checkpoints_gb']:.2f} GB checkpoints, {disk['cache_gb']:.2f} GB teacher cache{kept}")
+    if "spread" in facts:
+        spread = facts["spread"]
+        ranks = [f"{name} {row['own']:.0f} and {row['generated']:.0f}" for name, row in spread["teachers"].items()]
+        table.add_row(
+            "spread",
+            f"effective rank of the teachers' features on {spread['images']} images, and on generated dead leaves: "
+            f"{', '.join(ranks)}",
+        )
     if "duplicates" in facts:
         found = sum(facts["duplicates"]["found"].values())
         table.add_row("duplicates", f"{found or 'none'}; {facts['duplicates']['looked_at']}")

@@ -1,14 +1,14 @@
 """What synthesised images are optimised for: embeddings that do not repeat one another, and smooth pixels.
 
-After IDeaL (METHOD of the paper: embeddings of a pool are decorrelated over images and over patches, at all depths,
-under total variation); the measure of repetition, mean squared cosine, is ours.
+After IDeaL (ECCV 2026): the embeddings of a pool are decorrelated over images and over patches, at all depths, under
+total variation. The measure of repetition, a mean squared cosine, is ours.
 """
 
 from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from unic.encoders import Encoder
@@ -34,7 +34,7 @@ def total_variation(images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, ""]:
 
 
 def levels(encoder: Encoder, images: Float[Tensor, "b 3 h w"]) -> list[Tokens]:
-    """Tokens of every block of an encoder; of one without blocks, its output.
+    """Tokens of every block of an encoder; of one whose blocks cannot be read, its output.
 
     Args:
         encoder: frozen; gradients reach the images.
@@ -45,12 +45,13 @@ def levels(encoder: Encoder, images: Float[Tensor, "b 3 h w"]) -> list[Tokens]:
     return [encoder(images)]
 
 
-def repetition(level: Tokens, rows: Int[Tensor, " m"]) -> Float[Tensor, ""]:
+def repetition(level: Tokens, draws: Float[Tensor, " m"]) -> Float[Tensor, ""]:
     """Redundancy of CLS over images, and of patches over images and places, in equal parts.
 
     Args:
         level: tokens of several images.
-        rows: random numbers from 0 to 2^30 that choose the patches: all of them would make too large a matrix.
+        draws: uniform numbers in [0, 1) that choose the patches: all of them would make too large a matrix.
     """
     patches = level.patches.flatten(0, 1)
-    return (redundancy(level.cls) + redundancy(patches[torch.unique(rows % len(patches))])) / 2
+    rows = torch.unique((draws * len(patches)).long().clamp(max=len(patches) - 1))
+    return (redundancy(level.cls) + redundancy(patches[rows])) / 2

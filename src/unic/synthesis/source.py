@@ -4,60 +4,33 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import astuple, dataclass
+from dataclasses import astuple
+from pathlib import Path
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import UInt8
 from PIL import Image
 from torch import Tensor
 
-from unic import rng
+from unic.arguments import argument
 from unic.data.loader import view_batches
-from unic.data.sources import Source, open_source
+from unic.data.sources import DamagedImageError, Source, open_source
 from unic.encoders import Encoder
 from unic.errors import InputError
-from unic.synthesis.objective import levels, repetition, total_variation
-
-_SUBSET, _PATCHES = rng.stream("synthesis subset"), rng.stream("synthesis patches")
-_NUM_PATCHES = 512  # whose cosines one level compares
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How images are made. Defaults are for a CPU; the paper's sizes are pools of 250, subsets of 40 and 4,000 steps.
-
-    Attributes:
-        images: their number.
-        size: side in pixels.
-        start: path of the images that the optimisation starts from, of which the first `images` are taken.
-        pool: images whose embeddings are kept apart from one another; a pool is made at a time.
-        subset: images of a pool that one step compares.
-        redraw: steps with one subset.
-        steps: of a pool.
-        lr: Adam's rate on pixels in [0, 1].
-        variation: weight of the total variation.
-        seed: of all draws.
-    """
-
-    images: int = 1000
-    size: int = 128
-    start: str = "generated:dead_leaves"
-    pool: int = 250
-    subset: int = 40
-    redraw: int = 10
-    steps: int = 200
-    lr: float = 0.02
-    variation: float = 0.1
-    seed: int = 0
+from unic.synthesis.objective import levels
+from unic.synthesis.optimise import optimised
+from unic.synthesis.settings import Settings
 
 
 class Synthesised(Source):
     """Images that frozen teachers tell apart as well as they can.
 
+    They are to be read in order: of one pool all are made together, and one pool is remembered.
+
     Args:
         teachers: by name, frozen, on one device.
         settings: how images are made.
-        report: called with steps done and steps in all.
+        report: called with steps done, steps in all and the objective.
 
     Raises:
         InputError: a teacher without gradients, or fewer start images than are wanted.
@@ -69,18 +42,11 @@ class Synthesised(Source):
         self,
         teachers: Mapping[str, Encoder],
         settings: Settings,
-        report: Callable[[int, int], None] = lambda done, total: None,
+        report: Callable[[int, int, float], None] = lambda done, total, objective: None,
     ) -> None:
         self._teachers, self._settings, self._report = dict(teachers), settings, report
-        start = settings.start
-        if start.startswith("generated:") and "images=" not in start:
-            start += f"{'&' if '?' in start else '?'}images={settings.images}&seed={settings.seed}"
-        self._start = open_source(start)
-        if len(self._start) < settings.images:
-            raise InputError(
-                f"data '{settings.start}': {len(self._start)} images, fewer than the {settings.images} wanted"
-            )
-        self._made: tuple[int, UInt8[Tensor, "n 3 h w"]] = (-1, torch.empty(0, 3, 0, 0, dtype=torch.uint8))
+        self._start = open_start(settings)
+        self._pool, self._made = -1, dict[int, UInt8[Tensor, "3 h w"]]()
         for name, encoder in self._teachers.items():
             _check_gradient(name, encoder)
 
@@ -88,10 +54,12 @@ class Synthesised(Source):
         return self._settings.images
 
     def read(self, index: int) -> Image.Image:
-        pool, place = divmod(index, self._settings.pool)
-        if self._made[0] != pool:
-            self._made = pool, self._make(pool)
-        return Image.fromarray(self._made[1][place].permute(1, 2, 0).numpy())
+        pool = index // self._settings.pool
+        if self._pool != pool:
+            self._pool, self._made = pool, self._make(pool)
+        if index not in self._made:
+            raise DamagedImageError(f"{self._start.name(index)}, from which it would start, cannot be read")
+        return Image.fromarray(self._made[index].permute(1, 2, 0).numpy())
 
     def label(self, index: int) -> None:
         return None
@@ -101,52 +69,63 @@ class Synthesised(Source):
 
     def fingerprint(self) -> str:
         teachers = [encoder.fingerprint() for encoder in self._teachers.values()]
-        described = (teachers, astuple(self._settings), self._start.fingerprint())
+        described = (teachers, astuple(self._settings), self._start.fingerprint(), _code())
         return hashlib.sha256(repr(described).encode()).hexdigest()[:16]
 
-    def _make(self, pool: int) -> UInt8[Tensor, "n 3 h w"]:
-        """All images of one pool."""
-        settings = self._settings
-        first = pool * settings.pool
-        last = min(first + settings.pool, len(self))
+    def _make(self, pool: int) -> dict[int, UInt8[Tensor, "3 h w"]]:
+        """The images of one pool by number, without those of which the start is damaged."""
+        settings, numbers = self._settings, self._settings.images_of(pool)
+        batches = list(view_batches(self._start, size=settings.size, first=numbers.start, last=numbers.stop))
+        index = torch.cat([batch.index for batch in batches]).tolist()
+        if len(index) < 2:
+            return {}  # nothing to be told from
+        steps = [settings.steps_of(number) for number in range(settings.num_pools)]
         device = next(iter(self._teachers.values())).mean.device
-        batches = view_batches(self._start, size=settings.size, batch_size=settings.pool, first=first, last=last)
-        images = torch.cat([batch.images for batch in batches]).to(device) / 255
-        redrawn = range(0, settings.steps, settings.redraw)
-        for number, done in enumerate(redrawn):
-            keys = rng.uniform(settings.seed, _SUBSET, pool, number, torch.arange(len(images)))
-            chosen = keys.argsort(stable=True)[: settings.subset].to(device)
-            steps = min(settings.redraw, settings.steps - done)
-            images[chosen] = self._improved(images[chosen], steps, (settings.seed, _PATCHES, pool, number))
-            num_pools = -(-len(self) // settings.pool)
-            self._report(pool * settings.steps + done + steps, num_pools * settings.steps)
-        return (images * 255).round().to(torch.uint8).cpu()
+        images = optimised(
+            torch.cat([batch.images for batch in batches]).to(device) / 255,
+            self._teachers.values(),
+            settings,
+            pool=pool,
+            steps=steps[pool],
+            report=lambda done, objective: self._report(sum(steps[:pool]) + done, sum(steps), objective),
+        )
+        made = (images * 255).round().to(torch.uint8).cpu()
+        return dict(zip(index, made, strict=True))
 
-    def _improved(
-        self, images: Float[Tensor, "b 3 h w"], steps: int, keys: tuple[int, ...]
-    ) -> Float[Tensor, "b 3 h w"]:
-        """A subset after so many steps of Adam."""
-        pixels = images.clone().requires_grad_()
-        optimizer = torch.optim.Adam([pixels], lr=self._settings.lr)
-        for step in range(steps):
-            rows = (rng.uniform(*keys, step, torch.arange(_NUM_PATCHES)) * (1 << 30)).long().to(pixels.device)
-            loss = self._settings.variation * total_variation(pixels)
-            for encoder in self._teachers.values():
-                found = levels(encoder, pixels)
-                loss = loss + sum(repetition(level, rows) for level in found) / (len(found) * len(self._teachers))
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            with torch.no_grad():
-                pixels.clamp_(0, 1)
-        return pixels.detach()
+
+def open_start(settings: Settings) -> Source:
+    """The images to start from; generated ones of the settings' number and seed, where their path leaves these open.
+
+    Raises:
+        InputError: there is no such source, or it has too few images.
+    """
+    path = settings.start
+    if path.startswith("generated:"):
+        options = {"images": settings.images, "seed": settings.seed}
+        given = {option.partition("=")[0] for option in path.partition("?")[2].split("&")}
+        added = "&".join(f"{key}={value}" for key, value in options.items() if key not in given)
+        path += f"{'&' if '?' in path else '?'}{added}" if added else ""
+    source = open_source(path)
+    if len(source) < settings.images:
+        raise InputError(
+            f"{argument('start', settings.start)}: has {len(source)} images, fewer than the {settings.images} of "
+            f"{argument('images')}"
+        )
+    return source
 
 
 def _check_gradient(name: str, encoder: Encoder) -> None:
-    """Refuses a teacher of which pixels cannot learn."""
+    """Refuses a teacher from which pixels cannot learn."""
     images = torch.rand(2, 3, *encoder.input_size, device=encoder.mean.device).requires_grad_()
     with torch.enable_grad():
         if not levels(encoder, images)[-1].cls.requires_grad:
             raise InputError(
-                f"teacher '{name}' ({encoder.uri}): it runs outside of torch, so pixels get no gradient; leave it out"
+                f"teacher '{name}' ({encoder.uri}): its output has no gradient for the pixels, as of a graph that runs "
+                "outside of torch; leave it out, or name the torch model that it was exported from"
             )
+
+
+def _code() -> str:
+    """Hash of what makes the images, so that shards are never gone on with by other rules."""
+    files = sorted(Path(__file__).parent.glob("*.py"))
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
