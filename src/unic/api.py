@@ -358,6 +358,8 @@ def export(
         check_addition(target, found)
     made_of = provenance(trained.plans, trained.models)
     extra = {"start": made_of.start, "teachers": made_of.teachers, "recipe": recipe.model_dump(mode="json")}
+    if trained.interpolated:
+        extra["alpha"] = trained.alpha
     images = _some_images(recipe) if check else None
     options: dict[str, Any] = {"half": half, "dynamic_size": dynamic_size, "check": check}
     with staged(target) as stage:

@@ -30,6 +30,7 @@ from unic.references import WithReferences, closed, resolve
 
 Positive = Annotated[int, Field(gt=0)]
 STAGE_SECTIONS = ("data", "train", "student", "teachers")
+HOLDOUT = 0.05  # of each source, where something must be measured on images that were not trained on
 RESERVED = ("student", "start", "pixels", "concat")  # columns of every table: no names of teachers
 
 
@@ -125,6 +126,14 @@ class Student(Section):
     batch_norms: Literal["batch", "start"] = "batch"
     """Whose statistics batch norms use while they train: of the `batch`, which their running statistics follow, or of
     the `start`, which stay as they are."""
+    lr_scale: float = Field(1.0, gt=0)
+    """The student's learning rate as a multiple of the projectors', which begin at random weights."""
+    layer_decay: float = Field(1.0, gt=0, le=1)
+    """Factor of the rate from each layer to the one below it, as in BEiT and timm: the last learns with `lr_scale`, the
+    first with least; 1: all alike."""
+    frozen: bool = False
+    """Projectors alone learn, before an encoder in evaluation mode. For a first stage: `stages: [{student.frozen: true,
+    train.epochs: 1}, {}]` trains the projectors, then everything (LP-FT)."""
 
 
 class TrainSource(Section):
@@ -173,6 +182,12 @@ class Data(Section):
     """`unic`, the paper's; `light`, for letters and drawings; `none`: the middle of the image."""
     mix: Mixing | None = None
     """Mixed views (mixup, CutMix); null: none."""
+    holdout: float = Field(0.0, ge=0, lt=1)
+    """Share of each source that is never trained on, the same images in every run; 0.05 where `train.interpolate: auto`
+    asks for some and this says nothing."""
+    validation: list[str] = []
+    """Further images that are never trained on, unlabelled: paths like those of `train`. What `train.interpolate: auto`
+    chooses by."""
     workers: int = Field(2, ge=0)
     """Processes that decode images, for each process that trains."""
     timeout: int = Field(600, ge=0)
@@ -188,6 +203,11 @@ class Data(Section):
         """`train: images/` and `train: [a, b]` are short for lists of sources with weight 1."""
         sources = value if isinstance(value, list) else [value]
         return [{"path": source} if isinstance(source, str) else source for source in sources]
+
+    @field_validator("validation", mode="before")
+    @classmethod
+    def _one_path(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
 
     @field_validator("sizes")
     @classmethod
@@ -218,6 +238,9 @@ class Train(Section):
     """Linear from 0 to the peak."""
     weight_decay: float = Field(0.03, ge=0)
     """Of matrices; vectors (biases, norms) have none."""
+    pull: float = Field(0.0, ge=0)
+    """Decay of all of the student's parameters towards those that it started from, in place of `weight_decay` (L2-SP);
+    0: none. Checkpoints then hold the start's weights, too."""
     betas: tuple[float, float] = (0.9, 0.99)
     """Of AdamW."""
     clip_grad: float | None = Field(None, gt=0)
@@ -232,6 +255,10 @@ class Train(Section):
     """In what processes exchange gradients; bf16 halves what is sent."""
     ema: float | None = Field(None, gt=0, lt=1)
     """Decay of a moving average of the weights, which is then what is evaluated and exported."""
+    interpolate: float | Literal["auto"] | None = None
+    """Share α of what was trained in the student that leaves the run: its weights are (1 − α) · start + α · trained, 1
+    is as trained (WiSE-FT). `auto`: the α of 0.25, 0.5, 0.75 and 1 that answers best for the teachers on images that
+    were not trained on (`data.holdout`, `data.validation`). null: as trained."""
     checkpoint_activations: bool = False
     """Of the student: computed again in the backward pass, for less memory."""
     patch_share: float = Field(1.0, gt=0, le=1)
@@ -244,6 +271,14 @@ class Train(Section):
     """Halve the rate each time that so many steps in all were not finite."""
     timeout: Positive = 1800
     """Seconds that a process waits for the others."""
+
+    @field_validator("interpolate", mode="before")
+    @classmethod
+    def _share_or_auto(cls, value: Any) -> Any:
+        is_share = isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= 1
+        if not (value is None or value == "auto" or is_share):
+            raise ValueError("expected auto, or a number above 0 and at most 1")
+        return value
 
 
 class Checkpoint(Section):
@@ -335,6 +370,15 @@ class Recipe(Section, WithReferences):
         are_names = isinstance(names, list) and all(isinstance(name, str) for name in names)
         return {name: {} for name in names} if are_names else names or {}
 
+    @model_validator(mode="before")
+    @classmethod
+    def _auto_needs_holdout(cls, tree: Any) -> Any:
+        """Written into the recipe here, as it decides what is trained on: a resume then keeps it."""
+        train, data = (tree.get(key) if isinstance(tree, dict) else None for key in ("train", "data"))
+        if isinstance(train, dict) and train.get("interpolate") == "auto" and isinstance(data, dict):
+            return {**tree, "data": {"holdout": HOLDOUT, **data}}
+        return tree
+
     @field_validator("data")
     @classmethod
     def _one_size_in_cache(cls, data: Data, known: ValidationInfo) -> Data:
@@ -360,7 +404,8 @@ class Recipe(Section, WithReferences):
         """One recipe for each stage, without `stages`; each stage starts from what the recipe says.
 
         Raises:
-            InputError: a stage does not make a recipe.
+            InputError: a stage does not make a recipe, the last one trains no student, or one trains on what another
+                holds out.
         """
         whole = self.model_copy(update={"stages": []})
         # Values are final by now: text that looks like a reference, such as one to a variable that is not set, is none.
@@ -368,7 +413,17 @@ class Recipe(Section, WithReferences):
             [f"{key}={json.dumps(closed(value))}" for key, value in leaves(stage).items()] for stage in self.stages
         ]
         with naming(self._name):  # its file has said what is an override here
-            return [load_recipe(whole, change) for change in changes] or [whole]
+            plans = [load_recipe(whole, change) for change in changes] or [whole]
+        if plans[-1].student.frozen:
+            raise InputError(
+                "recipe: 'student.frozen' at the end leaves the student as it was; train it in a later stage, for "
+                "example stages: [{student.frozen: true, train.epochs: 1}, {}]"
+            )
+        if any(plan.data.holdout != plans[0].data.holdout for plan in plans):
+            raise InputError(
+                "recipe: 'data.holdout' cannot change between stages: one would train on what another left out"
+            )
+        return plans
 
     def to_yaml(self) -> str:
         """The recipe as it may be shared: `${oc.env:NAME}` stands as it was written, other references are resolved."""

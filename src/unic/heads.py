@@ -56,7 +56,7 @@ def kept_head(run: Path, teacher: str, device: str | torch.device | None = None)
     recipe = trained.recipe
     if teacher not in recipe.teachers.models:
         raise InputError(f"run {run}: no teacher '{teacher}'{nearest(teacher, recipe.teachers.models)}")
-    student = trained.student()
+    student = trained.student(as_trained=True)
     statistics = trained.part(f"standardizer.teachers.{teacher}.")
     dims = _dims(recipe, teacher, statistics)
     options = recipe.projector.options

@@ -22,6 +22,7 @@ from unic.data import augment as augmentations
 from unic.data._bounds import pixels_up_to
 from unic.data.augment import Augmentation, resized
 from unic.data.decode import decode_part
+from unic.data.holdout import divided
 from unic.data.mix import Mix
 from unic.data.sources import DamagedImageError, Source, open_source
 from unic.data.sources.base import MAX_PIXELS, permutation
@@ -69,7 +70,12 @@ class ImageList(Source):
     Args:
         sources: at least one.
         weights: one above 0 for each.
+
+    Attributes:
+        held_out: of each source of a recipe with `data.holdout` the images that this list leaves out; else empty.
     """
+
+    held_out: Sequence[Source] = ()
 
     def __init__(self, sources: Sequence[Source], weights: Sequence[float] | None = None) -> None:
         self.sources = list(sources)
@@ -86,11 +92,23 @@ class ImageList(Source):
             self._starts.append(self._starts[-1] + len(source))
 
     @classmethod
-    def from_config(cls, train: Sequence[TrainSource], max_pixels: int = MAX_PIXELS) -> ImageList:
-        """Opens the sources of a recipe's `data.train`. Raises `InputError` for the first that cannot be opened."""
+    def from_config(cls, train: Sequence[TrainSource], max_pixels: int = MAX_PIXELS, holdout: float = 0.0) -> ImageList:
+        """Opens the sources of a recipe's `data.train`.
+
+        Args:
+            max_pixels, holdout: of the recipe's `data`.
+
+        Raises:
+            InputError: for the first that cannot be opened, or not be divided.
+        """
         sources = [open_source(entry.path, entry.limit, window=entry.window) for entry in train]
+        held_out: list[Source] = []
+        if holdout:
+            parts = [divided(source, holdout) for source in sources]
+            sources, held_out = [part[0] for part in parts], [part[1] for part in parts]
         images = cls(sources, [entry.weight for entry in train])
-        for source in (images, *sources):
+        images.held_out = held_out
+        for source in (images, *sources, *held_out):
             source.max_pixels = max_pixels
         return images
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 
 from unic.distill.job import Job
+from unic.distill.start import is_kept
 from unic.projectors import choose_blocks
 from unic.projectors._widths import TIMES_STUDENT, suited_width
 
@@ -26,12 +27,13 @@ def advice(job: Job) -> Iterator[tuple[str, str]]:
 def checkpoint_bytes(job: Job) -> tuple[int, int]:
     """Of one checkpoint, and of all that lie on the disk at a time: those that are kept, and one that is written."""
     one = _BYTES_SAVED * sum(parameter.numel() for parameter in job.distiller.parameters())
+    one += 4 * job.student.num_parameters() * is_kept(job.recipe)
     setting = job.recipe.checkpoint
     return one, one * (setting.keep + (setting.best is not None) + 1)
 
 
 def _steps(job: Job) -> Iterator[tuple[str, str]]:
-    if job.total_steps >= FEWEST_STEPS:
+    if job.total_steps >= FEWEST_STEPS or job.recipe.student.frozen:
         return
     train = job.recipe.train
     more = f"train.steps={FEWEST_STEPS}" if train.steps else f"train.epochs={_epochs(job)}"

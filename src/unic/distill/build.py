@@ -11,13 +11,15 @@ from torch import Tensor, nn
 from unic.config import Recipe
 from unic.data.augment import preset
 from unic.data.loader import ImageList, check_shares, steps_per_epoch
-from unic.distill.batch_norms import keep_statistics, sees_single_images
+from unic.distill.batch_norms import keep_statistics, keeps_statistics
 from unic.distill.cache_plan import check_budget
 from unic.distill.distiller import Distiller
 from unic.distill.job import Job
 from unic.distill.memory import out_of_memory_named
 from unic.distill.optimizer import build_optimizer
+from unic.distill.rates import student_rates
 from unic.distill.resolutions import resolutions
+from unic.distill.ridge import parts_of
 from unic.distill.standardize import build_standardizer
 from unic.distill.weighting import Weighting, build_weighting
 from unic.encoders import Encoder, build_encoder, has_fast_bf16, open_encoder, place
@@ -47,9 +49,13 @@ def build(recipe: Recipe, device: torch.device, world_size: int = 1) -> Job:
         raise InputError("recipe: 'teachers.shard' needs train.engine fsdp")
     owners = _owners(recipe, weighting)
     augmentation = preset(recipe.data.augment)
-    images = ImageList.from_config(recipe.data.train, recipe.data.max_pixels)
+    images = ImageList.from_config(recipe.data.train, recipe.data.max_pixels, recipe.data.holdout)
     if recipe.data.mix and images.in_pieces:
         raise InputError("recipe: 'data.mix' needs images that can be read in any order; a streamed source cannot")
+    if recipe.train.interpolate == "auto":
+        if recipe.teachers.shard:
+            raise InputError("recipe: 'train.interpolate: auto' asks whole teachers; leave out teachers.shard")
+        parts_of(images, recipe)
     epoch = steps_per_epoch(images, recipe.train.batch_size)
     check_shares(recipe.train.batch_size, world_size, recipe.train.micro_batches)
 
@@ -61,7 +67,7 @@ def build(recipe: Recipe, device: torch.device, world_size: int = 1) -> Job:
     dims = {name: (encoder.embed_dim, 0 if cls_only else encoder.patch_dim) for name, encoder in encoders.items()}
     standardizer = build_standardizer(recipe.standardize, dims).to(device)
     distiller = _build_distiller(recipe, dims, losses, device)
-    if recipe.student.batch_norms == "start" or sees_single_images(recipe.train, world_size):
+    if keeps_statistics(recipe, world_size):
         keep_statistics(distiller.student)
     grids = {name: _grid_of(encoder, device) for name, encoder in encoders.items()}
 
@@ -76,7 +82,7 @@ def build(recipe: Recipe, device: torch.device, world_size: int = 1) -> Job:
         distiller=distiller,
         standardizer=standardizer,
         weighting=weighting,
-        optimizer=build_optimizer(distiller, recipe.train),
+        optimizer=build_optimizer(distiller, recipe.train, student_rates(distiller.student, recipe.student)),
         steps_per_epoch=epoch,
         total_steps=recipe.train.steps or math.ceil(recipe.train.epochs * epoch),
         resolutions=resolutions(recipe.data, distiller.student, encoders),
@@ -126,6 +132,7 @@ def _build_distiller(recipe: Recipe, dims: dict[str, tuple[int, int]], losses: d
     return Distiller(
         student, projectors, losses, blocks,
         seed=recipe.seed, bf16=bf16, patch_share=share, as_is=recipe.data.sizes is not None,
+        frozen=recipe.student.frozen,
     ).to(device)  # fmt: skip
 
 

@@ -149,7 +149,7 @@ def _work(task: dict) -> None:
         for name, uri in recipe.teachers.models.items()
     }
     grids: dict[str, Grid] = {name: (grid[0], grid[1]) for name, grid in task["grids"].items()}
-    images = ImageList.from_config(recipe.data.train, recipe.data.max_pixels)
+    images = ImageList.from_config(recipe.data.train, recipe.data.max_pixels, recipe.data.holdout)
     plan = CachePlan(recipe, encoders, grids, images)
     if plan.fingerprints != task["fingerprints"]:
         raise InputError("teacher cache: loaded a second time, the teachers have other weights; use processes: 1")

@@ -43,6 +43,7 @@ class Distiller(nn.Module):
         bf16: run the projectors under bf16 autocast (losses are float32 in any case).
         patch_share: in training, project and compare only this share of each image's patches, drawn anew each step.
         as_is: the student sees images at the size they have (`data.sizes`), not at its own.
+        frozen: the student stays as it is, in evaluation mode also while the projectors train.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Distiller(nn.Module):
         bf16: bool = False,
         patch_share: float = 1.0,
         as_is: bool = False,
+        frozen: bool = False,
     ) -> None:
         super().__init__()
         self.student = student
@@ -63,6 +65,15 @@ class Distiller(nn.Module):
         self.losses = dict(losses)
         self.blocks = list(blocks)
         self.seed, self.bf16, self.patch_share, self.as_is = seed, bf16, patch_share, as_is
+        self.is_frozen = frozen
+        if frozen:
+            student.freeze()
+
+    def train(self, mode: bool = True) -> Distiller:
+        super().train(mode)
+        if self.is_frozen:
+            self.student.eval()
+        return self
 
     def forward(
         self,

@@ -24,6 +24,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from unic.distill.job import Job
 from unic.distill.optimizer import build_optimizer
+from unic.distill.rates import student_rates
 from unic.encoders import Encoder
 from unic.errors import AgreedError, InputError, PreemptedError
 
@@ -82,7 +83,8 @@ def _shard(job: Job, accelerator: Accelerator) -> None:
         for teacher in job.encoders.values():
             for block in _blocks(teacher):
                 fully_shard(block, mesh=mesh)
-    job.optimizer = build_optimizer(job.distiller, job.recipe.train)
+    rates = student_rates(job.student, job.recipe.student)
+    job.optimizer = build_optimizer(job.distiller, job.recipe.train, rates)
     for before, after in zip(_parameters(plain), _parameters(job.optimizer), strict=True):
         job.optimizer.state[after] = {key: _like(value, after) for key, value in plain.state.get(before, {}).items()}
 

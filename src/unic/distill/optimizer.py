@@ -9,6 +9,7 @@ anything back from the device.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import torch
 from jaxtyping import Float
@@ -18,13 +19,28 @@ from torch.distributed.tensor import DTensor
 from unic.config import Train
 
 
-def build_optimizer(model: nn.Module, setting: Train) -> torch.optim.AdamW:
-    """AdamW over what is trainable; no weight decay on biases and other 1-d parameters."""
+def build_optimizer(
+    model: nn.Module, setting: Train, student: Mapping[nn.Parameter, float] | None = None
+) -> torch.optim.AdamW:
+    """AdamW over what is trainable; no weight decay on biases and other 1-d parameters.
+
+    Args:
+        model: all that is trained.
+        setting: its rate and decay.
+        student: the trainable parameters of the student, each with the factor of its rate (`student_rates`); all others
+            have the rate itself. With `setting.pull` these have no weight decay.
+    """
+    student = student or {}
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    groups = [
-        {"params": [p for p in trainable if p.ndim > 1], "weight_decay": setting.weight_decay},
-        {"params": [p for p in trainable if p.ndim <= 1], "weight_decay": 0.0},
-    ]
+    pulled = student if setting.pull else {}
+    groups = []
+    # Moments are saved by a parameter's place in the groups: one rate for all makes those that there always were.
+    for scale in dict.fromkeys(student.get(parameter, 1.0) for parameter in trainable):
+        alike = [parameter for parameter in trainable if student.get(parameter, 1.0) == scale]
+        decayed = [parameter for parameter in alike if parameter.ndim > 1 and parameter not in pulled]
+        plain = [parameter for parameter in alike if parameter.ndim <= 1 or parameter in pulled]
+        groups.append({"params": decayed, "weight_decay": setting.weight_decay, "lr_scale": scale})
+        groups.append({"params": plain, "weight_decay": 0.0, "lr_scale": scale})
     return torch.optim.AdamW(groups, lr=setting.lr, betas=setting.betas, eps=1e-8, fused=True)
 
 
@@ -59,6 +75,7 @@ def optimizer_step(
     """One update from the gradients of an un-normalised sum.
 
     Args:
+        lr: of the step; each group multiplies it by its `lr_scale`.
         denominator: what the gradients still have to be divided by.
         clip_grad: largest norm of the divided gradient; None: no clipping.
         update: False: only measures the gradient and lets it go; weights and moments stay as they are.
@@ -77,7 +94,7 @@ def optimizer_step(
         optimizer.grad_scale = scale.float()  # type: ignore[attr-defined]
         optimizer.found_inf = skipped  # type: ignore[attr-defined]
         for group in optimizer.param_groups:
-            group["lr"] = lr
+            group["lr"] = lr * group["lr_scale"]
         optimizer.step()
     optimizer.zero_grad(set_to_none=True)
     return norm, skipped

@@ -21,7 +21,7 @@ from unic.encoders import parse_uri
 from unic.errors import InputError
 
 _FILES = ("onnx", "run", "safetensors", "torchscript")  # schemes whose names are paths
-_IMAGES = ("data.train", "data.train.path")
+_IMAGES = ("data.train", "data.train.path", "data.validation")
 _PATHS = ("teachers.cache.dir", "eval.suite")
 _SETS = ("eval.suite.data", "eval.suite.unseen")  # of a suite that the recipe writes itself: `NAME=PATH`
 _CHECKPOINT = re.compile(r"([?&]checkpoint=)[^&]*")

@@ -39,6 +39,7 @@ class Run:
         damaged: images that could not be read, of all processes once they have been shared.
         is_finished: the stage has ended, at its last step or by `eval.patience`.
         models: see `unic.distill.recorded`; given that of the checkpoint or of the stage before.
+        start: the weights that the student started from, where something needs them (`unic.distill.start`).
         news: of a run that was resumed, lines about where it goes on and about files that lie elsewhere by now.
     """
 
@@ -54,6 +55,7 @@ class Run:
     damaged: dict[str, str] = field(default_factory=dict)
     is_finished: bool = False
     models: Models = field(default_factory=lambda: recorded.NONE)
+    start: dict[str, Tensor] = field(default_factory=dict)
     news: list[str] = field(default_factory=list)
     ema: Ema | None = None
     guard: Guard = field(init=False)

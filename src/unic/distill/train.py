@@ -28,11 +28,14 @@ from unic.data.mix import Mix
 from unic.distill import engine, lock, patience, recorded, rendezvous, run_folder, stages
 from unic.distill.build import build
 from unic.distill.diagnosis import write_case
+from unic.distill.interpolate import interpolate
 from unic.distill.memory import out_of_memory_named
 from unic.distill.optimizer import learning_rate, optimizer_step
+from unic.distill.pull import pull_towards
 from unic.distill.rules import first_learning_rate, under_first_rules
 from unic.distill.run import Run
 from unic.distill.saver import Saver
+from unic.distill.start import carried, restored, start_of
 from unic.distill.teacher_cache import open_cache
 from unic.distill.teachers import Teachers
 from unic.distill.timed import Timed
@@ -109,7 +112,10 @@ def _first_stage(recipe: Recipe, folder: Path, accelerator: Accelerator, console
     if stage >= len(plans):
         raise InputError(f"{argument('resume')}: the run was in stage {stage + 1}, the recipe has {len(plans)}")
     job = stages.first_of(plans[stage:], accelerator.device, accelerator.num_processes)
-    run = Run(job, folder, accelerator, Agreement(accelerator, recipe.train.timeout), recipe, stage, models=models)
+    run = Run(
+        job, folder, accelerator, Agreement(accelerator, recipe.train.timeout), recipe, stage, models=models,
+        start=start_of(job, plans),
+    )  # fmt: skip
     run.saver = Saver(folder, recipe.checkpoint, lambda line: tell(console, line))
     if saved:
         _restore(run, saved)
@@ -148,7 +154,7 @@ def _fit_stage(run: Run, callback: Callback | None, console: Console, stops: Sto
                 _loop(run, teachers, callback, console, stops)
         if run.is_main and run.is_last_stage:
             _list_damaged(run, console)
-        return run.deployed()
+        return _leaving(run, console, stops) if run.is_last_stage else run.deployed()
     except (InputError, StoppedError) as error:
         log.error("%s", error)
         raise
@@ -163,6 +169,8 @@ def _loop(run: Run, teachers: Teachers, callback: Callback | None, console: Cons
     model = engine.prepare(job, run.accelerator)
     if run.ema:
         run.ema.follow(job.distiller)
+    if recipe.train.pull:
+        pull_towards(run.start, job.student, job.optimizer, recipe.train.pull)
     model.train()
     batches = Timed(teachers.ahead(_batches(run)), lambda: _at_once(run, stops, f"before step {run.step + 1}"))
     metrics = _metrics(run, console) if run.is_main else None
@@ -331,6 +339,27 @@ def _teachers(run: Run, console: Console, stops: StopSignals) -> Teachers:
     return cached
 
 
+def _leaving(run: Run, console: Console, stops: StopSignals) -> Encoder:
+    """The student that leaves the run: as trained, or in the first process between start and end."""
+    student = run.deployed()
+    if run.job.recipe.train.interpolate is None:
+        return student
+
+    def announce(line: str) -> None:
+        log.info(line)
+        tell(console, line)
+
+    with (
+        console.status("interpolation") as status,
+        _at_once(run, stops, "after the training, before train.interpolate had ended"),
+        run.agreement.waiting(),
+    ):
+        if run.is_main:
+            folder, step = run.folder, run.step
+            student = interpolate(run.job, student, run.start, folder, step, tell=announce, report=status.update)
+    return student
+
+
 def _list_damaged(run: Run, console: Console) -> None:
     """Says at the end which images were skipped; all of them are in `damaged.json`."""
     for number, (name, reason) in enumerate(run.damaged.items()):
@@ -347,6 +376,7 @@ def _save(run: Run, *, is_last: bool) -> None:
         {
             **with_prefix("distiller.", job.distiller.state_dict()),
             **with_prefix("ema.", run.ema.tensors if run.ema else {}),
+            **with_prefix("start.", run.start),
             **with_prefix("standardizer.", job.standardizer.state_dict()),
             **with_prefix("optimizer.", checkpoint.flatten_optimizer(job.optimizer)),
             "rng": torch.get_rng_state(),  # only drawn from by dropout layers; everything else is keyed (unic.rng)
@@ -392,6 +422,7 @@ def _restore(run: Run, saved: Checkpoint) -> None:
     run.job.standardizer.load_state_dict(without_prefix("standardizer.", saved.tensors))
     if run.ema:
         run.ema.load(without_prefix("ema.", saved.tensors))
+    run.start = restored(run.start, without_prefix("start.", saved.tensors))
     checkpoint.restore_optimizer(run.job.optimizer, without_prefix("optimizer.", saved.tensors))
     torch.set_rng_state(saved.tensors["rng"])
     run.damaged = dict(saved.state["damaged"])
@@ -419,7 +450,7 @@ def _next_stage(run: Run) -> Run:
     after = Run(
         job, run.folder, run.accelerator, run.agreement, run.recipe, run.stage + 1, run.step,
         run.first_epoch + math.ceil((run.step - run.first) / before.steps_per_epoch), run.step, run.damaged,
-        models=run.models,
+        models=run.models, start=carried(run.start, trained, before, job),
     )  # fmt: skip
     if after.ema and average:
         after.ema.load(stages.resampled(average, job.distiller, before.grid, job.grid))

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from torch import Tensor
 
 from unic import checkpoint
 from unic._run_folders import check_run_folder
+from unic.arguments import argument
 from unic.config import Recipe, load_run_recipe
+from unic.distill import interpolate
 from unic.distill.places import folder_of, found_from
 from unic.distill.recorded import Models, as_recorded, models_of
 from unic.encoders import build_encoder, parse_uri, without_weights
@@ -28,6 +30,8 @@ class Trained:
         tensors: everything that was saved, by the names of the checkpoint; `distiller.` is the average if there is one.
         models: see `unic.distill.recorded`; the URIs of `recipe` and `plans` have its numbers.
         plans: the stages up to this one.
+        interpolated: the student that leaves the run, where that is not the trained one (`train.interpolate`).
+        alpha: how much of what was trained is in it.
     """
 
     run: Path
@@ -36,13 +40,15 @@ class Trained:
     tensors: dict[str, Tensor]
     models: Models
     plans: list[Recipe]
+    interpolated: dict[str, Tensor] = field(default_factory=dict)
+    alpha: float = 1.0
 
     def part(self, prefix: str) -> dict[str, Tensor]:
         """The tensors below `prefix`, without it."""
         return checkpoint.without_prefix(prefix, self.tensors)
 
-    def student(self) -> TimmEncoder:
-        """The student, frozen, on the CPU in float32."""
+    def student(self, *, as_trained: bool = False) -> TimmEncoder:
+        """The student that leaves the run, frozen, on the CPU in float32; `as_trained`: the one that projectors fit."""
         spec = parse_uri(self.recipe.student.model)
         student = build_encoder(without_weights(spec.uri))  # the weights it started from are not needed
         assert isinstance(student, TimmEncoder), student  # what has blocks is one
@@ -51,7 +57,7 @@ class Trained:
             student.norm_last = True  # built without weights it counts as one from scratch
         load_all(
             student,
-            self.part("distiller.student."),
+            self.part("distiller.student.") if as_trained or not self.interpolated else self.interpolated,
             f"run {self.run}: its recipe and its checkpoint do not fit each other",
         )
         student.freeze()
@@ -62,17 +68,25 @@ def load_trained(run: Path) -> Trained:
     """Reads a run folder.
 
     Raises:
-        InputError: not a run folder, or no whole checkpoint in it.
+        InputError: not a run folder, no whole checkpoint in it, or its end is missing: the run ended its last stage and
+            was stopped before `train.interpolate`.
     """
     check_run_folder(run)
-    found = checkpoint.load_newest(run)
-    if found is None:
+    newest = checkpoint.load_newest(run)
+    if newest is None:
         raise InputError(f"run {run}: it has no checkpoint yet")
-    saved = found[0]
+    saved = newest[0]
     recipe = load_run_recipe(run).written_as(saved.state.get("written", {}))
     recipe = found_from(recipe, folder_of(saved.state))
     average = checkpoint.without_prefix("ema.", saved.tensors)
     tensors = saved.tensors | checkpoint.with_prefix("distiller.", average)  # where there is one, it is the result
     models = models_of(saved.state)
     plans = [as_recorded(plan, models) for plan in recipe.plans()[: saved.state.get("stage", 0) + 1]]
-    return Trained(run, plans[-1], saved.step, tensors, models, plans)
+    leaving = interpolate.kept(run, plans[-1], saved.step)
+    is_at_end = saved.state.get("is_finished", False) and len(plans) == max(1, len(recipe.stages))
+    if is_at_end and leaving is None and plans[-1].train.interpolate is not None:
+        raise InputError(
+            f"run {run}: it is trained, but stopped before train.interpolate; continue with {argument('resume', True)}"
+        )
+    found = Trained(run, plans[-1], saved.step, tensors, models, plans)
+    return found if leaving is None else replace(found, interpolated=leaving.tensors, alpha=leaving.state["alpha"])

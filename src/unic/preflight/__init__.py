@@ -75,7 +75,7 @@ def _check(
     encoders = load_all(recipe, device, report)
     images: ImageList | None = None
     try:
-        images = ImageList.from_config(recipe.data.train, recipe.data.max_pixels)
+        images = ImageList.from_config(recipe.data.train, recipe.data.max_pixels, recipe.data.holdout)
         look_at(images, recipe, report)
     except InputError as error:
         report.add("error", "data", str(error))
