@@ -18,7 +18,8 @@ def verdict(scores: Scores) -> str:
         return "Some tasks could not be measured, so there is no mean gain over the best teachers."
     count = f"{len(scores.tasks)} task{'s' if len(scores.tasks) > 1 else ''}"
     ends = f"95 % interval {span(interval)} %" if interval else "no interval"
-    text = f"The student {_relation(gain, interval)} the best teacher of each task on average: "
+    of = f" (mean of {len(scores.trainings)} trainings)" if scores.trainings else ""
+    text = f"The student{of} {_relation(gain, interval)} the best teacher of each task on average: "
     text += f"{signed(gain)} % over {count} ({ends}){_against_single(scores)}."
     return text.replace(" %", "\u00a0%")
 
