@@ -329,6 +329,8 @@ def evaluate(
         runs = columns.runs
         chosen = None if data and not suite else load_suite(suite or _own_suite(runs))
         student = next((name for name in runs if all_roles[name] == "student"), None)
+        if any(student in members for members in columns.trainings.values()):
+            student = None  # a mean of trainings has no training of its own
         asks_influence = "influence" in ([one.task for one in asked] or (chosen.tasks if chosen else ()))
         written = (one.written for one in (*map(recipe_of, runs.values()), chosen) if one)
         return evaluate_models(
@@ -348,7 +350,7 @@ def evaluate(
             root=data_root,
             download=download,
             skip_missing=skip_missing,
-            extra=_training_facts(runs[student]) if student in columns.roles and asks_influence else {},
+            extra=_training_facts(runs[student]) if student and asks_influence else {},
             hidden=WithReferences().written_as(*written),
             console=console,
         )

@@ -108,13 +108,14 @@ def _entries(
             }
     for name, members in trainings.items():
         for task, row in cells.items():
-            known = [member for member in members if member in row]  # none where the task is not for such a model
-            failed = next((member for member in known if isinstance(row[member], str)), None)
+            if not any(member in row for member in members):
+                continue  # the task is not for such a model
+            failed = {member: row.get(member, "not measured") for member in members if (task, member) not in samples}
             if failed:
-                entries[task, name] = {"error": f"{failed}: {row[failed]}"}
-            elif known:
-                of_each = [_by_seed(row[member]) for member in known]  # type: ignore[arg-type]
-                found = joined(of_each, [samples[task, member] for member in known])
+                entries[task, name] = {"error": f"{next(iter(failed))}: {next(iter(failed.values()))}"}
+            else:
+                of_each = [_by_seed(row[member]) for member in members]  # type: ignore[arg-type]
+                found = joined(of_each, [samples[task, member] for member in members])
                 samples[task, name] = found.sample
                 entries[task, name] = _entry(found.by_seed, found.sample, measures[task]) | found.facts
     return entries, samples
