@@ -1,13 +1,14 @@
-"""How often intervals say what is not so: the student against the best teacher, a mean of tasks, and several runs.
+"""How often intervals say what is not so: the student against the best teacher, a mean of tasks, several trainings of
+the student, and several runs.
 
     python benchmarks/coverage.py [--evaluations 1000] [--out benchmarks/results/coverage.json]
 
 Everything is simulated where no statement is true: the student is exactly as good as the best teacher (the best
 teachers, where several are equal), and runs are equal. So "beats" and "stays below" are both false whenever they are
 said. Right and wrong on an image come from its difficulty, which all models share, from what a model makes of it, and
-from the luck of a probe's seed, which shifts a model's score on all images of a task. Results go through
-`unic.eval.results.summarise` and `unic.report.paired`, as those of models do. The exit code is 1 where more than 5 % of
-the statements on a side are false by more than chance allows.
+from the luck of a seed, of the probe or of the training, which shifts a model's score on all images of a task. Results
+go through `unic.eval.results.summarise` and `unic.report.paired`, as those of models do. The exit code is 1 where more
+than 5 % of the statements on a side are false by more than chance allows.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from jaxtyping import Float
 
 from unic.eval.results import summarise
 from unic.eval.tasks import Outcome
+from unic.eval.trainings import TRAINING
 from unic.report.paired import Paired
 from unic.report.predictions import Predictions
 from unic.report.scores import Scores
@@ -66,6 +68,10 @@ def main() -> None:
             found = of_means(draw, TEACHERS[teachers], spread, options.evaluations // 4)
             for what, ends in found.items():
                 report(result, ends, what, teachers, spread)
+    for spread in SPREADS:
+        for count in (2, 3, 5):
+            found_ends = of_trainings(draw, count, spread, options.evaluations)
+            report(result, found_ends, f"{count} trainings", "1", spread)
     for spread in SPREADS:
         for count in (2, 4):
             for what, ends in of_runs(draw, count, spread, options.evaluations).items():
@@ -138,6 +144,22 @@ def of_means(draw: np.random.Generator, behind: Sequence[float], spread: float, 
         ends["axis"].append(found["axes"]["all"]["ci"])
         ends["single teacher"].append(found["single_teacher"]["difference_ci"])
     return {what: np.array(values) for what, values in ends.items()}
+
+
+def of_trainings(draw: np.random.Generator, trainings: int, spread: float, count: int) -> np.ndarray:
+    """Intervals of the difference on one task of the mean of several trainings, the spread being that of trainings."""
+    names = [f"seed-{number}" for number in range(trainings)]
+    roles_of = {"student": "student", **dict.fromkeys(names, TRAINING), "t0": "teacher"}
+    ends: list[list[float]] = []
+    for batch in range(count // BATCH):
+        cells = {}
+        for number in range(BATCH):
+            own = draw.standard_normal((trainings + 1, IMAGES)) + draw.standard_normal(IMAGES)
+            own[:trainings] += spread / POINTS * draw.standard_normal((trainings, 1))
+            rows = zip([*names, "t0"], (own > 0).astype(np.float64), strict=True)
+            cells[f"set{batch}/{number}"] = {name: [Outcome(row[:, None])] for name, row in rows}
+        ends += summarise(cells, roles_of, trainings={"student": names})["difference_ci"].values()
+    return np.array(ends)
 
 
 def of_runs(draw: np.random.Generator, runs: int, spread: float, count: int) -> dict[str, np.ndarray]:

@@ -15,7 +15,7 @@ from rich.console import Console
 from unic._feature_file import write_features
 from unic._recipe_files import naming
 from unic._regular_files import read_json
-from unic._run_folders import check_run_folder
+from unic._run_folders import check_run_folder, trainings_in
 from unic.arguments import argument
 from unic.checkpoint import newest_state
 from unic.config import Recipe, load_recipe
@@ -31,6 +31,7 @@ from unic.distill.run_folder import summary
 from unic.distill.stages import first_of
 from unic.distill.train import Callback, fit
 from unic.distill.trained import load_trained
+from unic.distill.trainings import check_seeds, plan_trainings
 from unic.encoders import Encoder, load_encoder, without_weights
 from unic.errors import InputError, PreemptedError, StoppedError, UnfinishedError, UntrustedError, in_one_line
 from unic.eval.asked import code_asked_for, parse_tasks
@@ -42,6 +43,7 @@ from unic.eval.plan import make_plan
 from unic.eval.runner import evaluate_models
 from unic.eval.suite import load_suite
 from unic.eval.trained import refuse_trained
+from unic.eval.trainings import without_joint
 from unic.export.finished import check_addition, model_in, remove_graphs, staged
 from unic.export.formats import FORMATS, check_folder, check_formats, check_options, write_graphs
 from unic.export.hub import check_repository, push_folder
@@ -55,7 +57,7 @@ from unic.metrics import logged_to
 from unic.outputs import check_writable
 from unic.preflight import Report, check_recipe
 from unic.references import WithReferences
-from unic.report import write_comparison, write_report
+from unic.report import write_comparison, write_report, write_trainings
 from unic.signals import stop_signals
 from unic.synthesis.progress import Progress
 from unic.synthesis.settings import Settings
@@ -81,6 +83,7 @@ def distill(
     *,
     out: str | Path,
     resume: bool = False,
+    seeds: Sequence[int] | None = None,
     trust_code: Sequence[str] = (),
     console: Console | None = None,
     **overrides: Any,
@@ -91,16 +94,19 @@ def distill(
         recipe: see `AnyRecipe`.
         out: the run folder; must be empty or absent unless `resume`.
         resume: continue the run in `out` from its newest checkpoint, or start it.
+        seeds: train once with each of these in place of the recipe's `seed`, in the run folders `out/seed-0` and so on,
+            and write one table over all trainings of `out` into `out/results.json` and `out/report.html`. Repeated, a
+            training that has ended is left as it is, one that was interrupted goes on, and further seeds are added.
         trust_code: modules and URIs (without options) whose code may run though the recipe names it; also at a resume.
         console: where progress is shown (default: stderr).
         overrides: recipe entries by dotted key, for example `**{"train.lr": 1e-4}`; `train__lr=1e-4` means the same.
             Code that they name is trusted.
 
     Returns:
-        The run folder.
+        The run folder; with `seeds` the folder of all of them.
 
     Raises:
-        InputError: the recipe or the folder cannot be used.
+        InputError: the recipe, the folder or the seeds cannot be used.
         UntrustedError: the recipe names code that is not trusted.
         PreemptedError: a signal has asked to stop; `resume` goes on.
         StoppedError: a full disk, another process that is gone or silent, or losses that are not finite.
@@ -110,12 +116,43 @@ def distill(
     folder = Path(out)
     lines = _lines(overrides)
     with stop_signals() as stops, trusting(trust_code, code_in_overrides(lines)):
+        if seeds is not None:
+            check_seeds(seeds, lines)
+            with stops.at_once("between trainings"):
+                return _distill_each(recipe, folder, lines, seeds, console)
         with stops.at_once("before the run began"):
             settings, callback = _settled(recipe, folder, lines, resume)
         with naming(settings.name):
             fit(settings, folder, resume=resume, callback=callback, console=console)
         with stops.at_once("after the training, which is saved"):
             return finish(folder, settings, console)
+
+
+def _distill_each(
+    recipe: AnyRecipe, folder: Path, lines: Sequence[str], seeds: Sequence[int], console: Console
+) -> Path:
+    """One training after another, then the table over all of them. What fails after a training is told at the end."""
+    begun = next(iter(trainings_in(folder).values()), None)
+    settings = load_recipe(_source(recipe), lines, has_begun=begun is not None)
+    settings = found_from(settings, folder_of(newest_state(begun)) if begun else None)
+    problems = []
+    for training in plan_trainings(settings, folder, seeds):
+        if training.is_finished:
+            tell(console, f"{training.folder}: finished before")
+            continue
+        tell(console, f"{training.folder}: training with seed {training.recipe.seed}")
+        try:
+            distill(training.recipe, out=training.folder, resume=True, console=console)
+        except UnfinishedError as error:
+            problems.append(str(error))
+    last = settings.plans()[-1]
+    parts: dict[str, Callable[[], object]] = {}
+    if last.eval.suite:
+        parts = {"evaluation": lambda: _evaluate_run(folder, last, console), "report": lambda: report(folder)}
+    problems += _attempts(parts, f"after the trainings of {folder}", console)
+    if problems:
+        raise UnfinishedError(f"{folder} holds all trainings, but {'; '.join(problems)}")
+    return folder
 
 
 def _settled(recipe: AnyRecipe, folder: Path, lines: Sequence[str], resume: bool) -> tuple[Recipe, Callback | None]:
@@ -139,21 +176,31 @@ def _looks(recipe: Recipe) -> OnlineKnn | None:
 
 
 def dry_run(
-    recipe: AnyRecipe, *, random_weights: bool = False, trust_code: Sequence[str] = (), **overrides: Any
+    recipe: AnyRecipe,
+    *,
+    random_weights: bool = False,
+    seeds: Sequence[int] | None = None,
+    trust_code: Sequence[str] = (),
+    **overrides: Any,
 ) -> list[str]:
     """Builds everything of a recipe, tries it on one batch and returns lines that say what it is; writes nothing.
 
     Args:
         random_weights: give every timm model random weights, so that nothing is downloaded.
+        seeds: as of `distill`; the first one is tried, since the others differ in nothing that could fail.
         recipe, trust_code, overrides: as of `distill`.
     """
     lines = _lines(overrides)
+    if seeds is not None:
+        check_seeds(seeds, lines)
+        lines += [f"seed={seeds[0]}"]
     recipe = found_from(load_recipe(_source(recipe), lines))
     plans = recipe.plans()
     with naming(recipe.name), trusting(trust_code, code_in_overrides(lines)):
         _looks(recipe)
         job = first_of([_randomly(plan) for plan in plans] if random_weights else plans, default_device())
-    return [*summary(job), "dry run: one batch went through; nothing was written"]
+    each = [f"trainings: one with each of the seeds {', '.join(map(str, seeds))}"] if seeds else []
+    return [*summary(job), *each, "dry run: one batch went through; nothing was written"]
 
 
 def _randomly(plan: Recipe) -> Recipe:
@@ -202,22 +249,28 @@ def finish(folder: Path, settings: Recipe, console: Console) -> Path:
     if settings.eval.suite:
         parts["evaluation"] = lambda: _evaluate_run(folder, settings, console)
     parts |= {"model card": lambda: _refresh_card(folder), "report": lambda: report(folder)}
-    problems = []
     with logged_to(folder):
-        for name, part in parts.items():
-            tell(console, f"after the training: {name}")
-            try:
-                part()
-            except PreemptedError:
-                raise
-            except Exception as error:  # the training is done and saved; nothing that follows may look like its failure
-                if os.environ.get("UNIC_DEBUG"):
-                    raise
-                problems.append(f"{name} failed: {in_one_line(error)}")
-                log.error("%s", problems[-1])
+        problems = _attempts(parts, "after the training", console)
     if problems:
         raise UnfinishedError(f"{folder} is trained and saved, but its {'; its '.join(problems)}")
     return folder
+
+
+def _attempts(parts: Mapping[str, Callable[[], object]], when: str, console: Console) -> list[str]:
+    """Does one part after another, and gives a line for each that fails."""
+    problems = []
+    for name, part in parts.items():
+        tell(console, f"{when}: {name}")
+        try:
+            part()
+        except PreemptedError:
+            raise
+        except Exception as error:  # the training is done and saved; nothing that follows may look like its failure
+            if os.environ.get("UNIC_DEBUG"):
+                raise
+            problems.append(f"{name} failed: {in_one_line(error)}")
+            log.error("%s", problems[-1])
+    return problems
 
 
 def evaluate(
@@ -245,7 +298,8 @@ def evaluate(
 
     Args:
         models: one or several, or several by name: URIs (`NAME=URI` names a column), folders of runs or exports,
-            encoders. A run folder (or `run:DIR`) stands for its student. Code that a URI names is trusted.
+            encoders. A run folder (or `run:DIR`) stands for its student, a folder of several trainings for the mean of
+            those that have ended. Code that a URI names is trusted.
         tasks: for example `["knn", "logistic(C=0.01)"]`, or one text with commas; default: the suite's. A task that the
             suite has keeps its options there but for those in brackets. `near=knn(k=1)` names the row. A dotted module
             is trusted.
@@ -275,16 +329,23 @@ def evaluate(
     asked = parse_tasks(tasks or ())
     with trusting(trust_code, uris, code_asked_for(asked)):
         columns = columns_of(given, teachers=teachers, stages_of=_stages_of)
-        all_roles = columns.roles | {columns.given.get(name, name): role for name, role in (roles or {}).items()}
+        console = console or stderr_console()
+        for line in columns.left_out:
+            tell(console, line)
+        asked_roles = {columns.given.get(name, name): role for name, role in (roles or {}).items()}
+        all_roles = columns.roles | without_joint(asked_roles, columns.trainings)
         runs = columns.runs
         chosen = None if data and not suite else load_suite(suite or _own_suite(runs))
         student = next((name for name in runs if all_roles[name] == "student"), None)
+        if any(student in members for members in columns.trainings.values()):
+            student = None  # a mean of trainings has no training of its own
         asks_influence = "influence" in ([one.task for one in asked] or (chosen.tasks if chosen else ()))
         written = (one.written for one in (*map(recipe_of, runs.values()), chosen) if one)
         return evaluate_models(
             columns.models,
             all_roles,
             brought=columns.brought,
+            trainings=columns.trainings,
             suite=chosen,
             tasks=tasks,
             data=data,
@@ -299,7 +360,7 @@ def evaluate(
             skip_missing=skip_missing,
             extra=_training_facts(runs[student]) if student and asks_influence else {},
             hidden=WithReferences().written_as(*written),
-            console=console or stderr_console(),
+            console=console,
         )
 
 
@@ -419,12 +480,14 @@ def _write_model_card(run: Path, target: Path, recipe: Recipe, made_of: Provenan
 def report(run: str | Path, to: str | Path | None = None) -> Path:
     """Writes `RUN/report.html` (or `to`), one self-contained page, and returns its path.
 
-    Code that the run names is not run: a teacher that is such code is missing from the pictures, with a note.
+    Of a folder of several trainings it shows the table over all of them, and names the page of each. Code that the run
+    names is not run: a teacher that is such code is missing from the pictures, with a note.
     """
-    folder = _run_folder(run)
+    is_of_several = bool(trainings_in(Path(run)))
+    folder = Path(run) if is_of_several else _run_folder(run)
     target = Path(to) if to else folder / "report.html"
     check_writable(target, named=argument("to", flag="--out") if to else "report")
-    return write_report(folder, target)
+    return write_trainings(folder, target) if is_of_several else write_report(folder, target)
 
 
 def compare(runs: Sequence[str | Path], to: str | Path) -> Path:
@@ -601,7 +664,7 @@ def _evaluate_run(folder: Path, settings: Recipe, console: Console) -> None:
     results = evaluate(
         [str(folder)],
         suite=settings.eval.suite,
-        out=[folder / "results.json", folder / "predictions.safetensors"],
+        out=[folder / name for name in results_files(folder)],
         cache=cache_folder(settings),
         console=console,
     )
@@ -609,6 +672,11 @@ def _evaluate_run(folder: Path, settings: Recipe, console: Console) -> None:
     failed = [f"{task}, {name}: {cell['error']}" for task, row in rows for name, cell in row.items() if "error" in cell]
     if failed:
         raise StoppedError(f"{len(failed)} cells, the first is {failed[0]}")
+
+
+def results_files(folder: Path) -> list[str]:
+    """What an evaluation of a run, or of several trainings, leaves in its folder; predictions are each training's."""
+    return ["results.json"] if trainings_in(folder) else ["results.json", "predictions.safetensors"]
 
 
 def _own_suite(runs: Mapping[str, Path]) -> str | dict[str, Any] | None:

@@ -13,6 +13,7 @@ import logging
 import os
 import re
 import shutil
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,6 +98,18 @@ def newest_state(run: Path) -> dict[str, Any] | None:
             state: dict[str, Any] = read_json(folder / "state.json")["state"]
             return state
     return None
+
+
+def has_ended(state: Mapping[str, Any] | None, num_stages: int) -> bool:
+    """Whether a training has come to its end, by the state of its newest save; those of earlier versions do not say it
+    and count as ended.
+
+    Args:
+        num_stages: of the recipe; at least 1.
+    """
+    if state is None:
+        return False
+    return bool(state.get("is_finished", True)) and state.get("stage", 0) + 1 >= num_stages
 
 
 def newest_step(run: Path) -> int | None:

@@ -15,6 +15,7 @@ import typer
 
 from unic import __version__, _completion
 from unic._once import Once
+from unic._run_folders import trainings_in
 from unic._text import printable, printable_lines
 from unic.arguments import as_flags
 from unic.errors import InputError, PreemptedError, StoppedError, UnfinishedError, nearest, one_line
@@ -89,6 +90,13 @@ def distill(
     data: Annotated[list[str] | None, typer.Option(help="Without a recipe: images to train on; repeatable.")] = None,
     out: Annotated[Path | None, typer.Option(help="The run folder [default: runs/RECIPE].")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out, or start it.")] = False,
+    seeds: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Train once with each of these seeds, with commas, and make one table of all; repeatable. The same "
+            "command again goes on."
+        ),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Build everything, try one batch, write nothing.")] = False,
     random_weights: Annotated[
         bool, typer.Option("--random-weights", help="With --dry-run: load no pretrained weights (no download).")
@@ -100,24 +108,29 @@ def distill(
         raise InputError("--resume: name the run folder to continue with --out")
     if random_weights and not dry_run:
         raise InputError("--random-weights: only meant for --dry-run")
+    numbers = _seeds(seeds)
     from unic.config import load_recipe
 
-    begun = out / "recipe.yaml" if resume and out is not None and (out / "recipe.yaml").is_file() else None
+    begun = _begun(out, resume=resume, has_seeds=numbers is not None)
     source, changes = _recipe_source(recipe, overrides or [], teachers, student, data, begun)
+    if numbers is not None:
+        from unic.distill.trainings import check_seeds
+
+        check_seeds(numbers, changes)
     settings = load_recipe(source, changes, has_begun=begun is not None)
     trusted = [*(trust_code or []), *_typed_code(source, changes)]
     if dry_run:
         from unic import api
         from unic.terminal import describe
 
-        describe(_stdout(), api.dry_run(settings, random_weights=random_weights, trust_code=trusted))
+        describe(_stdout(), api.dry_run(settings, random_weights=random_weights, seeds=numbers, trust_code=trusted))
         return
     folder = out or Path("runs") / (Path(source).stem if isinstance(source, str) else "mine")
     try:
         with stop_signals() as stops, stops.at_once():
             from unic import api
 
-            api.distill(settings, out=folder, resume=resume, trust_code=trusted, console=_console())
+            api.distill(settings, out=folder, resume=resume, seeds=numbers, trust_code=trusted, console=_console())
     except UnfinishedError as error:
         _show_run(folder)  # what there is; the line that says what is missing comes last
         raise UnfinishedError(f"{error}; to try again: {_again(folder)}") from None
@@ -229,7 +242,8 @@ def evaluate(
     models: Annotated[
         list[str],
         typer.Argument(
-            help="Encoder URIs or run folders; NAME=URI names a column.", autocompletion=_completion.encoders
+            help="Encoder URIs, run folders or folders of several trainings; NAME=URI names a column.",
+            autocompletion=_completion.encoders,
         ),
     ],
     tasks: Annotated[
@@ -309,7 +323,9 @@ def evaluate(
 
 @app.command(cls=Once)
 def report(
-    runs: Annotated[list[Path], typer.Argument(help="A run folder, or several to compare.")],
+    runs: Annotated[
+        list[Path], typer.Argument(help="A run folder, one of several trainings, or several runs to compare.")
+    ],
     out: Annotated[
         Path | None, typer.Option(help="The page [default: RUN/report.html; of several: comparison.html].")
     ] = None,
@@ -322,7 +338,7 @@ def report(
 
 @app.command(cls=Once)
 def export(
-    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    run: Annotated[Path, typer.Argument(help="A run folder; of several trainings one of them, DIR/seed-0.")],
     to: Annotated[Path | None, typer.Option(help="The folder to write [default: RUN/export].")] = None,
     formats: Annotated[
         list[str] | None,
@@ -518,6 +534,11 @@ def _show_run(folder: Path) -> None:
         _echo(f"report: {folder / 'report.html'}")
     if (folder / "export").is_dir():
         _echo(f"the student, in plain timm:\n{usage(folder / 'export')}")
+    if trainings := list(trainings_in(folder).values()):
+        if not results.is_file():
+            _echo(f"next: unic eval {shlex.quote(str(folder))} --data NAME=PATH   measures all trainings in one table")
+        _echo(f"each training is a run of its own, for example: unic export {shlex.quote(str(trainings[0]))}")
+        return
     run = shlex.quote(str(folder))
     measuring = {
         f"unic eval {run} --data NAME=PATH": "measures it on labelled images, beside its teachers",
@@ -538,6 +559,14 @@ def _tell_next(commands: dict[str, str]) -> None:
     from unic.terminal import next_commands
 
     next_commands(_stdout(), commands)
+
+
+def _begun(out: Path | None, *, resume: bool, has_seeds: bool) -> Path | None:
+    """The recipe of the run that goes on, or of the first of several trainings."""
+    if out is None:
+        return None
+    runs = list(trainings_in(out).values()) if has_seeds else [out] if resume else []
+    return next((run / "recipe.yaml" for run in runs if (run / "recipe.yaml").is_file()), None)
 
 
 def _recipe_source(
@@ -624,8 +653,9 @@ def _into_run(models: dict[str, Any], *, is_whole: bool) -> tuple[list[Path], st
         is_whole: whether nothing narrows the evaluation; one that is narrowed replaces no results that are there.
     """
     place = Path(str(next(iter(models.values()))).removeprefix("run:"))
-    if len(models) > 1 or not (place / "recipe.yaml").is_file():
+    if len(models) > 1 or not (trainings_in(place) or (place / "recipe.yaml").is_file()):
         return [], ""
+    from unic.api import results_files
     from unic.outputs import check_writable
 
     results = place / "results.json"
@@ -635,7 +665,7 @@ def _into_run(models: dict[str, Any], *, is_whole: bool) -> tuple[list[Path], st
         check_writable(results, named="run")
     except (InputError, StoppedError) as error:
         return [], f"the numbers are not kept in the run: {error}"
-    return [results, place / "predictions.safetensors"], ""
+    return [place / name for name in results_files(place)], ""
 
 
 def _seeds(texts: list[str] | None) -> list[int] | None:

@@ -109,3 +109,13 @@ def test_seeds_have_student_s_t_in_differences_too():
         scaled = seed_effect(scores) / (scores.std(ddof=1) / np.sqrt(3))
         assert kstest(scaled, t(2).cdf).pvalue > 0.05
     assert not seed_effect(np.array([70.0])).any()
+
+
+def test_a_rival_that_hardly_ever_rises_ends_no_interval() -> None:
+    """In few resamples two rivals rise, of which one has a reach of 0: neither may be chosen in turn for ever."""
+    draw = np.random.default_rng(0)
+    near, flat = np.clip(draw.standard_normal(RESAMPLES), -2, 2), np.minimum(draw.standard_normal(RESAMPLES), 0)
+    near[:10], flat[:10] = 6, 5
+    low, high = interval_over_best([Rivals(np.zeros(2), np.array([near, flat]))])
+    assert low < -1.5
+    assert high == 0  # at most the flat one's

@@ -6,7 +6,7 @@ import json
 import logging
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -116,17 +116,7 @@ def check_same(saved: dict[str, Any], now: dict[str, Any]) -> list[str]:
         raise InputError(
             f"{argument('resume')}: the run was started with the teachers {names[0]}, the recipe names {names[1]}"
         )
-    # Validated again: keys that unic has learnt since stand at their defaults.
-    was = Recipe.model_validate(saved["recipe"]).model_dump(mode="json")
-    old, new = leaves(places.without_places(was)), leaves(places.without_places(now["recipe"]))
-    for key in sorted(old.keys() | new.keys()):
-        free = any(key == name or key.startswith(f"{name}.") for name in FREE_TO_CHANGE)
-        if not free and old.get(key) != new.get(key):
-            raise InputError(
-                f"{argument('resume')}: '{key}' was {leaves(was).get(key)!r} at the start of the run and is "
-                f"{leaves(now['recipe']).get(key)!r} now; "
-                "repeat the key=value of the start, or resume with the run's own recipe.yaml"
-            )
+    was = check_recipe(saved["recipe"], now["recipe"], argument("resume"))
     for name, fingerprint in saved["teachers"].items():
         if fingerprint == now["teachers"][name]:
             continue
@@ -147,6 +137,30 @@ def check_same(saved: dict[str, Any], now: dict[str, Any]) -> list[str]:
         hint = f"; {moves[0]}" if moves else ""
         raise InputError(f"{argument('resume')}: the training images differ from those at the start of the run{hint}")
     return [f"moved: {line}" for line in moves]
+
+
+def check_recipe(saved: Mapping[str, Any], now: Mapping[str, Any], named: str) -> dict[str, Any]:
+    """Refuses to go on with a recipe that trains something else, and names the first key that differs.
+
+    Args:
+        saved, now: recipes as trees; where files lie may differ.
+        named: begins the error line.
+
+    Returns:
+        The saved one with all the keys of today.
+    """
+    # Validated again: keys that unic has learnt since stand at their defaults.
+    was = Recipe.model_validate(saved).model_dump(mode="json")
+    old, new = leaves(places.without_places(was)), leaves(places.without_places(now))
+    for key in sorted(old.keys() | new.keys()):
+        free = any(key == name or key.startswith(f"{name}.") for name in FREE_TO_CHANGE)
+        if not free and old.get(key) != new.get(key):
+            raise InputError(
+                f"{named}: '{key}' was {leaves(was).get(key)!r} at the start of the run and is "
+                f"{leaves(now).get(key)!r} now; "
+                "repeat the key=value of the start, or resume with the run's own recipe.yaml"
+            )
+    return was
 
 
 def summary(job: Job) -> list[str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from unic._regular_files import read_json
-from unic._run_folders import nearest_folder
+from unic._run_folders import nearest_folder, trainings_in
 from unic.encoders import Spec
 from unic.encoders._model_args import check_model_args
 from unic.encoders._weights import load_weights, read_state_dict
@@ -65,6 +65,9 @@ def export_folder(spec: Spec) -> Path:
         raise InputError(
             f"encoder '{spec.uri}': this run is not exported yet; run: unic export {root} --to {root}/export"
         )
+    if trainings := trainings_in(root):
+        names = ", ".join(f"run:{path}" for path in trainings.values())
+        raise InputError(f"encoder '{spec.uri}': the folder holds several trainings; name one of them: {names}")
     raise InputError(f"encoder '{spec.uri}': neither a run nor an export: {root} has no config.json")
 
 

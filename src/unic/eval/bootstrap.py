@@ -40,8 +40,8 @@ def resampled_means(
     return np.split(np.concatenate(chunks) / count, ends[:-1], axis=1)
 
 
-def seed_effect(scores: Float[np.ndarray, " k"]) -> Float[np.ndarray, f"{RESAMPLES}"]:
-    """What another draw of the probe's seeds would add to the mean of `scores`, one for each seed.
+def seed_effect(scores: Float[np.ndarray, " k"], of: str = "seeds") -> Float[np.ndarray, f"{RESAMPLES}"]:
+    """What another draw of seeds, of the probe or of the training, would add to the mean of `scores`, one for each.
 
     Three seeds drawn from three again and again vary too little: their deviation is 2/3 of the true variance on average
     and often far less. Here the k deviations get weights, `w @ (scores - mean)`, of which each linear combination of
@@ -50,11 +50,12 @@ def seed_effect(scores: Float[np.ndarray, " k"]) -> Float[np.ndarray, f"{RESAMPL
 
     Args:
         scores: in the order of the seeds; a single one has no effect.
+        of: whose seeds; "seeds" are the probe's, which are drawn apart from those of "trainings".
     """
     count = len(scores)
     if count < 2:
         return np.zeros(RESAMPLES)
-    draw = np.random.default_rng(rng.stream(f"bootstrap/seeds/{count}"))
+    draw = np.random.default_rng(rng.stream(f"bootstrap/{of}/{count}"))
     weights = draw.standard_normal((RESAMPLES, count))
     weights -= weights.mean(axis=1, keepdims=True)
     weights /= np.sqrt(count * draw.chisquare(count - 1, (RESAMPLES, 1)))

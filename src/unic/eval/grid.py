@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from unic.eval.seen import MeanGain, kind_of, labelled, mean_gains, tasks_of
+from unic.eval.trainings import TRAINING
 
 RowKind = Literal["task", "difference", "description", "mean", "gain", "axis", "rank"]
 _LAST = ("concat", "pixels")  # roles of columns that nobody has named
@@ -109,8 +110,11 @@ def compared_student(results: Mapping[str, Any]) -> str | None:
 
 
 def model_order(results: Mapping[str, Any]) -> list[str]:
-    """As they were named, then what their runs bring, run by run; last what nobody has named."""
-    roles = {name: model["role"] for name, model in results["models"].items()}
+    """As they were named, then what their runs bring, run by run; last what nobody has named.
+
+    Single trainings have no column: the mean of them has.
+    """
+    roles = {name: model["role"] for name, model in results["models"].items() if model["role"] != TRAINING}
     return sorted(roles, key=lambda name: _LAST.index(roles[name]) + 1 if roles[name] in _LAST else 0)
 
 

@@ -77,8 +77,12 @@ class Plan:
         """The sets whose images are no source of training."""
         return [pair for pair in self.pairs if any(row.is_unseen for row in self.rows if row.pair is pair)]
 
-    def protocol(self) -> dict[str, Any]:
-        """What results.json says of how it was measured."""
+    def protocol(self, *, has_trainings: bool = False) -> dict[str, Any]:
+        """What results.json says of how it was measured.
+
+        Args:
+            has_trainings: a model is the mean of several trainings, which are drawn as well.
+        """
         packages = ("torch", "timm", "numpy", "optuna", "scikit-learn")
         return {
             **self.suite.model_dump(mode="json", exclude_none=True),
@@ -92,7 +96,7 @@ class Plan:
             "bootstrap": {
                 "resamples": bootstrap.RESAMPLES,
                 "level": bootstrap.LEVEL,
-                "unit": "test image and probe seed",
+                "unit": f"test image{', probe seed and training' if has_trainings else ' and probe seed'}",
                 "over_teachers": "simultaneous",
             },
             "versions": {"python": platform.python_version()} | {package: version(package) for package in packages},

@@ -13,6 +13,7 @@ from unic import rng
 from unic.eval.bootstrap import LEVEL, Sample, interval, mean_difference, resampled_means, seed_effect
 from unic.eval.rivals import Rivals, interval_over_best
 from unic.eval.tasks.base import TOP1, Measure, Outcome
+from unic.eval.trainings import TRAINING, Trainings, joined
 
 # One model on one task: an outcome for each seed (one where nothing is drawn), or the line that says why there is none.
 Cell = list[Outcome] | str
@@ -25,6 +26,7 @@ def summarise(
     measures: Mapping[str, Measure] | None = None,
     axes: Mapping[str, Sequence[str]] | None = None,
     unseen: Collection[str] = (),
+    trainings: Trainings | None = None,
 ) -> dict[str, Any]:
     """The measured part of results.json.
 
@@ -36,6 +38,7 @@ def summarise(
         measures: by task; default: top-1.
         axes: patterns of tasks by the name of the axis.
         unseen: tasks on images that are no source of training.
+        trainings: models that are the mean of others, which have the role `TRAINING`, see `unic.eval.trainings`.
 
     Returns:
         `tasks`, `descriptions` (of measures that are no scores), `measures`, `unseen` (those of all these that are),
@@ -47,7 +50,8 @@ def summarise(
         ranks are over the tasks that are not unseen, but for those with `unseen` in their name; axes see `_counted`.
     """
     measures = {task: (measures or {}).get(task, TOP1) for task in cells}
-    entries, samples = _entries(cells, measures)
+    trainings = trainings or {}
+    entries, samples = _entries(cells, measures, trainings)
     compared = [task for task in cells if measures[task].is_score]
     table = _Table({key: entry for key, entry in entries.items() if key[0] in compared}, samples, roles, measures)
     student = next((name for name, role in roles.items() if role == "student"), "")
@@ -57,7 +61,10 @@ def summarise(
     mean_gains, mean_gains_unseen = ({name: table.mean_gain(name, part) for name in gains} for part in (seen, rest))
     own = gains.get(student, {})
     mean, mean_unseen = (means.get(student, {"gain": None, "ci": None}) for means in (mean_gains, mean_gains_unseen))
-    by_task = {task: {name: entries[task, name] for name in row} for task, row in cells.items()}
+    by_task = {
+        task: {name: entries[task, name] for name in (*trainings, *row) if (task, name) in entries}
+        for task, row in cells.items()
+    }
     return {
         "tasks": {task: by_task[task] for task in compared},
         "descriptions": {task: row for task, row in by_task.items() if task not in compared},
@@ -85,7 +92,7 @@ def summarise(
 
 
 def _entries(
-    cells: Cells, measures: Mapping[str, Measure]
+    cells: Cells, measures: Mapping[str, Measure], trainings: Trainings
 ) -> tuple[dict[tuple[str, str], dict[str, Any]], dict[tuple[str, str], Sample]]:
     """What results.json says of each cell, and its scores under the resamples that all cells of a set share."""
     entries: dict[tuple[str, str], dict[str, Any]] = {}
@@ -105,7 +112,23 @@ def _entries(
             assert not isinstance(cell, str)
             own = np.mean([measures[task].reduce(next(drawn)) for _ in cell], axis=0)
             samples[task, name] = own + seed_effect(_by_seed(cell))
-            entries[task, name] = _entry(cell, samples[task, name], measures[task])
+            details = [outcome.details for outcome in cell]
+            entries[task, name] = _entry(_by_seed(cell), samples[task, name], measures[task]) | {
+                "details": details[:1] if all(other == details[0] for other in details) else details
+            }
+    for name, members in trainings.items():
+        for task, row in cells.items():
+            if not any(member in row for member in members):
+                continue  # the task is not for such a model
+            failed = {member: row.get(member, "not measured") for member in members if (task, member) not in samples}
+            if failed:
+                entries[task, name] = {"error": f"{next(iter(failed))}: {next(iter(failed.values()))}"}
+            else:
+                of_each = [_by_seed(row[member]) for member in members]  # type: ignore[arg-type]
+                found = joined(of_each, [samples[task, member] for member in members])
+                samples[task, name] = found.sample
+                drawn = len(members) > 1
+                entries[task, name] = _entry(found.by_seed, found.sample, measures[task], drawn=drawn) | found.facts
     return entries, samples
 
 
@@ -115,17 +138,15 @@ def _by_seed(cell: Sequence[Outcome]) -> Float[np.ndarray, " k"]:
     return np.array([outcome.score for outcome in (cell if drawn else cell[:1])])
 
 
-def _entry(cell: Sequence[Outcome], sample: Sample, measure: Measure) -> dict[str, Any]:
-    scores = _by_seed(cell)
-    details = [outcome.details for outcome in cell]
+def _entry(scores: Float[np.ndarray, " k"], sample: Sample, measure: Measure, *, drawn: bool = False) -> dict[str, Any]:
+    """`scores`: of each seed; `drawn`: the sample has the effect of other trainings, beside that of other seeds."""
     score, spread = float(scores.mean()), float(scores.std(ddof=1)) if len(scores) > 1 else None
     return {
         "score": round(score, 3),
         "spread": None if spread is None else round(spread, 3),
-        "ci": interval(sample if spread is None else _in_range(sample, measure)),
+        "ci": interval(_in_range(sample, measure) if drawn or spread is not None else sample),
         "seed_ci": None if spread is None else _seed_interval(score, spread, len(scores)),
         "by_seed": None if spread is None else [round(float(value), 3) for value in scores],
-        "details": details[:1] if all(other == details[0] for other in details) else details,
     }
 
 
@@ -252,7 +273,7 @@ class _Table:
             to compare.
         """
         wanted = ("student",) if self._teachers else tuple(self._roles.values())
-        first, *others = [name for name, role in self._roles.items() if role in wanted] or [""]
+        first, *others = [name for name, role in self._roles.items() if role in wanted and role != TRAINING] or [""]
         if not others:
             return {}
         kinds: dict[str, list[str]] = {}
@@ -309,7 +330,8 @@ class _Table:
         """Mean rank of every model that has all tasks; 1 is the best, equal scores share theirs."""
         from scipy.stats import rankdata
 
-        whole = [name for name in self._roles if tasks and all((task, name) in self._scores for task in tasks)]
+        ranked = [name for name, role in self._roles.items() if role != TRAINING]
+        whole = [name for name in ranked if tasks and all((task, name) in self._scores for task in tasks)]
         if len(whole) < 2:
             return {}
         ranks = [rankdata([-self._sign(task) * self._scores[task, name] for name in whole]) for task in tasks]

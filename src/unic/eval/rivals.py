@@ -87,7 +87,8 @@ def _largest_deviation(tasks: Sequence[Rivals], reaches: Sequence[Float[np.ndarr
     """For each resample the largest ratio `Σ deviation / Σ reach` over the choices of a rival for each task.
 
     The choice that maximises `Σ (deviation − ratio · reach)` is made task by task; a ratio that it leaves as it is is
-    the largest (Dinkelbach, Management Science 1967).
+    the largest (Dinkelbach, Management Science 1967). It only rises on the way: a choice without any reach has no
+    ratio, and if it could lower what is found, it would be picked in turn with another one for ever.
     """
     deviations = [task.drawn - task.measured[:, None] for task in tasks]
     ratio, before = np.zeros(deviations[0].shape[1]), None
@@ -97,5 +98,6 @@ def _largest_deviation(tasks: Sequence[Rivals], reaches: Sequence[Float[np.ndarr
             chosen = (deviation - ratio * reach[:, None]).argmax(axis=0)
             sums += np.take_along_axis(deviation, chosen[None], axis=0)[0]
             reach_sums += reach[chosen]
-        ratio = np.divide(sums, reach_sums, out=np.zeros_like(sums), where=reach_sums > 0)
+        found = np.divide(sums, reach_sums, out=np.zeros_like(sums), where=reach_sums > 0)
+        ratio = np.maximum(before, found)
     return ratio

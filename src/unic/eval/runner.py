@@ -26,6 +26,7 @@ from unic.eval.results import Cell, summarise
 from unic.eval.suite import Suite
 from unic.eval.task_code import content_of_uri, unknown_of
 from unic.eval.tasks.base import Outcome
+from unic.eval.trainings import Trainings, with_joint
 from unic.eval.work import Failure, Todo, Unit, run_units
 from unic.references import WithReferences
 from unic.terminal import tell
@@ -43,6 +44,7 @@ def evaluate_models(
     seeds: Sequence[int] | None = None,
     heads: Mapping[str, Heads] | None = None,
     brought: Mapping[str, str] | None = None,
+    trainings: Trainings | None = None,
     out: Sequence[Path] = (),
     cache: Path | None = None,
     jobs: int | None = None,
@@ -66,6 +68,7 @@ def evaluate_models(
         suite, tasks, data, seeds, root, download, skip_missing: see `make_plan`.
         heads: by student, then by teacher: the student with the projector that ends in that teacher's space.
         brought: models that runs add, with the run of each; none has a second column for one model, see `enter`.
+        trainings: students that are the mean of others of `models`, see `unic.eval.trainings`.
         out: also write the results there, see `unic.eval.formats`.
         cache: folder of features and cells; None: nothing is kept.
         jobs: processes that measure at a time; default: one for each GPU, 1 without.
@@ -95,14 +98,15 @@ def evaluate_models(
         cells = work.cells()
         for note in work.unmeasured() if tasks else ():  # asked for by name, and nothing came of it
             tell(console, note)
-    found_roles = {name: entrant.role for name, entrant in entrants.items()}
     measures = {row.title: row.measure for row in plan.rows}
     unseen = [row.title for row in plan.rows if row.is_unseen]
+    facts = with_joint({name: entrant.facts for name, entrant in entrants.items()}, trainings or {})
+    roles_of_all = {name: str(known["role"]) for name, known in facts.items()}
     results = {
-        "models": {name: dict(entrant.facts) for name, entrant in entrants.items()},
-        **summarise(cells, found_roles, measures, plan.suite.axes, unseen),
+        "models": facts,
+        **summarise(cells, roles_of_all, measures, plan.suite.axes, unseen, trainings),
         **(extra or {}),
-        "protocol": plan.protocol(),
+        "protocol": plan.protocol(has_trainings=bool(trainings)),
         "duration_s": round(time.monotonic() - started, 1),
     }
     if hidden is not None:

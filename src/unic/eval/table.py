@@ -14,6 +14,7 @@ from rich.text import Text
 from unic._text import printable
 from unic.eval.grid import Grid, GridCell, GridRow, compared_student, make_grid
 from unic.eval.seen import labelled, mean_gains, tasks_of
+from unic.eval.trainings import mean_gains_of_trainings
 
 WIDTH = 100  # columns: what a terminal and a README show without wrapping
 _GAIN, _LEAST, _LONGEST = 8, 6, 9  # columns of the gains, of the narrowest score and of one that need not be folded
@@ -97,7 +98,7 @@ def _styled(cell: GridCell) -> Text:
 def _caption(results: Mapping[str, Any]) -> str:
     protocol = results.get("protocol", {})
     seeds = len(protocol.get("seeds", [])) or 1
-    parts = [f"{seeds} seed{'s' if seeds > 1 else ''}"]
+    parts = [f"{seeds} seed{'s' if seeds > 1 else ''}", *_trainings(results)]
     if results.get("best_teacher"):
         parts.append("underlined: best teacher of the task")
     if any(measure["lower_is_better"] for measure in results.get("measures", {}).values()):
@@ -119,6 +120,18 @@ def _caption(results: Mapping[str, Any]) -> str:
     if protocol.get("missing"):
         parts.append(f"left out, not here: {', '.join(protocol['missing'])}")
     return "; ".join(parts)
+
+
+def _trainings(results: Mapping[str, Any]) -> list[str]:
+    """Of which trainings a student is the mean, and what each of them gains."""
+    gains, found = mean_gains_of_trainings(results), []
+    for name, facts in results["models"].items():
+        if members := facts.get("trainings"):
+            found.append(f"{name}: mean of the {len(members)} trainings {', '.join(members)}")
+        for kind, values in gains.get(name, {}).items():
+            listed = ", ".join("–" if value is None else f"{value:+.1f}" for value in values)
+            found.append(f"{kind} of each: {listed} %")
+    return found
 
 
 def verdict(results: Mapping[str, Any]) -> list[str]:

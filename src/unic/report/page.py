@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from unic.checkpoint import newest_state
+from unic.checkpoint import has_ended, newest_state
 from unic.report.advice import advice
 from unic.report.confusion import confusion
 from unic.report.facts import parameters, protocol_line, usage
@@ -83,7 +83,7 @@ def _next_steps(files: RunFiles, scores: Scores | None) -> list[str]:
     plans = files.recipe.plans() if files.recipe else []
     rows = [row for row in files.rows if row["step"] > state.get("first", 0)] if state or len(plans) == 1 else []
     found = []
-    if "is_finished" in state and not (state["is_finished"] and state.get("stage", 0) + 1 >= len(plans)):
+    if "is_finished" in state and not has_ended(state, len(plans)):
         run = shlex.quote(str(files.path))
         recipe = shlex.quote(str(files.path / "recipe.yaml"))
         found, rows = [f"The training has not ended. To go on: unic distill {recipe} --out {run} --resume"], []
@@ -119,20 +119,28 @@ def _measured(files: RunFiles, scores: Scores, teachers: list[str]) -> dict[str,
         "scores": scores,
         "student": scores.student or "student",
         "colour": looks.colour,
-        "verdict": verdict(scores),
-        "figures": figures(scores),
         "results_note": "",
-        "table": table(scores, looks.colour),
-        "holds_best_fixed": scores.holds_best_teacher_fixed,
-        "protocol": protocol_line(scores.results),
-        "radar": radar_chart(scores, looks),
-        "explained": explanations(scores),
-        "task_groups": _attempt(lambda: task_groups(scores, looks)),
+        **compared(scores, looks),
         "confusion": of_predictions(confusion),
         "failures": of_predictions(failures),
         "predictions_note": files.predictions_note if files.predictions else "",
         "influence": _attempt(lambda: influence(scores)),
         "spectrum": _attempt(lambda: spectrum(scores, looks)),
+    }
+
+
+def compared(scores: Scores, looks: Looks) -> dict[str, Any]:
+    """What the scores alone show: verdict, figures, table, radar, tasks."""
+    return {
+        "verdict": verdict(scores),
+        "figures": figures(scores),
+        "table": table(scores, looks.colour),
+        "holds_best_fixed": scores.holds_best_teacher_fixed,
+        "drawn": scores.drawn,
+        "protocol": protocol_line(scores.results),
+        "radar": radar_chart(scores, looks),
+        "explained": explanations(scores),
+        "task_groups": _attempt(lambda: task_groups(scores, looks)),
     }
 
 

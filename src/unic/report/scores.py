@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from unic.eval.seen import MeanGain, labelled, mean_gains, tasks_of
+from unic.eval.trainings import TRAINING
 
 ROLES = {"student": "Student", "teacher": "Teachers", "concat": "All teachers", "other": "Start", "pixels": "Pixels"}
 TOP1 = "top-1 %"
@@ -55,11 +56,19 @@ class Scores:
         self.mean_gains: list[MeanGain] = mean_gains(results)
         self._measures: Mapping[str, Mapping[str, Any]] = results.get("measures") or {}
         ranks = list(ROLES)
-        self.names = sorted(self.models, key=lambda name: ranks.index(self.role(name)))
+        shown = [name for name, facts in self.models.items() if facts.get("role") != TRAINING]
+        self.names = sorted(shown, key=lambda name: ranks.index(self.role(name)))
         self.student = next((name for name in self.names if self.role(name) == "student"), None)
         self.teachers = [name for name in self.models if self.role(name) == "teacher"]
         self.best: dict[str, str] = dict(results.get("best_teacher") or {}) or self._best()
         self.gains: Mapping[str, float] = (results.get("gain_over_best_teacher") or {}) if self.student else {}
+        own: Mapping[str, Any] = self.models[self.student] if self.student else {}
+        self.trainings = list(map(str, own.get("trainings") or []))  # whose mean the student is; none of a single one
+
+    @property
+    def drawn(self) -> str:
+        """What intervals draw again."""
+        return "test images, probe seeds and trainings" if self.trainings else "test images and probe seeds"
 
     def role(self, name: str) -> str:
         role = str(self.models[name].get("role"))

@@ -60,7 +60,8 @@ def _usual_unit(scores: Scores) -> str:
 
 def _cell(scores: Scores, task: str, name: str, unit: str) -> dict[str, Any]:
     entry = scores.tasks[task].get(name, {})
-    interval, spread = entry.get("ci"), entry.get("spread")
+    interval = entry.get("ci")
+    spread = entry.get("training_spread") if "training_spread" in entry else entry.get("spread")
     ends = [shown(end, unit) for end in interval or ()]
     return {
         "text": shown(entry.get("score"), unit),
