@@ -418,9 +418,8 @@ def export(
     if to:
         check_addition(target, found)
     made_of = provenance(trained.plans, trained.models)
-    extra = {"start": made_of.start, "teachers": made_of.teachers, "recipe": recipe.model_dump(mode="json")}
-    if trained.interpolated:
-        extra["alpha"] = trained.alpha
+    extra: dict[str, Any] = {"start": made_of.start, "teachers": made_of.teachers}
+    extra |= {"recipe": recipe.model_dump(mode="json")} | ({"alpha": trained.alpha} if trained.interpolated else {})
     images = _some_images(recipe) if check else None
     options: dict[str, Any] = {"half": half, "dynamic_size": dynamic_size, "check": check}
     with staged(target) as stage:

@@ -52,4 +52,4 @@ def _like(start: Tensor, parameter: Tensor) -> Tensor:
 
 def _own(tensor: Tensor) -> Tensor:
     """What this process holds of it, on the same memory."""
-    return tensor.detach().to_local() if isinstance(tensor, DTensor) else tensor.detach()
+    return tensor.to_local().detach() if isinstance(tensor, DTensor) else tensor.detach()
