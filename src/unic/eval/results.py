@@ -127,8 +127,10 @@ def _entries(
                 of_each = [_by_seed(row[member]) for member in members]  # type: ignore[arg-type]
                 found = joined(of_each, [samples[task, member] for member in members])
                 samples[task, name] = found.sample
-                drawn = len(members) > 1
-                entries[task, name] = _entry(found.by_seed, found.sample, measures[task], drawn=drawn) | found.facts
+                is_drawn = len(members) > 1
+                entries[task, name] = (
+                    _entry(found.by_seed, found.sample, measures[task], is_drawn=is_drawn) | found.facts
+                )
     return entries, samples
 
 
@@ -138,13 +140,15 @@ def _by_seed(cell: Sequence[Outcome]) -> Float[np.ndarray, " k"]:
     return np.array([outcome.score for outcome in (cell if drawn else cell[:1])])
 
 
-def _entry(scores: Float[np.ndarray, " k"], sample: Sample, measure: Measure, *, drawn: bool = False) -> dict[str, Any]:
-    """`scores`: of each seed; `drawn`: the sample has the effect of other trainings, beside that of other seeds."""
+def _entry(
+    scores: Float[np.ndarray, " k"], sample: Sample, measure: Measure, *, is_drawn: bool = False
+) -> dict[str, Any]:
+    """`scores`: of each seed; `is_drawn`: the sample has the effect of other trainings, beside that of other seeds."""
     score, spread = float(scores.mean()), float(scores.std(ddof=1)) if len(scores) > 1 else None
     return {
         "score": round(score, 3),
         "spread": None if spread is None else round(spread, 3),
-        "ci": interval(_in_range(sample, measure) if drawn or spread is not None else sample),
+        "ci": interval(_in_range(sample, measure) if is_drawn or spread is not None else sample),
         "seed_ci": None if spread is None else _seed_interval(score, spread, len(scores)),
         "by_seed": None if spread is None else [round(float(value), 3) for value in scores],
     }
