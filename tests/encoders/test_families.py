@@ -45,7 +45,9 @@ def encoder_of(name: str, **args: Any) -> TimmEncoder:
         timm.models.VOLO(num_classes=0, **args) if name == "volo" else timm.create_model(name, num_classes=0, **args)
     )
     size = args.get("img_size") or model.pretrained_cfg["input_size"][1:]
-    return TimmEncoder(model, name, {}, size).eval()
+    # Frozen, as teachers are: some families keep what their attention adds from one evaluation to the next, with its
+    # graph where weights learn, so that a second backward pass would meet a graph that is gone.
+    return TimmEncoder(model, name, {}, size).eval().freeze()
 
 
 def seen(encoder: Encoder, number: int) -> torch.Tensor:
