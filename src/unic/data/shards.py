@@ -122,16 +122,16 @@ class _Images:
 
 def _write_shard(images: _Images, file: Path, largest: int, samples: int | None) -> dict[str, Any]:
     partial = file.with_name(f".{file.name}.partial")
-    tar, count = TarWriter(partial), 0
+    count = 0
     try:
-        while (found := images.peek()) is not None and count != samples:
-            if count and tar.tell() + sum(1024 + len(data) for _, data in found) > largest:
-                break
-            for name, data in found:
-                tar.add(name, data)
-            images.take()
-            count += 1
-        tar.close()
+        with TarWriter(partial) as tar:
+            while count != samples and (found := images.peek()) is not None:  # a full shard reads no further image
+                if count and tar.tell() + sum(1024 + len(data) for _, data in found) > largest:
+                    break
+                for name, data in found:
+                    tar.add(name, data)
+                images.take()
+                count += 1
         with partial.open("rb") as stream:
             digest = sha256(stream)
             os.fsync(stream.fileno())

@@ -60,10 +60,19 @@ def members(archive: BinaryIO, start: int = 0) -> Iterator[tarfile.TarInfo]:
 
 
 class TarWriter:
-    """An archive whose bytes depend on names and contents only: no times, owners or modes of files."""
+    """An archive whose bytes depend on names and contents only: no times, owners or modes of files.
+
+    A context manager; after an exception its file is closed and no archive.
+    """
 
     def __init__(self, file: Path) -> None:
-        self._tar = tarfile.open(file, "w:", format=tarfile.PAX_FORMAT)  # noqa: SIM115  # closed by `close`
+        self._tar = tarfile.open(file, "w:", format=tarfile.PAX_FORMAT)  # noqa: SIM115  # closed by `close` or `__exit__`
+
+    def __enter__(self) -> TarWriter:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._tar.__exit__(*error)
 
     def add(self, name: str, data: bytes) -> None:
         member = tarfile.TarInfo(name)  # its time is 0
