@@ -139,8 +139,7 @@ class Scores:
     def mean_name(self) -> str:
         """What a mean over `comparable` is called."""
         tasks = self.comparable()
-        name = "mean score" if self._is_whole(tasks) else f"mean {self.unit(tasks[0])} over {len(tasks)} tasks"
-        return self.labelled(name)
+        return "mean score" if self._is_whole(tasks) else f"mean {self.unit(tasks[0])} over {len(tasks)} tasks"
 
     def _is_whole(self, tasks: Sequence[str]) -> bool:
         """Whether these are all seen tasks."""
@@ -153,8 +152,8 @@ class Scores:
         """
         measured, tasks = self.results.get("single_teacher") or {}, self.comparable()
         if not self._is_whole(tasks) and measured:
-            means, of = (float(measured["score"]), float(measured["student"])), self.labelled("mean of the tasks in %")
-            return Single(measured["name"], *means, of, "%", measured.get("difference_ci"))
+            means = float(measured["score"]), float(measured["student"])
+            return Single(measured["name"], *means, "mean of the tasks in %", "%", measured.get("difference_ci"))
         means_by_name = {name: mean for name in self.teachers if (mean := self.mean(name, tasks)) is not None}
         own = self.mean(self.student, tasks) if self.student else None
         if own is None or not means_by_name:  # also without a seen task

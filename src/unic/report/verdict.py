@@ -82,9 +82,11 @@ def _mean_figure(scores: Scores) -> list[dict[str, Any]]:
     if single:
         note = f"best single teacher {shown(single.score, unit)} ({single.name})"
         kind = side(single.interval) if single.interval else ""
-        return [_figure(single.of, shown(single.student, unit), note, kind)]
+        return [_figure(scores.labelled(single.of), shown(single.student, unit), note, kind)]
     own = scores.mean(scores.student, tasks) if scores.student else None
-    return [] if own is None else [_figure(scores.mean_name(), shown(own, unit), "no teacher has all tasks", "")]
+    if own is None:
+        return []
+    return [_figure(scores.labelled(scores.mean_name()), shown(own, unit), "no teacher has all tasks", "")]
 
 
 def _figure(label: str, value: str, note: str, kind: str) -> dict[str, str]:
