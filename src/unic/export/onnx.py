@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
+from typing import Any
 
 import torch
 from timm.layers.conv2d_same import Conv2dSame
@@ -49,7 +50,7 @@ def export_onnx(encoder: Encoder, path: Path, *, half: bool = False, dynamic_siz
     try:
         with _quiet(), torch.no_grad():
             rows, columns = encoder(model.example()).grid
-            names = {"input_names": [INPUT], "output_names": list(OUTPUTS)}
+            names: dict[str, Any] = {"input_names": [INPUT], "output_names": list(OUTPUTS)}
             if dynamic_size and _pads_by_size(model):
                 axes = {INPUT: {0: "batch", 2: "height", 3: "width"}}
                 torch.onnx.export(
