@@ -40,7 +40,7 @@ def confusion(scores: Scores, predictions: Predictions) -> dict[str, Any]:
     gain, score = scores.gains.get(task), scores.score(task, scores.student)
     return {
         "task": task,
-        "why": f"lowest score, {shown(score)}" if gain is None else f"lowest gain, {signed(gain)} %",
+        "why": f"lowest score, {shown(score)}" if gain is None else f"lowest gain, {signed(gain)}\N{NO-BREAK SPACE}%",
         "columns": [names[number] for number in kept],
         "rows": _rows(labels, predicted, kept, names),
         "num_classes": len(np.union1d(labels, predicted)),
