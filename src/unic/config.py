@@ -312,7 +312,7 @@ class Eval(Section):
 
     suite: str | dict[str, Any] | None = None
     """Measured at the end: a name (`unic list suites`), a YAML file, or what such a file holds (`{data: [NAME=PATH]}`,
-    and `unseen: [NAME=PATH]` for images that are no source of training); null: not at all."""
+    also `unseen: [NAME=PATH]`, sets that are no source of training); null: not at all."""
     every: Positive | None = None
     """Steps between looks while it trains: k-NN of a fixed fifth of each set's training part (of at most 2500 images)
     among the rest, `knn/…` in `metrics.jsonl`, of unseen sets `knn_unseen/…`; no test image is opened; null: none."""

@@ -253,9 +253,15 @@ def test_both_mean_gains_are_compared(runs: list[Path], tmp_path: Path, outline:
         "are over other tasks."
     ]
     page = write_comparison([older, runs[1]], tmp_path / "page.html").read_text(encoding="utf-8")
-    assert re.findall(r">(Mean (?:gain|rank)[^<]*)<", page) == [
-        "Mean gain (seen)",
-        "Mean gain (unseen)",
-        "Mean rank (seen)",
-    ]
+    heads = re.findall(r">(Mean (?:gain|rank)<small>\w+)<", page)
+    assert heads == ["Mean gain<small>seen", "Mean gain<small>unseen", "Mean rank<small>seen"]
     assert "−20.0 to −5.0 %" in outline(page).words()
+
+
+def test_a_run_with_unseen_tasks_shares_its_radar_with_an_older_one(runs: list[Path]) -> None:
+    results = json.loads((runs[1] / "results.json").read_text())
+    (runs[1] / "results.json").write_text(json.dumps({**results, "unseen": ["shapes/knn"]}))
+    drawn = collect_runs(runs)["radar"]
+    assert drawn is not None
+    assert drawn["axis_is"] == "a task; unseen tasks are in none"
+    assert [len(shape.points) for shape in drawn["series"]] == [3, 3]

@@ -87,8 +87,12 @@ def test_errors_turn_the_sign() -> None:
 
 def test_only_seen_tasks_have_an_axis() -> None:
     tasks = ["a/knn", "b/knn", "c/knn", "f/knn"]
-    axis_is, by_axis = gains_by_axis(Scores(_results(tasks, unseen=["f/knn"])))
-    assert (axis_is, list(by_axis)) == ("a seen task", tasks[:3])
+    scores = Scores(_results(tasks, unseen=["f/knn"]))
+    axis_is, by_axis = gains_by_axis(scores)
+    assert (axis_is, list(by_axis)) == ("a task", tasks[:3])
+    drawn = radar_chart(scores, Looks.of(scores))
+    assert drawn is not None
+    assert drawn["axis_is"] == "a task; unseen tasks are in none"
     axes = {name: {"tasks": [f"{name}/knn"], "gains": {"s": 1.0}} for name in "abcf"}
     axis_is, by_axis = gains_by_axis(Scores(_results(tasks, unseen=["f/knn"], axes=axes)))
-    assert (axis_is, list(by_axis)) == ("a group of seen tasks", ["a", "b", "c"])
+    assert (axis_is, list(by_axis)) == ("a group of tasks", ["a", "b", "c"])

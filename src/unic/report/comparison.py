@@ -12,7 +12,7 @@ from unic._run_folders import nearest_folder
 from unic.errors import InputError
 from unic.report.compared import Compared, sentence
 from unic.report.compared_table import compared_table
-from unic.report.gains import FEWEST, gains_by_axis
+from unic.report.gains import FEWEST, WITHOUT_UNSEEN, gains_by_axis
 from unic.report.looks import OWN
 from unic.report.radar import radar
 from unic.report.recipes import differences
@@ -135,7 +135,9 @@ def _radar(names: Sequence[str], runs: Sequence[RunFiles], colours: Sequence[str
         Series(names[number], colours[number], [(n, by_axis[axis][student]) for n, axis in enumerate(axes)], number)
         for number, (student, _, by_axis) in found.items()
     ]
-    return {"svg": radar(axes, shapes), "series": shapes, "axis_is": kinds.pop()}
+    has_unseen = any(run.scores and run.scores.unseen for run in runs)
+    axis_is = kinds.pop() + (WITHOUT_UNSEEN if has_unseen else "")
+    return {"svg": radar(axes, shapes), "series": shapes, "axis_is": axis_is}
 
 
 def _charts(names: Sequence[str], runs: Sequence[RunFiles], colours: Sequence[str]) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ from unic.report.scores import Scores
 
 FEWEST = 3  # axes of a radar
 _MOST = 16  # tasks with an axis each
+WITHOUT_UNSEEN = "; unseen tasks are in none"
 
 Gains = Mapping[str, float | None]  # by model, in %
 
@@ -33,7 +34,7 @@ def radar_chart(scores: Scores, looks: Looks) -> dict[str, Any] | None:
         "svg": radar(list(by_axis), [own], teachers),
         "series": [own, *teachers],
         "floor": f"−{-floor:g}" if hidden else None,
-        "axis_is": axis_is,
+        "axis_is": axis_is + (WITHOUT_UNSEEN if scores.unseen else ""),
     }
 
 
@@ -43,7 +44,6 @@ def gains_by_axis(scores: Scores) -> tuple[str, dict[str, Gains]]:
     Only seen tasks count. Axes are those of the suite where there are three that the student has; else tasks; else,
     where tasks are many, sets, with the mean over the tasks of each.
     """
-    seen = "seen " if scores.unseen else ""
     axes = {
         name: axis.get("gains") or {}
         for name, axis in (scores.results.get("axes") or {}).items()
@@ -51,7 +51,7 @@ def gains_by_axis(scores: Scores) -> tuple[str, dict[str, Gains]]:
     }
     whole = {name: gains for name, gains in axes.items() if gains.get(scores.student) is not None}
     if len(whole) >= FEWEST:
-        return f"a group of {seen}tasks", whole
+        return "a group of tasks", whole
     names = [*([scores.student] if scores.student else []), *scores.teachers]
     by_task: dict[str, Gains] = {
         task: {name: scores.gains[task] if name == scores.student else scores.relative(task, name) for name in names}
@@ -60,8 +60,8 @@ def gains_by_axis(scores: Scores) -> tuple[str, dict[str, Gains]]:
     }
     sets = list(dict.fromkeys(task.partition("/")[0] for task in by_task))
     if len(by_task) <= _MOST or len(sets) < FEWEST:
-        return f"a {seen}task", by_task
-    return f"a {seen}set, the mean over its tasks", {name: _mean_of_set(name, by_task, names) for name in sets}
+        return "a task", by_task
+    return "a set, the mean over its tasks", {name: _mean_of_set(name, by_task, names) for name in sets}
 
 
 def _mean_of_set(set_name: str, by_task: Mapping[str, Gains], names: Sequence[str]) -> Gains:
