@@ -83,7 +83,7 @@ def test_spreadsheets_get_no_formulas() -> None:
     for value in ("-1.2", "+3", "-1e-3", -1.2, None, "a=b", "cats"):
         assert csv_cell(value) == value
     rows = list(csv.reader(io.StringIO(to_csv(results('=HYPERLINK("http://x","y")\n')))))
-    assert {len(row) for row in rows} == {11}
+    assert {len(row) for row in rows} == {12}
     assert rows[1][3] == '\'=HYPERLINK("http://x","y")\\n'
     assert rows[1][5] == "44.7"
 
