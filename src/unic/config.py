@@ -258,7 +258,7 @@ class Train(Section):
     interpolate: float | Literal["auto"] | None = None
     """Share α of what was trained in the student that leaves the run: its weights are (1 − α) · start + α · trained, 1
     is as trained (WiSE-FT). `auto`: the α of 0.25, 0.5, 0.75 and 1 that answers best for the teachers on images that
-    were not trained on (`data.holdout`, `data.validation`). null: as trained."""
+    were not trained on (`data.holdout`, `data.validation`). With null it leaves as trained."""
     checkpoint_activations: bool = False
     """Of the student: computed again in the backward pass, for less memory."""
     patch_share: float = Field(1.0, gt=0, le=1)
