@@ -72,18 +72,22 @@ class MetricsLog:
         for tracker in list(self._trackers):
             self._told(tracker, partial(tracker.log, dict(values), step=step))
         line = self._line(step, values)
-        log.info(line)
-        self._try("the screen", partial(self._show, line))
+        left = f" · ETA {_clock(self._seconds_left(step))}" if "images_per_s" in values else ""
+        log.info(line + left)
+        self._try("the screen", partial(self._show, line, left))
 
     def _append(self, line: str) -> None:
         self._file.write(line)
         self._file.flush()
 
-    def _show(self, line: str) -> None:
-        if self._bar:
+    def _show(self, line: str, left: str) -> None:
+        if self._bar:  # which has the remaining time itself
             self._bar.say(line)
         else:
-            tell(self._console, line)
+            tell(self._console, line + left)
+
+    def _seconds_left(self, step: int) -> float:
+        return (time.monotonic() - self._started) / max(step - self._first, 1) * (self._total - step)
 
     def _try(self, what: str, write: Callable[[], Any]) -> None:
         """A full disk or a closed terminal costs lines of the log, not the run; every outage is said once."""
@@ -118,12 +122,7 @@ class MetricsLog:
             kept = " ".join(f"{values[f'kept/{name}']:.0%}" for name in teachers)
             parts += [f"cos {cosines}", f"kept {kept}"]
         if "images_per_s" in values:
-            remaining = (time.monotonic() - self._started) / max(step - self._first, 1) * (self._total - step)
-            parts += [
-                f"{values['images_per_s']:.0f} img/s",
-                f"wait {values['data_wait']:.0%}",
-                f"ETA {_clock(remaining)}",
-            ]
+            parts += [f"{values['images_per_s']:.0f} img/s", f"wait {values['data_wait']:.0%}"]
         parts += [f"{key} {value:.1f}" for key, value in values.items() if key.startswith(("knn/", "knn_unseen/"))]
         return " · ".join(parts)
 

@@ -61,7 +61,7 @@ def test_a_good_recipe_is_ready_and_told_what_it_costs(recipe, image_folder):
 
 def test_sizes_are_told_and_cost_their_mean(recipe, monkeypatch):
     recipe["teachers"]["models"]["cnn"] = "timm:test_efficientnet?pretrained=false"
-    tried = {32: Trial(8, 100.0, 0.0, [1.0], [1.0], [0.5]), 64: Trial(8, 400.0, 0.0, [3.0], [1.0], [0.5])}
+    tried = {32: Trial(8, 100.0, 0.0, [1.0], [1.0], [0.5], [0.0]), 64: Trial(8, 400.0, 0.0, [3.0], [1.0], [0.5], [0.0])}
     monkeypatch.setattr("unic.preflight.try_steps", lambda job, side, patience: tried[side])
     report = checked(recipe, "data.size=64", "data.sizes=[32,64]")
     assert report.is_ready, report.findings
@@ -322,7 +322,7 @@ def test_a_model_is_as_fast_as_with_the_threads_of_a_step(recipe, monkeypatch):
 
 
 def test_the_screen_says_a_range_and_what_it_is_of(recipe, monkeypatch):
-    tried = Trial(8, 100.0, 0.0, [100.0, 200.0, 300.0], [800.0] * 3, [0.0] * 3)
+    tried = Trial(8, 100.0, 0.0, [100.0, 200.0, 300.0], [800.0] * 3, [0.0] * 3, [0.0] * 3)
     monkeypatch.setattr("unic.preflight.try_steps", lambda job, side, patience: tried)
 
     def said(*overrides):

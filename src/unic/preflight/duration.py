@@ -14,7 +14,9 @@ Choice = Callable[[Sequence[float]], float]
 
 
 def duration(job: Job, trials: Sequence[Trial], cache_seconds: float | None, price: float | None) -> dict[str, Any]:
-    """Hours by the median step, and by the fastest and the slowest; evaluation, export and saves are not among them.
+    """Hours by the median step, and from the fastest, had nothing else run, to the slowest.
+
+    Evaluation, export and saves are not among them.
 
     Args:
         trials: one for each size of views.
@@ -23,14 +25,14 @@ def duration(job: Job, trials: Sequence[Trial], cache_seconds: float | None, pri
     """
     is_cached = cache_seconds is not None
 
-    def hours(choose: Choice) -> float:
-        step = fmean(_step_seconds(job, trial, choose, is_cached=is_cached) for trial in trials)
-        return (job.total_steps * step + building(choose)) / 3600
+    def hours(choose: Choice, tried: Sequence[Trial] = trials) -> float:
+        step = fmean(_step_seconds(job, trial, choose, is_cached=is_cached) for trial in tried)
+        return (job.total_steps * step + building(choose, tried)) / 3600
 
-    def building(choose: Choice) -> float:
+    def building(choose: Choice, tried: Sequence[Trial] = trials) -> float:
         """The cache was timed once; that may have been at any moment of the trial."""
         usual = fmean(median(trial.teachers) for trial in trials)
-        spread = fmean(choose(trial.teachers) for trial in trials) / usual if usual else 1.0
+        spread = fmean(choose(trial.teachers) for trial in tried) / usual if usual else 1.0
         return (cache_seconds or 0.0) / job.world_size * spread
 
     images = job.recipe.train.batch_size / job.world_size
@@ -46,10 +48,12 @@ def duration(job: Job, trials: Sequence[Trial], cache_seconds: float | None, pri
         "images_per_s": job.recipe.train.batch_size * job.total_steps / (usual * 3600 - building(median)),
         "teachers_h": (building(median) if is_cached else live) / 3600,
         "hours": usual,
-        "hours_range": [hours(min), hours(max)],
+        "hours_range": [hours(min, [trial.alone() for trial in trials]), hours(max)],
         "tried": {
             "steps": len(seconds), "images": sorted({trial.images for trial in trials}),
-            "seconds": [min(seconds), max(seconds)], "threads": threads_beside(job.recipe.data.workers),
+            "seconds": [min(seconds), max(seconds)],
+            "waited": sum(sum(trial.waited) for trial in trials) / sum(seconds),
+            "threads": threads_beside(job.recipe.data.workers),
         },
         **({} if price is None else {"price": usual * price}),
     }  # fmt: skip

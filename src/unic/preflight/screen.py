@@ -148,11 +148,12 @@ def _time(time: dict[str, Any]) -> str:
     tried = time["tried"]
     fastest, slowest = (f"{seconds:.2g}" if seconds < 10 else f"{seconds:.0f}" for seconds in tried["seconds"])
     each = fastest if fastest == slowest else f"{fastest} to {slowest}"
+    busy = f" ({tried['waited']:.0%} of it waiting for a core: the machine is busy)" if tried["waited"] > 0.1 else ""
     threads = f"{tried['threads']} thread{'s' if tried['threads'] > 1 else ''}"
     return (
         f"{clock(time['hours'])}{between} for {time['steps']:,} steps ({by}){processes}, of that teachers "
         f"{clock(time['teachers_h'])}{price}; by {tried['steps']} steps of {' or '.join(map(str, tried['images']))} "
-        f"images tried here on {threads}, {each} s each; the evaluation comes after it"
+        f"images tried here on {threads}, {each} s each{busy}; the evaluation comes after it"
     )
 
 

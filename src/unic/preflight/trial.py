@@ -7,7 +7,8 @@ as many images as the run has at a time where memory and patience allow.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -22,6 +23,7 @@ from unic.tokens import Tokens
 
 PATIENCE = 20.0  # seconds for the steps of all sizes of views together, once the first have shown what they cost
 _MOST, _LEAST = 10, 2  # steps that are timed
+_SCHEDULER = Path("/proc/thread-self/schedstat")
 _FEW = {"cpu": 16, "cuda": 64}  # images of the first steps
 
 
@@ -36,6 +38,7 @@ class Trial:
         teachers: seconds of the teachers.
         student: seconds of everything else that a batch is sent through.
         update: seconds of the optimiser, whatever the number of images is.
+        waited: of all these, seconds in which other processes had the cores; 0 where the system does not tell.
     """
 
     images: int
@@ -44,6 +47,20 @@ class Trial:
     teachers: list[float] = field(default_factory=list)
     student: list[float] = field(default_factory=list)
     update: list[float] = field(default_factory=list)
+    waited: list[float] = field(default_factory=list)
+
+    def alone(self) -> Trial:
+        """The same as if nothing else had run: all parts of a step shorter by the share of it that was waited."""
+        whole = [sum(parts) for parts in zip(self.teachers, self.student, self.update, strict=True)]
+        shares = [1 - min(waited / seconds, 1) for waited, seconds in zip(self.waited, whole, strict=True)]
+
+        def shorter(entries: list[float]) -> list[float]:
+            return [entry * share for entry, share in zip(entries, shares, strict=True)]
+
+        return replace(
+            self, teachers=shorter(self.teachers), student=shorter(self.student), update=shorter(self.update),
+            waited=[0.0] * len(shares),
+        )  # fmt: skip
 
 
 def few_images(device: torch.device) -> int:
@@ -74,8 +91,10 @@ def try_steps(job: Job, side: int, patience: float) -> Trial:
             clock.step(batch)
         started = time.perf_counter()
         while len(trial.update) < _LEAST or (len(trial.update) < _MOST and time.perf_counter() - started < patience):
+            before = _waited()
             for seconds, entry in zip((trial.teachers, trial.student, trial.update), clock.step(batch), strict=True):
                 seconds.append(entry)
+            trial.waited.append(_waited() - before)
     return trial
 
 
@@ -119,6 +138,14 @@ class _Timed:
         outputs = self.teachers(images, index, view)
         self.seconds += _now(self.device) - started
         return outputs
+
+
+def _waited() -> float:
+    """Seconds that this thread has been ready to run and had no core (Linux)."""
+    try:
+        return int(_SCHEDULER.read_text().split()[1]) / 1e9
+    except (OSError, ValueError, IndexError):
+        return 0.0
 
 
 def _now(device: torch.device) -> float:
