@@ -6,8 +6,8 @@
 its place while options are compared:
 
 - `script/`: 20 capital letters of the Greek and the Cyrillic alphabet, 40 of each, in installed fonts;
-- `photographs/`: crops of `samples/photos`, grouped to the photographs they were cut from; a class is one photograph. As
-  they are every encoder tells them apart by their colours, so they are made grey, cut down to a half, and mirrored or not;
+- `photographs/`: crops of `samples/photos`, grouped to the photographs they were cut from, each of which is a class. As
+  they are every encoder tells them apart by their colours, so they are made grey, cut to a half, and mirrored or not;
 - `photos.parquet`: the crops of all other photographs, to train on in place of `samples/photos`.
 
 Crops are grouped by the mean of two cosines, of EfficientNet-Lite0's features and of colour histograms. The groups were
