@@ -1,109 +1,132 @@
-"""What ladder, dropping, standardisation, its floor and all patches are worth: with and without, several seeds.
+"""What the parts of a recipe are worth: variants of it, several seeds, on any suites.
 
-    python benchmarks/ablations.py [--variant full …] [--seed 0 …] [--epochs 3] [--threads 1]     # trains, measures
-    python benchmarks/ablations.py --recipe recipes/quickstart.yaml --variant "no floor" --variant "floor 0.1"
-    python benchmarks/ablations.py --table                                                        # prints Markdown
+    python benchmarks/ablations.py                                           # trains, measures, prints Markdown
+    python benchmarks/ablations.py benchmarks/variants/general.yaml --seed 0 --variant base --threads 1
+    python benchmarks/ablations.py benchmarks/variants/general.yaml --table  # prints what has been measured
 
-Trains a recipe from cached targets and measures the student on the `quick` suite, and by k-NN among training images,
-which is what a default is chosen by. Each run is one `VARIANT-SEED.json` in the results folder; finished ones are not
-repeated and interrupted ones go on, so several processes can share the work.
+A file of variants names the recipe, the suites and, for each variant, its overrides (`--set` of `unic distill`). Each
+run is one `VARIANT-SEED.json` in the results folder, written as it ends. Finished ones are not repeated and interrupted
+ones go on, so several processes can share the work, and a later day can add a seed.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
+import yaml
 
-from unic.config import load_recipe
+import unic
+from unic.config import Recipe, load_recipe
 from unic.distill.train import fit
 from unic.eval.online import OnlineKnn
-from unic.eval.runner import evaluate_models
+from unic.eval.seen import mean_gains
 from unic.eval.suite import load_suite
 from unic.metrics import read_metrics
 from unic.terminal import stderr_console
 
-VARIANTS = {
-    "full": [],
-    "no ladder": ["projector.blocks=last"],
-    "no dropping": ["weighting={type: uniform}"],
-    "no standardisation": ["standardize={type: none}"],
-    "half the patches": ["train.patch_share=0.5"],
-    "a quarter of the patches": ["train.patch_share=0.25"],
-    "no floor": ["standardize.floor=0"],
-    "floor 0.1": ["standardize.floor=0.1"],
-}
+COLUMNS = [("mean", "seen", "mean"), ("gain %", "seen", "gain"), ("unseen gain %", "unseen", "gain")]
+PAPER = Path(__file__).parent / "variants" / "paper.yaml"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--recipe", default="recipes/samples-vit.yaml")
-    parser.add_argument("--variant", action="append", choices=VARIANTS)
-    parser.add_argument("--seed", action="append", type=int)
-    parser.add_argument("--epochs", type=float)
+    parser.add_argument("variants", nargs="?", type=Path, default=PAPER, help="file of variants (default: %(default)s)")
+    parser.add_argument("--variant", action="append", help="one of the file; repeatable (default: all)")
+    parser.add_argument("--seed", action="append", type=int, help="of the training; repeatable (default: 0, 1, 2)")
+    parser.add_argument("--recipe", help="in place of that of the file")
+    parser.add_argument("--epochs", type=float, help="in place of those of the recipe")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--runs", type=Path, default=Path("runs/ablations"))
-    parser.add_argument("--results", type=Path, default=Path("runs/ablations/results"))
+    parser.add_argument("--runs", type=Path, help="(default: runs/ablations/NAME OF THE FILE)")
+    parser.add_argument("--results", type=Path, help="(default: results in that folder)")
     parser.add_argument("--table", action="store_true", help="only print what has been measured")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    plan = yaml.safe_load(options.variants.read_text())
+    runs = options.runs or Path("runs/ablations") / options.variants.stem
+    results = options.results or runs / "results"
     for seed in [] if options.table else options.seed or [0, 1, 2]:
-        for variant in options.variant or VARIANTS:
-            file = options.results / f"{variant.replace(' ', '-')}-{seed}.json"
+        for variant in options.variant or plan["variants"]:
+            file = results / f"{variant.replace(' ', '-')}-{seed}.json"
             if not file.exists():
-                measure(options.recipe, variant, seed, options.epochs, options.runs / file.stem, file)
-    print(table(options.results))
+                epochs = [f"train.epochs={options.epochs}"] if options.epochs else []
+                overrides = [*plan.get("overrides", ()), *plan["variants"][variant], *epochs]
+                recipe = options.recipe or plan["recipe"]
+                measure(recipe, variant, overrides, seed, plan["suites"], runs / file.stem, file)
+    print(table(results, plan))
 
 
-def measure(source: str, variant: str, seed: int, epochs: float | None, run: Path, file: Path) -> None:
-    """Trains one student and writes its scores."""
-    overrides = [*VARIANTS[variant], f"seed={seed}", *([f"train.epochs={epochs}"] if epochs else [])]
-    recipe, suite = load_recipe(source, overrides), load_suite("quick")
+def measure(
+    source: str, variant: str, overrides: Sequence[str], seed: int, suites: Sequence[str], run: Path, file: Path
+) -> None:
+    """Trains one student and writes its scores, beside those of its start and its teachers."""
+    recipe = load_recipe(source, [*overrides, f"seed={seed}"])
+    assert isinstance(recipe, Recipe)
     is_new, started = not run.exists(), time.monotonic()
     student = fit(recipe, run, resume=True, console=stderr_console())
     seconds = time.monotonic() - started
-    held_out = OnlineKnn(suite)(student, recipe.train.steps or 0)
-    results = evaluate_models({"student": student}, {"student": "student"}, suite=suite)
+    held_out = OnlineKnn(load_suite("quick"))(student, recipe.train.steps or 0)
     last = [row for row in read_metrics(run) if "loss" in row][-1]
     report = {
         "recipe": source,
         "variant": variant,
+        "overrides": list(overrides),
         "seed": seed,
         "epochs": recipe.train.epochs,
         "train_s": round(seconds) if is_new else None,  # not known of one that went on
         "date": time.strftime("%Y-%m-%d"),
         "threads": torch.get_num_threads(),
+        "load": round(os.getloadavg()[0], 1),
         "knn_of_training_images": held_out,
-        "scores": {task: row["student"]["score"] for task, row in results["tasks"].items()},
+        "suites": {suite: on_suite(run, suite) for suite in suites},
         "cosines": {key: value for key, value in last.items() if key.startswith("cos/")},
     }
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(report, indent=1) + "\n")
 
 
-def table(results: Path) -> str:
-    """Mean over the four sets by task, with the spread (sample standard deviation) over seeds."""
+def on_suite(run: Path, suite: str) -> dict[str, Any]:
+    """Scores of all models by task, and of the student their mean and the gain over the best teacher of each task."""
+    results = unic.evaluate(run, suite=suite, console=stderr_console())
+    scores = {task: {name: cell["score"] for name, cell in row.items()} for task, row in results["tasks"].items()}
+    kinds = {
+        kind.kind: {"mean": statistics.mean(scores[task]["student"] for task in kind.tasks), "gain": kind.gain}
+        for kind in mean_gains(results)
+    }
+    return {**kinds, "scores": scores}
+
+
+def table(results: Path, plan: dict[str, Any]) -> str:
+    """Means over tasks, with the spread (sample standard deviation) over seeds."""
     found = [json.loads(file.read_text()) for file in sorted(results.glob("*.json"))]
-    lines = ["| variant | seeds | k-NN of training images | k-NN | logistic | mean |", "|---|---:|---:|---:|---:|---:|"]
-    for variant in VARIANTS:
+    columns = [(suite, *column) for suite in plan["suites"] for column in COLUMNS]
+    names = [f"{Path(suite).stem}: {title}" for suite, title, _, _ in columns]
+    lines = [
+        f"| variant | seeds | k-NN of training images | {' | '.join(names)} |",
+        "|---|" + "---:|" * (len(names) + 2),
+    ]
+    for variant in plan["variants"]:
         rows = [report for report in found if report["variant"] == variant]
         if rows:
-            columns = [[mean_of(row["scores"], task) for row in rows] for task in ("knn", "logistic", "")]
-            held_out = [row["knn_of_training_images"]["knn/mean"] for row in rows if "knn_of_training_images" in row]
-            cells = [spread(held_out) if held_out else "–", *map(spread, columns)]
+            cells = [spread([row["knn_of_training_images"]["knn/mean"] for row in rows])]
+            for suite, _, kind, value in columns:
+                cells.append(
+                    spread([row["suites"][suite][kind][value] for row in rows if kind in row["suites"][suite]])
+                )
             lines.append(f"| {variant} | {len(rows)} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def mean_of(scores: dict[str, float], task: str) -> float:
-    return statistics.mean(score for name, score in scores.items() if name.endswith(task))
-
-
-def spread(values: list[float]) -> str:
+def spread(values: Sequence[float]) -> str:
+    if not values:
+        return "–"
     deviation = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
     return f"{statistics.mean(values):.1f}{deviation}"
 

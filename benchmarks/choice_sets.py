@@ -1,12 +1,13 @@
-"""Labelled sets of images that no sample recipe trains on, for choosing options: letters of other scripts, photographs.
+"""Labelled sets for choosing options: images that no sample recipe trains on, and training images of the seen sets.
 
-    python benchmarks/choice_sets.py --out runs/choice-sets
+    python benchmarks/choice_sets.py        # writes runs/choice-sets, which benchmarks/choice.yaml measures on
 
-`stamps` is the set that shows what a student does on images it has not seen, so nothing may be chosen by it. These take
-its place while options are compared:
+The test images of the sample sets are for the final tables, and `stamps` shows what a student does on images it has not
+seen. Nothing may be chosen by either, so these take their place while options are compared:
 
-- `script/`: 20 capital letters of the Greek and the Cyrillic alphabet, 40 of each, in installed fonts;
-- `photographs/`: crops of `samples/photos`, grouped to the photographs they were cut from, each of which is a class. As
+- `clipart`, `emoji`, `glyphs`, `fashion`: training images with their labels, divided in two;
+- `script`: 20 capital letters of the Greek and the Cyrillic alphabet, 40 of each, in installed fonts;
+- `photographs`: crops of `samples/photos`, grouped to the photographs they were cut from, each of which is a class. As
   they are every encoder tells them apart by their colours, so they are made grey, cut to a half, and mirrored or not;
 - `photos.parquet`: the crops of all other photographs, to train on in place of `samples/photos`.
 
@@ -34,7 +35,10 @@ from unic.data.loader import view_batches
 from unic.data.sources import open_source
 from unic.encoders import open_encoder
 
+SEEN = ("clipart", "emoji", "glyphs", "fashion")
+IMAGES_OF_A_SET = 1800
 PHOTOS = "samples/photos/train.parquet"
+TEST_SHARE = 0.4
 LETTERS = "ΓΔΘΛΞΠΣΦΨΩБДЖИЛЦЧШЭЮЯ"
 IMAGES_OF_A_LETTER = 40
 HELD_OUT = 70  # photographs of 6 to 25 crops
@@ -49,6 +53,8 @@ def main() -> None:
     draw = np.random.default_rng(0)
     write_photographs(out, draw)
     write_letters(out / "script", draw)
+    for name in SEEN:
+        write_training_images(name, out / name, draw)
 
 
 def write_photographs(out: Path, draw: np.random.Generator) -> None:
@@ -59,11 +65,9 @@ def write_photographs(out: Path, draw: np.random.Generator) -> None:
     out.mkdir(parents=True, exist_ok=True)
     pq.write_table(table.filter(pa.array(~np.isin(group, held))), out / "photos.parquet")
     for photograph in held:
-        folder = out / "photographs" / f"{photograph:04}"
-        folder.mkdir(parents=True, exist_ok=True)
         for row in np.flatnonzero(group == photograph):
             image = Image.open(io.BytesIO(table["image"][int(row)].as_py()["bytes"]))
-            harder(image, draw).save(folder / f"{row}.png")
+            keep(harder(image, draw), out / "photographs", f"{photograph:04}", row, draw)
 
 
 def harder(image: Image.Image, draw: np.random.Generator) -> Image.Image:
@@ -99,10 +103,25 @@ def write_letters(out: Path, draw: np.random.Generator) -> None:
     fonts = [font for font in map(str, sorted(Path("/usr/share/fonts").rglob("*.ttf"))) if has_letters(font)]
     assert fonts, "no installed font has Greek and Cyrillic letters"
     for number, letter in enumerate(LETTERS):
-        folder = out / f"{number:02}"
-        folder.mkdir(parents=True, exist_ok=True)
         for image in range(IMAGES_OF_A_LETTER):
-            drawn(letter, fonts[draw.integers(len(fonts))], draw).save(folder / f"{image}.png")
+            keep(drawn(letter, fonts[draw.integers(len(fonts))], draw), out, f"{number:02}", image, draw)
+
+
+def write_training_images(name: str, out: Path, draw: np.random.Generator) -> None:
+    """Some training images with their labels."""
+    table = pq.read_table(f"samples/{name}/train.parquet")
+    rows = draw.permutation(table.num_rows)[:IMAGES_OF_A_SET]
+    tests = int(len(rows) * TEST_SHARE)
+    out.mkdir(parents=True, exist_ok=True)
+    for part, chosen in (("test", rows[:tests]), ("train", rows[tests:])):
+        pq.write_table(table.take(pa.array(np.sort(chosen))), out / f"{part}.parquet")
+
+
+def keep(image: Image.Image, out: Path, label: str, number: int, draw: np.random.Generator) -> None:
+    part = "test" if draw.random() < TEST_SHARE else "train"
+    folder = out / part / label
+    folder.mkdir(parents=True, exist_ok=True)
+    image.save(folder / f"{number}.png")
 
 
 def has_letters(font: str) -> bool:

@@ -147,6 +147,9 @@ class TrainSource(Section):
     """A fixed random subset of so many images."""
     teachers: list[str] | None = Field(None, min_length=1)
     """Those that learn from its images; null: all."""
+    anchor: float = Field(0.0, ge=0)
+    """Weight of a term that holds the student's own CLS near its start's on these images; for what the start knows and
+    must not forget. 0: none. Checkpoints then hold the start's weights, too."""
     window: Positive = 16
     """Of a streamed source: shards mixed at a time."""
 

@@ -31,9 +31,9 @@ def step_of(recipe: dict[str, Any], device: str) -> Callable[[], None]:
     def step() -> None:
         window = Window(accelerator)
         found = job.forward(teachers, batch, step=1)
-        numerator, denominator = job.weighting.sums(found.losses, found.weights)
+        numerator, denominator = job.sums(found)
         numerator.backward()
-        window.add(found.losses, found.cosines, found.weights, numerator, denominator)
+        window.add(found, numerator, denominator)
         window.reduce()
         optimizer_step(job.optimizer, 1e-3, window.denominator, job.recipe.train.clip_grad)
         job.standardizer.update(0.5)

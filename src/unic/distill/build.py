@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from unic.config import Recipe
 from unic.data.augment import preset
 from unic.data.loader import ImageList, check_shares, steps_per_epoch
+from unic.distill.anchor import Anchor
 from unic.distill.batch_norms import keep_statistics, keeps_statistics
 from unic.distill.cache_plan import check_budget
 from unic.distill.distiller import Distiller
@@ -87,6 +88,7 @@ def build(recipe: Recipe, device: torch.device, world_size: int = 1) -> Job:
         total_steps=recipe.train.steps or math.ceil(recipe.train.epochs * epoch),
         resolutions=resolutions(recipe.data, distiller.student, encoders),
         owners=owners,
+        anchor=Anchor.of(recipe, distiller.student, images),
         world_size=world_size,
     )
     if recipe.teachers.cache:
@@ -154,7 +156,7 @@ def _try_one_batch(job: Job) -> None:
     job.distiller.train()
     job.standardizer.eval()
     found = job.forward(job.live_teachers(), batch, step=1)
-    job.weighting.sums(found.losses, found.weights)[0].backward()
+    job.sums(found)[0].backward()
     job.optimizer.zero_grad(set_to_none=True)
     job.standardizer.train()
     torch.set_rng_state(rng_state)

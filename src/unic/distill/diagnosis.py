@@ -47,7 +47,7 @@ def diagnose(job: Job, teachers: Teachers, step: int, batches: Sequence[Batch]) 
     job.optimizer.zero_grad(set_to_none=True)
     for batch in batches:
         forward = job.forward(teachers, batch, step)
-        job.weighting.sums(forward.losses, forward.weights)[0].backward()
+        job.sums(forward)[0].backward()
         bad: dict[int, tuple[str, ...]] = dict.fromkeys(range(len(batch)), ())
         for number, name in enumerate(job.encoders):
             output, target = _bad_images(forward.outputs[name]), _bad_images(forward.targets[name])

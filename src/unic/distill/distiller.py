@@ -25,10 +25,13 @@ _PATCHES = rng.stream("patches of the loss")
 
 
 class Terms(NamedTuple):
-    """`losses`: one per teacher and image, with gradient. `cosines`: per teacher, of CLS and patches, detached."""
+    """`losses`: one per teacher and image, with gradient. `cosines`: per teacher, of CLS and patches, detached.
+    `cls`: the student's own, with gradient.
+    """
 
     losses: Float[Tensor, "t b"]
     cosines: Float[Tensor, "t 2"]
+    cls: Float[Tensor, "b d"]
 
 
 class Distiller(nn.Module):
@@ -103,7 +106,7 @@ class Distiller(nn.Module):
                 patch_cosine = torch.full_like(cls_cosine, torch.nan)
             losses.append(loss)
             cosines.append(torch.stack([cls_cosine, patch_cosine]))
-        return Terms(torch.stack(losses), torch.stack(cosines))
+        return Terms(torch.stack(losses), torch.stack(cosines), rungs[-1].cls)
 
     def _choose_patches(self, num_patches: int, step: int, index: Int[Tensor, "b"]) -> Int[Tensor, "b k"]:
         """A random share of each image's patches, without replacement, in their order."""

@@ -13,6 +13,7 @@ from unic.config import Recipe
 from unic.data.augment import Augmentation
 from unic.data.loader import Batch, ImageList, training_batches
 from unic.data.mix import Mix
+from unic.distill.anchor import Anchor, Held
 from unic.distill.cache_plan import cache_bytes
 from unic.distill.distiller import Distiller
 from unic.distill.resolutions import Resolutions
@@ -26,7 +27,7 @@ from unic.tokens import Grid, Tokens
 @dataclass(frozen=True)
 class Forward:
     """What a forward pass gives: the teachers' tokens, the same standardised, and for each teacher and image the loss
-    and how much it counts; `cosines` as in `Terms`.
+    and how much it counts; `cosines` as in `Terms`; `held` where the student is held near its start.
     """
 
     outputs: dict[str, Tokens]
@@ -34,6 +35,7 @@ class Forward:
     losses: Float[Tensor, "t b"]
     cosines: Float[Tensor, "t 2"]
     weights: Float[Tensor, "t b"]
+    held: Held | None = None
 
 
 @dataclass
@@ -57,6 +59,7 @@ class Job:
     total_steps: int
     resolutions: Resolutions
     owners: Bool[Tensor, "t s"] | None = None  # of each source's images; None: all teachers of all
+    anchor: Anchor | None = None
     world_size: int = 1
 
     @property
@@ -106,11 +109,18 @@ class Job:
         images, index = self.views(batch), batch.index.to(self.device, non_blocking=True)
         outputs = teachers(images, batch.index, batch.view)
         targets = self.standardizer(outputs)
-        losses, cosines = (self.distiller if model is None else model)(images, targets, step, index)
+        losses, cosines, cls = (self.distiller if model is None else model)(images, targets, step, index)
         owned = None  # pairs of teacher and image, by the image's source
         if self.owners is not None:
             owned = self.owners[:, self.images.source_of(batch.index)].to(self.device, non_blocking=True)
-        return Forward(outputs, targets, losses, cosines, self.weighting.coefficients(losses, step, index, owned))
+        weights = self.weighting.coefficients(losses, step, index, owned)
+        held = None if self.anchor is None else self.anchor(images, cls, batch.index)
+        return Forward(outputs, targets, losses, cosines, weights, held)
+
+    def sums(self, forward: Forward) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+        """Numerator (with gradient) and denominator of the loss; both add up over micro-batches and ranks."""
+        losses = forward.losses if forward.held is None else forward.losses + forward.held.terms
+        return self.weighting.sums(losses, forward.weights)
 
     def cache_bytes(self) -> int:
         """Size of the teacher cache; 0 without one."""

@@ -1,4 +1,5 @@
-"""The weights that a student started from, for what goes back to them (`train.pull`, `train.interpolate`).
+"""The weights that a student started from, for what goes back to them (`train.pull`, `train.interpolate`,
+`data.train.anchor`).
 
 Every checkpoint of such a run holds them. So a resume neither asks where they once came from nor guesses.
 """
@@ -12,7 +13,7 @@ from torch import Tensor
 from unic.arguments import argument
 from unic.checkpoint import with_prefix, without_prefix
 from unic.config import Recipe
-from unic.distill import stages
+from unic.distill import anchor, stages
 from unic.distill.job import Job
 from unic.errors import InputError
 
@@ -21,7 +22,7 @@ _STUDENT = "student."
 
 def is_kept(plan: Recipe) -> bool:
     """Whether a stage needs it."""
-    return plan.train.pull > 0 or plan.train.interpolate is not None
+    return plan.train.pull > 0 or plan.train.interpolate is not None or anchor.is_asked(plan)
 
 
 def start_of(job: Job, plans: Sequence[Recipe]) -> dict[str, Tensor]:

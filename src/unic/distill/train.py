@@ -258,9 +258,9 @@ def _one_step(
         is_last = micro + 1 == recipe.train.micro_batches
         with nullcontext() if is_last else engine.accumulating(model, accelerator):
             forward = job.forward(teachers, batch, step, model)
-            numerator, denominator = job.weighting.sums(forward.losses, forward.weights)
+            numerator, denominator = job.sums(forward)
             accelerator.backward(numerator)
-        window.add(forward.losses, forward.cosines, forward.weights, numerator, denominator)
+        window.add(forward, numerator, denominator)
     window.reduce()
     train = recipe.train
     own = step - run.first  # each stage has schedules of its own
@@ -423,6 +423,8 @@ def _restore(run: Run, saved: Checkpoint) -> None:
     if run.ema:
         run.ema.load(without_prefix("ema.", saved.tensors))
     run.start = restored(run.start, without_prefix("start.", saved.tensors))
+    if run.job.anchor:
+        run.job.anchor.load(run.start)
     checkpoint.restore_optimizer(run.job.optimizer, without_prefix("optimizer.", saved.tensors))
     torch.set_rng_state(saved.tensors["rng"])
     run.damaged = dict(saved.state["damaged"])
@@ -452,6 +454,8 @@ def _next_stage(run: Run) -> Run:
         run.first_epoch + math.ceil((run.step - run.first) / before.steps_per_epoch), run.step, run.damaged,
         models=run.models, start=carried(run.start, trained, before, job),
     )  # fmt: skip
+    if job.anchor:
+        job.anchor.load(after.start)
     if after.ema and average:
         after.ema.load(stages.resampled(average, job.distiller, before.grid, job.grid))
     after.saver = run.saver

@@ -9,7 +9,8 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from unic.distill.job import Job
+from unic.distill.anchor import Held
+from unic.distill.job import Forward, Job
 
 
 def undo(job: Job) -> Callable[[], None]:
@@ -37,12 +38,16 @@ class Window:
         self._accelerator = accelerator
         self._sums: Tensor | None = None
 
-    def add(self, losses: Tensor, cosines: Tensor, weights: Tensor, numerator: Tensor, denominator: Tensor) -> None:
-        count = losses.shape[1]
-        columns = [losses.detach().sum(1), weights.sum(1), cosines[:, 0] * count, cosines[:, 1] * count]
+    def add(self, forward: Forward, numerator: Tensor, denominator: Tensor) -> None:
+        count = forward.losses.shape[1]
+        columns = [
+            forward.losses.detach().sum(1), forward.weights.sum(1),
+            forward.cosines[:, 0] * count, forward.cosines[:, 1] * count,
+        ]  # fmt: skip
         flat = torch.cat(
             [
                 torch.stack([numerator.detach(), denominator, torch.full_like(denominator, count)]),
+                torch.stack(_sum_and_count(forward.held, denominator)),
                 torch.stack(columns).flatten(),
             ]
         )
@@ -60,9 +65,11 @@ class Window:
     def values(self, teachers: list[str]) -> dict[str, float]:
         """The metrics of this step, as plain numbers: the one place that reads the device."""
         assert self._sums is not None
-        numerator, denominator, count, *rest = self._sums.tolist()
+        numerator, denominator, count, drift, held, *rest = self._sums.tolist()
         columns = [rest[i : i + len(teachers)] for i in range(0, len(rest), len(teachers))]
         values = {"loss": numerator / denominator}
+        if held:
+            values["drift"] = drift / held
         for name, loss, kept, cls, patch in zip(teachers, *columns, strict=True):
             values |= {
                 f"loss/{name}": loss / count,
@@ -72,3 +79,9 @@ class Window:
             if not math.isnan(patch):  # no patches were asked for
                 values[f"cos/{name}/patch"] = patch / count
         return values
+
+
+def _sum_and_count(held: Held | None, like: Tensor) -> list[Tensor]:
+    if held is None:
+        return [torch.zeros_like(like), torch.zeros_like(like)]
+    return [held.distances.sum(), torch.full_like(like, len(held.distances))]
