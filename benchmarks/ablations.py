@@ -4,9 +4,9 @@
     python benchmarks/ablations.py benchmarks/variants/general.yaml --seed 0 --variant base --threads 1
     python benchmarks/ablations.py benchmarks/variants/general.yaml --table  # prints what has been measured
 
-A file of variants names the recipe, the suites and, for each variant, its overrides (`--set` of `unic distill`). Each
-run is one `VARIANT-SEED.json` in the results folder, written as it ends. Finished ones are not repeated and interrupted
-ones go on, so several processes can share the work, and a later day can add a seed.
+A file of variants names the recipe, the suites and, for each variant, its overrides (`KEY=VALUE` of `unic distill`).
+Each run is one `VARIANT-SEED.json` in the results folder, written as it ends. Finished ones are not repeated and
+interrupted ones go on, so several processes can share the work, and a later day can add a seed.
 """
 
 from __future__ import annotations

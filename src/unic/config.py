@@ -262,6 +262,8 @@ class Train(Section):
     """Share α of what was trained in the student that leaves the run: its weights are (1 − α) · start + α · trained, 1
     is as trained (WiSE-FT). `auto`: the α of 0.25, 0.5, 0.75 and 1 that answers best for the teachers on images that
     were not trained on (`data.holdout`, `data.validation`). With null it leaves as trained."""
+    interpolate_norms: Literal["mixed", "again"] = "mixed"
+    """Statistics of its batch norms: `mixed` as its weights are, or computed `again` on the first 2,048 images."""
     checkpoint_activations: bool = False
     """Of the student: computed again in the backward pass, for less memory."""
     patch_share: float = Field(1.0, gt=0, le=1)

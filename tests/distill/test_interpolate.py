@@ -73,7 +73,8 @@ def test_a_run_without_its_start_cannot(recipe: dict[str, Any], tmp_path: Path) 
 def test_statistics_are_those_of_the_mixture_on_training_views(recipe: dict[str, Any]) -> None:
     recipe["student"] = {"model": CNN, "drop_path": 0.5}
     recipe["data"]["size"] = 64
-    job = build(load_recipe(recipe), torch.device("cpu"))
+    again = load_recipe(recipe, ["train.interpolate_norms=again"])
+    job = build(again, torch.device("cpu"))
     start = {name: 2 * tensor for name, tensor in job.student.state_dict().items()}
     views = first_views(job)
     assert views is not None
@@ -87,8 +88,18 @@ def test_statistics_are_those_of_the_mixture_on_training_views(recipe: dict[str,
     assert torch.allclose(mixed.model.bn1.running_mean, expected, atol=1e-5)
     assert not mixed.training
     assert mixed.model.bn1.momentum == job.student.model.bn1.momentum
-    kept = build(load_recipe(recipe, ["student.batch_norms=start"]), torch.device("cpu"))
-    assert first_views(kept) is None
+    assert first_views(build(load_recipe(again, ["student.batch_norms=start"]), torch.device("cpu"))) is None
+
+
+def test_statistics_lie_between_unless_they_are_asked_for_again(recipe: dict[str, Any]) -> None:
+    recipe["student"] = {"model": CNN, "drop_path": 0.5}
+    recipe["data"]["size"] = 64
+    job = build(load_recipe(recipe), torch.device("cpu"))
+    assert first_views(job) is None
+    variance = job.student.model.bn1.running_var.fill_(4.0)
+    start = {name: torch.zeros_like(tensor) for name, tensor in job.student.state_dict().items()}
+    mixed = mixture(job.student, start, 0.25).model.bn1.running_var
+    assert torch.equal(mixed, torch.ones_like(variance))
 
 
 def test_auto_measures_every_share_on_images_that_were_held_out(

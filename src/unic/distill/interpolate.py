@@ -38,8 +38,12 @@ def kept(run: Path, recipe: Recipe, step: int) -> Checkpoint | None:
         found = checkpoint.load_newest(run / FOLDER)
     except InputError:  # damaged; it can be made again
         return None
-    is_it = found is not None and found[0].step == step and found[0].state["asked"] == recipe.train.interpolate
-    return found[0] if found and is_it else None
+    if found is None or found[0].step != step:
+        return None
+    state = found[0].state
+    norms = state.get("norms", "again")  # of versions before there was a choice
+    is_it = state["asked"] == recipe.train.interpolate and norms == recipe.train.interpolate_norms
+    return found[0] if is_it else None
 
 
 def interpolate(
@@ -85,7 +89,8 @@ def interpolate(
         alpha = float(asked)
     mixed = mixture(student, start, alpha, views)
     state = {
-        "asked": asked, "alpha": alpha, "validation": job.recipe.data.validation,
+        "asked": asked, "norms": job.recipe.train.interpolate_norms, "alpha": alpha,
+        "validation": job.recipe.data.validation,
         "r2": [{"alpha": share, **row._asdict()} for share, rows in measured.items() for row in rows],
     }  # fmt: skip
     try:

@@ -1,6 +1,8 @@
 """Weights between start and end: (1 − α)·start + α·trained (WiSE-FT, Wortsman et al., CVPR 2022, arXiv 2109.01903).
 
-Statistics of batch norms are not means of two networks' statistics, so they are computed again on training images.
+Statistics of batch norms are mixed as well, or computed again on training images (`train.interpolate_norms`). Those of
+a mixture are not the means of two networks' statistics. But training images are not the images that α is there for:
+with statistics of theirs alone, photographs were lost that the mixed ones keep (docs/log.md).
 """
 
 from __future__ import annotations
@@ -45,8 +47,9 @@ def mixture(
 
 
 def first_views(job: Job) -> Iterable[Tensor] | None:
-    """What the first steps of a stage see, for `mixture`; None where batch norms keep the statistics of the start."""
-    return None if keeps_statistics(job.recipe, job.world_size) else _Views(job)
+    """What the first steps of a stage see, for `mixture`; None where statistics are mixed or stay the start's."""
+    is_again = job.recipe.train.interpolate_norms == "again"
+    return _Views(job) if is_again and not keeps_statistics(job.recipe, job.world_size) else None
 
 
 class _Views:

@@ -32,6 +32,7 @@ FREE_TO_CHANGE = (
     "checkpoint",
     "eval",
     "train.interpolate",
+    "train.interpolate_norms",
     "train.log_every",
     "train.engine",
     "teachers.shard",
