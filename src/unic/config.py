@@ -121,6 +121,9 @@ class Student(Section):
     model: str
     """The URI of a timm or packaged model; its weights are the start, unless it says `pretrained=false` (ImageNet's
     mean and std then, unless it says others)."""
+    train_size: Positive | None = None
+    """Side at which it sees the views while it trains; null: its own input size, at which it is evaluated and exported
+    in any case. A smaller one is faster (FixRes)."""
     drop_path: float = Field(0.1, ge=0, lt=1)
     """Rate of stochastic depth, as timm's `drop_path_rate`."""
     batch_norms: Literal["batch", "start"] = "batch"
@@ -387,6 +390,8 @@ class Recipe(Section, WithReferences):
     @field_validator("data")
     @classmethod
     def _one_size_in_cache(cls, data: Data, known: ValidationInfo) -> Data:
+        if data.sizes and "student" in known.data and known.data["student"].train_size:
+            raise ValueError("student.train_size is one size for all views; leave it out, or data.sizes")
         if data.sizes and "teachers" in known.data and known.data["teachers"].cache:
             raise ValueError("teachers.cache keeps views of one size; leave it out, or data.sizes")
         return data

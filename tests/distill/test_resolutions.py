@@ -16,6 +16,7 @@ from unic.distill.build import build
 from unic.distill.resolutions import resolutions
 from unic.distill.teachers import LiveTeachers
 from unic.distill.train import fit
+from unic.distill.trained import load_trained
 from unic.encoders import Encoder, load_encoder
 from unic.errors import InputError
 from unic.metrics import read_metrics
@@ -144,3 +145,39 @@ def test_real_teachers_train_a_student_that_is_exported_at_its_own_size(sized: d
     assert model.pretrained_cfg["input_size"] == (3, 64, 64)
     student, images = load_encoder(f"run:{tmp_path / 'run'}", precision="fp32"), torch.rand(2, 3, 64, 64)
     torch.testing.assert_close(student(images).cls, model(student.prepare(images)), rtol=0, atol=1e-6)
+
+
+def test_a_student_trains_on_smaller_images_than_it_is_used_on(
+    recipe: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Patches of 16 px: 2 × 2 while it trains, 3 × 3 after it, and so in the next stage."""
+    recipe |= {"trackers": {}, "stages": [{"student.train_size": 32}, {"train.steps": 4}]}
+    recipe["student"]["model"] = "timm:test_vit?pretrained=false&img_size=48"
+    recipe["data"]["size"] = 48
+    first, second = (build(plan, CPU) for plan in load_recipe(recipe).plans())
+    assert (first.grid, first.own_grid, second.grid) == ((2, 2), (3, 3), (3, 3))
+    sizes = []
+    prepare = first.student.prepare
+    monkeypatch.setattr(first.student, "prepare", lambda images, size: sizes.append(size) or prepare(images, size))
+    outputs = first.forward(first.live_teachers(), first.first_batch(2), 1).targets
+    assert sizes == [(32, 32)]
+    assert {tokens.patches.shape[1] for tokens in outputs.values()} == {4}
+    rows = run(recipe, tmp_path / "run")
+    assert rows[-1]["step"] == 12
+    log = (tmp_path / "run/train.log").read_text()
+    assert "input 48x48, 64/64-d, grid 3x3" in log
+    assert log.count("student: it sees 32x32 while it trains, grid 2x2") == 1
+    assert load_trained(tmp_path / "run").student().input_size == (48, 48)
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("student.train_size=40", r"student\.train_size: .*multiple of 16|student\.train_size.*16"),
+        ("data.sizes=[32]", r"student\.train_size is one size for all views; leave it out, or data\.sizes"),
+    ],
+)
+def test_sizes_to_train_on_that_cannot_be_are_refused(recipe: dict[str, Any], override: str, expected: str) -> None:
+    recipe["student"]["train_size"] = 16
+    with pytest.raises(InputError, match=expected):
+        build(load_recipe(recipe, [override]), CPU)

@@ -21,7 +21,9 @@ from torch import Tensor
 from unic.config import Recipe
 from unic.data.loader import ImageList, view_batches
 from unic.data.sources.selection import Selection
+from unic.distill.distiller import Distiller
 from unic.encoders import Encoder
+from unic.encoders.base import Size
 from unic.errors import InputError
 
 _IMAGES = 256  # for the mean
@@ -41,18 +43,21 @@ class Anchor:
         student: before it is trained; a frozen copy is kept.
         images: the sources.
         weights: λ of the images of each source; 0: they are not held.
-        size: of the views.
+        side: of the views.
+        size: that the student sees them at while it trains, and so does its start; None: its own.
     """
 
-    def __init__(self, student: Encoder, images: ImageList, weights: Float[Tensor, "s"], size: int) -> None:
+    def __init__(
+        self, student: Encoder, images: ImageList, weights: Float[Tensor, "s"], side: int, size: Size | None = None
+    ) -> None:
         self._start = copy.deepcopy(student).freeze()
-        self._images, self._weights, self._size = images, weights, size
+        self._images, self._weights, self._side, self._size = images, weights, side, size
         self._device = next(student.parameters()).device
         self._centre = self._mean()
 
     @staticmethod
-    def of(recipe: Recipe, student: Encoder, images: ImageList) -> Anchor | None:
-        """That of a recipe; None where no source asks for it.
+    def of(recipe: Recipe, distiller: Distiller, images: ImageList) -> Anchor | None:
+        """That of a recipe and what it trains; None where no source asks for it.
 
         Raises:
             InputError: a source asks for it that can only be read in its order.
@@ -64,7 +69,7 @@ class Anchor:
                 "recipe: 'data.train.anchor' needs images that can be read in any order; a streamed source cannot"
             )
         weights = torch.tensor([source.anchor for source in recipe.data.train])
-        return Anchor(student, images, weights, recipe.data.size)
+        return Anchor(distiller.student, images, weights, recipe.data.size, distiller.size)
 
     def load(self, start: Mapping[str, Tensor]) -> None:
         """Takes other weights for the start's, such as those of a checkpoint."""
@@ -91,7 +96,7 @@ class Anchor:
 
     def _cls(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b d"]:
         """Where the student's is taken, too: of a ViT after the last block, before the norm."""
-        return self._start.intermediates(images, [len(self._start.block_dims) - 1])[0].cls.float()
+        return self._start.intermediates(images, [len(self._start.block_dims) - 1], self._size)[0].cls.float()
 
     @torch.no_grad()
     def _mean(self) -> Float[Tensor, "d"]:
@@ -100,7 +105,7 @@ class Anchor:
         held = numbers[self._weights[self._images.source_of(numbers)] > 0]
         few = held[torch.linspace(0, len(held) - 1, min(_IMAGES, len(held))).long()]
         total, count = torch.zeros(self._start.embed_dim, device=self._device), 0
-        for batch in view_batches(Selection("anchor", self._images, few.numpy()), size=self._size, batch_size=64):
+        for batch in view_batches(Selection("anchor", self._images, few.numpy()), size=self._side, batch_size=64):
             cls = self._cls(batch.images.to(self._device).float() / 255)
             total, count = total + cls.sum(0), count + len(cls)
         return total / count

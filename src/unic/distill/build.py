@@ -19,12 +19,13 @@ from unic.distill.job import Job
 from unic.distill.memory import out_of_memory_named
 from unic.distill.optimizer import build_optimizer
 from unic.distill.rates import student_rates
-from unic.distill.resolutions import resolutions
+from unic.distill.resolutions import resolutions, training_size
 from unic.distill.ridge import parts_of
 from unic.distill.standardize import build_standardizer
 from unic.distill.weighting import Weighting, build_weighting
 from unic.encoders import Encoder, build_encoder, has_fast_bf16, open_encoder, place
 from unic.encoders._attention import choose_attention
+from unic.encoders.base import Size
 from unic.errors import InputError, nearest
 from unic.losses import build_losses
 from unic.projectors import build_projector, choose_blocks
@@ -79,7 +80,8 @@ def build(recipe: Recipe, device: torch.device, world_size: int = 1) -> Job:
         augmentation=augmentation,
         encoders=encoders,
         grids=grids,
-        grid=_grid_of(distiller.student, device),
+        grid=_grid_of(distiller.student, device, distiller.size),
+        own_grid=_grid_of(distiller.student, device),
         distiller=distiller,
         standardizer=standardizer,
         weighting=weighting,
@@ -88,7 +90,7 @@ def build(recipe: Recipe, device: torch.device, world_size: int = 1) -> Job:
         total_steps=recipe.train.steps or math.ceil(recipe.train.epochs * epoch),
         resolutions=resolutions(recipe.data, distiller.student, encoders),
         owners=owners,
-        anchor=Anchor.of(recipe, distiller.student, images),
+        anchor=Anchor.of(recipe, distiller, images),
         world_size=world_size,
     )
     if recipe.teachers.cache:
@@ -133,16 +135,17 @@ def _build_distiller(recipe: Recipe, dims: dict[str, tuple[int, int]], losses: d
     share = recipe.train.patch_share
     return Distiller(
         student, projectors, losses, blocks,
-        seed=recipe.seed, bf16=bf16, patch_share=share, as_is=recipe.data.sizes is not None,
-        frozen=recipe.student.frozen,
+        seed=recipe.seed, bf16=bf16, patch_share=share, size=training_size(recipe.student, student),
+        as_is=recipe.data.sizes is not None, frozen=recipe.student.frozen,
     ).to(device)  # fmt: skip
 
 
 @torch.no_grad()
-def _grid_of(encoder: Encoder, device: torch.device) -> Grid:
+def _grid_of(encoder: Encoder, device: torch.device, size: Size | None = None) -> Grid:
+    """That of its patches where it sees images at `size`; default: at its own."""
     was_training = encoder.training
     encoder.eval()
-    grid = encoder(torch.full((1, 3, *encoder.input_size), 0.5, device=device)).grid
+    grid = encoder(torch.full((1, 3, *encoder.input_size), 0.5, device=device), size).grid
     encoder.train(was_training)
     return grid
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from unic import rng
 from unic.encoders import Encoder
 from unic.encoders._drop_path import set_drop_path_keys
+from unic.encoders.base import Size
 from unic.losses import Loss, cosine
 from unic.projectors import project
 from unic.tokens import Tokens
@@ -45,7 +46,8 @@ class Distiller(nn.Module):
         seed: of the run; keys the draws of drop path.
         bf16: run the projectors under bf16 autocast (losses are float32 in any case).
         patch_share: in training, project and compare only this share of each image's patches, drawn anew each step.
-        as_is: the student sees images at the size they have (`data.sizes`), not at its own.
+        size: at which the student sees images while it trains; None: its own.
+        as_is: it sees them at the size they have (`data.sizes`).
         frozen: the student stays as it is, in evaluation mode also while the projectors train.
     """
 
@@ -59,6 +61,7 @@ class Distiller(nn.Module):
         seed: int,
         bf16: bool = False,
         patch_share: float = 1.0,
+        size: Size | None = None,
         as_is: bool = False,
         frozen: bool = False,
     ) -> None:
@@ -67,7 +70,8 @@ class Distiller(nn.Module):
         self.projectors = nn.ModuleDict(dict(projectors))
         self.losses = dict(losses)
         self.blocks = list(blocks)
-        self.seed, self.bf16, self.patch_share, self.as_is = seed, bf16, patch_share, as_is
+        self.seed, self.bf16, self.patch_share = seed, bf16, patch_share
+        self.size, self.as_is = size, as_is
         self.is_frozen = frozen
         if frozen:
             student.freeze()
@@ -87,7 +91,7 @@ class Distiller(nn.Module):
     ) -> Terms:
         """`targets`: standardised, on the student's grid; `index`: the images' numbers, which key random draws."""
         set_drop_path_keys(self.student, self.seed, step, index)
-        size = (images.shape[-2], images.shape[-1]) if self.as_is else None
+        size = (images.shape[-2], images.shape[-1]) if self.as_is else self.size
         rungs = self.student.intermediates(images, self.blocks, size)
         if self.training and self.patch_share < 1:
             chosen = self._choose_patches(rungs[-1].patches.shape[1], step, index)

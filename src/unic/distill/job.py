@@ -40,8 +40,8 @@ class Forward:
 
 @dataclass
 class Job:
-    """Everything of a run but its folder. `encoders` are the teachers; `grids` the teachers' own patch grids;
-    `world_size` processes share each batch.
+    """Everything of a run but its folder. `encoders` are the teachers; `grids` the teachers' own patch grids; `grid` is
+    the student's while it trains, `own_grid` that at its own size; `world_size` processes share each batch.
     """
 
     recipe: Recipe
@@ -51,6 +51,7 @@ class Job:
     encoders: dict[str, Encoder]
     grids: dict[str, Grid]
     grid: Grid
+    own_grid: Grid
     distiller: Distiller
     standardizer: EmaStandardizer | NoStandardizer
     weighting: Weighting

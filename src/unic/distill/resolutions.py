@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from unic.config import Data
+from unic.config import Data, Student
 from unic.encoders import Encoder, parse_uri
 from unic.encoders.base import Size, check_multiple
 from unic.errors import InputError
@@ -62,6 +62,19 @@ def resolutions(data: Data, student: Encoder, teachers: Mapping[str, Encoder]) -
     return Resolutions(grids, taken)
 
 
+def training_size(asked: Student, student: Encoder) -> Size | None:
+    """The size that `student.train_size` asks for; None: the student's own.
+
+    Raises:
+        InputError: the student cannot take it.
+    """
+    if asked.train_size is None or (asked.train_size, asked.train_size) == student.input_size:
+        return None
+    size = (asked.train_size, asked.train_size)
+    _student_grid(student, size, f"student '{student.uri}'", "student.train_size")
+    return size
+
+
 def enlargement(side: int, size: Size, *, is_student: bool) -> str | None:
     """What to say of views of `side` px for a model that sees `size`; None where nothing is to be said.
 
@@ -74,13 +87,13 @@ def enlargement(side: int, size: Size, *, is_student: bool) -> str | None:
     return f"views of {side} px are enlarged to its {size[0]}x{size[1]}: slow, and nothing is gained; {advice}"
 
 
-def _student_grid(student: Encoder, size: Size, where: str) -> Grid:
+def _student_grid(student: Encoder, size: Size, where: str, key: str = "data.sizes") -> Grid:
     grid = student.grid_at(size)
     if grid is None:
         patch_size = getattr(getattr(getattr(student, "model", None), "patch_embed", None), "patch_size", None)
         if patch_size is not None:
-            check_multiple(f"{where}: data.sizes", size, patch_size)
-        raise InputError(f"{where}: this architecture takes one size; leave out data.sizes")
+            check_multiple(f"{where}: {key}", size, patch_size)
+        raise InputError(f"{where}: this architecture takes one size; leave out {key}")
     return grid
 
 

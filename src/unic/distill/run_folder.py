@@ -176,8 +176,10 @@ def summary(job: Job) -> list[str]:
     ladder = sum(parameter.numel() for parameter in projectors.parameters())
     lines.append(
         f"student: {student.uri} ({student.num_parameters() / 1e6:.1f} M, input {_size(student.input_size)}, "
-        f"{student.embed_dim}/{student.patch_dim}-d, grid {_size(job.grid)}, {student.precision})"
+        f"{student.embed_dim}/{student.patch_dim}-d, grid {_size(job.own_grid)}, {student.precision})"
     )
+    if size := job.distiller.size:
+        lines.append(f"student: it sees {_size(size)} while it trains, grid {_size(job.grid)}")
     if sees_single_images(job.recipe.train, job.world_size) and batch_norms(student):
         lines.append(f"student: {SINGLE_IMAGES}")
     times = f"{ladder / 1e6:.1f} M, {ladder / student.num_parameters():.1f} x the student"

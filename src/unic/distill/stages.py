@@ -41,12 +41,12 @@ def _try_stage(
     """Its distiller, as shapes without values, and its grid: two stages need not fit into the memory."""
     job = build(plan, device, world_size)
     _check_follows(job, later)
-    return job.distiller.to("meta"), job.grid
+    return job.distiller.to("meta"), job.own_grid
 
 
 def _check_follows(job: Job, later: tuple[nn.Module, Grid] | None) -> None:
     if later is not None:
-        resampled(job.distiller.state_dict(), later[0], job.grid, later[1])
+        resampled(job.distiller.state_dict(), later[0], job.own_grid, later[1])
 
 
 def carry(tensors: Mapping[str, Tensor], distiller: nn.Module, old_grid: Grid, grid: Grid) -> None:

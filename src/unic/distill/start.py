@@ -55,4 +55,4 @@ def carried(start: Mapping[str, Tensor], trained: Mapping[str, Tensor], before: 
     if not start:
         return {}
     both = {**trained, **with_prefix(_STUDENT, dict(start))}
-    return without_prefix(_STUDENT, stages.resampled(both, after.distiller, before.grid, after.grid))
+    return without_prefix(_STUDENT, stages.resampled(both, after.distiller, before.own_grid, after.own_grid))

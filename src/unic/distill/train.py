@@ -447,7 +447,7 @@ def _next_stage(run: Run) -> Run:
     run.accelerator.free_memory()  # or it would keep every stage's model
     plan = recorded.as_recorded(run.recipe.plans()[run.stage + 1], run.models)
     job = build(plan, run.accelerator.device, run.accelerator.num_processes)
-    stages.carry(trained, job.distiller, before.grid, job.grid)
+    stages.carry(trained, job.distiller, before.own_grid, job.own_grid)
     job.standardizer.load_state_dict(before.standardizer.state_dict())
     after = Run(
         job, run.folder, run.accelerator, run.agreement, run.recipe, run.stage + 1, run.step,
@@ -457,6 +457,6 @@ def _next_stage(run: Run) -> Run:
     if job.anchor:
         job.anchor.load(after.start)
     if after.ema and average:
-        after.ema.load(stages.resampled(average, job.distiller, before.grid, job.grid))
+        after.ema.load(stages.resampled(average, job.distiller, before.own_grid, job.own_grid))
     after.saver = run.saver
     return after
