@@ -6,7 +6,8 @@
 
 A file of variants names the recipe, the suites and, for each variant, its overrides (`KEY=VALUE` of `unic distill`).
 Each run is one `VARIANT-SEED.json` in the results folder, written as it ends. Finished ones are not repeated and
-interrupted ones go on, so several processes can share the work, and a later day can add a seed.
+interrupted ones go on, so several processes can share the work, and a later day can add a seed. A variant `{of: NAME,
+change: […]}` is the trained run NAME resumed with changes, for those that need no other training (`train.interpolate`).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import statistics
 import time
 from collections.abc import Sequence
@@ -57,10 +59,17 @@ def main() -> None:
             file = results / f"{variant.replace(' ', '-')}-{seed}.json"
             if not file.exists():
                 epochs = [f"train.epochs={options.epochs}"] if options.epochs else []
-                overrides = [*plan.get("overrides", ()), *plan["variants"][variant], *epochs]
-                recipe = options.recipe or plan["recipe"]
-                measure(recipe, variant, overrides, seed, plan["suites"], runs / file.stem, file)
+                overrides = [*plan.get("overrides", ()), *overrides_of(variant, plan), *epochs]
+                recipe, run = options.recipe or plan["recipe"], runs / file.stem
+                if isinstance(asked := plan["variants"][variant], dict) and not run.exists():
+                    shutil.copytree(runs / f"{asked['of'].replace(' ', '-')}-{seed}", run)
+                measure(recipe, variant, overrides, seed, plan["suites"], run, file)
     print(table(results, plan))
+
+
+def overrides_of(variant: str, plan: dict[str, Any]) -> list[str]:
+    asked = plan["variants"][variant]
+    return [*overrides_of(asked["of"], plan), *asked["change"]] if isinstance(asked, dict) else asked
 
 
 def measure(
