@@ -434,7 +434,7 @@ def export(
         if found != "same":
             remove_graphs(target)
     parity.write(target)
-    _write_model_card(folder, target, recipe, made_of, push)
+    _write_model_card(folder, target, recipe, made_of, trained.alpha, push)
     if push:
         push_folder(target, push)
     return target
@@ -454,10 +454,12 @@ def _refresh_card(run: Path) -> None:
     if not (run / "export" / "config.json").is_file():
         raise InputError("there is no export that it could describe")
     trained = load_trained(run)
-    _write_model_card(run, run / "export", trained.recipe, provenance(trained.plans, trained.models))
+    _write_model_card(run, run / "export", trained.recipe, provenance(trained.plans, trained.models), trained.alpha)
 
 
-def _write_model_card(run: Path, target: Path, recipe: Recipe, made_of: Provenance, hub: str | None = None) -> None:
+def _write_model_card(
+    run: Path, target: Path, recipe: Recipe, made_of: Provenance, alpha: float, hub: str | None = None
+) -> None:
     results = run / "results.json"
     known = {"config.json": "architecture, input size, normalisation, provenance", "model.safetensors": "the weights"}
     known |= {
@@ -472,7 +474,7 @@ def _write_model_card(run: Path, target: Path, recipe: Recipe, made_of: Provenan
     measured = read_json(results) if results.is_file() else None
     shown = recipe.shared(recipe.model_dump(mode="json"))
     made_of = Provenance(recipe.shared(made_of.start), recipe.shared(made_of.teachers))
-    text = model_card(run.resolve().name, made_of, shown, measured, files, usage(target, hub))
+    text = model_card(run.resolve().name, made_of, shown, measured, files, usage(target, hub), alpha)
     write_card(target, text)
 
 

@@ -12,6 +12,7 @@ import torch
 from rich.console import Console
 from safetensors.torch import load_file
 
+import unic
 from unic.checkpoint import load_newest
 from unic.config import load_recipe
 from unic.distill import interpolate, ridge
@@ -62,6 +63,17 @@ def test_another_share_is_asked_for_without_training_again(recipe: dict[str, Any
     assert torch.allclose(found, 0.5 * (before[f"start.{name}"] + before[f"distiller.student.{name}"]), atol=1e-6)
     fit(load_recipe(recipe), run, console=QUIET, resume=True)
     assert torch.equal(load_trained(run).student().state_dict()[name], before[f"distiller.student.{name}"])
+
+
+def test_its_page_and_its_card_say_the_share(recipe: dict[str, Any], tmp_path: Path) -> None:
+    recipe["trackers"] = {}
+    recipe["data"]["train"] = [{"path": recipe["data"]["train"], "anchor": 0.1}]
+    fit(load_recipe(recipe, ["train.interpolate=0.25"]), tmp_path / "run", console=QUIET)
+    card = (unic.export(tmp_path / "run", check=False) / "README.md").read_text()
+    assert "Weights: 0.75 of the start and 0.25 of what was trained." in card
+    page = unic.report(tmp_path / "run").read_text()
+    assert "Its weights are 0.75 of the start and 0.25 of what was trained" in page
+    assert "Drift from the start" in page
 
 
 def test_a_run_without_its_start_cannot(recipe: dict[str, Any], tmp_path: Path) -> None:

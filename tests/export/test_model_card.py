@@ -80,3 +80,11 @@ def test_limits_say_what_unseen_sets_have_shown():
     assert "-25.0 % [-40.0, -9.5]." in card
     assert "| mean gain (unseen) |" in card
     assert "| mean gain (seen) |" in card
+
+
+def test_a_card_says_what_its_weights_are_a_mixture_of():
+    made_of = Provenance(None, {"a": A})
+    assert "Weights: 0.75 of the start and 0.25 of what was trained." in model_card(
+        "m", made_of, RECIPE, None, {}, "", 0.25
+    )
+    assert "of the start and" not in model_card("m", made_of, RECIPE, None, {}, "")

@@ -25,6 +25,7 @@ def model_card(
     results: Mapping[str, Any] | None,
     files: Mapping[str, str],
     usage: str,
+    alpha: float = 1.0,
 ) -> str:
     """Markdown with a YAML head.
 
@@ -34,6 +35,7 @@ def model_card(
         results: of `results.json`, if the run was evaluated.
         files: what lies in the folder, and what it is.
         usage: lines of Python.
+        alpha: how much of what was trained is in the weights; the rest is the start.
     """
     licence = made_of.licence
     slug = re.sub(r"[^a-z0-9.+]+", "-", (licence.text or "").lower()).strip("-")
@@ -64,7 +66,7 @@ def model_card(
     data = ", ".join(markdown_code(entry["path"]) for entry in recipe["data"]["train"])
     lines += [
         "## Training", "",
-        f"Images: {data}, views of {recipe['data']['size']} px. The whole recipe:", "",
+        f"Images: {data}, views of {recipe['data']['size']} px. {_weights(alpha)}The whole recipe:", "",
         markdown_block(_yaml(recipe), "yaml"), "",
         "## Limits", "",
         "Measured on the sets above only. The student has its teachers' biases and no safety measures of its own; on "
@@ -75,6 +77,10 @@ def model_card(
 
 def _yaml(tree: Mapping[str, Any]) -> str:
     return yaml.safe_dump(dict(tree), sort_keys=False, allow_unicode=True).rstrip()
+
+
+def _weights(alpha: float) -> str:
+    return "" if alpha == 1 else f"Weights: {1 - alpha:g} of the start and {alpha:g} of what was trained. "
 
 
 def _inherited(licence: Licence) -> str:

@@ -66,6 +66,7 @@ def collect(run: Path) -> dict[str, Any]:
         "fewest": FEWEST,
         "recipe": files.recipe_text,
         "recipe_note": files.recipe_note,
+        "alpha": files.alpha,
         "damaged": {
             "known": files.damaged is not None,
             "shown": share((files.damaged or [])[:_MAX_DAMAGED]),

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from unic import checkpoint
 from unic._regular_files import read_json, read_text
 from unic.config import Recipe
+from unic.distill.interpolate import FOLDER
 from unic.distill.recorded import recipe_of
 from unic.metrics import read_metrics
 from unic.references import WithReferences
@@ -27,6 +29,7 @@ class RunFiles:
     Attributes:
         recipe, scores, predictions: None where they cannot be read; the `note` of each then says why.
         rows: of metrics.jsonl.
+        alpha: how much of what was trained is in the student that left the run (`train.interpolate`).
         damaged: pairs of file and reason; None where nobody knows: the list is no list, or nothing has been saved.
     """
 
@@ -41,6 +44,7 @@ class RunFiles:
     rows: list[dict[str, Any]]
     environment: dict[str, Any] = field(default_factory=dict)
     damaged: list[tuple[str, str]] | None = None
+    alpha: float = 1.0
 
     @property
     def name(self) -> str:
@@ -66,6 +70,7 @@ def read_run(path: Path) -> RunFiles:
     return RunFiles(
         path, recipe, recipe_note, _text(path / "recipe.yaml"), scores, results_note, predictions, predictions_note,
         _metrics(path), environment if isinstance(environment, dict) else {}, _damaged(path),
+        _alpha(path, recipe),
     )  # fmt: skip
 
 
@@ -117,6 +122,15 @@ def _damaged(path: Path) -> list[tuple[str, str]] | None:
     if not isinstance(entries, list):
         return None
     return [(str(entry[0]), str(entry[1])) for entry in entries if isinstance(entry, list) and len(entry) == 2]
+
+
+def _alpha(path: Path, recipe: Recipe | None) -> float:
+    if recipe is None or recipe.train.interpolate is None:
+        return 1.0
+    newest = checkpoint.newest_step(path / FOLDER)
+    saved, _ = _json(path / FOLDER / "checkpoints" / f"step-{newest}" / "state.json")
+    alpha = saved.get("state", {}).get("alpha") if isinstance(saved, dict) else None
+    return float(alpha) if isinstance(alpha, int | float) else 1.0
 
 
 def _json(path: Path) -> tuple[Any, str]:

@@ -23,6 +23,10 @@ _KEPT = (
     "For so many images of a batch the loss to the teacher counted (kept). With teacher dropping the teacher that is "
     "imitated worst always counts, each other one is left out at random: a teacher near 1 is the hardest one."
 )
+_DRIFT = (
+    "Of the student's own CLS on the images of sources with an anchor, 1 - cosine to that of its start: 0 where it has "
+    "kept what its start said of them."
+)
 _UNSEEN = "Sets that are no source of training: where a line falls, the student forgets. It chooses no checkpoint."
 
 
@@ -46,6 +50,7 @@ def training_charts(rows: Rows, teachers: Sequence[str], colour: Mapping[str, st
     small = [
         chart("k-NN during training, top-1 %", _looks(rows, "knn/")),
         chart("The same on unseen sets, top-1 %", _looks(rows, "knn_unseen/"), note=_UNSEEN),
+        chart("Drift from the start", [series(rows, "drift", "drift", "--ink", 0)], low=0, note=_DRIFT),
         chart("Learning rate", [series(rows, "lr", "lr", "--ink", 0)], low=0),
         chart("Images per second", [series(rows, "images_per_s", "images per second", "--ink", 0)], low=0),
         chart("Share of time waiting for data", [series(rows, "data_wait", "waiting", "--ink", 0)], low=0),
