@@ -77,3 +77,10 @@ def test_the_width_that_suits() -> None:
     )
     assert 64 < narrow < 1280
     assert suited_width(rungs, teachers, 512, 1) == 64
+
+
+def test_an_anchor_at_random_weights(recipe: dict[str, Any]) -> None:
+    recipe["data"]["train"] = [{"path": recipe["data"]["train"], "anchor": 0.3}]
+    line = "the student starts from random weights, so anchor holds it near noise; leave it out"
+    assert advised(recipe)["data.train"] == line
+    assert "data.train" not in advised(recipe, "data.train.0.anchor=0")

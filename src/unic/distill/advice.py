@@ -22,6 +22,8 @@ def advice(job: Job) -> Iterator[tuple[str, str]]:
     yield from _steps(job)
     yield from _projectors(job)
     yield from _checkpoints(job)
+    if job.anchor and job.student.from_scratch:
+        yield "data.train", "the student starts from random weights, so anchor holds it near noise; leave it out"
 
 
 def checkpoint_bytes(job: Job) -> tuple[int, int]:
