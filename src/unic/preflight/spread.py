@@ -63,7 +63,8 @@ def look_at_spread(job: Job, report: Report) -> None:
     report.facts["spread"] = {"images": len(own), "teachers": found, "times": round(times, 2)}
     if times < _NARROW and not any(map(_is_generated, job.images.sources)):
         text = f"narrow images: the teachers' features have {times:.2f} times the effective rank that they have on"
-        remedy = "a student forgets what it does not see; add photographs or generated images (docs/generalise.md)"
+        remedy = "a student forgets what it does not see; add photographs or generated images, and hold its features "
+        remedy += "near the start's on them: anchor: 0.3 (docs/generalise.md)"
         report.add("warning", "data.train", f"{text} generated dead leaves, on photographs 1.5 times; {remedy}")
 
 
