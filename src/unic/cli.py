@@ -367,7 +367,7 @@ def export(
     import json
 
     from unic import api
-    from unic.export.timm import usage
+    from unic._usage import usage
 
     with _console().status("exporting"):
         folder = api.export(
@@ -524,8 +524,8 @@ def main() -> None:
 def _show_run(folder: Path) -> None:
     """What a finished run leaves on the screen: the table, and where to look and what to type next."""
     from unic._regular_files import read_json
+    from unic._usage import usage
     from unic.eval.table import render
-    from unic.export.timm import usage
 
     results = folder / "results.json"
     if results.is_file():

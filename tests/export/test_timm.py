@@ -8,9 +8,10 @@ import pytest
 import timm
 import torch
 
+from unic._usage import usage
 from unic.encoders import build_encoder
 from unic.encoders.timm import TimmEncoder
-from unic.export.timm import export_timm, usage
+from unic.export.timm import export_timm
 
 IMAGES = torch.rand(2, 3, 50, 40, generator=torch.Generator().manual_seed(0))
 

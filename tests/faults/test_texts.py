@@ -14,12 +14,12 @@ import yaml
 from rich.console import Console
 
 from unic._text import csv_cell, latex, markdown, markdown_block, markdown_code, python_string
+from unic._usage import usage
 from unic.eval.formats import to_csv, to_latex, to_markdown
 from unic.eval.progress import Progress
 from unic.eval.table import render
 from unic.export.model_card import model_card
 from unic.export.provenance import Provenance
-from unic.export.timm import usage
 from unic.metrics import logged_to
 from unic.report.render import write_page
 from unic.terminal import PlainConsole, tell

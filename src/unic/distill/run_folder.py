@@ -186,7 +186,7 @@ def summary(job: Job) -> list[str]:
     lines.append(f"projectors: {job.recipe.projector.type} on blocks {job.distiller.blocks} ({times})")
     lines.append(
         f"images: {len(job.images)}; {job.total_steps} steps of {job.recipe.train.batch_size} "
-        f"({job.steps_per_epoch} an epoch)"
+        f"({job.steps_per_epoch} an epoch, {job.total_steps / job.steps_per_epoch:.3g} epochs)"
     )
     lines.append(f"device: {_device(job)}")
     if job.recipe.data.sizes:

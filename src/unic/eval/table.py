@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,6 +18,7 @@ from unic.eval.trainings import mean_gains_of_trainings
 
 WIDTH = 100  # columns: what a terminal and a README show without wrapping
 _GAIN, _LEAST, _LONGEST = 8, 6, 9  # columns of the gains, of the narrowest score and of one that need not be folded
+_CEILING = 99  # percent from which a task is called too easy
 _ENDS = 14  # columns of an interval of a difference, [+10.3, +14.0]
 
 
@@ -52,10 +53,33 @@ def _laid_out(results: Mapping[str, Any], columns: int) -> Group:
     parts: list[Any] = []
     for start in range(0, len(grid.names), count):
         last = start + count >= len(grid.names)
-        parts.append(_table(grid, slice(start, start + count), width, label, gain=grid.has_gain and last))
+        shown = grid.names[start : start + count]
+        widths = _widths(shown, width, room, least)
+        parts.append(_table(grid, slice(start, start + count), widths, label, gain=grid.has_gain and last))
     units = {row.label.rpartition("/")[2]: row.unit for row in grid.rows if row.unit}
     caption = "; ".join([_caption(results), *(f"{name}: {unit}" for name, unit in units.items())])
     return Group(*parts, Text(printable(caption), style="dim italic"))
+
+
+def _widths(names: Sequence[str], width: int, room: int, least: int) -> list[int]:
+    """Of each column: what its name needs up to `width`, and then what the short names leave."""
+    widths = [max(least, min(len(name), width)) for name in names]
+    rest = room - sum(each + 1 for each in widths)
+    while rest > 0 and (cut := [place for place, name in enumerate(names) if len(name) > widths[place]]):
+        for place in cut[:rest]:
+            widths[place] += 1
+        rest -= len(cut[:rest])
+    return widths
+
+
+def _at_the_ceiling(results: Mapping[str, Any]) -> list[str]:
+    """Tasks on which no model can rise above the best teacher by more than noise."""
+    found = []
+    for task, teacher in results.get("best_teacher", {}).items():
+        is_share = results.get("measures", {}).get(task, {}).get("name", "top-1 %").endswith("%")
+        if is_share and (results["tasks"][task].get(teacher, {}).get("score") or 0) >= _CEILING:
+            found.append(printable(task))
+    return found
 
 
 def _printable(grid: Grid) -> Grid:
@@ -64,10 +88,10 @@ def _printable(grid: Grid) -> Grid:
     return replace(grid, corner=printable(grid.corner), names=[printable(name) for name in grid.names], rows=rows)
 
 
-def _table(grid: Grid, columns: slice, width: int, label: int, *, gain: bool) -> Table:
+def _table(grid: Grid, columns: slice, widths: Sequence[int], label: int, *, gain: bool) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=0)
     table.add_column(Text(grid.corner), width=label, overflow="fold")
-    for name in grid.names[columns]:
+    for name, width in zip(grid.names[columns], widths, strict=True):
         # Long names are folded: cut, two ablations would often read the same.
         table.add_column(Text(name), justify="right", overflow="fold", max_width=width)
     if gain:
@@ -101,6 +125,10 @@ def _caption(results: Mapping[str, Any]) -> str:
     parts = [f"{seeds} seed{'s' if seeds > 1 else ''}", *_trainings(results)]
     if results.get("best_teacher"):
         parts.append("underlined: best teacher of the task")
+    if ceiling := _at_the_ceiling(results):
+        parts.append(
+            f"too easy to tell models apart: {', '.join(ceiling)}, where the best teacher has {_CEILING} % or more"
+        )
     if any(measure["lower_is_better"] for measure in results.get("measures", {}).values()):
         parts.append("↓: lower is better")
     if compared_student(results):

@@ -13,7 +13,6 @@ from typing import Any
 
 import safetensors.torch
 
-from unic._text import python_string
 from unic.encoders.timm import TimmEncoder
 from unic.outputs import give_rights
 
@@ -78,17 +77,3 @@ def timm_config(encoder: TimmEncoder) -> dict[str, Any]:
         "model_args": model_args,
         "pretrained_cfg": pretrained_cfg,
     }
-
-
-def usage(folder: Path, hub: str | None = None) -> str:
-    """Lines of Python that use the export, here or from the hub, for `unic export` and the model card."""
-    source = f"hf-hub:{hub}" if hub else f"local-dir:{folder}"
-    return "\n".join(
-        [
-            "import timm",
-            "from PIL import Image",
-            'image = Image.open("photo.jpg").convert("RGB")',
-            f"model = timm.create_model({python_string(source)}, pretrained=True).eval()",
-            "cls = model(timm.data.create_transform(**timm.data.resolve_model_data_config(model))(image)[None])",
-        ]
-    )

@@ -137,7 +137,7 @@ def _measured(recipe: Recipe, report: Report) -> Plan | None:
     if not plan.unseen:
         report.add(
             "note", "eval.suite",
-            "nothing unseen is measured, so nothing will tell what the student forgets: 'unseen' of a suite names sets "
-            "that are no source of training",
+            "nothing unseen is measured, so nothing will tell what the student forgets; name a set that is no source "
+            "of training, for example eval.suite.unseen=[mine=PATH] (docs/evaluation.md)",
         )  # fmt: skip
     return plan

@@ -25,7 +25,8 @@ _CLOSE = 2.0  # mean difference of grey levels (0 to 255) below which two thumbn
 
 def look_at(images: ImageList, recipe: Recipe, report: Report) -> None:
     """A row for each source: how many, how large, and which of a fixed sample are damaged."""
-    for source, entry in zip(images.sources, recipe.data.train, strict=True):
+    visits = [len(source) * weight for source, weight in zip(images.sources, images.weights, strict=True)]
+    for source, entry, visited in zip(images.sources, recipe.data.train, visits, strict=True):
         sizes, damaged = [], []
         for index in _some(source, _SAMPLE):
             try:
@@ -35,7 +36,8 @@ def look_at(images: ImageList, recipe: Recipe, report: Report) -> None:
                 damaged.append(f"{source.name(index)}: {error}")
         side = int(median(sizes)) if sizes else 0
         report.images.append(
-            {"path": entry.path, "images": len(source), "weight": entry.weight, "short_side": side,
+            {"path": entry.path, "images": len(source), "weight": entry.weight,
+             "share": round(visited / sum(visits), 4), "anchor": entry.anchor, "short_side": side,
              "looked_at": len(sizes) + len(damaged), "damaged": damaged}
         )  # fmt: skip
         share = len(damaged) / max(1, len(sizes) + len(damaged))

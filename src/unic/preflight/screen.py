@@ -94,12 +94,13 @@ def _numbers(values: list[float]) -> str:
 def _images(report: Report) -> _NamedRows:
     rows = [
         [
-            row["path"], f"{row['images']:,}", f"{row['weight']:g}", f"{row['short_side']} px",
+            row["path"], f"{row['images']:,}", f"{row['weight']:g}", f"{row['share']:.0%}",
+            f"{row['anchor']:g}" if row["anchor"] else "–", f"{row['short_side']} px",
             f"{len(row['damaged'])} of {row['looked_at']}",
         ]
         for row in report.images
     ]  # fmt: skip
-    return _NamedRows(["training images", "images", "weight", "short side", "damaged in sample"], rows)
+    return _NamedRows(["training images", "images", "weight", "share", "anchor", "short side", "damaged"], rows)
 
 
 def _cost(report: Report) -> Table:

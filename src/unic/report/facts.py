@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from unic._text import python_string
 from unic.report.scores import Scores, millions
 
 _MAX_SIZES = 5  # teachers that are named with their parameters
@@ -57,15 +55,3 @@ def _tasks(entries: Mapping[str, Any] | None) -> list[str]:
 
 def _listed(value: Any) -> str:
     return ",".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
-def usage(run: Path) -> str:
-    """How the exported student is loaded with nothing but timm."""
-    folder = (run / "export").as_posix()
-    return "\n".join(
-        [
-            "import timm",
-            f"model = timm.create_model({python_string(f'local-dir:{folder}')}, pretrained=True).eval()",
-            "cls = model(timm.data.create_transform(**timm.data.resolve_model_data_config(model))(image)[None])",
-        ]
-    )

@@ -8,10 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from unic._usage import usage
 from unic.checkpoint import has_ended, newest_state
 from unic.report.advice import advice
 from unic.report.confusion import confusion
-from unic.report.facts import parameters, protocol_line, usage
+from unic.report.facts import parameters, protocol_line
 from unic.report.failures import failures
 from unic.report.gains import radar_chart
 from unic.report.influence import influence
@@ -72,7 +73,7 @@ def collect(run: Path) -> dict[str, Any]:
             "shown": share((files.damaged or [])[:_MAX_DAMAGED]),
             "count": len(files.damaged or []),
         },
-        "usage": usage(run),
+        "usage": usage(run / "export"),
         "exported": files.is_exported,
         "run": str(run),
     }

@@ -1,0 +1,21 @@
+"""How a student is used without unic."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from unic._text import python_string
+
+
+def usage(folder: Path, hub: str | None = None) -> str:
+    """Lines of Python that use the export, here or from the hub, for the terminal, the model card and the report."""
+    source = f"hf-hub:{hub}" if hub else f"local-dir:{folder.as_posix()}"
+    return "\n".join(
+        [
+            "import timm",
+            "from PIL import Image",
+            'image = Image.open("photo.jpg").convert("RGB")',
+            f"model = timm.create_model({python_string(source)}, pretrained=True).eval()",
+            "cls = model(timm.data.create_transform(**timm.data.resolve_model_data_config(model))(image)[None])",
+        ]
+    )
