@@ -50,8 +50,8 @@ def test_a_good_recipe_is_ready_and_told_what_it_costs(recipe, image_folder):
     assert (vit["input_size"], vit["has_cls"], vit["grid"]) == ([32, 32], True, student["grid"])
     assert (cnn["input_size"], cnn["has_cls"], cnn["source"]) == ([64, 64], False, "timm")
     assert report.images[0] | {"short_side": 0} == {
-        "path": str(image_folder), "images": 40, "weight": 1.0, "share": 1.0, "anchor": 0.0, "short_side": 0, "looked_at": 40,
-        "damaged": [],
+        "path": str(image_folder), "images": 40, "weight": 1.0, "share": 1.0, "anchor": 0.0,
+        "short_side": 0, "looked_at": 40, "damaged": [],
     }  # fmt: skip
     assert report.facts["time"]["steps"] == 8
     assert report.facts["time"]["hours"] > 0
