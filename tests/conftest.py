@@ -16,6 +16,14 @@ from unic import _scratch
 from unic.trust import trusting
 
 
+LONGEST = ("distill/test_ranks.py", "distill/test_processes.py", "test_examples.py")  # minutes each
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that take minutes come first, so that no process of xdist is left with one of them at the end."""
+    items.sort(key=lambda item: not item.path.as_posix().endswith(LONGEST))
+
+
 @pytest.fixture(autouse=True)
 def _one_thread(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Small tensors are faster on one thread, and a test must not read or fill the user's cache."""
