@@ -15,7 +15,6 @@ from PIL import Image
 from unic import _scratch
 from unic.trust import trusting
 
-
 LONGEST = ("distill/test_ranks.py", "distill/test_processes.py", "test_examples.py")  # minutes each
 
 
