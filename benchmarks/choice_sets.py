@@ -9,6 +9,7 @@ seen. Nothing may be chosen by either, so these take their place while options a
 - `script`: 20 capital letters of the Greek and the Cyrillic alphabet, 40 of each, in installed fonts;
 - `photographs`: crops of `samples/photos`, grouped to the photographs they were cut from, each of which is a class. As
   they are every encoder tells them apart by their colours, so they are made grey, cut to a half, and mirrored or not;
+- `prints`: the same as prints in one ink, lines as thick as the picture is dark: neither photographs nor drawings;
 - `photos.parquet`: the crops of all other photographs, to train on in place of `samples/photos`.
 
 Crops are grouped by the mean of two cosines, of EfficientNet-Lite0's features and of colour histograms. The groups were
@@ -18,7 +19,9 @@ looked at: each shows one photograph, or two of one scene.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import io
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -44,12 +47,14 @@ IMAGES_OF_A_LETTER = 40
 HELD_OUT = 70  # photographs of 6 to 25 crops
 DISTANCE = 0.85  # between groups, of vectors whose squared length is 1
 LEVELS = 6  # of a colour in a histogram
+FLAT = 3.0  # grey levels of deviation
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--out", type=Path, default=Path("runs/choice-sets"))
     out = parser.parse_args().out
+    shutil.rmtree(out, ignore_errors=True)
     draw = np.random.default_rng(0)
     write_photographs(out, draw)
     write_letters(out / "script", draw)
@@ -67,16 +72,40 @@ def write_photographs(out: Path, draw: np.random.Generator) -> None:
     for photograph in held:
         for row in np.flatnonzero(group == photograph):
             image = Image.open(io.BytesIO(table["image"][int(row)].as_py()["bytes"]))
-            keep(harder(image, draw), out / "photographs", f"{photograph:04}", row, draw)
+            hard = harder(image, draw)
+            if hard is not None:
+                keep(hard, out / "photographs", f"{photograph:04}", row, draw)
+            whole = harder(image, draw, part=(0.85, 1.0))
+            if whole is not None:
+                keep(printed(whole, draw), out / "prints", f"{photograph:04}", row, draw)
 
 
-def harder(image: Image.Image, draw: np.random.Generator) -> Image.Image:
-    side = int(min(image.size) * draw.uniform(0.45, 0.65))
+def harder(
+    image: Image.Image, draw: np.random.Generator, part: tuple[float, float] = (0.45, 0.65)
+) -> Image.Image | None:
+    """A grey part of it with an even contrast; None: it is flat, as a clear sky is, and would be like any other."""
+    side = int(min(image.size) * draw.uniform(*part))
     left, top = (int(draw.integers(0, length - side + 1)) for length in image.size)
-    part = image.convert("L").crop((left, top, left + side, top + side)).resize((128, 128), Image.Resampling.BICUBIC)
-    grey = np.asarray(part, np.float64)[:, :: int(draw.choice([-1, 1]))]
+    crop = image.convert("L").crop((left, top, left + side, top + side)).resize((128, 128), Image.Resampling.BICUBIC)
+    grey = np.asarray(crop, np.float64)[:, :: int(draw.choice([-1, 1]))]
+    if grey.std() < FLAT:
+        return None
     equalised = (grey - grey.mean()) / (grey.std() + 5) * 45 + 128
     return Image.fromarray(equalised.clip(0, 255).astype(np.uint8))
+
+
+def printed(grey: Image.Image, draw: np.random.Generator) -> Image.Image:
+    """The picture in one ink on paper: lines as thick as it is dark, in a direction, distance and colours of its own."""
+    side = 256
+    light = np.asarray(grey.resize((side, side), Image.Resampling.BICUBIC), np.float64) / 255
+    y, x = np.mgrid[:side, :side]
+    turn, distance = draw.uniform(0, np.pi), draw.uniform(3, 6)
+    lines = 0.5 + 0.5 * np.cos(2 * np.pi * (x * np.cos(turn) + y * np.sin(turn)) / distance)
+    ink = 1 / (1 + np.exp((light - 0.15 - 0.7 * lines) / 0.06))
+    ink = 0.6 * ink + 0.4 * (1 - light)
+    paper, colour = draw.uniform(0.8, 1, 3), draw.uniform(0, 0.4, 3)
+    picture = paper * (1 - ink[..., None]) + colour * ink[..., None]
+    return Image.fromarray((picture * 255).astype(np.uint8)).resize((128, 128), Image.Resampling.BOX)
 
 
 def groups() -> Int[np.ndarray, " n"]:
@@ -108,13 +137,20 @@ def write_letters(out: Path, draw: np.random.Generator) -> None:
 
 
 def write_training_images(name: str, out: Path, draw: np.random.Generator) -> None:
-    """Some training images with their labels."""
+    """Some training images with their labels, each picture once: none is in both parts."""
     table = pq.read_table(f"samples/{name}/train.parquet")
     rows = draw.permutation(table.num_rows)[:IMAGES_OF_A_SET]
+    pictures = [picture["bytes"] for picture in table["image"].take(pa.array(rows)).to_pylist()]
+    rows = rows[np.unique([hashlib.sha256(_pixels(picture)).digest() for picture in pictures], return_index=True)[1]]
+    draw.shuffle(rows)
     tests = int(len(rows) * TEST_SHARE)
     out.mkdir(parents=True, exist_ok=True)
     for part, chosen in (("test", rows[:tests]), ("train", rows[tests:])):
         pq.write_table(table.take(pa.array(np.sort(chosen))), out / f"{part}.parquet")
+
+
+def _pixels(picture: bytes) -> bytes:
+    return Image.open(io.BytesIO(picture)).convert("RGB").tobytes()
 
 
 def keep(image: Image.Image, out: Path, label: str, number: int, draw: np.random.Generator) -> None:
