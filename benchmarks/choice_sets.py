@@ -95,7 +95,7 @@ def harder(
 
 
 def printed(grey: Image.Image, draw: np.random.Generator) -> Image.Image:
-    """The picture in one ink on paper: lines as thick as it is dark, in a direction, distance and colours of its own."""
+    """The picture in one ink: lines as thick as it is dark; their direction, distance and colours are drawn."""
     side = 256
     light = np.asarray(grey.resize((side, side), Image.Resampling.BICUBIC), np.float64) / 255
     y, x = np.mgrid[:side, :side]

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from launcher import Launcher
 from PIL import Image
 
 from unic import _scratch
 from unic.trust import trusting
 
-LONGEST = ("distill/test_ranks.py", "distill/test_processes.py", "test_examples.py")  # minutes each
+LONGEST = ("distill/test_ranks.py", "distill/test_processes.py", "faults/test_peers.py", "test_cli.py")  # minutes each
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -35,6 +36,14 @@ def _own_scratch() -> None:
     """A test finds nothing that another one could not keep, and is told again what another one was told."""
     for function in (_scratch.scratch, _scratch.say_read_only, _scratch.say_not_kept):
         function.cache_clear()
+
+
+@pytest.fixture(scope="session")
+def launch() -> Iterator[Launcher]:
+    """Starts `python …` in a process of its own that has imported torch and unic already."""
+    launcher = Launcher()
+    yield launcher
+    launcher.close()
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-pytestmark = pytest.mark.teachers
+pytestmark = [pytest.mark.teachers, pytest.mark.long]
 
 
 def run(*arguments, **environment):
@@ -27,7 +27,6 @@ def test_the_script(tmp_path):
     assert (tmp_path / "run" / "export" / "model.safetensors").is_file()
 
 
-@pytest.mark.long  # it does what the script does
 def test_the_notebook(tmp_path):
     notebook = json.loads((ROOT / "examples" / "two_teachers.ipynb").read_text())
     assert not any(cell.get("outputs") for cell in notebook["cells"])

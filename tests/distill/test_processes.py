@@ -7,11 +7,13 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from launcher import Launcher, Process
 
 from unic.metrics import read_metrics
 
@@ -23,12 +25,15 @@ def write(recipe: dict[str, Any], path: Path) -> Path:
     return path
 
 
-def start(*arguments: str | Path) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "unic", "distill", *map(str, arguments)]
-    return subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+Start = Callable[..., Process]
 
 
-def finish(process: subprocess.Popen[str], code: int = 0) -> str:
+@pytest.fixture
+def start(launch: Launcher) -> Start:
+    return lambda *arguments: launch("-m", "unic", "distill", *map(str, arguments), env=ENVIRONMENT)
+
+
+def finish(process: Process, code: int = 0) -> str:
     output, _ = process.communicate(timeout=400)
     assert process.returncode == code, output
     return output
@@ -40,7 +45,7 @@ def losses(run: Path) -> dict[int, float]:
     return {row["step"]: row["loss"] for row in rows}
 
 
-def wait_for_step(run: Path, step: int, process: subprocess.Popen[str]) -> None:
+def wait_for_step(run: Path, step: int, process: Process) -> None:
     deadline = time.monotonic() + 200
     while time.monotonic() < deadline and process.poll() is None:
         if any(row["step"] >= step for row in read_metrics(run)):
@@ -49,7 +54,7 @@ def wait_for_step(run: Path, step: int, process: subprocess.Popen[str]) -> None:
     raise AssertionError(f"step {step} was not reached: {process.communicate()[0]}")
 
 
-def test_killed_three_times_and_resumed_bit_for_bit(recipe: dict[str, Any], tmp_path: Path) -> None:
+def test_killed_three_times_and_resumed_bit_for_bit(start: Start, recipe: dict[str, Any], tmp_path: Path) -> None:
     recipe["train"]["steps"] = 60
     recipe["checkpoint"] = {"every": 7, "keep": 2}
     path = write(recipe, tmp_path / "recipe.yaml")
@@ -66,7 +71,7 @@ def test_killed_three_times_and_resumed_bit_for_bit(recipe: dict[str, Any], tmp_
     assert (run / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
-def test_signal_saves_and_asks_to_be_requeued(recipe: dict[str, Any], tmp_path: Path) -> None:
+def test_signal_saves_and_asks_to_be_requeued(start: Start, recipe: dict[str, Any], tmp_path: Path) -> None:
     recipe["train"]["steps"] = 5000
     run = tmp_path / "run"
     process = start(write(recipe, tmp_path / "recipe.yaml"), "--out", run)
@@ -78,7 +83,7 @@ def test_signal_saves_and_asks_to_be_requeued(recipe: dict[str, Any], tmp_path: 
     assert max(losses(run)) == int(saved.removeprefix("step-"))
 
 
-def test_two_ranks_equal_one(recipe: dict[str, Any], tmp_path: Path) -> None:
+def test_two_ranks_equal_one(start: Start, recipe: dict[str, Any], tmp_path: Path) -> None:
     """Ten steps of a LayerNorm student without drop path: the same losses to 1e-5 (CONTRACT, Invariants)."""
     recipe["train"] |= {"steps": 10, "micro_batches": 2}
     recipe["student"]["drop_path"] = 0.0

@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import yaml
+from launcher import Launcher
 from safetensors.torch import load_file
 
 from unic.config import load_recipe
@@ -34,25 +37,37 @@ def ranked(recipe: dict[str, Any]) -> dict[str, Any]:
     return recipe
 
 
-def distil(
-    recipe: dict[str, Any],
-    run: Path,
-    ranks: int,
-    *overrides: str,
-    code: int = 0,
-    program: tuple[str, ...] = ("-m", "unic"),
-    **environment: str,
-) -> str:
-    path = run.with_suffix(".yaml")
-    path.write_text(yaml.safe_dump(recipe))
-    launch = [sys.executable]
-    if ranks > 1:
-        launch += ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks)]
-    command = [*launch, *program, "distill", str(path), "--out", str(run), "--resume", *overrides]
-    env = ENVIRONMENT | environment
-    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=90, check=False)
-    assert done.returncode == code, done.stdout + done.stderr
-    return done.stdout + done.stderr
+@pytest.fixture
+def distil(launch: Launcher) -> Callable[..., str]:
+    """Runs a recipe in some processes, with what torchrun would set; gives what all of them say."""
+
+    def run_it(
+        recipe: dict[str, Any],
+        run: Path,
+        ranks: int,
+        *overrides: str,
+        code: int = 0,
+        program: tuple[str, ...] = ("-m", "unic"),
+        **environment: str,
+    ) -> str:
+        path = run.with_suffix(".yaml")
+        path.write_text(yaml.safe_dump(recipe))
+        command = [*program, "distill", str(path), "--out", str(run), "--resume", *overrides]
+        env = ENVIRONMENT | environment
+        processes = [launch(*command, env=env | variables) for variables in (of_ranks(ranks) if ranks > 1 else [{}])]
+        said = [process.communicate(timeout=90)[0] for process in processes]
+        assert [process.returncode for process in processes] == [code] * len(processes), said
+        return "".join(said)
+
+    return run_it
+
+
+def of_ranks(count: int) -> list[dict[str, str]]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    common = {"WORLD_SIZE": str(count), "LOCAL_WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    return [{**common, "RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(count)]
 
 
 def losses(run: Path) -> dict[int, float]:
@@ -77,7 +92,9 @@ def assert_same(one: Path, other: Path) -> None:
 
 @pytest.mark.parametrize("ranks", [2, FOUR])
 @pytest.mark.parametrize("engine", ["ddp", "fsdp"])
-def test_ranks_equal_one(ranked: dict[str, Any], tmp_path: Path, engine: str, ranks: int) -> None:
+def test_ranks_equal_one(
+    distil: Callable[..., str], ranked: dict[str, Any], tmp_path: Path, engine: str, ranks: int
+) -> None:
     ranked["train"] |= {"micro_batches": 3, "ema": 0.9, "clip_grad": 1.0}
     distil(ranked, tmp_path / "one", 1)
     settings = (f"train.engine={engine}", f"teachers.shard={str(engine == 'fsdp').lower()}")
@@ -88,7 +105,9 @@ def test_ranks_equal_one(ranked: dict[str, Any], tmp_path: Path, engine: str, ra
 
 
 @pytest.mark.parametrize("engine", ["ddp", pytest.param("fsdp", marks=pytest.mark.long)])
-def test_gradients_exchanged_in_bf16(ranked: dict[str, Any], tmp_path: Path, engine: str) -> None:
+def test_gradients_exchanged_in_bf16(
+    distil: Callable[..., str], ranked: dict[str, Any], tmp_path: Path, engine: str
+) -> None:
     """Rounding shows after the first update, and stays small."""
     distil(ranked, tmp_path / "whole", 2, f"train.engine={engine}")
     distil(ranked, tmp_path / "rounded", 2, f"train.engine={engine}", "train.gradients=bf16")
@@ -104,7 +123,7 @@ def test_fsdp_would_add_micro_batches_up_in_bf16(ranked: dict[str, Any]) -> None
         build(load_recipe(ranked, changes), torch.device("cpu"))
 
 
-def test_ranks_draw_the_same_sizes(ranked: dict[str, Any], tmp_path: Path) -> None:
+def test_ranks_draw_the_same_sizes(distil: Callable[..., str], ranked: dict[str, Any], tmp_path: Path) -> None:
     """The CNN sees views of 32 and 48 px as they are, so does the student; the ViT is at 32 px."""
     ranked["teachers"]["models"]["cnn"] = "timm:test_efficientnet?pretrained=false"
     ranked["data"] |= {"size": 48, "sizes": [32, 48]}
@@ -116,7 +135,7 @@ def test_ranks_draw_the_same_sizes(ranked: dict[str, Any], tmp_path: Path) -> No
 
 @pytest.mark.parametrize("engine", ["ddp", pytest.param("fsdp", marks=pytest.mark.long)])
 def test_shares_that_differ_equal_one_process_and_every_rank_has_the_same_statistics(
-    ranked: dict[str, Any], tmp_path: Path, engine: str
+    distil: Callable[..., str], ranked: dict[str, Any], tmp_path: Path, engine: str
 ) -> None:
     """Batches of 8 over 3 processes, 3 + 3 + 2 images, in two micro-batches each. Every rank tells its own."""
     ranked["train"] |= {"batch_size": 8, "micro_batches": 2}
@@ -136,7 +155,9 @@ def test_shares_that_differ_equal_one_process_and_every_rank_has_the_same_statis
             assert (first - one).abs().max() < 1e-4, (step, name)
 
 
-def test_resume_on_other_numbers_of_ranks_and_engines(ranked: dict[str, Any], tmp_path: Path) -> None:
+def test_resume_on_other_numbers_of_ranks_and_engines(
+    distil: Callable[..., str], ranked: dict[str, Any], tmp_path: Path
+) -> None:
     """FSDP2 on two, then one process, then DDP on two: the losses of a run that was never stopped."""
     distil(ranked, tmp_path / "whole", 1)
     run = tmp_path / "run"
@@ -148,7 +169,9 @@ def test_resume_on_other_numbers_of_ranks_and_engines(ranked: dict[str, Any], tm
     assert_same(tmp_path / "whole", run)
 
 
-def test_damaged_images_of_all_ranks_count(ranked: dict[str, Any], image_folder: Path, tmp_path: Path) -> None:
+def test_damaged_images_of_all_ranks_count(
+    distil: Callable[..., str], ranked: dict[str, Any], image_folder: Path, tmp_path: Path
+) -> None:
     """More than a half of the limit on each process is too many on both, and one list names them all."""
     images = tmp_path / "images"
     shutil.copytree(image_folder, images)
@@ -164,7 +187,9 @@ def test_damaged_images_of_all_ranks_count(ranked: dict[str, Any], image_folder:
 
 
 @pytest.mark.long
-def test_relaunched_by_torchrun_it_resumes_by_itself(ranked: dict[str, Any], tmp_path: Path) -> None:
+def test_relaunched_by_torchrun_it_resumes_by_itself(
+    distil: Callable[..., str], ranked: dict[str, Any], tmp_path: Path
+) -> None:
     """One of two processes is killed in step 5 of the first attempt; torchrun starts both again."""
     distil(ranked, tmp_path / "whole", 1)
     ranked["checkpoint"] = {"every": 2, "keep": 2}

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
+import os
 from pathlib import Path
+
+from launcher import Launcher
 
 PROGRAM = """
 import json, sys
@@ -27,14 +28,10 @@ dist.destroy_process_group()
 """
 
 
-def test_damaged_images_of_all_are_one_sorted_list_on_each(tmp_path: Path) -> None:
+def test_damaged_images_of_all_are_one_sorted_list_on_each(launch: Launcher, tmp_path: Path) -> None:
     """One process has none, one has other alphabets; the same image on two of them counts once."""
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, str(rank), str(tmp_path / "store")], stdout=subprocess.PIPE, text=True
-        )
-        for rank in range(3)
-    ]
+    store = str(tmp_path / "store")
+    processes = [launch("-c", PROGRAM, str(rank), store, env=os.environ) for rank in range(3)]
     said = [process.communicate(timeout=120)[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0, 0]
     expected = [["a.png", "line\nbreak"], ["b.png", "zero bytes"], ["ü/𝄞.png", "torn"]]

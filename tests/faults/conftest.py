@@ -13,10 +13,11 @@ from typing import Any
 
 import pytest
 import yaml
+from launcher import Launcher, Process
 
 from unic.metrics import read_metrics
 
-Start = Callable[..., "subprocess.Popen[str]"]
+Start = Callable[..., Process]
 FileSystem = Callable[..., AbstractContextManager[Path]]
 
 
@@ -41,20 +42,29 @@ def file_system() -> FileSystem:
 
 
 @pytest.fixture
-def start() -> Iterator[Start]:
+def start(launch: Launcher) -> Iterator[Start]:
     """Starts `unic distill`; whatever is left of it at the end is killed.
 
-    `fault` as in `faulty.py`; `environment` is added to this one's, None removes an entry.
+    `fault` as in `faulty.py`; `environment` is added to this one's, None removes an entry. `cold`: with imports of its
+    own, for an environment that they read.
     """
-    started: list[subprocess.Popen[str]] = []
+    started: list[Process | subprocess.Popen[str]] = []
 
-    def begin(*arguments: str | Path, fault: str | None = None, **environment: str | None) -> subprocess.Popen[str]:
+    def begin(
+        *arguments: str | Path, fault: str | None = None, cold: bool = False, **environment: str | None
+    ) -> Process | subprocess.Popen[str]:
         program = ["-m", "unic"] if fault is None else [str(Path(__file__).parent / "faulty.py")]
         changed = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "FAULT": fault, **environment}
         variables = {key: value for key, value in {**os.environ, **changed}.items() if value is not None}
-        command = [sys.executable, *program, "distill", *map(str, arguments)]
-        pipe = subprocess.PIPE
-        started.append(subprocess.Popen(command, env=variables, stdout=pipe, stderr=subprocess.STDOUT, text=True))
+        command = [*program, "distill", *map(str, arguments)]
+        if cold:
+            pipe = subprocess.PIPE
+            cold_one = subprocess.Popen(
+                [sys.executable, *command], env=variables, stdout=pipe, stderr=subprocess.STDOUT, text=True
+            )
+            started.append(cold_one)
+        else:
+            started.append(launch(*command, env=variables))
         return started[-1]
 
     yield begin
@@ -68,7 +78,7 @@ def start() -> Iterator[Start]:
 
 @pytest.fixture
 def finish() -> Callable[..., str]:
-    def wait(process: subprocess.Popen[str], code: int = 0, timeout: float = 400) -> str:
+    def wait(process: Process, code: int = 0, timeout: float = 400) -> str:
         output, _ = process.communicate(timeout=timeout)
         assert process.returncode == code, output
         return output
@@ -78,7 +88,7 @@ def finish() -> Callable[..., str]:
 
 @pytest.fixture
 def wait_for_step() -> Callable[..., None]:
-    def wait(run: Path, step: int, process: subprocess.Popen[str]) -> None:
+    def wait(run: Path, step: int, process: Process) -> None:
         deadline = time.monotonic() + 200
         while time.monotonic() < deadline and process.poll() is None:
             if any(row["step"] >= step for row in read_metrics(run)):

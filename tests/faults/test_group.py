@@ -8,8 +8,6 @@ from __future__ import annotations
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,11 +15,12 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+from launcher import Launcher, Process
 from PIL import Image
 
 from unic.checkpoint import load_newest
 
-Group = Callable[..., "subprocess.Popen[str]"]
+Group = Callable[..., Process]
 Finish = Callable[..., str]
 
 
@@ -36,19 +35,14 @@ def slow_images(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def group() -> Iterator[Group]:
+def group(launch: Launcher) -> Iterator[Group]:
     """Starts `unic …` in a session of its own; whatever is left of it at the end is killed."""
-    started: list[subprocess.Popen[str]] = []
+    started: list[Process] = []
 
-    def begin(*arguments: str | Path) -> subprocess.Popen[str]:
+    def begin(*arguments: str | Path) -> Process:
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-        command = [sys.executable, "-m", "unic", *map(str, arguments)]
-        started.append(
-            subprocess.Popen(
-                command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                start_new_session=True,
-            )
-        )  # fmt: skip
+        command = ["-m", "unic", *map(str, arguments)]
+        started.append(launch(*command, env=environment, start_new_session=True))
         return started[-1]
 
     yield begin
@@ -56,11 +50,10 @@ def group() -> Iterator[Group]:
         for member in members(process):
             member.kill()
         process.wait()
-        assert process.stdout is not None
         process.stdout.close()
 
 
-def members(process: subprocess.Popen[str]) -> list[psutil.Process]:
+def members(process: Process) -> list[psutil.Process]:
     """All that live in the session that a process has begun."""
     found = []
     for one in psutil.process_iter():
@@ -72,12 +65,12 @@ def members(process: subprocess.Popen[str]) -> list[psutil.Process]:
     return found
 
 
-def workers(process: subprocess.Popen[str]) -> list[psutil.Process]:
+def workers(process: Process) -> list[psutil.Process]:
     """The data workers: children of the fork server, which is a child of the run."""
     return [one for one in members(process) if one.ppid() != process.pid and one.pid != process.pid]
 
 
-def assert_all_end(process: subprocess.Popen[str], seconds: float = 30) -> None:
+def assert_all_end(process: Process, seconds: float = 30) -> None:
     deadline = time.monotonic() + seconds
     while left := members(process):
         assert time.monotonic() < deadline, [one.cmdline() for one in left]

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from launcher import Process
 
 from unic import checkpoint
 from unic.metrics import read_metrics
@@ -90,7 +91,7 @@ def test_a_damaged_file_is_found_and_the_one_before_is_used(tmp_path: Path, name
 @pytest.mark.parametrize("asynchronous", [False, True])
 def test_killed_twenty_times_and_resumed_bit_for_bit(
     write_recipe: Callable[..., Path],
-    start: Callable[..., subprocess.Popen[str]],
+    start: Callable[..., Process],
     finish: Callable[..., str],
     wait_for_step: Callable[..., None],
     tmp_path: Path,

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from launcher import Process
 
 from unic.distill import lock
 from unic.errors import InputError
@@ -76,7 +77,7 @@ def test_without_locks_the_file_decides(
 
 def test_a_run_refuses_a_folder_in_use(
     write_recipe: Callable[..., Path],
-    start: Callable[..., subprocess.Popen[str]],
+    start: Callable[..., Process],
     finish: Callable[..., str],
     wait_for_step: Callable[..., None],
     tmp_path: Path,

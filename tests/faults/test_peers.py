@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from accelerate import Accelerator
+from launcher import Launcher, Process
 
 from unic.distill.diagnosis import replay
 from unic.distill.watch import Agreement, peers
 from unic.errors import StoppedError
 
-Start = Callable[..., "subprocess.Popen[str]"]
+Start = Callable[..., Process]
 
 
 @pytest.fixture
-def pair(start: Start) -> Callable[..., list["subprocess.Popen[str]"]]:
+def pair(start: Start) -> Callable[..., list[Process]]:
     """Two processes that find each other by a free port, as torchrun would start them, but without its watching."""
 
     def begin(path: Path, run: Path, faults: tuple[str | None, str | None] = (None, None)) -> list[Any]:
@@ -155,34 +155,29 @@ dist.destroy_process_group()
 """
 
 
-def both(tmp_path: Path, kind: str) -> list[tuple[int, str]]:
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, str(rank), str(tmp_path / "store"), kind],
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        )
-        for rank in range(2)
-    ]  # fmt: skip
+def both(launch: Launcher, tmp_path: Path, kind: str) -> list[tuple[int | None, str]]:
+    store = str(tmp_path / "store")
+    processes = [launch("-c", PROGRAM, str(rank), store, kind, env=os.environ) for rank in range(2)]
     said = [process.communicate(timeout=120)[0] for process in processes]
     return [(process.returncode, text) for process, text in zip(processes, said, strict=True)]
 
 
-def test_one_works_for_longer_than_the_timeout(tmp_path: Path) -> None:
-    assert both(tmp_path, "waits") == [(0, "[True]\n")] * 2
+def test_one_works_for_longer_than_the_timeout(launch: Launcher, tmp_path: Path) -> None:
+    assert both(launch, tmp_path, "waits") == [(0, "[True]\n")] * 2
 
 
-def test_a_stop_of_one_is_heard_by_the_other_while_it_works(tmp_path: Path) -> None:
-    assert both(tmp_path, "is told to stop") == [(0, "True\n[True]\n")] * 2
+def test_a_stop_of_one_is_heard_by_the_other_while_it_works(launch: Launcher, tmp_path: Path) -> None:
+    assert both(launch, tmp_path, "is told to stop") == [(0, "True\n[True]\n")] * 2
 
 
-def test_without_signs_of_life_it_is_taken_for_hung(tmp_path: Path) -> None:
-    code, said = both(tmp_path, "is silent")[0]
+def test_without_signs_of_life_it_is_taken_for_hung(launch: Launcher, tmp_path: Path) -> None:
+    code, said = both(launch, tmp_path, "is silent")[0]
     assert code == 1
     assert "Timed out waiting 2000ms" in said
 
 
-def test_a_failure_of_one_ends_the_waiting_of_the_other(tmp_path: Path) -> None:
-    assert both(tmp_path, "fails") == [(0, "a full disk\n[True]\n"), (0, "[True]\n")]
+def test_a_failure_of_one_ends_the_waiting_of_the_other(launch: Launcher, tmp_path: Path) -> None:
+    assert both(launch, tmp_path, "fails") == [(0, "a full disk\n[True]\n"), (0, "[True]\n")]
 
 
 class Two:

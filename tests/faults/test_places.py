@@ -36,7 +36,7 @@ def test_without_a_home_and_a_network(
     environment |= {"HOME": home, "TMPDIR": str(temporary), "HF_HUB_OFFLINE": "1"}
     environment |= dict.fromkeys(("http_proxy", "https_proxy", "HTTPS_PROXY", "HTTP_PROXY"), "http://127.0.0.1:9")
     before = files(tmp_path)
-    output = finish(start(path, "--out", run, **environment))
+    output = finish(start(path, "--out", run, cold=True, **environment))
     assert (run / "report.html").is_file(), output
     assert "failed" not in output
     outside = {name for name in files(tmp_path) - before if not name.startswith("run/")}

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from launcher import Process
 from rich.console import Console
 
 from unic import api, checkpoint
@@ -30,7 +31,7 @@ QUIET = Console(quiet=True)
 
 def test_sigusr1_saves_and_asks_to_be_requeued_then_the_run_ends_as_it_would_have(
     write_recipe: Callable[..., Path],
-    start: Callable[..., subprocess.Popen[str]],
+    start: Callable[..., Process],
     finish: Callable[..., str],
     wait_for_step: Callable[..., None],
     tmp_path: Path,
@@ -51,7 +52,7 @@ def test_sigusr1_saves_and_asks_to_be_requeued_then_the_run_ends_as_it_would_hav
 
 def test_second_interrupt_ends_at_once(
     write_recipe: Callable[..., Path],
-    start: Callable[..., subprocess.Popen[str]],
+    start: Callable[..., Process],
     finish: Callable[..., str],
     wait_for_step: Callable[..., None],
     tmp_path: Path,

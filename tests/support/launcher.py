@@ -1,0 +1,191 @@
+"""Processes that start warm: a server has imported torch, timm and unic once, and each process is a fork of it.
+
+A process of its own costs 4 to 10 seconds of imports on two loaded cores, which the tests pay hundreds of times. A fork
+runs the same program to the same end (its own environment, working folder, signals, threads, exit code). What is read
+while modules are imported, as OMP_NUM_THREADS, is the server's.
+"""
+
+from __future__ import annotations
+
+import array
+import contextlib
+import json
+import os
+import runpy
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+IMPORTS = (
+    "timm",
+    "unic.cli",
+    "unic.api",
+    "unic.distill.train",
+    "unic.distill.build",
+    "unic.preflight",
+    "unic.export",
+    "unic.data.sources.huggingface",
+)
+
+
+class Process:
+    """What `subprocess.Popen` gives of a process whose stdout and stderr are one pipe of text.
+
+    Args:
+        pid: of the process.
+        reply: where the server says its exit code.
+        output: what it prints.
+    """
+
+    def __init__(self, pid: int, reply: socket.socket, output: int) -> None:
+        self.pid = pid
+        self.returncode: int | None = None
+        self.stdout = os.fdopen(output, encoding="utf-8")
+        self._reply = reply
+
+    def poll(self) -> int | None:
+        return self._wait(0)
+
+    def wait(self, timeout: float | None = None) -> int:
+        code = self._wait(timeout)
+        if code is None:
+            raise subprocess.TimeoutExpired([], timeout or 0)
+        return code
+
+    def communicate(self, timeout: float | None = None) -> tuple[str, None]:
+        """All that it prints until its end, and None for stderr, which is in it."""
+        end = None if timeout is None else time.monotonic() + timeout
+        pieces = []
+        descriptor = self.stdout.fileno()
+        while True:
+            left = None if end is None else max(0.0, end - time.monotonic())
+            if not select.select([descriptor], [], [], left)[0]:
+                raise subprocess.TimeoutExpired([], timeout or 0, b"".join(pieces))
+            piece = os.read(descriptor, 1 << 16)
+            if not piece:
+                break
+            pieces.append(piece)
+        self.stdout.close()
+        self.wait(None if end is None else max(1.0, end - time.monotonic()))
+        return b"".join(pieces).decode(), None
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+    def _wait(self, timeout: float | None) -> int | None:
+        if self.returncode is None and select.select([self._reply], [], [], timeout)[0]:
+            said = self._reply.recv(100)
+            self._reply.close()
+            self.returncode = int(said) if said else -signal.SIGKILL
+        return self.returncode
+
+
+class Launcher:
+    """Starts processes by a server, which it starts first."""
+
+    def __init__(self) -> None:
+        self._socket, theirs = socket.socketpair()
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+        with theirs:
+            self._server = subprocess.Popen(
+                [sys.executable, __file__, str(theirs.fileno())], pass_fds=[theirs.fileno()], env=environment
+            )
+
+    def __call__(
+        self, *program: str, env: Mapping[str, str], cwd: Path | None = None, start_new_session: bool = False
+    ) -> Process:
+        """Starts `python *program`, where the first one or two of them are -m MODULE, -c CODE or a script."""
+        ours, reply = socket.socketpair()
+        reading, writing = os.pipe()
+        request = {"program": program, "env": dict(env), "cwd": str(cwd or Path.cwd()), "session": start_new_session}
+        text = json.dumps(request).encode()
+        with reply:
+            descriptors = array.array("i", [reply.fileno(), writing])
+            header = len(text).to_bytes(8, "big")
+            self._socket.sendmsg([header], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, descriptors)])
+            self._socket.sendall(text)
+        os.close(writing)
+        return Process(int(ours.recv(100)), ours, reading)
+
+    def close(self) -> None:
+        self._socket.close()
+        self._server.wait()
+
+
+def serve(requests: socket.socket) -> dict[str, Any]:
+    """Forks for each request until the socket is closed; returns in the fork, with its request."""
+    running: dict[int, tuple[int, socket.socket]] = {}  # by the descriptor that tells its end
+    while True:
+        for ready in select.select([requests, *running], [], [])[0]:
+            if ready is not requests:
+                pid, reply = running.pop(ready)
+                os.close(ready)
+                code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+                with reply, contextlib.suppress(BrokenPipeError):
+                    reply.sendall(str(code).encode())
+                continue
+            header, descriptors, _, _ = socket.recv_fds(requests, 8, 2)
+            if not header:
+                os._exit(0)
+            text = b""
+            while len(text) < int.from_bytes(header, "big"):
+                text += requests.recv(int.from_bytes(header, "big") - len(text))
+            reply, output = socket.socket(fileno=descriptors[0]), descriptors[1]
+            pid = os.fork()
+            if pid == 0:
+                for descriptor, (_, other) in running.items():
+                    os.close(descriptor)
+                    other.close()
+                requests.close()
+                reply.close()
+                os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+                os.dup2(output, 1)
+                os.dup2(output, 2)
+                os.close(output)
+                request: dict[str, Any] = json.loads(text)
+                if request["session"]:
+                    os.setsid()
+                return request
+            os.close(output)
+            running[os.pidfd_open(pid)] = pid, reply
+            reply.sendall(str(pid).encode())
+
+
+def become(program: list[str], env: Mapping[str, str], cwd: str) -> None:
+    """Runs a program as `python *program` would."""
+    os.environ.clear()
+    os.environ.update(env)
+    os.chdir(cwd)
+    first, *rest = program
+    if first == "-m":
+        sys.argv = rest
+        sys.path[0] = cwd
+        runpy.run_module(rest[0], run_name="__main__", alter_sys=True)
+    elif first == "-c":
+        sys.argv = ["-c", *rest[1:]]
+        sys.path[0] = ""
+        exec(compile(rest[0], "<string>", "exec"), {"__name__": "__main__"})
+    else:
+        sys.argv = program
+        sys.path[0] = str(Path(first).parent)
+        runpy.run_path(first, run_name="__main__")
+
+
+if __name__ == "__main__":
+    for name in IMPORTS:
+        __import__(name)
+    request = serve(socket.socket(fileno=int(sys.argv[1])))
+    become(request["program"], request["env"], request["cwd"])
