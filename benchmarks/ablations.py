@@ -62,7 +62,8 @@ def main() -> None:
                 overrides = [*plan.get("overrides", ()), *overrides_of(variant, plan), *epochs]
                 recipe, run = options.recipe or plan["recipe"], runs / file.stem
                 if isinstance(asked := plan["variants"][variant], dict) and not run.exists():
-                    shutil.copytree(runs / f"{asked['of'].replace(' ', '-')}-{seed}", run)
+                    trained = runs / f"{asked['of'].replace(' ', '-')}-{seed}"
+                    shutil.copytree(trained, run, ignore=shutil.ignore_patterns("export"))
                 measure(recipe, variant, overrides, seed, plan["suites"], run, file)
     print(table(results, plan))
 
@@ -81,6 +82,7 @@ def measure(
     is_new, started = not run.exists(), time.monotonic()
     student = fit(recipe, run, resume=True, console=stderr_console())
     seconds = time.monotonic() - started
+    unic.export(run)
     held_out = OnlineKnn(load_suite("quick"))(student, recipe.train.steps or 0)
     last = [row for row in read_metrics(run) if "loss" in row][-1]
     report = {
