@@ -119,7 +119,7 @@ def _cost(report: Report) -> Table:
     table.add_row(
         "memory",
         f"{memory['models_gb']:.1f} GB models + {memory['batch_gb']:.1f} GB for {memory['at_a_time']} images at once, "
-        f"of {memory['available_gb']:.1f} GB; the largest that fits: {memory['largest_batch']}",
+        f"of {memory['available_gb']:.1f} GB; the largest batch that fits: {memory['largest_batch']} images",
     )
     table.add_row("time", _time(time))
     there = disk["cache_gb"] - disk["cache_missing_gb"]

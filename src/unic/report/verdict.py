@@ -22,7 +22,7 @@ def verdict(scores: Scores) -> str:
     of = f" (mean of {len(scores.trainings)} trainings)" if scores.trainings else ""
     text = f"The student{of} {_side_of(first)} the best teacher of each task on average"
     text += f"{_on(scores, first)}: {_said(first)}"
-    text += "".join(f";{_on(scores, mean)} it {_side_of(mean)}: {_said(mean)}" for mean in others)
+    text += "".join(f";{_on(scores, mean)} it {_side_of(mean)} them: {_said(mean)}" for mean in others)
     text += "".join(f";{_on(scores, mean)} some tasks could not be measured" for mean in lacking)
     return f"{text}{_against_single(scores)}.".replace(" %", "\u00a0%")
 
