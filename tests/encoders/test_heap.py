@@ -32,6 +32,7 @@ def page_faults(**environment: str) -> int:
     return int(done.stdout)
 
 
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform != "linux" or not os.confstr("CS_GNU_LIBC_VERSION"), reason="of glibc")
 def test_freed_memory_is_used_again_unless_told_otherwise() -> None:
     kept = page_faults()

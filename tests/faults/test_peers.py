@@ -38,7 +38,7 @@ def pair(start: Start) -> Callable[..., list[Process]]:
     return begin
 
 
-@pytest.mark.parametrize("victim", [0, 1])
+@pytest.mark.parametrize("victim", [0, pytest.param(1, marks=pytest.mark.long)])
 def test_one_is_killed(
     write_recipe: Callable[..., Path],
     pair: Callable[..., list[Any]],

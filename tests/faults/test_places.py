@@ -20,7 +20,9 @@ def files(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
 
 
-@pytest.mark.parametrize("home", ["/proc", "/proc/nowhere"], ids=["read-only", "absent"])
+@pytest.mark.parametrize(
+    "home", [pytest.param("/proc", id="read-only", marks=pytest.mark.long), pytest.param("/proc/nowhere", id="absent")]
+)
 def test_without_a_home_and_a_network(
     write_recipe: Callable[..., Path],
     start: Callable[..., subprocess.Popen[str]],

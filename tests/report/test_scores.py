@@ -141,8 +141,8 @@ def _with_unseen(**more: Any) -> dict[str, Any]:
 def test_verdict_names_both_mean_gains() -> None:
     assert verdict(Scores(_with_unseen())).replace("\u00a0", " ") == (
         "The student beats the best teacher of each task on average on seen sets: +22.5 % over 2 tasks (95 % interval "
-        "+2.0 to +40.0 %); on unseen sets it stays below them: −50.0 % over 1 task (95 % interval −60.0 to −30.0 %); on "
-        "seen sets it scores above the best single teacher, t (mean score 55.0 against 45.0)."
+        "+2.0 to +40.0 %); on unseen sets it stays below them: −50.0 % over 1 task (95 % interval −60.0 to −30.0 %); "
+        "on seen sets it scores above the best single teacher, t (mean score 55.0 against 45.0)."
     )
     failed = verdict(Scores(_with_unseen(mean_gain=None, mean_gain_ci=None)))
     assert failed.startswith("The student stays below the best teacher of each task on average on unseen sets: −50.0")

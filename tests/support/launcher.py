@@ -169,6 +169,7 @@ def become(program: list[str], env: Mapping[str, str], cwd: str) -> None:
     os.environ.clear()
     os.environ.update(env)
     os.chdir(cwd)
+    sys.path[1:1] = [path for path in env.get("PYTHONPATH", "").split(os.pathsep) if path]
     first, *rest = program
     if first == "-m":
         sys.argv = rest
