@@ -8,7 +8,9 @@ while modules are imported, as OMP_NUM_THREADS, is the server's.
 from __future__ import annotations
 
 import array
+import atexit
 import contextlib
+import gc
 import json
 import os
 import runpy
@@ -17,10 +19,12 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Mapping
+import traceback
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 IMPORTS = (
     "timm",
@@ -164,6 +168,29 @@ def serve(requests: socket.socket) -> dict[str, Any]:
             reply.sendall(str(pid).encode())
 
 
+def ends(program: Callable[[], None]) -> NoReturn:
+    """Runs a program to the exit code that Python gives it. The interpreter is left as it is: to take a fork of it down
+    writes to all that it shares with the server, which costs seconds."""
+    try:
+        program()
+        code = 0
+    except SystemExit as error:
+        code = error.code if isinstance(error.code, int) else int(error.code is not None)
+        if code and not isinstance(error.code, int):
+            print(error.code, file=sys.stderr)
+    except KeyboardInterrupt:
+        traceback.print_exc()
+        code = 128 + signal.SIGINT
+    except BaseException:
+        traceback.print_exc()
+        code = 1
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
 def become(program: list[str], env: Mapping[str, str], cwd: str) -> None:
     """Runs a program as `python *program` would."""
     os.environ.clear()
@@ -188,5 +215,6 @@ def become(program: list[str], env: Mapping[str, str], cwd: str) -> None:
 if __name__ == "__main__":
     for name in IMPORTS:
         __import__(name)
+    gc.freeze()
     request = serve(socket.socket(fileno=int(sys.argv[1])))
-    become(request["program"], request["env"], request["cwd"])
+    ends(lambda: become(request["program"], request["env"], request["cwd"]))
