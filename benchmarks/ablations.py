@@ -34,7 +34,6 @@ from unic.eval.suite import load_suite
 from unic.metrics import read_metrics
 from unic.terminal import stderr_console
 
-COLUMNS = [("mean", "seen", "mean"), ("gain %", "seen", "gain"), ("unseen gain %", "unseen", "gain")]
 PAPER = Path(__file__).parent / "variants" / "paper.yaml"
 
 
@@ -115,10 +114,10 @@ def on_suite(run: Path, suite: str) -> dict[str, Any]:
 
 
 def table(results: Path, plan: dict[str, Any]) -> str:
-    """Means over tasks, with the spread (sample standard deviation) over seeds."""
+    """Means over tasks, seen and of each unseen set, with the spread (sample standard deviation) over seeds."""
     found = [json.loads(file.read_text()) for file in sorted(results.glob("*.json"))]
-    columns = [(suite, *column) for suite in plan["suites"] for column in COLUMNS]
-    names = [f"{Path(suite).stem}: {title}" for suite, title, _, _ in columns]
+    sets = {suite: [spec.partition("=")[0] for spec in load_suite(suite).unseen] for suite in plan["suites"]}
+    names = [f"{Path(suite).stem}: {title}" for suite, unseen in sets.items() for title in ("mean", "gain %", *unseen)]
     lines = [
         f"| variant | seeds | k-NN of training images | {' | '.join(names)} |",
         "|---|" + "---:|" * (len(names) + 2),
@@ -127,17 +126,20 @@ def table(results: Path, plan: dict[str, Any]) -> str:
         rows = [report for report in found if report["variant"] == variant]
         if rows:
             cells = [spread([row["knn_of_training_images"]["knn/mean"] for row in rows])]
-            for suite, _, kind, value in columns:
-                cells.append(
-                    spread([row["suites"][suite][kind][value] for row in rows if kind in row["suites"][suite]])
-                )
+            for suite, unseen in sets.items():
+                measured = [row["suites"][suite] for row in rows]
+                cells += [spread([one["seen"][value] for one in measured]) for value in ("mean", "gain")]
+                cells += [spread([of_set(one["scores"], name) for one in measured]) for name in unseen]
             lines.append(f"| {variant} | {len(rows)} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
+def of_set(scores: dict[str, dict[str, float]], name: str) -> float:
+    """The student's mean over the tasks of a set."""
+    return statistics.mean(row["student"] for task, row in scores.items() if task.partition("/")[0] == name)
+
+
 def spread(values: Sequence[float]) -> str:
-    if not values:
-        return "–"
     deviation = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
     return f"{statistics.mean(values):.1f}{deviation}"
 

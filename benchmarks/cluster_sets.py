@@ -1,0 +1,67 @@
+"""The quickstart's sources cut into clusters of their teachers' features, to train on with every cluster seen alike.
+
+    python benchmarks/cluster_sets.py       # writes runs/choice-sets/clusters; prints the sources of a recipe
+
+A mixture of files shows what is frequent in them most often. Batches balanced over clusters of the teachers' features
+instead show all kinds alike, whatever file they are in (SigLino, Chen et al. 2025). Clusters as files of their own and
+`weight` do it with what a recipe has, so that the effect can be measured before there is an option.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from sklearn.cluster import KMeans
+
+from unic.config import load_recipe
+from unic.data.loader import view_batches
+from unic.data.sources import open_source
+from unic.encoders import open_encoder
+
+RECIPE = "recipes/quickstart.yaml"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--clusters", type=int, default=16)
+    parser.add_argument("--out", type=Path, default=Path("runs/choice-sets/clusters"))
+    options = parser.parse_args()
+    recipe = load_recipe(RECIPE)
+    sources = [source for source in recipe.data.train if not source.anchor]
+    features = np.concatenate([features_of(uri, sources) for uri in recipe.teachers.models.values()], axis=1)
+    cluster = KMeans(options.clusters, random_state=0, n_init=4).fit_predict(features)
+    pictures = pa.concat_tables([table_of(source) for source in sources])
+    options.out.mkdir(parents=True, exist_ok=True)
+    for number in range(options.clusters):
+        rows = np.flatnonzero(cluster == number)
+        path = options.out / f"{number:02}.parquet"
+        pq.write_table(pictures.take(pa.array(rows)), path)
+        print(f"{{path: {path}, weight: {len(cluster) / options.clusters / len(rows):.2f}}},")
+
+
+def table_of(source) -> pa.Table:
+    """Its pictures, without labels, which mean another thing in each file; those that `limit` leaves in."""
+    table = pq.read_table(source.path, columns=["image"])
+    chosen = open_source(source.path, limit=source.limit)
+    return table.take(pa.array([int(chosen.name(index).partition("[")[2].rstrip("]")) for index in range(len(chosen))]))
+
+
+def features_of(uri: str, sources) -> np.ndarray:
+    """The teacher's CLS vectors of length 1, without their mean."""
+    encoder = open_encoder(uri, device=torch.device("cpu"), precision="auto")
+    found = []
+    with torch.no_grad():
+        for source in sources:
+            for batch in view_batches(open_source(source.path, limit=source.limit), size=128, batch_size=64):
+                found.append(encoder(batch.images.float() / 255).cls.float())
+    vectors = torch.cat(found)
+    return torch.nn.functional.normalize(vectors - vectors.mean(0), dim=1).numpy()
+
+
+if __name__ == "__main__":
+    main()
