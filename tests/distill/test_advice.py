@@ -34,6 +34,15 @@ def test_few_steps(recipe: dict[str, Any]) -> None:
     assert "train" not in advised(recipe, "train.steps=300")
 
 
+def test_one_of_several_stages_may_be_short(recipe: dict[str, Any], tmp_path: Path) -> None:
+    recipe |= {"trackers": {}, "stages": [{}, {"train.steps": 2}]}
+    report = check_recipe(load_recipe(recipe), CPU)
+    for part in (report, *report.stages):
+        assert not [finding for finding in part.findings if "hardly train" in finding.text]
+    fit(load_recipe(recipe), tmp_path / "run", console=Console(quiet=True))
+    assert "hardly train" not in (tmp_path / "run/train.log").read_text()
+
+
 def test_projectors_that_dwarf_the_student(recipe: dict[str, Any]) -> None:
     assert "projector" not in advised(recipe)
     found = advised(recipe, "projector.hidden_dim=2000", "projector.last_hidden_dim=8000")["projector"]

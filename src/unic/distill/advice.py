@@ -17,9 +17,15 @@ _TIMES_EXPORT = 50  # so many times the weights that are exported: both are exce
 _BYTES_SAVED = 12  # of a trained float32 parameter: itself and two moments of Adam
 
 
-def advice(job: Job) -> Iterator[tuple[str, str]]:
-    """Section of the recipe and one line for each such thing, with the value that would suit."""
-    yield from _steps(job)
+def advice(job: Job, *, stages: int = 0) -> Iterator[tuple[str, str]]:
+    """Section of the recipe and one line for each such thing, with the value that would suit.
+
+    Args:
+        job: of a run, or of one of its stages.
+        stages: how many the run has, if any: one of several may be short.
+    """
+    if stages < 2:
+        yield from _steps(job)
     yield from _projectors(job)
     yield from _checkpoints(job)
     if job.anchor and job.student.from_scratch:
