@@ -91,10 +91,18 @@ class Process:
 
     def _wait(self, timeout: float | None) -> int | None:
         if self.returncode is None and select.select([self._reply], [], [], timeout)[0]:
-            said = self._reply.recv(100)
+            self.returncode = _receive(self._reply)
             self._reply.close()
-            self.returncode = int(said) if said else -signal.SIGKILL
         return self.returncode
+
+
+def _send(number: int, to: socket.socket) -> None:
+    with contextlib.suppress(BrokenPipeError):  # nobody waits for it any more
+        to.sendall(number.to_bytes(8, "big", signed=True))
+
+
+def _receive(of: socket.socket) -> int:
+    return int.from_bytes(of.recv(8, socket.MSG_WAITALL), "big", signed=True)
 
 
 class Launcher:
@@ -122,7 +130,7 @@ class Launcher:
             self._socket.sendmsg([header], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, descriptors)])
             self._socket.sendall(text)
         os.close(writing)
-        return Process(int(ours.recv(100)), ours, reading)
+        return Process(_receive(ours), ours, reading)
 
     def close(self) -> None:
         self._socket.close()
@@ -131,41 +139,46 @@ class Launcher:
 
 def serve(requests: socket.socket) -> dict[str, Any]:
     """Forks for each request until the socket is closed; returns in the fork, with its request."""
-    running: dict[int, tuple[int, socket.socket]] = {}  # by the descriptor that tells its end
+    running: dict[int, socket.socket] = {}  # who waits for the end of a process
+    ended, tells_end = os.pipe()
+    os.set_blocking(tells_end, False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.set_wakeup_fd(tells_end)
     while True:
-        for ready in select.select([requests, *running], [], [])[0]:
-            if ready is not requests:
-                pid, reply = running.pop(ready)
-                os.close(ready)
-                code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-                with reply, contextlib.suppress(BrokenPipeError):
-                    reply.sendall(str(code).encode())
-                continue
+        ready = select.select([requests, ended], [], [])[0]
+        if ended in ready:
+            os.read(ended, 1024)
+            for pid in list(running):
+                found, status = os.waitpid(pid, os.WNOHANG)
+                if found:
+                    with running.pop(pid) as reply:
+                        _send(os.waitstatus_to_exitcode(status), reply)
+        if requests in ready:
             header, descriptors, _, _ = socket.recv_fds(requests, 8, 2)
             if not header:
                 os._exit(0)
-            text = b""
-            while len(text) < int.from_bytes(header, "big"):
-                text += requests.recv(int.from_bytes(header, "big") - len(text))
+            text, size = b"", int.from_bytes(header, "big")
+            while len(text) < size:
+                text += requests.recv(size - len(text))
             reply, output = socket.socket(fileno=descriptors[0]), descriptors[1]
             pid = os.fork()
             if pid == 0:
-                for descriptor, (_, other) in running.items():
-                    os.close(descriptor)
+                signal.set_wakeup_fd(-1)
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                for other in (requests, reply, *running.values()):
                     other.close()
-                requests.close()
-                reply.close()
                 os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
                 os.dup2(output, 1)
                 os.dup2(output, 2)
-                os.close(output)
+                for descriptor in (output, ended, tells_end):
+                    os.close(descriptor)
                 request: dict[str, Any] = json.loads(text)
                 if request["session"]:
                     os.setsid()
                 return request
             os.close(output)
-            running[os.pidfd_open(pid)] = pid, reply
-            reply.sendall(str(pid).encode())
+            running[pid] = reply
+            _send(pid, reply)
 
 
 def ends(program: Callable[[], None]) -> NoReturn:
