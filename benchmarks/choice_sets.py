@@ -54,7 +54,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--out", type=Path, default=Path("runs/choice-sets"))
     out = parser.parse_args().out
-    shutil.rmtree(out, ignore_errors=True)
+    for name in ("photographs", "prints", "script", *SEEN):  # pictures of an earlier version would stay
+        shutil.rmtree(out / name, ignore_errors=True)
     draw = np.random.default_rng(0)
     write_photographs(out, draw)
     write_letters(out / "script", draw)

@@ -3,13 +3,14 @@
     python benchmarks/cluster_sets.py       # writes runs/choice-sets/clusters; prints the sources of a recipe
 
 A mixture of files shows what is frequent in them most often. Batches balanced over clusters of the teachers' features
-instead show all kinds alike, whatever file they are in (SigLino, Chen et al. 2025). Clusters as files of their own and
+instead show all kinds alike, whatever file they are in (SigLino, CVPR 2026). Clusters as files of their own and
 `weight` do it with what a recipe has, so that the effect can be measured before there is an option.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ import pyarrow.parquet as pq
 import torch
 from sklearn.cluster import KMeans
 
-from unic.config import load_recipe
+from unic.config import TrainSource, load_recipe
 from unic.data.loader import view_batches
 from unic.data.sources import open_source
 from unic.encoders import open_encoder
@@ -44,14 +45,14 @@ def main() -> None:
         print(f"{{path: {path}, weight: {len(cluster) / options.clusters / len(rows):.2f}}},")
 
 
-def table_of(source) -> pa.Table:
+def table_of(source: TrainSource) -> pa.Table:
     """Its pictures, without labels, which mean another thing in each file; those that `limit` leaves in."""
     table = pq.read_table(source.path, columns=["image"])
     chosen = open_source(source.path, limit=source.limit)
     return table.take(pa.array([int(chosen.name(index).partition("[")[2].rstrip("]")) for index in range(len(chosen))]))
 
 
-def features_of(uri: str, sources) -> np.ndarray:
+def features_of(uri: str, sources: Sequence[TrainSource]) -> np.ndarray:
     """The teacher's CLS vectors of length 1, without their mean."""
     encoder = open_encoder(uri, device=torch.device("cpu"), precision="auto")
     found = []

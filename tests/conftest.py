@@ -16,11 +16,16 @@ from PIL import Image
 from unic import _scratch
 from unic.trust import trusting
 
-LONGEST = ("distill/test_ranks.py", "distill/test_processes.py", "faults/test_peers.py", "test_cli.py")  # minutes each
+LONGEST = (
+    "distill/test_ranks.py",
+    "distill/test_processes.py",
+    "faults/test_peers.py",
+    "test_cli.py",
+)  # half a minute and more
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files that take minutes come first, so that no process of xdist is left with one of them at the end."""
+    """The longest files come first, so that no process of xdist is left with one of them at the end."""
     items.sort(key=lambda item: not item.path.as_posix().endswith(LONGEST))
 
 

@@ -99,7 +99,6 @@ def test_ranks_equal_one(
     distil(ranked, tmp_path / "one", 1)
     settings = (f"train.engine={engine}", f"teachers.shard={str(engine == 'fsdp').lower()}")
     said = distil(ranked, tmp_path / "many", ranks, *settings)
-    assert "destroy_process_group" not in said  # what torch says when the group is left open
     assert said.count("report: ") == 1
     assert_same(tmp_path / "one", tmp_path / "many")
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+from unic.config import Recipe
 from unic.distill.job import Job
 from unic.distill.start import is_kept
 from unic.projectors import choose_blocks
@@ -17,14 +18,14 @@ _TIMES_EXPORT = 50  # so many times the weights that are exported: both are exce
 _BYTES_SAVED = 12  # of a trained float32 parameter: itself and two moments of Adam
 
 
-def advice(job: Job, *, stages: int = 0) -> Iterator[tuple[str, str]]:
+def advice(job: Job, before: Sequence[Recipe] = ()) -> Iterator[tuple[str, str]]:
     """Section of the recipe and one line for each such thing, with the value that would suit.
 
     Args:
         job: of a run, or of one of its stages.
-        stages: how many the run has, if any: one of several may be short.
+        before: the stages before it. One that follows a trained student may be short.
     """
-    if stages < 2:
+    if all(stage.student.frozen for stage in before):
         yield from _steps(job)
     yield from _projectors(job)
     yield from _checkpoints(job)

@@ -6,7 +6,7 @@ import json
 import logging
 import platform
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -164,8 +164,8 @@ def check_recipe(saved: Mapping[str, Any], now: Mapping[str, Any], named: str) -
     return was
 
 
-def summary(job: Job, stages: int = 0) -> list[str]:
-    """Plain lines that say what was built for a run, or for one of its `stages`."""
+def summary(job: Job, before: Sequence[Recipe] = ()) -> list[str]:
+    """Plain lines that say what was built for a run, or for the stage that follows those of `before`."""
     lines = [
         f"teacher {name}: {encoder.uri} ({encoder.num_parameters() / 1e6:.1f} M, input {_size(encoder.input_size)}, "
         f"{encoder.embed_dim}/{encoder.patch_dim}-d, grid {_size(job.grids[name])}, {encoder.precision}"
@@ -193,7 +193,7 @@ def summary(job: Job, stages: int = 0) -> list[str]:
         lines.append(f"sizes: {job.resolutions.describe()}")
     else:
         lines += _enlargements(job)
-    lines += [f"warning: {section}: {text}" for section, text in advice(job, stages=stages)]
+    lines += [f"warning: {section}: {text}" for section, text in advice(job, before)]
     if job.recipe.teachers.cache:
         lines.append(f"teacher cache: {job.cache_bytes() / 1e9:.2f} GB, {job.recipe.teachers.cache.views} view(s)")
     return lines

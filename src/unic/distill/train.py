@@ -131,7 +131,7 @@ def _fit_stage(run: Run, callback: Callback | None, console: Console, stops: Sto
     accelerator.wait_for_everyone()
     handler = log_to(folder) if run.is_main else None
     try:
-        lines = [*run_folder.summary(job, len(run.recipe.stages)), *run.news]
+        lines = [*run_folder.summary(job, run.recipe.plans()[: run.stage]), *run.news]
         for line in [*lines, cores.described(job.recipe.data.workers)]:
             log.info(line)
         if run.is_main:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -58,8 +59,8 @@ def check_recipe(
         [f"{name}, stage {number} of {len(plans)}" for number in range(1, len(plans) + 1)] if recipe.stages else [name]
     )
     first, *later = [
-        _check(plan, device, Report(each), processes, price, out, len(plans))
-        for plan, each in zip(plans, names, strict=True)
+        _check(plan, device, Report(each), processes, price, out, plans[:place])
+        for place, (plan, each) in enumerate(zip(plans, names, strict=True))
     ]
     first.stages = later
     if later and all(report.is_ready for report in (first, *later)):
@@ -77,7 +78,7 @@ def _check(
     processes: int,
     price: float | None,
     out: Path | None,
-    stages: int,
+    before: Sequence[Recipe],
 ) -> Report:
     encoders = load_all(recipe, device, report)
     images: ImageList | None = None
@@ -99,7 +100,7 @@ def _check(
         return report
     if sees_single_images(recipe.train, processes) and batch_norms(job.student):
         report.add("warning", "student", f"{SINGLE_IMAGES}; use larger batches or fewer micro-batches")
-    for section, text in advice(job, stages=stages):
+    for section, text in advice(job, before):
         report.add("warning", section, text)
     if not recipe.eval.suite:
         report.add("note", "eval.suite", "nothing measures the student at the end; eval.suite names what would")
