@@ -135,6 +135,18 @@ def test_room_that_short_names_leave_goes_to_long_ones():
     assert max(map(len, screen.getvalue().splitlines())) <= 80
 
 
+def test_no_name_of_the_quickstart_is_broken_at_80_columns():
+    names = {"student": "student", "start": "other", "lite0": "teacher", "vit": "teacher", "ocr": "teacher"}
+    table = results(names | {"pixels": "pixels", "concat": "concat"})
+    table["tasks"]["stamps/knn"] = table["tasks"]["fashion/knn"]
+    table |= {"unseen": ["stamps/knn"], "mean_gain_unseen": -1.9}
+    table["mean_gains_unseen"] = {"start": {"gain": 0.0, "ci": [-1, 1]}}
+    screen = io.StringIO()
+    Console(width=80, file=screen).print(render(table))
+    header = next(line for line in screen.getvalue().splitlines() if "top-1 %" in line)
+    assert set(names) <= set(header.split())
+
+
 def test_tasks_that_are_too_easy_are_named():
     data = results({"student": "student", "a": "teacher"})
     task = next(iter(data["tasks"]))

@@ -47,23 +47,26 @@ def _laid_out(results: Mapping[str, Any], columns: int) -> Group:
     grid = _printable(make_grid(results))
     label = max([len(row.label) for row in grid.rows] + [len(grid.corner)])
     room = columns - label - (_GAIN if grid.has_gain else 0) - 3
-    least, longest = (_ENDS, _ENDS) if any(row.kind == "difference" for row in grid.rows) else (_LEAST, _LONGEST)
+    is_compared = any(row.kind == "difference" for row in grid.rows)
+    least, longest = (_ENDS, _ENDS) if is_compared else (_LEAST, _LONGEST)
     count = max(1, min(len(grid.names), room // (least + 1)))
     width = max(least, min(room // count - 1, max(map(len, [*grid.names, " " * longest]))))
     parts: list[Any] = []
     for start in range(0, len(grid.names), count):
         last = start + count >= len(grid.names)
         shown = grid.names[start : start + count]
-        widths = _widths(shown, width, room, least)
+        scores = [max(len(row.cells[start + place].text) for row in grid.rows) for place in range(len(shown))]
+        needs = [least if is_compared else min(score, width) for score in scores]
+        widths = _widths(shown, needs, width, room)
         parts.append(_table(grid, slice(start, start + count), widths, label, gain=grid.has_gain and last))
     units = {row.label.rpartition("/")[2]: row.unit for row in grid.rows if row.unit}
     caption = "; ".join([_caption(results), *(f"{name}: {unit}" for name, unit in units.items())])
     return Group(*parts, Text(printable(caption), style="dim italic"))
 
 
-def _widths(names: Sequence[str], width: int, room: int, least: int) -> list[int]:
-    """Of each column: what its name needs up to `width`, and then what the short names leave."""
-    widths = [max(least, min(len(name), width)) for name in names]
+def _widths(names: Sequence[str], needs: Sequence[int], width: int, room: int) -> list[int]:
+    """Of each column: what its scores need, and its name up to `width`; then what the others leave."""
+    widths = [max(need, min(len(name), width)) for name, need in zip(names, needs, strict=True)]
     rest = room - sum(each + 1 for each in widths)
     while rest > 0 and (cut := [place for place, name in enumerate(names) if len(name) > widths[place]]):
         for place in cut[:rest]:
