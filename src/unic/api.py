@@ -18,7 +18,6 @@ from unic._regular_files import read_json
 from unic._run_folders import check_run_folder, trainings_in
 from unic._usage import usage
 from unic.arguments import argument
-from unic.checkpoint import newest_state
 from unic.config import Recipe, load_recipe
 from unic.data.loader import view_batches
 from unic.data.shards import write_shards
@@ -59,6 +58,7 @@ from unic.outputs import check_writable
 from unic.preflight import Report, check_recipe
 from unic.references import WithReferences
 from unic.report import write_comparison, write_report, write_trainings
+from unic.run_state import newest_state
 from unic.signals import stop_signals
 from unic.synthesis.progress import Progress
 from unic.synthesis.settings import Settings

@@ -103,7 +103,29 @@ def identity(job: Job, recipe: Recipe) -> dict[str, Any]:
     }
 
 
-def check_same(saved: dict[str, Any], now: dict[str, Any]) -> list[str]:
+class Identity:
+    """What must be the same for a checkpoint to be continued, as a part of it.
+
+    Args:
+        now: see `identity`.
+
+    Attributes:
+        moved: a line for each place of files that has changed since the checkpoint.
+    """
+
+    def __init__(self, now: dict[str, Any]) -> None:
+        self._now = now
+        self.moved: list[str] = []
+
+    def state_dict(self) -> dict[str, Any]:
+        return self._now
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Refuses a checkpoint of something else; see `check_same`."""
+        self.moved = check_same(state, self._now)
+
+
+def check_same(saved: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Refuses to continue a run with something else; names the first difference.
 
     Files may have moved, for what they hold is compared: of teachers the weights, of images their number, names and
