@@ -27,8 +27,8 @@ from unic.distill.engine import is_main_process
 from unic.distill.influence import shares
 from unic.distill.places import folder_of, found_from
 from unic.distill.recorded import in_run, recipe_of
-from unic.distill.run_folder import summary
 from unic.distill.stages import first_of
+from unic.distill.summary import summary
 from unic.distill.train import Callback, fit
 from unic.distill.trained import load_trained
 from unic.distill.trainings import check_seeds, plan_trainings

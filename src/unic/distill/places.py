@@ -1,6 +1,6 @@
 """Where the files of a run lie: it goes on after they have moved, and from another working folder.
 
-What makes two runs the same is what their files hold (`run_folder.check_same`). Their places are in a recipe's paths of
+What makes two runs the same is what their files hold (`identity.check_same`). Their places are in a recipe's paths of
 images, in the URIs of weight files, and in the paths of a cache and of a suite.
 """
 

@@ -7,13 +7,14 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from unic import checkpoint
+from unic import checkpoint, run_state
 from unic.checkpoint import Checkpoint
 from unic.data.loader import Batch, training_batches
 from unic.data.mix import Mix
-from unic.distill import engine, parts, run_folder
+from unic.distill import engine, parts
 from unic.distill.ema import Ema
 from unic.distill.guard import Guard
+from unic.distill.identity import Identity
 from unic.distill.job import Job
 from unic.distill.optimizer import learning_rate
 from unic.distill.parts import Moments, Stateful, TorchRng
@@ -21,26 +22,9 @@ from unic.distill.patience import Patience
 from unic.distill.recorded import Record
 from unic.distill.rules import first_learning_rate
 from unic.distill.run import Run
-from unic.distill.run_folder import Identity
 from unic.distill.start import Start
 from unic.encoders import Encoder
-from unic.run_state import (
-    DAMAGED,
-    DISTILLER,
-    EMA,
-    GUARD,
-    IDENTITY,
-    OPTIMIZER,
-    PATIENCE,
-    PLACES,
-    POSITION,
-    RECORD,
-    RNG,
-    SAVER,
-    STANDARDIZER,
-    START,
-    Position,
-)  # fmt: skip
+from unic.run_state import Position
 
 
 class Stage:
@@ -65,7 +49,7 @@ class Stage:
     def __init__(self, run: Run, job: Job, position: Position, record: Record, start: Start) -> None:
         self.run, self.job, self.position, self.record, self.start = run, job, position, record, start
         train = job.recipe.train
-        self.identity = Identity(run_folder.identity(job, run.recipe))  # before anything is cut into shards
+        self.identity = Identity(job, run.recipe)
         self.ema = None if train.ema is None else Ema(job.distiller, train.ema)
         self.guard = Guard(train, job.device)
         self.patience = Patience(job.recipe.eval.patience)
@@ -131,21 +115,21 @@ class Stage:
     def parts(self) -> dict[str, Stateful]:
         """Everything that a checkpoint holds, in the order in which it is restored."""
         found: dict[str, Stateful] = {
-            IDENTITY: self.identity,
-            RECORD: self.record,
-            PLACES: Places(self.run),
-            POSITION: self.position,
-            DISTILLER: self.job.distiller,
-            STANDARDIZER: self.job.standardizer,
-            START: self.start,
-            OPTIMIZER: Moments(self.job),
-            RNG: TorchRng(),
-            DAMAGED: self.run.damaged,
-            GUARD: self.guard,
-            PATIENCE: self.patience,
-            SAVER: self.run.saver,
+            run_state.IDENTITY: self.identity,
+            run_state.RECORD: self.record,
+            run_state.PLACES: Places(self.run),
+            run_state.POSITION: self.position,
+            run_state.DISTILLER: self.job.distiller,
+            run_state.STANDARDIZER: self.job.standardizer,
+            run_state.START: self.start,
+            run_state.OPTIMIZER: Moments(self.job),
+            run_state.RNG: TorchRng(),
+            run_state.DAMAGED: self.run.damaged,
+            run_state.GUARD: self.guard,
+            run_state.PATIENCE: self.patience,
+            run_state.SAVER: self.run.saver,
         }
-        return found | ({EMA: self.ema} if self.ema else {})
+        return found | ({run_state.EMA: self.ema} if self.ema else {})
 
     def save(self, *, is_last: bool) -> None:
         """Saves a checkpoint. Every process must ask.

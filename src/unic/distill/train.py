@@ -28,6 +28,7 @@ from unic.distill.run import Run
 from unic.distill.stage import Stage
 from unic.distill.stages import first_stage, next_stage
 from unic.distill.step import training_step
+from unic.distill.summary import summary
 from unic.distill.teachers import Teachers
 from unic.distill.timed import Timed
 from unic.distill.untraced import Changed
@@ -119,7 +120,7 @@ def _fit_stage(stage: Stage, callback: Callback | None) -> Encoder:
 def _describe(stage: Stage) -> None:
     """Says what was built, and where a run that is resumed goes on."""
     run, job, index = stage.run, stage.job, stage.position.stage
-    lines = run_folder.summary(job, run.recipe.plans()[:index])
+    lines = summary(job, run.recipe.plans()[:index])
     run.describe([*lines, *stage.news, cores.described(job.recipe.data.workers)])
     if run.is_main and stage.record.is_of_before:
         line = recorded.kept(run.recipe.plans()[index], stage.record.models)

@@ -14,7 +14,7 @@ from pathlib import Path
 from unic._run_folders import is_of_seed, of_seed, trainings_in
 from unic.arguments import argument
 from unic.config import Recipe, load_run_recipe
-from unic.distill.run_folder import check_recipe
+from unic.distill.identity import check_recipe
 from unic.errors import InputError
 from unic.run_state import IDENTITY, has_ended, newest_state
 
