@@ -15,7 +15,6 @@ from rich.console import Console
 from unic._feature_file import write_features
 from unic._recipe_files import naming
 from unic._regular_files import read_json
-from unic._run_folders import check_run_folder, trainings_in
 from unic._usage import usage
 from unic.arguments import argument
 from unic.config import Recipe, load_recipe
@@ -58,6 +57,7 @@ from unic.outputs import check_writable
 from unic.preflight import Report, check_recipe
 from unic.references import WithReferences
 from unic.report import write_comparison, write_report, write_trainings
+from unic.run_folder import check_run_folder, trainings_in
 from unic.run_state import newest_state
 from unic.signals import stop_signals
 from unic.synthesis.progress import Progress

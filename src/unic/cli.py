@@ -15,10 +15,10 @@ import typer
 
 from unic import __version__, _completion
 from unic._once import Once
-from unic._run_folders import trainings_in
 from unic._text import printable, printable_lines
 from unic.arguments import as_flags
 from unic.errors import InputError, PreemptedError, StoppedError, UnfinishedError, nearest, one_line
+from unic.run_folder import trainings_in
 from unic.signals import StoppedBySignal, orderly_end, stop_signals
 from unic.synthesis.settings import Settings
 

@@ -42,7 +42,7 @@ def test_second_holder_is_refused_and_a_killed_one_is_not_in_the_way(tmp_path: P
         lock.check(tmp_path)
     process.kill()
     process.communicate()
-    assert (tmp_path / lock.NAME).exists()
+    assert (tmp_path / ".lock").exists()
     lock.check(tmp_path)
     with lock.held(tmp_path), pytest.raises(InputError, match=f"process {os.getpid()} "):
         lock.check(tmp_path)
@@ -66,7 +66,7 @@ def test_without_locks_the_file_decides(
         raise OSError(errno.ENOLCK, "no locks available")
 
     monkeypatch.setattr(fcntl, "flock", no_locks)
-    (tmp_path / lock.NAME).write_text(json.dumps(holder))
+    (tmp_path / ".lock").write_text(json.dumps(holder))
     if is_free:
         with lock.held(tmp_path):
             pass

@@ -31,6 +31,7 @@ from unic.distill.untraced import untraced
 from unic.distill.window import BatchLoss
 from unic.errors import InputError
 from unic.outputs import give_rights
+from unic.run_folder import RunFolder
 from unic.tokens import Tokens
 from unic.trust import trusting
 
@@ -107,7 +108,7 @@ def write_case(job: Job, teachers: Teachers, folder: Path, step: int, batches: S
     """
     found = diagnose(job, teachers, step, batches)
     name = f"step-{step}" if rank == 0 else f"step-{step}-rank-{rank}"
-    case = folder / "non_finite" / f"{name}.json"
+    case = RunFolder(folder).non_finite / f"{name}.json"
     tensors = {
         **{f"batch.{n}.{key}": getattr(b, key) for n, b in enumerate(batches) for key in ("images", "index", "view")},
         **with_prefix("distiller.", engine.whole(job.distiller.state_dict())),
@@ -144,7 +145,7 @@ def replay(case: str | Path, *, trust_code: Sequence[str] = ()) -> dict[str, Any
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     found = json.loads(case.read_text(encoding="utf-8"))
     with trusting(trust_code):
-        job = build(load_recipe(found.get("recipe") or case.parents[1] / "recipe.yaml", has_begun=True), device)
+        job = build(load_recipe(found.get("recipe") or RunFolder(case.parents[1]).recipe, has_begun=True), device)
     job.distiller.load_state_dict(without_prefix("distiller.", tensors))
     job.standardizer.load_state_dict(without_prefix("standardizer.", tensors))
     saved = without_prefix("batch.", tensors)

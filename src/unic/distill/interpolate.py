@@ -22,8 +22,8 @@ from unic.distill.mixture import first_views, mixture
 from unic.distill.ridge import Ridge, Row
 from unic.encoders import Encoder
 from unic.errors import InputError, StoppedError
+from unic.run_folder import RunFolder
 
-FOLDER = "interpolated"
 CANDIDATES = (0.25, 0.5, 0.75, 1.0)  # of `auto`
 
 
@@ -35,7 +35,7 @@ def kept(run: Path, recipe: Recipe, step: int) -> Checkpoint | None:
     if recipe.train.interpolate is None:
         return None
     try:
-        found = checkpoint.load_newest(run / FOLDER)
+        found = checkpoint.load_newest(RunFolder(run).interpolated)
     except InputError:  # damaged; it can be made again
         return None
     if found is None or found[0].step != step:
@@ -94,7 +94,7 @@ def interpolate(
         "r2": [{"alpha": share, **row._asdict()} for share, rows in measured.items() for row in rows],
     }  # fmt: skip
     try:
-        checkpoint.save(run / FOLDER, Checkpoint(step, dict(mixed.state_dict()), state), keep=1)
+        checkpoint.save(RunFolder(run).interpolated, Checkpoint(step, dict(mixed.state_dict()), state), keep=1)
     except OSError as error:
         raise StoppedError(
             f"the interpolated student is not saved: {error.strerror or error}; free some space and continue with "

@@ -18,8 +18,8 @@ from typing import Any
 
 from unic._regular_files import read_json
 from unic.errors import InputError
+from unic.run_folder import RunFolder
 
-NAME = ".lock"
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
 
 
@@ -31,7 +31,7 @@ def held(folder: Path) -> Iterator[None]:
         InputError: another process works in it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / NAME
+    path = RunFolder(folder).lock
     descriptor = _take(path)
     me = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
     os.ftruncate(descriptor, 0)
@@ -45,8 +45,8 @@ def held(folder: Path) -> Iterator[None]:
 
 def check(folder: Path) -> None:
     """Refuses a folder that another process works in, without touching it. Raises `InputError`."""
-    if (folder / NAME).exists():
-        os.close(_take(folder / NAME))
+    if (RunFolder(folder).lock).exists():
+        os.close(_take(RunFolder(folder).lock))
 
 
 def _take(path: Path) -> int:

@@ -13,6 +13,7 @@ from unic.config import Recipe
 from unic.distill.damaged import DamagedImages
 from unic.distill.saver import Saver
 from unic.distill.watch import Agreement
+from unic.run_folder import RunFolder
 from unic.signals import StopSignals
 from unic.terminal import describe, tell
 
@@ -80,7 +81,7 @@ class Run:
 
     def list_damaged(self) -> None:
         """Says which images were skipped."""
-        for line, is_shown in self.damaged.lines(self.folder / "damaged.json"):
+        for line, is_shown in self.damaged.lines(RunFolder(self.folder).damaged):
             log.warning(line)
             if is_shown:
                 self.show(line)

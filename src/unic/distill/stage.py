@@ -24,6 +24,7 @@ from unic.distill.rules import first_learning_rate
 from unic.distill.run import Run
 from unic.distill.start import Start
 from unic.encoders import Encoder
+from unic.run_folder import RunFolder
 from unic.run_state import Position
 
 
@@ -141,7 +142,7 @@ class Stage:
         tensors, state = parts.saved(self.parts(), keep=run.is_main)
         if run.is_main:
             run.saver.save(self.position.step, tensors, state, must=is_last)
-            run.damaged.write(run.folder / "damaged.json")
+            run.damaged.write(RunFolder(run.folder).damaged)
         run.accelerator.wait_for_everyone()
 
     def restore(self, found: Checkpoint) -> None:

@@ -18,8 +18,9 @@ from rich.console import Console
 from unic import checkpoint, cores
 from unic.arguments import argument
 from unic.config import Recipe
-from unic.distill import engine, lock, recorded, rendezvous, run_folder
+from unic.distill import engine, lock, recorded, rendezvous
 from unic.distill.diagnosis import write_case
+from unic.distill.environment import write_start
 from unic.distill.interpolate import interpolate
 from unic.distill.memory import out_of_memory_named
 from unic.distill.open_teachers import open_teachers
@@ -37,6 +38,7 @@ from unic.encoders import Encoder
 from unic.errors import AgreedError, InputError, PreemptedError, StoppedError
 from unic.metrics import MetricsLog, logged_to
 from unic.outputs import check_writable
+from unic.run_folder import check_free
 from unic.signals import stop_signals
 from unic.trackers import open_trackers
 
@@ -71,7 +73,7 @@ def fit(
     if accelerator.is_main_process:
         check_writable(folder, named=argument("out"), kind="folder")
         lock.check(folder)
-    run_folder.check_free(folder, resume)
+    check_free(folder, resume)
     with ExitStack() as stack:
         stack.enter_context(engine.ended(accelerator))
         stack.enter_context(peers(accelerator, recipe.train.timeout))
@@ -81,7 +83,7 @@ def fit(
             stage = first_stage(run, resume=resume)
         if run.is_main:
             stack.enter_context(lock.held(folder))
-            run_folder.check_free(folder, resume)  # again: another run may have begun while this one was built
+            check_free(folder, resume)  # again: another run may have begun while this one was built
         stack.enter_context(stops.noted())
         while not stage.is_last:
             _fit_stage(stage, callback)
@@ -94,7 +96,7 @@ def _fit_stage(stage: Stage, callback: Callback | None) -> Encoder:
     """One stage, from where it is to its end."""
     run, job = stage.run, stage.job
     if run.is_main:
-        run_folder.start(run.folder, run.recipe, run.accelerator)
+        write_start(run.folder, run.recipe, run.accelerator)
     run.accelerator.wait_for_everyone()
     with logged_to(run.folder) if run.is_main else nullcontext():
         try:

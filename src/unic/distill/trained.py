@@ -8,7 +8,6 @@ from pathlib import Path
 from torch import Tensor
 
 from unic import checkpoint
-from unic._run_folders import check_run_folder
 from unic.arguments import argument
 from unic.config import Recipe, load_run_recipe
 from unic.distill import interpolate
@@ -18,6 +17,7 @@ from unic.encoders import build_encoder, parse_uri, without_weights
 from unic.encoders._weights import load_all
 from unic.encoders.timm import TimmEncoder
 from unic.errors import InputError
+from unic.run_folder import check_run_folder
 from unic.run_state import DISTILLER, EMA, POSITION, Position, as_parts
 
 

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from unic._run_folders import is_of_seed, of_seed, trainings_in
 from unic.arguments import argument
 from unic.config import Recipe, load_run_recipe
 from unic.distill.identity import check_recipe
 from unic.errors import InputError
+from unic.run_folder import RunFolder, is_of_seed, of_seed, trainings_in
 from unic.run_state import IDENTITY, has_ended, newest_state
 
 
@@ -84,7 +84,7 @@ def _check_folder(folder: Path) -> None:
     if not folder.is_dir():
         return
     names = [path.name for path in folder.iterdir()]
-    if "recipe.yaml" in names:
+    if RunFolder(folder).is_begun:
         raise InputError(f"{argument('out')} {folder}: the folder of a single training; name another one")
     if names and not any(map(is_of_seed, names)):
         raise InputError(
@@ -101,5 +101,6 @@ def _is_finished(run: Path, recipe: Recipe) -> bool:
     """Whether nothing is left to do; another `eval` is, since it is free to change."""
     if not has_ended(run, len(recipe.stages)):
         return False
-    written = ["export/config.json", "report.html", *(["results.json"] if recipe.plans()[-1].eval.suite else [])]
-    return load_run_recipe(run).eval == recipe.eval and all((run / name).is_file() for name in written)
+    files = RunFolder(run)
+    written = [files.export / "config.json", files.report, *([files.results] if recipe.plans()[-1].eval.suite else [])]
+    return load_run_recipe(run).eval == recipe.eval and all(path.is_file() for path in written)

@@ -17,10 +17,10 @@ import numpy as np
 import torch
 
 from unic import lookup, rng
-from unic._run_folders import nearest_folder
 from unic.encoders._heap import keep_freed_memory
 from unic.encoders.base import IMAGENET_MEAN, IMAGENET_STD, NORMALISATIONS, Encoder, Precision, Size
 from unic.errors import InputError, nearest
+from unic.run_folder import nearest_folder
 from unic.trust import trusting, typed
 
 __all__ = [

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from unic._regular_files import read_json
-from unic._run_folders import nearest_folder, trainings_in
 from unic.encoders import Spec
 from unic.encoders._model_args import check_model_args
 from unic.encoders._weights import load_weights, read_state_dict
 from unic.encoders.timm import TimmEncoder, check_name, create
 from unic.errors import InputError
+from unic.run_folder import nearest_folder, trainings_in
 
 
 def load(spec: Spec, *, drop_path: float = 0.0) -> TimmEncoder:

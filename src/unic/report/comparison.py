@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from unic._run_folders import nearest_folder
 from unic.errors import InputError
 from unic.report.compared import Compared, sentence
 from unic.report.compared_table import compared_table
@@ -21,6 +20,7 @@ from unic.report.run_files import RunFiles, read_run, unlike_results
 from unic.report.scores import millions, told
 from unic.report.svg import Series, palette
 from unic.report.training import chart, last_values, loss_chart, series
+from unic.run_folder import nearest_folder
 
 _LINES = {"lr": "Learning rate", "images_per_s": "Images per second"}
 

@@ -10,7 +10,6 @@ from typing import Any
 from unic import checkpoint
 from unic._regular_files import read_json, read_text
 from unic.config import Recipe
-from unic.distill.interpolate import FOLDER
 from unic.distill.recorded import recipe_of
 from unic.metrics import read_metrics
 from unic.references import WithReferences
@@ -18,6 +17,7 @@ from unic.report.notes import reason
 from unic.report.predictions import Predictions, read_predictions
 from unic.report.scores import Scores
 from unic.report.sets import measured_sets
+from unic.run_folder import RunFolder
 
 _MISSING = "-"
 
@@ -127,8 +127,8 @@ def _damaged(path: Path) -> list[tuple[str, str]] | None:
 def _alpha(path: Path, recipe: Recipe | None) -> float:
     if recipe is None or recipe.train.interpolate is None:
         return 1.0
-    newest = checkpoint.newest_step(path / FOLDER)
-    saved, _ = _json(path / FOLDER / "checkpoints" / f"step-{newest}" / "state.json")
+    newest = checkpoint.newest_step(RunFolder(path).interpolated)
+    saved, _ = _json(RunFolder(RunFolder(path).interpolated).checkpoints / f"step-{newest}" / "state.json")
     alpha = saved.get("state", {}).get("alpha") if isinstance(saved, dict) else None
     return float(alpha) if isinstance(alpha, int | float) else 1.0
 

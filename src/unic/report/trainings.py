@@ -7,7 +7,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-from unic._run_folders import trainings_in
 from unic.errors import InputError
 from unic.eval.trainings import mean_gains_of_trainings
 from unic.report.facts import parameters
@@ -16,6 +15,7 @@ from unic.report.page import compared
 from unic.report.render import render, write_page
 from unic.report.run_files import RunFiles, read_run
 from unic.report.scores import Scores, shown, signed
+from unic.run_folder import trainings_in
 
 
 def write_trainings(folder: Path, to: Path | None = None) -> Path:

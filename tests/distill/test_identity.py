@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from unic.config import load_recipe
-from unic.distill import run_folder
+from unic.distill import environment
 from unic.distill.identity import check_same
 from unic.errors import InputError
 
@@ -57,6 +57,6 @@ def test_a_resume_keeps_the_time_of_the_start(
     """So does a later stage, which writes the environment again."""
     process = SimpleNamespace(device=torch.device("cpu"), num_processes=1)
     for now in ("2026-01-02 03:04:05", "2026-01-03 00:00:00"):
-        monkeypatch.setattr(run_folder.time, "strftime", lambda _, now=now: now)
-        run_folder.start(tmp_path, load_recipe(recipe), process)  # type: ignore[arg-type]
+        monkeypatch.setattr(environment.time, "strftime", lambda _, now=now: now)
+        environment.write_start(tmp_path, load_recipe(recipe), process)  # type: ignore[arg-type]
     assert json.loads((tmp_path / "environment.json").read_text())["started"] == "2026-01-02 03:04:05"

@@ -1,4 +1,4 @@
-"""The run folder: when it may be used, and what is written into it at the start."""
+"""What a run writes into its folder at the start: the resolved recipe and the environment."""
 
 from __future__ import annotations
 
@@ -12,29 +12,19 @@ import torch
 from accelerate import Accelerator
 
 from unic._regular_files import read_json
-from unic.arguments import argument
 from unic.checkpoint import write_atomically
 from unic.config import Recipe
 from unic.cores import threads_beside
-from unic.distill import lock
-from unic.errors import InputError
+from unic.run_folder import RunFolder
 
 
-def check_free(folder: Path, resume: bool) -> None:
-    """Refuses a folder that holds anything but a lock, unless it is to be resumed."""
-    if not resume and folder.is_dir() and any(path.name != lock.NAME for path in folder.iterdir()):
-        raise InputError(
-            f"{argument('out')} {folder}: the folder is not empty; continue that run with {argument('resume', True)}, "
-            "or name another folder"
-        )
-
-
-def start(folder: Path, recipe: Recipe, accelerator: Accelerator) -> None:
+def write_start(folder: Path, recipe: Recipe, accelerator: Accelerator) -> None:
     """Writes the resolved recipe and the environment. The time of the start stays that of the first attempt."""
     import timm
 
+    run = RunFolder(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(folder / "recipe.yaml", recipe.to_yaml())
+    write_atomically(run.recipe, recipe.to_yaml())
     environment = {
         "unic": version("unic-distill"),
         "python": platform.python_version(),
@@ -44,14 +34,14 @@ def start(folder: Path, recipe: Recipe, accelerator: Accelerator) -> None:
         "cpu": platform.processor() or platform.machine(),
         "threads": threads_beside(recipe.data.workers),
         "processes": accelerator.num_processes,
-        "started": _started(folder) or time.strftime("%Y-%m-%d %H:%M:%S"),
+        "started": _started(run) or time.strftime("%Y-%m-%d %H:%M:%S"),
     }
-    write_atomically(folder / "environment.json", json.dumps(environment, indent=2))
+    write_atomically(run.environment, json.dumps(environment, indent=2))
 
 
-def _started(folder: Path) -> str:
+def _started(run: RunFolder) -> str:
     """When the run was started, if it has been: a resume and a later stage write the environment again."""
     try:
-        return str(read_json(folder / "environment.json")["started"])
+        return str(read_json(run.environment)["started"])
     except (OSError, ValueError, KeyError, TypeError):
         return ""
