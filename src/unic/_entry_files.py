@@ -11,7 +11,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Mapping
@@ -21,6 +20,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from unic.files import write_text
 from unic.tokens import Grid
 
 Arrays = dict[str, np.ndarray]
@@ -101,13 +101,8 @@ def _renamed(folder: Path, target: Path) -> bool:
 
 
 def write_json(file: Path, content: Mapping[str, Any]) -> None:
-    """The old content or the new one, whatever happens meanwhile."""
-    written = file.with_suffix(".tmp")
-    with written.open("w") as stream:
-        json.dump(content, stream, indent=1)
-        stream.flush()
-        os.fsync(stream.fileno())
-    written.replace(file)
+    """The old content or the new one, whatever happens meanwhile; for whoever has locked the entry."""
+    write_text(file, json.dumps(content, indent=1), alone=True, synced=True)
 
 
 def load(entry: Path, check: Check = "whole") -> tuple[Arrays, Tally] | None:

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from unic._regular_files import read_json, read_text
 from unic.errors import InputError
-from unic.outputs import give_rights
+from unic.files import sync, write_text, written
 
 _SUMS = "SHA256SUMS"
 
@@ -68,7 +68,7 @@ def save(run: Path, checkpoint: Checkpoint, keep: int, best: int | None = None) 
     if final.exists():  # left by a run that was resumed from an older step
         shutil.rmtree(final)
     partial.rename(final)
-    _sync(root)
+    sync(root)
     write_atomically(root / "last", final.name)
     if best is not None:
         write_atomically(root / "best", f"step-{best}")
@@ -120,11 +120,8 @@ def newest_step(run: Path) -> int | None:
 
 def write_atomically(path: Path, text: str) -> None:
     """Writes a small text file so that a reader sees the old content or the new, never half of it."""
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    _sync(partial)
-    os.replace(partial, path)
-    _sync(path.parent)
+    write_text(path, text, alone=True, synced=True)
+    sync(path.parent)
 
 
 def flatten_optimizer(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
@@ -152,8 +149,8 @@ def without_prefix(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]
 def _write(folder: Path, checkpoint: Checkpoint) -> None:
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.tensors.items()}
     try:
-        save_file(tensors, folder / "tensors.safetensors")
-        give_rights(folder / "tensors.safetensors")
+        with written(folder / "tensors.safetensors", alone=True) as partial:
+            save_file(tensors, partial)
     except SafetensorError as error:  # its own kind even for a full disk; the number is in the text
         number = re.search(r"(?:os error|code:) (\d+)", str(error))
         if number is None:
@@ -163,8 +160,8 @@ def _write(folder: Path, checkpoint: Checkpoint) -> None:
     sums = [f"{_sha256(path)}  {path.name}\n" for path in sorted(folder.iterdir())]
     (folder / _SUMS).write_text("".join(sums))
     for path in folder.iterdir():
-        _sync(path)
-    _sync(folder)
+        sync(path)
+    sync(folder)
 
 
 def _load(folder: Path) -> Checkpoint:
@@ -211,11 +208,3 @@ def _sha256(path: Path) -> str:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

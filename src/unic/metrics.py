@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import logging
 import math
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,6 +20,7 @@ from typing import Any
 from rich.console import Console
 
 from unic._regular_files import read_bytes
+from unic.files import write_bytes
 from unic.terminal import tell
 from unic.training_bar import TrainingBar
 
@@ -174,12 +174,7 @@ def _cut_after(path: Path, step: int) -> None:
         return
     lines = read_bytes(path, None).splitlines()
     kept = [line for line in lines if (row := _parse(line)) and row["step"] <= step]
-    partial_file = path.with_name(f".{path.name}.partial")
-    with partial_file.open("wb") as file:
-        file.writelines(line + b"\n" for line in kept)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial_file, path)
+    write_bytes(path, b"".join(line + b"\n" for line in kept), alone=True, synced=True)
 
 
 def _parse(line: str | bytes) -> dict[str, Any] | None:

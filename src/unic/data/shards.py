@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -27,6 +26,7 @@ from unic.data.sources import DamagedImageError, Source
 from unic.data.sources._shard_index import INDEX, MANIFEST, read_manifest, save, scan, sha256
 from unic.data.sources._tar import TarWriter, members
 from unic.errors import InputError
+from unic.files import write_text, written
 from unic.outputs import check_writable
 
 NAMES = "names.jsonl"
@@ -121,9 +121,8 @@ class _Images:
 
 
 def _write_shard(images: _Images, file: Path, largest: int, samples: int | None) -> dict[str, Any]:
-    partial = file.with_name(f".{file.name}.partial")
     count = 0
-    try:
+    with written(file, alone=True, synced=True) as partial:
         with TarWriter(partial) as tar:
             while count != samples and (found := images.peek()) is not None:  # a full shard reads no further image
                 if count and tar.tell() + sum(1024 + len(data) for _, data in found) > largest:
@@ -134,10 +133,6 @@ def _write_shard(images: _Images, file: Path, largest: int, samples: int | None)
                 count += 1
         with partial.open("rb") as stream:
             digest = sha256(stream)
-            os.fsync(stream.fileno())
-        os.replace(partial, file)
-    finally:
-        partial.unlink(missing_ok=True)  # of a command that a signal has ended
     return {"file": file.name, "samples": count, "bytes": file.stat().st_size, "sha256": digest}
 
 
@@ -189,15 +184,11 @@ def _finish(
 
 def _write_names(source: Source, order: torch.Tensor, files: list[Path], target: Path) -> None:
     """Whole or not at all. What was skipped has no member, so the shards themselves say which images they hold."""
-    partial = target.with_name(f".{target.name}.partial")
-    with partial.open("w", encoding="utf-8") as stream:
+    with written(target, alone=True, synced=True) as partial, partial.open("w", encoding="utf-8") as stream:
         for key in _keys(files):
             index = int(order[int(key)])
             row = {"key": key, "index": source.number(index), "name": source.name(index)}
             stream.write(f"{json.dumps(row)}\n")
-        stream.flush()
-        os.fsync(stream.fileno())
-    os.replace(partial, target)
 
 
 def _keys(files: list[Path]) -> Iterator[str]:
@@ -227,9 +218,4 @@ def _bytes(size: str) -> int:
 
 
 def _write(file: Path, content: Any) -> None:
-    partial = file.with_name(f".{file.name}.partial")
-    with partial.open("w", encoding="utf-8") as stream:
-        json.dump(content, stream, indent=1)
-        stream.flush()
-        os.fsync(stream.fileno())
-    os.replace(partial, file)
+    write_text(file, json.dumps(content, indent=1), alone=True, synced=True)

@@ -27,7 +27,7 @@ from unic.distill.build import build
 from unic.distill.job import Job
 from unic.distill.teachers import Teachers
 from unic.errors import InputError
-from unic.outputs import give_rights
+from unic.files import write_text, written
 from unic.tokens import Tokens
 from unic.trust import trusting
 
@@ -111,11 +111,10 @@ def write_case(job: Job, teachers: Teachers, folder: Path, step: int, batches: S
         **with_prefix("standardizer.", job.standardizer.state_dict()),
     }
     try:
-        case.parent.mkdir(parents=True, exist_ok=True)
-        save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, _tensors_of(case))
-        give_rights(_tensors_of(case))
+        with written(_tensors_of(case)) as partial:
+            save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, partial)
         text = json.dumps({**found, "recipe": job.recipe.model_dump(mode="json")}, indent=1)
-        case.write_text(text, encoding="utf-8")
+        write_text(case, text)
     except Exception as error:  # what was found is worth more than the file
         return f"{explain(found)}; the batch could not be saved: {' '.join(str(error).split())}"
     return f"{explain(found)}; the batch is in {case}, `python -m unic.distill.diagnosis {case}` runs it again"

@@ -19,7 +19,7 @@ from unic._scratch import READ_ONLY, say_read_only
 from unic.eval.task_code import code_of_task, content_of_options, shipped_code
 from unic.eval.tasks.base import Measure, Outcome
 from unic.features import FORMAT
-from unic.outputs import write_whole
+from unic.files import write_bytes
 
 
 class CellStore:
@@ -47,12 +47,12 @@ class CellStore:
         details = json.dumps(outcome.details)
         content = save(arrays, {"details": details, "digest": _digest(arrays, details)})
         try:
-            write_whole((self._folder if is_kept else self._scratch) / _name(key), content)
+            write_bytes((self._folder if is_kept else self._scratch) / _name(key), content)
         except OSError as error:
             if error.errno not in READ_ONLY or not is_kept or self._scratch == self._folder:
                 raise
             say_read_only(self._folder.parent)
-            write_whole(self._scratch / _name(key), content)
+            write_bytes(self._scratch / _name(key), content)
 
 
 def _name(key: str) -> str:

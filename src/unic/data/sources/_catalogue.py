@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -21,6 +20,7 @@ from unic.data.sources._remote import check_url, open_seekable, open_url
 from unic.data.sources._shard_index import MANIFEST, read_manifest
 from unic.data.sources.webdataset import WebDataset
 from unic.errors import InputError, nearest
+from unic.files import write_text
 
 log = logging.getLogger("unic")
 
@@ -92,9 +92,7 @@ def _counted(path: str, urls: list[str], shelf: Shelf) -> dict[str, int]:
         log.warning("data '%s': no counts beside its shards, so %d are fetched and counted once", path, len(missing))
     for url in missing:
         counts[url] = len(WebDataset(path, [shelf.get(Piece(url, 0))]))
-        partial = file.with_name(f"{file.name}.{os.getpid()}.partial")
-        partial.write_text(json.dumps(counts))
-        os.replace(partial, file)
+        write_text(file, json.dumps(counts))
     return counts
 
 

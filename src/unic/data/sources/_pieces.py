@@ -22,6 +22,7 @@ from unic.data.sources._remote import open_seekable, open_url
 from unic.data.sources._shard_index import sha256
 from unic.data.sources._tar import TarWriter
 from unic.errors import InputError
+from unic.files import written
 
 _TRIES = 3
 _BUCKETS = 64  # of locks
@@ -77,16 +78,14 @@ class Shelf:
         return target
 
     def _fetch(self, piece: Piece, target: Path) -> None:
-        partial = target.with_suffix(".partial")
         for number in range(_TRIES):
             try:
-                (_copy_shard if piece.group < 0 else self._copy_group)(piece, partial)
-                os.replace(partial, target)
+                with written(target, alone=True) as partial:
+                    (_copy_shard if piece.group < 0 else self._copy_group)(piece, partial)
                 return
             except InputError:
                 raise
             except Exception as error:  # networks and stores fail in every way
-                partial.unlink(missing_ok=True)
                 reason = " ".join(str(error).split())[:200] or type(error).__name__
                 if number + 1 < _TRIES:
                     time.sleep(4**number)

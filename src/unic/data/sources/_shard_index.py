@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -23,6 +22,7 @@ from unic.data.cache_dir import default_cache_dir
 from unic.data.decode import suffixes
 from unic.data.sources._tar import BrokenTarError, members
 from unic.errors import InputError
+from unic.files import written
 
 log = logging.getLogger("unic")
 
@@ -80,7 +80,6 @@ def open_index(path: str, files: Sequence[Path]) -> Index:
     if len(rows) < _KEPT_FROM:
         return Index(rows)
     try:
-        kept.parent.mkdir(parents=True, exist_ok=True)
         save(rows, kept)
         return Index.load(kept)
     except (OSError, ValueError):  # a disk that is full or read-only: the memory holds it, too
@@ -104,9 +103,8 @@ def scan(path: str, file: Path, number: int = 0, unread: Counter[str] | None = N
 
 def save(rows: np.ndarray, file: Path) -> None:
     """Writes an index whole or not at all."""
-    partial = file.with_name(f".{file.name}.{os.getpid()}.partial")
-    rows.tofile(partial)
-    os.replace(partial, file)
+    with written(file) as partial:
+        rows.tofile(partial)
 
 
 def read_manifest(text: str | bytes) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from jaxtyping import Int
 
 from unic.data.cache_dir import default_cache_dir
 from unic.data.sources.base import DamagedImageError, Source
+from unic.files import written
 
 log = logging.getLogger("unic")
 
@@ -96,11 +97,6 @@ def _sketch(stream: BinaryIO, size: int) -> bytes:
 
 
 def _keep(numbers: np.ndarray, file: Path) -> None:
-    partial = file.with_name(f".{file.stem}.{os.getpid()}.npy")
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        np.save(partial, numbers, allow_pickle=False)
-        os.replace(partial, file)
-    except OSError:  # a disk that is full or read-only: it is found out again next time
-        with suppress(OSError):
-            partial.unlink()
+    with suppress(OSError):  # a disk that is full or read-only: it is found out again next time
+        with written(file) as partial, partial.open("wb") as stream:
+            np.save(stream, numbers, allow_pickle=False)
