@@ -15,7 +15,7 @@ import torch
 from safetensors import safe_open
 from torch import nn
 
-from unic import _entry_files, checkpoint
+from unic import _entry_files, checkpoint, digest
 from unic._extraction import Extraction
 from unic.data.sources import open_source
 from unic.data.sources._pieces import Piece, Shelf
@@ -133,6 +133,12 @@ def test_the_sum_of_a_large_file_is_of_blocks(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(_entry_files, "_BLOCK", 16)
     (tmp_path / "large").write_bytes(bytes(range(256)) * 20)
     assert _entry_files._hash(tmp_path / "large") == "368c70138dbef0aa651347ab9771dd69e4f5c949ce744fbc5c3348556905b4e4"
+
+
+def test_hashes_are_made_in_one_place() -> None:
+    root = Path(digest.__file__).parent
+    found = {str(path.relative_to(root)) for path in root.rglob("*.py") if "hashlib.sha" in path.read_text("utf-8")}
+    assert found == {"digest.py"}
 
 
 def test_the_sums_of_a_checkpoint(tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ checkpoints/last, checkpoints/best                          text: names of folde
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import os
@@ -25,6 +24,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from unic._regular_files import read_json, read_text
+from unic.digest import sha256_of_file
 from unic.errors import InputError
 from unic.files import sync, write_text, written
 
@@ -203,8 +203,4 @@ def _prune(root: Path, keep: int, best: int | None, newest: int) -> None:
 def _sha256(path: Path) -> str:
     if not path.is_file():  # opening a pipe waits for a writer
         raise ValueError(f"no file {path.name}")
-    with path.open("rb") as file:
-        digest = hashlib.sha256()
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+    return sha256_of_file(path)

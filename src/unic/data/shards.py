@@ -23,8 +23,9 @@ from unic.arguments import argument
 from unic.data._bounds import MOST_BYTES
 from unic.data.decode import suffixes
 from unic.data.sources import DamagedImageError, Source
-from unic.data.sources._shard_index import INDEX, MANIFEST, read_manifest, save, scan, sha256
+from unic.data.sources._shard_index import INDEX, MANIFEST, read_manifest, save, scan
 from unic.data.sources._tar import TarWriter, members
+from unic.digest import sha256_of_file
 from unic.errors import InputError
 from unic.files import write_text, written
 from unic.outputs import check_writable
@@ -131,8 +132,7 @@ def _write_shard(images: _Images, file: Path, largest: int, samples: int | None)
                     tar.add(name, data)
                 images.take()
                 count += 1
-        with partial.open("rb") as stream:
-            digest = sha256(stream)
+        digest = sha256_of_file(partial)
     return {"file": file.name, "samples": count, "bytes": file.stat().st_size, "sha256": digest}
 
 
@@ -165,15 +165,13 @@ def _finish(
     _write_names(source, order, files, out / NAMES)
     if source.classes is not None:
         _write(out / "classes.json", source.classes)
-    with (out / INDEX).open("rb") as stream:
-        digest = sha256(stream)
     identity = {key: state[key] for key in ("source", "size", "samples", "keep_order")}
     manifest = {
         "format": "unic shards",
         "images": sum(shard["samples"] for shard in state["shards"]),
         "classes": source.classes,
         **identity,
-        "index": digest,
+        "index": sha256_of_file(out / INDEX),
         "skipped": skipped,
         "shards": state["shards"],
     }

@@ -5,12 +5,12 @@ A TorchScript file is a program, so it is run only when trusted. A traced one ta
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from pathlib import Path
 
 import torch
 
+from unic.digest import sha256_of_file
 from unic.encoders import Spec
 from unic.encoders._module import OPTIONS, ModuleEncoder, read_options, require_trust
 from unic.errors import InputError
@@ -35,5 +35,5 @@ def load(spec: Spec) -> ModuleEncoder:
     except (RuntimeError, ValueError) as error:
         reason = str(error).strip().partition("\n")[0]
         raise InputError(f"encoder '{spec.uri}': not a TorchScript file ({reason})") from None
-    content = hashlib.sha256(path.read_bytes()).hexdigest()
+    content = sha256_of_file(path)
     return ModuleEncoder(module, f"encoder '{spec.uri}'", description=content, **options)

@@ -5,7 +5,6 @@ An entry is one safetensors file, written whole or not at all; one that is damag
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from unic._scratch import READ_ONLY, say_read_only
+from unic.digest import sha256, sha256_of_value
 from unic.eval.task_code import code_of_task, content_of_options, shipped_code
 from unic.eval.tasks.base import Measure, Outcome
 from unic.features import FORMAT
@@ -80,12 +80,11 @@ def cell_key(task: str, *, options: Mapping[str, Any] | None = None, **decides: 
     """
     named = content_of_options(task, options or {})
     key = (task, FORMAT, shipped_code(), code_of_task(task).digest, named, sorted(decides.items()))
-    return hashlib.sha256(repr(key).encode()).hexdigest()[:32]
+    return sha256_of_value(key)[:32]
 
 
 def _digest(arrays: dict[str, np.ndarray], details: str) -> str:
-    digest = hashlib.sha256(details.encode())
-    for name in sorted(arrays):
-        digest.update(repr((name, arrays[name].shape, arrays[name].dtype.str)).encode())
-        digest.update(arrays[name].tobytes())
-    return digest.hexdigest()
+    described = [
+        (repr((name, array.shape, array.dtype.str)), array.tobytes()) for name, array in sorted(arrays.items())
+    ]
+    return sha256(details, *(part for parts in described for part in parts))

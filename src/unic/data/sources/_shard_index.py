@@ -6,7 +6,6 @@ shards (`unic shard` writes one), else from the cache, else made from the header
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 from collections import Counter
@@ -21,6 +20,7 @@ from unic.data._plugins import PACKAGES
 from unic.data.cache_dir import default_cache_dir
 from unic.data.decode import suffixes
 from unic.data.sources._tar import BrokenTarError, members
+from unic.digest import sha256_of_each, sha256_of_file
 from unic.errors import InputError
 from unic.files import written
 
@@ -64,11 +64,7 @@ def open_index(path: str, files: Sequence[Path]) -> Index:
     beside = _beside(files)
     if beside:
         return beside
-    key = hashlib.sha256()
-    for file in files:
-        state = file.stat()
-        key.update(f"{file.resolve()} {state.st_size} {state.st_mtime_ns}\n".encode(errors="surrogateescape"))
-    kept = default_cache_dir() / "shards" / f"{key.hexdigest()[:32]}.index"
+    kept = default_cache_dir() / "shards" / f"{sha256_of_each(map(_state, files))[:32]}.index"
     try:
         return Index.load(kept)
     except (OSError, ValueError):
@@ -84,6 +80,11 @@ def open_index(path: str, files: Sequence[Path]) -> Index:
         return Index.load(kept)
     except (OSError, ValueError):  # a disk that is full or read-only: the memory holds it, too
         return Index(rows)
+
+
+def _state(file: Path) -> bytes:
+    state = file.stat()
+    return f"{file.resolve()} {state.st_size} {state.st_mtime_ns}\n".encode(errors="surrogateescape")
 
 
 def scan(path: str, file: Path, number: int = 0, unread: Counter[str] | None = None) -> np.ndarray:
@@ -145,22 +146,13 @@ def _beside(files: Sequence[Path]) -> Index | None:
         if [(file, file.stat().st_size) for file in files] != listed:
             return None
         index = Index.load(folder / INDEX)
-        with (folder / INDEX).open("rb") as stream:
-            digest = sha256(stream)
+        digest = sha256_of_file(folder / INDEX)
         shards, labels = index.rows["shard"], index.rows["label"]
         is_sound = digest == manifest["index"] and 0 <= shards.min() <= shards.max() < len(files)
         is_sound = is_sound and -1 <= labels.min() <= labels.max() < MAX_CLASS
         return index if is_sound else None
     except (OSError, ValueError, KeyError):
         return None
-
-
-def sha256(stream: BinaryIO) -> str:
-    """Of all that follows in a file."""
-    digest = hashlib.sha256()
-    while block := stream.read(1 << 20):
-        digest.update(block)
-    return digest.hexdigest()
 
 
 def _samples(archive: BinaryIO, unread: Counter[str]) -> Iterator[tuple[int, int, int, int]]:

@@ -18,6 +18,7 @@ from jaxtyping import Int
 
 from unic.data.cache_dir import default_cache_dir
 from unic.data.sources.base import DamagedImageError, Source
+from unic.digest import sha256_of_value
 from unic.files import written
 
 log = logging.getLogger("unic")
@@ -41,7 +42,7 @@ def content_numbers(*sources: Source) -> list[Int[np.ndarray, " n"]]:
     lengths = [len(source) for source in sources]
     if sum(lengths) < _KEPT_FROM:
         return _compare(sources)
-    key = hashlib.sha256(repr([source.fingerprint() for source in sources]).encode()).hexdigest()[:32]
+    key = sha256_of_value([source.fingerprint() for source in sources])[:32]
     file = default_cache_dir() / "contents" / f"{key}.npy"
     try:
         numbers = np.load(file, allow_pickle=False)
