@@ -7,8 +7,7 @@ A source of encoders is one file in this package whose `load(spec)` returns an `
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 import numpy as np
