@@ -26,6 +26,7 @@ from unic._keys import first_error, meant
 from unic._recipe_files import UNNAMED, RecipeFile, holder, naming
 from unic._regular_files import read_text
 from unic.errors import InputError, nearest
+from unic.quantities import SIZE
 from unic.references import WithReferences, closed, resolve
 
 Positive = Annotated[int, Field(gt=0)]
@@ -91,7 +92,7 @@ class Cache(Section):
     """How many build it on this machine, for each rank; on several GPUs each takes the next one."""
     dir: str | None = None
     """Where it lies; null: `$UNIC_CACHE`, else `~/.cache/unic`."""
-    budget: str | None = Field(None, pattern=r"^\d+(\.\d+)?\s*[kMGT]?B$")
+    budget: str | None = Field(None, pattern=SIZE)
     """Refuse a larger one, for example `8GB`."""
 
 

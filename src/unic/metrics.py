@@ -21,6 +21,7 @@ from rich.console import Console
 
 from unic._regular_files import read_bytes
 from unic.files import write_bytes
+from unic.quantities import clock
 from unic.terminal import tell
 from unic.training_bar import TrainingBar
 
@@ -72,7 +73,7 @@ class MetricsLog:
         for tracker in list(self._trackers):
             self._told(tracker, partial(tracker.log, dict(values), step=step))
         line = self._line(step, values)
-        left = f" · ETA {_clock(self._seconds_left(step))}" if "images_per_s" in values else ""
+        left = f" · ETA {clock(self._seconds_left(step))}" if "images_per_s" in values else ""
         log.info(line + left)
         self._try("the screen", partial(self._show, line, left))
 
@@ -183,9 +184,3 @@ def _parse(line: str | bytes) -> dict[str, Any] | None:
     except ValueError:  # also of bytes that are no UTF-8
         return None
     return row if isinstance(row, dict) and "step" in row else None
-
-
-def _clock(seconds: float) -> str:
-    minutes, seconds = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"

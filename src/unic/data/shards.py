@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import io
 import json
-import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +29,10 @@ from unic.digest import sha256_of_file
 from unic.errors import InputError
 from unic.files import write_text, written
 from unic.outputs import check_writable
+from unic.quantities import num_bytes
 
 NAMES = "names.jsonl"
 _PROGRESS = ".progress.json"
-_UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
 
 def write_shards(
@@ -209,10 +209,10 @@ def _suffix(data: bytes, name: str) -> str:
 
 
 def _bytes(size: str) -> int:
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kMGT]?)B", size)
-    if not match or float(match[1]) <= 0:
-        raise InputError(f"{argument('size')} '{size}': expected a number with a unit, for example 500MB or 1GB")
-    return int(float(match[1]) * _UNITS[match[2]])
+    with suppress(ValueError):
+        if (found := num_bytes(size)) > 0:
+            return found
+    raise InputError(f"{argument('size')} '{size}': expected a number with a unit, for example 500MB or 1GB")
 
 
 def _write(file: Path, content: Any) -> None:

@@ -22,6 +22,7 @@ from unic.arguments import as_flags
 from unic.checkpoint import with_prefix, without_prefix
 from unic.config import load_recipe
 from unic.data.loader import Batch
+from unic.device import default_device
 from unic.distill import engine
 from unic.distill.build import build
 from unic.distill.job import Job
@@ -137,7 +138,7 @@ def replay(case: str | Path, *, trust_code: Sequence[str] = ()) -> dict[str, Any
     if not (case.is_file() and _tensors_of(case).is_file()):
         raise InputError(f"case {case}: expected RUN/non_finite/step-N.json with the .safetensors file beside it")
     tensors = load_file(_tensors_of(case))
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = default_device()
     found = json.loads(case.read_text(encoding="utf-8"))
     with trusting(trust_code):
         job = build(load_recipe(found.get("recipe") or case.parents[1] / "recipe.yaml", has_begun=True), device)

@@ -16,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from unic import trust
+from unic.device import default_device
 from unic.errors import InputError, nearest
 
 SCHEME = "open_clip:"
@@ -57,7 +58,7 @@ def load_text_tower(spec: str, device: str | torch.device | None = None) -> Text
         UntrustedError: a module that is not trusted.
     """
     if spec.startswith(SCHEME):
-        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        device = device or default_device()
         return _open_clip_tower(spec, torch.device(device))
     if "." not in spec or ":" in spec:
         raise InputError(f"text '{spec}': expected {SCHEME}ARCH/PRETRAINED, {SCHEME}ARCH?checkpoint=PATH or a module")

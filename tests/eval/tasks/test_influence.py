@@ -12,8 +12,9 @@ import torch
 
 from unic.eval.datasets import open_pair
 from unic.eval.subject import Subject
+from unic.eval.tasks._cka import cka
 from unic.eval.tasks.base import NotApplicableError
-from unic.eval.tasks.influence import cka, run
+from unic.eval.tasks.influence import run
 from unic.tokens import Tokens
 
 
