@@ -20,6 +20,7 @@ from typing import Any
 from rich.console import Console
 
 from unic._regular_files import read_bytes
+from unic.errors import reason_of
 from unic.files import write_bytes
 from unic.quantities import clock
 from unic.terminal import tell
@@ -107,9 +108,7 @@ class MetricsLog:
         try:
             tell()
         except Exception as error:
-            log.warning(
-                "tracker %s failed and is left out from here on: %s", tracker.name, " ".join(str(error).split())
-            )
+            log.warning("tracker %s failed and is left out from here on: %s", tracker.name, reason_of(error))
             self._trackers = [other for other in self._trackers if other is not tracker]
 
     def _line(self, step: int, values: Mapping[str, float]) -> str:

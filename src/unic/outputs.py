@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import Literal
 
-from unic.errors import InputError, StoppedError
+from unic.errors import FullDiskError, InputError
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 """Numbers of the errors that say: there is no room left."""
@@ -24,7 +24,7 @@ def check_writable(target: Path, *, named: str, kind: Literal["file", "folder"] 
 
     Raises:
         InputError: it leads through a file, is of the other kind, or this user cannot write there.
-        StoppedError: its disk is full.
+        FullDiskError: its disk is full.
     """
     if target.is_dir() and kind == "file":
         raise InputError(f"{named} {target}: is a folder; name a file in it")
@@ -42,5 +42,5 @@ def check_writable(target: Path, *, named: str, kind: Literal["file", "folder"] 
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else str(error)
         if error.errno in FULL:
-            raise StoppedError(f"{named} {target}: {folder} is full ({reason}); free some space") from None
+            raise FullDiskError(f"{named} {target}: {folder} is full ({reason}); free some space") from None
         raise InputError(f"{named} {target}: cannot write in {folder} ({reason}); name another place") from None

@@ -26,7 +26,7 @@ from unic.data.sources import DamagedImageError, Source
 from unic.data.sources._shard_index import INDEX, MANIFEST, read_manifest, save, scan
 from unic.data.sources._tar import TarWriter, members
 from unic.digest import sha256_of_file
-from unic.errors import InputError
+from unic.errors import InputError, reason_of
 from unic.files import write_text, written
 from unic.outputs import check_writable
 from unic.quantities import num_bytes
@@ -100,7 +100,7 @@ class _Images:
             try:
                 self._next = self._members(index)
             except (DamagedImageError, OSError, ValueError) as error:
-                self.skipped.append([self.source.name(index), " ".join(str(error).split())])
+                self.skipped.append([self.source.name(index), reason_of(error)])
                 self.place += 1
         return self._next
 

@@ -25,7 +25,7 @@ from unic.data.loader import ImageList, view_batches
 from unic.data.mix import Mix
 from unic.data.sources import Source
 from unic.encoders import Encoder
-from unic.errors import InputError, StoppedError
+from unic.errors import FullDiskError, InputError
 from unic.features import Extraction, Features, default_cache_dir, find
 from unic.quantities import gigabytes, num_bytes
 from unic.tokens import Grid
@@ -126,7 +126,7 @@ class CachePlan:
         place = next(folder for folder in (target, *target.absolute().parents) if folder.exists())
         needed, free = self.num_bytes(missing), shutil.disk_usage(place).free
         if needed > free:
-            raise StoppedError(
+            raise FullDiskError(
                 f"teacher cache {self.folder}: {gigabytes(needed)} more needed, {gigabytes(free)} free; set "
                 "teachers.cache.dir to another disk, or use fewer views, tokens: pooled:GxG or dtype: int8"
             )

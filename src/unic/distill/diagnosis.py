@@ -27,7 +27,7 @@ from unic.distill import engine
 from unic.distill.build import build
 from unic.distill.job import Job
 from unic.distill.teachers import Teachers
-from unic.errors import InputError
+from unic.errors import InputError, reason_of
 from unic.files import write_text, written
 from unic.tokens import Tokens
 from unic.trust import trusting
@@ -117,7 +117,7 @@ def write_case(job: Job, teachers: Teachers, folder: Path, step: int, batches: S
         text = json.dumps({**found, "recipe": job.recipe.model_dump(mode="json")}, indent=1)
         write_text(case, text)
     except Exception as error:  # what was found is worth more than the file
-        return f"{explain(found)}; the batch could not be saved: {' '.join(str(error).split())}"
+        return f"{explain(found)}; the batch could not be saved: {reason_of(error)}"
     return f"{explain(found)}; the batch is in {case}, `python -m unic.distill.diagnosis {case}` runs it again"
 
 
@@ -177,7 +177,7 @@ def main() -> None:
         with as_flags():
             result = replay(given.case, trust_code=given.trust_code)
     except InputError as error:
-        parser.exit(2, f"unic: {error}\n")
+        parser.exit(error.exit_code, f"unic: {error}\n")
     print(json.dumps(result, indent=1))
     print(explain(result))
 

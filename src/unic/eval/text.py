@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from unic import trust
 from unic.device import default_device
-from unic.errors import InputError, nearest
+from unic.errors import InputError, nearest, reason_of
 
 SCHEME = "open_clip:"
 _BATCH = 256
@@ -157,7 +157,7 @@ def _open_clip_tower(spec: str, device: torch.device) -> OpenClipText:
         )
         return OpenClipText(model, open_clip.get_tokenizer(architecture), spec)
     except Exception as error:  # network, a damaged or unfitting file: all the user's to see, in one line
-        raise InputError(f"text '{spec}': cannot load it ({' '.join(str(error).split())[:200]})") from None
+        raise InputError(f"text '{spec}': cannot load it ({reason_of(error, 200)})") from None
 
 
 def import_open_clip(where: str) -> ModuleType:

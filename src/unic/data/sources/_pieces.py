@@ -20,7 +20,7 @@ from unic.data.sources._parquet_files import rows_at_once
 from unic.data.sources._remote import open_seekable, open_url
 from unic.data.sources._tar import TarWriter
 from unic.digest import sha256, sha256_of_file
-from unic.errors import InputError
+from unic.errors import InputError, reason_of
 from unic.files import written
 
 _TRIES = 3
@@ -85,7 +85,7 @@ class Shelf:
             except InputError:
                 raise
             except Exception as error:  # networks and stores fail in every way
-                reason = " ".join(str(error).split())[:200] or type(error).__name__
+                reason = reason_of(error, 200)
                 if number + 1 < _TRIES:
                     time.sleep(4**number)
         raise InputError(f"data '{self.path}': {piece.url} cannot be fetched, tried {_TRIES} times ({reason})")

@@ -21,7 +21,7 @@ from unic.data.cache_dir import default_cache_dir
 from unic.data.decode import suffixes
 from unic.data.sources._tar import BrokenTarError, members
 from unic.digest import sha256_of_each, sha256_of_file
-from unic.errors import InputError
+from unic.errors import InputError, reason_of
 from unic.files import written
 
 log = logging.getLogger("unic")
@@ -98,7 +98,7 @@ def scan(path: str, file: Path, number: int = 0, unread: Counter[str] | None = N
         with file.open("rb") as archive:
             return np.array([(number, *row) for row in _samples(archive, Counter() if unread is None else unread)], ROW)
     except (BrokenTarError, OSError) as error:
-        reason = " ".join(str(error).split())
+        reason = reason_of(error)
         raise InputError(f"data '{path}': {file.name} is not an uncompressed tar archive ({reason})") from None
 
 

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from unic.errors import NotApplicableError
 from unic.eval.subject import Subject
 from unic.eval.tasks._cka import FEWEST, cka
-from unic.eval.tasks.base import Measure, NotApplicableError, Outcome
+from unic.eval.tasks.base import Measure, Outcome
 from unic.features import Features
 
 INPUT = "subject"
