@@ -26,6 +26,7 @@ from typing import Any
 
 import torch
 from _machine import machine
+from _stage import stage_of
 from accelerate import Accelerator
 from rich.console import Console
 
@@ -33,11 +34,10 @@ import unic
 from unic.config import Recipe, load_recipe
 from unic.data.loader import Batch
 from unic.distill.build import build
-from unic.distill.run import Run
+from unic.distill.stage import Stage
+from unic.distill.step import training_step
 from unic.distill.teacher_cache import CachedTeachers, open_cache
 from unic.distill.teachers import LiveTeachers, Teachers
-from unic.distill.train import _batches, _one_step
-from unic.distill.watch import Agreement
 from unic.tokens import Tokens
 
 DTYPES = ("fp16", "int8")
@@ -78,8 +78,8 @@ def measure_time(options: argparse.Namespace, folder: Path) -> list[dict[str, An
         ways[f"warm cache, {dtype}"] = open_cache(job, 0, 1, print, lambda line: None)
         print(f"built in {time.perf_counter() - started:.1f} s")
     job = build(with_cache(recipe, folder), accelerator.device)
-    run = Run(job, folder, accelerator, Agreement(accelerator, recipe.train.timeout), recipe)
-    batches = [next(upcoming) for upcoming in [_batches(run)] for _ in range(job.steps_per_epoch)]
+    stage = stage_of(job, folder, accelerator)
+    batches = [next(upcoming) for upcoming in [stage.batches()] for _ in range(job.steps_per_epoch)]
     live = LiveTeachers(job.encoders, job.grid)
     shapes = live(batches[0].images[:1].to(job.device) / 255, batches[0].index[:1], batches[0].view[:1])
     ways |= {BASE: Resident(shapes, recipe.train.batch_size), "live teachers": live}
@@ -87,7 +87,7 @@ def measure_time(options: argparse.Namespace, folder: Path) -> list[dict[str, An
     times: dict[str, list[float]] = {name: [] for name in ways}
     model = accelerator.prepare(job.distiller).train()
     for turn in range(options.rounds + 1):  # the first one warms up
-        epochs = epoch_times(run, model, ways, batches)
+        epochs = epoch_times(stage, model, ways, batches)
         if turn:
             for name, seconds in epochs.items():
                 times[name].append(seconds)
@@ -125,14 +125,18 @@ def like(values: torch.Tensor, batch_size: int) -> torch.Tensor:
     return torch.randn(batch_size, *values.shape[1:], device=values.device)
 
 
-def epoch_times(run: Run, model: torch.nn.Module, ways: dict[str, Teachers], batches: list[Batch]) -> dict[str, float]:
+def epoch_times(
+    stage: Stage, model: torch.nn.Module, ways: dict[str, Teachers], batches: list[Batch]
+) -> dict[str, float]:
     """Seconds of an epoch, by way. They take turns at every step, in an order that turns with it."""
     seconds = dict.fromkeys(ways, 0.0)
     upcoming = {name: way.ahead(iter(batches)) for name, way in ways.items()}
     names = list(ways)
     for step in range(1, len(batches) + 1):
         for name in names[step % len(names) :] + names[: step % len(names)]:
-            seconds[name] += timed(lambda name=name, step=step: _one_step(run, model, ways[name], upcoming[name], step))
+            seconds[name] += timed(
+                lambda name=name, step=step: training_step(stage, model, ways[name], upcoming[name], step)
+            )
     return seconds
 
 

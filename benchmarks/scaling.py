@@ -37,16 +37,16 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 from _machine import machine
+from _stage import stage_of
 from accelerate import Accelerator
 
 from unic.config import load_recipe
 from unic.distill import engine
 from unic.distill.build import build
 from unic.distill.job import Job
-from unic.distill.run import Run
+from unic.distill.step import training_step
 from unic.distill.teachers import LiveTeachers
-from unic.distill.train import _batches, _one_step
-from unic.distill.watch import Agreement, process_group
+from unic.distill.watch import process_group
 
 PLAIN = ("eval.suite=null", "data.workers=0", "trackers={}", "data.train=[{path: samples/clipart}]")
 VARIED = {  # one thing at a time; the first of each is the same configuration
@@ -133,18 +133,18 @@ def one_process(rank: int, world: int, port: int, plan: dict[str, Any], steps: i
     accelerator = Accelerator(mixed_precision="no", cpu=True, kwargs_handlers=[process_group(600)])
     recipe = load_recipe(plan)
     job = build(recipe, accelerator.device, world)
-    run = Run(job, Path(folder), accelerator, Agreement(accelerator, recipe.train.timeout), recipe)
+    stage = stage_of(job, Path(folder), accelerator)
     formula = bytes_of_a_step(job, world)
     model = engine.prepare(job, accelerator).train()
     teachers = LiveTeachers(job.encoders, job.grid)
-    batches = list(_batches(run))
+    batches = list(stage.batches())
     seconds = []
     for step in range(1, len(batches) + 1):
         if step == 3:  # two to warm up: DDP orders its buckets after the first
             accelerator.wait_for_everyone()
             before = sent_on_loopback()
         started = time.perf_counter()
-        _one_step(run, model, teachers, iter(batches[step - 1 : step]), step)  # type: ignore[arg-type]
+        training_step(stage, model, teachers, iter(batches[step - 1 : step]), step)
         seconds.append(time.perf_counter() - started)
     accelerator.wait_for_everyone()
     sent = (sent_on_loopback() - before) / steps

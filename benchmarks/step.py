@@ -93,7 +93,7 @@ CONFIGURATIONS = {
 
 
 class Ours:
-    """What `unic.distill.train` does in one step, without its loop."""
+    """What `unic.distill.step` does in one step, without its loop."""
 
     def __init__(self, chosen: Configuration, device: torch.device, compile: bool, patch_share: float = 1.0) -> None:
         encoders = load_teachers(chosen, device)
@@ -126,7 +126,7 @@ class Ours:
         with clock("standardise"):
             targets = self.standardizer(tokens)
         with clock("student, ladder, loss"):
-            losses, _ = self.model(images, targets, self.number, index)
+            losses = self.model(images, targets, self.number, index).losses
             kept = self.weighting.coefficients(losses, self.number, index)
             numerator, denominator = self.weighting.sums(losses, kept)
         with clock("backward"):

@@ -15,7 +15,7 @@ from rich.console import Console
 from unic import cores
 from unic.config import load_recipe
 from unic.data.sources import open_source
-from unic.distill import train
+from unic.distill import step, train
 from unic.encoders.pixels import Pixels
 from unic.features import extract
 
@@ -88,9 +88,9 @@ def test_a_training_step_has_what_is_left(
 ) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", asked)
     seen = []
-    update = train.optimizer_step
+    update = step.optimizer_step
     monkeypatch.setattr(
-        train,
+        step,
         "optimizer_step",
         lambda *args, **named: (seen.append(torch.get_num_threads()), update(*args, **named))[1],
     )

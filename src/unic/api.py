@@ -18,7 +18,6 @@ from unic._regular_files import read_json
 from unic._run_folders import check_run_folder, trainings_in
 from unic._usage import usage
 from unic.arguments import argument
-from unic.checkpoint import newest_state
 from unic.config import Recipe, load_recipe
 from unic.data.loader import view_batches
 from unic.data.shards import write_shards
@@ -29,8 +28,8 @@ from unic.distill.engine import is_main_process
 from unic.distill.influence import shares
 from unic.distill.places import folder_of, found_from
 from unic.distill.recorded import in_run, recipe_of
-from unic.distill.run_folder import summary
 from unic.distill.stages import first_of
+from unic.distill.summary import summary
 from unic.distill.train import Callback, fit
 from unic.distill.trained import load_trained
 from unic.distill.trainings import check_seeds, plan_trainings
@@ -60,6 +59,7 @@ from unic.outputs import check_writable
 from unic.preflight import Report, check_recipe
 from unic.references import WithReferences
 from unic.report import write_comparison, write_report, write_trainings
+from unic.run_state import newest_state
 from unic.signals import stop_signals
 from unic.synthesis.progress import Progress
 from unic.synthesis.settings import Settings

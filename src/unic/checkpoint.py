@@ -12,13 +12,11 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -91,25 +89,13 @@ def load_newest(run: Path) -> tuple[Checkpoint, list[str]] | None:
     return None
 
 
-def newest_state(run: Path) -> dict[str, Any] | None:
-    """The plain values of the newest finished save, without a look at its tensors; None without any."""
+def newest_state(run: Path) -> tuple[int, dict[str, Any]] | None:
+    """Step and plain values of the newest finished save, without a look at its tensors; None without any."""
     for folder in _folders(run / "checkpoints"):
         with suppress(OSError, ValueError, KeyError, TypeError):  # a damaged one: an older one says the same of the run
-            state: dict[str, Any] = read_json(folder / "state.json")["state"]
-            return state
+            document = read_json(folder / "state.json")
+            return int(document["step"]), dict(document["state"])
     return None
-
-
-def has_ended(state: Mapping[str, Any] | None, num_stages: int) -> bool:
-    """Whether a training has come to its end, by the state of its newest save; those of earlier versions do not say it
-    and count as ended.
-
-    Args:
-        num_stages: of the recipe; at least 1.
-    """
-    if state is None:
-        return False
-    return bool(state.get("is_finished", True)) and state.get("stage", 0) + 1 >= num_stages
 
 
 def newest_step(run: Path) -> int | None:
@@ -122,20 +108,6 @@ def write_atomically(path: Path, text: str) -> None:
     """Writes a small text file so that a reader sees the old content or the new, never half of it."""
     write_text(path, text, alone=True, synced=True)
     sync(path.parent)
-
-
-def flatten_optimizer(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """The optimiser's per-parameter state as named tensors (`12/exp_avg`); its groups come from the recipe."""
-    states = optimizer.state_dict()["state"]
-    return {f"{number}/{key}": value for number, state in states.items() for key, value in state.items()}
-
-
-def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    states: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in tensors.items():
-        number, _, key = name.partition("/")
-        states.setdefault(int(number), {})[key] = tensor
-    optimizer.load_state_dict({"state": states, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
 def with_prefix(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -16,6 +16,7 @@ from unic.data.loader import ImageList, view_batches
 from unic.distill.anchor import Anchor
 from unic.distill.build import build
 from unic.distill.job import Job
+from unic.distill.step import batch_loss
 from unic.distill.train import fit
 from unic.encoders import Encoder
 from unic.errors import InputError
@@ -66,12 +67,11 @@ def test_the_centre_is_the_mean_of_the_start_on_the_named_images(recipe: dict[st
 def test_each_teachers_loss_has_the_term(recipe: dict[str, Any]) -> None:
     job = build(load_recipe(two_sources(recipe, 1.0), ["weighting={type: uniform}"]), torch.device("cpu"))
     job.distiller.eval()
-    forward = job.forward(job.live_teachers(), job.first_batch(8), 1)
-    assert forward.held is not None
-    plain, _ = job.weighting.sums(forward.losses, forward.weights)
-    with_terms, pairs = job.sums(forward)
-    assert pairs == 16
-    assert (with_terms - plain).item() == pytest.approx(2 * forward.held.terms.sum().item(), abs=1e-4)
+    loss = batch_loss(job, job.live_teachers(), job.first_batch(8), 1)
+    assert loss.held is not None
+    plain, _ = job.weighting.sums(loss.terms.losses, loss.weights)
+    assert loss.denominator == 16
+    assert (loss.numerator - plain).item() == pytest.approx(2 * loss.held.terms.sum().item(), abs=1e-4)
 
 
 def test_a_strong_anchor_keeps_the_features_and_a_resume_knows_the_start(

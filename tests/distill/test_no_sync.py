@@ -14,6 +14,7 @@ from unic.config import load_recipe
 from unic.data.loader import Batch
 from unic.distill.build import build
 from unic.distill.optimizer import optimizer_step
+from unic.distill.step import batch_loss
 from unic.distill.window import Window
 
 READS = ("item", "tolist", "numpy", "__bool__", "__float__", "__int__", "__index__")
@@ -30,10 +31,9 @@ def step_of(recipe: dict[str, Any], device: str) -> Callable[[], None]:
 
     def step() -> None:
         window = Window(accelerator)
-        found = job.forward(teachers, batch, step=1)
-        numerator, denominator = job.sums(found)
-        numerator.backward()
-        window.add(found, numerator, denominator)
+        loss = batch_loss(job, teachers, batch, step=1)
+        loss.numerator.backward()
+        window.add(loss)
         window.reduce()
         optimizer_step(job.optimizer, 1e-3, window.denominator, job.recipe.train.clip_grad)
         job.standardizer.update(0.5)

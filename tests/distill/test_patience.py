@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from old_layout import flatten
 from rich.console import Console
 
 from unic import checkpoint
@@ -25,21 +26,23 @@ def looks(recipe: dict[str, Any], run: Path, scores: list[float], *, resume: boo
 
 
 def test_a_resumed_run_knows_its_best(recipe: dict[str, Any], tmp_path: Path) -> None:
-    assert looks(recipe, tmp_path / "run", [50.0, 40.0])["best"] == [2, 50.0]
+    assert looks(recipe, tmp_path / "run", [50.0, 40.0])["saver"]["best"] == [2, 50.0]
     state = looks(recipe, tmp_path / "run", [45.0, 44.0], resume=True)
-    assert state["best"] == [2, 50.0]
-    assert state["patience"] == {"best": 50.0, "looks": 3}
+    assert state["saver"]["best"] == [2, 50.0]
+    assert state["patience"] == {"best": 50.0, "looks": 3, "queries": "training parts"}
 
 
 def test_what_was_chosen_on_test_images_is_forgotten(
     recipe: dict[str, Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     looks(recipe, tmp_path / "run", [90.0, 40.0])
+    flatten(tmp_path / "run")
     newest, _ = checkpoint.load_newest(tmp_path / "run") or (None, None)
     assert newest is not None
     older = {key: value for key, value in newest.state.items() if key != "queries"}
     checkpoint.save(tmp_path / "run", replace(newest, state=older), keep=2, best=2)
     state = looks(recipe, tmp_path / "run", [45.0, 44.0], resume=True)
-    assert state["best"] == [6, 45.0]
-    assert state["patience"] == {"best": 45.0, "looks": 1}
-    assert "earlier looks of the k-NN queried test images" in caplog.text
+    assert state["saver"]["best"] == [6, 45.0]
+    assert state["patience"] == {"best": 45.0, "looks": 1, "queries": "training parts"}
+    for key in ("eval.patience", "checkpoint.best"):
+        assert f"{key} begins anew" in caplog.text

@@ -12,7 +12,7 @@ import torch
 
 from unic.config import load_recipe
 from unic.distill import run_folder
-from unic.distill.run_folder import check_same
+from unic.distill.identity import check_same
 from unic.errors import InputError
 
 REFINED = ["py:lab:net", "onnx:m.onnx", "hub:./lab:net?trust_remote_code=true", "hf:./lab?trust_remote_code=true"]

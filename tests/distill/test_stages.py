@@ -15,13 +15,15 @@ from unic.api import dry_run
 from unic.config import Recipe, load_recipe
 from unic.data.loader import Batch
 from unic.distill import stages
+from unic.distill import step as step_module
 from unic.distill.build import build
 from unic.distill.ema import Ema
-from unic.distill.job import Forward, Job
-from unic.distill.stages import resampled
+from unic.distill.job import Job
+from unic.distill.resample import resampled
 from unic.distill.teacher_cache import CachedTeachers
 from unic.distill.train import fit
 from unic.distill.trained import load_trained
+from unic.distill.window import BatchLoss
 from unic.encoders import Encoder
 from unic.errors import InputError
 from unic.metrics import read_metrics
@@ -103,7 +105,7 @@ def test_average_is_the_recurrence() -> None:
     [
         ({"dat": {}}, "a stage cannot change 'dat'; did you mean 'data'"),
         ({"train": {"epoch": 3}}, "did you mean 'epochs'"),
-        ({"student.model": "timm:vit_tiny_patch16_224?pretrained=false"}, "only sizes of images may differ"),
+        ({"student.model": "timm:vit_tiny_patch16_224?pretrained=false"}, "sizes of images only"),
     ],
 )
 def test_what_does_not_fit_is_refused(recipe: dict[str, Any], tmp_path: Path, stage: Any, line: str) -> None:
@@ -119,9 +121,9 @@ def test_cached_teachers_see_what_the_student_sees_in_every_stage(
     recipe["teachers"]["cache"] = {"views": 2, "dtype": "fp32", "dir": str(tmp_path)}
     recipe["data"]["augment"] = "unic"
     recipe |= {"stages": [{"train.steps": 1}, {"train.steps": 3}], "trackers": {}}
-    plain, compared = Job.forward, []
+    plain, compared = step_module.batch_loss, []
 
-    def forward(job: Job, teachers: Any, batch: Batch, step: int, model: Any = None) -> Forward:
+    def forward(job: Job, teachers: Any, batch: Batch, step: int, model: Any = None) -> BatchLoss:
         found = plain(job, teachers, batch, step, model)
         if isinstance(teachers, CachedTeachers):
             images = job.augmentation(batch.images, job.recipe.seed, batch.view, batch.index)
@@ -130,7 +132,7 @@ def test_cached_teachers_see_what_the_student_sees_in_every_stage(
             compared.append(step)
         return found
 
-    monkeypatch.setattr(Job, "forward", forward)
+    monkeypatch.setattr(step_module, "batch_loss", forward)
     fit(load_recipe(recipe), tmp_path / "run", console=QUIET)
     assert compared == [1, 2, 3, 4]
 
@@ -140,11 +142,10 @@ def test_later_stages_see_new_views_also_after_a_resume(
 ) -> None:
     """Forty images, 8 a step: the first stage ends in its second epoch, so the next begins with the third."""
     recipe |= {"stages": [{"train.steps": 6}, {"train.steps": 6}], "trackers": {}}
-    plain, seen = Job.forward, {}
+    plain, seen = step_module.batch_loss, {}
 
-    def forward(job: Job, teachers: Any, batch: Batch, step: int, model: Any = None) -> Forward:
-        if model is not None:  # not the trial
-            seen.setdefault(step, []).append((batch.view.tolist(), batch.index.tolist()))
+    def forward(job: Job, teachers: Any, batch: Batch, step: int, model: Any = None) -> BatchLoss:
+        seen.setdefault(step, []).append((batch.view.tolist(), batch.index.tolist()))
         return plain(job, teachers, batch, step, model)
 
     def die(encoder: Encoder, step: int) -> dict[str, float]:
@@ -152,7 +153,7 @@ def test_later_stages_see_new_views_also_after_a_resume(
             raise RuntimeError("power cut")
         return {}
 
-    monkeypatch.setattr(Job, "forward", forward)
+    monkeypatch.setattr(step_module, "batch_loss", forward)
     with pytest.raises(RuntimeError, match="power cut"):
         fit(load_recipe(recipe, ["eval.every=1"]), tmp_path / "run", console=QUIET, callback=die)
     fit(load_recipe(recipe), tmp_path / "run", console=QUIET, resume=True)
@@ -195,7 +196,7 @@ def test_a_dry_run_without_weights_loads_none_in_any_stage(
 def test_what_the_next_stage_has_not_is_refused() -> None:
     module = torch.nn.Linear(2, 2)
     more = {**module.state_dict(), "blocks.11.weight": torch.zeros(2)}
-    with pytest.raises(InputError, match=r"'blocks.11.weight' does not go over"):
+    with pytest.raises(InputError, match=r"'blocks.11.weight' changes shape"):
         resampled(more, module, (1, 1), (1, 1))
 
 

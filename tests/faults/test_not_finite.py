@@ -12,7 +12,9 @@ import torch
 from rich.console import Console
 
 from unic.config import Train, load_recipe
-from unic.distill import diagnosis, stages
+from unic.data.loader import Batch
+from unic.distill import diagnosis as diagnoses
+from unic.distill import stages
 from unic.distill.build import build
 from unic.distill.guard import Guard
 from unic.distill.job import Job
@@ -25,7 +27,11 @@ QUIET = Console(quiet=True)
 
 
 def guard(**setting: Any) -> Guard:
-    return Guard(Train(**setting), lambda step, batches: f"diagnosis of step {step}")
+    return Guard(Train(**setting), torch.device("cpu"))
+
+
+def diagnosis(step: int, batches: list[Batch]) -> str:
+    return f"diagnosis of step {step}"
 
 
 def feed(watched: Guard, skipped: list[int]) -> None:
@@ -36,34 +42,34 @@ def feed(watched: Guard, skipped: list[int]) -> None:
 def test_only_a_row_ends_the_run() -> None:
     watched = guard(max_skipped=3)
     feed(watched, [1, 1, 0, 1, 1, 0, 1, 1])
-    watched.check()
+    watched.check(diagnosis)
     assert watched.values() == {"skipped": 6}
     feed(watched, [1])
     with pytest.raises(StoppedError, match="3 steps in a row were not finite .train.max_skipped.; diagnosis of step 0"):
-        watched.check()
+        watched.check(diagnosis)
 
 
 def test_the_rate_is_lowered_by_the_number_in_all_and_a_resume_knows() -> None:
     watched = guard(lower_after=2)
     feed(watched, [1, 0])
-    watched.check()
+    watched.check(diagnosis)
     assert watched.lr_scale == 1
     feed(watched, [1, 0, 1, 1])
-    watched.check()
+    watched.check(diagnosis)
     assert watched.lr_scale == 0.25
     resumed = guard(lower_after=2, max_skipped=4)
-    resumed.resume(json.loads(json.dumps(watched.state())), torch.device("cpu"))
+    resumed.load_state_dict(json.loads(json.dumps(watched.state_dict())))
     assert (resumed.lr_scale, resumed.values()) == (0.25, {"skipped": 4})
     feed(resumed, [1, 1])  # with the two before the checkpoint four in a row
     with pytest.raises(StoppedError, match="4 steps in a row"):
-        resumed.check()
+        resumed.check(diagnosis)
 
 
 def test_healthy_steps_say_nothing() -> None:
     watched = guard()
     assert watched.values() == {}
     feed(watched, [0, 0])
-    watched.check()
+    watched.check(diagnosis)
     assert watched.values() == {}
 
 
@@ -117,7 +123,7 @@ def test_the_end_names_teacher_and_image_and_the_case_runs_again(
     }  # fmt: skip
     assert [(image["index"], image["teachers"]) for image in found["images"]] == [(7, ["vit"])]
     assert found.pop("recipe") == load_recipe(recipe, changes).model_dump(mode="json")
-    assert diagnosis.replay(case) == found
+    assert diagnoses.replay(case) == found
 
 
 def test_a_replay_without_the_fault_says_so(
@@ -128,9 +134,9 @@ def test_a_replay_without_the_fault_says_so(
         with pytest.raises(StoppedError):
             fit(load_recipe(recipe, ["train.batch_size=40", "train.max_skipped=1"]), tmp_path / "run", console=QUIET)
     monkeypatch.undo()
-    found = diagnosis.replay(tmp_path / "run/non_finite/step-1.json")
+    found = diagnoses.replay(tmp_path / "run/non_finite/step-1.json")
     assert found["images"] == []
-    assert diagnosis.explain(found).startswith("the same batch is finite when it is run again")
+    assert diagnoses.explain(found).startswith("the same batch is finite when it is run again")
 
 
 def test_a_case_of_a_later_stage_runs_again_in_that_stage(
@@ -150,7 +156,7 @@ def test_a_case_of_a_later_stage_runs_again_in_that_stage(
     recipe |= {"stages": [{"train.steps": 1}, larger], "trackers": {}}
     with pytest.raises(StoppedError, match="^step 3: 2 steps in a row"):
         fit(load_recipe(recipe, ["train.max_skipped=2"]), tmp_path / "run", console=QUIET)
-    found = diagnosis.replay(tmp_path / "run/non_finite/step-3.json")
+    found = diagnoses.replay(tmp_path / "run/non_finite/step-3.json")
     assert found["teachers"]["vit"] == {"output": 1, "target": 1, "loss": 1}
 
 

@@ -63,7 +63,7 @@ def test_the_best_and_the_newest_stay(tmp_path: Path) -> None:
     found, _ = checkpoint.load_newest(tmp_path) or (None, None)
     assert found is not None
     resumed = Saver(tmp_path, Setting(keep=1, best="knn/mean"), print)
-    resumed.resume(found.state)
+    resumed.load_state_dict(found.state["saver"])
     resumed.note({"knn/mean": 25.0})
     resumed.save(5, tensors(), {})
     assert steps(tmp_path) == [2, 5]

@@ -84,7 +84,12 @@ def survivable() -> Iterator[None]:
 @pytest.mark.parametrize(
     ("module", "name", "call", "line"),
     [
-        (sys.modules["unic.distill.train"], "build", 1, "stopped by a signal before step 3; continue with resume=True"),
+        (
+            sys.modules["unic.distill.stages"],
+            "build",
+            1,
+            "stopped by a signal before step 3; continue with resume=True",
+        ),
         (checkpoint, "save", 1, "stopped by a signal before step 3; continue with resume=True"),
         (cache_build, "obtain", 1, "stopped by a signal while the teacher cache was built; continue with resume=True"),
     ],

@@ -20,7 +20,7 @@ import pytest
 import torch
 from PIL import Image
 
-from unic.checkpoint import load_newest, newest_state
+from unic.checkpoint import load_newest
 from unic.config import load_recipe
 from unic.data.shards import write_shards
 from unic.data.sources import open_source
@@ -30,6 +30,7 @@ from unic.errors import InputError
 from unic.eval.suite import load_suite
 from unic.metrics import read_metrics
 from unic.report.run_files import read_run
+from unic.run_state import newest_state
 
 
 def refused(act: Callable[[], object]) -> str:

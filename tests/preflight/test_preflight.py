@@ -10,7 +10,7 @@ from rich.console import Console
 
 from unic.config import load_recipe
 from unic.distill.build import build
-from unic.distill.run_folder import summary
+from unic.distill.summary import summary
 from unic.distill.train import fit
 from unic.preflight import Finding, check_recipe, cost
 from unic.preflight.models import compare, describe

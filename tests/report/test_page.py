@@ -18,6 +18,7 @@ from unic.report import page as page_module
 from unic.report.page import write_report
 from unic.report.pictures import Pictures
 from unic.report.run_files import read_run
+from unic.run_state import Position
 
 ALWAYS = ["training", "patches", "neighbours", "details"]
 MEASURED = ["scores", "radar", "tasks", "confusion", "failures", "influence", "spectrum"]
@@ -209,12 +210,12 @@ def test_a_training_that_has_not_ended_is_told_to_go_on(
     run_folder: Path, outline: Read, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And nothing is said of its loss, which of course still falls."""
-    state = {"is_finished": False, "stage": 0, "first": 0}
-    monkeypatch.setattr(page_module, "newest_state", lambda _: state)
+    position = Position()
+    monkeypatch.setattr(page_module, "newest_state", lambda _: {"position": position.state_dict()})
     words = outline(write_report(run_folder).read_text(encoding="utf-8")).words()
     assert "The training has not ended. To go on: unic distill" in words
     assert "falling" not in words
-    state["is_finished"] = True
+    position.is_finished = True
     words = outline(write_report(run_folder).read_text(encoding="utf-8")).words()
     assert "has not ended" not in words
     assert "The loss was still falling" in words
@@ -229,9 +230,10 @@ def test_of_several_stages_the_last_one_s_losses_count(run_folder: Path, monkeyp
     (run_folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
     found = page_module._next_steps(read_run(run_folder), None)
     assert found == []
-    monkeypatch.setattr(page_module, "newest_state", lambda _: {"is_finished": True, "stage": 1, "first": 10})
+    position = Position(stage=1, first=10, is_finished=True)
+    monkeypatch.setattr(page_module, "newest_state", lambda _: {"position": position.state_dict()})
     assert "still falling" in page_module._next_steps(read_run(run_folder), None)[0]
-    monkeypatch.setattr(page_module, "newest_state", lambda _: {"is_finished": True, "stage": 1, "first": 45})
+    position.first = 45
     assert page_module._next_steps(read_run(run_folder), None) == []
 
 

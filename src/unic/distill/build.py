@@ -22,6 +22,8 @@ from unic.distill.rates import student_rates
 from unic.distill.resolutions import resolutions, training_size
 from unic.distill.ridge import parts_of
 from unic.distill.standardize import build_standardizer
+from unic.distill.step import batch_loss
+from unic.distill.untraced import untraced
 from unic.distill.weighting import Weighting, build_weighting
 from unic.encoders import Encoder, build_encoder, has_fast_bf16, open_encoder, place
 from unic.encoders._attention import choose_attention
@@ -151,17 +153,8 @@ def _grid_of(encoder: Encoder, device: torch.device, size: Size | None = None) -
 
 
 def _try_one_batch(job: Job) -> None:
-    """One forward and backward pass; whatever does not fit together fails here. Leaves no trace in the job."""
+    """One forward and backward pass; whatever does not fit together fails here."""
     # On a GPU the true size also shows whether the memory suffices.
     batch = job.first_batch(min(job.images_at_a_time, 8) if job.device.type == "cpu" else job.images_at_a_time)
-    buffers = {name: buffer.clone() for name, buffer in job.distiller.named_buffers()}
-    rng_state = torch.get_rng_state()
-    job.distiller.train()
-    job.standardizer.eval()
-    found = job.forward(job.live_teachers(), batch, step=1)
-    job.sums(found)[0].backward()
-    job.optimizer.zero_grad(set_to_none=True)
-    job.standardizer.train()
-    torch.set_rng_state(rng_state)
-    for name, buffer in job.distiller.named_buffers():
-        buffer.copy_(buffers[name])
+    with untraced(job):
+        batch_loss(job, job.live_teachers(), batch, step=1).numerator.backward()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,10 @@ from unic.device import default_device
 from unic.distill import engine
 from unic.distill.build import build
 from unic.distill.job import Job
+from unic.distill.step import batch_loss
 from unic.distill.teachers import Teachers
+from unic.distill.untraced import untraced
+from unic.distill.window import BatchLoss
 from unic.errors import InputError, reason_of
 from unic.files import write_text, written
 from unic.tokens import Tokens
@@ -43,38 +46,38 @@ def diagnose(job: Job, teachers: Teachers, step: int, batches: Sequence[Batch]) 
     """
     rows = {name: {"output": 0, "target": 0, "loss": 0} for name in job.encoders}
     images: list[dict[str, Any]] = []
-    job.distiller.train()
-    job.standardizer.eval()  # looks, and learns nothing
-    job.optimizer.zero_grad(set_to_none=True)
-    for batch in batches:
-        forward = job.forward(teachers, batch, step)
-        job.sums(forward)[0].backward()
-        bad: dict[int, tuple[str, ...]] = dict.fromkeys(range(len(batch)), ())
-        for number, name in enumerate(job.encoders):
-            output, target = _bad_images(forward.outputs[name]), _bad_images(forward.targets[name])
-            loss = ~torch.isfinite(forward.losses[number]).cpu()
-            for what, mask in (("output", output), ("target", target), ("loss", loss)):
-                rows[name][what] += int(mask.sum())
-            for place in (output | target | loss).nonzero()[:, 0].tolist():
-                bad[place] = (*bad[place], name)
-        numbers = batch.index.tolist()
-        images += [
-            {"index": numbers[place], "name": job.images.name(numbers[place]), "teachers": list(names)}
-            for place, names in bad.items()
-            if names
-        ]
-    named = list(job.distiller.named_parameters())
-    found = {
-        "step": step,
-        "num_images": sum(map(len, batches)),
-        "teachers": rows,
-        "images": images,
-        "parameters": [name for name, p in named if not _is_finite(p)][:5],
-        "gradients": [name for name, p in named if p.grad is not None and not _is_finite(p.grad)][:5],
-    }
-    job.optimizer.zero_grad(set_to_none=True)
-    job.standardizer.train()
-    return found
+    with untraced(job):
+        for batch in batches:
+            loss = batch_loss(job, teachers, batch, step)
+            loss.numerator.backward()
+            images += _bad_images_of(job, batch, loss, rows)
+        named = list(job.distiller.named_parameters())
+        return {
+            "step": step,
+            "num_images": sum(map(len, batches)),
+            "teachers": rows,
+            "images": images,
+            "parameters": [name for name, p in named if not _is_finite(p)][:5],
+            "gradients": [name for name, p in named if p.grad is not None and not _is_finite(p.grad)][:5],
+        }
+
+
+def _bad_images_of(
+    job: Job, batch: Batch, loss: BatchLoss, rows: dict[str, dict[str, int]]
+) -> Iterator[dict[str, Any]]:
+    """The images of a batch that are not finite for some teacher; adds their numbers to `rows`."""
+    bad: dict[int, tuple[str, ...]] = dict.fromkeys(range(len(batch)), ())
+    for name, losses in zip(job.encoders, loss.terms.losses, strict=True):
+        output, target = _is_bad(loss.outputs[name]), _is_bad(loss.targets[name])
+        of_loss = ~torch.isfinite(losses).cpu()
+        for what, mask in (("output", output), ("target", target), ("loss", of_loss)):
+            rows[name][what] += int(mask.sum())
+        for place in (output | target | of_loss).nonzero()[:, 0].tolist():
+            bad[place] = (*bad[place], name)
+    index = batch.index.tolist()
+    for place, names in bad.items():
+        if names:
+            yield {"index": index[place], "name": job.images.name(index[place]), "teachers": list(names)}
 
 
 def explain(found: Mapping[str, Any]) -> str:
@@ -161,7 +164,7 @@ def _is_finite(tensor: Tensor) -> bool:
     return bool(torch.isfinite(tensor.full_tensor() if isinstance(tensor, DTensor) else tensor).all())
 
 
-def _bad_images(tokens: Tokens) -> Tensor:
+def _is_bad(tokens: Tokens) -> Tensor:
     """`(b,)` on the CPU: which images have a token that is not finite."""
     finite = torch.isfinite(tokens.cls).flatten(1).all(1) & torch.isfinite(tokens.patches).flatten(1).all(1)
     return ~finite.cpu()

@@ -43,8 +43,11 @@ class Ema:
             else:
                 average.copy_(tensor)
 
+    def state_dict(self) -> dict[str, Tensor]:
+        return self.tensors
+
     @torch.no_grad()
-    def load(self, tensors: Mapping[str, Tensor]) -> None:
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Takes over whole tensors (before sharding)."""
         for name, average in self.tensors.items():
-            average.copy_(tensors[name])
+            average.copy_(state[name])

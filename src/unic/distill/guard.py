@@ -20,22 +20,25 @@ log = logging.getLogger("unic")
 
 _LOWERED = 0.5  # what the rate is multiplied with
 
+Diagnose = Callable[[int, list[Batch]], str]
+"""From a step and its batches to the cause, as one line."""
+
 
 class Guard:
     """Watches the steps of a run.
 
     Args:
         setting: `train` of the recipe: `max_skipped`, `lower_after`.
-        diagnose: called with the step and its batches before the run ends; returns what it found, as one line.
+        device: of the losses.
 
     Attributes:
-        lr_scale: what the scheduled rate is multiplied with.
+        lr_scale: factor on the scheduled learning rate.
     """
 
-    def __init__(self, setting: Train, diagnose: Callable[[int, list[Batch]], str] = lambda *_: "") -> None:
-        self._setting, self.diagnose = setting, diagnose
+    def __init__(self, setting: Train, device: torch.device) -> None:
+        self._setting = setting
         self.lr_scale = 1.0
-        self._counts: Tensor | None = None  # (skipped in all, skipped in a row)
+        self._counts = torch.zeros(2, device=device)  # (skipped in all, skipped in a row)
         self._batches: list[Batch] = []
         self._step = 0
 
@@ -47,18 +50,21 @@ class Guard:
 
     def count(self, skipped: Tensor) -> None:
         """`skipped`: 1 if the step was not finite, else 0, on the device, where the counts stay."""
-        total, streak = (skipped.new_zeros(2) if self._counts is None else self._counts).unbind()
+        total, streak = self._counts.unbind()
         self._counts = torch.stack([total + skipped, (streak + skipped) * skipped])
 
-    def check(self) -> None:
+    def check(self, diagnose: Diagnose) -> None:
         """At log steps: reads the counts from the device and acts on them.
+
+        Args:
+            diagnose: says why the newest step was not finite, before the run ends.
 
         Raises:
             StoppedError: `max_skipped` steps in a row were not finite.
         """
         total, streak = self._read()
         if streak >= self._setting.max_skipped:
-            found = self.diagnose(self._step, self._batches)
+            found = diagnose(self._step, self._batches)
             raise StoppedError(
                 f"step {self._step}: {streak} steps in a row were not finite (train.max_skipped); {found}"
             )
@@ -75,19 +81,15 @@ class Guard:
         total, _ = self._read()
         return {"skipped": float(total)} if total else {}
 
-    def state(self) -> dict[str, Any]:
-        """For the checkpoint."""
+    def state_dict(self) -> dict[str, Any]:
         total, streak = self._read()
         return {"skipped": total, "streak": streak, "lr_scale": self.lr_scale}
 
-    def resume(self, state: Mapping[str, Any], device: torch.device) -> None:
-        """Takes over `state()` of a checkpoint; an old one has none."""
-        if state:
-            self._counts = torch.tensor([state["skipped"], state["streak"]], dtype=torch.float32, device=device)
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        if state:  # early versions saved none
+            self._counts = self._counts.new_tensor([state["skipped"], state["streak"]])
             self.lr_scale = state["lr_scale"]
 
     def _read(self) -> tuple[int, int]:
-        if self._counts is None:
-            return 0, 0
         total, streak = self._counts.tolist()
         return int(total), int(streak)

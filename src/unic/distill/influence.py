@@ -14,6 +14,7 @@ from unic.data.mix import Mix
 from unic.device import default_device
 from unic.distill.build import build
 from unic.distill.job import Job
+from unic.distill.step import batch_loss
 from unic.distill.trained import load_trained
 from unic.metrics import read_metrics
 
@@ -71,14 +72,14 @@ def _batches(job: Job) -> Iterator[Batch]:
 
 def _gradient_norms(job: Job, step: int, batch: Batch) -> Float[Tensor, "t"]:
     """Norm of each teacher's gradient on one batch; `step` keys the draws of dropping."""
-    forward = job.forward(job.live_teachers(), batch, step)
-    losses = forward.losses
+    found = batch_loss(job, job.live_teachers(), batch, step)
+    losses = found.terms.losses
     parameters = [parameter for parameter in job.student.parameters() if parameter.requires_grad]
     norms = []
     for teacher in range(len(losses)):
         alone = losses.detach().clone()
         alone[teacher] = losses[teacher]
-        numerator, denominator = job.weighting.sums(alone, forward.weights)
+        numerator, denominator = job.weighting.sums(alone, found.weights)
         gradients = torch.autograd.grad(numerator / denominator, parameters, retain_graph=True, allow_unused=True)
         norms.append(torch.stack([gradient.norm() for gradient in gradients if gradient is not None]).norm())
     return torch.stack(norms).cpu()

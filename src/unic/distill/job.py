@@ -1,4 +1,4 @@
-"""Everything that a run works with, but its folder, and the forward pass of one batch through it."""
+"""What one stage of a run works with: images, teachers, student, projectors, statistics, weighting, optimiser."""
 
 from __future__ import annotations
 
@@ -6,36 +6,22 @@ import math
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float
-from torch import Tensor, nn
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
 
 from unic.config import Recipe
 from unic.data.augment import Augmentation
 from unic.data.loader import Batch, ImageList, training_batches
 from unic.data.mix import Mix
-from unic.distill.anchor import Anchor, Held
+from unic.distill.anchor import Anchor
 from unic.distill.cache_plan import cache_bytes
 from unic.distill.distiller import Distiller
 from unic.distill.resolutions import Resolutions
 from unic.distill.standardize import EmaStandardizer, NoStandardizer
-from unic.distill.teachers import LiveTeachers, Outputs
+from unic.distill.teachers import LiveTeachers
 from unic.distill.weighting import Weighting
 from unic.encoders import Encoder
-from unic.tokens import Grid, Tokens
-
-
-@dataclass(frozen=True)
-class Forward:
-    """What a forward pass gives: the teachers' tokens, the same standardised, and for each teacher and image the loss
-    and how much it counts; `cosines` as in `Terms`; `held` where the student is held near its start.
-    """
-
-    outputs: dict[str, Tokens]
-    targets: dict[str, Tokens]
-    losses: Float[Tensor, "t b"]
-    cosines: Float[Tensor, "t 2"]
-    weights: Float[Tensor, "t b"]
-    held: Held | None = None
+from unic.tokens import Grid
 
 
 @dataclass
@@ -100,28 +86,15 @@ class Job:
         crops = batch.images.to(self.device, non_blocking=True)
         return self.augmentation(crops, self.recipe.seed, batch.view, batch.index)
 
-    def forward(self, teachers: Outputs, batch: Batch, step: int, model: nn.Module | None = None) -> Forward:
-        """From the images of a batch, on the CPU, to losses: in training, its trial, its diagnosis alike.
+    def owned(self, index: Int[Tensor, "b"]) -> Bool[Tensor, "t b"] | None:
+        """Whether each teacher owns each image of a batch, by the image's source; None: all own all.
 
         Args:
-            step: keys what is drawn at random.
-            model: what wraps the distiller for several processes.
+            index: of the images, on the CPU.
         """
-        images, index = self.views(batch), batch.index.to(self.device, non_blocking=True)
-        outputs = teachers(images, batch.index, batch.view)
-        targets = self.standardizer(outputs)
-        losses, cosines, cls = (self.distiller if model is None else model)(images, targets, step, index)
-        owned = None  # pairs of teacher and image, by the image's source
-        if self.owners is not None:
-            owned = self.owners[:, self.images.source_of(batch.index)].to(self.device, non_blocking=True)
-        weights = self.weighting.coefficients(losses, step, index, owned)
-        held = None if self.anchor is None else self.anchor(images, cls, batch.index)
-        return Forward(outputs, targets, losses, cosines, weights, held)
-
-    def sums(self, forward: Forward) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
-        """Numerator (with gradient) and denominator of the loss; both add up over micro-batches and ranks."""
-        losses = forward.losses if forward.held is None else forward.losses + forward.held.terms
-        return self.weighting.sums(losses, forward.weights)
+        if self.owners is None:
+            return None
+        return self.owners[:, self.images.source_of(index)].to(self.device, non_blocking=True)
 
     def cache_bytes(self) -> int:
         """Size of the teacher cache; 0 without one."""

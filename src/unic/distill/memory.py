@@ -126,7 +126,7 @@ def _measured(job: Job) -> int:
     try:
         saved = SavedBytes()
         with saved:
-            # Not `Job.forward`: a weighting may ask the other processes, which are elsewhere.
+            # Not `batch_loss`: a weighting may ask the other processes, which are elsewhere.
             batch = job.first_batch(2)
             views = job.views(batch)
             targets = job.standardizer.eval()(_blank_targets(job, views))

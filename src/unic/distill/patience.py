@@ -30,23 +30,23 @@ class Patience:
     def is_over(self) -> bool:
         return self._limit is not None and self._looks >= self._limit
 
-    def state(self) -> dict[str, Any]:
-        """For the checkpoint."""
-        return {"best": self._best, "looks": self._looks} if self._best > float("-inf") else {}
+    def state_dict(self) -> dict[str, Any]:
+        is_used = self._best > float("-inf")
+        return {"best": self._best, "looks": self._looks, "queries": QUERIES} if is_used else {}
 
-    def resume(self, state: Mapping[str, Any]) -> None:
-        if state:
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        if state and is_by_training_images(state, "eval.patience"):
             self._best, self._looks = state["best"], state["looks"]
 
 
-def of_today(state: Mapping[str, Any], best: str | None) -> dict[str, Any]:
-    """A checkpoint's state without what older versions chose by looks at test images, and one line that says so.
+def is_by_training_images(state: Mapping[str, Any], key: str) -> bool:
+    """Whether what a checkpoint says of the k-NN was measured on training images; logs a warning if not.
 
     Args:
-        best: the metric by which the best checkpoint is kept.
+        state: of a part that goes by the k-NN.
+        key: of the recipe, which begins anew if not.
     """
-    of_looks = {"patience"} | ({"best"} if (best or "").startswith("knn/") else set())
-    if state.get("queries") == QUERIES or not any(state.get(key) for key in of_looks):
-        return dict(state)
-    log.warning("earlier looks of the k-NN queried test images; eval.patience and checkpoint.best begin anew")
-    return {key: value for key, value in state.items() if key not in of_looks}
+    if state.get("queries") == QUERIES:
+        return True
+    log.warning("%s begins anew: an earlier version of unic ran its k-NN on test images", key)
+    return False

@@ -1,6 +1,6 @@
 """Where the files of a run lie: it goes on after they have moved, and from another working folder.
 
-What makes two runs the same is what their files hold (`run_folder.check_same`). Their places are in a recipe's paths of
+What makes two runs the same is what their files hold (`identity.check_same`). Their places are in a recipe's paths of
 images, in the URIs of weight files, and in the paths of a cache and of a suite.
 """
 
@@ -19,6 +19,7 @@ from unic.data.sample_images import sample_places
 from unic.data.sources._path_options import split_off
 from unic.encoders import parse_uri
 from unic.errors import InputError
+from unic.run_state import PLACES, RunState
 
 _FILES = ("onnx", "run", "safetensors", "torchscript")  # schemes whose names are paths
 _IMAGES = ("data.train", "data.train.path", "data.validation")
@@ -30,10 +31,16 @@ _RANGE = re.compile(r"\{[^{}]*\}")  # `{000..012}`, and `{split}`
 Change = Callable[[str, str], str]  # of a key and its text
 
 
-def folder_of(state: Mapping[str, Any] | None) -> Path | None:
+def folder_of(state: RunState | None) -> Path | None:
     """The working folder of the command that wrote a checkpoint, from its state; earlier versions did not say it."""
-    folder = (state or {}).get("folder")
+    folder = (state or {}).get(PLACES, {}).get("folder")
     return Path(folder) if isinstance(folder, str) else None
+
+
+def written_in(state: RunState | None) -> Mapping[str, Any]:
+    """What variables of the environment the recipe named when a checkpoint was written, from its state."""
+    written: Mapping[str, Any] = (state or {}).get(PLACES, {}).get("written", {})
+    return written
 
 
 def found_from(recipe: Recipe, folder: Path | None = None) -> Recipe:

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from unic import checkpoint
 from unic.arguments import argument
 from unic.config import Recipe, load_run_recipe
 from unic.distill import places
@@ -20,6 +19,7 @@ from unic.distill.job import Job
 from unic.encoders import Encoder, as_options, parse_uri
 from unic.encoders._old_rules import as_before
 from unic.errors import InputError
+from unic.run_state import RECORD, RunState, newest_state
 
 Models = Mapping[str, Any]
 """`student`: facts; `teachers`: facts by name, of all stages so far; `before`: a version without this record began."""
@@ -27,14 +27,48 @@ NONE: Models = {"before": False, "teachers": {}}
 BEFORE: Models = {"before": True, "teachers": {}}
 
 
-def record(job: Job, earlier: Models) -> dict[str, Any]:
-    """The facts of a job's models, beside those of the stages before it."""
-    teachers = {name: _facts(encoder) for name, encoder in job.encoders.items()}
-    return {
-        "before": earlier["before"],
-        "student": _facts(job.student) | {"from_scratch": job.student.from_scratch},
-        "teachers": {**earlier["teachers"], **teachers},
-    }
+class Record:
+    """The facts of a job's models, beside those of the stages before it.
+
+    Args:
+        job: whose models were loaded.
+        earlier: of the stages before, or of the checkpoint that the run goes on from.
+
+    Attributes:
+        models: the facts.
+    """
+
+    def __init__(self, job: Job, earlier: Models) -> None:
+        teachers = {name: _facts(encoder) for name, encoder in job.encoders.items()}
+        self.models: Models = {
+            "before": earlier["before"],
+            "student": _facts(job.student) | {"from_scratch": job.student.from_scratch},
+            "teachers": {**earlier["teachers"], **teachers},
+        }
+
+    @property
+    def is_of_before(self) -> bool:
+        """Whether a version of unic began the run that kept no record, so that it goes on by that version's rules."""
+        return bool(self.models["before"])
+
+    def state_dict(self) -> Models:
+        return self.models
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Refuses a student with another mean or std than the run began with, as a weight file elsewhere may have it.
+
+        Raises:
+            InputError: it has.
+        """
+        if not state or state["before"]:
+            return
+        was, now = state["student"], self.models["student"]
+        for key in ("mean", "std"):
+            if was[key] != now[key]:
+                raise InputError(
+                    f"{argument('resume')}: the student's {key} was {was[key]} at the start of the run and is "
+                    f"{now[key]} now; add {key}={','.join(map(str, was[key]))} to its URI"
+                )
 
 
 def _facts(encoder: Encoder) -> dict[str, Any]:
@@ -51,10 +85,9 @@ def _numbers(values: Any) -> list[float]:
     return [float(str(np.float32(value))) for value in values.flatten().tolist()]  # 0.485, not 0.48500001430511475
 
 
-def models_of(state: Mapping[str, Any]) -> Models:
+def models_of(state: RunState) -> Models:
     """The record in a checkpoint's state."""
-    models: Models = state.get("models", BEFORE)
-    return models
+    return state.get(RECORD, BEFORE)
 
 
 def as_recorded(plan: Recipe, models: Models) -> Recipe:
@@ -70,34 +103,18 @@ def as_recorded(plan: Recipe, models: Models) -> Recipe:
     )
 
 
-def check_student(saved: Models, now: Models) -> None:
-    """Refuses a student with another mean or std than the run began with, as a weight file elsewhere may have it.
-
-    Raises:
-        InputError: it has.
-    """
-    for key in ("mean", "std"):
-        if saved["before"] or saved["student"][key] == now["student"][key]:
-            continue
-        raise InputError(
-            f"{argument('resume')}: the student's {key} was {saved['student'][key]} at the start of the run and is "
-            f"{now['student'][key]} now; add {key}={','.join(map(str, saved['student'][key]))} to its URI"
-        )
-
-
 def recipe_of(run: Path) -> Recipe:
     """The recipe of a run folder, which knows what variables of the environment stood for when the run trained.
 
     Raises:
         InputError: there is none, or it is not valid.
     """
-    state = checkpoint.newest_state(run) or {}
-    return load_run_recipe(run).written_as(state.get("written", {}))
+    return load_run_recipe(run).written_as(places.written_in(newest_state(run)))
 
 
 def in_run(plan: Recipe, run: Path) -> Recipe:
     """A stage of a run folder `as_recorded` there, its files found from here; without a checkpoint, as it is."""
-    state = checkpoint.newest_state(run)
+    state = newest_state(run)
     return plan if state is None else as_recorded(places.found_from(plan, places.folder_of(state)), models_of(state))
 
 

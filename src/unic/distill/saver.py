@@ -17,7 +17,9 @@ from unic import checkpoint
 from unic.arguments import argument
 from unic.checkpoint import Checkpoint
 from unic.config import Checkpoint as Setting
+from unic.distill.patience import QUERIES, is_by_training_images
 from unic.errors import StoppedError
+from unic.run_state import SAVER
 
 log = logging.getLogger("unic")
 
@@ -56,9 +58,15 @@ class Saver:
         elif kind is not KeyboardInterrupt and self._writing:  # the second Ctrl-C waits for nothing
             self._writing.join()
 
-    def resume(self, state: Mapping[str, Any]) -> None:
+    def state_dict(self) -> dict[str, Any]:
+        """Nothing yet: whether a save is the best is known when it is ranked, so `save` adds that."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Takes over what the checkpoint that the run continues from knew of the best."""
-        self._best = tuple(state["best"]) if state.get("best") else None
+        is_by_knn = (self._setting.best or "").startswith("knn/")
+        if state.get("best") and (not is_by_knn or is_by_training_images(state, "checkpoint.best")):
+            self._best = tuple(state["best"])
 
     def note(self, values: Mapping[str, float]) -> None:
         """Logged metrics; the newest value of `checkpoint.best` before a save is that save's score."""
@@ -72,7 +80,8 @@ class Saver:
 
         Args:
             tensors: may be those that are trained; with `asynchronous` they are copied before this returns.
-            must: the run ends after this one, so it is waited for, and going on without it is no choice.
+            state: plain values of each part of the run; the saver adds its own.
+            must: the run ends after this one, so it is waited for, and a failure ends the run.
 
         Raises:
             StoppedError: the disk is full (or gone), and the policy or `must` says that this ends the run; or somebody
@@ -84,7 +93,7 @@ class Saver:
         beside = self._setting.asynchronous and not must
         # The copy is taken in step, so that the optimiser may go on; only the writing happens beside it.
         held = {name: tensor.detach().to("cpu", copy=True) for name, tensor in tensors.items()} if beside else tensors
-        found = Checkpoint(step, dict(held), {**state, "best": best})
+        found = Checkpoint(step, dict(held), {**state, SAVER: {"best": best, "queries": QUERIES}})
         self._writing = _Writing(self._run, found, self._setting.keep, best)
         if beside:
             self._writing.start()

@@ -1,24 +1,87 @@
-"""From one stage of a run to the next: weights go over, position embeddings are resampled, the optimiser starts anew.
+"""The stages of a run: the first one from the recipe or a checkpoint, each later one from the one before.
 
-UNIC-L trains at 224 px and then at 336 px (METHOD §6). Each stage has its own schedules of rate and momentum; steps are
+Weights and statistics go over, position embeddings are resampled, the optimiser and the schedules start anew. Steps are
 counted through.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import logging
+import math
+from collections.abc import Sequence
 
 import torch
-from timm.layers import resample_abs_pos_embed
-from torch import Tensor, nn
+from torch import nn
 
+from unic import checkpoint
+from unic.arguments import argument
 from unic.config import Recipe
+from unic.distill import engine, recorded
 from unic.distill.build import build
 from unic.distill.job import Job
+from unic.distill.recorded import Record
+from unic.distill.resample import resampled
+from unic.distill.rules import under_first_rules
+from unic.distill.run import Run
+from unic.distill.stage import Stage
+from unic.distill.start import Start
 from unic.errors import InputError
+from unic.run_state import Position, as_parts
 from unic.tokens import Grid
 
-_POSITIONS = "student.model.pos_embed"
+log = logging.getLogger("unic")
+
+
+def first_stage(run: Run, *, resume: bool) -> Stage:
+    """The stage that a run begins with, or in which its newest checkpoint left it.
+
+    Args:
+        run: whose recipe goes by the rules of the version that began it from here on.
+        resume: continue from the newest checkpoint, if there is one.
+
+    Raises:
+        InputError: a recipe that cannot run, in any of its stages, or that trains something else than the checkpoint.
+    """
+    found, problems = (checkpoint.load_newest(run.folder) if resume else None) or (None, [])
+    for problem in problems:
+        log.warning(problem)
+    state = as_parts(found.step, found.state) if found else None
+    models = recorded.models_of(state) if state else recorded.NONE
+    if models["before"]:
+        run.recipe = under_first_rules(run.recipe)
+    plans = [recorded.as_recorded(plan, models) for plan in run.recipe.plans()]
+    position = Position.of(state) or Position()
+    if position.stage >= len(plans):
+        raise InputError(
+            f"{argument('resume')}: the run was in stage {position.stage + 1}, the recipe has {len(plans)}"
+        )
+    job = first_of(plans[position.stage :], run.accelerator.device, run.accelerator.num_processes)
+    stage = Stage(run, job, position, Record(job, models), Start.of(job, plans))
+    if found:
+        stage.restore(found)
+    return stage
+
+
+def next_stage(stage: Stage) -> Stage:
+    """The stage that follows one that has ended."""
+    run, before, position = stage.run, stage.job, stage.position
+    trained = engine.whole(before.distiller.state_dict())
+    average = engine.whole(stage.ema.tensors if stage.ema else {})
+    run.accelerator.free_memory()  # or it would keep every stage's model
+    plan = recorded.as_recorded(run.recipe.plans()[position.stage + 1], stage.record.models)
+    job = build(plan, run.accelerator.device, run.accelerator.num_processes)
+    job.distiller.load_state_dict(resampled(trained, job.distiller, before.own_grid, job.own_grid))
+    job.standardizer.load_state_dict(before.standardizer.state_dict())
+    epochs = math.ceil(stage.progress(position.step) / before.steps_per_epoch)
+    after = Stage(
+        run, job,
+        Position(position.stage + 1, position.step, (position.first_epoch or 0) + epochs, position.step),
+        Record(job, stage.record.models),
+        stage.start.carried(trained, before, job),
+    )  # fmt: skip
+    if after.ema and average:
+        after.ema.load_state_dict(resampled(average, job.distiller, before.own_grid, job.own_grid))
+    return after
 
 
 def first_of(plans: Sequence[Recipe], device: torch.device, world_size: int = 1) -> Job:
@@ -47,32 +110,3 @@ def _try_stage(
 def _check_follows(job: Job, later: tuple[nn.Module, Grid] | None) -> None:
     if later is not None:
         resampled(job.distiller.state_dict(), later[0], job.own_grid, later[1])
-
-
-def carry(tensors: Mapping[str, Tensor], distiller: nn.Module, old_grid: Grid, grid: Grid) -> None:
-    """Loads what one stage has trained into the distiller of the next. Arguments and errors as for `resampled`."""
-    distiller.load_state_dict(resampled(tensors, distiller, old_grid, grid))
-
-
-def resampled(tensors: Mapping[str, Tensor], distiller: nn.Module, old_grid: Grid, grid: Grid) -> dict[str, Tensor]:
-    """The tensors of one stage in the shapes of the next.
-
-    Args:
-        tensors: the earlier distiller's state, whole.
-        old_grid: the patch grid of the student that was trained.
-        grid: that of the next stage.
-
-    Raises:
-        InputError: the stages differ in more than sizes.
-    """
-    wanted, found = distiller.state_dict(), dict(tensors)
-    old = found.get(_POSITIONS)
-    if old is not None and _POSITIONS in wanted and old.shape != wanted[_POSITIONS].shape:
-        prefix = old.shape[1] - old_grid[0] * old_grid[1]  # class token and registers, where they have positions
-        found[_POSITIONS] = resample_abs_pos_embed(old, list(grid), list(old_grid), num_prefix_tokens=prefix)
-    for name in wanted | found:
-        if name not in found or name not in wanted or found[name].shape != wanted[name].shape:
-            raise InputError(
-                f"recipe: stages: '{name}' does not go over to the next stage; only sizes of images may differ"
-            )
-    return found

@@ -13,46 +13,75 @@ from torch import Tensor
 from unic.arguments import argument
 from unic.checkpoint import with_prefix, without_prefix
 from unic.config import Recipe
-from unic.distill import anchor, stages
+from unic.distill import anchor
+from unic.distill.anchor import Anchor
 from unic.distill.job import Job
+from unic.distill.resample import resampled
 from unic.errors import InputError
 
 _STUDENT = "student."
 
 
-def is_kept(plan: Recipe) -> bool:
-    """Whether a stage needs it."""
-    return plan.train.pull > 0 or plan.train.interpolate is not None or anchor.is_asked(plan)
-
-
-def start_of(job: Job, plans: Sequence[Recipe]) -> dict[str, Tensor]:
-    """A copy of the weights of a student that has not been trained yet; empty where no stage needs them."""
-    if not any(is_kept(plan) for plan in plans):
-        return {}
-    return {name: tensor.detach().clone() for name, tensor in job.student.state_dict().items()}
-
-
-def restored(start: Mapping[str, Tensor], saved: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """What the checkpoint holds, if this run needs it.
+class Start:
+    """The start of a run's student.
 
     Args:
-        start: of the run as it was built anew.
-        saved: of the checkpoint.
+        weights: by name, whole; empty: nothing in the run needs them.
+        anchor: of the stage, which is told of weights that are restored.
 
-    Raises:
-        InputError: the run began without.
+    Attributes:
+        weights: as above.
     """
-    if start and not saved:
-        raise InputError(
-            f"{argument('resume')}: train.interpolate needs the weights that the student started from, which this run "
-            "does not keep; begin a new run with it"
-        )
-    return dict(saved) if start else {}
+
+    def __init__(self, weights: dict[str, Tensor], anchor: Anchor | None = None) -> None:
+        self.weights, self._anchor = weights, anchor
+
+    @staticmethod
+    def of(job: Job, plans: Sequence[Recipe]) -> Start:
+        """A copy of the weights of a student that has not been trained yet, if a stage needs them."""
+        if not any(is_kept(plan) for plan in plans):
+            return Start({})
+        return Start({name: tensor.detach().clone() for name, tensor in job.student.state_dict().items()}, job.anchor)
+
+    def carried(self, trained: Mapping[str, Tensor], before: Job, after: Job) -> Start:
+        """The start in the shapes of the next stage.
+
+        Args:
+            trained: the distiller's tensors, whole.
+            before: the stage that has ended.
+            after: the next one.
+        """
+        if not self.weights:
+            return Start({})
+        both = {**trained, **with_prefix(_STUDENT, self.weights)}
+        shaped = resampled(both, after.distiller, before.own_grid, after.own_grid)
+        carried = Start({}, after.anchor)
+        carried._take(without_prefix(_STUDENT, shaped))
+        return carried
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return self.weights
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Takes over the weights of a checkpoint, if this run needs them.
+
+        Raises:
+            InputError: the run began without.
+        """
+        if self.weights and not state:
+            raise InputError(
+                f"{argument('resume')}: train.interpolate needs the weights that the student started from, which this "
+                "run does not keep; begin a new run with it"
+            )
+        if self.weights:
+            self._take(dict(state))
+
+    def _take(self, weights: dict[str, Tensor]) -> None:
+        self.weights = weights
+        if self._anchor:
+            self._anchor.load(weights)
 
 
-def carried(start: Mapping[str, Tensor], trained: Mapping[str, Tensor], before: Job, after: Job) -> dict[str, Tensor]:
-    """The start in the shapes of the next stage; `trained`: the distiller's tensors, whole."""
-    if not start:
-        return {}
-    both = {**trained, **with_prefix(_STUDENT, dict(start))}
-    return without_prefix(_STUDENT, stages.resampled(both, after.distiller, before.own_grid, after.own_grid))
+def is_kept(plan: Recipe) -> bool:
+    """Whether a stage needs the start."""
+    return plan.train.pull > 0 or plan.train.interpolate is not None or anchor.is_asked(plan)

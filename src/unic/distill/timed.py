@@ -25,6 +25,9 @@ class Timed:
     def restart(self) -> None:
         self._since, self._waited, self._images = time.perf_counter(), 0.0, 0
 
+    def __iter__(self) -> Timed:
+        return self
+
     def __next__(self) -> Batch:
         start = time.perf_counter()
         with self._waiting():

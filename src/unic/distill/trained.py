@@ -12,12 +12,13 @@ from unic._run_folders import check_run_folder
 from unic.arguments import argument
 from unic.config import Recipe, load_run_recipe
 from unic.distill import interpolate
-from unic.distill.places import folder_of, found_from
+from unic.distill.places import folder_of, found_from, written_in
 from unic.distill.recorded import Models, as_recorded, models_of
 from unic.encoders import build_encoder, parse_uri, without_weights
 from unic.encoders._weights import load_all
 from unic.encoders.timm import TimmEncoder
 from unic.errors import InputError
+from unic.run_state import DISTILLER, EMA, POSITION, Position, as_parts
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class Trained:
             student.norm_last = True  # built without weights it counts as one from scratch
         load_all(
             student,
-            self.part("distiller.student.") if as_trained or not self.interpolated else self.interpolated,
+            self.part(f"{DISTILLER}.student.") if as_trained or not self.interpolated else self.interpolated,
             f"run {self.run}: its recipe and its checkpoint do not fit each other",
         )
         student.freeze()
@@ -76,14 +77,16 @@ def load_trained(run: Path) -> Trained:
     if newest is None:
         raise InputError(f"run {run}: it has no checkpoint yet")
     saved = newest[0]
-    recipe = load_run_recipe(run).written_as(saved.state.get("written", {}))
-    recipe = found_from(recipe, folder_of(saved.state))
-    average = checkpoint.without_prefix("ema.", saved.tensors)
-    tensors = saved.tensors | checkpoint.with_prefix("distiller.", average)  # where there is one, it is the result
-    models = models_of(saved.state)
-    plans = [as_recorded(plan, models) for plan in recipe.plans()[: saved.state.get("stage", 0) + 1]]
+    state = as_parts(saved.step, saved.state)
+    recipe = load_run_recipe(run).written_as(written_in(state))
+    recipe = found_from(recipe, folder_of(state))
+    average = checkpoint.without_prefix(f"{EMA}.", saved.tensors)
+    tensors = saved.tensors | checkpoint.with_prefix(f"{DISTILLER}.", average)  # where there is one, it is the result
+    models = models_of(state)
+    position = Position(**state[POSITION])
+    plans = [as_recorded(plan, models) for plan in recipe.plans()[: position.stage + 1]]
     leaving = interpolate.kept(run, plans[-1], saved.step)
-    is_at_end = saved.state.get("is_finished", False) and len(plans) == max(1, len(recipe.stages))
+    is_at_end = bool(position.is_finished) and position.has_ended(len(recipe.stages))
     if is_at_end and leaving is None and plans[-1].train.interpolate is not None:
         raise InputError(
             f"run {run}: it is trained, but stopped before train.interpolate; continue with {argument('resume', True)}"

@@ -13,10 +13,10 @@ from pathlib import Path
 
 from unic._run_folders import is_of_seed, of_seed, trainings_in
 from unic.arguments import argument
-from unic.checkpoint import has_ended, newest_state
 from unic.config import Recipe, load_run_recipe
-from unic.distill.run_folder import check_recipe
+from unic.distill.identity import check_recipe
 from unic.errors import InputError
+from unic.run_state import IDENTITY, has_ended, newest_state
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def plan_trainings(recipe: Recipe, folder: Path, seeds: Sequence[int]) -> list[T
         state = newest_state(run)
         if state:  # one without a checkpoint begins anew
             now = _with_seed(recipe, seed).model_dump(mode="json")
-            check_recipe(state["identity"]["recipe"], now, f"{argument('out')} {run}")
+            check_recipe(state[IDENTITY]["recipe"], now, f"{argument('out')} {run}")
     return [
         Training(_with_seed(recipe, seed), folder / of_seed(seed), seed in found and _is_finished(found[seed], recipe))
         for seed in seeds
@@ -99,7 +99,7 @@ def _with_seed(recipe: Recipe, seed: int) -> Recipe:
 
 def _is_finished(run: Path, recipe: Recipe) -> bool:
     """Whether nothing is left to do; another `eval` is, since it is free to change."""
-    if not has_ended(newest_state(run), max(1, len(recipe.stages))):
+    if not has_ended(run, len(recipe.stages)):
         return False
     written = ["export/config.json", "report.html", *(["results.json"] if recipe.plans()[-1].eval.suite else [])]
     return load_run_recipe(run).eval == recipe.eval and all((run / name).is_file() for name in written)

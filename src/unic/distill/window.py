@@ -1,34 +1,40 @@
-"""What one optimiser step adds up over its micro-batches and ranks: numerator, denominator and the sums of the log."""
+"""The loss of a batch, and what one optimiser step adds up of it over its micro-batches and ranks."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from accelerate import Accelerator
+from jaxtyping import Float
 from torch import Tensor
 
 from unic.distill.anchor import Held
-from unic.distill.job import Forward, Job
+from unic.distill.distiller import Terms
+from unic.tokens import Tokens
 
 
-def undo(job: Job) -> Callable[[], None]:
-    """Called before a step; what it returns takes back what the step's first micro-batches have changed.
+class BatchLoss(NamedTuple):
+    """The loss of a batch, `numerator` / `denominator`, and what it is made of.
 
-    That is the statistics of batch norms and the generator that dropout draws from; all else changes with the last one.
+    Attributes:
+        outputs: the teachers' tokens, by name.
+        targets: the same standardised.
+        terms: ℓ[t, i] of each teacher and image, with gradient.
+        weights: c[t, i], how much each of them counts.
+        held: λ·a_i of images on which the student is held near its start, if there are any.
+        numerator: Σ c·ℓ, with gradient. Numerators and denominators add up over micro-batches and ranks.
+        denominator: Σ c.
     """
-    if job.recipe.train.micro_batches == 1 or job.world_size > 1:
-        return lambda: None
-    kept = [(buffer, buffer.clone()) for buffer in job.distiller.buffers()]
-    state = torch.get_rng_state()
 
-    def put_back() -> None:
-        for buffer, before in kept:
-            buffer.copy_(before)
-        torch.set_rng_state(state)
-
-    return put_back
+    outputs: dict[str, Tokens]
+    targets: dict[str, Tokens]
+    terms: Terms
+    weights: Float[Tensor, "t b"]
+    held: Held | None
+    numerator: Float[Tensor, ""]
+    denominator: Float[Tensor, ""]
 
 
 class Window:
@@ -38,16 +44,14 @@ class Window:
         self._accelerator = accelerator
         self._sums: Tensor | None = None
 
-    def add(self, forward: Forward, numerator: Tensor, denominator: Tensor) -> None:
-        count = forward.losses.shape[1]
-        columns = [
-            forward.losses.detach().sum(1), forward.weights.sum(1),
-            forward.cosines[:, 0] * count, forward.cosines[:, 1] * count,
-        ]  # fmt: skip
+    def add(self, loss: BatchLoss) -> None:
+        losses, cosines, _ = loss.terms
+        count = losses.shape[1]
+        columns = [losses.detach().sum(1), loss.weights.sum(1), cosines[:, 0] * count, cosines[:, 1] * count]
         flat = torch.cat(
             [
-                torch.stack([numerator.detach(), denominator, torch.full_like(denominator, count)]),
-                torch.stack(_sum_and_count(forward.held, denominator)),
+                torch.stack([loss.numerator.detach(), loss.denominator, torch.full_like(loss.denominator, count)]),
+                torch.stack(_sum_and_count(loss.held, loss.denominator)),
                 torch.stack(columns).flatten(),
             ]
         )

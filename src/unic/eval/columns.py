@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from unic._run_folders import trainings_in
-from unic.checkpoint import has_ended, newest_state
 from unic.config import RESERVED, Recipe, load_run_recipe
 from unic.encoders import Encoder, build_encoder, uri_of
 from unic.errors import InputError
+from unic.run_state import has_ended
 
 StagesOf = Callable[[Path], Sequence[Recipe]]
 
@@ -165,4 +165,4 @@ def _runs_of(model: str | Encoder, left_out: list[str]) -> dict[str, Path]:
 
 
 def _has_ended(run: Path) -> bool:
-    return has_ended(newest_state(run), max(1, len(load_run_recipe(run).stages)))
+    return has_ended(run, len(load_run_recipe(run).stages))

@@ -18,6 +18,7 @@ from unic.data.loader import Batch
 from unic.distill.job import Job
 from unic.distill.memory import SavedBytes, largest_batch, room
 from unic.distill.optimizer import optimizer_step
+from unic.distill.step import batch_loss
 from unic.distill.teachers import Outputs
 from unic.tokens import Tokens
 
@@ -118,11 +119,10 @@ class _Clock:
         job = self.job
         self.teachers.seconds = 0.0
         started = _now(job.device)
-        forward = job.forward(self.teachers, batch, step=1)
-        numerator, denominator = job.weighting.sums(forward.losses, forward.weights)
-        numerator.backward()
+        loss = batch_loss(job, self.teachers, batch, step=1)
+        loss.numerator.backward()
         passed = _now(job.device)
-        optimizer_step(job.optimizer, 0.0, denominator, job.recipe.train.clip_grad)
+        optimizer_step(job.optimizer, 0.0, loss.denominator, job.recipe.train.clip_grad)
         ended = _now(job.device)
         return self.teachers.seconds, passed - started - self.teachers.seconds, ended - passed
 

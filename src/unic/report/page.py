@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from unic._usage import usage
-from unic.checkpoint import has_ended, newest_state
 from unic.report.advice import advice
 from unic.report.confusion import confusion
 from unic.report.facts import parameters, protocol_line
@@ -30,6 +29,7 @@ from unic.report.table import table
 from unic.report.tasks import task_groups
 from unic.report.training import last_values, training_charts
 from unic.report.verdict import figures, verdict
+from unic.run_state import Position, newest_state
 
 _MAX_DAMAGED = 200  # names that the page lists
 
@@ -81,11 +81,12 @@ def collect(run: Path) -> dict[str, Any]:
 
 def _next_steps(files: RunFiles, scores: Scores | None) -> list[str]:
     """What the header tells to do; of a training that has not ended, to end it."""
-    state = newest_state(files.path) or {}
+    position = Position.of(newest_state(files.path))
     plans = files.recipe.plans() if files.recipe else []
-    rows = [row for row in files.rows if row["step"] > state.get("first", 0)] if state or len(plans) == 1 else []
+    first = position.first if position else 0
+    rows = [row for row in files.rows if row["step"] > first] if position or len(plans) == 1 else []
     found = []
-    if "is_finished" in state and not has_ended(state, len(plans)):
+    if position and position.is_finished is not None and not position.has_ended(len(plans)):
         run = shlex.quote(str(files.path))
         recipe = shlex.quote(str(files.path / "recipe.yaml"))
         found, rows = [f"The training has not ended. To go on: unic distill {recipe} --out {run} --resume"], []

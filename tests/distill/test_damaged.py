@@ -10,20 +10,21 @@ from launcher import Launcher
 
 PROGRAM = """
 import json, sys
-from types import SimpleNamespace
 import torch
 import torch.distributed as dist
-from unic.distill.run import Run
+from unic.data.loader import Batch
+from unic.distill.damaged import DamagedImages
 
 rank = int(sys.argv[1])
 dist.init_process_group("gloo", init_method="file://" + sys.argv[2], rank=rank, world_size=3)
 own = [{"b.png": "zero bytes"}, {}, {"ü/\U0001d11e.png": "torn", "a.png": "line\\nbreak", "b.png": "zero bytes"}][rank]
-accelerator, job = SimpleNamespace(num_processes=3), SimpleNamespace(device=torch.device("cpu"))
-run = SimpleNamespace(damaged=own, accelerator=accelerator, job=job, _shared=0)
-assert Run.has_news.fget(run) == bool(own)
-Run.share_damaged(run)
-assert not Run.has_news.fget(run)
-print(json.dumps(list(run.damaged.items())))
+blank, keys = torch.zeros(1, 3, 8, 8, dtype=torch.uint8), torch.zeros(1, dtype=torch.int64)
+damaged = DamagedImages()
+damaged.note(Batch(blank, keys, keys, [(0, name, reason) for name, reason in own.items()]))
+assert damaged.has_news == bool(own)
+damaged.share(torch.device("cpu"))
+assert not damaged.has_news
+print(json.dumps(list(damaged.state_dict().items())))
 dist.destroy_process_group()
 """
 
