@@ -23,7 +23,7 @@ from torch import Tensor
 
 from unic._regular_files import read_json, read_text
 from unic.digest import sha256_of_file
-from unic.errors import InputError
+from unic.errors import InputError, reason_of
 from unic.files import sync, write_text, written
 
 _SUMS = "SHA256SUMS"
@@ -81,9 +81,7 @@ def load_newest(run: Path) -> tuple[Checkpoint, list[str]] | None:
         try:
             return _load(folder), problems
         except Exception as error:  # whatever is wrong with a damaged file, an older checkpoint is better than none
-            problems.append(
-                f"checkpoint {folder.name} is damaged ({' '.join(str(error).split())}); trying an older one"
-            )
+            problems.append(f"checkpoint {folder.name} is damaged ({reason_of(error)}); trying an older one")
     if problems:
         raise InputError(f"run {run}: no whole checkpoint left; {problems[0]}")
     return None

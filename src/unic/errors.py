@@ -83,7 +83,7 @@ class StoppedError(UnicError, RuntimeError):
 
 
 class FullDiskError(StoppedError):
-    """What has to be written does not fit on its disk."""
+    """What has to be written does not fit on its disk, or the disk is gone."""
 
 
 class LostPeerError(StoppedError):
