@@ -27,8 +27,9 @@ from _machine import machine
 from unic.data.loader import ImageList, training_batches
 from unic.data.shards import write_shards
 from unic.data.sources import open_source
-from unic.data.sources._shard_index import scan, sha256
+from unic.data.sources._shard_index import scan
 from unic.data.sources.arrays import Arrays
+from unic.digest import sha256_of_file
 
 IN_SHARD = 1000
 
@@ -66,8 +67,7 @@ def write_set(folder: Path, samples: int) -> None:
         for number in range(count):
             rows["shard"] = number
             stream.write(rows.tobytes())
-    with (folder / "index.bin").open("rb") as stream:
-        manifest["index"] = sha256(stream)
+    manifest["index"] = sha256_of_file(folder / "index.bin")
     (folder / "manifest.json").write_text(json.dumps(manifest))
 
 

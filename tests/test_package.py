@@ -1,9 +1,22 @@
+import ast
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
 
 import unic
 from unic import api
 from unic.distill.build import build
+
+if sys.version_info >= (3, 11):
+    import tomllib
+
+SOURCE = Path(unic.__file__).parent
+ROOT = SOURCE.parents[1]
 
 
 def test_functions_are_not_hidden_by_the_packages_of_their_names():
@@ -21,3 +34,50 @@ def test_importing_it_imports_nothing_heavy():
 def test_catching_its_errors_imports_nothing_heavy():
     code = "import sys, unic; unic.InputError('x'); assert not {'torch', 'timm', 'numpy'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="tomllib came with Python 3.11")
+def test_every_package_that_is_imported_is_declared():
+    """A package that only comes with another one may go with it; an extra may only be imported inside of a function."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = [entry for name, entries in project["optional-dependencies"].items() if name != "dev" for entry in entries]
+    core, optional = {_name(entry) for entry in project["dependencies"]}, {_name(entry) for entry in extras}
+    found = list(_imports())
+    assert {package for package, is_inside in found if not is_inside} <= core
+    assert {package for package, _ in found} - core - optional == set()
+    unused = core - {package for package, _ in found}
+    assert unused == {"tensorboard"}  # accelerate imports it
+    assert optional - {package for package, _ in found} == set()
+
+
+def test_the_versions_that_were_tested_satisfy_what_is_declared():
+    text = (ROOT / "pyproject.toml").read_text()
+    tested = dict(re.findall(r"^([\w.-]+)==([\w.]+) ;", (ROOT / "constraints.txt").read_text(), re.M))
+    least = re.findall(r'"([\w.-]+)>=([\d.]+)"', text.partition("[project.scripts]")[0])
+    names = {_name(name): version for name, version in tested.items()}
+    for name, version in least:
+        if _name(name) != "hatchling":
+            assert _version(names[_name(name)]) >= _version(version), name
+
+
+def _imports() -> Iterator[tuple[str, bool]]:
+    """Names of distributions, and whether the import stands inside of a function."""
+    owners = packages_distributions()
+    for file in SOURCE.rglob("*.py"):
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        inside = {
+            id(node) for outer in ast.walk(tree) if isinstance(outer, ast.FunctionDef) for node in ast.walk(outer)
+        }
+        for node in ast.walk(tree):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [str(node.module)] if isinstance(node, ast.ImportFrom) and not node.level else []
+            for top in {name.partition(".")[0] for name in names} - sys.stdlib_module_names - {"unic"}:
+                yield _name(owners[top][0]), id(node) in inside
+
+
+def _name(requirement: str) -> str:
+    return re.match(r"[\w.-]+", requirement)[0].lower().replace("_", "-")
+
+
+def _version(text: str) -> tuple[int, ...]:
+    return tuple(map(int, re.findall(r"\d+", text)))

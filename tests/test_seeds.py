@@ -15,7 +15,7 @@ import unic
 from unic import api, cli
 from unic.distill.trainings import check_seeds
 from unic.errors import InputError, PreemptedError
-from unic.outputs import write_whole
+from unic.files import write_bytes
 
 QUIET = Console(quiet=True)
 
@@ -23,7 +23,7 @@ QUIET = Console(quiet=True)
 @pytest.fixture(autouse=True)
 def _short_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     """The page of a single run draws pictures, which other tests look at."""
-    monkeypatch.setattr(api, "write_report", lambda _, target: write_whole(target, b"page"))
+    monkeypatch.setattr(api, "write_report", lambda _, target: write_bytes(target, b"page"))
 
 
 @pytest.fixture

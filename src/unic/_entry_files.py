@@ -9,18 +9,18 @@ written, and rows of another image or entry. It is against bad disks and unfinis
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
-import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
+from unic.digest import sha256, sha256_of_each, sha256_of_file
+from unic.files import write_text
 from unic.tokens import Grid
 
 Arrays = dict[str, np.ndarray]
@@ -101,13 +101,8 @@ def _renamed(folder: Path, target: Path) -> bool:
 
 
 def write_json(file: Path, content: Mapping[str, Any]) -> None:
-    """The old content or the new one, whatever happens meanwhile."""
-    written = file.with_suffix(".tmp")
-    with written.open("w") as stream:
-        json.dump(content, stream, indent=1)
-        stream.flush()
-        os.fsync(stream.fileno())
-    written.replace(file)
+    """The old content or the new one, whatever happens meanwhile; for whoever has locked the entry."""
+    write_text(file, json.dumps(content, indent=1), alone=True, synced=True)
 
 
 def load(entry: Path, check: Check = "whole") -> tuple[Arrays, Tally] | None:
@@ -145,19 +140,18 @@ def _opened(file: Path, mapped: bool) -> np.ndarray:
 
 def _hash_header(file: Path) -> str:
     with file.open("rb") as stream:
-        return hashlib.sha256(stream.read(_HEADER)).hexdigest()
+        return sha256(stream.read(_HEADER))
 
 
 def _hash(file: Path) -> str:
     """SHA-256 of a file; above 1 GiB of 256 blocks spread over it, which finds what was never written."""
+    is_small = file.stat().st_size <= _HASHED_WHOLE
+    return sha256_of_file(file) if is_small else sha256_of_each(_some_blocks(file))
+
+
+def _some_blocks(file: Path) -> Iterator[bytes]:
     size = file.stat().st_size
-    digest = hashlib.sha256()
     with file.open("rb") as stream:
-        if size <= _HASHED_WHOLE:
-            while block := stream.read(_BLOCK):
-                digest.update(block)
-        else:
-            for place in range(256):
-                stream.seek((size - _BLOCK) * place // 255)
-                digest.update(stream.read(_BLOCK))
-    return digest.hexdigest()
+        for place in range(256):
+            stream.seek((size - _BLOCK) * place // 255)
+            yield stream.read(_BLOCK)

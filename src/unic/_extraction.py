@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import logging
 from collections.abc import Callable, Iterator, Sequence
@@ -26,6 +25,7 @@ from unic.data.loader import Batch, view_batches
 from unic.data.mix import Mix
 from unic.data.sources import Source
 from unic.data.sources.base import MAX_PIXELS
+from unic.digest import sha256_of_value
 from unic.encoders.base import Encoder
 from unic.errors import InputError
 from unic.tokens import Grid, Tokens
@@ -84,7 +84,7 @@ class Extraction:
         described += (repr(self.mix),) if self.mix else ()
         if self.encoder.unidentified():  # it is the same as itself alone
             described += (_numbers.setdefault(self.encoder, next(_next)),)
-        return hashlib.sha256(repr(described).encode()).hexdigest()[:24]
+        return sha256_of_value(described)[:24]
 
     @property
     def layout(self) -> str:

@@ -12,7 +12,7 @@ from safetensors.numpy import save_file
 from unic.data.sources import Source
 from unic.encoders.base import Encoder
 from unic.features import Features
-from unic.outputs import give_rights
+from unic.files import written
 
 _MOST_BYTES = 80_000_000  # of names in the metadata: safetensors reads no header beyond 100 MB
 
@@ -51,9 +51,7 @@ def write_features(features: Features, encoder: Encoder, images: Source, target:
         metadata["names"] = listed
     else:
         arrays["names"] = np.frombuffer(b"\0".join(map(os.fsencode, names)), np.uint8)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.name}.partial")
-    try:
+    with written(target) as partial:
         save_file(
             {name: np.ascontiguousarray(array) for name, array in arrays.items()},
             partial,
@@ -64,7 +62,3 @@ def write_features(features: Features, encoder: Encoder, images: Source, target:
                 if text is not None
             },
         )
-        give_rights(partial)
-        os.replace(partial, target)
-    finally:
-        partial.unlink(missing_ok=True)

@@ -20,7 +20,8 @@ from filelock import FileLock
 from unic._entry_files import Arrays, Damaged, Tally, publish, row_sums, summed, write_json
 from unic._row_files import RowFiles
 from unic._scratch import READ_ONLY
-from unic.errors import InputError, StoppedError
+from unic.errors import FullDiskError, InputError, StoppedError
+from unic.quantities import gigabytes
 from unic.tokens import Grid
 
 _RECORD_EVERY = 60.0  # seconds; what a kill costs at most
@@ -135,8 +136,8 @@ def _check_room(cache: Path, arrays: Arrays, num_images: int) -> None:
     needed, free = num_images * sum(values[0].nbytes for values in arrays.values()), shutil.disk_usage(cache).free
     if needed > free:
         hint = ", or keep pooled patches" if "patches" in arrays else ""
-        raise StoppedError(
-            f"feature cache {cache}: {needed / 1e9:.1f} GB needed, {free / 1e9:.1f} GB free; "
+        raise FullDiskError(
+            f"feature cache {cache}: {gigabytes(needed)} needed, {gigabytes(free)} free; "
             f"set UNIC_CACHE to another disk{hint}"
         )
 

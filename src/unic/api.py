@@ -22,6 +22,7 @@ from unic.data.loader import view_batches
 from unic.data.shards import write_shards
 from unic.data.sources import Source, open_source
 from unic.data.sources._split_names import splits_of
+from unic.device import default_device
 from unic.distill.engine import is_main_process
 from unic.distill.influence import shares
 from unic.distill.places import folder_of, found_from
@@ -656,10 +657,6 @@ def cache_folder(recipe: Recipe) -> Path:
     """Where features of this recipe are kept: its teacher cache's folder if it names one, else the user's."""
     setting = recipe.teachers.cache
     return Path(setting.dir) if setting and setting.dir else default_cache_dir()
-
-
-def default_device() -> torch.device:
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def _evaluate_run(folder: Path, settings: Recipe, console: Console) -> None:

@@ -7,7 +7,6 @@ checkpoints/last, checkpoints/best                          text: names of folde
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import os
@@ -23,8 +22,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from unic._regular_files import read_json, read_text
-from unic.errors import InputError
-from unic.outputs import give_rights
+from unic.digest import sha256_of_file
+from unic.errors import InputError, reason_of
+from unic.files import sync, write_text, written
 
 _SUMS = "SHA256SUMS"
 
@@ -66,10 +66,10 @@ def save(run: Path, checkpoint: Checkpoint, keep: int, best: int | None = None) 
     if final.exists():  # left by a run that was resumed from an older step
         shutil.rmtree(final)
     partial.rename(final)
-    _sync(root)
-    write_atomically(root / "last", final.name)
+    sync(root)
+    write_text(root / "last", final.name, alone=True, synced=True)
     if best is not None:
-        write_atomically(root / "best", f"step-{best}")
+        write_text(root / "best", f"step-{best}", alone=True, synced=True)
     _prune(root, keep, best, checkpoint.step)
     return final
 
@@ -81,9 +81,7 @@ def load_newest(run: Path) -> tuple[Checkpoint, list[str]] | None:
         try:
             return _load(folder), problems
         except Exception as error:  # whatever is wrong with a damaged file, an older checkpoint is better than none
-            problems.append(
-                f"checkpoint {folder.name} is damaged ({' '.join(str(error).split())}); trying an older one"
-            )
+            problems.append(f"checkpoint {folder.name} is damaged ({reason_of(error)}); trying an older one")
     if problems:
         raise InputError(f"run {run}: no whole checkpoint left; {problems[0]}")
     return None
@@ -104,15 +102,6 @@ def newest_step(run: Path) -> int | None:
     return _step_of(folders[0]) if folders else None
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Writes a small text file so that a reader sees the old content or the new, never half of it."""
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    _sync(partial)
-    os.replace(partial, path)
-    _sync(path.parent)
-
-
 def with_prefix(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {f"{prefix}{name}": tensor for name, tensor in tensors.items()}
 
@@ -124,8 +113,8 @@ def without_prefix(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]
 def _write(folder: Path, checkpoint: Checkpoint) -> None:
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.tensors.items()}
     try:
-        save_file(tensors, folder / "tensors.safetensors")
-        give_rights(folder / "tensors.safetensors")
+        with written(folder / "tensors.safetensors", alone=True) as partial:
+            save_file(tensors, partial)
     except SafetensorError as error:  # its own kind even for a full disk; the number is in the text
         number = re.search(r"(?:os error|code:) (\d+)", str(error))
         if number is None:
@@ -135,8 +124,8 @@ def _write(folder: Path, checkpoint: Checkpoint) -> None:
     sums = [f"{_sha256(path)}  {path.name}\n" for path in sorted(folder.iterdir())]
     (folder / _SUMS).write_text("".join(sums))
     for path in folder.iterdir():
-        _sync(path)
-    _sync(folder)
+        sync(path)
+    sync(folder)
 
 
 def _load(folder: Path) -> Checkpoint:
@@ -178,16 +167,4 @@ def _prune(root: Path, keep: int, best: int | None, newest: int) -> None:
 def _sha256(path: Path) -> str:
     if not path.is_file():  # opening a pipe waits for a writer
         raise ValueError(f"no file {path.name}")
-    with path.open("rb") as file:
-        digest = hashlib.sha256()
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    return sha256_of_file(path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import re
@@ -17,7 +16,17 @@ from unic import __version__, _completion
 from unic._once import Once
 from unic._text import printable, printable_lines
 from unic.arguments import as_flags
-from unic.errors import InputError, PreemptedError, StoppedError, UnfinishedError, nearest, one_line
+from unic.errors import (
+    INTERRUPTED,
+    InputError,
+    PreemptedError,
+    StoppedError,
+    UnfinishedError,
+    UnicError,
+    exit_code_of,
+    nearest,
+    one_line,
+)
 from unic.run_folder import trainings_in
 from unic.signals import StoppedBySignal, orderly_end, stop_signals
 from unic.synthesis.settings import Settings
@@ -234,7 +243,7 @@ def check(
     else:
         _stdout().print(render(found))
     if not found.is_ready:
-        raise SystemExit(2)
+        raise SystemExit(InputError.exit_code)
 
 
 @app.command("eval", cls=Once)
@@ -318,7 +327,9 @@ def evaluate(
         run = into[0].parent
         _echo(f"written: {', '.join(map(str, into))}\nnext: unic report {shlex.quote(str(run))}", err=True)
     if any("error" in cell for row in results["tasks"].values() for cell in row.values()):
-        raise SystemExit(1)  # the table is whole but for these cells; a script must not take it for a success
+        raise SystemExit(
+            StoppedError.exit_code
+        )  # the table is whole but for these cells; a script must not take it for a success
 
 
 @app.command(cls=Once)
@@ -487,38 +498,31 @@ def list_(
 
 
 def main() -> None:
-    """Entry point: user errors are one line on stderr and exit code 2; a pre-empted run ends with 75.
+    """Entry point: an error is one line on stderr and the exit code that stands beside its class in `unic.errors`.
 
-    SIGINT, SIGTERM and SIGHUP end every other command with 128 and their number.
+    SIGINT, SIGTERM and SIGHUP end a command that has nothing to save with 128 and their number.
     """
     logging.captureWarnings(True)  # libraries' warnings go to train.log, not into the live line
     try:
         with orderly_end():
-            if app(standalone_mode=False) == 130:  # newer typers turn an interrupt into this
+            if app(standalone_mode=False) == INTERRUPTED:  # newer typers turn an interrupt into this
                 raise KeyboardInterrupt
     except StoppedBySignal as end:
         _fail("stopped", int(str(end.code)))
-    except InputError as error:
-        _fail(str(error), 2)
-    except StoppedError as error:
-        _fail(str(error), 1)
-    except PreemptedError as error:
-        _fail(str(error), 75)
-    except typer.Abort:
-        _fail("stopped", 130)
-    except KeyboardInterrupt:
-        _fail("stopped", 130)
+    except UnicError as error:
+        _fail(str(error), error.exit_code)
+    except (typer.Abort, KeyboardInterrupt):
+        _fail("stopped", INTERRUPTED)
     except Exception as error:
         if type(error).__module__.startswith(("click", "typer")) and hasattr(error, "format_message"):
-            _fail(error.format_message(), 2)
+            _fail(error.format_message(), InputError.exit_code)
         if os.environ.get("UNIC_DEBUG"):
             raise
         if isinstance(error, OSError) and error.strerror:  # the machine's: a disk, a file that is gone
-            code = 2 if error.errno == errno.ENAMETOOLONG else 1
-            _fail(f"{f'{error.filename}: ' if error.filename else ''}{error.strerror}", code)
+            _fail(f"{f'{error.filename}: ' if error.filename else ''}{error.strerror}", exit_code_of(error))
         if isinstance(error, MemoryError):
-            _fail("out of memory", 1)
-        _fail(f"{type(error).__name__}: {error} (UNIC_DEBUG=1 shows where)", 1)
+            _fail("out of memory", exit_code_of(error))
+        _fail(f"{type(error).__name__}: {error} (UNIC_DEBUG=1 shows where)", exit_code_of(error))
 
 
 def _show_run(folder: Path) -> None:

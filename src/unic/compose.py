@@ -13,6 +13,7 @@ from unic._recipe_text import commented
 from unic.config import RESERVED, load_recipe
 from unic.encoders import input_size
 from unic.errors import InputError
+from unic.files import write_text
 from unic.outputs import check_writable
 from unic.trust import trusting
 
@@ -74,8 +75,7 @@ def write_recipe(tree: dict[str, Any], path: Path) -> None:
     assert isinstance(read, dict)
     if load_recipe({str(key): value for key, value in read.items()}) != load_recipe(tree):
         raise InputError(f"{path}: not written, as YAML would not say the same; name files without special characters")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
+    write_text(path, text)
 
 
 def _named(entry: str) -> tuple[str, str]:

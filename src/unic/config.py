@@ -25,7 +25,8 @@ from pydantic_core import ErrorDetails
 from unic._keys import first_error, meant
 from unic._recipe_files import UNNAMED, RecipeFile, holder, naming
 from unic._regular_files import read_text
-from unic.errors import InputError, nearest
+from unic.errors import InputError, first_line_of, nearest, reason_of
+from unic.quantities import SIZE
 from unic.references import WithReferences, closed, resolve
 
 Positive = Annotated[int, Field(gt=0)]
@@ -91,7 +92,7 @@ class Cache(Section):
     """How many build it on this machine, for each rank; on several GPUs each takes the next one."""
     dir: str | None = None
     """Where it lies; null: `$UNIC_CACHE`, else `~/.cache/unic`."""
-    budget: str | None = Field(None, pattern=r"^\d+(\.\d+)?\s*[kMGT]?B$")
+    budget: str | None = Field(None, pattern=SIZE)
     """Refuse a larger one, for example `8GB`."""
 
 
@@ -480,7 +481,7 @@ def load_recipe(
             _replace(merged, override)
         unresolved = OmegaConf.to_container(merged, resolve=False)
     except OmegaConfBaseException as error:
-        raise InputError(f"{name}: {str(error).splitlines()[0]}") from None
+        raise InputError(f"{name}: {first_line_of(error)}") from None
     assert isinstance(unresolved, dict)
     plain, written = resolve({str(key): value for key, value in unresolved.items()}, name, may_miss=may_miss)
     _check_unicode(plain, name)
@@ -568,7 +569,7 @@ def _read(name: str) -> RecipeFile:
     try:
         tree = OmegaConf.to_container(OmegaConf.create(read_text(path)), resolve=False)
     except Exception as error:  # PyYAML and OmegaConf raise many kinds, all of them the user's to see
-        first = " ".join(str(error).split())
+        first = reason_of(error)
         raise InputError(f"recipe {path}: not valid YAML ({first})") from None
     if not isinstance(tree, dict) or not tree:
         raise InputError(f"recipe {path}: expected a mapping with at least teachers, student and data")

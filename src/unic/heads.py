@@ -19,6 +19,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from unic.config import Recipe, load_run_recipe
+from unic.device import default_device
 from unic.distill.standardize import scale_of
 from unic.distill.trained import load_trained
 from unic.encoders import build_encoder, place, without_weights
@@ -77,7 +78,7 @@ def kept_head(run: Path, teacher: str, device: str | torch.device | None = None)
     head = KeptHead(student, projector, blocks, dims)
     head.standards = {kind: (mean.numpy(), scale.numpy()) for kind, (mean, scale) in standards.items()}
     head.uri = f"run:{run}#{teacher}"
-    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    device = torch.device(device or default_device())
     return place(head, device).freeze()
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import logging
 import math
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,6 +20,9 @@ from typing import Any
 from rich.console import Console
 
 from unic._regular_files import read_bytes
+from unic.errors import reason_of
+from unic.files import write_bytes
+from unic.quantities import clock
 from unic.terminal import tell
 from unic.training_bar import TrainingBar
 
@@ -72,7 +74,7 @@ class MetricsLog:
         for tracker in list(self._trackers):
             self._told(tracker, partial(tracker.log, dict(values), step=step))
         line = self._line(step, values)
-        left = f" · ETA {_clock(self._seconds_left(step))}" if "images_per_s" in values else ""
+        left = f" · ETA {clock(self._seconds_left(step))}" if "images_per_s" in values else ""
         log.info(line + left)
         self._try("the screen", partial(self._show, line, left))
 
@@ -106,9 +108,7 @@ class MetricsLog:
         try:
             tell()
         except Exception as error:
-            log.warning(
-                "tracker %s failed and is left out from here on: %s", tracker.name, " ".join(str(error).split())
-            )
+            log.warning("tracker %s failed and is left out from here on: %s", tracker.name, reason_of(error))
             self._trackers = [other for other in self._trackers if other is not tracker]
 
     def _line(self, step: int, values: Mapping[str, float]) -> str:
@@ -174,12 +174,7 @@ def _cut_after(path: Path, step: int) -> None:
         return
     lines = read_bytes(path, None).splitlines()
     kept = [line for line in lines if (row := _parse(line)) and row["step"] <= step]
-    partial_file = path.with_name(f".{path.name}.partial")
-    with partial_file.open("wb") as file:
-        file.writelines(line + b"\n" for line in kept)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial_file, path)
+    write_bytes(path, b"".join(line + b"\n" for line in kept), alone=True, synced=True)
 
 
 def _parse(line: str | bytes) -> dict[str, Any] | None:
@@ -188,9 +183,3 @@ def _parse(line: str | bytes) -> dict[str, Any] | None:
     except ValueError:  # also of bytes that are no UTF-8
         return None
     return row if isinstance(row, dict) and "step" in row else None
-
-
-def _clock(seconds: float) -> str:
-    minutes, seconds = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"

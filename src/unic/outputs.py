@@ -1,16 +1,14 @@
-"""Where a command writes: found out before its work, which may take hours. Files appear whole, with usual rights."""
+"""Where a command writes: found out before its work, which may take hours."""
 
 from __future__ import annotations
 
 import errno
 import os
-import stat
 import tempfile
-import uuid
 from pathlib import Path
 from typing import Literal
 
-from unic.errors import InputError, StoppedError
+from unic.errors import FullDiskError, InputError
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 """Numbers of the errors that say: there is no room left."""
@@ -26,7 +24,7 @@ def check_writable(target: Path, *, named: str, kind: Literal["file", "folder"] 
 
     Raises:
         InputError: it leads through a file, is of the other kind, or this user cannot write there.
-        StoppedError: its disk is full.
+        FullDiskError: its disk is full.
     """
     if target.is_dir() and kind == "file":
         raise InputError(f"{named} {target}: is a folder; name a file in it")
@@ -44,38 +42,5 @@ def check_writable(target: Path, *, named: str, kind: Literal["file", "folder"] 
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else str(error)
         if error.errno in FULL:
-            raise StoppedError(f"{named} {target}: {folder} is full ({reason}); free some space") from None
+            raise FullDiskError(f"{named} {target}: {folder} is full ({reason}); free some space") from None
         raise InputError(f"{named} {target}: cannot write in {folder} ({reason}); name another place") from None
-
-
-def write_whole(path: Path, content: bytes) -> Path:
-    """Writes a file, whole or not at all, with the rights that the user's umask gives; makes its folder.
-
-    Returns:
-        The path.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = _beside(path)
-    try:
-        partial.write_bytes(content)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
-    return path
-
-
-def give_rights(path: Path) -> None:
-    """Gives a file the rights that a new one has beside it: safetensors makes files that only their owner can read.
-
-    The umask itself can only be read by setting it, which other threads would feel.
-    """
-    probe = _beside(path)
-    try:
-        probe.touch()
-        path.chmod(stat.S_IMODE(probe.stat().st_mode))
-    finally:
-        probe.unlink(missing_ok=True)
-
-
-def _beside(path: Path) -> Path:
-    return path.with_name(f".{uuid.uuid4().hex}.partial")

@@ -8,7 +8,6 @@ about: later edits do not change what this process has already imported.
 from __future__ import annotations
 
 import ast
-import hashlib
 import importlib.util
 import sys
 import sysconfig
@@ -20,6 +19,8 @@ from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import ModuleType
 from weakref import WeakKeyDictionary
+
+from unic.digest import sha256, sha256_of_value
 
 _UNIC = Path(__file__).parent
 _INSTALLED = frozenset({"site-packages", "dist-packages"})
@@ -95,7 +96,7 @@ def own_code(modules: Iterable[str] = (), files: Iterable[Path] = ()) -> OwnCode
         waiting += found[name].imports
     ordered = [found[name] for name in sorted(found)]
     unknown = unknown or next((f"{file.name}, which {file.unknown}" for file in ordered if file.unknown), "")
-    digest = hashlib.sha256(repr(([file.digest for file in ordered], sorted(packages - {""}))).encode()).hexdigest()
+    digest = sha256_of_value(([file.digest for file in ordered], sorted(packages - {""})))
     opens = next((file.name for file in ordered if file.opens), "")
     return OwnCode(digest[:16], tuple(file.name for file in ordered), unknown, opens)
 
@@ -130,7 +131,7 @@ def _read(file: Path, package: str) -> _File:
         content = file.read_bytes()
     except OSError:
         return _File(file.name, "", unknown="cannot be read")
-    digest = hashlib.sha256(content).hexdigest()
+    digest = sha256(content)
     if file.suffix != ".py":  # compiled
         return _File(file.name, digest)
     try:

@@ -28,6 +28,7 @@ from types import ModuleType
 from typing import Any
 
 from unic import arguments, signals
+from unic.errors import LostPeerError
 
 _ADDRESS = 75  # characters of a temporary folder that leave room for the fork server's socket in it (108 in all)
 _PATIENCE = 5.0  # seconds for a killed process to be gone
@@ -134,7 +135,7 @@ def _follow() -> None:
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()
-    os._exit(1)
+    os._exit(LostPeerError.exit_code)
 
 
 @contextmanager

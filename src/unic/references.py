@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, PrivateAttr
 
-from unic.errors import InputError
+from unic.errors import InputError, first_line_of
 
 _REFERENCE = re.compile(r"\$\{(?:oc\.env:\s*\w+\s*(?:,[^${}]*)?|(\w[\w.\[\]-]*))\}")
 _ENVIRONMENT = re.compile(r"\$\{oc\.env:\s*(\w+)\s*(,[^${}]*)?\}")
@@ -87,7 +87,7 @@ def resolve(tree: Mapping[str, Any], what: str, *, may_miss: bool = False) -> tu
     try:
         plain = OmegaConf.to_container(OmegaConf.create(dict(tree)), resolve=True)
     except OmegaConfBaseException as error:
-        raise InputError(f"{what}: {str(error).splitlines()[0]}") from None
+        raise InputError(f"{what}: {first_line_of(error)}") from None
     assert isinstance(plain, dict)
     plain = _mapped(plain, lambda text: text.replace(_CLOSED, _OPEN))
     written: dict[str, str] = {}

@@ -14,8 +14,8 @@ from typing import Any
 import psutil
 import pytest
 
-from unic.data.workers import WorkerError, answers
-from unic.errors import InputError
+from unic.data.workers import answers
+from unic.errors import InputError, WorkerError
 
 
 @pytest.fixture

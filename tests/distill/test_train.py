@@ -199,7 +199,7 @@ def test_damaged_images_are_listed(recipe: dict[str, Any], image_folder: Path, t
     listed = json.loads((tmp_path / "run/damaged.json").read_text())
     assert len(listed) == 1
     assert "broken.png" in listed[0][0]
-    assert "WARNING damaged image: " in (tmp_path / "run/train.log").read_text()
+    assert "WARNING damaged image, skipped: " in (tmp_path / "run/train.log").read_text()
 
 
 def test_too_many_damaged_images_end_the_run(recipe: dict[str, Any], image_folder: Path, tmp_path: Path) -> None:

@@ -251,7 +251,7 @@ def test_a_cache_that_cannot_be_written_is_read(suite, colours, counted, tmp_pat
         return refusing
 
     monkeypatch.setattr(_feature_store, "FileLock", refused_below(_feature_store.FileLock))
-    monkeypatch.setattr(cells, "write_whole", refused_below(cells.write_whole))
+    monkeypatch.setattr(cells, "write_bytes", refused_below(cells.write_bytes))
     both = evaluate_models({"a": colours(), "b": colours(0.3)}, {}, suite=suite, cache=tmp_path)
     assert both["tasks"]["colours/knn"]["a"] == first["tasks"]["colours/knn"]["a"]
     assert "score" in both["tasks"]["colours/knn"]["b"]

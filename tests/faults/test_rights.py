@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from unic.encoders import build_encoder
 from unic.eval.formats import write_results
 from unic.export.model_card import write_card
 from unic.export.timm import export_timm
-from unic.outputs import give_rights
+from unic.files import written
 from unic.report.render import write_page
 
 RESULTS = {
@@ -54,20 +55,40 @@ def test_every_file_has_the_rights_that_the_umask_gives(mask: int, tmp_path: Pat
 
 @pytest.mark.parametrize("mask", [0o027], indirect=True)
 def test_a_private_file_gets_them_too(mask: int, tmp_path: Path) -> None:
-    (tmp_path / "file").touch(0o600)
-    give_rights(tmp_path / "file")
+    with written(tmp_path / "file") as partial:
+        partial.unlink()
+        partial.touch(0o600)
     assert (tmp_path / "file").stat().st_mode & 0o777 == 0o640
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
-def test_whoever_writes_safetensors_gives_them() -> None:
-    """Its `save_file` makes files that only their owner can read, and mkstemp does so too."""
+def test_files_are_written_in_one_place() -> None:
+    """`save_file` and mkstemp make files that only their owner can read; a write in place can stop half-way."""
     root = Path(unic.__file__).parent
     texts = {str(path.relative_to(root)): path.read_text(encoding="utf-8") for path in root.rglob("*.py")}
 
-    def having(name: str) -> dict[str, int]:
-        counts = {path: len(re.findall(rf"\b{name}\(", text)) for path, text in texts.items()}
+    def having(pattern: str) -> dict[str, int]:
+        counts = {path: len(re.findall(pattern, text)) for path, text in texts.items()}
         return {path: count for path, count in counts.items() if count}
 
-    assert having("save_file") == {path: count for path, count in having("give_rights").items() if path != "outputs.py"}
-    assert having("mkstemp") == {}
+    inside = [
+        call
+        for text in texts.values()
+        for block in ast.walk(ast.parse(text))
+        if _writes(block)
+        for call in _saves(block)
+    ]
+    assert len(inside) == len([call for text in texts.values() for call in _saves(ast.parse(text))]) == 4
+    assert having(r"\bmkstemp\(") == {}
+    assert having(r"os\.replace\(") == {"files.py": 1, "export/finished.py": 1}  # there, files of a whole folder
+    in_a_folder_that_is_moved = {"checkpoint.py": 2, "encoders/open_clip.py": 1}
+    assert having(r"\.write_(text|bytes)\(") == {"files.py": 1, **in_a_folder_that_is_moved}
+
+
+def _writes(node: ast.AST) -> bool:
+    return isinstance(node, ast.With) and any("written(" in ast.unparse(item.context_expr) for item in node.items)
+
+
+def _saves(node: ast.AST) -> list[ast.Call]:
+    calls = [found for found in ast.walk(node) if isinstance(found, ast.Call)]
+    return [call for call in calls if ast.unparse(call.func).endswith("save_file")]

@@ -14,7 +14,7 @@ from unic.distill.summary import summary
 from unic.distill.train import fit
 from unic.preflight import Finding, check_recipe, cost
 from unic.preflight.models import compare, describe
-from unic.preflight.screen import clock, render
+from unic.preflight.screen import render
 from unic.preflight.trial import Trial
 
 CPU = torch.device("cpu")
@@ -337,11 +337,6 @@ def test_the_screen_says_a_range_and_what_it_is_of(recipe, monkeypatch):
     assert "900 to 1.1e+03 s each" not in text
     assert "900 to 1100 s each; the evaluation comes after it" in text
     assert "for 10 steps (2 epochs), " in said("train.steps=null", "train.epochs=2")
-
-
-def test_clock():
-    told = ["0 min", "less than a minute", "1 min", "30 min", "1 h 31 min", "3.0 days"]
-    assert [clock(hours) for hours in (0, 0.001, 0.01, 0.5, 1.51, 72)] == told
 
 
 def test_a_stage_that_cannot_take_over_is_an_error(recipe):

@@ -20,7 +20,6 @@ from unic.encoders import open_encoder
 from unic.errors import InputError, StoppedError
 from unic.synthesis import source as synthesis_source
 from unic.synthesis.optimise import _subset, objective, optimised
-from unic.synthesis.progress import clock
 from unic.synthesis.settings import Settings
 from unic.synthesis.source import open_start
 
@@ -186,7 +185,3 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
     with pytest.raises(SystemExit, match="2"):
         cli.main()
     assert "--subset" in capsys.readouterr().err
-
-
-def test_clock() -> None:
-    assert [clock(seconds) for seconds in (0.4, 61, 91, 3600)] == ["0 s", "61 s", "2 min", "60 min"]

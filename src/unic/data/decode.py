@@ -16,6 +16,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 from unic.data import _plugins
 from unic.data._bounds import open_bounded
 from unic.data.sources.base import DamagedImageError
+from unic.errors import reason_of
 
 # Named, because Pillow also opens formats that start other programs (EPS runs Ghostscript) or read other files.
 # In data from strangers these are attacks, not images.
@@ -221,4 +222,4 @@ def _reason(error: Exception) -> str:
         return "too many pixels (a decompression bomb?)"
     if isinstance(error, OSError) and error.strerror:  # without the path, which stands beside it
         return error.strerror
-    return f"cannot be decoded: {' '.join(str(error).split()) or type(error).__name__}"
+    return f"cannot be decoded: {reason_of(error)}"

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +23,16 @@ from unic.arguments import argument
 from unic.data._bounds import MOST_BYTES
 from unic.data.decode import suffixes
 from unic.data.sources import DamagedImageError, Source
-from unic.data.sources._shard_index import INDEX, MANIFEST, read_manifest, save, scan, sha256
+from unic.data.sources._shard_index import INDEX, MANIFEST, read_manifest, save, scan
 from unic.data.sources._tar import TarWriter, members
-from unic.errors import InputError
+from unic.digest import sha256_of_file
+from unic.errors import InputError, reason_of
+from unic.files import write_text, written
 from unic.outputs import check_writable
+from unic.quantities import num_bytes
 
 NAMES = "names.jsonl"
 _PROGRESS = ".progress.json"
-_UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
 
 def write_shards(
@@ -99,7 +100,7 @@ class _Images:
             try:
                 self._next = self._members(index)
             except (DamagedImageError, OSError, ValueError) as error:
-                self.skipped.append([self.source.name(index), " ".join(str(error).split())])
+                self.skipped.append([self.source.name(index), reason_of(error)])
                 self.place += 1
         return self._next
 
@@ -121,9 +122,8 @@ class _Images:
 
 
 def _write_shard(images: _Images, file: Path, largest: int, samples: int | None) -> dict[str, Any]:
-    partial = file.with_name(f".{file.name}.partial")
     count = 0
-    try:
+    with written(file, alone=True, synced=True) as partial:
         with TarWriter(partial) as tar:
             while count != samples and (found := images.peek()) is not None:  # a full shard reads no further image
                 if count and tar.tell() + sum(1024 + len(data) for _, data in found) > largest:
@@ -132,12 +132,7 @@ def _write_shard(images: _Images, file: Path, largest: int, samples: int | None)
                     tar.add(name, data)
                 images.take()
                 count += 1
-        with partial.open("rb") as stream:
-            digest = sha256(stream)
-            os.fsync(stream.fileno())
-        os.replace(partial, file)
-    finally:
-        partial.unlink(missing_ok=True)  # of a command that a signal has ended
+        digest = sha256_of_file(partial)
     return {"file": file.name, "samples": count, "bytes": file.stat().st_size, "sha256": digest}
 
 
@@ -170,15 +165,13 @@ def _finish(
     _write_names(source, order, files, out / NAMES)
     if source.classes is not None:
         _write(out / "classes.json", source.classes)
-    with (out / INDEX).open("rb") as stream:
-        digest = sha256(stream)
     identity = {key: state[key] for key in ("source", "size", "samples", "keep_order")}
     manifest = {
         "format": "unic shards",
         "images": sum(shard["samples"] for shard in state["shards"]),
         "classes": source.classes,
         **identity,
-        "index": digest,
+        "index": sha256_of_file(out / INDEX),
         "skipped": skipped,
         "shards": state["shards"],
     }
@@ -189,15 +182,11 @@ def _finish(
 
 def _write_names(source: Source, order: torch.Tensor, files: list[Path], target: Path) -> None:
     """Whole or not at all. What was skipped has no member, so the shards themselves say which images they hold."""
-    partial = target.with_name(f".{target.name}.partial")
-    with partial.open("w", encoding="utf-8") as stream:
+    with written(target, alone=True, synced=True) as partial, partial.open("w", encoding="utf-8") as stream:
         for key in _keys(files):
             index = int(order[int(key)])
             row = {"key": key, "index": source.number(index), "name": source.name(index)}
             stream.write(f"{json.dumps(row)}\n")
-        stream.flush()
-        os.fsync(stream.fileno())
-    os.replace(partial, target)
 
 
 def _keys(files: list[Path]) -> Iterator[str]:
@@ -220,16 +209,11 @@ def _suffix(data: bytes, name: str) -> str:
 
 
 def _bytes(size: str) -> int:
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kMGT]?)B", size)
-    if not match or float(match[1]) <= 0:
-        raise InputError(f"{argument('size')} '{size}': expected a number with a unit, for example 500MB or 1GB")
-    return int(float(match[1]) * _UNITS[match[2]])
+    with suppress(ValueError):
+        if (found := num_bytes(size)) > 0:
+            return found
+    raise InputError(f"{argument('size')} '{size}': expected a number with a unit, for example 500MB or 1GB")
 
 
 def _write(file: Path, content: Any) -> None:
-    partial = file.with_name(f".{file.name}.partial")
-    with partial.open("w", encoding="utf-8") as stream:
-        json.dump(content, stream, indent=1)
-        stream.flush()
-        os.fsync(stream.fileno())
-    os.replace(partial, file)
+    write_text(file, json.dumps(content, indent=1), alone=True, synced=True)

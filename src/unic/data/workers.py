@@ -28,7 +28,7 @@ from torch import Tensor
 
 from unic import processes
 from unic.data._transfer import receive, send
-from unic.errors import StoppedError, in_one_line
+from unic.errors import WorkerError, in_one_line
 
 Answer = tuple[Any, np.ndarray | None]
 """Something small without tensors, and the pixels, contiguous; an exception in the first place is raised here."""
@@ -36,10 +36,6 @@ Answer = tuple[Any, np.ndarray | None]
 _AHEAD = 2  # calls that each process has to do at a time
 _DECODES = "data: a process that decodes images"
 _LOOK = 0.5  # seconds from one look at the processes to the next, while an answer is waited for
-
-
-class WorkerError(StoppedError):
-    """A process that decodes images has died, or does not answer."""
 
 
 def answers(

@@ -10,6 +10,7 @@ from unic.distill.job import Job
 from unic.distill.start import is_kept
 from unic.projectors import choose_blocks
 from unic.projectors._widths import TIMES_STUDENT, suited_width
+from unic.quantities import gigabytes
 
 FEWEST_STEPS = 300  # fewer hardly move a student, as the rate still warms up in the first epoch
 _TIMES_STUDENT = 10  # parameters of the projectors from which they are warned of
@@ -76,5 +77,5 @@ def _checkpoints(job: Job) -> Iterator[tuple[str, str]]:
     if together < _LARGE or together < _TIMES_EXPORT * 4 * job.student.num_parameters():
         return
     keep = job.recipe.checkpoint.keep
-    less = f", checkpoint.keep=1 takes {(together - (keep - 1) * one) / 1e9:.1f} GB" if keep > 1 else ""
-    yield "checkpoint", f"checkpoints take {together / 1e9:.1f} GB{less}; smaller projectors make all of them smaller"
+    less = f", checkpoint.keep=1 takes {gigabytes(together - (keep - 1) * one)}" if keep > 1 else ""
+    yield "checkpoint", f"checkpoints take {gigabytes(together)}{less}; smaller projectors make all of them smaller"

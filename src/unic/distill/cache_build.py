@@ -24,6 +24,7 @@ from unic.distill.cache_plan import CachePlan, Shard
 from unic.encoders import open_encoder
 from unic.errors import InputError
 from unic.features import Features, obtain
+from unic.quantities import duration, gigabytes
 from unic.tokens import Grid
 from unic.trust import inherit, trusted
 
@@ -83,9 +84,9 @@ def _in_turn(shards: Sequence[Shard], number: int, count: int) -> list[Shard]:
 
 
 def _forecast(plan: CachePlan, shards: Sequence[Shard], missing: Sequence[Shard], world_size: int) -> Iterator[str]:
-    size, setting = plan.num_bytes(shards) / 1e9, plan.setting
+    size, setting = plan.num_bytes(shards), plan.setting
     yield (
-        f"teacher cache: {size:.2f} GB in {plan.folder}, {setting.views} view(s) of {len(plan.images)} images, "
+        f"teacher cache: {gigabytes(size, 2)} in {plan.folder}, {setting.views} view(s) of {len(plan.images)} images, "
         f"tokens {setting.tokens}, {setting.dtype}, {len(shards)} shards, {len(shards) - len(missing)} of them there"
     )
     if setting.tokens == "cls":
@@ -96,13 +97,7 @@ def _forecast(plan: CachePlan, shards: Sequence[Shard], missing: Sequence[Shard]
         # Processes on one CPU share its cores, with which the one measurement was made.
         total /= world_size * setting.processes if torch.cuda.is_available() else 1
         teachers = ", ".join(f"{name} {1000 * seconds:.1f} ms an image" for name, seconds in each.items())
-        yield f"teacher cache: {plan.num_bytes(missing) / 1e9:.2f} GB to build, about {_spoken(total)} ({teachers})"
-
-
-def _spoken(seconds: float) -> str:
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+        yield f"teacher cache: {gigabytes(plan.num_bytes(missing), 2)} to build, about {duration(total)} ({teachers})"
 
 
 @contextmanager

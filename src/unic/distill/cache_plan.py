@@ -25,8 +25,9 @@ from unic.data.loader import ImageList, view_batches
 from unic.data.mix import Mix
 from unic.data.sources import Source
 from unic.encoders import Encoder
-from unic.errors import InputError, StoppedError
+from unic.errors import FullDiskError, InputError
 from unic.features import Extraction, Features, default_cache_dir, find
+from unic.quantities import gigabytes, num_bytes
 from unic.tokens import Grid
 
 _SHARD_BYTES = 1 << 30  # of a shard at most, and
@@ -125,8 +126,8 @@ class CachePlan:
         place = next(folder for folder in (target, *target.absolute().parents) if folder.exists())
         needed, free = self.num_bytes(missing), shutil.disk_usage(place).free
         if needed > free:
-            raise StoppedError(
-                f"teacher cache {self.folder}: {needed / 1e9:.1f} GB more needed, {free / 1e9:.1f} GB free; set "
+            raise FullDiskError(
+                f"teacher cache {self.folder}: {gigabytes(needed)} more needed, {gigabytes(free)} free; set "
                 "teachers.cache.dir to another disk, or use fewer views, tokens: pooled:GxG or dtype: int8"
             )
 
@@ -201,9 +202,8 @@ def check_budget(setting: Cache, size: int) -> None:
     """Refuses a cache that would not fit `teachers.cache.budget`, before anything is computed."""
     if setting.budget is None:
         return
-    number, unit = re.fullmatch(r"([\d.]+)\s*([kMGT]?)B", setting.budget).groups()  # type: ignore[union-attr]
-    if size > float(number) * 1000 ** " kMGT".index(unit or " "):
+    if size > num_bytes(setting.budget):
         raise InputError(
-            f"recipe: teachers.cache needs {size / 1e9:.1f} GB, more than its budget of {setting.budget}; "
+            f"recipe: teachers.cache needs {gigabytes(size)}, more than its budget of {setting.budget}; "
             "use fewer views, tokens: pooled:GxG or cls, or dtype: int8"
         )

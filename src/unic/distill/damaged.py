@@ -12,8 +12,8 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from unic.checkpoint import write_atomically
 from unic.data.loader import Batch
+from unic.files import write_text
 
 _SHOWN = 5  # images that are named one by one at the end
 
@@ -59,7 +59,7 @@ class DamagedImages:
         """Writes the list; no file while there is no damaged image."""
         with suppress(OSError):  # a full disk is the saver's to tell; the list is in the checkpoint, too
             if self._reasons:
-                write_atomically(path, json.dumps(list(self._reasons.items())))
+                write_text(path, json.dumps(list(self._reasons.items())), alone=True, synced=True)
             else:
                 path.unlink(missing_ok=True)
 

@@ -22,6 +22,7 @@ from unic.arguments import as_flags
 from unic.checkpoint import with_prefix, without_prefix
 from unic.config import load_recipe
 from unic.data.loader import Batch
+from unic.device import default_device
 from unic.distill import engine
 from unic.distill.build import build
 from unic.distill.job import Job
@@ -29,8 +30,8 @@ from unic.distill.step import batch_loss
 from unic.distill.teachers import Teachers
 from unic.distill.untraced import untraced
 from unic.distill.window import BatchLoss
-from unic.errors import InputError
-from unic.outputs import give_rights
+from unic.errors import InputError, reason_of
+from unic.files import write_text, written
 from unic.run_folder import RunFolder
 from unic.tokens import Tokens
 from unic.trust import trusting
@@ -115,13 +116,12 @@ def write_case(job: Job, teachers: Teachers, folder: Path, step: int, batches: S
         **with_prefix("standardizer.", job.standardizer.state_dict()),
     }
     try:
-        case.parent.mkdir(parents=True, exist_ok=True)
-        save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, _tensors_of(case))
-        give_rights(_tensors_of(case))
+        with written(_tensors_of(case)) as partial:
+            save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, partial)
         text = json.dumps({**found, "recipe": job.recipe.model_dump(mode="json")}, indent=1)
-        case.write_text(text, encoding="utf-8")
+        write_text(case, text)
     except Exception as error:  # what was found is worth more than the file
-        return f"{explain(found)}; the batch could not be saved: {' '.join(str(error).split())}"
+        return f"{explain(found)}; the batch could not be saved: {reason_of(error)}"
     return f"{explain(found)}; the batch is in {case}, `python -m unic.distill.diagnosis {case}` runs it again"
 
 
@@ -142,7 +142,7 @@ def replay(case: str | Path, *, trust_code: Sequence[str] = ()) -> dict[str, Any
     if not (case.is_file() and _tensors_of(case).is_file()):
         raise InputError(f"case {case}: expected RUN/non_finite/step-N.json with the .safetensors file beside it")
     tensors = load_file(_tensors_of(case))
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = default_device()
     found = json.loads(case.read_text(encoding="utf-8"))
     with trusting(trust_code):
         job = build(load_recipe(found.get("recipe") or RunFolder(case.parents[1]).recipe, has_begun=True), device)
@@ -181,7 +181,7 @@ def main() -> None:
         with as_flags():
             result = replay(given.case, trust_code=given.trust_code)
     except InputError as error:
-        parser.exit(2, f"unic: {error}\n")
+        parser.exit(error.exit_code, f"unic: {error}\n")
     print(json.dumps(result, indent=1))
     print(explain(result))
 

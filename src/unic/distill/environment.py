@@ -12,9 +12,9 @@ import torch
 from accelerate import Accelerator
 
 from unic._regular_files import read_json
-from unic.checkpoint import write_atomically
 from unic.config import Recipe
 from unic.cores import threads_beside
+from unic.files import write_text
 from unic.run_folder import RunFolder
 
 
@@ -24,7 +24,7 @@ def write_start(folder: Path, recipe: Recipe, accelerator: Accelerator) -> None:
 
     run = RunFolder(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(run.recipe, recipe.to_yaml())
+    write_text(run.recipe, recipe.to_yaml(), alone=True, synced=True)
     environment = {
         "unic": version("unic-distill"),
         "python": platform.python_version(),
@@ -36,7 +36,7 @@ def write_start(folder: Path, recipe: Recipe, accelerator: Accelerator) -> None:
         "processes": accelerator.num_processes,
         "started": _started(run) or time.strftime("%Y-%m-%d %H:%M:%S"),
     }
-    write_atomically(run.environment, json.dumps(environment, indent=2))
+    write_text(run.environment, json.dumps(environment, indent=2), alone=True, synced=True)
 
 
 def _started(run: RunFolder) -> str:

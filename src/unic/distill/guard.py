@@ -14,7 +14,7 @@ from torch import Tensor
 
 from unic.config import Train
 from unic.data.loader import Batch
-from unic.errors import StoppedError
+from unic.errors import NotFiniteError
 
 log = logging.getLogger("unic")
 
@@ -60,12 +60,12 @@ class Guard:
             diagnose: says why the newest step was not finite, before the run ends.
 
         Raises:
-            StoppedError: `max_skipped` steps in a row were not finite.
+            NotFiniteError: `max_skipped` steps in a row were not finite.
         """
         total, streak = self._read()
         if streak >= self._setting.max_skipped:
             found = diagnose(self._step, self._batches)
-            raise StoppedError(
+            raise NotFiniteError(
                 f"step {self._step}: {streak} steps in a row were not finite (train.max_skipped); {found}"
             )
         if self._setting.lower_after:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from unic.data.loader import Batch, training_batches
 from unic.data.mix import Mix
+from unic.device import default_device
 from unic.distill.build import build
 from unic.distill.job import Job
 from unic.distill.step import batch_loss
@@ -41,7 +42,7 @@ def shares(run: Path, device: str | torch.device | None = None) -> dict[str, dic
         InputError: not a run folder, no whole checkpoint in it, or its images or teachers are not here any more.
     """
     trained = load_trained(run)
-    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    device = torch.device(device or default_device())
     with torch.random.fork_rng(devices=[]):  # building seeds the global generator, which is the caller's
         job = build(trained.recipe, device)
     job.distiller.load_state_dict(trained.part("distiller."))

@@ -21,7 +21,7 @@ from unic.distill.job import Job
 from unic.distill.mixture import first_views, mixture
 from unic.distill.ridge import Ridge, Row
 from unic.encoders import Encoder
-from unic.errors import InputError, StoppedError
+from unic.errors import FullDiskError, InputError
 from unic.run_folder import RunFolder
 
 CANDIDATES = (0.25, 0.5, 0.75, 1.0)  # of `auto`
@@ -68,7 +68,7 @@ def interpolate(
         report: shows what is under way.
 
     Raises:
-        StoppedError: it cannot be written.
+        FullDiskError: it cannot be written.
     """
     asked = job.recipe.train.interpolate
     found = kept(run, job.recipe, step)
@@ -96,7 +96,7 @@ def interpolate(
     try:
         checkpoint.save(RunFolder(run).interpolated, Checkpoint(step, dict(mixed.state_dict()), state), keep=1)
     except OSError as error:
-        raise StoppedError(
+        raise FullDiskError(
             f"the interpolated student is not saved: {error.strerror or error}; free some space and continue with "
             f"{argument('resume', True)}"
         ) from error

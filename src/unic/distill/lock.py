@@ -2,6 +2,10 @@
 
 The kernel (or the NFS server) lets go of the lock when its process dies, however it dies, so nothing is left behind.
 Where a file system has no locks, what the file says decides: a dead process of this machine counts for nothing.
+
+Caches use the locks of `filelock` instead. Those do not say which process holds them, and a plain file stands in for
+them only where the system call is missing. A run needs both: a second one is told who works in the folder, and runs lie
+on network disks without locks, too.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from unic.arguments import argument
 from unic.checkpoint import Checkpoint
 from unic.config import Checkpoint as Setting
 from unic.distill.patience import QUERIES, is_by_training_images
-from unic.errors import StoppedError
+from unic.errors import FullDiskError, StoppedError
 from unic.run_state import SAVER
 
 log = logging.getLogger("unic")
@@ -132,7 +132,7 @@ class Saver:
         line = f"checkpoint at step {step} not saved: {error.strerror or error}; "
         line += "there is no earlier one" if newest is None else f"the newest whole one is step-{newest}"
         if must or self._setting.on_full == "stop":
-            raise StoppedError(f"{line}; free some space and continue with {argument('resume', True)}")
+            raise FullDiskError(f"{line}; free some space and continue with {argument('resume', True)}")
         line += "; going on (checkpoint.on_full: continue)"
         log.warning(line)
         self._tell(line)

@@ -11,6 +11,7 @@ from unic.distill.advice import advice
 from unic.distill.batch_norms import SINGLE_IMAGES, batch_norms, sees_single_images
 from unic.distill.job import Job
 from unic.distill.resolutions import enlargement
+from unic.quantities import gigabytes
 
 
 def summary(job: Job, before: Sequence[Recipe] = ()) -> list[str]:
@@ -44,7 +45,7 @@ def summary(job: Job, before: Sequence[Recipe] = ()) -> list[str]:
         lines += _enlargements(job)
     lines += [f"warning: {section}: {text}" for section, text in advice(job, before)]
     if job.recipe.teachers.cache:
-        lines.append(f"teacher cache: {job.cache_bytes() / 1e9:.2f} GB, {job.recipe.teachers.cache.views} view(s)")
+        lines.append(f"teacher cache: {gigabytes(job.cache_bytes(), 2)}, {job.recipe.teachers.cache.views} view(s)")
     return lines
 
 

@@ -19,7 +19,7 @@ from accelerate import Accelerator
 from accelerate.utils import InitProcessGroupKwargs
 
 from unic.arguments import argument
-from unic.errors import StoppedError
+from unic.errors import LostPeerError, StoppedError
 
 # What gloo, NCCL and the store say when a peer is gone or silent; torch has no common type for it.
 _GONE = re.compile(r"connection (closed|reset|refused)|broken pipe|peer|socket error|remote process exited", re.I)
@@ -104,7 +104,7 @@ def peers(accelerator: Accelerator, timeout: int) -> Iterator[None]:
     """Turns what a collective call raises when another process is gone into one line.
 
     Raises:
-        StoppedError: another process has died, or has not answered within `timeout` seconds.
+        LostPeerError: another process has died, or has not answered within `timeout` seconds.
     """
     try:
         yield
@@ -121,6 +121,6 @@ def peers(accelerator: Accelerator, timeout: int) -> Iterator[None]:
         else:
             raise
         me = f"process {accelerator.process_index} of {accelerator.num_processes}"
-        raise StoppedError(
+        raise LostPeerError(
             f"{me}: {why}; continue from the newest checkpoint with {argument('resume', True)}"
         ) from error

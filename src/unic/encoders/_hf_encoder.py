@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from unic.encoders._image_processor import preprocess, to_patches
 from unic.encoders._outputs import OutputReader
 from unic.encoders.base import Encoder
-from unic.errors import InputError
+from unic.errors import InputError, first_line_of
 from unic.tokens import Tokens, patches_of
 
 _NOT_THE_MODEL = ("_name_or_path", "architectures", "dtype", "torch_dtype", "transformers_version")
@@ -70,7 +70,7 @@ class HfEncoder(Encoder):
                 self.final_norm = self._missing_norm(output)
                 tokens, self.has_cls = self._read(output)
         except (AttributeError, IndexError, RuntimeError, TypeError, ValueError) as error:
-            size, reason = "x".join(map(str, self.input_size)), str(error).strip().partition("\n")[0]
+            size, reason = "x".join(map(str, self.input_size)), first_line_of(error)
             own = f"; its own size is {'x'.join(map(str, self.own_size))}" if self.own_size else ""
             name = type(self.model).__name__
             raise InputError(f"{where}: {name} does not run as an image encoder at {size} ({reason}){own}") from None

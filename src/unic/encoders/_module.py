@@ -13,7 +13,7 @@ from unic import trust
 from unic.encoders import Spec
 from unic.encoders._outputs import OutputReader
 from unic.encoders.base import IMAGENET_MEAN, IMAGENET_STD, Encoder, check_multiple
-from unic.errors import InputError
+from unic.errors import InputError, reason_of
 from unic.tokens import Tokens
 
 OPTIONS = ("size", "mean", "std", "num_prefix_tokens")
@@ -90,7 +90,7 @@ class ModuleEncoder(Encoder):
             with torch.no_grad():
                 tokens, self.has_cls = self.reader.read(self._run(torch.zeros(1, 3, *self.input_size)))
         except Exception as error:  # the code of somebody else
-            size, reason = "x".join(map(str, self.input_size)), " ".join(str(error).split())[-300:]
+            size, reason = "x".join(map(str, self.input_size)), reason_of(error)[-300:]
             raise InputError(f"{where}: no tokens from it at size {size} ({type(error).__name__}: {reason})") from None
         self.embed_dim, self.patch_dim = tokens.cls.shape[-1], tokens.patches.shape[-1]
 

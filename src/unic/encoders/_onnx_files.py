@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from unic.digest import sha256, sha256_of_file
 
 
 def content_of(path: Path) -> str:
@@ -14,7 +15,7 @@ def content_of(path: Path) -> str:
 
     names = sorted(set(_locations(onnx.load(path, load_external_data=False))))
     files = [path, *(file for file in (path.parent / name for name in names) if file.is_file())]
-    return hashlib.sha256(b"".join(_digest(file) for file in files)).hexdigest()
+    return sha256(*(bytes.fromhex(sha256_of_file(file)) for file in files))
 
 
 def _locations(message: Any) -> Iterator[str]:
@@ -26,11 +27,3 @@ def _locations(message: Any) -> Iterator[str]:
         if field.message_type is not None:
             for inner in value if hasattr(value, "add") else (value,):
                 yield from _locations(inner)
-
-
-def _digest(file: Path) -> bytes:
-    digest = hashlib.sha256()
-    with file.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.digest()

@@ -27,7 +27,6 @@ class OpenClipEncoder(Encoder):
     """The visual part of an open_clip model.
 
     Attributes:
-        joint_dim: width of the joint space of images and texts.
         projected: CLS is in the joint space.
     """
 
@@ -51,18 +50,11 @@ class OpenClipEncoder(Encoder):
         self.has_cls = pooling in ("token", "tok") and getattr(body, "attn_pool", None) is None
         with torch.no_grad():
             pooled, tokens = self._pooled_and_patches(torch.zeros(1, 3, *self.input_size))
-            self.joint_dim = self._project(pooled).shape[-1]
-        self.embed_dim = self.joint_dim if projected else pooled.shape[-1]
+            self.embed_dim = (self._project(pooled) if projected else pooled).shape[-1]
         self.patch_dim = tokens.patches.shape[-1]
 
-    def to_joint(self, cls: Float[Tensor, "b d"]) -> Float[Tensor, "b j"]:
-        """CLS → the joint space of images and texts, not normalised: what open_clip's `encode_image` returns.
-
-        This is the visual projection; with `projected` CLS is there already.
-        """
-        return cls if self.projected else self._project(cls)
-
     def _project(self, pooled: Float[Tensor, "b d"]) -> Float[Tensor, "b j"]:
+        """Into the joint space of images and texts, not normalised: what open_clip's `encode_image` returns."""
         if self.is_timm:
             return self.visual.head(self.visual.trunk.get_classifier()(pooled))
         return pooled if self.projection is None else pooled @ self.projection

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import functools
-import hashlib
 import types
 from collections.abc import Iterator, Mapping
 from enum import Enum
@@ -15,6 +14,8 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+
+from unic.digest import sha256, sha256_of_each
 
 _BOOKKEEPING = frozenset(vars(nn.Module()))  # its parameters, buffers, hooks and mode
 _Function = types.FunctionType | types.MethodType
@@ -36,14 +37,16 @@ def modules_of(model: nn.Module) -> set[str]:
 
 def values_of_model(model: nn.Module) -> str:
     """Hash of what decides the output and is not in the state dict: plain attributes and unsaved tensors."""
-    digest = hashlib.sha256()
+    return sha256_of_each(_values(model))[:16]
+
+
+def _values(model: nn.Module) -> Iterator[str]:
     for path, module in model.named_modules():
         unsaved = {name: module._buffers[name] for name in module._non_persistent_buffers_set}
         attributes = {name: value for name, value in vars(module).items() if name not in _BOOKKEEPING}
         for name, value in sorted((attributes | unsaved).items()):
             for part in _parts(value):
-                digest.update(repr((path, name, part)).encode())
-    return digest.hexdigest()[:16]
+                yield repr((path, name, part))
 
 
 def _parts(value: Any, depth: int = 0) -> Iterator[object]:
@@ -51,9 +54,9 @@ def _parts(value: Any, depth: int = 0) -> Iterator[object]:
     below = functools.partial(_parts, depth=depth + 1)
     if isinstance(value, Tensor) and value.layout == torch.strided and not (value.is_meta or value.is_quantized):
         flat = value.detach().cpu().contiguous().flatten()
-        yield value.dtype, tuple(value.shape), hashlib.sha256(flat.view(torch.uint8).numpy().tobytes()).hexdigest()
+        yield value.dtype, tuple(value.shape), sha256(flat.view(torch.uint8).numpy().tobytes())
     elif isinstance(value, np.ndarray) and not value.dtype.hasobject:
-        yield value.dtype.str, value.shape, hashlib.sha256(value.tobytes()).hexdigest()
+        yield value.dtype.str, value.shape, sha256(value.tobytes())
     elif isinstance(value, bool | int | float | complex | str | bytes | Enum | Path | np.generic | None):
         yield value
     elif depth < _DEPTH and isinstance(value, Mapping | set | frozenset):

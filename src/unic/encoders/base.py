@@ -6,9 +6,8 @@ A source of encoders is one file in this package whose `load(spec)` returns an `
 
 from __future__ import annotations
 
-import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 import numpy as np
@@ -17,6 +16,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
+from unic.digest import sha256_of_each
 from unic.encoders._own_model import modules_of
 from unic.errors import InputError
 from unic.own_code import OwnCode, own_code
@@ -177,13 +177,15 @@ class Encoder(nn.Module, ABC):
         """Hash of everything that decides the output: weights, preprocessing, size, precision, code (not the URI)."""
         if self._fingerprint is not None:
             return self._fingerprint
-        digest = hashlib.sha256()
+        return sha256_of_each(self._decisive())[:16]
+
+    def _decisive(self) -> Iterator[str | bytes]:
+        """What the fingerprint is of."""
         described = (type(self).__name__, self.input_size, self.mean.flatten().tolist(), self.std.flatten().tolist())
-        digest.update(repr((*described, self.precision, self.describe(), self._find_code())).encode())
+        yield repr((*described, self.precision, self.describe(), self._find_code()))
         for name, tensor in sorted(self.state_dict().items()):
-            digest.update(name.encode())
-            digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-        return digest.hexdigest()[:16]
+            yield name
+            yield tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
 
     def unidentified(self) -> str:
         """What decides the output and is not in the fingerprint, as the end of "it depends on …"; empty: nothing.

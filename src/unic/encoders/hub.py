@@ -15,7 +15,7 @@ from unic.encoders import Spec
 from unic.encoders._hugging_face import require_hub
 from unic.encoders._module import OPTIONS, ModuleEncoder, read_options, require_trust
 from unic.encoders._own_model import modules_of, values_of_model
-from unic.errors import InputError
+from unic.errors import InputError, reason_of
 from unic.own_code import own_code
 
 
@@ -40,7 +40,7 @@ def load(spec: Spec) -> ModuleEncoder:
     try:
         model = torch.hub.load(name, entry, source=source, trust_repo=True, verbose=False)
     except Exception as error:  # the code of somebody else
-        raise InputError(f"encoder '{spec.uri}': cannot load it ({' '.join(str(error).split())[:300]})") from None
+        raise InputError(f"encoder '{spec.uri}': cannot load it ({reason_of(error, 300)})") from None
     if not isinstance(model, nn.Module):
         raise InputError(f"encoder '{spec.uri}': '{entry}' gives a {type(model).__name__}, not a torch module")
     encoder = ModuleEncoder(model, f"encoder '{spec.uri}'", description=spec.name, **options)

@@ -20,7 +20,7 @@ from unic.encoders._onnx_files import content_of
 from unic.encoders._onnx_loops import endless_loop
 from unic.encoders._onnx_tokens import Split, split_of, square_split
 from unic.encoders.base import NORMALISATIONS, Encoder
-from unic.errors import InputError, nearest
+from unic.errors import InputError, nearest, reason_of
 from unic.tokens import Grid, Tokens, patches_of
 
 Layout = Literal["nchw", "nhwc"]
@@ -84,7 +84,7 @@ def _opened(spec: Spec) -> tuple[OnnxEncoder, _Graph, Tensor]:
     try:
         empty = encoder.tap(torch.zeros(1, 3, *size))
     except Exception as error:  # onnxruntime raises classes of its own C++ module
-        raise InputError(f"encoder '{spec.uri}': the graph does not run ({' '.join(str(error).split())})") from None
+        raise InputError(f"encoder '{spec.uri}': the graph does not run ({reason_of(error)})") from None
     if empty.ndim not in (2, 3, 4):
         shape = tuple(empty.shape)
         raise InputError(f"encoder '{spec.uri}': '{encoder.output}' has the shape {shape}; expected rank 2, 3 or 4")

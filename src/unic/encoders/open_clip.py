@@ -22,7 +22,7 @@ from unic.encoders._open_clip_encoder import OpenClipEncoder
 from unic.encoders._unwrap import unwrap
 from unic.encoders._weights import read_checkpoint
 from unic.encoders.base import NORMALISATIONS
-from unic.errors import InputError, nearest
+from unic.errors import InputError, nearest, reason_of
 
 _EVERY = {"logit_scale": None}  # which every model of images and texts has
 
@@ -69,7 +69,7 @@ def load(spec: Spec) -> OpenClipEncoder:
     except InputError:
         raise
     except Exception as error:  # a damaged or unfitting file, or a size that does not fit, fails anywhere in there
-        raise InputError(f"encoder '{spec.uri}': cannot load it ({' '.join(str(error).split())[:200]})") from None
+        raise InputError(f"encoder '{spec.uri}': cannot load it ({reason_of(error, 200)})") from None
     repository = os.path.split(settings.get("hf_hub", ""))[0]
     if repository and "checkpoint" not in spec.options:
         encoder.revision, encoder.licence = commit_of(path), licence_of(repository)
@@ -159,7 +159,7 @@ def _weights(spec: Spec, open_clip: Any, settings: Mapping[str, Any]) -> Path:
             fetch_card(repository, None)
         return Path(open_clip.download_pretrained(settings))
     except Exception as error:
-        raise InputError(f"{where}: cannot download its weights ({' '.join(str(error).split())[:200]})") from None
+        raise InputError(f"{where}: cannot download its weights ({reason_of(error, 200)})") from None
 
 
 def _cached(settings: Mapping[str, Any]) -> Path | None:

@@ -5,7 +5,6 @@ The factory returns a torch module or an `Encoder`. Options beyond these four ar
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import inspect
 from collections.abc import Callable, Mapping
@@ -14,6 +13,7 @@ from typing import Any
 from torch import nn
 
 from unic import trust
+from unic.digest import sha256_of_value
 from unic.encoders import Spec
 from unic.encoders._module import OPTIONS, ModuleEncoder, read_options
 from unic.encoders._own_model import modules_of, values_of_model
@@ -56,7 +56,7 @@ def _identified(
     """With all that decides what it computes: code, packages, arguments, and values that the factory put into it."""
     found = own_code(modules_of(made) | {spec.name.partition(":")[0], factory.__module__})
     decides = (found.digest, spec.name, sorted(arguments.items()), values_of_model(made))
-    encoder.code, encoder.unknown = hashlib.sha256(repr(decides).encode()).hexdigest()[:16], found.unknown
+    encoder.code, encoder.unknown = sha256_of_value(decides)[:16], found.unknown
     return encoder
 
 

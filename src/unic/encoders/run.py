@@ -14,7 +14,7 @@ from unic.encoders import Spec
 from unic.encoders._model_args import check_model_args
 from unic.encoders._weights import load_weights, read_state_dict
 from unic.encoders.timm import TimmEncoder, check_name, create
-from unic.errors import InputError
+from unic.errors import InputError, reason_of
 from unic.run_folder import nearest_folder, trainings_in
 
 
@@ -38,7 +38,7 @@ def load(spec: Spec, *, drop_path: float = 0.0) -> TimmEncoder:
     except InputError:
         raise
     except Exception as error:  # numbers that no network can have fail anywhere in timm
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = reason_of(error)
         raise InputError(f"{where}: timm cannot build what {folder / 'config.json'} says ({reason})") from None
     load_weights(model, read_state_dict(folder / "model.safetensors", where, model), where)
     height, width = size or config["input_size"][1:]

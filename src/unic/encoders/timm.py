@@ -26,7 +26,7 @@ from unic.encoders._layout import NoGridError, grid_of, layout_of
 from unic.encoders._origin import origin_of
 from unic.encoders._weights import load_weights, read_state_dict
 from unic.encoders.base import IMAGENET_MEAN, IMAGENET_STD, Encoder, Size, check_multiple
-from unic.errors import InputError, in_one_line, nearest
+from unic.errors import InputError, first_line_of, in_one_line, nearest
 from unic.tokens import Grid, Tokens, patches_of
 
 
@@ -136,7 +136,7 @@ def create(
             raise InputError(f"encoder '{uri}': this architecture has no drop path; set student.drop_path=0") from None
         raise InputError(f"encoder '{uri}': {error}") from None
     except (OSError, RuntimeError, ValueError, AssertionError) as error:
-        reason = str(error).strip().partition("\n")[0]
+        reason = first_line_of(error)
         hint = "; use pretrained=false or checkpoint=PATH" if pretrained else ""
         raise InputError(f"encoder '{uri}': cannot create it ({reason}){hint}") from None
     patch_size = getattr(getattr(model, "patch_embed", None), "patch_size", None)

@@ -5,15 +5,15 @@ A TorchScript file is a program, so it is run only when trusted. A traced one ta
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from pathlib import Path
 
 import torch
 
+from unic.digest import sha256_of_file
 from unic.encoders import Spec
 from unic.encoders._module import OPTIONS, ModuleEncoder, read_options, require_trust
-from unic.errors import InputError
+from unic.errors import InputError, first_line_of
 
 
 def load(spec: Spec) -> ModuleEncoder:
@@ -33,7 +33,7 @@ def load(spec: Spec) -> ModuleEncoder:
             warnings.simplefilter("ignore")  # TorchScript as a whole is deprecated, with a warning on every call
             module = torch.jit.load(path, map_location="cpu")
     except (RuntimeError, ValueError) as error:
-        reason = str(error).strip().partition("\n")[0]
+        reason = first_line_of(error)
         raise InputError(f"encoder '{spec.uri}': not a TorchScript file ({reason})") from None
-    content = hashlib.sha256(path.read_bytes()).hexdigest()
+    content = sha256_of_file(path)
     return ModuleEncoder(module, f"encoder '{spec.uri}'", description=content, **options)

@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from pydantic import ValidationError
 
 from unic import lookup
-from unic.errors import InputError
+from unic.errors import InputError, reason_of
 from unic.eval.suite import Entry
 
 _FORM = re.compile(r"(?:(?P<name>[^=(]+)=)?(?P<task>[\w.-]+)(?:\((?P<options>.*)\))?", re.DOTALL)
@@ -103,7 +103,7 @@ def _option(task: str, text: str) -> tuple[str, Any]:
         assert isinstance(tree, dict)
         return key, tree["value"]
     except Exception as error:  # YAML and OmegaConf raise many kinds
-        raise InputError(f"task '{task}': '{key}': not a value ({' '.join(str(error).split())})") from None
+        raise InputError(f"task '{task}': '{key}': not a value ({reason_of(error)})") from None
 
 
 def _parts(text: str) -> Iterator[str]:

@@ -5,7 +5,6 @@ An entry is one safetensors file, written whole or not at all; one that is damag
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,10 +15,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from unic._scratch import READ_ONLY, say_read_only
+from unic.digest import sha256, sha256_of_value
 from unic.eval.task_code import code_of_task, content_of_options, shipped_code
 from unic.eval.tasks.base import Measure, Outcome
 from unic.features import FORMAT
-from unic.outputs import write_whole
+from unic.files import write_bytes
 
 
 class CellStore:
@@ -47,12 +47,12 @@ class CellStore:
         details = json.dumps(outcome.details)
         content = save(arrays, {"details": details, "digest": _digest(arrays, details)})
         try:
-            write_whole((self._folder if is_kept else self._scratch) / _name(key), content)
+            write_bytes((self._folder if is_kept else self._scratch) / _name(key), content)
         except OSError as error:
             if error.errno not in READ_ONLY or not is_kept or self._scratch == self._folder:
                 raise
             say_read_only(self._folder.parent)
-            write_whole(self._scratch / _name(key), content)
+            write_bytes(self._scratch / _name(key), content)
 
 
 def _name(key: str) -> str:
@@ -80,12 +80,11 @@ def cell_key(task: str, *, options: Mapping[str, Any] | None = None, **decides: 
     """
     named = content_of_options(task, options or {})
     key = (task, FORMAT, shipped_code(), code_of_task(task).digest, named, sorted(decides.items()))
-    return hashlib.sha256(repr(key).encode()).hexdigest()[:32]
+    return sha256_of_value(key)[:32]
 
 
 def _digest(arrays: dict[str, np.ndarray], details: str) -> str:
-    digest = hashlib.sha256(details.encode())
-    for name in sorted(arrays):
-        digest.update(repr((name, arrays[name].shape, arrays[name].dtype.str)).encode())
-        digest.update(arrays[name].tobytes())
-    return digest.hexdigest()
+    described = [
+        (repr((name, array.shape, array.dtype.str)), array.tobytes()) for name, array in sorted(arrays.items())
+    ]
+    return sha256(details, *(part for parts in described for part in parts))

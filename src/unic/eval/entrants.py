@@ -7,8 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from typing import Any
 
-import torch
-
+from unic.device import default_device
 from unic.encoders import open_encoder
 from unic.encoders.base import Encoder
 from unic.errors import InputError, nearest
@@ -67,7 +66,7 @@ def _kept(uri: str, trusted_code: tuple[str, ...]) -> Encoder:
 
     `trusted_code`: what one evaluation may run another one must ask for.
     """
-    return open_encoder(uri, device="cuda" if torch.cuda.is_available() else "cpu")
+    return open_encoder(uri, device=default_device())
 
 
 def _given(encoder: Encoder) -> Encoder:

@@ -19,7 +19,8 @@ from unic.arguments import argument
 from unic.errors import InputError, nearest
 from unic.eval.grid import Grid, GridCell, GridRow, make_grid
 from unic.eval.seen import mean_gains
-from unic.outputs import check_writable, write_whole
+from unic.files import write_bytes
+from unic.outputs import check_writable
 
 
 def check_targets(paths: Sequence[Path]) -> None:
@@ -46,7 +47,7 @@ def write_results(results: Mapping[str, Any], path: Path, predictions: Mapping[s
         content = save({printable(key): np.ascontiguousarray(array) for key, array in (predictions or {}).items()})
     else:
         content = _FORMATS[path.suffix](results).encode()
-    write_whole(path, content)
+    write_bytes(path, content)
 
 
 def to_csv(results: Mapping[str, Any]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,6 +13,7 @@ import torch
 from rich.console import Console
 
 from unic._scratch import say_not_kept
+from unic.digest import sha256_of_value
 from unic.encoders.base import Encoder
 from unic.errors import UntrustedError
 from unic.eval.cells import CellStore, cell_key
@@ -284,7 +284,7 @@ class _Work:
         if pair.name not in self._contents:
             pairs = [pair, *pair.parts.values()]
             described = [(s.fingerprint(), s.label_fingerprint()) for one in pairs for s in (one.train, one.test)]
-            self._contents[pair.name] = hashlib.sha256(repr(described).encode()).hexdigest()
+            self._contents[pair.name] = sha256_of_value(described)
         return self._contents[pair.name]
 
 

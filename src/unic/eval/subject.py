@@ -13,10 +13,10 @@ from PIL import Image
 
 from unic.data.sources import Source
 from unic.encoders.base import Encoder
-from unic.errors import InputError
+from unic.errors import InputError, NotApplicableError
 from unic.eval.concat import concatenate
 from unic.eval.datasets import DataPair
-from unic.eval.tasks.base import Dense, Labelled, NotApplicableError
+from unic.eval.tasks.base import Dense, Labelled
 from unic.features import Features, extract
 
 Part = Literal["train", "test"]

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 
 from unic._keys import first_error, meant
 from unic.config import Positive, Section
-from unic.errors import InputError, nearest
+from unic.errors import InputError, nearest, reason_of
 from unic.eval.subject import Vector
 from unic.references import WithReferences, resolve
 
@@ -172,7 +172,7 @@ def load_suite(name: str | Path | Mapping[str, Any] | None = None) -> Suite:
     except InputError:
         raise
     except Exception as error:  # YAML and OmegaConf raise many kinds, all of them the user's to see
-        raise InputError(f"suite {name}: not valid YAML ({' '.join(str(error).split())})") from None
+        raise InputError(f"suite {name}: not valid YAML ({reason_of(error)})") from None
 
 
 def _checked(tree: Mapping[str, Any], where: str) -> Suite:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from functools import cache
@@ -11,6 +10,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from unic import lookup
+from unic.digest import sha256, sha256_of_file
 from unic.own_code import OwnCode, own_code
 
 _ROOT = Path(__file__).parents[1]
@@ -29,7 +29,7 @@ def is_shipped(task: str) -> bool:
 def shipped_code() -> str:
     """Hash of the files of all shipped tasks, which share parts."""
     files = sorted({path for pattern in _SHARED for path in _ROOT.glob(pattern)})
-    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
+    return sha256(*(path.read_bytes() for path in files))
 
 
 def code_of_task(task: str) -> OwnCode:
@@ -85,7 +85,7 @@ def _texts(value: Any) -> Iterable[str]:
 
 def _contents(value: Any) -> list[str]:
     found = [_file(text) for text in _texts(value)]
-    return [hashlib.sha256(file.read_bytes()).hexdigest() for file in found if file]
+    return [sha256_of_file(file) for file in found if file]
 
 
 def _file(text: str) -> Path | None:

@@ -16,7 +16,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from unic import trust
-from unic.errors import InputError, nearest
+from unic.device import default_device
+from unic.errors import InputError, nearest, reason_of
 
 SCHEME = "open_clip:"
 _BATCH = 256
@@ -57,7 +58,7 @@ def load_text_tower(spec: str, device: str | torch.device | None = None) -> Text
         UntrustedError: a module that is not trusted.
     """
     if spec.startswith(SCHEME):
-        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        device = device or default_device()
         return _open_clip_tower(spec, torch.device(device))
     if "." not in spec or ":" in spec:
         raise InputError(f"text '{spec}': expected {SCHEME}ARCH/PRETRAINED, {SCHEME}ARCH?checkpoint=PATH or a module")
@@ -156,7 +157,7 @@ def _open_clip_tower(spec: str, device: torch.device) -> OpenClipText:
         )
         return OpenClipText(model, open_clip.get_tokenizer(architecture), spec)
     except Exception as error:  # network, a damaged or unfitting file: all the user's to see, in one line
-        raise InputError(f"text '{spec}': cannot load it ({' '.join(str(error).split())[:200]})") from None
+        raise InputError(f"text '{spec}': cannot load it ({reason_of(error, 200)})") from None
 
 
 def import_open_clip(where: str) -> ModuleType:

@@ -16,13 +16,13 @@ import torch
 from unic import processes
 from unic.arguments import argument
 from unic.cores import threads_beside
-from unic.errors import StoppedError, in_one_line
+from unic.errors import NotApplicableError, StoppedError, in_one_line
 from unic.eval.cells import CellStore
 from unic.eval.datasets import DataPair
 from unic.eval.entrants import Entrant
 from unic.eval.plan import Row
 from unic.eval.subject import Say, Subject
-from unic.eval.tasks.base import NotApplicableError, Outcome
+from unic.eval.tasks.base import Outcome
 from unic.trust import inherit, trusted
 
 

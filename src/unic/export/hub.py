@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from unic.arguments import argument
-from unic.errors import InputError
+from unic.errors import InputError, reason_of
 
 
 def check_repository(repository: str) -> None:
@@ -28,5 +28,5 @@ def push_folder(folder: Path, repository: str) -> str:
         api.create_repo(repository, private=True, exist_ok=True)
         return str(api.upload_folder(repo_id=repository, folder_path=folder, commit_message="unic export"))
     except Exception as error:  # network, login, rights: all the user's to see, in one line
-        reason = " ".join(str(error).split())[:200]
+        reason = reason_of(error, 200)
         raise InputError(f"{argument('push')} {repository}: the hub refused or cannot be reached ({reason})") from None

@@ -15,7 +15,7 @@ from unic.eval.formats import to_markdown
 from unic.eval.seen import mean_gains
 from unic.export.licences import Licence
 from unic.export.provenance import Provenance
-from unic.outputs import write_whole
+from unic.files import write_bytes
 
 
 def model_card(
@@ -97,7 +97,7 @@ def _inherited(licence: Licence) -> str:
 
 
 def write_card(folder: Path, text: str) -> Path:
-    return write_whole(folder / "README.md", text.encode("utf-8", errors="backslashreplace"))
+    return write_bytes(folder / "README.md", text.encode("utf-8", errors="backslashreplace"))
 
 
 def _how_measured(results: Mapping[str, Any]) -> str:

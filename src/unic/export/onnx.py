@@ -19,7 +19,7 @@ from torch import nn
 from unic.arguments import argument
 from unic.encoders._onnx_tokens import GRID
 from unic.encoders.base import Encoder
-from unic.errors import InputError
+from unic.errors import InputError, first_line_of
 from unic.export.deployed import INPUT, OUTPUTS, Deployed
 
 _OPSET = 18  # of a trace; the exporter's own choice elsewhere
@@ -63,7 +63,7 @@ def export_onnx(encoder: Encoder, path: Path, *, half: bool = False, dynamic_siz
                 )  # fmt: skip
     except Exception as error:  # the exporter's errors run over pages
         path.unlink(missing_ok=True)
-        raise InputError(f"export: no ONNX graph of this encoder ({str(error).strip().splitlines()[0]})") from None
+        raise InputError(f"export: no ONNX graph of this encoder ({first_line_of(error)})") from None
     if not dynamic_size:  # the shape of `patches` does not tell their grid
         graph = onnx.load(path)
         onnx.helper.set_model_props(graph, {GRID: f"{rows}x{columns}"})

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from unic._regular_files import read_json
 from unic.export.formats import Written
-from unic.outputs import write_whole
+from unic.files import write_text
 
 FILE = "parity.json"
 
@@ -40,6 +40,6 @@ class Parity:
     def write(self, folder: Path) -> None:
         """Writes the file; none where nothing was measured."""
         if self.deviations:
-            write_whole(folder / FILE, (json.dumps(self.deviations, indent=1) + "\n").encode())
+            write_text(folder / FILE, json.dumps(self.deviations, indent=1) + "\n")
         else:
             (folder / FILE).unlink(missing_ok=True)

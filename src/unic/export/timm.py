@@ -14,7 +14,7 @@ from typing import Any
 import safetensors.torch
 
 from unic.encoders.timm import TimmEncoder
-from unic.outputs import give_rights
+from unic.files import write_text, written
 
 
 def export_timm(
@@ -35,13 +35,13 @@ def export_timm(
     folder.mkdir(parents=True, exist_ok=True)
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in encoder.model.state_dict().items()}
     # Weights first: a folder with a config is a whole one.
-    safetensors.torch.save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    give_rights(folder / "model.safetensors")
+    with written(folder / "model.safetensors") as partial:
+        safetensors.torch.save_file(weights, partial, metadata={"format": "pt"})
     config = timm_config(encoder)
     if licence:
         config["pretrained_cfg"]["license"] = licence
     text = json.dumps({**config, "unic": dict(extra or {})}, indent=2)
-    (folder / "config.json").write_text(text + "\n")
+    write_text(folder / "config.json", text + "\n")
     return folder
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from unic.encoders.base import Encoder
-from unic.errors import InputError
+from unic.errors import InputError, first_line_of
 from unic.export.deployed import Deployed
 
 
@@ -27,5 +27,5 @@ def export_torch(encoder: Encoder, path: Path) -> Path:
             torch.export.save(torch.export.export(model, (model.example(),), dynamic_shapes=shapes), path)
     except Exception as error:  # the tracer's errors run over pages
         path.unlink(missing_ok=True)
-        raise InputError(f"export: no torch.export program ({str(error).strip().splitlines()[0]})") from None
+        raise InputError(f"export: no torch.export program ({first_line_of(error)})") from None
     return path

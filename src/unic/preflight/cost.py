@@ -17,6 +17,7 @@ from unic.outputs import check_writable
 from unic.preflight.duration import duration
 from unic.preflight.findings import Report
 from unic.preflight.trial import Trial
+from unic.quantities import gigabytes
 
 
 def count_ladder(job: Job) -> dict[str, Any]:
@@ -58,11 +59,11 @@ def _memory(job: Job, each: float, report: Report) -> dict[str, Any]:
     fixed, available = model_bytes(job), room(job)
     largest = largest_batch(job, each, available)
     if largest < 1:
-        text = f"the models alone need {fixed / 1e9:.1f} GB, there are {available / 1e9:.1f} GB"
+        text = f"the models alone need {gigabytes(fixed)}, there are {gigabytes(available)}"
         report.add("error", "memory", f"{text}; choose smaller models, or a projector with fewer blocks")
     elif batch > largest:
-        needed = (fixed + batch * each) / 1e9
-        text = f"{batch} images at a time need about {needed:.1f} GB, there are {available / 1e9:.1f} GB"
+        needed = fixed + batch * each
+        text = f"{batch} images at a time need about {gigabytes(needed)}, there are {gigabytes(available)}"
         report.add("error", "memory", f"{text}; {what_fits(job, largest)}")
     return {
         "models_gb": fixed / 1e9, "batch_gb": batch * each / 1e9, "at_a_time": batch,
@@ -82,7 +83,7 @@ def _disk(job: Job, cache: _Cache | None, out: Path, report: Report) -> dict[str
     for what, needed, place in needs:
         free = shutil.disk_usage(_existing(place)).free
         if needed > free:
-            report.add("error", what, f"{needed / 1e9:.1f} GB needed in {place}, {free / 1e9:.1f} GB free")
+            report.add("error", what, f"{gigabytes(needed)} needed in {place}, {gigabytes(free)} free")
     missing = cache.missing_bytes if cache else 0
     return {
         "checkpoints_gb": checkpoints / 1e9, "cache_gb": job.cache_bytes() / 1e9, "cache_missing_gb": missing / 1e9,

@@ -14,6 +14,7 @@ from unic.distill.resolutions import enlargement
 from unic.encoders import Encoder, open_encoder, parse_uri
 from unic.encoders.base import UNKNOWN, Size
 from unic.errors import InputError
+from unic.eval.tasks._cka import FEWEST, cka
 from unic.preflight.findings import Report
 from unic.tokens import Tokens
 
@@ -89,7 +90,8 @@ def compare(rows: list[dict[str, Any]], tokens: dict[str, Tokens], recipe: Recip
                 "error", about, f"it normalises otherwise than its own library (by {error:.1e}): see mean and std"
             )
     for first, second in combinations([row["name"] for row in rows[1:]], 2):
-        similarity = _cka(tokens[first].cls, tokens[second].cls)
+        one, other = (tokens[name].cls.float().cpu().numpy() for name in (first, second))
+        similarity = cka(one, other) if len(one) >= FEWEST else 0.0
         if similarity >= _SAME:
             text = f"nearly the same as '{second}' on these images (CKA {similarity:.2f}): it counts twice"
             report.add("warning", f"teacher {first}", text)
@@ -100,17 +102,6 @@ def _look_at_licence(about: str, licence: str | None, report: Report) -> None:
         report.add("note", about, "its licence is not known; the student inherits it")
     if any(mark in (licence or "").lower() for mark in _NON_COMMERCIAL):
         report.add("warning", about, f"its licence ({licence}) forbids commercial use of the student")
-
-
-def _cka(x: Tensor, y: Tensor) -> float:
-    """Linear CKA of few images; biased upwards when there are fewer than channels, so unrelated ones are near too."""
-    kernels = []
-    for features in (x, y):
-        centred = (features - features.mean(0)).double()
-        kernel = centred @ centred.T
-        kernels.append(kernel - kernel.diag().diag())  # the diagonal is what the bias comes from
-    k, other = kernels
-    return float((k * other).sum() / (k.norm() * other.norm()).clamp(min=1e-12))
 
 
 def _by(size: list[int]) -> str:

@@ -15,6 +15,7 @@ from rich.text import Text
 from unic._text import printable
 from unic.encoders.base import NO_LICENCE
 from unic.preflight.findings import Report
+from unic.quantities import long_duration
 
 _STYLES = {"error": "bold red", "warning": "yellow", "note": "dim"}
 
@@ -141,7 +142,7 @@ def _cost(report: Report) -> Table:
 
 def _time(time: dict[str, Any]) -> str:
     """Of a run, with what it was computed from."""
-    low, high = map(clock, time["hours_range"])
+    low, high = map(long_duration, time["hours_range"])
     between = f" ({low} to {high})" if low != high else ""
     by = "train.steps" if time["epochs"] is None else f"{time['epochs']:g} epochs"
     processes = f" on {time['processes']} processes" if time["processes"] > 1 else ""
@@ -152,16 +153,8 @@ def _time(time: dict[str, Any]) -> str:
     busy = f" ({tried['waited']:.0%} of it waiting for a core: the machine is busy)" if tried["waited"] > 0.1 else ""
     threads = f"{tried['threads']} thread{'s' if tried['threads'] > 1 else ''}"
     return (
-        f"{clock(time['hours'])}{between} for {time['steps']:,} steps ({by}){processes}, of that teachers "
-        f"{clock(time['teachers_h'])}{price}; by {tried['steps']} steps of {' or '.join(map(str, tried['images']))} "
-        f"images tried here on {threads}, {each} s each{busy}; the evaluation comes after it"
+        f"{long_duration(time['hours'])}{between} for {time['steps']:,} steps ({by}){processes}, of that teachers "
+        f"{long_duration(time['teachers_h'])}{price}; by {tried['steps']} steps of "
+        f"{' or '.join(map(str, tried['images']))} images tried here on {threads}, {each} s each{busy}; "
+        "the evaluation comes after it"
     )
-
-
-def clock(hours: float) -> str:
-    if hours >= 48:
-        return f"{hours / 24:.1f} days"
-    minutes = round(hours * 60)
-    if minutes >= 60:
-        return f"{minutes // 60} h {minutes % 60:02d} min"
-    return f"{minutes} min" if minutes or not hours else "less than a minute"

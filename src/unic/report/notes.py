@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 
+from unic.errors import reason_of
+
 log = logging.getLogger("unic")
 
 
 def reason(error: Exception) -> str:
     """One line for the reader; the traceback goes to the log."""
     log.debug("report", exc_info=error)
-    return " ".join(str(error).split()) or type(error).__name__
+    return reason_of(error)

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from PIL import Image
 
 from unic.config import Recipe
 from unic.data.sources import DamagedImageError, Source, open_source
+from unic.device import default_device
 from unic.distill.recorded import in_run
 from unic.encoders import Encoder, open_encoder
 from unic.errors import UntrustedError
@@ -112,7 +112,7 @@ def draw_pictures(run: Path, recipe: Recipe, results: Mapping[str, Any] | None) 
 
 
 def _encoders(run: Path, recipe: Recipe, pictures: Pictures) -> dict[str, Encoder]:
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = default_device()
     found = {}
     recorded = in_run(recipe, run).teachers.models
     teachers = {teacher_column(name, run.resolve().name): uri for name, uri in recorded.items()}

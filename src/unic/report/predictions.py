@@ -11,6 +11,7 @@ from jaxtyping import Int
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
+from unic.errors import reason_of
 from unic.report.scores import TOP1, Scores
 
 FILE = "predictions.safetensors"
@@ -69,7 +70,7 @@ def read_predictions(run: Path, scores: Scores) -> tuple[Predictions | None, str
     try:
         predictions = Predictions(load_file(path), scores)
     except (OSError, SafetensorError) as error:
-        return None, f"{FILE} cannot be read: {' '.join(str(error).split())}"
+        return None, f"{FILE} cannot be read: {reason_of(error)}"
     stale = ", ".join(predictions.stale)
     return predictions, f"{FILE} is not of the same evaluation as results.json: {stale} left out." if stale else ""
 

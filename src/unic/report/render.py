@@ -8,7 +8,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from unic.outputs import write_whole
+from unic.files import write_bytes
 
 _FOLDER = Path(__file__).parent / "parts"
 
@@ -25,4 +25,4 @@ def render(template: str, content: Mapping[str, Any]) -> str:
 def write_page(text: str, target: Path) -> Path:
     """Writes the page, makes its folder, and returns the path."""
     # Old file names that are not UTF-8 are shown as in a Python string.
-    return write_whole(target, text.encode("utf-8", errors="backslashreplace"))
+    return write_bytes(target, text.encode("utf-8", errors="backslashreplace"))

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from unic import rng
 from unic.encoders import Encoder
-from unic.errors import StoppedError
+from unic.errors import NotFiniteError
 from unic.synthesis.objective import levels, repetition, total_variation
 from unic.synthesis.settings import Settings
 
@@ -40,7 +40,7 @@ def optimised(
         report: called after each subset with the steps done and the objective of its last step.
 
     Raises:
-        StoppedError: the objective is not finite.
+        NotFiniteError: the objective is not finite.
     """
     images = images.clone()
     for number, done in enumerate(range(0, steps, settings.redraw)):
@@ -76,7 +76,7 @@ def _improved(
         with torch.no_grad():
             pixels.clamp_(0, 1)
     if not loss.isfinite():
-        raise StoppedError(
+        raise NotFiniteError(
             f"synthesis: the objective is {loss.item()} after {steps[-1] + 1} steps of pool {pool}; a lower rate or "
             "fp32 may help"
         )

@@ -6,6 +6,7 @@ import time
 
 from rich.console import Console
 
+from unic.quantities import duration
 from unic.terminal import tell
 
 _EVERY = 30.0  # seconds between two lines
@@ -34,14 +35,9 @@ class Progress:
         """Steps done, steps in all, and the objective of the last one."""
         now = time.monotonic()
         began, before = self._first = self._first or (now, done)
-        left = f", {clock((now - began) / (done - before) * (total - done))} left" if done > before else ""
+        left = f", {duration((now - began) / (done - before) * (total - done))} left" if done > before else ""
         text = f"synthesising: {done} of {total} steps, objective {objective:.3f}{left}"
         self._status.update(text)
         if not self._console.is_terminal and now - self._told > _EVERY:
             self._told = now
             tell(self._console, text)
-
-
-def clock(seconds: float) -> str:
-    """Seconds up to a minute and a half, then minutes."""
-    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import astuple
 from pathlib import Path
@@ -15,6 +14,7 @@ from torch import Tensor
 from unic.arguments import argument
 from unic.data.loader import view_batches
 from unic.data.sources import DamagedImageError, Source, open_source
+from unic.digest import sha256, sha256_of_value
 from unic.encoders import Encoder
 from unic.errors import InputError
 from unic.synthesis.objective import levels
@@ -70,7 +70,7 @@ class Synthesised(Source):
     def fingerprint(self) -> str:
         teachers = [encoder.fingerprint() for encoder in self._teachers.values()]
         described = (teachers, astuple(self._settings), self._start.fingerprint(), _code())
-        return hashlib.sha256(repr(described).encode()).hexdigest()[:16]
+        return sha256_of_value(described)[:16]
 
     def _make(self, pool: int) -> dict[int, UInt8[Tensor, "3 h w"]]:
         """The images of one pool by number, without those of which the start is damaged."""
@@ -128,4 +128,4 @@ def _check_gradient(name: str, encoder: Encoder) -> None:
 def _code() -> str:
     """Hash of what makes the images, so that shards are never gone on with by other rules."""
     files = sorted(Path(__file__).parent.glob("*.py"))
-    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+    return sha256(*(file.read_bytes() for file in files))

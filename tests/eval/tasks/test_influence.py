@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 import torch
 
+from unic.errors import NotApplicableError
 from unic.eval.datasets import open_pair
 from unic.eval.subject import Subject
-from unic.eval.tasks.base import NotApplicableError
-from unic.eval.tasks.influence import cka, run
+from unic.eval.tasks._cka import cka
+from unic.eval.tasks.influence import run
 from unic.tokens import Tokens
 
 

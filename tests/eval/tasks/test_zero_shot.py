@@ -13,11 +13,10 @@ import numpy as np
 import pytest
 import torch
 
-from unic.errors import InputError
+from unic.errors import InputError, NotApplicableError
 from unic.eval.datasets import DataPair, open_pair
 from unic.eval.subject import Subject
 from unic.eval.tasks import zero_shot
-from unic.eval.tasks.base import NotApplicableError
 from unic.eval.tasks.zero_shot import run
 from unic.eval.text import TextTower
 from unic.tokens import Tokens

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -20,7 +19,8 @@ from unic.data.sources._pieces import Piece, Shelf
 from unic.data.sources._remote import check_url, open_seekable, open_url
 from unic.data.sources._shard_index import MANIFEST, read_manifest
 from unic.data.sources.webdataset import WebDataset
-from unic.errors import InputError, nearest
+from unic.errors import InputError, nearest, reason_of
+from unic.files import write_text
 
 log = logging.getLogger("unic")
 
@@ -53,7 +53,7 @@ def _listed(path: str, folder: str) -> Found:
     try:
         manifest = read_manifest(_document(f"{folder}/{MANIFEST}"))
     except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())
+        reason = reason_of(error)
         raise InputError(f"data '{path}': no {MANIFEST} of unic shard in it ({reason}); or name its shards") from None
     pieces = [Piece(f"{folder}/{one['file']}", one["samples"], -1, one["sha256"]) for one in manifest["shards"]]
     return pieces, Columns("", classes=manifest["classes"])
@@ -92,9 +92,7 @@ def _counted(path: str, urls: list[str], shelf: Shelf) -> dict[str, int]:
         log.warning("data '%s': no counts beside its shards, so %d are fetched and counted once", path, len(missing))
     for url in missing:
         counts[url] = len(WebDataset(path, [shelf.get(Piece(url, 0))]))
-        partial = file.with_name(f"{file.name}.{os.getpid()}.partial")
-        partial.write_text(json.dumps(counts))
-        os.replace(partial, file)
+        write_text(file, json.dumps(counts))
     return counts
 
 
@@ -112,7 +110,7 @@ def _row_groups(path: str, urls: list[str], named: ColumnNames) -> Found:
     except InputError:
         raise
     except Exception as error:  # networks, stores and formats fail in every way
-        raise InputError(f"data '{path}': cannot be read ({' '.join(str(error).split())[:200]})") from None
+        raise InputError(f"data '{path}': cannot be read ({reason_of(error, 200)})") from None
     schema = footers[0][0]
     found = choose(path, schema, features_of(schema), named, lambda names: _first_values(path, urls[0], names))
     if is_text(schema.field(found.image).type):
@@ -141,7 +139,7 @@ def _first_values(path: str, url: str, names: list[str]) -> dict[str, list[Any]]
     except InputError:
         raise
     except Exception as error:
-        raise InputError(f"data '{path}': cannot be read ({' '.join(str(error).split())[:200]})") from None
+        raise InputError(f"data '{path}': cannot be read ({reason_of(error, 200)})") from None
 
 
 def _with_values(path: str, urls: list[str], found: Columns, *, is_wanted: bool) -> Columns:
@@ -168,7 +166,7 @@ def _with_values(path: str, urls: list[str], found: Columns, *, is_wanted: bool)
     except InputError:
         raise
     except Exception as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = reason_of(error, 200)
         raise InputError(f"data '{path}': its column '{found.label}' cannot be read ({reason})") from None
 
 
@@ -179,7 +177,7 @@ def _on_the_hub(path: str, split: str) -> list[str]:
     try:
         files = load_dataset_builder(repository, config or None).config.data_files or {}
     except Exception as error:  # network, authorisation, missing config: all the user's to see, in one line
-        reason = " ".join(str(error).split())[:200]
+        reason = reason_of(error, 200)
         raise InputError(f"data '{path}': not from the Hugging Face hub ({reason})") from None
     name = _splits.spelt(path, split, map(str, files))
     if name is None:

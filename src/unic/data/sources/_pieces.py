@@ -5,7 +5,6 @@ The disk holds a bounded number of them. Processes of one machine share it: a pi
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import time
@@ -19,9 +18,10 @@ from unic.data.sources import _label_values
 from unic.data.sources._columns import Columns
 from unic.data.sources._parquet_files import rows_at_once
 from unic.data.sources._remote import open_seekable, open_url
-from unic.data.sources._shard_index import sha256
 from unic.data.sources._tar import TarWriter
-from unic.errors import InputError
+from unic.digest import sha256, sha256_of_file
+from unic.errors import InputError, reason_of
+from unic.files import written
 
 _TRIES = 3
 _BUCKETS = 64  # of locks
@@ -62,7 +62,7 @@ class Shelf:
         """The piece as a local tar file. Raises `InputError` if it cannot be had after a few tries."""
         from filelock import FileLock
 
-        key = hashlib.sha256(f"{piece.url}#{piece.group}".encode()).hexdigest()[:32]
+        key = sha256(f"{piece.url}#{piece.group}")[:32]
         target = self.folder / f"{key}.tar"
         if not target.exists():
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -77,17 +77,15 @@ class Shelf:
         return target
 
     def _fetch(self, piece: Piece, target: Path) -> None:
-        partial = target.with_suffix(".partial")
         for number in range(_TRIES):
             try:
-                (_copy_shard if piece.group < 0 else self._copy_group)(piece, partial)
-                os.replace(partial, target)
+                with written(target, alone=True) as partial:
+                    (_copy_shard if piece.group < 0 else self._copy_group)(piece, partial)
                 return
             except InputError:
                 raise
             except Exception as error:  # networks and stores fail in every way
-                partial.unlink(missing_ok=True)
-                reason = " ".join(str(error).split())[:200] or type(error).__name__
+                reason = reason_of(error, 200)
                 if number + 1 < _TRIES:
                     time.sleep(4**number)
         raise InputError(f"data '{self.path}': {piece.url} cannot be fetched, tried {_TRIES} times ({reason})")
@@ -140,7 +138,5 @@ def _copy_shard(piece: Piece, partial: Path) -> None:
         told = getattr(source, "headers", {}).get("Content-Length")
     if told and told.isdigit() and partial.stat().st_size != int(told):
         raise OSError(f"{partial.stat().st_size} of {told} bytes arrived")
-    if piece.sha256:
-        with partial.open("rb") as stream:
-            if sha256(stream) != piece.sha256:
-                raise OSError("its SHA-256 is not that of the manifest")
+    if piece.sha256 and sha256_of_file(partial) != piece.sha256:
+        raise OSError("its SHA-256 is not that of the manifest")

@@ -12,7 +12,7 @@ from PIL import Image, UnidentifiedImageError
 from unic._regular_files import read_json, read_text
 from unic.data._bounds import open_bounded
 from unic.data.sources.base import MAX_PIXELS, DamagedImageError
-from unic.errors import InputError
+from unic.errors import InputError, reason_of
 
 IGNORED = 255  # the class index of pixels that nothing is asked about
 MILLIMETRES = 1000.0  # steps of a depth PNG in a metre
@@ -116,4 +116,4 @@ def _png(data: bytes | Path) -> np.ndarray:
 def _reason(error: Exception) -> str:
     if isinstance(error, UnidentifiedImageError):  # its text holds a memory address
         return "not a PNG file"
-    return " ".join(str(error).split()) or type(error).__name__
+    return reason_of(error)

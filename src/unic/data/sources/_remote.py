@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, BinaryIO
 
-from unic.errors import InputError, nearest
+from unic.errors import InputError, nearest, reason_of
 
 SCHEMES = ("http", "https", "s3", "gs", "gcs", "hf", "az", "abfs", "file")
 _PATIENCE = 60  # seconds without a byte
@@ -44,6 +44,6 @@ def open_seekable(url: str) -> Iterator[Any]:
     try:
         opened = fsspec.open(url, "rb")
     except ImportError as error:  # fsspec's own words name the package
-        raise InputError(f"data '{url}': {' '.join(str(error).split())}") from None
+        raise InputError(f"data '{url}': {reason_of(error)}") from None
     with opened as file:
         yield file

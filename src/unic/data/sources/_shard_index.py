@@ -6,10 +6,8 @@ shards (`unic shard` writes one), else from the cache, else made from the header
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
-import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -22,7 +20,9 @@ from unic.data._plugins import PACKAGES
 from unic.data.cache_dir import default_cache_dir
 from unic.data.decode import suffixes
 from unic.data.sources._tar import BrokenTarError, members
-from unic.errors import InputError
+from unic.digest import sha256_of_each, sha256_of_file
+from unic.errors import InputError, reason_of
+from unic.files import written
 
 log = logging.getLogger("unic")
 
@@ -64,11 +64,7 @@ def open_index(path: str, files: Sequence[Path]) -> Index:
     beside = _beside(files)
     if beside:
         return beside
-    key = hashlib.sha256()
-    for file in files:
-        state = file.stat()
-        key.update(f"{file.resolve()} {state.st_size} {state.st_mtime_ns}\n".encode(errors="surrogateescape"))
-    kept = default_cache_dir() / "shards" / f"{key.hexdigest()[:32]}.index"
+    kept = default_cache_dir() / "shards" / f"{sha256_of_each(map(_state, files))[:32]}.index"
     try:
         return Index.load(kept)
     except (OSError, ValueError):
@@ -80,11 +76,15 @@ def open_index(path: str, files: Sequence[Path]) -> Index:
     if len(rows) < _KEPT_FROM:
         return Index(rows)
     try:
-        kept.parent.mkdir(parents=True, exist_ok=True)
         save(rows, kept)
         return Index.load(kept)
     except (OSError, ValueError):  # a disk that is full or read-only: the memory holds it, too
         return Index(rows)
+
+
+def _state(file: Path) -> bytes:
+    state = file.stat()
+    return f"{file.resolve()} {state.st_size} {state.st_mtime_ns}\n".encode(errors="surrogateescape")
 
 
 def scan(path: str, file: Path, number: int = 0, unread: Counter[str] | None = None) -> np.ndarray:
@@ -98,15 +98,14 @@ def scan(path: str, file: Path, number: int = 0, unread: Counter[str] | None = N
         with file.open("rb") as archive:
             return np.array([(number, *row) for row in _samples(archive, Counter() if unread is None else unread)], ROW)
     except (BrokenTarError, OSError) as error:
-        reason = " ".join(str(error).split())
+        reason = reason_of(error)
         raise InputError(f"data '{path}': {file.name} is not an uncompressed tar archive ({reason})") from None
 
 
 def save(rows: np.ndarray, file: Path) -> None:
     """Writes an index whole or not at all."""
-    partial = file.with_name(f".{file.name}.{os.getpid()}.partial")
-    rows.tofile(partial)
-    os.replace(partial, file)
+    with written(file) as partial:
+        rows.tofile(partial)
 
 
 def read_manifest(text: str | bytes) -> dict[str, Any]:
@@ -147,22 +146,13 @@ def _beside(files: Sequence[Path]) -> Index | None:
         if [(file, file.stat().st_size) for file in files] != listed:
             return None
         index = Index.load(folder / INDEX)
-        with (folder / INDEX).open("rb") as stream:
-            digest = sha256(stream)
+        digest = sha256_of_file(folder / INDEX)
         shards, labels = index.rows["shard"], index.rows["label"]
         is_sound = digest == manifest["index"] and 0 <= shards.min() <= shards.max() < len(files)
         is_sound = is_sound and -1 <= labels.min() <= labels.max() < MAX_CLASS
         return index if is_sound else None
     except (OSError, ValueError, KeyError):
         return None
-
-
-def sha256(stream: BinaryIO) -> str:
-    """Of all that follows in a file."""
-    digest = hashlib.sha256()
-    while block := stream.read(1 << 20):
-        digest.update(block)
-    return digest.hexdigest()
 
 
 def _samples(archive: BinaryIO, unread: Counter[str]) -> Iterator[tuple[int, int, int, int]]:

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from unic.errors import reason_of
+
 _MAX_EXTENDED = 1 << 20  # bytes of a long name or a pax header; more is an attack on the memory
 _PLAIN = (*tarfile.REGULAR_TYPES, tarfile.LNKTYPE, tarfile.SYMTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.DIRTYPE)
 
@@ -56,7 +58,7 @@ def members(archive: BinaryIO, start: int = 0) -> Iterator[tarfile.TarInfo]:
             if any(archive.read(tarfile.RECORDSIZE)):  # a whole archive ends with zeros only
                 raise tarfile.ReadError(f"damaged header at byte {tar.offset}")
     except Exception as error:  # every kind: TarError, OSError, ValueError, OverflowError, RecursionError …
-        raise BrokenTarError(" ".join(str(error).split()) or type(error).__name__) from None
+        raise BrokenTarError(reason_of(error)) from None
 
 
 class TarWriter:

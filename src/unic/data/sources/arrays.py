@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,6 +9,7 @@ from jaxtyping import Int, UInt8
 from PIL import Image
 
 from unic.data.sources.base import Source
+from unic.digest import sha256
 
 
 class Arrays(Source):
@@ -50,7 +50,5 @@ class Arrays(Source):
     def fingerprint(self) -> str:
         """Hash of the pixels."""
         if self._fingerprint is None:
-            digest = hashlib.sha256(repr(self._images.shape).encode())
-            digest.update(self._images.data)
-            self._fingerprint = digest.hexdigest()[:16]
+            self._fingerprint = sha256(repr(self._images.shape), self._images.data)[:16]
         return self._fingerprint

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Literal
@@ -14,6 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from unic import rng
+from unic.digest import sha256
 
 MAX_PIXELS = 200_000_000  # of a picture, unless a recipe says otherwise
 _AT_ONCE = 1 << 20  # keys that are hashed at a time: a hash of all would need four times the memory of the order
@@ -103,10 +103,9 @@ class Source(ABC):
 
     def label_fingerprint(self) -> str:
         """Hash of labels and names of classes. Features do not depend on them, what is measured does."""
-        digest = hashlib.sha256(repr(self.classes).encode())
         labels = (self.label(index) for index in range(len(self)))
-        digest.update(np.fromiter((-1 if label is None else label for label in labels), np.int64).tobytes())
-        return digest.hexdigest()
+        numbers = np.fromiter((-1 if label is None else label for label in labels), np.int64)
+        return sha256(repr(self.classes), numbers.tobytes())
 
 
 def permutation(length: int, *keys: int) -> Int[Tensor, " n"]:

@@ -18,6 +18,8 @@ from jaxtyping import Int
 
 from unic.data.cache_dir import default_cache_dir
 from unic.data.sources.base import DamagedImageError, Source
+from unic.digest import sha256_of_value
+from unic.files import written
 
 log = logging.getLogger("unic")
 
@@ -40,7 +42,7 @@ def content_numbers(*sources: Source) -> list[Int[np.ndarray, " n"]]:
     lengths = [len(source) for source in sources]
     if sum(lengths) < _KEPT_FROM:
         return _compare(sources)
-    key = hashlib.sha256(repr([source.fingerprint() for source in sources]).encode()).hexdigest()[:32]
+    key = sha256_of_value([source.fingerprint() for source in sources])[:32]
     file = default_cache_dir() / "contents" / f"{key}.npy"
     try:
         numbers = np.load(file, allow_pickle=False)
@@ -96,11 +98,6 @@ def _sketch(stream: BinaryIO, size: int) -> bytes:
 
 
 def _keep(numbers: np.ndarray, file: Path) -> None:
-    partial = file.with_name(f".{file.stem}.{os.getpid()}.npy")
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        np.save(partial, numbers, allow_pickle=False)
-        os.replace(partial, file)
-    except OSError:  # a disk that is full or read-only: it is found out again next time
-        with suppress(OSError):
-            partial.unlink()
+    with suppress(OSError):  # a disk that is full or read-only: it is found out again next time
+        with written(file) as partial, partial.open("wb") as stream:
+            np.save(stream, numbers, allow_pickle=False)

@@ -9,7 +9,6 @@ PNGs are not in millimetres.
 
 from __future__ import annotations
 
-import hashlib
 import math
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -26,6 +25,7 @@ from unic.data.sources._pixels import IGNORED, MILLIMETRES, MisfitError, check_f
 from unic.data.sources.base import DamagedImageError, Source
 from unic.data.sources.folder import Folder
 from unic.data.sources.listed import Listed
+from unic.digest import sha256_of_value
 from unic.errors import InputError
 
 Pixels = Literal["masks", "depth"]
@@ -107,7 +107,7 @@ class PixelPairs(Source):
 
     def _digest(self, *parts: str) -> str:
         adapt = "" if self._adapt is None else f"{self._adapt.__module__}.{self._adapt.__qualname__}"
-        return hashlib.sha256(repr((*parts, self.pixels, self.classes, adapt, self._scale)).encode()).hexdigest()[:16]
+        return sha256_of_value((*parts, self.pixels, self.classes, adapt, self._scale))[:16]
 
     def _count_classes(self) -> list[str]:
         if len(self) > _COUNTED:

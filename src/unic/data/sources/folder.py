@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 from pathlib import Path
@@ -14,6 +13,7 @@ from unic.data.decode import suffixes
 from unic.data.sources import _links
 from unic.data.sources._image_files import ImageFiles
 from unic.data.sources._names import Names, composed
+from unic.digest import sha256_of_each
 from unic.errors import InputError
 
 log = logging.getLogger("unic")
@@ -64,16 +64,16 @@ class Folder(ImageFiles):
         return None if self._labels is None else int(self._labels[index])
 
     def _digest(self, *, with_times: bool) -> str:
-        digest = hashlib.sha256()
-        for index in range(len(self)):
-            name = self.name(index)
-            try:
-                status = (self._root / name).stat()
-            except OSError:  # a link to nothing: damaged, like any other
-                status = (self._root / name).lstat()
-            time = f"{status.st_mtime_ns} " if with_times else ""
-            digest.update(f"{status.st_size} {time}".encode() + os.fsencode(name) + b"\n")
-        return digest.hexdigest()[:16]
+        return sha256_of_each(self._state(index, with_times=with_times) for index in range(len(self)))[:16]
+
+    def _state(self, index: int, *, with_times: bool) -> bytes:
+        name = self.name(index)
+        try:
+            status = (self._root / name).stat()
+        except OSError:  # a link to nothing: damaged, like any other
+            status = (self._root / name).lstat()
+        time = f"{status.st_mtime_ns} " if with_times else ""
+        return f"{status.st_size} {time}".encode() + os.fsencode(name) + b"\n"
 
 
 def _strays(names: list[str]) -> str:

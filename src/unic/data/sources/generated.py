@@ -6,7 +6,6 @@ needs no disk, is the same in every process, and goes on after a resume as any o
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 import secrets
 from collections.abc import Callable
@@ -23,6 +22,7 @@ from PIL import Image
 
 from unic import lookup, rng
 from unic.data.sources.base import Source
+from unic.digest import sha256
 from unic.errors import InputError, nearest
 from unic.own_code import own_code
 
@@ -69,12 +69,11 @@ class Generated(Source):
         return f"{self.path}[{index}]"
 
     def fingerprint(self) -> str:
-        return hashlib.sha256(f"{self.portable_fingerprint()} {self._code}".encode()).hexdigest()[:16]
+        return sha256(f"{self.portable_fingerprint()} {self._code}")[:16]
 
     def portable_fingerprint(self) -> str:
         """Without the versions of the libraries: a run may go on where numpy is a newer one."""
-        text = f"{self._identity} {self._images} {self._seed}"
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return sha256(f"{self._identity} {self._images} {self._seed}")[:16]
 
 
 def open_generated(path: str) -> Generated:
@@ -113,7 +112,7 @@ def _code(module: ModuleType) -> str:
     libraries = f"numpy {np.__version__} pillow {PIL.__version__}"
     if module.__name__.startswith(f"{PACKAGE}."):
         files = sorted(Path(str(module.__file__)).parent.glob("*.py"))
-        return f"{hashlib.sha256(b''.join(file.read_bytes() for file in files)).hexdigest()} {libraries}"
+        return f"{sha256(*(file.read_bytes() for file in files))} {libraries}"
     own = own_code([module.__name__])
     unknown = secrets.token_hex(8) if own.unknown else ""  # what is not known is never taken for the same
     return f"{own.digest}{unknown} {libraries}"

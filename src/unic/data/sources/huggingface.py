@@ -19,7 +19,7 @@ from unic.data.sources._pixels import check_fit, read_mask
 from unic.data.sources._split_names import on_the_hub
 from unic.data.sources.base import DamagedImageError, Source
 from unic.data.sources.parquet import Parquet
-from unic.errors import InputError
+from unic.errors import InputError, reason_of
 
 IN_MEMORY = 4 << 30  # bytes of Parquet above which `datasets` converts the files to a memory map, once
 
@@ -65,7 +65,7 @@ def open_hub(name: str, split: str | None, named: ColumnNames = UNNAMED) -> Sour
     except InputError:
         raise
     except Exception as error:  # network, authorisation, missing split or config: all the user's to see, in one line
-        reason = " ".join(str(error).split())[:200]
+        reason = reason_of(error, 200)
         raise InputError(
             f"data '{name}': no such file or folder here, and not from the Hugging Face hub either ({reason})"
         ) from None
@@ -75,7 +75,7 @@ def open_hub(name: str, split: str | None, named: ColumnNames = UNNAMED) -> Sour
             try:
                 found = load_dataset(repository, config or None, split=part)
             except Exception as error:  # as above
-                reason = " ".join(str(error).split())[:200]
+                reason = reason_of(error, 200)
                 raise InputError(f"data '{name}': its part {part} cannot be read ({reason})") from None
             if column in found.column_names:
                 yield found.select_columns([column]).with_format("arrow")[:][column]

@@ -6,7 +6,6 @@ says `train`, `val` or `test` in every row, the parts are its values.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +19,7 @@ from unic.data.sources._list_files import SUFFIXES, Columns, read_list
 from unic.data.sources._names import Names
 from unic.data.sources._path_options import UNNAMED, ColumnNames
 from unic.data.sources.base import DamagedImageError
+from unic.digest import sha256_of_each
 from unic.errors import InputError
 
 __all__ = ["SUFFIXES", "LabelList", "Labelled"]
@@ -78,14 +78,14 @@ class LabelList(ImageFiles):
         return None if self._labels is None or self._labels[index] < 0 else int(self._labels[index])
 
     def _digest(self, *, with_times: bool) -> str:
-        digest = hashlib.sha256()
-        for index in range(len(self)):
-            try:
-                state = _image_paths.state(Path(self._places[index]), with_times=with_times)
-            except OSError:  # a link to nothing: damaged, like any other
-                state = b"-\n"
-            digest.update(os.fsencode(self._names[index]) + b" " + state)
-        return digest.hexdigest()[:16]
+        return sha256_of_each(self._state(index, with_times=with_times) for index in range(len(self)))[:16]
+
+    def _state(self, index: int, *, with_times: bool) -> bytes:
+        try:
+            state = _image_paths.state(Path(self._places[index]), with_times=with_times)
+        except OSError:  # a link to nothing: damaged, like any other
+            state = b"-\n"
+        return os.fsencode(self._names[index]) + b" " + state
 
 
 class Labelled:

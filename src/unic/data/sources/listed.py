@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +11,7 @@ import numpy as np
 from unic.data.sources import _links
 from unic.data.sources._image_files import ImageFiles
 from unic.data.sources._names import Names
+from unic.digest import sha256_of_each
 from unic.errors import InputError
 
 
@@ -59,14 +59,15 @@ class Listed(ImageFiles):
 
     def _digest(self, *, with_times: bool) -> str:
         if with_times not in self._known:
-            digest = hashlib.sha256()
-            root = os.path.join(os.fsencode(self._root), b"")
-            for name in self._names.encoded():
-                status = os.stat(root + name)
-                time = b"%d " % status.st_mtime_ns if with_times else b""
-                digest.update(b"%d %b%b\n" % (status.st_size, time, name))
-            self._known[with_times] = digest.hexdigest()[:16]
+            self._known[with_times] = sha256_of_each(self._states(with_times=with_times))[:16]
         return self._known[with_times]
+
+    def _states(self, *, with_times: bool) -> Iterator[bytes]:
+        root = os.path.join(os.fsencode(self._root), b"")
+        for name in self._names.encoded():
+            status = os.stat(root + name)
+            time = b"%d " % status.st_mtime_ns if with_times else b""
+            yield b"%d %b%b\n" % (status.st_size, time, name)
 
 
 def _check_files(path: str, root: Path, names: Sequence[str]) -> None:

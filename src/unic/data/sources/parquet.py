@@ -6,9 +6,8 @@ in `classes.json` or `classes.txt` beside the files. With both, the labels count
 
 from __future__ import annotations
 
-import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from unic.data.sources._parquet_files import check_parquet, holds_nulls, peek, r
 from unic.data.sources._path_options import UNNAMED, ColumnNames
 from unic.data.sources._pixels import check_fit, read_mask
 from unic.data.sources.base import DamagedImageError, Source
+from unic.digest import blocks_of, sha256_of_each
 from unic.errors import InputError
 
 
@@ -117,19 +117,19 @@ class Parquet(Source):
         return self._digest(with_times=False) if self._names_files else self.fingerprint()
 
     def _digest(self, *, with_times: bool) -> str:
-        digest = hashlib.sha256(repr(self.classes).encode() if self.pixels else b"")
+        return sha256_of_each(self._described(with_times=with_times))[:16]
+
+    def _described(self, *, with_times: bool) -> Iterator[str | bytes]:
+        yield repr(self.classes) if self.pixels else b""
         for file in self._files:
-            with file.open("rb") as stream:
-                while block := stream.read(1 << 20):
-                    digest.update(block)
+            yield from blocks_of(file)
         for index in range(len(self)) if self._names_files else ():
             try:
                 stored = self.stored(index)
             except DamagedImageError:
                 continue
             if isinstance(stored, Path):
-                digest.update(b"%d " % index + _image_paths.state(stored, with_times=with_times))
-        return digest.hexdigest()[:16]
+                yield b"%d " % index + _image_paths.state(stored, with_times=with_times)
 
     @property
     def _names_files(self) -> bool:

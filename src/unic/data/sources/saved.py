@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from unic.data.sources._columns import is_text
 from unic.data.sources._path_options import UNNAMED, ColumnNames
 from unic.data.sources.base import DamagedImageError
 from unic.data.sources.huggingface import HuggingFace
+from unic.digest import sha256_of_each
 from unic.errors import InputError, in_one_line
 
 _STATE, _INFO, _PARTS = "state.json", "dataset_info.json", "dataset_dict.json"
@@ -89,17 +89,19 @@ class Saved(HuggingFace):
         return self._digest(with_times=False)
 
     def _digest(self, *, with_times: bool) -> str:
-        digest = hashlib.sha256(read_bytes(self._place / _STATE) + read_bytes(self._place / _INFO))
+        return sha256_of_each(self._described(with_times=with_times))[:16]
+
+    def _described(self, *, with_times: bool) -> Iterator[bytes]:
+        yield from (read_bytes(self._place / _STATE), read_bytes(self._place / _INFO))
         for table in self._tables:
-            digest.update(table.name.encode() + b" " + _image_paths.state(table, with_times=with_times))
+            yield table.name.encode() + b" " + _image_paths.state(table, with_times=with_times)
         for place in self._paths():
             try:
                 file = self._encoded(place)
                 assert isinstance(file, Path)
-                digest.update(_image_paths.state(file, with_times=with_times))
+                yield _image_paths.state(file, with_times=with_times)
             except DamagedImageError:
                 continue
-        return digest.hexdigest()[:16]
 
     def _paths(self) -> list[Any]:
         """Those of images that stand in place of bytes, of a set without the type `Image`: others are stored whole."""

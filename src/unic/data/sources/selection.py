@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +9,7 @@ from jaxtyping import Int
 from PIL import Image
 
 from unic.data.sources.base import Source
+from unic.digest import sha256
 
 
 class Selection(Source):
@@ -55,6 +55,4 @@ class Selection(Source):
         return self._digest(self._source.portable_fingerprint())
 
     def _digest(self, of_source: str) -> str:
-        digest = hashlib.sha256(of_source.encode())
-        digest.update(np.ascontiguousarray(self._indices, dtype=np.int64).tobytes())
-        return digest.hexdigest()[:16]
+        return sha256(of_source, np.ascontiguousarray(self._indices, dtype=np.int64).tobytes())[:16]

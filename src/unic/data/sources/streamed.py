@@ -9,7 +9,6 @@ order, and an image of place p of this row goes to the rank of `p + u · span`, 
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import threading
 from collections.abc import Sequence
@@ -28,6 +27,7 @@ from unic.data.sources._pieces import Piece, Shelf
 from unic.data.sources._remote import check_url
 from unic.data.sources.base import Source, draws, permutation
 from unic.data.sources.webdataset import WebDataset
+from unic.digest import sha256, sha256_of_value
 from unic.errors import InputError
 
 _TRIES = 10
@@ -61,9 +61,7 @@ def open_streamed(
         raise InputError(f"data '{path}': no split '{split}': URLs are one set; write {{split}} where its parts differ")
 
     asked = f"{path} {tuple(named)}" if any(named) else path  # other labels, other pieces
-    shelf = Shelf(
-        path, default_cache_dir() / "stream" / hashlib.sha256(asked.encode()).hexdigest()[:32], 2 * window + 4
-    )
+    shelf = Shelf(path, default_cache_dir() / "stream" / sha256(asked)[:32], 2 * window + 4)
     pieces, found = catalogue(path, urls, split or _splits.TRAIN, shelf, named)
     shelf.columns = found
     source = Streamed(path, _limited(pieces, limit), shelf, found.classes, window, whole=pieces)
@@ -137,11 +135,10 @@ class Streamed(Source):
 
     def fingerprint(self) -> str:
         """Hash of the pieces' names, counts and, where a manifest says them, contents."""
-        return hashlib.sha256(repr([tuple(piece) for piece in self._pieces]).encode()).hexdigest()[:16]
+        return sha256_of_value([tuple(piece) for piece in self._pieces])[:16]
 
     def portable_fingerprint(self) -> str:
-        pieces = [(piece.name, piece.images, piece.sha256) for piece in self._pieces]
-        return hashlib.sha256(repr(pieces).encode()).hexdigest()[:16]
+        return sha256_of_value([(piece.name, piece.images, piece.sha256) for piece in self._pieces])[:16]
 
     def order(self, *keys: int) -> Tensor:
         pieces = permutation(len(self._pieces), *keys, rng.stream("piece"))

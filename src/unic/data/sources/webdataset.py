@@ -6,7 +6,6 @@ A sample is the members that share a name up to its first dot: an image, and its
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +20,7 @@ from unic.data.sources._pixels import json_names
 from unic.data.sources._shard_index import open_index
 from unic.data.sources._tar import BrokenTarError, members
 from unic.data.sources.base import DamagedImageError, Source
+from unic.digest import sha256
 from unic.errors import InputError
 
 
@@ -92,11 +92,11 @@ class WebDataset(Source):
         return self._digest(with_times=False)
 
     def _digest(self, *, with_times: bool) -> str:
-        digest = hashlib.sha256(np.ascontiguousarray(self._index.rows).view(np.uint8).data)
-        for file in self._files:
-            state = file.stat()
-            digest.update(f"{file.name} {state.st_size}{f' {state.st_mtime_ns}' if with_times else ''}".encode())
-        return digest.hexdigest()[:16]
+        states = [(file.name, file.stat()) for file in self._files]
+        return sha256(
+            np.ascontiguousarray(self._index.rows).view(np.uint8).data,
+            *(f"{name} {state.st_size}{f' {state.st_mtime_ns}' if with_times else ''}" for name, state in states),
+        )[:16]
 
 
 def _classes(path: str, folder: Path, labels: np.ndarray) -> list[str] | None:

@@ -13,7 +13,7 @@ import numpy as np
 from unic.arguments import argument
 from unic.data.decode import SUFFIXES
 from unic.data.sources.listed import Listed
-from unic.errors import InputError
+from unic.errors import InputError, reason_of
 
 _ENDINGS = tuple(SUFFIXES)
 
@@ -65,7 +65,7 @@ class Origin:
                 download_and_extract_archive(url, str(self.folder(root)), md5=md5)
 
     def _problem(self, root: Path, error: Exception, download: bool) -> str | None:
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = reason_of(error)
         if download:
             return f"cannot be fetched into {self.folder(root)}: {reason}"
         if not self.folder(root).exists() or reason.startswith("Dataset not found"):  # torchvision's words

@@ -15,6 +15,7 @@
 - `check(pair, options)`: raises `InputError` where the options do not suit a set, before anything is measured.
 """
 
-from unic.eval.tasks.base import TOP1, Dense, Labelled, Measure, NotApplicableError, Outcome, top1
+from unic.errors import NotApplicableError
+from unic.eval.tasks.base import TOP1, Dense, Labelled, Measure, Outcome, top1
 
 __all__ = ["TOP1", "Dense", "Labelled", "Measure", "NotApplicableError", "Outcome", "top1"]

@@ -10,6 +10,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from unic.device import default_device
+
 
 def units(x: Float[np.ndarray, "n d"], size: int) -> Iterator[tuple[int, Float[Tensor, "c d"]]]:
     """The first row of each chunk of `size` rows, and its unit vectors in float32, on the GPU if there is one.
@@ -17,7 +19,7 @@ def units(x: Float[np.ndarray, "n d"], size: int) -> Iterator[tuple[int, Float[T
     Args:
         x: possibly on a memory map, which is read once, in order.
     """
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = default_device()
     for start in range(0, len(x), size):
         chunk = torch.from_numpy(np.array(x[start : start + size], dtype=np.float32)).to(device)
         yield start, F.normalize(chunk, dim=1, out=chunk)

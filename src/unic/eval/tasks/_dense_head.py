@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from unic.device import default_device
 from unic.errors import InputError
 from unic.eval.tasks.base import Dense
 from unic.tokens import Grid, map_of
@@ -81,7 +82,7 @@ def train_head(
     if len(train) < 2:
         raise InputError(f"a head needs at least two training images, not {len(train)}")
     head = Head(train.patches.shape[2], outputs, train.grid, seed)
-    head.to("cuda" if torch.cuda.is_available() else "cpu").train()
+    head.to(default_device()).train()
     batch_size = min(batch_size, len(train))
     num_steps = steps or max(LEAST_STEPS, EPOCHS * (len(train) // batch_size))
     optimizer = torch.optim.AdamW(head.parameters(), lr, weight_decay=weight_decay)

@@ -10,6 +10,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from unic.device import default_device
+
 _KEPT_ON_CPU = 1 << 30  # bytes; on a GPU half of what is free
 _CHUNK = 16384  # rows copied a time
 
@@ -21,7 +23,7 @@ class UnitVectors:
     """
 
     def __init__(self, x: Float[np.ndarray, "n d"]) -> None:
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.device = default_device()
         self.width = x.shape[1] + 1
         self._x = x
         room = torch.cuda.mem_get_info()[0] // 2 if self.device.type == "cuda" else _KEPT_ON_CPU

@@ -92,10 +92,6 @@ def ratio(part: Float[np.ndarray, " r"], whole: Float[np.ndarray, " r"]) -> Floa
     return np.divide(part, whole, out=np.full(len(part), np.nan), where=whole > 0)
 
 
-class NotApplicableError(InputError):
-    """A task has nothing to measure for this model, which is no failure: the cell stays empty, with the reason kept."""
-
-
 @dataclass(frozen=True)
 class Outcome:
     """The result of one task on one set with one seed.

@@ -1,31 +1,22 @@
-"""Influence of each teacher on a student: CKA of their tokens, and how well the student's kept heads imitate them.
-
-Linear CKA (Kornblith et al., arXiv 1905.00414) with the unbiased estimate of HSIC (Song et al., JMLR 2012)
-
-    HSIC(K, L) = [tr(K̃L̃) + 1ᵀK̃1·1ᵀL̃1 / ((n−1)(n−2)) − 2·1ᵀK̃L̃1 / (n−2)] / (n(n−3)),   K̃ = XXᵀ, diagonal 0
-
-written with `XᵀY (D, E)` and `Xᵀ1`, so that nothing of size n × n is made. The plain estimate grows towards 1 where
-images are not many more than channels; this one is 0 on average for unrelated features, at any width.
-"""
+"""Influence of each teacher on a student: CKA of their tokens, and how well the student's kept heads imitate them."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
-import torch
 from jaxtyping import Float
-from torch import Tensor
 
+from unic.errors import NotApplicableError
 from unic.eval.subject import Subject
-from unic.eval.tasks.base import Measure, NotApplicableError, Outcome
+from unic.eval.tasks._cka import FEWEST, cka
+from unic.eval.tasks.base import Measure, Outcome
 from unic.features import Features
 
 INPUT = "subject"
 DATA = "any"
 READS_TEACHERS = True
 IS_RANDOM = False
-_FEWEST = 4  # images of the unbiased estimate
 
 
 def _first(means: Float[np.ndarray, "r k"]) -> Float[np.ndarray, " r"]:
@@ -55,8 +46,8 @@ def run(subject: Subject, *, seed: int = 0, heads: bool = True) -> Outcome:
     if not subject.teachers:
         raise NotApplicableError(f"influence: there is no teacher to compare '{subject.name}' with")
     own = subject.features("test")
-    if len(own) < _FEWEST:
-        raise NotApplicableError(f"influence: needs {_FEWEST} test images, data '{subject.pair.name}' has {len(own)}")
+    if len(own) < FEWEST:
+        raise NotApplicableError(f"influence: needs {FEWEST} test images, data '{subject.pair.name}' has {len(own)}")
     teachers = {name: _compared(subject, name, own, heads) for name in subject.teachers}
     least = min(entry["cka_cls"] for entry in teachers.values())
     return Outcome(np.full((len(own), 1), least, dtype=np.float64), MEASURE, {"teachers": teachers})
@@ -79,31 +70,6 @@ def _compared(subject: Subject, teacher: str, own: Features, heads: bool) -> dic
             standardised, raw = _mean_cosine((x - mean) / scale, (y - mean) / scale), _mean_cosine(x, y)
         entry |= {f"cosine_{kind}": standardised, f"cosine_{kind}_raw": raw}
     return entry
-
-
-def cka(x: Float[np.ndarray, "n d"], y: Float[np.ndarray, "n e"]) -> float:
-    """Linear CKA of two sets of features of the same images; 0 where one of them does not vary.
-
-    Computed in float64 after centring, which changes nothing but the rounding.
-    """
-    a, b = _centred(x), _centred(y)
-    scale = _hsic(a, a) * _hsic(b, b)
-    return float(_hsic(a, b) / scale.sqrt()) if scale > 0 else 0.0
-
-
-def _centred(x: np.ndarray) -> Tensor:
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    data = torch.from_numpy(np.ascontiguousarray(x)).to(device, torch.float64)
-    return data - data.mean(0)
-
-
-def _hsic(x: Float[Tensor, "n d"], y: Float[Tensor, "n e"]) -> Float[Tensor, ""]:
-    n = len(x)
-    k_diagonal, l_diagonal = x.square().sum(1), y.square().sum(1)
-    k_rows, l_rows = x @ x.sum(0) - k_diagonal, y @ y.sum(0) - l_diagonal
-    trace = (x.T @ y).square().sum() - k_diagonal @ l_diagonal
-    total = k_rows.sum() * l_rows.sum() / ((n - 1) * (n - 2)) - 2 * (k_rows @ l_rows) / (n - 2)
-    return (trace + total) / (n * (n - 3))
 
 
 def _standard(y: Float[np.ndarray, "n d"]) -> tuple[np.ndarray, np.ndarray]:

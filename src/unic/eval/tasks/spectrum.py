@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from unic.device import default_device
 from unic.eval.subject import Subject
 from unic.eval.tasks.base import Measure, Outcome
 
@@ -130,7 +131,7 @@ def _num_axes(share: Float[Tensor, " r"], wanted: float) -> int:
 
 def _on_device(x: Tensor) -> Float[Tensor, "n d"]:
     """In float64: squaring singular values halves the digits."""
-    return x.to("cuda" if torch.cuda.is_available() else "cpu", torch.float64)
+    return x.to(default_device(), torch.float64)
 
 
 def _block(name: str) -> str:

@@ -12,10 +12,10 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from unic.encoders.base import Encoder
-from unic.errors import InputError, nearest
+from unic.errors import InputError, NotApplicableError, nearest
 from unic.eval.prompts import class_words, fill, read_templates
 from unic.eval.subject import Subject
-from unic.eval.tasks.base import Labelled, NotApplicableError, Outcome, top1
+from unic.eval.tasks.base import Labelled, Outcome, top1
 from unic.eval.text import SCHEME, TextTower, load_text_tower, own_tower
 
 INPUT = "subject"

@@ -1,0 +1,78 @@
+"""Files that are written whole or not at all, with the rights that the user's umask gives.
+
+The content goes to a partial file in the same folder, which then takes the place of the old file in one step: a reader
+sees the old content or the new one, whatever happens meanwhile.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def written(path: Path, *, alone: bool = False, synced: bool = False) -> Iterator[Path]:
+    """A partial file to write to. It becomes `path` at the end of the block; where the block fails it is removed.
+
+    Args:
+        path: the file; its folder is made. An existing file is replaced.
+        alone: no other process or thread writes this file meanwhile. The partial file then always has the same name,
+            so that the next writer removes what a killed one has left.
+        synced: the content is on the disk before it gets its name, so that a machine that stops leaves no empty file.
+
+    Raises:
+        OSError: it cannot be written; what was there before is untouched.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name if alone else uuid.uuid4().hex}.partial")
+    partial.unlink(missing_ok=True)
+    try:
+        partial.touch()
+        rights = _rights(partial)  # the umask itself can only be read by setting it, which other threads would feel
+        yield partial
+        if _rights(partial) != rights:  # safetensors makes a file of its own, which only its owner can read
+            partial.chmod(rights)
+        if synced:
+            sync(partial)
+        os.replace(partial, path)
+        if synced:
+            sync(path.parent)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, content: bytes, *, alone: bool = False, synced: bool = False) -> Path:
+    """Writes a file whole or not at all; arguments and errors are those of `written`.
+
+    Returns:
+        The path.
+    """
+    with written(path, alone=alone, synced=synced) as partial:
+        partial.write_bytes(content)
+    return path
+
+
+def write_text(path: Path, text: str, *, alone: bool = False, synced: bool = False) -> Path:
+    """Writes a file whole or not at all, in UTF-8; arguments and errors are those of `written`.
+
+    Returns:
+        The path.
+    """
+    return write_bytes(path, text.encode(), alone=alone, synced=synced)
+
+
+def sync(path: Path) -> None:
+    """Waits until the content of a file, or the names in a folder, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _rights(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
