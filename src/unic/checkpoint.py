@@ -25,6 +25,7 @@ from unic._regular_files import read_json, read_text
 from unic.digest import sha256_of_file
 from unic.errors import InputError, reason_of
 from unic.files import sync, write_text, written
+from unic.run_folder import RunFolder
 
 _SUMS = "SHA256SUMS"
 
@@ -53,7 +54,7 @@ def save(run: Path, checkpoint: Checkpoint, keep: int, best: int | None = None) 
     Raises:
         OSError: it could not be written (a full disk, say); what was there before is untouched.
     """
-    root = run / "checkpoints"
+    root = RunFolder(run).checkpoints
     final = root / f"step-{checkpoint.step}"
     partial = root / f".step-{checkpoint.step}.partial"
     shutil.rmtree(partial, ignore_errors=True)
@@ -77,7 +78,7 @@ def save(run: Path, checkpoint: Checkpoint, keep: int, best: int | None = None) 
 def load_newest(run: Path) -> tuple[Checkpoint, list[str]] | None:
     """The newest checkpoint that is whole, and a line for each damaged one that was passed over; None without any."""
     problems: list[str] = []
-    for folder in _folders(run / "checkpoints"):
+    for folder in _folders(RunFolder(run).checkpoints):
         try:
             return _load(folder), problems
         except Exception as error:  # whatever is wrong with a damaged file, an older checkpoint is better than none
@@ -89,7 +90,7 @@ def load_newest(run: Path) -> tuple[Checkpoint, list[str]] | None:
 
 def newest_state(run: Path) -> tuple[int, dict[str, Any]] | None:
     """Step and plain values of the newest finished save, without a look at its tensors; None without any."""
-    for folder in _folders(run / "checkpoints"):
+    for folder in _folders(RunFolder(run).checkpoints):
         with suppress(OSError, ValueError, KeyError, TypeError):  # a damaged one: an older one says the same of the run
             document = read_json(folder / "state.json")
             return int(document["step"]), dict(document["state"])
@@ -98,7 +99,7 @@ def newest_state(run: Path) -> tuple[int, dict[str, Any]] | None:
 
 def newest_step(run: Path) -> int | None:
     """The step of the newest finished save, by its name alone."""
-    folders = _folders(run / "checkpoints")
+    folders = _folders(RunFolder(run).checkpoints)
     return _step_of(folders[0]) if folders else None
 
 

@@ -28,6 +28,7 @@ from unic._regular_files import read_text
 from unic.errors import InputError, first_line_of, nearest, reason_of
 from unic.quantities import SIZE
 from unic.references import WithReferences, closed, resolve
+from unic.run_folder import RunFolder
 
 Positive = Annotated[int, Field(gt=0)]
 STAGE_SECTIONS = ("data", "train", "student", "teachers")
@@ -509,7 +510,7 @@ def load_run_recipe(run: Path) -> Recipe:
     Raises:
         InputError: there is none, or it is not valid.
     """
-    return load_recipe(run / "recipe.yaml", has_begun=True, may_miss=True)
+    return load_recipe(RunFolder(run).recipe, has_begun=True, may_miss=True)
 
 
 def _check_names(recipe: Recipe, held_by: Callable[[str], str]) -> None:
@@ -579,8 +580,8 @@ def _read(name: str) -> RecipeFile:
 def _no_recipe(path: Path) -> str:
     """What is wrong with a path that is no file."""
     if path.is_dir():
-        own = path / "recipe.yaml"
-        return f"is a folder, not a YAML file{f'; its recipe is {own}' if own.is_file() else ''}"
+        run = RunFolder(path)
+        return f"is a folder, not a YAML file{f'; its recipe is {run.recipe}' if run.is_begun else ''}"
     if path.parent != Path(".") and not path.parent.is_dir():
         return f"no such file, as there is no folder {path.parent}, and no shipped recipe has this name"
     return "no such file, and no shipped recipe has this name"

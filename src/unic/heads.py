@@ -28,6 +28,7 @@ from unic.encoders.base import Encoder
 from unic.encoders.timm import TimmEncoder
 from unic.errors import InputError, nearest
 from unic.projectors import build_projector, choose_blocks
+from unic.run_folder import RunFolder
 from unic.tokens import Tokens
 
 
@@ -38,7 +39,7 @@ def heads_of(run: Path) -> dict[str, Callable[[], Encoder]]:
         InputError: the run's recipe cannot be read.
     """
     recipe = load_run_recipe(run)
-    if not any((run / "checkpoints").glob("step-*")):
+    if not any(RunFolder(run).checkpoints.glob("step-*")):
         return {}
     return {teacher: partial(kept_head, run, teacher) for teacher in recipe.teachers.models}
 

@@ -23,6 +23,7 @@ from unic._regular_files import read_bytes
 from unic.errors import reason_of
 from unic.files import write_bytes
 from unic.quantities import clock
+from unic.run_folder import RunFolder
 from unic.terminal import tell
 from unic.training_bar import TrainingBar
 
@@ -41,7 +42,7 @@ class MetricsLog:
     """
 
     def __init__(self, run: Path, after: int, total_steps: int, console: Console, trackers: Sequence[Any] = ()) -> None:
-        self.path = run / "metrics.jsonl"
+        self.path = RunFolder(run).metrics
         _cut_after(self.path, after)
         self._file = self.path.open("a", encoding="utf-8")
         self._trackers = list(trackers)
@@ -151,7 +152,7 @@ def logged_to(run: Path) -> Iterator[None]:
 
 def log_to(run: Path) -> logging.Handler:
     """Sends the `unic` logger to `run/train.log`; the caller removes the handler when the run ends."""
-    handler = _RunLog(run / "train.log", encoding="utf-8")
+    handler = _RunLog(RunFolder(run).log, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%d %H:%M:%S"))
     log.addHandler(handler)
     log.setLevel(logging.INFO)
@@ -160,7 +161,7 @@ def log_to(run: Path) -> logging.Handler:
 
 def read_metrics(run: Path) -> list[dict[str, Any]]:
     """All lines of `metrics.jsonl`; a torn last line (killed while writing) is left out."""
-    path = run / "metrics.jsonl"
+    path = RunFolder(run).metrics
     return (
         [row for line in read_bytes(path, None).decode("utf-8").splitlines() if (row := _parse(line))]
         if path.exists()

@@ -15,7 +15,7 @@ from unic.encoders._model_args import check_model_args
 from unic.encoders._weights import load_weights, read_state_dict
 from unic.encoders.timm import TimmEncoder, check_name, create
 from unic.errors import InputError, reason_of
-from unic.run_folder import nearest_folder, trainings_in
+from unic.run_folder import RunFolder, nearest_folder, trainings_in
 
 
 def load(spec: Spec, *, drop_path: float = 0.0) -> TimmEncoder:
@@ -58,12 +58,13 @@ def export_folder(spec: Spec) -> Path:
     root = Path(spec.name).expanduser()
     if not root.is_dir():
         raise InputError(f"encoder '{spec.uri}': no such folder: {root}{nearest_folder(root)}")
-    for folder in (root / "export", root):
+    run = RunFolder(root)
+    for folder in (run.export, root):
         if (folder / "config.json").is_file():
             return folder
-    if (root / "checkpoints").is_dir():
+    if run.checkpoints.is_dir():
         raise InputError(
-            f"encoder '{spec.uri}': this run is not exported yet; run: unic export {root} --to {root}/export"
+            f"encoder '{spec.uri}': this run is not exported yet; run: unic export {root} --to {run.export}"
         )
     if trainings := trainings_in(root):
         names = ", ".join(f"run:{path}" for path in trainings.values())
