@@ -9,8 +9,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from unic.metric_names import TOP1
 from unic.report.predictions import Predictions
-from unic.report.scores import TOP1, Scores, shown
+from unic.report.scores import Scores, shown
 from unic.report.training import Rows, is_number
 
 LEAST_FALL = 0.02  # part of the loss
@@ -81,11 +82,11 @@ def _at_chance(scores: Scores, predictions: Predictions | None) -> list[str]:
     low: dict[bool, list[str]] = {True: [], False: []}
     for task in scores.tasks:
         chance = _chance(scores, predictions, task)
-        entry = scores.tasks[task].get(scores.student or "", {})
-        if chance is None or not entry.get("ci") or entry["ci"][0] > chance:
+        cell = scores.cell(task, scores.student)
+        if chance is None or not cell.ci or cell.ci[0] > chance:
             continue
-        best = scores.tasks[task].get(scores.best.get(task, ""), {}).get("ci")
-        text = f"{task} ({shown(entry['score'])}, by guessing {shown(chance)})"
+        best = scores.cell(task, scores.best_teacher.get(task)).ci
+        text = f"{task} ({shown(cell.score)}, by guessing {shown(chance)})"
         low[best is not None and best[0] <= chance].append(text)
     found = []
     if low[False]:
@@ -104,13 +105,13 @@ def _at_chance(scores: Scores, predictions: Predictions | None) -> list[str]:
 def _chance(scores: Scores, predictions: Predictions | None, task: str) -> float | None:
     """Top-1 in % of a guess: the share of the most frequent class where labels are known, else one of all classes."""
     name, _, row = task.partition("/")
-    protocol = scores.results.get("protocol") or {}
-    named = protocol.get("unseen_tasks") if task in scores.unseen else None
-    entry = (named or protocol.get("tasks") or {}).get(row) or {}
+    protocol = scores.results.protocol
+    named = protocol.unseen_tasks if task in scores.unseen else None
+    entry = (named or protocol.tasks).get(row, {})
     if (entry.get("task") or row) not in _PROBES or scores.unit(task) != TOP1:
         return None
     if predictions is not None and predictions.of(task, scores.student) is not None:
         labels = predictions.labels(task)
         return 100 * float(np.bincount(labels).max()) / len(labels)
-    classes = ((protocol.get("counts") or {}).get(name) or {}).get("classes")
-    return 100 / classes if classes else None
+    counts = protocol.counts.get(name)
+    return 100 / counts.classes if counts and counts.classes else None

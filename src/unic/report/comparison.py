@@ -101,14 +101,14 @@ def unique_names(paths: Sequence[Path]) -> list[str]:
 def _summary(name: str, run: RunFiles) -> dict[str, Any]:
     """One row: what the run reached and what it cost."""
     scores, last = run.scores, last_values(run.rows)
-    results = scores.results if scores else {}
+    rank = scores.results.ranks.get(scores.student) if scores and scores.student else None
     gains = {mean.kind: told(mean) for mean in scores.mean_gains} if scores else {}
-    student = scores.models[scores.student] if scores and scores.student else {}
+    size = scores.models[scores.student].num_parameters if scores and scores.student else None
     return {
         "name": name,
         "gains": gains,
-        "rank": f"{rank:.1f}" if scores and (rank := (results.get("ranks") or {}).get(scores.student)) else "–",
-        "size": millions(student.get("num_parameters")) or "–",
+        "rank": f"{rank:.1f}" if rank else "–",
+        "size": millions(size) or "–",
         "student": run.recipe.student.model if run.recipe else "",
         "steps": run.rows[-1]["step"] if run.rows else "–",
         "loss": f"{last['loss']:.3g}" if "loss" in last else "–",
