@@ -14,6 +14,7 @@ from unic import api
 from unic.config import load_recipe, load_run_recipe
 from unic.distill.train import fit
 from unic.errors import InputError
+from unic.eval.schema import Protocol
 from unic.report.pictures import draw_pictures
 
 

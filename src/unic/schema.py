@@ -1,4 +1,4 @@
-"""The keys of a recipe, as a JSON schema for editors and as the page docs/recipe.md; the JSON schema of results.json."""
+"""The keys of a recipe and of results.json: JSON schemas for editors and programs, and the page docs/recipe.md."""
 
 from __future__ import annotations
 
