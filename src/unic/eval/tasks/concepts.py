@@ -15,6 +15,7 @@ from unic.eval.subject import Subject
 from unic.eval.tasks._probe import inner_probe
 from unic.eval.tasks.base import Measure, Outcome
 
+VERSION = 1
 INPUT = "subject"
 
 

@@ -21,6 +21,7 @@ from unic.eval.subject import Subject
 from unic.eval.tasks.base import Measure, NotApplicableError, Outcome
 from unic.features import Features
 
+VERSION = 1
 INPUT = "subject"
 DATA = "any"
 READS_TEACHERS = True

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from unic.eval.subject import Subject
 from unic.eval.tasks.base import Measure, Outcome
 
+VERSION = 1
 INPUT = "subject"
 DATA = "any"
 IS_RANDOM = False
