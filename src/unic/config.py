@@ -26,6 +26,7 @@ from unic._keys import first_error, meant
 from unic._recipe_files import UNNAMED, RecipeFile, holder, naming
 from unic._regular_files import read_text
 from unic.errors import InputError, nearest
+from unic.metric_names import KNN_UNSEEN
 from unic.references import WithReferences, closed, resolve
 
 Positive = Annotated[int, Field(gt=0)]
@@ -307,7 +308,7 @@ class Checkpoint(Section):
     @field_validator("best")
     @classmethod
     def _not_by_unseen(cls, best: str | None) -> str | None:
-        if (best or "").startswith("knn_unseen"):
+        if (best or "").startswith(KNN_UNSEEN):
             raise ValueError(
                 "a set that chooses a checkpoint is not unseen any more; expected a metric of seen sets or of the "
                 "training, for example 'knn/mean'"

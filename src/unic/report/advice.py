@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from unic.metric_names import TOP1
+from unic.metric_names import LOSS, TOP1, cosine_of
 from unic.report.predictions import Predictions
 from unic.report.scores import Scores, shown
 from unic.report.training import Rows, is_number
@@ -45,7 +45,7 @@ def _still_falling(rows: Rows) -> str:
     """By the means of the last two quarters of the steps, and straight lines through the last half and quarter."""
     from scipy.stats import linregress
 
-    points, late = _late(rows, "loss")
+    points, late = _late(rows, LOSS)
     before, after = ([loss for step, loss in points if (step > late) is is_after] for is_after in (False, True))
     if min(len(before), len(after)) < _FEWEST:
         return ""
@@ -64,8 +64,8 @@ def _still_falling(rows: Rows) -> str:
 def _not_learnt(rows: Rows, teacher: str) -> str:
     """By the mean cosine of CLS, and of patches, over the last quarter of the steps."""
     means = {}
-    for kind in ("cls", "patch"):
-        points, late = _late(rows, f"cos/{teacher}/{kind}")
+    for kind, key in (("cls", cosine_of(teacher, "cls")), ("patch", cosine_of(teacher, "patch"))):
+        points, late = _late(rows, key)
         if points:
             means[kind] = float(np.mean([cosine for step, cosine in points if step > late]))
     if not means or max(means.values()) >= LEARNT:

@@ -58,7 +58,7 @@ KNOWN: dict[str, Known] = {
         "",
         [228.98, 224.985, 228.499, 229.017, 230.664, 230.411, 283.505, 321.757, 231.089, 231.31, 229.017, 233.179],
     ),
-    "shared 1": ("", [77.1597, 53.0, 155.5271, 53.0, -18.5462, 53.0]),
+    "shared 1": ("", [77.1597, 53.0, 155.5271, 53.0, -18.5462, 53.0, 79.9385, 1103.0]),
 }
 
 
@@ -89,6 +89,15 @@ def pictures(count: int, phase: float) -> Arrays:
     colours = 110 + 15 * np.eye(3)[labels][:, None, None]
     pixels = colours + 60 * waves(count, 12, 12, 3, phase=phase) + 25 * waves(count, 1, 1, 3, phase=phase)
     return Arrays("made", pixels.clip(0, 255).astype(np.uint8), labels, CLASSES)
+
+
+class Masks(Arrays):
+    """Pictures with a class for each pixel."""
+
+    pixels = "masks"
+
+    def target(self, index: int) -> np.ndarray:
+        return (np.add.outer(np.arange(12), np.arange(12)) // (index + 2) % 3).astype(np.uint8)
 
 
 class Tower(TextTower):
@@ -195,9 +204,12 @@ def test_corrupted_pixels_are_those_of_the_version_of_robustness(subject: Subjec
 
 
 def test_what_tasks_are_given_is_that_of_the_shared_version(subject: Subject) -> None:
-    """Vectors, their concatenation and labels."""
+    """Vectors, their concatenation, labels, and masks in the view."""
     parts = [subject.labelled("test"), subject.labelled("test", vector="cls+patch_mean")]
     both = Subject("both", "concat", subject.pair, members=[subject, subject.teachers["t"]], size=8)
     parts.append(both.labelled("test"))
     found = [number for part in parts for number in (weighted(part.x), weighted(part.y))]
+    masks = Masks("masks", pictures(4, 5.0)._images, np.zeros(4, np.int32), CLASSES)
+    maps = replace(subject, pair=DataPair("masks", masks, masks)).dense("test")
+    found += [weighted(np.asarray(maps.patches, dtype=float)), weighted(np.stack(list(maps.targets)))]
     checked(f"shared {SHARED_VERSION}", found, "SHARED_VERSION in src/unic/eval/task_code.py")
