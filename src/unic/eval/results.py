@@ -22,7 +22,7 @@ from unic.eval.schema import (
     ModelEntry,
     Results,
     SingleTeacher,
-)  # fmt: skip
+)
 from unic.eval.scoreboard import Scoreboard
 from unic.eval.scored import Outcomes, cells_of
 from unic.eval.tasks.base import TOP1, Measure
@@ -56,18 +56,11 @@ def summarise(
         tasks that are not unseen, but for those with `unseen` in their name; axes see `_counted`.
     """
     measures = {task: (measures or {}).get(task, TOP1) for task in outcomes}
-    trainings = trainings or {}
-    cells, samples = cells_of(outcomes, measures, trainings)
-    by_task = {
-        task: {name: cells[task, name] for name in (*trainings, *row) if (task, name) in cells}
-        for task, row in outcomes.items()
-    }
+    cells, samples = cells_of(outcomes, measures, trainings or {})
     compared = [task for task in outcomes if measures[task].is_score]
-    metrics = {
-        task: Metric(name=measure.name, lower_is_better=measure.lower_is_better) for task, measure in measures.items()
-    }
+    metrics = {task: _metric(measure) for task, measure in measures.items()}
     roles = {name: model.role for name, model in models.items()}
-    board = Scoreboard({task: by_task[task] for task in compared}, roles, metrics)
+    board = Scoreboard({task: cells[task] for task in compared}, roles, metrics)
     table, student = _Table(board, samples), board.student or ""
     seen = [task for task in compared if task not in unseen]
     rest = [task for task in compared if task in unseen]
@@ -78,8 +71,8 @@ def summarise(
     return Results(
         version=VERSION,
         models=dict(models),
-        tasks={task: by_task[task] for task in compared},
-        descriptions={task: row for task, row in by_task.items() if task not in compared},
+        tasks={task: cells[task] for task in compared},
+        descriptions={task: row for task, row in cells.items() if task not in compared},
         measures=metrics,
         unseen=[task for task in outcomes if task in unseen],
         best_teacher=board.best_teacher,
@@ -98,6 +91,10 @@ def summarise(
         ranks=table.ranks(seen),
         differences=table.differences(compared, seen),
     )
+
+
+def _metric(measure: Measure) -> Metric:
+    return Metric(name=measure.name, lower_is_better=measure.lower_is_better)
 
 
 class _Table:

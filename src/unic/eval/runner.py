@@ -23,8 +23,9 @@ from unic.eval.formats import check_targets, wants_predictions, write_results
 from unic.eval.plan import Plan, Row, make_plan
 from unic.eval.progress import Progress
 from unic.eval.results import summarise
-from unic.eval.schema import Cell, Influence, Results
+from unic.eval.schema import Influence, Results
 from unic.eval.scored import Measured
+from unic.eval.shareable import shareable
 from unic.eval.suite import Suite
 from unic.eval.task_code import content_of_uri, unknown_of
 from unic.eval.tasks.base import Outcome
@@ -111,39 +112,10 @@ def evaluate_models(
     }
     results = results.model_copy(update=beside)
     if hidden is not None:
-        results = _shared(results, hidden.shared)
+        results = shareable(results, hidden.shared)
     for target in sorted(out, key=wants_predictions):  # last: they may read the images again
         write_results(results, target, work.predictions() if wants_predictions(target) else {})
     return results
-
-
-def _shared(results: Results, share: Callable[[Any], Any]) -> Results:
-    """Places of models and images, and the lines of failures, as they may be shared; names and numbers stay."""
-
-    def of_cells(tasks: Mapping[str, Mapping[str, Cell]]) -> dict[str, dict[str, Cell]]:
-        return {
-            task: {
-                name: cell if cell.error is None else cell.model_copy(update={"error": share(cell.error)})
-                for name, cell in row.items()
-            }
-            for task, row in tasks.items()
-        }
-
-    protocol = results.protocol
-    places = {
-        "data": share(protocol.data),
-        "tasks": share(protocol.tasks),
-        "unseen": share(protocol.unseen),
-        **({"unseen_tasks": share(protocol.unseen_tasks)} if protocol.unseen_tasks is not None else {}),
-        "missing": {share(spec): share(why) for spec, why in protocol.missing.items()},
-    }
-    shown = {
-        "models": {name: model.model_copy(update={"uri": share(model.uri)}) for name, model in results.models.items()},
-        "tasks": of_cells(results.tasks),
-        "descriptions": of_cells(results.descriptions),
-        "protocol": protocol.model_copy(update=places),
-    }
-    return results.model_copy(update=shown)
 
 
 class _Work:

@@ -21,8 +21,16 @@ Outcomes = Mapping[str, Mapping[str, Measured]]  # task ("clipart/knn") → mode
 
 def cells_of(
     outcomes: Outcomes, measures: Mapping[str, Measure], trainings: Trainings
-) -> tuple[dict[tuple[str, str], Cell], dict[tuple[str, str], Sample]]:
-    """All cells by task and model, and their scores under the resamples that all cells of a set share."""
+) -> tuple[dict[str, dict[str, Cell]], dict[tuple[str, str], Sample]]:
+    """All cells, and their scores under the resamples that all cells of a set share.
+
+    Args:
+        measures: by task.
+        trainings: students that are the mean of others; their cells come first.
+
+    Returns:
+        By task, then by model; by task and model.
+    """
     cells: dict[tuple[str, str], Cell] = {}
     by_images: dict[tuple[str, int], list[tuple[str, str]]] = {}
     for task, row in outcomes.items():
@@ -44,7 +52,11 @@ def cells_of(
             details = details[:1] if all(other == details[0] for other in details) else details
             cells[task, name] = _cell(_by_seed(measured), samples[task, name], measures[task], details=details)
     _add_means_of_trainings(outcomes, measures, trainings, cells, samples)
-    return cells, samples
+    by_task = {
+        task: {name: cells[task, name] for name in (*trainings, *row) if (task, name) in cells}
+        for task, row in outcomes.items()
+    }
+    return by_task, samples
 
 
 def _add_means_of_trainings(

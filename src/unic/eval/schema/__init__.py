@@ -12,7 +12,7 @@ from unic.eval.schema.parts import (
     ModelEntry,
     Role,
     SingleTeacher,
-)  # fmt: skip
+)
 from unic.eval.schema.protocol import Bootstrap, Counts, Protocol
 from unic.eval.schema.results import VERSION, Results
 

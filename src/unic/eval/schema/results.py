@@ -19,7 +19,7 @@ from unic.eval.schema.parts import (
     Metric,
     ModelEntry,
     SingleTeacher,
-)  # fmt: skip
+)
 from unic.eval.schema.protocol import Protocol
 
 VERSION = 1
