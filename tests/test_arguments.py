@@ -54,14 +54,14 @@ def test_a_flag_with_another_name() -> None:
         (
             "distill {recipe} --out .",
             lambda recipe: unic.distill(recipe, out="."),
-            "continue that run with --resume,",
-            "continue that run with resume=True,",
+            "--resume",
+            "resume=True",
         ),
         ("export . --format onx", lambda: unic.export(".", formats=["onx"]), "--format 'onx'", "formats 'onx'"),
         (
             "eval pixels:8 --suite finegrained",
             lambda: unic.evaluate(["pixels:8"], suite="finegrained"),
-            "--skip-missing leaves",
+            "--skip-missing",
             "skip_missing=True leaves",
         ),
         ("report {run} --out .", lambda run: unic.report(run, "."), "--out .:", "to .:"),

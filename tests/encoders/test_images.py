@@ -19,9 +19,7 @@ VIT = "timm:test_vit?pretrained=false&img_size=32"
 def test_integer_images_are_refused_at_every_call(uri: str, dtype: torch.dtype) -> None:
     encoder = load_encoder(uri)
     for _ in range(2):
-        with pytest.raises(
-            InputError, match=r"expected images as floats in \[0, 1\], not torch\.\w+; divide"
-        ) as caught:
+        with pytest.raises(InputError, match=r"floats in \[0, 1\], not torch\.\w+") as caught:
             encoder(BYTES.to(dtype))
         assert str(caught.value).startswith(f"encoder '{uri}': ")
         assert "\n" not in str(caught.value)
@@ -42,7 +40,7 @@ def test_blocks_of_a_student_too() -> None:
 def test_another_range_is_refused_until_an_image_was_seen(wrong: Tensor) -> None:
     encoder = load_encoder("pixels:8")
     for _ in range(2):
-        with pytest.raises(InputError, match=r"expected images in \[0, 1\], not from -?\d.* to \d"):
+        with pytest.raises(InputError, match=r"\[0, 1\], not from -?\d.* to \d"):
             encoder(wrong)
     encoder(IMAGES)
     encoder(wrong)  # not looked at any more: that would be a wait for the device in every step

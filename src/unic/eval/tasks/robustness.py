@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -41,6 +41,7 @@ def check(pair: DataPair, options: Mapping[str, Any]) -> None:
         )
 
 
+@runtime_checkable
 class Classifier(Protocol):
     """What `fit_classifier(train, *, seed, **options)` of a probe's module returns."""
 
