@@ -55,6 +55,7 @@ def answers(
     Args:
         function: is sent to each process once, so it and all it holds must be importable there.
         requests: read in this process, a few ahead of the answers.
+        num_workers: the number of processes, at least 1.
         timeout: seconds that an answer is waited for; 0: without end.
         pin_memory: put the pixels where a GPU can fetch them from.
 

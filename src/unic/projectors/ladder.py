@@ -62,6 +62,7 @@ def climb(ladders: Sequence[Ladder], xs: Sequence[Float[Tensor, "*n _"]]) -> lis
     """What several ladders make of the same tokens, one output for each ladder.
 
     Args:
+        ladders: of the same blocks, of one teacher each.
         xs: the tokens of each block that is read, shallow to deep.
     """
     hidden: list[list[Tensor]] = [[] for _ in ladders]
