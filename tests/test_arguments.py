@@ -62,7 +62,7 @@ def test_a_flag_with_another_name() -> None:
             "eval pixels:8 --suite finegrained",
             lambda: unic.evaluate(["pixels:8"], suite="finegrained"),
             "--skip-missing",
-            "skip_missing=True leaves",
+            "skip_missing=True",
         ),
         ("report {run} --out .", lambda run: unic.report(run, "."), "--out .:", "to .:"),
     ],

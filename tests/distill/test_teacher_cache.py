@@ -140,6 +140,13 @@ def test_size_and_time_are_announced_and_the_size_is_right(recipe, tmp_path, mon
         assert stored == job.cache_bytes()
 
 
+def test_the_time_to_build_is_that_of_every_view_of_every_image(recipe, tmp_path) -> None:
+    """Two views of 40 images, each of which takes one teacher a quarter of a second and the other one two."""
+    job = job_of(recipe, {"views": 2, "dir": str(tmp_path)})
+    plan = cache_plan.CachePlan(job.recipe, job.encoders, job.grids, job.images)
+    assert plan.seconds(plan.shards(), {"vit": 0.25, "cnn": 2.0}) == 2 * 40 * 2.25
+
+
 def test_a_full_disk_is_refused_before_anything_is_computed(recipe, tmp_path, monkeypatch) -> None:
     job = job_of(recipe, {"dir": str(tmp_path / "new" / "cache")})
     usage = cache_plan.shutil.disk_usage(tmp_path)

@@ -71,7 +71,7 @@ def room_for(num_images: float, recipe: dict[str, Any], monkeypatch: Patch) -> N
     with saved:
         job.distiller(images, targets, 1, index)
     size = memory.model_bytes(job) + num_images * saved.total / 4
-    monkeypatch.setattr(memory, "room", lambda job: int(size / memory.SPARE))
+    monkeypatch.setattr(memory, "room", lambda job: int(size / 0.9))
 
 
 def test_a_batch_that_cannot_be_split_is_made_smaller(

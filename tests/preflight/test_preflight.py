@@ -5,6 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
+import timm
 import torch
 from PIL import Image
 from rich.console import Console
@@ -58,7 +59,16 @@ def test_a_good_recipe_is_ready_and_told_what_it_costs(recipe, image_folder):
     assert report.facts["time"]["hours"] > 0
     assert report.facts["memory"]["largest_batch"] > 8
     assert report.facts["ladder"]["num_parameters"] > 0
-    assert "checkpoints_gb" in report.facts["disk"]
+
+
+def test_models_take_sixteen_bytes_of_a_trained_parameter_and_four_of_a_frozen_one(recipe):
+    """Of the student and its ladders, which Adam trains, and of the teachers, by timm alone."""
+    facts = checked(recipe).facts
+    vit = timm.create_model("test_vit", img_size=32, num_classes=0)
+    cnn = timm.create_model("test_efficientnet", num_classes=0)
+    small, large = (sum(parameter.numel() for parameter in model.parameters()) for model in (vit, cnn))
+    expected = 16 * (small + facts["ladder"]["num_parameters"]) + 4 * (small + large)
+    assert facts["memory"]["models_gb"] * 1e9 == pytest.approx(expected, rel=0.01)
 
 
 def test_sizes_are_told_and_cost_their_mean(recipe, monkeypatch):
@@ -220,6 +230,11 @@ def test_of_a_teacher_cache_only_what_is_missing_counts(recipe, tmp_path):
     after = checked(recipe)
     assert after.facts["disk"]["cache_gb"] == before.facts["disk"]["cache_gb"]
     assert (after.facts["disk"]["cache_missing_gb"], after.facts["time"]["teachers_h"]) == (0, 0)
+    stored = sum(file.stat().st_size - 128 for file in tmp_path.glob("cache/*/*.npy"))  # 128: the header
+    assert after.facts["disk"]["cache_gb"] * 1e9 == pytest.approx(stored)
+    kept = [path for path in tmp_path.glob("run/checkpoints/step-*/*") if path.is_file()]
+    three = 3 / 2 * sum(path.stat().st_size for path in kept)  # two are kept, and one may be being written
+    assert after.facts["disk"]["checkpoints_gb"] * 1e9 == pytest.approx(three, rel=0.05)
     stream = io.StringIO()
     Console(file=stream, width=100).print(render(after))
     assert "GB there" in stream.getvalue()

@@ -79,7 +79,8 @@ def evaluation(student: list[float], teacher: list[float], task: str = "knn", **
 )  # fmt: skip
 def test_a_probe_at_chance(student: list[float], teacher: list[float], said: str) -> None:
     found = advice([], [], evaluation(student, teacher), None)
-    assert [line[: len(said)] for line in found] == ([said] if said else [])
+    assert len(found) == bool(said)
+    assert not said or re.search(said, found[0])
 
 
 def test_guessing_the_most_frequent_class_is_chance_where_labels_are_known() -> None:

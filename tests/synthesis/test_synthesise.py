@@ -132,7 +132,7 @@ def test_own_images_to_start_from_and_a_damaged_one(image_folder: Path, tmp_path
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"images": 9}, "images=9: .* 8$"),
+        ({"images": 9}, "images=9: .* 8 or 10$"),
         ({"images": 1}, "images=1: .* 2"),
         ({"subset": 5}, "subset=5: .* 4 .*pool"),
         ({"steps": 0}, "steps=0: .* 1"),
@@ -145,9 +145,8 @@ def test_own_images_to_start_from_and_a_damaged_one(image_folder: Path, tmp_path
     ],
 )
 def test_what_cannot_be_is_one_line_and_writes_nothing(tmp_path: Path, change: dict[str, Any], message: str) -> None:
-    with pytest.raises(InputError) as error:
+    with pytest.raises(InputError, match=message):
         unic.synthesise([VIT], tmp_path / "out", **SMALL | change)
-    assert message in str(error.value)
     assert not (tmp_path / "out").exists()
 
 

@@ -205,7 +205,7 @@ def test_large_files_go_through_a_memory_map(tmp_path: Path, monkeypatch):
         ("", "expected the path"),
         ("?test=0.2", "expected the path"),
         ("a\0*", "expected the path"),
-        ("a\nb", r"'a\nb': no such file"),
+        ("a\nb", "no such file"),
         ("~nobody-here/x", "no such file"),
         ("x" * 300, "no such file"),
         ("a-{0..999999999}.tar", "1,000,000 names"),

@@ -83,9 +83,8 @@ def test_test_labels_follow_the_training_classes(coloured, tmp_path):
     ],
 )
 def test_wrong_names_are_one_line(spec, message):
-    with pytest.raises(InputError) as error:
+    with pytest.raises(InputError, match=message):
         resolve(spec)
-    assert message in str(error.value)
 
 
 def test_unlabelled_or_missing_test_images_are_refused(coloured, tmp_path):
