@@ -67,9 +67,8 @@ def test_views_have_the_size_that_the_student_sees(uri, side, tmp_path, monkeypa
     ],
 )
 def test_a_student_whose_size_is_not_known_is_refused(uri, line):
-    with pytest.raises(InputError) as caught:
+    with pytest.raises(InputError, match=f"^encoder '{re.escape(uri)}': .*{line}"):
         compose(["timm:a"], uri, ["x"])
-    assert str(caught.value) == f"encoder '{uri}': {line}"
 
 
 def test_a_name_that_is_made_is_none_of_the_table_s():
@@ -112,7 +111,7 @@ def test_init_writes_nothing_that_is_wrong(flags, line, tmp_path, monkeypatch, c
     with pytest.raises(SystemExit) as stop:
         cli.main()
     assert stop.value.code == 2
-    assert line in capsys.readouterr().err
+    assert re.search(line, capsys.readouterr().err)
     assert not list(tmp_path.iterdir())
 
 

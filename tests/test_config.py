@@ -25,10 +25,9 @@ def test_written_recipe_reads_back_the_same(tmp_path: Path) -> None:
 def test_of_steps_and_epochs_a_written_recipe_says_which_counts() -> None:
     text = load_recipe(MINIMAL, ["train.epochs=43", "train.steps=40"]).to_yaml()
     assert re.search("  epochs: 43.0  # .*steps.*\n  steps: 40\n", text)
-    assert text.count(mark) == 1
-    assert mark not in load_recipe(MINIMAL, ["train.epochs=43"]).to_yaml()
+    assert "43.0\n" in load_recipe(MINIMAL, ["train.epochs=43"]).to_yaml()
     by_epochs = {"stages": [{"train": {"steps": None}}]}
-    assert mark not in load_recipe(MINIMAL | by_epochs, ["train.epochs=43", "train.steps=40"]).to_yaml()
+    assert "43.0\n" in load_recipe(MINIMAL | by_epochs, ["train.epochs=43", "train.steps=40"]).to_yaml()
 
 
 def test_paths_are_short_for_sources() -> None:

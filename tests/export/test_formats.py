@@ -38,6 +38,7 @@ def test_transformers_opens_the_folder(uri, tmp_path):
     assert check_alone("transformers", folder, images, model(images)) <= 1e-5
 
 
+@pytest.mark.usefixtures("unchecked")  # a size that is free equals no other to the checks
 def test_any_batch_and_with_a_cnn_any_size(tmp_path):
     encoder = build_encoder(CNN).freeze()
     session = onnxruntime.InferenceSession(str(export_onnx(encoder, tmp_path / "m.onnx", dynamic_size=True)))
@@ -50,6 +51,7 @@ def test_any_batch_and_with_a_cnn_any_size(tmp_path):
         export_onnx(build_encoder(VIT).freeze(), tmp_path / "v.onnx", dynamic_size=True)
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_padding_that_depends_on_the_size_is_computed_in_a_graph_for_any_size(tmp_path):
     """As EfficientNet-Lite0's. torch.export alone does not come to an end with it."""
     model = timm.create_model("test_efficientnet", pad_type="same", num_classes=0)

@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Real, UInt8
 from torch import Tensor, nn
 
 from unic.encoders._own_model import modules_of
@@ -234,7 +234,7 @@ class Encoder(nn.Module, ABC):
         self._own = own_code(modules_of(self))
         return self._own.digest if self._own.files or self._own.unknown else ""
 
-    def library_input(self, image: UInt8[np.ndarray, "h w 3"]) -> Float[Tensor, "1 3 h w"] | None:
+    def library_input(self, image: UInt8[np.ndarray, "h w 3"]) -> Real[Tensor, "1 3 h w"] | None:
         """What the library that the model comes from makes of an image; None without a library.
 
         Args:

@@ -65,7 +65,7 @@ def test_probes_linearly_with_the_seed_given(images):
         ({"probe": "liner"}, "'liner'.*'linear'"),
         ({"probe_options": {"epoch": 3}}, "probe 'linear'.*'epoch'.*'epochs'"),
         ({"probe_options": {"seed": 3}}, "probe 'linear'.*'seed'"),
-        ({"head": 5, "tail": 6}, "longtail: expected 1 ≤ tail ≤ head, not 6 and 5"),
+        ({"head": 5, "tail": 6}, "tail.*head.* 6 and 5"),
     ],
 )
 def test_wrong_options_are_one_line(images, options, line):
