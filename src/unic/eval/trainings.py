@@ -40,7 +40,7 @@ class Joined(NamedTuple):
     facts: dict[str, Any]
 
 
-def joined(by_seed: Sequence[Float[np.ndarray, " p"]], samples: Sequence[Sample]) -> Joined:
+def joined(by_seed: Sequence[Float[np.ndarray, " _"]], samples: Sequence[Sample]) -> Joined:
     """The mean of trainings on one task.
 
     Args:

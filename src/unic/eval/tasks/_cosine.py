@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 
-def units(x: Float[np.ndarray, "n d"], size: int) -> Iterator[tuple[int, Float[Tensor, "c d"]]]:
+def units(x: Float[np.ndarray, "n d"], size: int) -> Iterator[tuple[int, Float[Tensor, "_ d"]]]:
     """The first row of each chunk of `size` rows, and its unit vectors in float32, on the GPU if there is one.
 
     Args:
