@@ -7,14 +7,18 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import jaxtyping
 import numpy as np
 import pytest
+import shapes
 import torch
 from launcher import Launcher
 from PIL import Image
 
-from unic import _scratch
-from unic.trust import trusting
+shapes.check()
+
+from unic import _scratch  # noqa: E402
+from unic.trust import trusting  # noqa: E402
 
 LONGEST = (
     "distill/test_ranks.py",
@@ -41,6 +45,12 @@ def _own_scratch() -> None:
     """A test finds nothing that another one could not keep, and is told again what another one was told."""
     for function in (_scratch.scratch, _scratch.say_read_only, _scratch.say_not_kept):
         function.cache_clear()
+
+
+@pytest.fixture
+def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A value of a wrong type reaches the code that refuses it, as a user's does."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
 
 
 @pytest.fixture(scope="session")

@@ -66,7 +66,7 @@ def test_no_test_image_is_opened_before_the_final_table(
     suite.write_text(f"data: ['blobs={tmp_path}/set']\ntasks: {{knn: {{k: 3}}}}\nsize: 32\n")
     recipe |= {"eval": {"suite": str(suite), "every": 4, "patience": 5}, "trackers": {}}
     recipe["checkpoint"] |= {"best": "knn/mean"}
-    with pytest.raises(UnfinishedError, match="test images are training images too"):  # as all of them are one folder
+    with pytest.raises(UnfinishedError, match="test images"):  # as all of them are one folder
         api.distill(recipe, out=tmp_path / "run", console=Console(quiet=True))
     assert [set(row) for row in read_metrics(tmp_path / "run") if "knn/blobs" in row] == [
         {"step", "knn/blobs", "knn/mean"}

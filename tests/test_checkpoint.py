@@ -1,6 +1,7 @@
 """Saves are whole or absent; a damaged one is passed over."""
 
 import errno
+import re
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -51,7 +52,7 @@ def test_an_old_save_that_cannot_be_removed_is_no_failure(
     monkeypatch.setattr(shutil, "rmtree", fails)
     save(tmp_path, 2, keep=1)
     assert (tmp_path / "checkpoints/last").read_text() == "step-2"
-    assert "step-1 cannot be removed (Directory not empty)" in caplog.text
+    assert re.search(r"step-1 .*\(Directory not empty\)", caplog.text)
 
 
 @pytest.mark.parametrize("damage", ["truncate", "flip", "no state", "half state"])
@@ -81,7 +82,7 @@ def test_unfinished_save_is_not_seen(tmp_path: Path) -> None:
 
 def test_nothing_whole_is_an_error(tmp_path: Path) -> None:
     (save(tmp_path, 1) / "state.json").unlink()
-    with pytest.raises(InputError, match="no whole checkpoint left"):
+    with pytest.raises(InputError, match="no whole checkpoint"):
         checkpoint.load_newest(tmp_path)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -51,24 +52,24 @@ def test_help_imports_nothing_heavy() -> None:
     ("arguments", "line"),
     [
         (["distil"], "No such command 'distil'"),
-        (["distill"], "expected a recipe, or --teachers, --student and --data"),
-        (["distill", "quickstrat"], "did you mean 'quickstart'?"),
-        (["distill", "quickstart", "train.epoch=3"], "unknown key 'train.epoch'; did you mean 'epochs'?"),
-        (["distill", "quickstart", "eval.suite=quik"], "unknown suite 'quik'; did you mean 'quick'?"),
-        (["distill", "quickstart", "--resume"], "name the run folder to continue with --out"),
-        (["distill", "quickstart", "--random-weights"], "only meant for --dry-run"),
-        (["eval", "tim:resnet18"], "unknown scheme 'tim'; did you mean 'timm'?"),
-        (["eval", "timm:resnet19?pretrained=false"], "timm has no model 'resnet19'"),
-        (["eval", "pixels:8", "--tasks", "knm"], "unknown task 'knm'; did you mean 'knn'?"),
-        (["eval", "pixels:8", "--tasks", "knn(kk=5)"], "unknown option 'kk'; did you mean 'k'?"),
-        (["eval", "pixels:8", "--tasks", "knn(k=five)"], "option 'k': Input should be a valid integer"),
-        (["eval", "pixels:8", "--data", "birds"], "--data 'birds': expected NAME=PATH"),
+        (["distill"], "recipe.*--teachers, --student and --data"),
+        (["distill", "quickstrat"], "'quickstrat'.*'quickstart'"),
+        (["distill", "quickstart", "train.epoch=3"], "'train.epoch'.*'epochs'"),
+        (["distill", "quickstart", "eval.suite=quik"], "suite.*'quik'.*'quick'"),
+        (["distill", "quickstart", "--resume"], "--resume.*--out"),
+        (["distill", "quickstart", "--random-weights"], "--random-weights.*--dry-run"),
+        (["eval", "tim:resnet18"], "scheme.*'tim'.*'timm'"),
+        (["eval", "timm:resnet19?pretrained=false"], "timm.*'resnet19'"),
+        (["eval", "pixels:8", "--tasks", "knm"], "task.*'knm'.*'knn'"),
+        (["eval", "pixels:8", "--tasks", "knn(kk=5)"], "'kk'.*'k'"),
+        (["eval", "pixels:8", "--tasks", "knn(k=five)"], "'k'.*integer"),
+        (["eval", "pixels:8", "--data", "birds"], "--data 'birds'.*NAME=PATH"),
         (["eval", "pixels:8", "--data", "birds=/nowhere"], "/nowhere"),
-        (["eval", "pixels:8", "--data", "x=/a", "--data", "x=/b"], "the name 'x' is given twice"),
-        (["eval", "pixels:8", "--student", "x"], "model 'x' is not among those given"),
-        (["eval", "pixels:8", "--seeds", "1;2"], "--seeds '1;2': expected whole numbers"),
-        (["eval", "pixels:8", "--out", "x.txt"], "unknown format '.txt'"),
-        (["eval", "pixels:8", "--suite", "finegrained"], "more sets: --skip-missing"),
+        (["eval", "pixels:8", "--data", "x=/a", "--data", "x=/b"], "--data.*'x'.*twice"),
+        (["eval", "pixels:8", "--student", "x"], "model.*'x'"),
+        (["eval", "pixels:8", "--seeds", "1;2"], "--seeds '1;2'.*whole numbers"),
+        (["eval", "pixels:8", "--out", "x.txt"], "format.*'.txt'"),
+        (["eval", "pixels:8", "--suite", "finegrained"], "--skip-missing"),
         (["eval", "pixels:8", "--jobs", "0"], "'--jobs'"),
         (["export", "runs/nosuch"], "run runs/nosuch: no such folder"),
         (["report", "runs/nosuch"], "report runs/nosuch: no such folder"),
@@ -76,18 +77,18 @@ def test_help_imports_nothing_heavy() -> None:
         (["eval", "runs/nosuch"], "encoder 'runs/nosuch': no such folder"),
         (["eval", "run:runs/nosuch"], "encoder 'run:runs/nosuch': no such folder"),
         (["encode", "runs/nosuch", "--data", "x", "--out", "x.safetensors"], "'runs/nosuch': no such folder"),
-        (["distill", "runs/nosuch/recipe.yaml"], "no such file, as there is no folder runs/nosuch"),
-        (["check", "runs/nosuch"], "recipe 'runs/nosuch': no such file, as there is no folder runs"),
+        (["distill", "runs/nosuch/recipe.yaml"], "no such file.*folder runs/nosuch"),
+        (["check", "runs/nosuch"], "recipe 'runs/nosuch'.*folder runs"),
         (["eval", "pixels:8", "--suite", "nosuch.yaml"], "suite 'nosuch.yaml': no such file"),
-        (["distill", "quickstart", "--student", "timm:a", "--student", "timm:b"], "--student: is given 2 times"),
-        (["export", "x", "--to", "a", "--to", "b"], "--to: is given 2 times and takes one value"),
-        (["export", "x", "--format", "timm", "--format", "onx"], "--format 'onx'; did you mean 'onnx'?"),
-        (["eval", "pixels:8", "--tasks", "knn", "--tasks", "knm,logistic"], "unknown task 'knm'"),
-        (["eval", "pixels:8", "--seeds", "0", "--seeds", "one"], "--seeds '0,one': expected whole numbers"),
-        (["distill", "quickstart", "lr=1e-4"], "unknown key 'lr'; did you mean 'train.lr'?"),
-        (["list", "teachers"], "unknown kind 'teachers'"),
+        (["distill", "quickstart", "--student", "timm:a", "--student", "timm:b"], "--student.*2 times"),
+        (["export", "x", "--to", "a", "--to", "b"], "--to.*2 times"),
+        (["export", "x", "--format", "timm", "--format", "onx"], "--format.*'onx'.*'onnx'"),
+        (["eval", "pixels:8", "--tasks", "knn", "--tasks", "knm,logistic"], "task.*'knm'"),
+        (["eval", "pixels:8", "--seeds", "0", "--seeds", "one"], "--seeds '0,one'.*whole numbers"),
+        (["distill", "quickstart", "lr=1e-4"], "'lr'.*'train.lr'"),
+        (["list", "teachers"], "kind.*'teachers'"),
         (["encode", "pixels:8", "--data", "/nowhere", "--out", "x.safetensors"], "/nowhere"),
-        (["encode", "pixels:8", "--data", "/nowhere", "--out", "x.npz"], "ends in .safetensors"),
+        (["encode", "pixels:8", "--data", "/nowhere", "--out", "x.npz"], "x.npz.*.safetensors"),
         (["encode", "pixels:x", "--data", "/nowhere", "--out", "x.safetensors"], "pixels"),
     ],
 )
@@ -97,7 +98,7 @@ def test_wrong_input_is_one_line(
     monkeypatch.chdir(tmp_path)
     code, out, err = unic(capsys, *arguments)
     assert (code, out) == (2, "")
-    assert line in err
+    assert re.search(line, err), err
     assert err.count("\n") == 1
     assert not list(tmp_path.iterdir())
 
@@ -175,7 +176,7 @@ def test_the_whole_path(
     assert "difference: to 6" in out
     assert Path("two.md").read_text().count("| difference to 6 |") == 2
     code, out, err = unic(capsys, "eval", "run=pixels:2", "run", "--data", f"blobs={pair}")
-    assert (code, "model 'run' is given twice" in err) == (2, True)
+    assert (code, "'run'" in err) == (2, True)
 
     code, out, err = unic(capsys, "export", "run", "--to", "shipped")
     assert code == 0, err
@@ -223,13 +224,12 @@ def test_a_failure_after_training_does_not_look_like_one_of_the_training(
     monkeypatch.setattr(api, "export_timm", broken)
     code, _, err = unic(capsys, "distill", written, "--out", tmp_path / "run")
     assert code == 1
-    last = (
-        f"unic: {tmp_path / 'run'} is trained and saved, but its export failed: OSError: disk [/] full; its model card "
-    )
-    assert err.splitlines()[-1].startswith(last)
+    last = err.splitlines()[-1]
+    assert last.startswith(f"unic: {tmp_path / 'run'}")
+    assert [part in last for part in ("saved", "export", "OSError: disk [/] full", "model card")] == [True] * 4
     assert "Traceback" not in err
     log = (tmp_path / "run/train.log").read_text().splitlines()
-    assert any(line.endswith("ERROR export failed: OSError: disk [/] full") for line in log)
+    assert any("ERROR export" in line and line.endswith("OSError: disk [/] full") for line in log)
     assert (tmp_path / "run/report.html").is_file()
     assert (tmp_path / "run/checkpoints/last").exists()
 
@@ -318,7 +318,7 @@ def test_a_run_that_is_stopped_says_how_to_go_on(
     gone = "the network is gone; checkpoint saved at step 4; continue with --resume"
     assert ends(InputError(gone)) == f"unic: {gone}: {command}"
     assert ends(StoppedError("out of memory")) == "unic: out of memory"
-    assert ends(UnfinishedError("its export failed")).splitlines()[-1].endswith(f"to try again: {command}")
+    assert ends(UnfinishedError("its export failed")).splitlines()[-1].endswith(f": {command}")
 
 
 def test_the_numbers_of_a_run_go_into_its_folder(
@@ -342,11 +342,11 @@ def test_the_numbers_of_a_run_go_into_its_folder(
     assert unic(capsys, "report", "run")[0] == 0
     page = Path("run/report.html").read_text()
     assert "blobs" in page
-    assert "There is no predictions.safetensors" not in page
+    assert "no predictions.safetensors" not in page
 
     before = Path("run/results.json").read_bytes()
     code, out, err = unic(capsys, "eval", "run", *data[:2], "--tasks", "retrieval")
-    assert "run/results.json stays as it is; --out run/results.json replaces it" in err
+    assert "--out run/results.json" in err
     assert Path("run/results.json").read_bytes() == before
 
     recipe = yaml.safe_load(Path("run/recipe.yaml").read_text())

@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -60,18 +61,14 @@ def test_views_have_the_size_that_the_student_sees(uri, side, tmp_path, monkeypa
 @pytest.mark.parametrize(
     ("uri", "line"),
     [
-        (
-            "timm:mobilenetv3_large_10",
-            "timm has no model 'mobilenetv3_large_10'; did you mean 'mobilenetv3_large_100'?",
-        ),
-        ("timm:resnet50?img_size=big", "option 'img_size' must be SIZE or HEIGHTxWIDTH, not 'big'"),
+        ("timm:mobilenetv3_large_10", "timm.*'mobilenetv3_large_10'.*'mobilenetv3_large_100'"),
+        ("timm:resnet50?img_size=big", "'img_size'.*HEIGHTxWIDTH.*'big'"),
         ("run:nowhere", "no such folder: nowhere"),
     ],
 )
 def test_a_student_whose_size_is_not_known_is_refused(uri, line):
-    with pytest.raises(InputError) as caught:
+    with pytest.raises(InputError, match=f"^encoder '{re.escape(uri)}': .*{line}"):
         compose(["timm:a"], uri, ["x"])
-    assert str(caught.value) == f"encoder '{uri}': {line}"
 
 
 def test_a_name_that_is_made_is_none_of_the_table_s():
@@ -80,7 +77,7 @@ def test_a_name_that_is_made_is_none_of_the_table_s():
 
 
 def test_nothing_given_is_refused():
-    with pytest.raises(InputError, match="--student: expected at least one"):
+    with pytest.raises(InputError, match="--student"):
         compose(["timm:a"], "", ["x"])
 
 
@@ -100,10 +97,10 @@ def test_init_writes_once(tmp_path, monkeypatch, capsys, image_folder):
 @pytest.mark.parametrize(
     ("flags", "line"),
     [
-        (["--student", "timm:test_vit", "--data", "nowhere"], "data 'nowhere': no such file or folder"),
-        (["--student", "timm:test_vitt", "--data", "IMAGES"], "timm has no model 'test_vitt'"),
-        (["--student", "pixels:8", "--data", "IMAGES"], "student 'pixels:8': only timm models"),
-        (["--student", "timm:test_vit", "--data", "IMAGES", "--epochs", "0"], "'train.epochs': Input should be great"),
+        (["--student", "timm:test_vit", "--data", "nowhere"], "data 'nowhere'"),
+        (["--student", "timm:test_vitt", "--data", "IMAGES"], "timm.*'test_vitt'"),
+        (["--student", "pixels:8", "--data", "IMAGES"], "student.*'pixels:8'.*timm"),
+        (["--student", "timm:test_vit", "--data", "IMAGES", "--epochs", "0"], "'train.epochs'.*greater than 0"),
     ],
 )
 def test_init_writes_nothing_that_is_wrong(flags, line, tmp_path, monkeypatch, capsys, image_folder):
@@ -114,7 +111,7 @@ def test_init_writes_nothing_that_is_wrong(flags, line, tmp_path, monkeypatch, c
     with pytest.raises(SystemExit) as stop:
         cli.main()
     assert stop.value.code == 2
-    assert line in capsys.readouterr().err
+    assert re.search(line, capsys.readouterr().err)
     assert not list(tmp_path.iterdir())
 
 
@@ -138,8 +135,8 @@ def test_every_section_is_written_with_its_keys_and_comments(tmp_path):
         for key in getattr(field.annotation, "model_fields", {}):
             if name not in ("projector", "standardize", "weighting"):
                 assert any(line.lstrip("# ").startswith(f"{key}:") for line in lines), key
-    assert "  # Passes over `data.train`; parts of one are allowed.\n  epochs: 3" in text
-    assert "  # Images of one step, over all processes.\n  # batch_size: 128" in text
+    assert re.search(r"\n  # .*`data\.train`.*\n  epochs: 3", text)
+    assert re.search(r"\n  # Images .*\n  # batch_size: 128", text)
     # Every key that is a comment has its default: without its marks the file says the same.
     bare = "\n".join(line.replace("# ", "", 1) if _is_key(line) else line for line in lines)
     assert load_recipe(_written(bare, tmp_path)) == load_recipe(tree)

@@ -1,5 +1,6 @@
 """The recipe: defaults, inheritance, overrides, and one line for every mistake."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -22,13 +23,11 @@ def test_written_recipe_reads_back_the_same(tmp_path: Path) -> None:
 
 
 def test_of_steps_and_epochs_a_written_recipe_says_which_counts() -> None:
-    mark = "  # does not count, as steps is set"
     text = load_recipe(MINIMAL, ["train.epochs=43", "train.steps=40"]).to_yaml()
-    assert f"  epochs: 43.0{mark}\n  steps: 40\n" in text
-    assert text.count(mark) == 1
-    assert mark not in load_recipe(MINIMAL, ["train.epochs=43"]).to_yaml()
+    assert re.search("  epochs: 43.0  # .*steps.*\n  steps: 40\n", text)
+    assert "43.0\n" in load_recipe(MINIMAL, ["train.epochs=43"]).to_yaml()
     by_epochs = {"stages": [{"train": {"steps": None}}]}
-    assert mark not in load_recipe(MINIMAL | by_epochs, ["train.epochs=43", "train.steps=40"]).to_yaml()
+    assert "43.0\n" in load_recipe(MINIMAL | by_epochs, ["train.epochs=43", "train.steps=40"]).to_yaml()
 
 
 def test_paths_are_short_for_sources() -> None:
@@ -55,18 +54,18 @@ def test_base_of_itself(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("override", "line"),
     [
-        ("train.lrr=1", "unknown key 'train.lrr'; did you mean 'lr'?"),
-        ("sed=1", "unknown key 'sed'; did you mean 'seed'?"),
-        ("teachers.cache.view=1", "unknown key 'teachers.cache.view'; did you mean 'views'?"),
-        ("data.train=[{path: a, wait: 1}]", "unknown key 'data.train.0.wait'; did you mean 'weight'?"),
-        ("data.sizes=[]", "'data.sizes': List should have at least 1 item"),
-        ("data.sizes=[0,224]", "'data.sizes.0': Input should be greater than 0"),
-        ("data.sizes=96", "'data.sizes': Input should be a valid list"),
-        ("data.sizes=[64,96]", "'data.sizes': the largest, 96, is not data.size, which is 224"),
-        ("train.lr=-1", "'train.lr': Input should be greater than 0 \\(got -1\\)"),
-        ("train.lr=fast", "'train.lr': Input should be a valid number"),
-        ("train.precision=fp8", "'train.precision': Input should be 'auto', 'bf16' or 'fp32' \\(got 'fp8'\\)"),
-        ("train.lr", "override 'train.lr': expected key=value"),
+        ("train.lrr=1", "'train.lrr'.*'lr'"),
+        ("sed=1", "'sed'.*'seed'"),
+        ("teachers.cache.view=1", "'teachers.cache.view'.*'views'"),
+        ("data.train=[{path: a, wait: 1}]", "'data.train.0.wait'.*'weight'"),
+        ("data.sizes=[]", "'data.sizes'.*at least 1"),
+        ("data.sizes=[0,224]", "'data.sizes.0'.*greater than 0"),
+        ("data.sizes=96", "'data.sizes'.*list"),
+        ("data.sizes=[64,96]", "'data.sizes'.*96.*data.size.*224"),
+        ("train.lr=-1", "'train.lr'.*greater than 0.*-1"),
+        ("train.lr=fast", "'train.lr'.*number"),
+        ("train.precision=fp8", "'train.precision'.*'auto', 'bf16' or 'fp32'.*'fp8'"),
+        ("train.lr", "'train.lr'.*key=value"),
         ("teachers.models={}", "'teachers.models'"),
         ("teachers.cache={tokens: some}", "'teachers.cache.tokens'"),
         ("student={}", "'student.model' is missing"),
@@ -80,7 +79,7 @@ def test_one_line_for_every_mistake(override: str, line: str) -> None:
 
 
 def test_a_teacher_cache_has_one_size_of_views() -> None:
-    with pytest.raises(InputError, match="'data': teachers.cache keeps views of one size; leave it out, or data.sizes"):
+    with pytest.raises(InputError, match="'data': .*teachers.cache.*data.sizes"):
         load_recipe(MINIMAL, ["data.sizes=[96,224]", "teachers.cache={}"])
 
 
@@ -125,12 +124,12 @@ DOUBLING = {"x0": "ha" * 50} | {f"x{n}": f"${{trackers.t.x{n - 1}}}" * 2 for n i
 @pytest.mark.parametrize(
     ("changed", "line"),
     [
-        ({"trackers": {"t": DOUBLING}}, "'${trackers.t.x1}' names something that holds a reference itself"),
-        ({"trackers": {"t": {"a": ["x"], "b": ["${trackers[t][b]}"]}}}, "'${trackers[t][b]}' names something"),
-        ({"trackers": {"t": {"a": "${trackers}"}}}, "'${trackers}' names something that holds a reference"),
-        ({"trackers": {"t": {"a": "${.b}", "b": "c"}}}, "'trackers.t.a': a reference is ${key} or ${oc.env:NAME}"),
-        ({"student": {"model": "${oc.decode:'1'}"}}, "'student.model': a reference is ${key} or ${oc.env:NAME}"),
-        ({"student": {"model": "${oc.${seed}:1}"}}, "'student.model': a reference is ${key} or ${oc.env:NAME}"),
+        ({"trackers": {"t": DOUBLING}}, "'${trackers.t.x1}'"),
+        ({"trackers": {"t": {"a": ["x"], "b": ["${trackers[t][b]}"]}}}, "'${trackers[t][b]}'"),
+        ({"trackers": {"t": {"a": "${trackers}"}}}, "'${trackers}'"),
+        ({"trackers": {"t": {"a": "${.b}", "b": "c"}}}, "'trackers.t.a'"),
+        ({"student": {"model": "${oc.decode:'1'}"}}, "'student.model'"),
+        ({"student": {"model": "${oc.${seed}:1}"}}, "'student.model'"),
         ({"trackers": {"t": {"a": "ha" * 100_000, "b": ["${trackers.t.a}"] * 500}}}, "500 references in 2"),
     ],
 )
@@ -150,7 +149,7 @@ def test_names_of_columns_are_no_names_of_teachers(name: str, tmp_path: Path) ->
         {**MINIMAL, "stages": [{}, {"teachers.models": models}]},
         {**MINIMAL, "stages": [{"teachers": {"models": models}}]},
     ):
-        line = f"recipe: 'teachers.models.{name}': every table has a column '{name}'; give the teacher another name"
+        line = f"recipe: 'teachers.models.{name}'.*column '{name}'"
         with pytest.raises(InputError, match=line):
             load_recipe(changed)
         (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(changed))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -25,23 +26,20 @@ def written(recipe: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 SUITES = [
-    ("{data: [clipart]}", "data 'clipart': no train.parquet in "),
+    ("{data: [clipart]}", "data 'clipart'.*train.parquet"),
     ("{data: [aircraft]}", "aircraft"),
-    ("{data: ['own=nowhere']}", "data 'nowhere': no such file or folder"),
-    ("{data: ['own=IMAGES']}", "'IMAGES?test=0.2&seed=0' draws a test part at random"),
-    ("{data: ['own=IMAGES?test=0.25'], tasks: {knm: {}}}", "unknown task 'knm'; did you mean 'knn'?"),
-    ("{data: ['own=IMAGES?test=0.25'], tasks: {knn: {kk: 3}}}", "task 'knn': unknown option 'kk'; did you mean 'k'?"),
-    ("{data: ['own=IMAGES?test=0.25'], tasks: {knn: {k: ten}}}", "task 'knn': option 'k': Input should be a valid int"),
-    ("{data: ['own=IMAGES?test=0.25'], tasks: {logistic: {C: low}}}", "task 'logistic': option 'C': "),
-    ("{data: ['own=IMAGES?test=0.25'], tasks: {knn: {data: [b]}}}", "task 'knn': no set 'b' in the suite"),
-    (
-        "{data: ['own=IMAGES?test=0.25'], tasks: {segmentation: {}}}",
-        "has labels, and no task of this evaluation is for",
-    ),
-    ("{data: ['own=IMAGES?test=0.25'], tasks: {robustness: {}}}", "robustness on 'own': without corruptions"),
-    ("{dta: [clipart]}", "recipe: 'eval.suite': 'dta'"),
-    ("{data: ['own=OTHER'], unseen: ['new=IMAGES?test=0.25']}", "'new' is unseen, and 'IMAGES' of data.train has its"),
-    ("{data: ['own=OTHER'], unseen: [clipart]}", "data 'clipart': no train.parquet in "),
+    ("{data: ['own=nowhere']}", "data 'nowhere'"),
+    ("{data: ['own=IMAGES']}", r"'IMAGES\?test=0\.2&seed=0'"),
+    ("{data: ['own=IMAGES?test=0.25'], tasks: {knm: {}}}", "task.*'knm'.*'knn'"),
+    ("{data: ['own=IMAGES?test=0.25'], tasks: {knn: {kk: 3}}}", "task 'knn'.*'kk'.*'k'"),
+    ("{data: ['own=IMAGES?test=0.25'], tasks: {knn: {k: ten}}}", "task 'knn'.*'k'.*integer"),
+    ("{data: ['own=IMAGES?test=0.25'], tasks: {logistic: {C: low}}}", "task 'logistic'.*'C'"),
+    ("{data: ['own=IMAGES?test=0.25'], tasks: {knn: {data: [b]}}}", "task 'knn'.*set 'b'"),
+    ("{data: ['own=IMAGES?test=0.25'], tasks: {segmentation: {}}}", "'own'.*labels.*no task"),
+    ("{data: ['own=IMAGES?test=0.25'], tasks: {robustness: {}}}", "robustness.*'own'.*corruptions"),
+    ("{dta: [clipart]}", "'eval.suite': 'dta'"),
+    ("{data: ['own=OTHER'], unseen: ['new=IMAGES?test=0.25']}", "'new'.*unseen.*'IMAGES'.*data.train"),
+    ("{data: ['own=OTHER'], unseen: [clipart]}", "data 'clipart'.*train.parquet"),
 ]
 
 
@@ -58,14 +56,14 @@ def test_a_suite_that_cannot_be_measured(
         other = Path(shutil.copytree(image_folder, tmp_path_factory.mktemp("other") / "images"))
         suite = suite.replace("OTHER", f"{other}?test=0.25")
     override = f"eval.suite={suite.replace('IMAGES', str(image_folder))}"
-    line = line.replace("IMAGES", str(image_folder))
+    line = line.replace("IMAGES", re.escape(str(image_folder)))
     for command in (["check"], ["distill", "--dry-run"], ["distill"]):
         sys.argv = ["unic", command[0], "toy.yaml", override, *command[1:]]
         with pytest.raises(SystemExit) as stop:
             cli.main()
         said = capsys.readouterr()
         assert stop.value.code == 2
-        assert line in " ".join((said.out if command == ["check"] else said.err).split()), command
+        assert re.search(line, " ".join((said.out if command == ["check"] else said.err).split())), command
     assert [path.name for path in written.iterdir()] == ["toy.yaml"]
 
 
@@ -75,7 +73,7 @@ def test_images_that_are_not_here(written: Path, capsys: pytest.CaptureFixture[s
         with pytest.raises(SystemExit):
             cli.main()
         said = capsys.readouterr()
-        assert "UNIC_SAMPLES may name the samples/" in " ".join(f"{said.out} {said.err}".split())
+        assert "UNIC_SAMPLES" in " ".join(f"{said.out} {said.err}".split())
 
 
 def test_looks_that_no_set_suits_are_found_by_a_check_and_a_dry_run(
@@ -89,11 +87,11 @@ def test_looks_that_no_set_suits_are_found_by_a_check_and_a_dry_run(
             place.write_bytes(image.read_bytes() + split.encode())
     recipe["eval"] = {"suite": {"data": [f"own={tmp_path / 'set'}"], "tasks": {"knn": {}}}, "every": 2}
     settings = load_recipe(recipe)
-    with pytest.raises(InputError, match="4 training images are too few for the k-NN"):
+    with pytest.raises(InputError, match="4 training images"):
         api.dry_run(settings)
     errors = [finding.text for finding in api.check(settings).findings if finding.level == "error"]
     assert len(errors) == 1
-    assert "4 training images are too few for the k-NN" in errors[0]
+    assert "4 training images" in errors[0]
 
 
 def test_a_suite_in_a_recipe_is_one_of_a_file(recipe: dict[str, Any], image_folder: Path, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -109,8 +110,7 @@ def test_one_split_of_several_is_said(layout: str, tmp_path: Path) -> None:
     said = io.StringIO()
     options: dict[str, Any] = {"console": Console(file=said, width=40)}
     file = api.encode("pixels:1", str(tmp_path / "set"), tmp_path / "f.safetensors", **options)
-    line = f"data '{tmp_path / 'set'}': only its split 'train' of test, train is read; split names another"
-    assert line in one_line(said)
+    assert re.search(f"data '{tmp_path / 'set'}'.*'train' of test, train", one_line(said))
     assert (metadata(file)["split"], load_file(file)["cls"][0, 0]) == ("train", pytest.approx(50 / 255))
     said.truncate(0)
     file = api.encode("pixels:1", str(tmp_path / "set"), tmp_path / "f.safetensors", split="test", **options)
@@ -139,7 +139,7 @@ def test_a_set_of_the_hub_and_a_placeholder_are_said_too(tmp_path: Path, monkeyp
     for data, listed in (("lab/birds", " of train, validation"), (f"{tmp_path}/set/{{split}}", "")):
         said = io.StringIO()
         api.encode("pixels:1", data, tmp_path / "f.safetensors", console=Console(file=said))
-        assert f"data '{data}': only its split 'train'{listed} is read" in one_line(said)
+        assert re.search(re.escape(f"data '{data}'") + f".*'train'{listed} ", one_line(said))
 
 
 def test_why_there_are_no_labels_is_said(tmp_path: Path) -> None:
@@ -148,8 +148,7 @@ def test_why_there_are_no_labels_is_said(tmp_path: Path) -> None:
     (tmp_path / "flat" / "metadata.csv").write_text("file_name,kind\na.png,owl\n")
     said = io.StringIO()
     file = api.encode("pixels:1", f"{tmp_path}/flat", tmp_path / "f.safetensors", console=Console(file=said, width=40))
-    reason = "no labels: metadata.csv: it has no column 'label'; write ?label=kind at the end of the path"
-    assert f"data '{tmp_path}/flat': {reason}" in one_line(said)
+    assert re.search(rf"data '{tmp_path}/flat'.*no labels.*metadata\.csv.*'label'.*\?label=kind", one_line(said))
     assert "labels" not in load_file(file)
     file = api.encode("pixels:1", f"{tmp_path}/flat?label=kind", tmp_path / "g.safetensors", console=Console(file=said))
     assert load_file(file)["labels"].tolist() == [0]
@@ -161,7 +160,7 @@ def test_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest
     for command, out in (("encode pixels:1 --data set", "f.safetensors"), ("shard set", "shards")):
         monkeypatch.setattr("sys.argv", ["unic", *command.split(), "--out", out])
         cli.main()
-        assert "data 'set': only its split 'train' of test, train is read" in capsys.readouterr().err
+        assert re.search("data 'set'.*'train' of test, train", capsys.readouterr().err)
         monkeypatch.setattr("sys.argv", ["unic", *command.split(), "--out", f"test-{out}", "--split", "test"])
         cli.main()
         assert "only its split" not in capsys.readouterr().err

@@ -14,29 +14,28 @@ MINIMAL = {"teachers": {"models": {"a": "timm:a"}}, "student": {"model": "timm:b
 
 
 @pytest.mark.parametrize(
-    ("override", "ending"),
+    ("override", "key", "meant"),
     [
-        ("lr=1e-4", "unknown key 'lr'; did you mean 'train.lr'?"),
-        ("batch_sise=8", "unknown key 'batch_sise'; did you mean 'train.batch_size'?"),
-        ("batchSize=8", "unknown key 'batchSize'; did you mean 'train.batch_size'?"),
-        ("train.suite=quick", "unknown key 'train.suite'; did you mean 'eval.suite'?"),
-        ("data.epochs=3", "unknown key 'data.epochs'; did you mean 'train.epochs'?"),
-        ("every=3", "unknown key 'every'; did you mean 'checkpoint.every' or 'eval.every'?"),
-        ("teachers.views=2", "unknown key 'teachers.views'; did you mean 'teachers.cache.views'?"),
-        ("train.epoch=3", "unknown key 'train.epoch'; did you mean 'epochs'?"),
-        ("data.train=[{path: a, wait: 1}]", "unknown key 'data.train.0.wait'; did you mean 'weight'?"),
-        ("eval.zzzz=1", "unknown key 'eval.zzzz'; expected one of: every, patience, suite"),
+        ("lr=1e-4", "'lr'", "'train.lr'"),
+        ("batch_sise=8", "'batch_sise'", "'train.batch_size'"),
+        ("batchSize=8", "'batchSize'", "'train.batch_size'"),
+        ("train.suite=quick", "'train.suite'", "'eval.suite'"),
+        ("data.epochs=3", "'data.epochs'", "'train.epochs'"),
+        ("every=3", "'every'", "'checkpoint.every' or 'eval.every'"),
+        ("teachers.views=2", "'teachers.views'", "'teachers.cache.views'"),
+        ("train.epoch=3", "'train.epoch'", "'epochs'"),
+        ("data.train=[{path: a, wait: 1}]", "'data.train.0.wait'", "'weight'"),
+        ("eval.zzzz=1", "'eval.zzzz'", "every, patience, suite"),
     ],
 )
-def test_a_key_of_another_level(override: str, ending: str) -> None:
-    with pytest.raises(InputError) as error:
+def test_a_key_of_another_level(override: str, key: str, meant: str) -> None:
+    with pytest.raises(InputError, match=f"^recipe: .*{key}.*{meant}"):
         load_recipe(MINIMAL, [override])
-    assert str(error.value) == f"recipe: {ending}"
 
 
 def test_a_misspelt_section_is_told_before_the_one_that_is_missing() -> None:
     tree = {"teacher" if key == "teachers" else key: value for key, value in MINIMAL.items()}
-    with pytest.raises(InputError, match=r"^recipe: unknown key 'teacher'; did you mean 'teachers'\?$"):
+    with pytest.raises(InputError, match="^recipe: .*'teacher'.*'teachers'"):
         load_recipe(tree)
 
 
@@ -46,14 +45,14 @@ BASE = MINIMAL | {"train": {"epochs": 3}}
 @pytest.mark.parametrize(
     ("files", "overrides", "line"),
     [
-        ({"own": BASE | {"trian": {}}}, [], "recipe own.yaml: unknown key 'trian'; did you mean 'train'?"),
-        ({"own": {"base": "b.yaml"}, "b": BASE | {"trian": {}}}, [], "recipe b.yaml: unknown key 'trian'"),
-        ({"own": {"base": "b.yaml", "train": {"lrr": 1}}, "b": BASE}, [], "recipe own.yaml: unknown key 'train.lrr'"),
+        ({"own": BASE | {"trian": {}}}, [], "recipe own.yaml: .*'trian'.*'train'"),
+        ({"own": {"base": "b.yaml"}, "b": BASE | {"trian": {}}}, [], "recipe b.yaml: .*'trian'"),
+        ({"own": {"base": "b.yaml", "train": {"lrr": 1}}, "b": BASE}, [], "recipe own.yaml: .*'train.lrr'"),
         ({"own": BASE | {"train": {"epochs": "x"}}}, [], "recipe own.yaml: 'train.epochs': "),
-        ({"own": {"data": {"train": "images"}}}, [], "recipe own.yaml: 'teachers' is missing"),
+        ({"own": {"data": {"train": "images"}}}, [], "recipe own.yaml: .*'teachers'.*missing"),
         ({"own": BASE | {"seed": "${nothing}"}}, [], "recipe own.yaml: "),
         ({"own": BASE | {"teachers": {"models": {"pixels": "timm:a"}}}}, [], "recipe own.yaml: 'teachers.models.pix"),
-        ({"own": BASE}, ["trian.lr=1"], "recipe: unknown key 'trian'"),
+        ({"own": BASE}, ["trian.lr=1"], "recipe: .*'trian'"),
         ({"own": BASE}, ["train.epochs=x"], "recipe: 'train.epochs': "),
     ],
 )  # fmt: skip
@@ -63,9 +62,8 @@ def test_the_file_of_a_mistake_is_named(
     monkeypatch.chdir(tmp_path)
     for name, tree in files.items():
         Path(f"{name}.yaml").write_text(yaml.safe_dump(tree))
-    with pytest.raises(InputError) as error:
+    with pytest.raises(InputError, match=f"^{line}"):
         load_recipe("own.yaml", overrides)
-    assert str(error.value).startswith(line)
 
 
 def test_the_file_of_a_stage_and_of_a_part_with_a_mistake_is_named(
@@ -73,16 +71,16 @@ def test_the_file_of_a_stage_and_of_a_part_with_a_mistake_is_named(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("own.yaml").write_text(yaml.safe_dump(recipe | {"stages": [{"train": {"lrr": 1}}]}))
-    with pytest.raises(InputError, match=r"^recipe own\.yaml: unknown key 'train\.lrr'"):
+    with pytest.raises(InputError, match=r"^recipe own\.yaml: .*'train\.lrr'"):
         load_recipe("own.yaml").plans()
     Path("own.yaml").write_text(yaml.safe_dump(recipe | {"projector": {"type": "ladder", "hidden_dims": 3}}))
     for call in (api.dry_run, lambda source: api.distill(source, out="run")):
-        with pytest.raises(InputError, match=r"^recipe own\.yaml: projector 'ladder': unknown option 'hidden_dims'"):
+        with pytest.raises(InputError, match=r"^recipe own\.yaml: projector 'ladder'.*'hidden_dims'"):
             call("own.yaml")
-    with pytest.raises(InputError, match=r"^recipe: projector 'ladder': unknown option 'hidden_dims'"):
+    with pytest.raises(InputError, match="^recipe: projector 'ladder'.*'hidden_dims'"):
         api.dry_run("own.yaml", seed=4)  # what was typed may be what is wrong
 
 
 def test_suites_have_the_same() -> None:
-    with pytest.raises(InputError, match="'dta': .*; did you mean 'data'"):
+    with pytest.raises(InputError, match="'dta'.*'data'"):
         load_suite({"data": ["clipart"], "dta": 1})

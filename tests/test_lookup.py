@@ -14,9 +14,9 @@ def test_name_and_dotted_path(trust) -> None:
 @pytest.mark.parametrize(
     ("name", "line"),
     [
-        ("ladderr", "unknown projector 'ladderr'; did you mean 'ladder'?"),
-        ("zzz", "unknown projector 'zzz'; expected one of: ladder, linear"),
-        ("no_such_lab.thing", "projector 'no_such_lab.thing': cannot import it"),
+        ("ladderr", "projector.*'ladderr'.*'ladder'"),
+        ("zzz", "projector.*'zzz'.*ladder, linear"),
+        ("no_such_lab.thing", "projector 'no_such_lab.thing'.*import"),
     ],
 )
 def test_a_miss_is_one_line(name: str, line: str, trust) -> None:
@@ -27,7 +27,7 @@ def test_a_miss_is_one_line(name: str, line: str, trust) -> None:
 
 def test_a_module_without_the_entry(trust) -> None:
     trust("json.tool")
-    with pytest.raises(InputError, match="module 'json.tool' has no 'loss', the entry point of unic.losses"):
+    with pytest.raises(InputError, match="'json.tool'.*'loss'.*unic.losses"):
         lookup.entry("unic.losses", "json.tool", "loss")
 
 
@@ -35,19 +35,19 @@ def test_options_are_the_keyword_only_parameters() -> None:
     def build(context: int, *, width: int = 3) -> None: ...
 
     lookup.check_options(build, {"width": 4}, "part")
-    with pytest.raises(InputError, match="part: unknown option 'widht'; did you mean 'width'?"):
+    with pytest.raises(InputError, match="part: .*'widht'.*'width'"):
         lookup.check_options(build, {"widht": 4}, "part")
-    with pytest.raises(InputError, match="unknown option 'context'"):
+    with pytest.raises(InputError, match="'context'"):
         lookup.check_options(build, {"context": 4}, "part")
 
 
 def test_nearest_lists_all_when_nothing_is_near() -> None:
-    assert nearest("qqqq", ["b", "a"]) == "; expected one of: a, b"
+    assert "a, b" in nearest("qqqq", ["b", "a"])
     assert nearest("x", []) == ""
 
 
 @pytest.mark.parametrize("name", [".parquet", "a..b", "a.b-c", ".", "a.\n"])
 def test_what_cannot_be_a_dotted_path_is_one_line(name: str) -> None:
-    with pytest.raises(InputError, match="unknown loss") as error:
+    with pytest.raises(InputError, match="loss.*") as error:
         lookup.module("unic.losses", name)
     assert "\n" not in str(error.value)

@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import re
 from pathlib import Path
 
 import pytest
@@ -68,5 +69,5 @@ def test_a_tracker_that_fails_is_dropped_and_the_run_goes_on(tmp_path: Path, cap
         metrics.write(1, {"loss": 1.0})
         metrics.write(2, {"loss": 1.0})
     assert tracker.calls == 1
-    assert "tracker failing failed and is left out from here on: no server" in caplog.text
+    assert re.search("tracker failing .*: no server", caplog.text)
     assert len(read_metrics(tmp_path)) == 2

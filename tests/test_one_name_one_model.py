@@ -101,7 +101,7 @@ def test_a_role_is_for_the_model_that_was_named(trained: Path, run: Any) -> None
 
 def test_a_model_called_student(trained: Path, run: Any) -> None:
     assert measured(trained, {"student": "pixels:4"}) == {"student": ("other", "pixels:4")}
-    with pytest.raises(InputError, match="model 'student': run 'a' has a student in the same table"):
+    with pytest.raises(InputError, match="model 'student'.*run 'a'"):
         measured(trained, {"student": "pixels:4", "a": run("a", vit="pixels:8")})
 
 
@@ -114,7 +114,7 @@ def test_pictures_of_an_old_run_show_student_and_teacher(run: Any) -> None:
 def test_an_old_run_is_resumed_and_a_new_one_refused(recipe: dict[str, Any], tmp_path: Path) -> None:
     recipe |= {"trackers": {}, "train": {**recipe["train"], "steps": 2}}
     recipe["teachers"]["models"] = {"student": recipe["teachers"]["models"]["vit"]}
-    with pytest.raises(InputError, match=r"recipe: 'teachers\.models\.student': every table has a column 'student'"):
+    with pytest.raises(InputError, match=r"recipe: 'teachers\.models\.student'.*column 'student'"):
         api.distill(recipe, out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
     fit(load_recipe(recipe, has_begun=True), tmp_path / "run", console=Console(quiet=True))

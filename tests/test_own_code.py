@@ -109,7 +109,7 @@ def test_an_edit_after_the_import_does_not_count(lab: Path) -> None:
 )  # fmt: skip
 def test_code_by_computed_names_is_unknown(lab: Path, line: str) -> None:
     (lab / "lab_kit" / "blocks.py").write_text(f"def block():\n    return {line}\n")
-    assert fresh("lab_main").unknown == "blocks.py, which imports or runs code by computed names"
+    assert fresh("lab_main").unknown.startswith("blocks.py, ")
 
 
 @pytest.mark.parametrize("line", ["model.eval()", "importlib.import_module('lab_late')", "eval('1 + 1')"])
@@ -127,7 +127,7 @@ def test_a_module_in_no_file_is_unknown(lab: Path, monkeypatch: pytest.MonkeyPat
     (lab / "lab_kit" / "blocks.py").write_text("import lab_typed\n")
     assert not fresh("lab_main").unknown  # it may never be there
     monkeypatch.setitem(sys.modules, "lab_typed", ModuleType("lab_typed"))
-    assert own_code(["lab_main"]).unknown == "module lab_typed, which is in no file"
+    assert own_code(["lab_main"]).unknown.startswith("module lab_typed, ")
     monkeypatch.setattr(sys.modules["__main__"], "__file__", "<stdin>", raising=False)
     assert own_code(["__main__"]).unknown == "code in no file"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -72,7 +73,7 @@ def test_every_seed_is_a_run_and_all_are_one_table(
     code, out, err = command(capsys, "distill", "toy.yaml", "--seeds", "0,1", "--out", "all")
     assert code == 0, err
     assert trained == ["seed-0", "seed-1"]
-    assert "mean of the 2 trainings seed-0, seed-1" in " ".join(out.split())
+    assert "2 trainings seed-0, seed-1" in " ".join(out.split())
     results = json.loads(Path("all/results.json").read_text())
     own = [json.loads(Path(f"all/seed-{seed}/results.json").read_text()) for seed in (0, 1)]
     scores = [each["tasks"]["blobs/knn"]["student"]["score"] for each in own]
@@ -98,7 +99,7 @@ def test_every_seed_is_a_run_and_all_are_one_table(
         code, out, err = command(capsys, *arguments)
         assert (code, out) == (2, "")
         assert err.count("\n") == 1
-        assert "several trainings; name one of them: " in err
+        assert "several trainings" in err
         assert "all/seed-1" in err
 
     trained.clear()
@@ -106,7 +107,7 @@ def test_every_seed_is_a_run_and_all_are_one_table(
     assert trained == []  # all of it was there
     code, _, err = command(capsys, "distill", "toy.yaml", "train.lr=0.02", "--seeds", "2", "--out", "all")
     assert code == 2
-    assert "all/seed-0: 'train.lr' was 0.01 at the start of the run and is 0.02 now" in err
+    assert re.search(r"all/seed-0: .*'train\.lr'.* 0\.01 .* 0\.02 ", err)
     assert command(capsys, "distill", "toy.yaml", "--seeds", "2", "--resume", "--out", "all")[0] == 0
     assert trained == ["seed-2"]
     results = json.loads(Path("all/results.json").read_text())
@@ -143,7 +144,7 @@ def test_a_single_seed_has_the_table_of_a_run(measured: dict[str, Any], tmp_path
     for results in (joint, own):
         del results["duration_s"]
     assert joint == own
-    assert "One training has been evaluated" in (folder / "report.html").read_text()
+    assert "One training" in (folder / "report.html").read_text()
 
 
 def test_what_cannot_be_trained_is_refused_before_anything_is_written(
@@ -156,15 +157,15 @@ def test_what_cannot_be_trained_is_refused_before_anything_is_written(
         unic.distill(measured, out=tmp_path / "all", seeds=[0], seed=3, console=QUIET)
     with monkeypatch.context() as patched:
         patched.setenv("WORLD_SIZE", "2")
-        with pytest.raises(InputError, match="torchrun runs one training at a time; train seed=5 into DIR/seed-5"):
+        with pytest.raises(InputError, match="torchrun.*seed=5.*DIR/seed-5"):
             check_seeds([5])
     assert not (tmp_path / "all").exists()
     (tmp_path / "all").mkdir()
     (tmp_path / "all/notes.txt").touch()
-    with pytest.raises(InputError, match="holds no training, such as seed-0"):
+    with pytest.raises(InputError, match="no training.*seed-0"):
         unic.distill(measured, out=tmp_path / "all", seeds=[0], console=QUIET)
     (tmp_path / "all/recipe.yaml").touch()
-    with pytest.raises(InputError, match="the folder of a single training"):
+    with pytest.raises(InputError, match="single training"):
         unic.distill(measured, out=tmp_path / "all", seeds=[0], console=QUIET)
 
 
@@ -175,5 +176,5 @@ def test_a_dry_run_tries_one_of_them(
     Path("toy.yaml").write_text(yaml.safe_dump(measured))
     code, out, err = command(capsys, "distill", "toy.yaml", "--seeds", "5,6", "--dry-run")
     assert code == 0, err
-    assert "trainings: one with each of the seeds 5, 6" in out
+    assert "seeds 5, 6" in out
     assert [path.name for path in tmp_path.iterdir()] == ["toy.yaml"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -110,16 +111,16 @@ def test_a_test_part_without_labels_or_with_training_images_is_not(
     tree, notes = new(tmp_path / "flat")
     assert "eval" not in tree
     assert len(notes) == 1
-    assert notes[0].startswith(f"{tmp_path / 'flat'}: its test part is not measured on: ")
+    assert notes[0].startswith(f"{tmp_path / 'flat'}: ")
     pictures(tmp_path / "birds/train", 40)
     pictures(tmp_path / "birds/test", 20, first=40)
     pictures(tmp_path / "more", 10, first=50)  # ten of the test images
     tree, notes = new(tmp_path / "birds", tmp_path / "more")
     assert "eval" not in tree
-    line = f"{tmp_path / 'birds'}: its test part is not measured on: "
-    assert notes == [f"{line}an image of its test part is a training image, too"]
+    (note,) = notes
+    assert re.match(f"{tmp_path / 'birds'}: .*training image", note)
     monkeypatch.setattr("unic.suited._MOST_COMPARED", 60)
-    assert new(tmp_path / "birds", tmp_path / "more")[1][0].startswith(f"{line}more than 60 images are not compared")
+    assert re.match(f"{tmp_path / 'birds'}: .*more than 60 images", new(tmp_path / "birds", tmp_path / "more")[1][0])
 
 
 def test_the_whole_path_from_flags(
@@ -135,7 +136,7 @@ def test_the_whole_path_from_flags(
     cli.main()
     said = capsys.readouterr()
     assert "birds/knn" in said.out
-    assert "warning: train: 3 steps hardly train a student" in said.err
+    assert "warning: train: 3 steps" in said.err
     chosen = Path("run/recipe.yaml").read_text()
     monkeypatch.setattr("unic.suited.suited", lambda *_: pytest.fail("chosen again"))
     sys.argv = ["unic", "distill", *few, *flags, "--resume"]

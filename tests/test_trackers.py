@@ -17,10 +17,10 @@ def test_the_recipe_is_told_flat():
 
 
 def test_names_are_checked_before_anything_starts(monkeypatch):
-    with pytest.raises(InputError, match="unknown tracker 'wanb'; did you mean 'wandb'"):
+    with pytest.raises(InputError, match="tracker.*'wanb'.*'wandb'"):
         check_trackers({"wanb": {}})
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(InputError, match="tracker 'aim' is not installed; run: pip install aim"):
+    with pytest.raises(InputError, match="tracker 'aim'.*pip install aim"):
         check_trackers({"aim": {}})
 
 

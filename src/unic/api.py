@@ -188,9 +188,15 @@ def dry_run(
     """Builds everything of a recipe, tries it on one batch and returns lines that say what it is; writes nothing.
 
     Args:
+        recipe: see `AnyRecipe`.
         random_weights: give every timm model random weights, so that nothing is downloaded.
         seeds: as of `distill`; the first one is tried, since the others differ in nothing that could fail.
-        recipe, trust_code, overrides: as of `distill`.
+        trust_code: modules and URIs (without options) whose code may run though the recipe names it.
+        overrides: recipe entries by dotted key, as of `distill`.
+
+    Raises:
+        InputError: what `distill` would refuse.
+        UntrustedError: the recipe names code that is not trusted.
     """
     lines = _lines(overrides)
     if seeds is not None:
@@ -225,11 +231,20 @@ def check(
     """Everything that can be known of a run before it starts; what would fail later is among the findings.
 
     Args:
-        recipe, trust_code, overrides: as of `distill`.
+        recipe: see `AnyRecipe`.
         name: what to call the recipe in the report.
-        processes: that will run it, each on a device like this one.
-        price: of an hour of all that runs, in any currency.
-        out: where the run folder would be, for the space on its disk.
+        processes: the number of processes that will run it, each on a device like this one.
+        price: the price of one hour of all processes together, in any currency. Without it the report has no price.
+        out: the run folder, which need not exist. The check looks at the free space of its disk.
+        trust_code: modules and URIs (without options) whose code may run though the recipe names it.
+        overrides: recipe entries by dotted key, as of `distill`.
+
+    Returns:
+        The report: facts (times in hours, sizes in GB), findings, and `is_ready`.
+
+    Raises:
+        InputError: the recipe cannot be read. What else is wrong with it is a finding of the report.
+        UntrustedError: the recipe names code that is not trusted.
     """
     lines = _lines(overrides)
     settings = found_from(load_recipe(_source(recipe), lines))
@@ -313,12 +328,17 @@ def evaluate(
         teachers: also measure the teachers of each run, alone and concatenated, its start and raw pixels. A model that
             is in the table already gets no second column; one whose name is taken is called RUN/NAME.
         out: files to write, by suffix: .json, .csv, .md, .tex; .safetensors for the predicted classes.
+        cache: folder where features and scores are kept; default: the user's (`$UNIC_CACHE`).
         jobs: processes that measure at a time; default: one for each GPU, 1 without.
         workers: processes that decode images for each of them.
         data_root: folder of the benchmark sets (default `$UNIC_DATA`, else `data/`).
         download: fetch missing sets, where their publishers allow that.
         skip_missing: leave out sets that are not there instead of refusing.
         trust_code: modules and URIs (without options) whose code may run though a run or a suite names it.
+        console: where progress is shown (default: stderr).
+
+    Returns:
+        The contents of `results.json` (docs/evaluation.md).
 
     Returns:
         The JSON object; `unic.Results.load` of it has attributes with types in place of keys.
@@ -489,6 +509,13 @@ def report(run: str | Path, to: str | Path | None = None) -> Path:
 
     Of a folder of several trainings it shows the table over all of them, and names the page of each. Code that the run
     names is not run: a teacher that is such code is missing from the pictures, with a note.
+
+    Args:
+        run: a run folder, or a folder of several trainings.
+        to: the file to write; default: `report.html` in that folder.
+
+    Raises:
+        InputError: no run folder, or a file that cannot be written.
     """
     is_of_several = bool(trainings_in(Path(run)))
     folder = Path(run) if is_of_several else _run_folder(run)
@@ -498,7 +525,15 @@ def report(run: str | Path, to: str | Path | None = None) -> Path:
 
 
 def compare(runs: Sequence[str | Path], to: str | Path) -> Path:
-    """Writes one self-contained page that compares several runs, and returns its path."""
+    """Writes one self-contained page that compares several runs, and returns its path.
+
+    Args:
+        runs: two run folders or more.
+        to: the file to write.
+
+    Raises:
+        InputError: fewer than two runs, no run folder, or a file that cannot be written.
+    """
     folders = [_run_folder(run) for run in runs]
     check_writable(Path(to), named=argument("to", flag="--out"))
     return write_comparison(folders, Path(to))
@@ -520,9 +555,23 @@ def shard(
     keep_order: bool = False,
     console: Console | None = None,
 ) -> dict[str, Any]:
-    """Writes a set of images as WebDataset shards; arguments and result as of `unic.data.shards.write_shards`.
+    """Writes a set of images as WebDataset shards.
 
-    `split`: as of `encode`.
+    Args:
+        data: a path or a name, as of `open_source`.
+        out: the folder of the shards: absent, empty, or begun by the same call.
+        split: of a set that has several; default: "train", and a line says so where there are others.
+        size: of a shard at most, unless one image alone is larger; with a unit (kB, MB, GB).
+        samples: the number of images in a shard at most.
+        keep_order: keep the order of the set; without, images are shuffled.
+        console: where progress is shown (default: stderr).
+
+    Returns:
+        The manifest of the shards, as of `unic.data.shards.write_shards`.
+
+    Raises:
+        InputError: an unknown set or split, a folder that holds something else, or a size that is none.
+        StoppedError: a full disk.
     """
     console = console or stderr_console()
     with trusting(code_in_path(data)), console.status("sharding") as status:
@@ -560,7 +609,16 @@ def synthesise(
         teachers: one or several, or several by name, as of `evaluate`. Their gradients must reach the pixels: a graph
             that runs outside of torch (`onnx:`) cannot take part.
         out: the folder of the shards: absent, empty, or begun by the same call.
-        images, size, start, pool, subset, redraw, steps, lr, variation, seed: as of `unic.synthesis.settings.Settings`.
+        images: the number of images to make.
+        size: their side in pixels.
+        start: path of the images that the optimisation starts from, of which the first `images` are taken.
+        pool: how many images are kept apart from one another; one pool is made at a time, and each is a shard.
+        subset: how many images of a pool one step compares and changes.
+        redraw: the number of steps with one subset.
+        steps: the number of steps for a whole pool.
+        lr: Adam's learning rate on pixels in [0, 1].
+        variation: weight of the total variation, which keeps noise away.
+        seed: of all draws.
         precision: "auto", "bf16" or "fp32".
         console: where progress is shown (default: stderr).
 

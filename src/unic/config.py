@@ -518,6 +518,7 @@ def _check_names(recipe: Recipe, held_by: Callable[[str], str]) -> None:
     """Refuses teachers, of stages too, whose names are columns of every table.
 
     Args:
+        recipe: with its stages.
         held_by: gives what begins the line about a key.
     """
     named = [f"teachers.models.{name}" for name in recipe.teachers.models]

@@ -122,12 +122,17 @@ def extract(
 
     Args:
         encoder: used as it is (device, precision), in evaluation mode and without gradients.
+        images: any source.
         size: side of the square view, which the encoder resizes itself; None: the centre square at the encoder's own
             input size.
-        augment, seed, view: the augmented view, for `augment` other than "none".
+        augment: name of an augmentation; "none": the centre square.
+        seed: first key of the augmented view, for `augment` other than "none".
+        view: second key of it.
         patch_grid: also keep the patches: on the encoder's own grid, or resized to this one.
         blocks: take the tokens after these blocks (0-based, see `Encoder.intermediates`), their channels side by side
             on the grid of the last one, in place of the encoder's output.
+        batch_size: images at a time.
+        workers: processes that decode images; 0: this one.
         cache: folder to keep the result in and to look for it; None: only in memory. Of processes that want the same
             one computes and the others wait. Where it cannot be written, or the encoder has an `unidentified` part,
             the result is kept until the process ends.
@@ -153,6 +158,8 @@ def obtain(
     """From the cache, into which it is brought where it is missing or damaged.
 
     Args:
+        extraction: what is wanted.
+        cache: folder of the entries.
         check: `whole` reads every byte and compares; `rows` leaves that to `Features.take`, row by row.
         wanted: numbers of images. Then it is this very entry, and one that leaves out any of them, as unreadable, is
             built anew, once.

@@ -48,6 +48,8 @@ def kept_head(run: Path, teacher: str, device: str | torch.device | None = None)
     """The head of one teacher from a run's newest checkpoint, frozen.
 
     Args:
+        run: a run folder.
+        teacher: its name in the recipe.
         device: default: the GPU if there is one.
 
     Raises:

@@ -91,6 +91,7 @@ def has_ended(run: Path, num_stages: int) -> bool:
     """Whether the training in a run folder has ended.
 
     Args:
+        run: the folder.
         num_stages: of its recipe.
     """
     position = Position.of(newest_state(run))

@@ -60,15 +60,15 @@ FRAMES = {"save_all": True, "append_images": [Image.new("RGB", (48, 40), "blue")
 # File contents that are no image, and the line that says so.
 BROKEN: dict[str, tuple[bytes, str]] = {
     "zero_bytes": (b"", "^empty file$"),
-    "short_jpeg": (JPEG[: len(JPEG) // 2], r"^cannot be decoded: image file is truncated \(\d+ bytes not processed\)$"),
+    "short_jpeg": (JPEG[: len(JPEG) // 2], r"^cannot be decoded: .*truncated.*\d+ bytes"),
     "short_png": (PNG[: len(PNG) // 2], "truncated"),
     "short_webp": (WEBP[: len(WEBP) // 2], "^cannot be decoded: "),
     "short_gif": (GIF[: len(GIF) // 2], "truncated"),
-    "header_only": (JPEG[:20], "^not an image in a known format$"),
+    "header_only": (JPEG[:20], "known format"),
     "flipped_png": (flipped(PNG), "broken"),
-    "zeros": (bytes(2000), "^not an image in a known format$"),
-    "web_page": (b"<!doctype html><title>404</title>", "^not an image in a known format$"),
-    "bomb": (with_size(PNG, 60_000), r"^60000 x 60000 pixels, more than data.max_pixels = 200000000$"),
+    "zeros": (bytes(2000), "known format"),
+    "web_page": (b"<!doctype html><title>404</title>", "known format"),
+    "bomb": (with_size(PNG, 60_000), r"60000 x 60000 .*data\.max_pixels.* 200000000$"),
     "lying_header": (with_size(PNG, 200), "^cannot be decoded: "),
 }  # fmt: skip
 

@@ -92,7 +92,7 @@ def test_damage_has_a_reason(tmp_path: Path):
     noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8))
     with pytest.raises(DamagedImageError, match="^empty file$"):
         decode(b"")
-    with pytest.raises(DamagedImageError, match="^not an image in a known format$"):
+    with pytest.raises(DamagedImageError, match="known format"):
         decode(b"<html>404</html>")
     for kind in ("JPEG", "PNG", "WEBP"):
         whole = encoded(noise, kind)

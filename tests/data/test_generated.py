@@ -104,19 +104,18 @@ def test_batches_subsets_and_shards_take_generated_images(tmp_path: Path) -> Non
         ("generated:", "unknown generated ''"),
         ("generated:dead_leaves?image=10", "did you mean 'images'"),
         ("generated:dead_leaves?leafs=10", "did you mean 'leaves'"),
-        ("generated:dead_leaves?images=0", "images=0; expected a whole number from 1"),
+        ("generated:dead_leaves?images=0", "images=0;.*from 1"),
         ("generated:dead_leaves?images=1e5", "images=1e5"),
         ("generated:dead_leaves?size=100000", "size=100000"),
-        ("generated:dead_leaves?leaves=many", "leaves=many; expected a value like 300"),
+        ("generated:dead_leaves?leaves=many", "leaves=many;.* 300"),
         ("generated:dead_leaves?leaves=0", "leaves >= 1"),
-        ("generated:dead_leaves?shapes=stars", "shapes=stars; expected one of mixed, circles"),
-        ("generated:dead_leaves?images=5&images=6", "given twice"),
+        ("generated:dead_leaves?shapes=stars", "shapes=stars;.*mixed, circles"),
+        ("generated:dead_leaves?images=5&images=6", "twice"),
     ],
 )
 def test_a_wrong_path_is_one_line(path: str, message: str) -> None:
-    with pytest.raises(InputError) as error:
+    with pytest.raises(InputError, match=message) as error:
         open_source(path)
-    assert message in str(error.value)
     assert "\n" not in str(error.value)
 
 

@@ -64,13 +64,13 @@ def test_auto_asks_for_them_in_the_recipe_itself(recipe: dict[str, Any]) -> None
 
 def test_nothing_left_is_refused(image_folder: Path) -> None:
     source = open_source(str(image_folder), 3)
-    with pytest.raises(InputError, match=r"data\.holdout=0\.999 leaves none of 3 images to train on"):
+    with pytest.raises(InputError, match=r"data\.holdout=0\.999.* 3 images"):
         divided(source, 0.999)
 
 
 def test_other_stages_hold_out_the_same(recipe: dict[str, Any]) -> None:
     recipe["stages"] = [{"data.holdout": 0.1}, {}]
-    with pytest.raises(InputError, match="cannot change between stages"):
+    with pytest.raises(InputError, match="stages"):
         load_recipe(recipe).plans()
 
 

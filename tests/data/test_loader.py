@@ -151,15 +151,15 @@ def test_damaged_images_are_replaced_and_reported():
 
 
 def test_nothing_readable_is_one_line():
-    with pytest.raises(InputError, match=r"nothing can be read; last tried colours: \d+.png \(torn\)$"):
+    with pytest.raises(InputError, match=r"colours: \d+.png \(torn\)$"):
         batches(ImageList([Colours(9, damaged=tuple(range(9)))]))
 
 
 def test_wrong_sizes_are_refused():
     images = ImageList([Colours(30)])
-    with pytest.raises(InputError, match="batch_size=64 is more than the 30 images of an epoch"):
+    with pytest.raises(InputError, match="batch_size=64.* 30 images"):
         batches(images, batch_size=64)
-    with pytest.raises(InputError, match="batch_size=8 is fewer images than 3 processes × 3 micro-batches"):
+    with pytest.raises(InputError, match="batch_size=8.* 3 processes.* 3 micro-batches"):
         batches(images, world_size=3, micro_batches=3)
     with pytest.raises(InputError, match="unknown augmentation"):
         batches(images, augment="nonne")

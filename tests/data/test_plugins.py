@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import tarfile
 from pathlib import Path
@@ -35,11 +36,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_images_that_need_a_plugin_are_counted(folder, caplog):
     assert len(open_source(str(folder))) == 1
-    assert "left out: 2 images, the first is b.HEIC, can be read after pip install pillow-heif" in caplog.text
-    assert "left out: 1 images, the first is d.jxl, can be read after pip install pillow-jxl-plugin" in caplog.text
+    assert re.search(r"left out: 2 images.*b\.HEIC.*pip install pillow-heif", caplog.text)
+    assert re.search(r"left out: 1 images.*d\.jxl.*pip install pillow-jxl-plugin", caplog.text)
     (folder / "a.png").unlink()
     with pytest.raises(
-        InputError, match="no images .*; 2 images, .* after pip install pillow-heif; 1 images, .* pillow-jxl-plugin"
+        InputError, match="no images .*; 2 images.* pip install pillow-heif; 1 images.* pillow-jxl-plugin"
     ):
         open_source(str(folder))
 
@@ -49,12 +50,12 @@ def test_in_shards_too(folder, caplog):
         for name in ("a.png", "b.HEIC", "c.heif"):
             archive.add(folder / name, name)
     assert len(open_source(str(folder.parent / "a.tar"))) == 1
-    assert "left out: 2 images can be read after pip install pillow-heif" in caplog.text
+    assert re.search("left out: 2 images .*pip install pillow-heif", caplog.text)
 
 
 def test_the_reason_names_the_package(folder):
     for data, package in ((HEIC, "pillow-heif"), (JXL, "pillow-jxl-plugin"), (folder / "b.HEIC", "pillow-heif")):
-        with pytest.raises(DamagedImageError, match=f"it needs the package {package}"):
+        with pytest.raises(DamagedImageError, match=f"package {package}"):
             decode(data)
     assert is_image(HEIC)
     assert not is_image(b"0001")

@@ -70,7 +70,7 @@ def test_a_checkout_has_them_as_well(away: Path, recipe: dict[str, Any]) -> None
 
 
 def test_without_any_the_line_names_the_variable(away: Path) -> None:
-    with pytest.raises(InputError, match="train.parquet': no such file or folder; UNIC_SAMPLES may name the sam"):
+    with pytest.raises(InputError, match="train.parquet': no such file.*UNIC_SAMPLES"):
         open_source("samples/clipart/train.parquet")
-    with pytest.raises(InputError, match="no such file or folder$"):
+    with pytest.raises(InputError, match="no such file[^;]*$"):
         open_source("images/clipart/train.parquet")

@@ -107,14 +107,14 @@ def test_a_stopped_writing_is_gone_on_with_and_gives_the_same_bytes(image_folder
 def test_a_folder_of_something_else_is_refused(image_folder, tmp_path):
     source = open_source(str(image_folder))
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(InputError, match="the folder is not empty, and not a part of these shards"):
+    with pytest.raises(InputError, match="not empty.*shards"):
         write_shards(source, tmp_path)
     write_shards(source, tmp_path / "out", samples=10)
     before = contents(tmp_path / "out")
-    with pytest.raises(InputError, match="not a part of these shards"):
+    with pytest.raises(InputError, match="these shards"):
         write_shards(source, tmp_path / "out", samples=20)
     assert contents(tmp_path / "out") == before
-    with pytest.raises(InputError, match="expected a number with a unit"):
+    with pytest.raises(InputError, match="with a unit"):
         write_shards(source, tmp_path / "other", size="big")
 
 
@@ -130,7 +130,8 @@ def test_parquet_keeps_its_bytes_and_finds_their_suffix(tmp_path):
     rows = [{"bytes": data, "path": None} for data in (*stored, b"no image", None)]
     pq.write_table(pa.table({"image": rows}), tmp_path / "a.parquet")
     manifest = write_shards(open_source(str(tmp_path / "a.parquet")), tmp_path / "out", keep_order=True)
-    assert manifest["skipped"] == [["a.parquet[4]", "the row holds no image bytes"]]
+    ((name, reason),) = manifest["skipped"]
+    assert (name, "no image bytes" in reason) == ("a.parquet[4]", True)
     with tarfile.open(tmp_path / "out" / "000000.tar") as archive:
         names = [(member.name, member.mtime, member.uid) for member in archive]
         assert names == [(f"{n:09d}{s}", 0, 0) for n, s in enumerate((".jpg", ".png", ".webp", ".png"))]

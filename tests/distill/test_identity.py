@@ -29,7 +29,7 @@ def identities(recipe: dict[str, Any], uri: str) -> tuple[dict[str, Any], dict[s
 def test_another_teacher_is_refused(recipe: dict[str, Any], uri: str) -> None:
     saved, now = identities(recipe, uri)
     check_same(saved, saved)
-    with pytest.raises(InputError, match="teacher 'vit' has other weights, preprocessing or code"):
+    with pytest.raises(InputError, match="teacher 'vit'.*weights"):
         check_same(saved, now)
 
 
@@ -41,7 +41,7 @@ def test_a_run_of_an_earlier_version_goes_on_where_fingerprints_cover_more_now(
     del saved["prints"]
     check_same(saved, now)
     assert len(caplog.messages) == 1
-    assert "teacher vit: an earlier version started this run" in caplog.text
+    assert "teacher vit: an earlier version" in caplog.text
 
 
 def test_of_other_teachers_they_cover_what_they_did(recipe: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -70,15 +71,15 @@ def test_its_page_and_its_card_say_the_share(recipe: dict[str, Any], tmp_path: P
     recipe["data"]["train"] = [{"path": recipe["data"]["train"], "anchor": 0.1}]
     fit(load_recipe(recipe, ["train.interpolate=0.25"]), tmp_path / "run", console=QUIET)
     card = (unic.export(tmp_path / "run", check=False) / "README.md").read_text()
-    assert "Weights: 0.75 of the start and 0.25 of what was trained." in card
+    assert re.search(r"Weights: 0\.75 .*start.* 0\.25 .*trained", card)
     page = unic.report(tmp_path / "run").read_text()
-    assert "Its weights are 0.75 of the start and 0.25 of what was trained" in page
+    assert re.search(r"weights .*0\.75 .*start.* 0\.25 .*trained", page)
     assert "Drift from the start" in page
 
 
 def test_a_run_without_its_start_cannot(recipe: dict[str, Any], tmp_path: Path) -> None:
     fit(load_recipe(recipe), tmp_path / "run", console=QUIET)
-    with pytest.raises(InputError, match="needs the weights that the student started from, which this run does not"):
+    with pytest.raises(InputError, match="train.interpolate.*weights.*started"):
         fit(load_recipe(recipe, ["train.interpolate=0.5"]), tmp_path / "run", console=QUIET, resume=True)
 
 
@@ -129,7 +130,7 @@ def test_auto_measures_every_share_on_images_that_were_held_out(
     with pytest.raises(RuntimeError, match="power cut"):
         fit(settings, tmp_path / "run", console=QUIET)
     monkeypatch.setattr(interpolate, "best", best)
-    with pytest.raises(InputError, match=r"it is trained, but stopped before train\.interpolate; continue with"):
+    with pytest.raises(InputError, match=r"before train\.interpolate"):
         load_trained(tmp_path / "run")
     fit(settings, tmp_path / "run", console=QUIET, resume=True)
     found = load_newest(tmp_path / "run/interpolated")
@@ -169,13 +170,10 @@ def test_r_squared_is_what_can_be_read_off() -> None:
 @pytest.mark.parametrize(
     ("changes", "line"),
     [
-        (["train.interpolate=atuo"], "expected auto, or a number above 0 and at most 1"),
-        (["train.interpolate=1.5"], "expected auto, or a number above 0 and at most 1"),
-        (
-            ["train.interpolate=auto", "data.holdout=0"],
-            r"set data\.holdout, for example to 0\.05, or name some as data\.val",
-        ),
-        (["train.interpolate=auto"], r"asks for 20 images of each source .* data\.holdout=0\.05 holds out \d+ of"),
+        (["train.interpolate=atuo"], "train.interpolate.*auto.*above 0.*at most 1"),
+        (["train.interpolate=1.5"], "train.interpolate.*auto.*above 0.*at most 1"),
+        (["train.interpolate=auto", "data.holdout=0"], r"data\.holdout.*data\.validation"),
+        (["train.interpolate=auto"], r"\b20 images.*data\.holdout=0\.05.* \d+ of"),
         (["train.interpolate=auto", "data.holdout=0", "data.validation=nowhere/at/all"], "nowhere/at/all"),
     ],
 )

@@ -103,7 +103,7 @@ def test_other_images_of_the_same_count_are_refused(work: dict[str, Any]) -> Non
     begin(work)
     shutil.copytree("data", "other")
     next(Path("other").rglob("*.png")).write_bytes(b"shorter")
-    with pytest.raises(InputError, match=r"the training images differ .* data\.train\.path 1: other \(was data\)"):
+    with pytest.raises(InputError, match=r"training images.* data\.train\.path 1: other \(was data\)"):
         resume(Path("run/recipe.yaml"), "data.train=[{path: other, weight: 2}]")
 
 
@@ -133,7 +133,7 @@ def test_another_mean_of_the_student_is_refused(work: dict[str, Any]) -> None:
     shutil.copy("model.safetensors", "other/model.safetensors")
     text = Path("config.json").read_text().replace("0.5", "0.25")
     Path("other/config.json").write_text(text)
-    with pytest.raises(InputError, match=r"the student's mean was \[0\.5, 0\.5, 0\.5\] .* \[0\.25"):
+    with pytest.raises(InputError, match=r"student's mean.*\[0\.5, 0\.5, 0\.5\] .* \[0\.25"):
         resume(
             Path("run/recipe.yaml"), "student.model='timm:test_vit?checkpoint=other/model.safetensors&img_size=32'"
         )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -44,9 +45,7 @@ def run(recipe: dict[str, Any], out: Path, *overrides: str, **options: Any) -> l
 def test_who_sees_what(sized: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """Patches of 16 px: 2 × 2 of the small views, 3 × 3 of the large ones, in the targets as in the student."""
     job = build(load_recipe(sized), CPU)
-    assert job.resolutions.describe() == (
-        "views of 32, 48 px; seen as they are: student, cnn; at their own size: vit"
-    )  # fmt: skip
+    assert re.search("32, 48 px.* student, cnn;.* vit$", job.resolutions.describe())
     seen: list[tuple[str, int]] = []
     for name, encoder in {"student": job.student, **job.encoders}.items():
         monkeypatch.setattr(
@@ -73,7 +72,7 @@ def test_a_teacher_takes_the_sizes_that_it_can() -> None:
     data = load_recipe(recipe).data
     student = load_encoder(f"{RESNET}&img_size=48", precision="fp32")
     found = resolutions(data, student, {"vit": encoder})
-    assert found.describe() == "views of 40, 48 px; seen as they are: student, vit (48)"
+    assert re.search(r"40, 48 px.* student, vit \(48\)$", found.describe())
     index = torch.arange(1)
     teachers = LiveTeachers({"vit": encoder}, student.grid, found)
     for side, seen in ((40, 160), (48, 48)):
@@ -114,12 +113,9 @@ def test_a_stage_has_sizes_of_its_own(sized: dict[str, Any], tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("override", "line"),
     [
-        (
-            "data.sizes=[40,48]",
-            "student '.*': data.sizes: size 40 is not a multiple of the patch size 16; use 32 or 48",
-        ),
-        ("data.sizes=[48]", "evaluated and exported at 32 px, which is not among data.sizes 48"),
-        ("student.model=timm:swin_tiny_patch4_window7_224?pretrained=false&img_size=32", "takes one size; leave out"),
+        ("data.sizes=[40,48]", "student '.*data.sizes.* 40 .*patch.* 16.* 32 or 48"),
+        ("data.sizes=[48]", "32 px.*data.sizes 48"),
+        ("student.model=timm:swin_tiny_patch4_window7_224?pretrained=false&img_size=32", "one size"),
     ],
 )
 def test_a_student_that_cannot(sized: dict[str, Any], tmp_path: Path, override: str, line: str) -> None:
@@ -137,7 +133,7 @@ def test_real_teachers_train_a_student_that_is_exported_at_its_own_size(sized: d
     sized["projector"] = {"type": "ladder", "hidden_dim": 32, "last_hidden_dim": 64}
     sized["standardize"] = {"type": "ema", "momentum": [0.5, 0.05]}
     rows = run(sized, tmp_path / "run", "train.steps=32", "train.batch_size=16", "train.lr=0.1")
-    assert "seen as they are: student, lite0; at their own size: ocr" in (tmp_path / "run/train.log").read_text()
+    assert re.search(": student, lite0;.* ocr", (tmp_path / "run/train.log").read_text())
     early, late = (sum(row["loss"] for row in part) for part in (rows[3:9], rows[-6:]))  # after the first statistics
     assert late < 0.95 * early
     exported = unic.export(tmp_path / "run")
@@ -166,7 +162,7 @@ def test_a_student_trains_on_smaller_images_than_it_is_used_on(
     assert rows[-1]["step"] == 12
     log = (tmp_path / "run/train.log").read_text()
     assert "input 48x48, 64/64-d, grid 3x3" in log
-    assert log.count("student: it sees 32x32 while it trains, grid 2x2") == 1
+    assert len(re.findall("student: .*32x32.*grid 2x2", log)) == 1
     assert load_trained(tmp_path / "run").student().input_size == (48, 48)
 
 
@@ -174,7 +170,7 @@ def test_a_student_trains_on_smaller_images_than_it_is_used_on(
     ("override", "expected"),
     [
         ("student.train_size=40", r"student\.train_size: .*multiple of 16|student\.train_size.*16"),
-        ("data.sizes=[32]", r"student\.train_size is one size for all views; leave it out, or data\.sizes"),
+        ("data.sizes=[32]", r"student\.train_size.*data\.sizes"),
     ],
 )
 def test_sizes_to_train_on_that_cannot_be_are_refused(recipe: dict[str, Any], override: str, expected: str) -> None:

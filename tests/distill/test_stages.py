@@ -103,9 +103,9 @@ def test_average_is_the_recurrence() -> None:
 @pytest.mark.parametrize(
     ("stage", "line"),
     [
-        ({"dat": {}}, "a stage cannot change 'dat'; did you mean 'data'"),
-        ({"train": {"epoch": 3}}, "did you mean 'epochs'"),
-        ({"student.model": "timm:vit_tiny_patch16_224?pretrained=false"}, "sizes of images only"),
+        ({"dat": {}}, "'dat'.*'data'"),
+        ({"train": {"epoch": 3}}, "'train.epoch'.*'epochs'"),
+        ({"student.model": "timm:vit_tiny_patch16_224?pretrained=false"}, "student.model.*sizes"),
     ],
 )
 def test_what_does_not_fit_is_refused(recipe: dict[str, Any], tmp_path: Path, stage: Any, line: str) -> None:
@@ -196,12 +196,12 @@ def test_a_dry_run_without_weights_loads_none_in_any_stage(
 def test_what_the_next_stage_has_not_is_refused() -> None:
     module = torch.nn.Linear(2, 2)
     more = {**module.state_dict(), "blocks.11.weight": torch.zeros(2)}
-    with pytest.raises(InputError, match=r"'blocks.11.weight' changes shape"):
+    with pytest.raises(InputError, match="'blocks.11.weight'"):
         resampled(more, module, (1, 1), (1, 1))
 
 
 def test_a_recipe_with_fewer_stages_does_not_resume(recipe: dict[str, Any], tmp_path: Path) -> None:
     recipe |= {"stages": [{"train.steps": 1}, {"train.steps": 1}], "trackers": {}}
     fit(load_recipe(recipe), tmp_path / "run", console=QUIET)
-    with pytest.raises(InputError, match="the run was in stage 2, the recipe has 1"):
+    with pytest.raises(InputError, match="stage 2.* 1"):
         fit(load_recipe(recipe | {"stages": []}), tmp_path / "run", console=QUIET, resume=True)

@@ -104,10 +104,10 @@ def test_none_passes_targets_through() -> None:
 @pytest.mark.parametrize(
     ("setting", "line"),
     [
-        ({"type": "emma"}, "unknown standardize.type 'emma'; did you mean 'ema'?"),
-        ({"type": "ema", "momentun": [1, 0]}, "did you mean 'momentum'?"),
+        ({"type": "emma"}, "'emma'.*'ema'"),
+        ({"type": "ema", "momentun": [1, 0]}, "'momentun'.*'momentum'"),
         ({"type": "ema", "momentum": [2, 0]}, "two numbers in"),
-        ({"type": "ema", "floor": 2}, r"'standardize.floor' must be a number in \[0, 1\] \(got 2\)"),
+        ({"type": "ema", "floor": 2}, r"'standardize.floor'.*\[0, 1\].* 2"),
         ({"type": "ema", "floor": "auto"}, "must be a number in"),
     ],
 )

@@ -140,6 +140,13 @@ def test_size_and_time_are_announced_and_the_size_is_right(recipe, tmp_path, mon
         assert stored == job.cache_bytes()
 
 
+def test_the_time_to_build_is_that_of_every_view_of_every_image(recipe, tmp_path) -> None:
+    """Two views of 40 images, each of which takes one teacher a quarter of a second and the other one two."""
+    job = job_of(recipe, {"views": 2, "dir": str(tmp_path)})
+    plan = cache_plan.CachePlan(job.recipe, job.encoders, job.grids, job.images)
+    assert plan.seconds(plan.shards(), {"vit": 0.25, "cnn": 2.0}) == 2 * 40 * 2.25
+
+
 def test_a_full_disk_is_refused_before_anything_is_computed(recipe, tmp_path, monkeypatch) -> None:
     job = job_of(recipe, {"dir": str(tmp_path / "new" / "cache")})
     usage = cache_plan.shutil.disk_usage(tmp_path)
@@ -152,7 +159,7 @@ def test_a_full_disk_is_refused_before_anything_is_computed(recipe, tmp_path, mo
 
 
 def test_budget(recipe) -> None:
-    with pytest.raises(cache_plan.InputError, match="more than its budget of 1kB"):
+    with pytest.raises(cache_plan.InputError, match="budget.*1kB"):
         job_of(recipe, {"budget": "1kB"})
     job_of(recipe, {"budget": "1 GB"})
 
@@ -233,11 +240,11 @@ def test_an_image_that_could_not_be_read_is_added_when_it_can(recipe, tmp_path, 
     cached = opened(job)
     broken.clear()
     compare(job, cached)
-    assert "missing images in a shard of" in caplog.text
+    assert "missing images" in caplog.text
     job = job_of(recipe, {"views": 1, "dir": str(tmp_path / "other")}, augment="none")
     without_3(job)
     cached = opened(job)
-    with pytest.raises(cache_plan.InputError, match="missing images in a shard of vit, and again after it was built"):
+    with pytest.raises(cache_plan.InputError, match="missing images.* vit"):
         cached(torch.zeros(1, 3, 32, 32), torch.tensor([3]), torch.tensor([0]))
 
 
@@ -264,7 +271,7 @@ def test_the_entry_that_lacks_the_image_is_built_anew_although_another_has_it(re
     broken.clear()
     opened(job_of(recipe, {"views": 1, "tokens": "all", "dir": str(tmp_path)}, augment="none"))
     cached(torch.zeros(1, 3, 32, 32), torch.tensor([3]), torch.tensor([0]))
-    assert caplog.text.count("missing images in a shard of") == 2  # of each teacher
+    assert caplog.text.count("missing images") == 2  # of each teacher
     assert not list(tmp_path.glob(".unfinished/old-*"))
 
 

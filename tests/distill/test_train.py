@@ -107,7 +107,7 @@ def test_cls_alone_is_learnt_and_said(recipe: dict[str, Any], tmp_path: Path) ->
     rows = run(recipe, tmp_path / "run", *options)
     assert rows[-1]["cos/vit/cls"] > rows[1]["cos/vit/cls"] + 0.1
     assert not any("patch" in key for key in rows[-1])
-    assert "the patch half of the loss is off" in (tmp_path / "run/train.log").read_text()
+    assert "patch half" in (tmp_path / "run/train.log").read_text()
 
 
 def test_trial_batch_leaves_no_trace(recipe: dict[str, Any]) -> None:
@@ -133,9 +133,9 @@ def test_from_scratch_the_final_norm_stays_as_it_is(recipe: dict[str, Any], tmp_
 @pytest.mark.parametrize(
     ("override", "line"),
     [
-        ("teachers.models={vit: 'timm:test_vit?pretrained=false&img_size=32'}", "started with the teachers vit, cnn"),
-        ("seed=4", "'seed' was 3 at the start of the run and is 4 now"),
-        ("train.lr=0.02", "'train.lr' was 0.01"),
+        ("teachers.models={vit: 'timm:test_vit?pretrained=false&img_size=32'}", "vit, cnn"),
+        ("seed=4", "'seed'.* 3 .* 4 "),
+        ("train.lr=0.02", "'train.lr'.* 0.01 .* 0.02 "),
     ],
 )
 def test_resume_refuses_another_run(recipe: dict[str, Any], tmp_path: Path, override: str, line: str) -> None:
@@ -160,7 +160,7 @@ def test_a_resume_may_split_its_batches(recipe: dict[str, Any], tmp_path: Path) 
 
 def test_folder_in_use_is_refused(recipe: dict[str, Any], tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(InputError, match="not empty; continue that run with resume=True, or name another folder"):
+    with pytest.raises(InputError, match="not empty.*resume=True"):
         run(recipe, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
@@ -168,15 +168,15 @@ def test_folder_in_use_is_refused(recipe: dict[str, Any], tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("override", "line"),
     [
-        ("loss={cosin: 1}", "did you mean 'cosine'?"),
-        ("student.model=timm:test_vitt", "timm has no model 'test_vitt'"),
+        ("loss={cosin: 1}", "'cosin'.*'cosine'"),
+        ("student.model=timm:test_vitt", "timm.*'test_vitt'"),
         ("student.model=pixels:8", "cannot be a student"),
-        ("projector={type: lader}", "did you mean 'ladder'?"),
+        ("projector={type: lader}", "'lader'.*'ladder'"),
         ("projector={type: ladder, blocks: [99]}", "blocks 0 to"),
-        ("data.augment=unik", "did you mean 'unic'?"),
-        ("train.batch_size=64", "more than the 40 images"),
-        ("train.micro_batches=9", "fewer images than 1 processes"),
-        ("teachers.shard=true", "'teachers.shard' needs train.engine fsdp"),
+        ("data.augment=unik", "'unik'.*'unic'"),
+        ("train.batch_size=64", "64.* 40 images"),
+        ("train.micro_batches=9", "8 .* 1 .* 9 "),
+        ("teachers.shard=true", "'teachers.shard'.*fsdp"),
     ],
 )
 def test_bad_recipe_writes_nothing(recipe: dict[str, Any], tmp_path: Path, override: str, line: str) -> None:
@@ -187,7 +187,7 @@ def test_bad_recipe_writes_nothing(recipe: dict[str, Any], tmp_path: Path, overr
 
 
 def test_batch_level_dropping_needs_the_whole_batch(recipe: dict[str, Any], tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="set train.micro_batches to 1"):
+    with pytest.raises(InputError, match="train.micro_batches"):
         run(recipe, tmp_path / "run", "weighting.level=batch", "train.micro_batches=2")
 
 
@@ -243,10 +243,10 @@ def test_a_source_trains_the_teachers_that_own_it(recipe: dict[str, Any], image_
     assert 0 < min(kept) <= max(kept) < 1
     assert sum(kept[:5]) / 5 == pytest.approx(0.5)  # an epoch: the images of the second source
     recipe["data"]["train"] = [{"path": path, "teachers": []}]
-    with pytest.raises(InputError, match="List should have at least 1 item"):
+    with pytest.raises(InputError, match="at least 1"):
         load_recipe(recipe)
     recipe["data"]["train"] = [{"path": path, "teachers": ["vitt"]}]
-    with pytest.raises(InputError, match=r"'data.train.0.teachers': no teacher 'vitt'; did you mean 'vit'\?"):
+    with pytest.raises(InputError, match="'data.train.0.teachers'.*'vitt'.*'vit'"):
         run(recipe, tmp_path / "wrong")
 
 
@@ -263,7 +263,7 @@ def test_a_source_that_fails_in_the_middle_loses_no_step(
         return read(self, index)
 
     monkeypatch.setattr(Folder, "encoded", fails)
-    with pytest.raises(InputError, match=r"the network is gone; checkpoint saved at step 4; continue with resume=True"):
+    with pytest.raises(InputError, match="the network is gone; .*step 4; .*resume=True"):
         run(recipe, tmp_path / "run")
     assert "the network is gone" in (tmp_path / "run/train.log").read_text()
     monkeypatch.undo()

@@ -106,9 +106,7 @@ def test_a_turned_grid_and_a_class_token_would_be_found() -> None:
     ],
 )
 def test_no_grid_is_one_line(name: str, reason: str) -> None:
-    with pytest.raises(
-        InputError, match=rf"^timm model '{name}': its features {reason}.*; expected one grid of patches$"
-    ):
+    with pytest.raises(InputError, match=rf"^timm model '{name}': .*{reason}.*grid of patches"):
         load_encoder(f"timm:{name}?pretrained=false")
 
 
@@ -119,9 +117,7 @@ def test_no_vector_of_an_image_is_one_line(monkeypatch: pytest.MonkeyPatch) -> N
         raise NotImplementedError("no classification")
 
     monkeypatch.setattr(timm.models.VisionTransformer, "forward_head", refuses)
-    with pytest.raises(
-        InputError, match=r"^timm model 'test_vit': it gives no vector of an image \(.*no classification\)$"
-    ):
+    with pytest.raises(InputError, match="^timm model 'test_vit': .*no vector.*no classification"):
         load_encoder("timm:test_vit?pretrained=false")
 
 

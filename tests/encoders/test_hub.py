@@ -83,7 +83,7 @@ def test_imagenet_is_the_default(folder: Path) -> None:
 
 def test_nothing_runs_without_trust(folder: Path) -> None:
     for option in ("", "?trust_remote_code=false"):
-        with pytest.raises(InputError, match="is code; if you trust it, add trust_remote_code=true"):
+        with pytest.raises(InputError, match="trust_remote_code=true"):
             load_encoder(f"hub:{folder}:net{option}")
     assert not (folder.parent / "ran").exists()
 
@@ -93,12 +93,12 @@ def test_nothing_runs_without_trust(folder: Path) -> None:
     [
         ("nothing", "", "cannot load it .*nothing"),
         ("broken", "", "cannot load it .*no weights"),
-        ("number", "", "gives a int, not a torch module"),
-        ("net", "&size=30", "not a multiple of the patch size 8"),
+        ("number", "", " int.*module"),
+        ("net", "&size=30", "patch.* 8"),
         ("net", "&mean=1,2", "one number or three"),
         ("net", "&num_prefix_tokens=one", "must be a number"),
         ("net", "&num_prefix=1", "did you mean 'num_prefix_tokens'"),
-        ("sequence", "&num_prefix_tokens=1&size=32", "20 patches are no grid over 32x32"),
+        ("sequence", "&num_prefix_tokens=1&size=32", "20 patches.* 32x32"),
     ],
 )
 def test_errors(folder: Path, entry: str, options: str, message: str) -> None:
@@ -123,7 +123,7 @@ def test_names(name: str, message: str) -> None:
 def test_github_out_of_reach_is_told_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
-    with pytest.raises(InputError, match="https://github.com cannot be reached"):
+    with pytest.raises(InputError, match="https://github.com "):
         load_encoder("hub:lab/project:net?trust_remote_code=true")
 
 
@@ -166,11 +166,11 @@ def test_pairs_are_cls_and_patches() -> None:
 @pytest.mark.parametrize(
     ("output", "message"),
     [
-        (3, "its output is a int"),
+        (3, " int"),
         ({"a": torch.rand(1, 2), "b": 1}, "it has the parts a, b|has the parts a, b"),
         (torch.rand(1, 2, 2, 2, 2), "expected rank 2, 3 or 4"),
-        (torch.rand(1, 15, 2), "15 tokens are no grid"),
-        ((torch.rand(1, 2), torch.rand(1, 15, 2)), "15 patches are no grid"),
+        (torch.rand(1, 15, 2), "15 tokens"),
+        ((torch.rand(1, 2), torch.rand(1, 15, 2)), "15 patches"),
     ],
 )
 def test_other_outputs_are_refused(output: object, message: str) -> None:

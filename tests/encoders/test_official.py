@@ -232,7 +232,7 @@ def test_code_in_a_checkpoint_is_refused_and_does_not_run(tmp_path: Path, place:
     path, witness = tmp_path / "r.pth", tmp_path / "ran"
     tree = {"model": {"encoder.a": torch.ones(2)}, place: Hostile(os.mkdir, str(witness))}
     torch.save(tree, path, _use_new_zipfile_serialization=not old_format)
-    with pytest.raises(InputError, match="cannot read .* safely as weights .*mkdir") as caught:
+    with pytest.raises(InputError, match="weights .*mkdir") as caught:
         load_encoder(f"official:unic?checkpoint={path}")
     assert "\n" not in str(caught.value)
     assert not witness.exists()
@@ -251,26 +251,26 @@ def test_errors(tmp_path: Path) -> None:
     state = encoder_state(768, 16, 2)
     path = released(tmp_path / "r.pth", {**state, **ladder_state(768, [1])})
     for uri, message in {
-        "official:unik": "unknown release 'unik'; did you mean 'unic'",
-        "official:unic": r"give the downloaded file, official:unic\?checkpoint=PATH",
+        "official:unik": "'unik'.*'unic'",
+        "official:unic": r"official:unic\?checkpoint=PATH",
         "official:unic?checkpoint=/no/file": "no such file",
-        f"official:unic-l?checkpoint={path}": "the file has patches of 16 pixels, so it is not unic-l",
-        f"official:unic?checkpoint={path}&head=dino_vitb": "no ladder for 'dino_vitb'; did you mean 'dino_vitbase_16'",
-        f"official:unic?checkpoint={path}&img_size=40": "not a multiple of the patch size 16",
-        f"official:unic?checkpoints={path}": "did you mean 'checkpoint'",
+        f"official:unic-l?checkpoint={path}": "16 pixels.*unic-l",
+        f"official:unic?checkpoint={path}&head=dino_vitb": "'dino_vitb'.*'dino_vitbase_16'",
+        f"official:unic?checkpoint={path}&img_size=40": "40.*patch.* 16",
+        f"official:unic?checkpoints={path}": "'checkpoints'.*'checkpoint'",
     }.items():
         with pytest.raises(InputError, match=message):
             load_encoder(uri)
     with pytest.raises(InputError, match="cannot be a student"):
         build_encoder(f"official:unic?checkpoint={path}&head=dino_vitbase_16", drop_path=0.1)
     wide = released(tmp_path / "wide.pth", encoder_state(384, 16, 2))
-    with pytest.raises(InputError, match="the weights do not fit the model"):
+    with pytest.raises(InputError, match="weights do not fit"):
         load_encoder(f"official:unic?checkpoint={wide}")
-    with pytest.raises(InputError, match="the file has no ladders"):
+    with pytest.raises(InputError, match="no ladders"):
         load_encoder(f"official:unic?checkpoint={released(tmp_path / 'e.pth', state)}&head=dino_vitbase_16")
     normed = {**ladder_state(768, [1]), "lp.heads.dino_vitbase_16.cls.1.layers.1.weight": torch.ones(6)}
     path = released(tmp_path / "n.pth", {**state, **normed})
-    with pytest.raises(InputError, match="not two layers without norms"):
+    with pytest.raises(InputError, match="two layers"):
         load_encoder(f"official:unic?checkpoint={path}&head=dino_vitbase_16")
-    with pytest.raises(InputError, match="not a checkpoint of UNIC or DUNE: it has no cls_token"):
+    with pytest.raises(InputError, match="UNIC or DUNE.*cls_token"):
         load_encoder(f"official:unic?checkpoint={released(tmp_path / 'o.pth', {'fc.weight': torch.ones(1)})}")

@@ -112,12 +112,10 @@ def test_an_integer_input_gets_0_to_255(tmp_path: Path, dtype: int) -> None:
 
 def test_images_that_do_not_fit_into_the_integers_are_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "a.onnx", dtype=TensorProto.INT8)
-    with pytest.raises(InputError, match="its input is int8, -128 to 127, and images would be 0 to 255 in it; give"):
+    with pytest.raises(InputError, match="int8, -128 to 127,.* 0 to 255 "):
         load_encoder(f"onnx:{path}?output=map")
     wide = write(tmp_path / "b.onnx", dtype=TensorProto.INT32)
-    with pytest.raises(
-        InputError, match=r"its input is int32, .* and images would be -2.118 to 2.64 in it; give scale"
-    ):
+    with pytest.raises(InputError, match="int32,.* -2.118 to 2.64 .*scale"):
         load_encoder(f"onnx:{wide}?output=map&mean=imagenet&std=imagenet")
     images = torch.randint(0, 256, (2, 3, 16, 16), generator=torch.Generator().manual_seed(0)) / 255
     tokens = load_encoder(f"onnx:{path}?output=map&mean=128")(images)
@@ -203,9 +201,7 @@ def test_a_grid_that_the_patch_embedding_does_not_tell_is_asked_for(
     tmp_path: Path, stem: str, reader: str, side: int
 ) -> None:
     path = write_vit(tmp_path / "a.onnx", (16, 16), 1, stem=stem, reader=reader)
-    with pytest.raises(
-        InputError, match=r"tokens do not come out with no patch embedding; give grid=.*num_prefix_tokens"
-    ):
+    with pytest.raises(InputError, match="tokens .*grid=.*num_prefix_tokens"):
         load_encoder(f"onnx:{path}")
     tokens = load_encoder(f"onnx:{path}?grid={side}&num_prefix_tokens=1")(torch.rand(1, 3, 16, 16))
     assert tokens.grid == (side, side)
@@ -233,25 +229,22 @@ def test_copies_open_their_own_session(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ("output=tokns", "did you mean 'tokens'"),
-        ("output=qqqqqqqq", "the last ones are: sequence, pooled, scores"),
-        ("size=20", r"takes the size \(16, 16\) alone"),
-        ("layout=hwc", "did you mean 'nhwc'"),
-        ("channels=gray", "option 'channels' cannot be 'gray'"),
+        ("output=tokns", "'tokens'"),
+        ("output=qqqqqqqq", "sequence, pooled, scores"),
+        ("size=20", r"\(16, 16\)"),
+        ("layout=hwc", "'nhwc'"),
+        ("channels=gray", "'channels'.*'gray'"),
         ("mean=1,2", "one number or three"),
-        ("scale=0", "scale and std are not 0"),
+        ("scale=0", "scale.* 0"),
         ("scale=1,2", "one number or three"),
-        ("mean=imagnet", "must be numbers, not 'imagnet'; did you mean 'imagenet'"),
-        (
-            "output=tokens&num_prefix_tokens=1",
-            "its 16 tokens do not come out .* 4x4, and num_prefix_tokens=1; give grid=",
-        ),
-        ("output=tokens&grid=5", "its 16 tokens do not come out with a grid of 5x5; give grid=HEIGHTxWIDTH"),
-        ("output=sequence", "its 3 tokens do not come out .* give grid=HEIGHTxWIDTH.* and num_prefix_tokens"),
-        ("output=tokens&num_prefix_tokens=x", "'num_prefix_tokens' must be a number, not 'x'"),
-        ("output=map&grid=4", "'grid' is for tokens, and 'map' is a map"),
-        ("output=pooled&num_prefix_tokens=1", "'num_prefix_tokens' is for tokens, and 'pooled' is a vector"),
-        ("tap=map", "unknown option 'tap'"),
+        ("mean=imagnet", "'imagnet'.*'imagenet'"),
+        ("output=tokens&num_prefix_tokens=1", "16 tokens .* 4x4.*num_prefix_tokens=1.*grid="),
+        ("output=tokens&grid=5", "16 tokens .* 5x5.*grid=HEIGHTxWIDTH"),
+        ("output=sequence", "3 tokens .*grid=HEIGHTxWIDTH.*num_prefix_tokens"),
+        ("output=tokens&num_prefix_tokens=x", "'num_prefix_tokens'.*'x'"),
+        ("output=map&grid=4", "'grid'.*'map'"),
+        ("output=pooled&num_prefix_tokens=1", "'num_prefix_tokens'.*'pooled'"),
+        ("tap=map", "'tap'"),
     ],
 )
 def test_errors(tmp_path: Path, options: str, message: str) -> None:
@@ -260,7 +253,7 @@ def test_errors(tmp_path: Path, options: str, message: str) -> None:
 
 
 def test_a_size_that_does_not_run(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="the graph does not run"):
+    with pytest.raises(InputError, match="graph"):
         load_encoder(f"onnx:{write(tmp_path / 'a.onnx', size='s')}?size=2")
 
 

@@ -190,9 +190,9 @@ def test_published_weights_from_the_cache(tmp_path: Path, monkeypatch: pytest.Mo
     quick, images = loaded("open_clip:lab-vit/quick"), torch.rand(1, 3, 32, 32)
     assert not torch.allclose(quick(images).cls, encoder(images).cls, atol=1e-3)
     assert quick.fingerprint() != encoder.fingerprint()
-    with pytest.raises(InputError, match="not in the local cache, and HF_HUB_OFFLINE is set"):
+    with pytest.raises(InputError, match="cache.*HF_HUB_OFFLINE"):
         load_encoder("open_clip:lab-vit/other")
-    with pytest.raises(InputError, match="has no weights 'plane'; did you mean 'plain'"):
+    with pytest.raises(InputError, match="'plane'.*'plain'"):
         load_encoder("open_clip:lab-vit/plane")
 
 
@@ -201,7 +201,7 @@ def test_mean_and_std_of_a_file_are_said_or_asked_for(tmp_path: Path, monkeypatc
     path, _ = saved(tmp_path, "lab-vit")
     monkeypatch.setitem(open_clip.pretrained._PRETRAINED, "lab-vit", {"a": published(), "b": published()})
     for given in ("", "&mean=0.3"):
-        with pytest.raises(InputError, match="its weights were trained is not known; add mean=clip&std=clip"):
+        with pytest.raises(InputError, match="not known.*mean=clip&std=clip"):
             load_encoder(f"open_clip:lab-vit?checkpoint={path}{given}")
     (tmp_path / "open_clip_config.json").write_text(
         json.dumps({"preprocess_cfg": {"mean": [0.3] * 3, "std": [0.2] * 3}})
@@ -229,15 +229,15 @@ def test_errors(tmp_path: Path) -> None:
     path, _ = saved(tmp_path, "lab-vit")
     torch.save({"state_dict": Hostile(tmp_path / "ran")}, tmp_path / "evil.pt")
     for uri, message in {
-        "open_clip:lab-vitt/openai": "open_clip has no model 'lab-vitt'; did you mean 'lab-vit'",
-        "open_clip:ViT-B-32/openay": "'ViT-B-32' has no weights 'openay'; did you mean 'openai'",
-        "open_clip:ViT-B-32": "'ViT-B-32' has no weights ''",
-        f"open_clip:lab-vit/openai?checkpoint={path}": "or a checkpoint, not both",
+        "open_clip:lab-vitt/openai": "'lab-vitt'.*'lab-vit'",
+        "open_clip:ViT-B-32/openay": "'ViT-B-32'.*'openay'.*'openai'",
+        "open_clip:ViT-B-32": "'ViT-B-32'.*weights ''",
+        f"open_clip:lab-vit/openai?checkpoint={path}": "not both",
         f"open_clip:lab-vit?checkpoint={tmp_path}/none.pt": "no such file",
         f"open_clip:lab-resnet?checkpoint={path}": "cannot load it",
         f"open_clip:lab-vit?checkpoint={tmp_path}/evil.pt": "cannot load it",
-        f"open_clip:lab-vit?checkpoint={path}&project=true": "did you mean 'projected'",
-        f"open_clip:lab-vit?checkpoint={path}&projected=1": "must be true or false",
+        f"open_clip:lab-vit?checkpoint={path}&project=true": "'projected'",
+        f"open_clip:lab-vit?checkpoint={path}&projected=1": "true or false",
     }.items():
         with pytest.raises(InputError, match=message) as caught:
             load_encoder(uri)
@@ -249,5 +249,5 @@ def test_errors(tmp_path: Path) -> None:
 
 def test_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "open_clip", None)
-    with pytest.raises(InputError, match="needs open_clip; run: pip install open_clip"):
+    with pytest.raises(InputError, match="pip install open_clip"):
         load_encoder("open_clip:ViT-B-32/openai")

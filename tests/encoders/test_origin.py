@@ -43,7 +43,7 @@ def weights(tmp_path: Path, state: dict[str, torch.Tensor]) -> Path:
     [("", "mean=imagenet&std=imagenet"), ("&mean=0.5", "std=imagenet"), ("&std=1", "mean=imagenet")],
 )
 def test_weights_of_unknown_training_are_asked_for(weights: Path, uri: str, given: str, missing: str) -> None:
-    with pytest.raises(InputError, match=f"mean and std its weights were trained is not known; add {missing}, or"):
+    with pytest.raises(InputError, match=f"not known.* {missing}, "):
         load_encoder(uri.format(weights) + given)
 
 
@@ -65,7 +65,7 @@ def test_the_uri_says_it(weights: Path, given: str, expected: Any) -> None:
 
 
 def test_a_wrong_name_of_a_pair(weights: Path) -> None:
-    with pytest.raises(InputError, match="'mean' must be numbers, not 'imagnet'; did you mean 'imagenet'"):
+    with pytest.raises(InputError, match="'mean'.*'imagnet'.*'imagenet'"):
         load_encoder(f"timm:test_vit?img_size=32&checkpoint={weights}&mean=imagnet&std=imagenet")
 
 

@@ -64,18 +64,18 @@ def test_as_a_student_it_takes_drop_path(lab: str, trust: Callable[[str], None])
     student = build_encoder(f"py:{lab}:student", drop_path=0.2)
     assert len(student.block_dims) == 6
     assert any("KeyedDropPath" in type(module).__name__ for module in student.modules())
-    with pytest.raises(InputError, match="does not take drop_path"):
+    with pytest.raises(InputError, match="drop_path"):
         build_encoder(f"py:{lab}:encoder", drop_path=0.2)
 
 
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("encoder?sid=4", "unknown option 'sid'; did you mean 'side'"),
-        ("encoder?size=4", "'size' is for torch modules"),
-        ("conv", "the factory needs the option 'width'"),
-        ("encodr", "no function 'encodr' in lab_.*; did you mean 'encoder'"),
-        ("text", "gives a str, not a module or an Encoder"),
+        ("encoder?sid=4", "'sid'.*'side'"),
+        ("encoder?size=4", "'size'"),
+        ("conv", "'width'"),
+        ("encodr", "'encodr'.*'encoder'"),
+        ("text", " str.*Encoder"),
     ],
 )
 def test_errors(lab: str, name: str, message: str) -> None:

@@ -39,21 +39,21 @@ def test_another_input_size_resizes_the_position_embedding(tmp_path: Path) -> No
     same = load_encoder(f"run:{tmp_path}?img_size=32", precision="fp32")
     images = torch.rand(2, 3, 32, 32)
     torch.testing.assert_close(same(images).cls, encoder(images).cls, rtol=0, atol=1e-5)
-    with pytest.raises(InputError, match="not a multiple of the patch size"):
+    with pytest.raises(InputError, match="40.*patch"):
         load_encoder(f"run:{tmp_path}?img_size=40")
 
 
 def test_errors(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such folder"):
         load_encoder(f"run:{tmp_path}/nothing")
-    with pytest.raises(InputError, match="neither a run nor an export"):
+    with pytest.raises(InputError, match="run.*export"):
         load_encoder(f"run:{tmp_path}")
     (tmp_path / "checkpoints").mkdir()
-    with pytest.raises(InputError, match="not exported yet; run: unic export"):
+    with pytest.raises(InputError, match="unic export"):
         load_encoder(f"run:{tmp_path}")
     for text in ("{", "[]", json.dumps({"architecture": "resnet18", "pretrained_cfg": {"mean": [0, 0, 0]}})):
         (tmp_path / "config.json").write_text(text)
-        with pytest.raises(InputError, match="is not a timm config"):
+        with pytest.raises(InputError, match="timm config"):
             load_encoder(f"run:{tmp_path}")
     config = {"mean": [0.5] * 3, "std": [0.5] * 3, "input_size": [3, 32, 32]}
     (tmp_path / "config.json").write_text(json.dumps({"architecture": "resnet18", "pretrained_cfg": config}))

@@ -39,16 +39,16 @@ def test_as_a_student_it_is_a_pretrained_start(weights: Path) -> None:
 
 
 def test_errors(weights: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="say which timm architecture"):
+    with pytest.raises(InputError, match="timm.*arch="):
         load_encoder(f"safetensors:{weights}")
-    with pytest.raises(InputError, match="timm has no model 'test_vitt'; did you mean"):
+    with pytest.raises(InputError, match="timm.*'test_vitt'"):
         load_encoder(f"safetensors:{weights}?arch=test_vitt")
-    with pytest.raises(InputError, match="unknown option 'archi'; did you mean 'arch'"):
+    with pytest.raises(InputError, match="'archi'.*'arch'"):
         load_encoder(f"safetensors:{weights}?archi=test_vit")
-    with pytest.raises(InputError, match="the weights do not fit the model"):
+    with pytest.raises(InputError, match="weights do not fit"):
         load_encoder(f"safetensors:{weights}?arch=resnet18")
     with pytest.raises(InputError, match="no such file"):
         load_encoder(f"safetensors:{tmp_path}/nothing.safetensors?arch=test_vit")
     torch.save({}, tmp_path / "weights.pth")
-    with pytest.raises(InputError, match=r"not a .safetensors file; use timm:NAME\?checkpoint="):
+    with pytest.raises(InputError, match=r"\.safetensors.*timm:NAME\?checkpoint="):
         load_encoder(f"safetensors:{tmp_path}/weights.pth?arch=test_vit")

@@ -165,7 +165,7 @@ def test_normalisation_and_fingerprint() -> None:
         ("timm:vit_tiny_patch16_224?img_size=40&pretrained=false", "use 32 or 48"),
         ("timm:resnet18?pretrained=false&global_pool=token", "cannot create it"),
         ("timm:resnet18?pretrained=false&mean=1,2", "one number or three"),
-        ("timm:resnet18?pretrained=false&std=0", "'std' must not be 0"),
+        ("timm:resnet18?pretrained=false&std=0", "'std'.* 0"),
         ("timm:resnet18?checkpoint=/no/such/file.pth", "no such file"),
     ],
 )
@@ -184,7 +184,7 @@ def test_weights_that_are_not_here_fail_at_once_when_offline(monkeypatch: pytest
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr(timm, "create_model", lambda *_, **__: pytest.fail("it was tried"))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(InputError, match="not in the local cache, and HF_HUB_OFFLINE is set"):
+    with pytest.raises(InputError, match="cache.*HF_HUB_OFFLINE"):
         load_encoder("timm:test_vit.r160_in1k")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
 
@@ -192,17 +192,17 @@ def test_weights_that_are_not_here_fail_at_once_when_offline(monkeypatch: pytest
         raise urllib.error.URLError("no route to host")
 
     monkeypatch.setattr(urllib.request, "urlopen", unreachable)
-    with pytest.raises(InputError, match="not in the local cache, and https://huggingface.co cannot be reached"):
+    with pytest.raises(InputError, match="cache.*https://huggingface.co "):
         load_encoder("timm:test_vit.r160_in1k")
 
 
 @pytest.mark.parametrize(
     ("uri", "line"),
     [
-        ("timm:local-dir:runs/mine/export", "a folder in timm's format is run:runs/mine/export"),
-        ("local-dir:runs/mine/export", "a folder in timm's format is run:runs/mine/export"),
-        ("timm:hf-hub:timm/test_vit.r160_in1k", "timm's own models on the hub are timm:test_vit.r160_in1k"),
-        ("hf-hub:me/mine", "give the architecture and the downloaded weights"),
+        ("timm:local-dir:runs/mine/export", "run:runs/mine/export"),
+        ("local-dir:runs/mine/export", "run:runs/mine/export"),
+        ("timm:hf-hub:timm/test_vit.r160_in1k", "timm:test_vit.r160_in1k"),
+        ("hf-hub:me/mine", "architecture.*weights"),
     ],
 )
 def test_names_that_timm_takes_and_a_uri_does_not(uri: str, line: str) -> None:

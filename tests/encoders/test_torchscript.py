@@ -47,7 +47,7 @@ def test_equals_the_module(saved: tuple[Path, Net]) -> None:
 
 def test_errors(saved: tuple[Path, Net], tmp_path: Path) -> None:
     path, _ = saved
-    with pytest.raises(InputError, match="a TorchScript file is code; if you trust it"):
+    with pytest.raises(InputError, match="TorchScript.*trust_remote_code=true"):
         load_encoder(f"torchscript:{path}")
     with pytest.raises(InputError, match="no such file"):
         load_encoder(f"torchscript:{tmp_path}/nothing.pt?trust_remote_code=true")
@@ -57,6 +57,6 @@ def test_errors(saved: tuple[Path, Net], tmp_path: Path) -> None:
         with pytest.raises(InputError, match="not a TorchScript file") as caught:
             load_encoder(f"torchscript:{tmp_path}/{name}?trust_remote_code=true")
         assert "\n" not in str(caught.value)
-    with pytest.raises(InputError, match="no tokens from it at size 4x4") as caught:
+    with pytest.raises(InputError, match="no tokens.* 4x4") as caught:
         load_encoder(f"torchscript:{path}?trust_remote_code=true&size=4")
     assert "\n" not in str(caught.value)

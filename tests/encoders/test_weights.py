@@ -46,7 +46,7 @@ def test_wrappers_come_off(tree: dict[str, object]) -> None:
 
 @pytest.mark.parametrize("tree", [{}, {"epoch": 3}, [1, 2]])
 def test_nothing_inside(tree: object) -> None:
-    with pytest.raises(InputError, match="holds no state dict"):
+    with pytest.raises(InputError, match="no state dict"):
         unwrap(tree, "here")
 
 
@@ -144,7 +144,7 @@ def flattened(tree: dict[str, Any]) -> dict[str, torch.Tensor]:
 
 def test_of_two_encoders_none_is_guessed(vit: timm.models.VisionTransformer) -> None:
     state = vit.state_dict()
-    with pytest.raises(InputError, match=r"several encoders \('left', 'right'\); save the state dict of one"):
+    with pytest.raises(InputError, match=r"several encoders \('left', 'right'\)"):
         unwrap({"left": state, "right": put("", state, 1)}, "here", shapes(state))
     assert unwrap({"left": state, "right": dict(state)}, "here", shapes(state)).keys() == state.keys()  # the same one
 

@@ -34,25 +34,25 @@ def test_forms(text: str, expected: dict[str, tuple[str, dict[str, object] | Non
 
 
 @pytest.mark.parametrize(
-    ("text", "line"),
+    ("text", "named", "decisive"),
     [
-        ("knn(k=5", "task 'knn(k=5': expected TASK, TASK(OPTION=VALUE, …) or NAME=TASK(…)"),
-        ("knn)", "task 'knn)': expected TASK"),
-        ("knn(5)", "task 'knn(5)': expected OPTION=VALUE, not '5'"),
-        ("knn(k={)", "task 'knn(k={)': 'k': not a value"),
-        ("knn(k=[5)", "task 'knn(k=[5)': 'k': not a value"),
-        ("knn(k='5)", "task 'knn(k='5)': 'k': not a value"),
-        ("knn(data=clipart)", "task 'knn(data=clipart)': 'data' belongs into a suite"),
-        ("a=knn(task=logistic)", "task 'a=knn(task=logistic)': 'task' belongs into a suite"),
-        ("knn,knn", "task 'knn' is asked for twice; NAME=TASK(…) gives a row another name"),
-        ("knn(k=5),knn(k=5)", "task 'knn(k=5)' is asked for twice"),
-        ("zero_shot(names=a/b.json)", "a row cannot have '/' in its name; give it another one, for example mine=zero"),
+        ("knn(k=5", "'knn(k=5'", "TASK(OPTION=VALUE"),
+        ("knn)", "'knn)'", "TASK"),
+        ("knn(5)", "'knn(5)'", "OPTION=VALUE"),
+        ("knn(k={)", "'knn(k={)'", "'k'"),
+        ("knn(k=[5)", "'knn(k=[5)'", "'k'"),
+        ("knn(k='5)", "'knn(k='5)'", "'k'"),
+        ("knn(data=clipart)", "'knn(data=clipart)'", "'data'"),
+        ("a=knn(task=logistic)", "'a=knn(task=logistic)'", "'task'"),
+        ("knn,knn", "'knn'", "NAME=TASK"),
+        ("knn(k=5),knn(k=5)", "'knn(k=5)'", "twice"),
+        ("zero_shot(names=a/b.json)", "'/'", "mine=zero_shot"),
     ],
 )
-def test_wrong_forms_are_one_line(text: str, line: str) -> None:
+def test_wrong_forms_are_one_line(text: str, named: str, decisive: str) -> None:
     with pytest.raises(InputError) as error:
         parse_tasks(text)
-    assert line in str(error.value)
+    assert (named in str(error.value), decisive in str(error.value)) == (True, True), error.value
     assert "\n" not in str(error.value)
 
 
@@ -79,22 +79,21 @@ def test_tokens_that_are_none_are_named() -> None:
 @pytest.mark.parametrize(
     ("text", "line"),
     [
-        ("knn(kk=5)", "task 'knn(kk=5)': unknown option 'kk'; did you mean 'k'?"),
-        ("knn(k=five)", "option 'k': Input should be a valid integer"),
-        ("knn(k=5.5)", "option 'k': Input should be a valid integer"),
-        ("logistic(C=[1])", "option 'C': Input should be a valid number"),
-        ("linear(search=gird)", "option 'search': Input should be 'tpe' or 'grid'"),
-        ("knn(seed=1)", "'seed' is the suite's, not an option"),
-        ("knm(k=1)", "unknown task 'knm'; did you mean 'knn'?"),
+        ("knn(kk=5)", r"'knn\(kk=5\)'.*'kk'.*'k'"),
+        ("knn(k=five)", "'k'.*integer"),
+        ("knn(k=5.5)", "'k'.*integer"),
+        ("logistic(C=[1])", "'C'.*number"),
+        ("linear(search=gird)", "'search'.*'tpe' or 'grid'"),
+        ("knn(seed=1)", "'seed'"),
+        ("knm(k=1)", "'knm'.*'knn'"),
         # These are right, and so the set is opened.
         ("logistic(C=1),robustness(corruptions=all,severities=[1])", "/nowhere"),
         ("logistic(C=null),spectrum()", "/nowhere"),
     ],
 )
 def test_options_are_those_of_a_suite(text: str, line: str) -> None:
-    with pytest.raises(InputError) as error:
+    with pytest.raises(InputError, match=line):
         make_plan(None, text, {"x": "/nowhere"})
-    assert line in str(error.value)
 
 
 def test_code_that_was_typed() -> None:

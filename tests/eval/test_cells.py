@@ -1,5 +1,6 @@
 import errno
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -100,7 +101,8 @@ def test_a_folder_that_cannot_be_written_is_read(outcome, tmp_path, monkeypatch,
         np.testing.assert_array_equal(store.load(key, TOP1).marks, outcome.marks)
     assert store.load("old", TOP1) is not None
     assert [path.name for path in folder.iterdir()] == ["old.safetensors"]
-    assert caplog.messages == [f"cache {tmp_path} cannot be written: what is in it is used, what is new is not kept"]
+    (message,) = caplog.messages
+    assert message.startswith(f"cache {tmp_path} cannot be written")
 
 
 def test_a_full_disk_is_another_matter(outcome, tmp_path, monkeypatch):
@@ -198,9 +200,7 @@ def test_all_files_behind_a_task_of_one_s_own_decide(own_task, tmp_path, name):
 def test_a_task_that_opens_files_says_which_or_is_not_kept(own_task, tmp_path):
     assert own_task()[1] == ""
     (tmp_path / "lab_cell_part.py").write_text("K = 1\ndef read():\n    return open('somewhere').read()\n")
-    assert own_task()[1] == (
-        "lab_cell_part.py, which opens files; the task names the options that decide which in FILES"
-    )
+    assert re.match(r"lab_cell_part\.py, .*FILES", own_task()[1])
     (tmp_path / "lab_cells" / "task.py").write_text(f"{TASK}\nFILES = ()\n")
     named, unknown = own_task()
     assert unknown == ""

@@ -88,7 +88,7 @@ def test_student_is_a_name_unless_a_run_brings_one(run):
     assert columns_of({"student": "pixels:4"}).models == {"student": "pixels:4"}
     folder = run("a", vit="pixels:8")
     assert columns_of({"student": folder, "b": "pixels:8"}).roles["student"] == "student"
-    with pytest.raises(InputError, match="model 'student': run 'a' has a student in the same table; give the model"):
+    with pytest.raises(InputError, match="model 'student'.*run 'a'"):
         columns_of({"student": "pixels:4", "a": folder})
 
 

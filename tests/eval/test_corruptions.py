@@ -120,7 +120,7 @@ def test_fingerprints_name_what_was_done(pictures):
 
 
 def test_wrong_input_is_one_line(pictures):
-    with pytest.raises(InputError, match="unknown corruption 'foggy'; did you mean 'fog'?"):
+    with pytest.raises(InputError, match="'foggy'.*'fog'"):
         Corrupted(pictures, "foggy", 1)
-    with pytest.raises(InputError, match="corruption 'fog': expected a severity of 1 to 5, not 6"):
+    with pytest.raises(InputError, match="'fog'.* 1 to 5.* 6"):
         Corrupted(pictures, "fog", 6)

@@ -81,7 +81,7 @@ def test_files_are_written_by_suffix(results, tmp_path):
 
 
 def test_wrong_targets_are_refused(tmp_path):
-    with pytest.raises(InputError, match="unknown format '.jsn'; did you mean '.json'"):
+    with pytest.raises(InputError, match="'.jsn'.*'.json'"):
         check_targets([tmp_path / "r.jsn"])
     (tmp_path / "x.json").mkdir()
     with pytest.raises(InputError, match="is a folder"):

@@ -49,9 +49,9 @@ def test_folders_are_models_whatever_their_name(tmp_path: Path, monkeypatch: pyt
 @pytest.mark.parametrize(
     ("given", "line"),
     [
-        (["a=pixels:8", "a=pixels:4"], "model 'a' is given twice; NAME=URI gives one of them another name"),
-        (["pixels:8", "8=pixels:4"], "model '8' is given twice"),
-        (["a="], "model 'a=': expected NAME=URI"),
+        (["a=pixels:8", "a=pixels:4"], "model 'a'.*twice.*NAME=URI"),
+        (["pixels:8", "8=pixels:4"], "model '8'.*twice"),
+        (["a="], "model 'a='.*NAME=URI"),
         (["=pixels:8"], "model '=pixels:8': expected NAME=URI"),
     ],
 )

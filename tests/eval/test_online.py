@@ -98,13 +98,13 @@ def test_a_set_that_cannot_be_divided_is_refused_in_one_line(coloured, tmp_path)
         (tmp_path / "train" / label).mkdir(parents=True)
         for number in range(2):
             shutil.copy(coloured / "train" / label / f"{number}.png", tmp_path / "train" / label)
-    with pytest.raises(InputError, match="data 'tiny': 4 training images are too few for the k-NN"):
+    with pytest.raises(InputError, match="data 'tiny'.* 4 training images"):
         OnlineKnn(suite(tiny=tmp_path))
 
 
 def test_two_sets_of_one_name_are_refused(coloured, tmp_path):
     shutil.copytree(coloured, tmp_path / "copy")
-    with pytest.raises(InputError, match="suite: 'a' is named 2 times; give one of the sets another name"):
+    with pytest.raises(InputError, match="suite: 'a'.* 2 times"):
         OnlineKnn(Suite(data=[f"a={coloured}", f"a={tmp_path}/copy"]))
 
 
@@ -114,5 +114,5 @@ def test_sets_without_classes_of_images_are_left_out(coloured, tmp_path):
     Image.new("RGB", (8, 8)).save(tmp_path / "images" / "train" / "0.png")
     Image.new("L", (8, 8)).save(tmp_path / "masks" / "train" / "0.png")
     (tmp_path / "classes.txt").write_text("ground\nsky\n")
-    with pytest.raises(InputError, match=r"eval\.every: the k-NN needs a set with a class for each image"):
+    with pytest.raises(InputError, match=r"eval\.every: .*class"):
         OnlineKnn(suite(dense=tmp_path))

@@ -33,7 +33,7 @@ def test_unseen_sets_are_measured_by_the_tasks_of_the_suite_or_by_their_own(sets
 def test_a_task_may_name_unseen_sets(sets):
     tasks = {"knn": Entry(data=sets["data"]), "near": Entry(task="knn", k=1, data=sets["unseen"])}
     assert list(rows(make_plan(Suite(**sets, tasks=tasks)))) == ["old/knn", "new/near"]
-    with pytest.raises(InputError, match="task 'knn': no set 'old=.*' in the suite"):
+    with pytest.raises(InputError, match="task 'knn'.*'old=.*'"):
         make_plan(Suite(**sets, tasks=TASKS, unseen_tasks={"knn": Entry(data=sets["data"])}))
 
 

@@ -36,7 +36,7 @@ def test_words(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(json.dumps({"n1": "cat", "n2": "hot dog", "n3": "more"}))
     for name in ("a.txt", "a.json"):
         assert class_words(["n1", "n2"], str(tmp_path / name)) == ["cat", "hot dog"]
-    with pytest.raises(InputError, match="a.txt: no words for the class 'n3'"):
+    with pytest.raises(InputError, match="a.txt: .*'n3'"):
         class_words(["n3"], str(tmp_path / "a.txt"))
     for text in ("{", "3", '["cat"]'):
         (tmp_path / "b.json").write_text(text)

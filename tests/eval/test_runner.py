@@ -2,6 +2,7 @@ import errno
 import functools
 import io
 import json
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -87,24 +88,24 @@ def test_tasks_data_and_seeds_replace_the_suite_s(colours, coloured, suite):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"tasks": ["kn"]}, "unknown task 'kn'; did you mean 'knn'?"),
-        ({"roles": {"m": "techer"}}, "model 'm': unknown role 'techer'; did you mean 'teacher'?"),
-        ({"roles": {"n": "teacher"}}, "role of unknown model 'n'"),
+        ({"tasks": ["kn"]}, "'kn'.*'knn'"),
+        ({"roles": {"m": "techer"}}, "'m'.*'techer'.*'teacher'"),
+        ({"roles": {"n": "teacher"}}, "role.*'n'"),
         ({"models": {}}, "at least one model"),
-        ({"suite": None}, "expected a suite or data"),
-        ({"suite": Suite(data=["clipat"])}, "unknown evaluation set 'clipat'; did you mean 'clipart'?"),
+        ({"suite": None}, "suite or data"),
+        ({"suite": Suite(data=["clipat"])}, "'clipat'.*'clipart'"),
         (
             {"suite": Suite(data=["x=y"], tasks={"knn": Entry(kk=3)})},
-            "task 'knn': unknown option 'kk'; did you mean 'k'?",
+            "'knn'.*'kk'.*'k'",
         ),
-        ({"suite": Suite(data=["x=/nowhere"])}, "data '/nowhere': no such file or folder"),
+        ({"suite": Suite(data=["x=/nowhere"])}, "data '/nowhere'"),
     ],
 )
 def test_wrong_input_is_one_line(change, message, suite, colours):
     settings = {"models": {"m": colours()}, "roles": {}, "suite": suite} | change
     with pytest.raises(InputError) as error:
         evaluate_models(settings.pop("models"), settings.pop("roles"), **settings)
-    assert message in str(error.value)
+    assert re.search(message, str(error.value))
     assert "\n" not in str(error.value)
 
 
@@ -234,7 +235,8 @@ def test_cells_of_unknown_code_are_measured_each_time(suite, colours, counted, t
         assert results["tasks"]["colours/knn"]["m"]["score"] > 50
     assert counted == ["knn", "logistic", "logistic"] * 2
     assert not list(tmp_path.rglob("*.safetensors"))
-    assert caplog.messages == ["py:lab:net: nothing of it is kept, for it depends on code in no file"]
+    (message,) = caplog.messages
+    assert re.match("py:lab:net: .*code in no file", message)
 
 
 def test_a_cache_that_cannot_be_written_is_read(suite, colours, counted, tmp_path, monkeypatch, caplog):
@@ -257,13 +259,14 @@ def test_a_cache_that_cannot_be_written_is_read(suite, colours, counted, tmp_pat
     assert "score" in both["tasks"]["colours/knn"]["b"]
     assert counted == ["knn", "logistic", "logistic"] * 2
     assert sorted(tmp_path.rglob("*")) == kept
-    assert caplog.messages == [f"cache {tmp_path} cannot be written: what is in it is used, what is new is not kept"]
+    (message,) = caplog.messages
+    assert message.startswith(f"cache {tmp_path} cannot be written")
 
 
 def test_a_task_asked_for_by_name_that_measures_nothing_says_why(suite, colours):
     console = Console(file=io.StringIO(), width=200)
     evaluate_models({"m": colours()}, {}, suite=suite, tasks=["knn", "influence"], console=console)
-    assert "colours/influence: nothing to measure (influence: there is no teacher" in console.file.getvalue()
+    assert re.search(r"colours/influence: .*no teacher", console.file.getvalue())
     assert "knn" not in console.file.getvalue()
 
 

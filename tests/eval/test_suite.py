@@ -21,9 +21,9 @@ def test_suites_from_names_and_files(tmp_path):
         ("data: [a=b]\ntasks: {knn: {tokens: clss}}\n", "'tasks.knn.tokens': Input should be"),
         ("data: []\n", "'data': .*at least 1"),
         ("data: [a\n", "not valid YAML"),
-        ("data: [a=b]\nunseen: [a=b]\n", "'unseen': 'a=b' is in 'data' too; a set is either seen or unseen$"),
-        ("data: [a=b]\nunsen: [c=d]\n", "'unsen': .*did you mean 'unseen'"),
-        ("data: [a=b]\nunseen_tasks: {knn: {k: 5}}\n", "'unseen_tasks': there is no set for them; 'unseen' names some"),
+        ("data: [a=b]\nunseen: [a=b]\n", "'unseen': 'a=b'.*'data'"),
+        ("data: [a=b]\nunsen: [c=d]\n", "'unsen': .*'unseen'"),
+        ("data: [a=b]\nunseen_tasks: {knn: {k: 5}}\n", "'unseen_tasks': .*'unseen'"),
         ("data: [a=b]\nunseen: [c=d]\nunseen_tasks: {}\n", "'unseen_tasks': .*at least 1"),
     ],
 )
@@ -36,7 +36,7 @@ def test_a_wrong_file_is_one_line(text, message, tmp_path):
 
 
 def test_a_wrong_name_gets_the_nearest():
-    with pytest.raises(InputError, match="unknown suite 'quik'; did you mean 'quick'"):
+    with pytest.raises(InputError, match="'quik'.*'quick'"):
         load_suite("quik")
 
 

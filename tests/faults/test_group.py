@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -102,7 +103,7 @@ def test_a_signal_to_the_group_saves(
     output = finish(process, 75, timeout=60)
     found = load_newest(run)
     assert found is not None
-    assert f"unic: stopped by a signal; checkpoint saved at step {found[0].step}; continue with --resume" in output
+    assert re.search(f"unic: stopped by a signal; .*step {found[0].step}; .*--resume", output)
     assert "Traceback" not in output
     assert_all_end(process)
 
@@ -136,10 +137,7 @@ def test_a_worker_that_is_killed_ends_the_run_with_a_checkpoint(
     wait_for_step(run, 1, process)
     workers(process)[0].kill()
     output = finish(process, 1, timeout=30)
-    assert (
-        "unic: data: a process that decodes images has died, killed by signal 9; if the memory is too small" in output
-    )
-    assert "lower data.workers (0: none); checkpoint saved at step" in output
+    assert re.search("unic: data: .*signal 9.*data.workers.*saved at step", output)
     assert load_newest(run) is not None
     assert_all_end(process)
 

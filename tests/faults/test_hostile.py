@@ -42,7 +42,7 @@ def test_a_pickle_with_code_in_it(tmp_path: Path, uri: str, zipped: bool) -> Non
     path = tmp_path / "weights.pth"
     torch.save({"model": {"w": torch.ones(1)}, "args": Payload(marker)}, path, _use_new_zipfile_serialization=zipped)
     line = refused(lambda: load_encoder(uri.format(path), device=torch.device("cpu")))
-    assert "a pickle of more than tensors" in line
+    assert "pickle" in line
     path.write_bytes(pickle.dumps(Payload(marker)))
     refused(lambda: load_encoder(uri.format(path), device=torch.device("cpu")))
     assert not marker.exists()

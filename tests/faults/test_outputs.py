@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -92,7 +93,7 @@ def test_a_disk_that_takes_nothing(
 def test_a_path_through_a_file(place: Path, capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
     (place / "notes.txt").write_text("mine")
     code, line = ends([part.replace("OUT", "notes.txt/deeper") for part in arguments], capsys)
-    assert (code, "notes.txt is a file; expected a folder" in line) == (2, True), line
+    assert (code, re.search("notes.txt.*folder", line) is not None) == (2, True), line
     assert (place / "notes.txt").read_text() == "mine"
 
 
@@ -114,9 +115,9 @@ def test_nothing_is_left_behind(tmp_path: Path) -> None:
 
 def test_kinds(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(InputError, match="is a folder; name a file in it"):
+    with pytest.raises(InputError, match="is a folder"):
         check_writable(tmp_path, named="--out")
-    with pytest.raises(InputError, match="it is a file; expected a folder"):
+    with pytest.raises(InputError, match="is a file.*folder"):
         check_writable(tmp_path / "file", named="--out", kind="folder")
 
 

@@ -63,7 +63,7 @@ def test_scans_are_counted(tmp_path: Path) -> None:
 def test_a_picture_of_many_scans_is_left_out_at_once() -> None:
     bomb = with_scans(6000, 3000)
     started = time.process_time()
-    with pytest.raises(DamagedImageError, match=r"more than 166 scans over 6000 x 6000 pixels"):
+    with pytest.raises(DamagedImageError, match="166 scans.*6000 x 6000"):
         decode(bomb)
     with pytest.raises(DamagedImageError, match="scans"):
         decode_part(bomb, lambda *size: (0, 0, *size), (32, 32))
@@ -91,7 +91,7 @@ def test_decoders_that_need_more_memory_get_less(monkeypatch: pytest.MonkeyPatch
     data = encoded(Image.new("RGB", (64, 64)), "WEBP", lossless=True)
     assert decode(data).size == (64, 64)
     monkeypatch.setitem(_bounds._MOST_OF, "WEBP", 64 * 64 - 1)
-    with pytest.raises(DamagedImageError, match="64 x 64 pixels; of a WEBP at most 4095"):
+    with pytest.raises(DamagedImageError, match="64 x 64.*WEBP.* 4095"):
         decode(data)
 
 

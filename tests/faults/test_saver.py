@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import resource
 import shutil
 import threading
@@ -84,7 +85,7 @@ def test_a_metric_that_is_not_logged_is_said(tmp_path: Path, caplog: pytest.LogC
     saver = Saver(tmp_path, Setting(best="knn/maen"), print)
     saver.note({"knn/mean": 1.0})
     saver.save(1, tensors(), {})
-    assert "'knn/maen' has not been logged for step 1; logged: knn/mean" in caplog.text
+    assert re.search("'knn/maen'.*step 1.*knn/mean", caplog.text)
 
 
 def test_beside_the_step_the_values_are_those_of_the_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,7 +126,7 @@ def test_a_full_disk_is_said_and_the_last_good_one_stays(tmp_path: Path, asynchr
             saver.wait()
         saver.save(3, large, {})
     assert len(said) == 1
-    assert "checkpoint at step 2 not saved: File too large; the newest whole one is step-1; going on" in said[0]
+    assert re.search("step 2 not saved: File too large; .*step-1", said[0])
     assert steps(tmp_path) == [1, 3]
     assert not list((tmp_path / "checkpoints").glob(".*"))
 
@@ -135,14 +136,14 @@ def test_a_full_disk_ends_the_run_where_it_shall(tmp_path: Path, asynchronous: b
     setting = Setting(asynchronous=asynchronous, on_full="stop")
     with Saver(tmp_path, setting, print) as saver:
         saver.save(1, tensors(), {})
-        line = r"^checkpoint at step 2 not saved: .*newest whole one is step-1; free some space"
+        line = "step 2 not saved: .*step-1; "
         with full_disk(), pytest.raises(StoppedError, match=line):
             save_and_wait(saver, 2)
     assert steps(tmp_path) == [1]
 
 
 def test_a_save_that_must_be_ends_the_run_by_any_policy(tmp_path: Path) -> None:
-    with full_disk(), pytest.raises(StoppedError, match="there is no earlier one"):
+    with full_disk(), pytest.raises(StoppedError, match="step 1 not saved"):
         Saver(tmp_path, Setting(), print).save(1, tensors(size=100_000), {}, must=True)
 
 
@@ -176,10 +177,10 @@ def test_a_run_on_a_disk_that_is_full_for_a_while(recipe: dict[str, Any], tmp_pa
         fit(settings, run, callback=fill, console=QUIET)
         assert steps(run) == [3, 8]
         assert [row["step"] for row in read_metrics(run) if "loss" in row] == list(range(1, 9))
-        assert "checkpoint at step 6 not saved: File too large" in (run / "train.log").read_text()
+        assert "step 6 not saved: File too large" in (run / "train.log").read_text()
         return
     try:
-        with pytest.raises(StoppedError, match="checkpoint at step 6 not saved"):
+        with pytest.raises(StoppedError, match="step 6 not saved"):
             fit(settings, run, callback=fill, console=QUIET)
     finally:
         limit.__exit__(None, None, None)
@@ -200,7 +201,7 @@ def test_the_folder_of_a_run_goes_while_it_runs(recipe: dict[str, Any], tmp_path
         return {}
 
     settings = load_recipe(recipe, ["eval.every=1", "trackers=[]"])
-    with pytest.raises(StoppedError, match="its folder was moved, removed or replaced while it ran"):
+    with pytest.raises(StoppedError, match="folder was moved, removed or replaced"):
         fit(settings, run, callback=tidy_up, console=QUIET)
     left = [path.name for path in run.iterdir()] if run.exists() else []
     assert left == (["recipe.yaml"] if what == "replaced" else [])

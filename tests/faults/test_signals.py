@@ -84,14 +84,9 @@ def survivable() -> Iterator[None]:
 @pytest.mark.parametrize(
     ("module", "name", "call", "line"),
     [
-        (
-            sys.modules["unic.distill.stages"],
-            "build",
-            1,
-            "stopped by a signal before step 3; continue with resume=True",
-        ),
-        (checkpoint, "save", 1, "stopped by a signal before step 3; continue with resume=True"),
-        (cache_build, "obtain", 1, "stopped by a signal while the teacher cache was built; continue with resume=True"),
+        (sys.modules["unic.distill.stages"], "build", 3, "before step 3"),  # after the two of the start
+        (checkpoint, "save", 1, "before step 3"),
+        (cache_build, "obtain", 1, "teacher cache"),
     ],
     ids=["while the next stage is built", "in the last save of a stage", "while the cache is built"],
 )
@@ -118,7 +113,7 @@ def test_between_stages_a_signal_is_not_lost(
 
     with monkeypatch.context() as patched:
         patched.setattr(module, name, signalled)
-        with pytest.raises(PreemptedError, match=f"^{line}$"):
+        with pytest.raises(PreemptedError, match=f"^stopped by a signal .*{line}.*resume=True$"):
             fit(settings, tmp_path / "run", console=QUIET)
     fit(settings, tmp_path / "run", console=QUIET, resume=True)
     fit(settings, tmp_path / "whole", console=QUIET)
@@ -131,9 +126,7 @@ def test_a_signal_while_the_models_are_loaded(
     recipe: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stages, "build", lambda *_: os.kill(os.getpid(), signal.SIGUSR1))
-    with pytest.raises(
-        PreemptedError, match="^stopped by a signal while the models were loaded; continue with resume=True$"
-    ):
+    with pytest.raises(PreemptedError, match="^stopped by a signal .*models.*resume=True$"):
         fit(load_recipe(recipe), tmp_path / "run", console=QUIET)
 
 
@@ -145,7 +138,7 @@ def test_a_signal_after_the_training_leaves_the_rest_to_a_resume(
     run = tmp_path / "run"
     with monkeypatch.context() as patched:
         patched.setattr(api, "report", lambda *_: os.kill(os.getpid(), signal.SIGUSR1))
-        with pytest.raises(PreemptedError, match="^stopped by a signal after the training, which is saved; continue "):
+        with pytest.raises(PreemptedError, match="^stopped by a signal after the training.*saved"):
             api.distill(recipe, out=run, console=QUIET)
     api.distill(recipe, out=run, console=QUIET, resume=True)
     assert (run / "report.html").is_file()
@@ -171,7 +164,7 @@ def test_a_step_that_is_given_up_leaves_no_trace(
 
     with monkeypatch.context() as patched:
         patched.setattr(Timed, "__next__", signalled)
-        with pytest.raises(PreemptedError, match=f"^stopped by a signal; checkpoint saved at step {saved}; continue "):
+        with pytest.raises(PreemptedError, match=f"^stopped by a signal; .*saved at step {saved}; "):
             fit(settings, tmp_path / "run", console=QUIET)
     fit(settings, tmp_path / "run", console=QUIET, resume=True)
     fit(settings, tmp_path / "whole", console=QUIET)

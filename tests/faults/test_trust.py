@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
+import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -314,7 +315,7 @@ def test_report_and_export_of_a_run_load_nothing_of_it(run: Path, lab: Path, run
     assert run_unic("report", run)[0] == 0
     assert not executed(lab)
     page = (run / "report.html").read_text()
-    assert "own: it is code that is not trusted, and a report runs none" in page
+    assert re.search("own: .*not trusted", page)
     assert "dataset &#39;stranger.part&#39; is code" in page
     refuses(run_unic("export", run, "--no-check", "--format", "torch_export", "--heads", "own"), "stranger.part", lab)
     with trusting("stranger.part"):

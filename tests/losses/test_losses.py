@@ -32,5 +32,5 @@ def test_dotted_path_names_foreign_code(trust: Callable[[str], None]) -> None:
 
 
 def test_unknown_name_gets_the_nearest() -> None:
-    with pytest.raises(InputError, match="unknown loss 'cosin'; did you mean 'cosine'?"):
+    with pytest.raises(InputError, match="'cosin'.*'cosine'"):
         build_losses({"cosin": 1.0})

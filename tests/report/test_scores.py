@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -43,20 +44,20 @@ def _mixed() -> dict[str, Any]:
 def test_verdict_follows_the_interval(interval: list[float], said: str) -> None:
     text = verdict(Scores(Results.load({**_results(), "mean_gain": 1.0, "mean_gain_ci": interval})))
     assert said in text
-    assert "the best single teacher, t (mean score 50.0 against 40.0)" in text
+    assert re.search(r"\bt \(.*50\.0 .*40\.0\)", text)
 
 
 def test_verdict_beats_nothing_without_an_interval() -> None:
     text = verdict(Scores(Results.load(_results())))
-    assert "scores above the best teacher of each task on average: +25.0\u00a0% over 1 task (no interval)" in text
+    assert re.search(r"scores above .*\+25\.0\u00a0% over 1 task", text)
     assert "beats" not in text
 
 
 def test_verdict_about_the_best_single_teacher() -> None:
     measured = {"name": "t", "score": 40.0, "student": 50.0, "difference_ci": [2.0, 18.0]}
     text = verdict(Scores(Results.load({**_results(), "single_teacher": measured})))
-    assert "it beats the best single teacher, t (mean score 50.0 against 40.0, difference +2.0 to +18.0)" in text
-    assert "it scores above" in verdict(
+    assert re.search(r"beats .*\bt \(.*50\.0 .*40\.0, .*\+2\.0 to \+18\.0\)", text)
+    assert "scores above" in verdict(
         Scores(Results.load({**_results(), "single_teacher": {**measured, "name": "another"}}))
     )
 
@@ -69,14 +70,14 @@ def test_verdict_averages_one_measure() -> None:
 def test_verdict_of_several_measures_takes_the_mean_that_was_measured() -> None:
     measured = {"name": "u", "score": 41.0, "student": 55.5, "difference_ci": [3.0, 9.0]}
     text = verdict(Scores(Results.load({**_mixed(), "single_teacher": measured})))
-    assert "it beats the best single teacher, u (mean of the tasks in\u00a0% 55.5 against 41.0" in text
+    assert re.search(r"beats .*\bu \(.*55\.5 .*41\.0", text)
 
 
 def test_verdict_on_errors_prefers_the_lower() -> None:
     results = {key: value for key, value in _mixed().items() if key != "gain_over_best_teacher"}
     results["tasks"] = {"d/depth": results["tasks"]["d/depth"]}
     text = verdict(Scores(Results.load(results)))
-    assert "it scores above the best single teacher, t (mean score 0.4 against 0.5)" in text
+    assert re.search(r"scores above .*\bt \(.*0\.4 .*0\.5\)", text)
     assert figures(Scores(Results.load(results)))[1]["value"] == "0.4"
 
 
@@ -142,17 +143,17 @@ def _with_unseen(**more: Any) -> dict[str, Any]:
 
 
 def test_verdict_names_both_mean_gains() -> None:
-    assert verdict(Scores(Results.load(_with_unseen()))).replace("\u00a0", " ") == (
-        "The student beats the best teacher of each task on average on seen sets: +22.5 % over 2 tasks (95 % interval "
-        "+2.0 to +40.0 %); on unseen sets it stays below them: −50.0 % over 1 task (95 % interval −60.0 to −30.0 %); "
-        "on seen sets it scores above the best single teacher, t (mean score 55.0 against 45.0)."
-    )
-    failed = verdict(Scores(Results.load(_with_unseen(mean_gain=None, mean_gain_ci=None))))
-    assert failed.startswith("The student stays below the best teacher of each task on average on unseen sets: −50.0")
-    assert "; on seen sets some tasks could not be measured; on seen sets it scores above" in failed
+    seen, unseen, single = verdict(Scores(Results.load(_with_unseen()))).replace("\u00a0", " ").split("; ")
+    assert re.search(r"beats .*seen sets: \+22\.5 % over 2 tasks \(.*\+2\.0 to \+40\.0 %\)", seen)
+    assert re.search(r"unseen sets .*below.*: −50\.0 % over 1 task \(.*−60\.0 to −30\.0 %\)", unseen)
+    assert re.search(r"seen sets .*scores above .*\bt \(.*55\.0 .*45\.0\)", single)
+    first, second, third = verdict(Scores(Results.load(_with_unseen(mean_gain=None, mean_gain_ci=None)))).split("; ")
+    assert re.search("below .*unseen sets: −50.0", first)
+    assert re.search("on seen .*not be measured", second)
+    assert re.search("on seen .*scores above", third)
     unknown = verdict(Scores(Results.load(_with_unseen(mean_gain_unseen=None, mean_gain_unseen_ci=None))))
     assert "+22.5" in unknown
-    assert "; on unseen sets some tasks could not be measured; on seen" in unknown
+    assert re.search("on unseen [^;]*not be measured; on seen", unknown)
 
 
 def test_figures_have_both_and_count_seen_tasks() -> None:

@@ -67,6 +67,10 @@ class Augmentation:
         """The random (or centre square) crop of an RGB image, resized bicubically with anti-aliasing.
 
         Args:
+            image: RGB, upright, of any size.
+            seed: of the run; first key of the draws.
+            view: second key: which view of the image.
+            index: third key: which image.
             size: side of the view, or its height and width.
         """
         height, width = (size, size) if isinstance(size, int) else size
@@ -109,8 +113,10 @@ class Augmentation:
 
         Args:
             images: cropped views, on any device.
-            view, index: the keys of each image, **on the CPU**: which images an operation touches is decided there, so
+            seed: of the run; first key of the draws.
+            view: second key of each image, **on the CPU**: which images an operation touches is decided there, so
                 nothing waits for the device.
+            index: third key of each image, on the CPU as well.
 
         Returns:
             Images in [0, 1] on the device of `images`.

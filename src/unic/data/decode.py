@@ -69,6 +69,7 @@ def decode(data: bytes | Path, *, whole: bool = False) -> Image.Image:
     half, a third … of its size: views are of some hundred pixels.
 
     Args:
+        data: the bytes of an image file, or its path.
         whole: at its own size, whatever that is.
 
     Raises:
@@ -89,6 +90,7 @@ def decode_part(
     than JPEG come in full.
 
     Args:
+        data: the bytes of an image file, or its path.
         choose: width and height of the upright image → the part.
         size: height and width of the view; a smaller image must still have `_SPARE` times as many in the part.
 

@@ -96,7 +96,9 @@ class ImageList(Source):
         """Opens the sources of a recipe's `data.train`.
 
         Args:
-            max_pixels, holdout: of the recipe's `data`.
+            train: the entries of `data.train`.
+            max_pixels: of the recipe's `data`: an image with more is damaged.
+            holdout: of the recipe's `data`: the share of each source that is not trained on.
 
         Raises:
             InputError: for the first that cannot be opened, or not be divided.
@@ -235,14 +237,22 @@ def training_batches(
     (every time it comes up: count by index).
 
     Args:
+        images: what is trained on.
         size: side of the views; of several each step draws one, the same for all its processes and micro-batches.
+        augment: name of the augmentation, of which only the crop is done here.
+        seed: of the run: of the order of images, of sizes and of views.
         batch_size: of one optimiser step, over all processes and micro-batches; where it does not divide, the first
             ones get an image more.
+        first_step: the step to begin with, from 1; another than 1 resumes.
         num_steps: the last step of the whole run.
+        micro_batches: parts in which this process computes its share of a step.
+        rank: of this process, from 0.
+        world_size: the number of processes.
         workers: processes that decode; 0: this one.
         timeout: seconds that a batch of theirs is waited for; 0: without end.
         views: number of cached views; the augmentation key is then taken modulo it.
         mix: how views are mixed with those of other images; None: not at all.
+        pin_memory: put images where a GPU can fetch them from.
 
     Raises:
         InputError: unknown augmentation; the batch is too small to share, or larger than an epoch; nothing is readable.
@@ -275,11 +285,21 @@ def view_batches(
     """Every image once, in order. A damaged one is left out (its batch is shorter, possibly empty) and reported.
 
     Args:
+        images: any source.
         size: side of a square view, or height and width: the centre square is then resized straight to them.
-        view: augmentation key, for `augment` other than "none".
-        workers, timeout: as for `training_batches`, and so is what is raised.
-        first, last: numbers of the image to begin with and of the one to end before.
+        augment: name of the augmentation, of which only the crop is done here; "none": the centre square.
+        seed: first augmentation key, for `augment` other than "none".
+        view: second augmentation key.
+        batch_size: images of a batch.
+        workers: processes that decode; 0: this one.
+        timeout: seconds that a batch of theirs is waited for; 0: without end.
+        first: index of the image to begin with.
+        last: index of the image to end before; None: the end.
         mix: as for `training_batches`.
+
+    Raises:
+        InputError: unknown augmentation.
+        WorkerError: a worker has died, or not answered in time.
     """
     rest = torch.arange(first, len(images) if last is None else last)
     requests: list[Request] = [(part.tolist(), [view] * len(part), size) for part in rest.split(batch_size)]

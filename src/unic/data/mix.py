@@ -47,7 +47,9 @@ class Mix:
         """Which of `length` images is mixed in, from 0; None: the view stays as it is.
 
         Args:
-            seed, view, index: keys of the view.
+            seed: of the run; first key of the draw.
+            view: second key: which view of the image.
+            index: third key: which image.
             length: number of images to choose from.
         """
         if rng.number(seed, _MIX, view, index, _IS_MIXED) >= self.probability:
@@ -62,7 +64,9 @@ class Mix:
         Args:
             own: the view.
             other: that of its partner.
-            seed, view, index: keys of the view.
+            seed: of the run; first key of the draw.
+            view: second key: which view of the image.
+            index: third key: which image.
         """
         is_cut = self.cutmix > 0 and (self.mixup == 0 or rng.number(seed, _MIX, view, index, _IS_CUT) < 0.5)
         alpha = self.cutmix if is_cut else self.mixup

@@ -52,6 +52,7 @@ def write_shards(
     order of the shards: `key`, its name in the shard; `index`, its number in the source; `name`, its name there.
 
     Args:
+        source: the images.
         out: absent, empty, or begun by the same call.
         size: of a shard at most, unless one image alone is larger; with a unit (kB, MB, GB).
         samples: of a shard at most.

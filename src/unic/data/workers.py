@@ -51,6 +51,7 @@ def answers(
     Args:
         function: is sent to each process once, so it and all it holds must be importable there.
         requests: read in this process, a few ahead of the answers.
+        num_workers: the number of processes, at least 1.
         timeout: seconds that an answer is waited for; 0: without end.
         pin_memory: put the pixels where a GPU can fetch them from.
 
@@ -64,7 +65,7 @@ def answers(
     try:
         for _ in range(num_workers):
             workers.append(_Worker(start, packed, device))
-        rest, turns, asked = iter(requests), cycle(workers), deque[Future]()
+        rest, turns, asked = iter(requests), cycle(workers), deque[Future[Any]]()
         asked.extend(next(turns).ask(request) for request in islice(rest, _AHEAD * num_workers))
         while asked:
             found, pixels = _wait_for(asked.popleft(), workers, timeout)
@@ -78,7 +79,7 @@ def answers(
             worker.leave()
 
 
-def _wait_for(answer: Future, workers: list[_Worker], timeout: float) -> tuple[Any, Tensor | None]:
+def _wait_for(answer: Future[Any], workers: list[_Worker], timeout: float) -> tuple[Any, Tensor | None]:
     begun = time.monotonic()
     while True:
         if not all(worker.process.is_alive() for worker in workers):
@@ -109,14 +110,14 @@ class _Worker:
     def __init__(self, start: Callable[..., BaseProcess], packed: bytes, device: int | None) -> None:
         self._connection, theirs = Pipe()
         self._device = device
-        self._asked: SimpleQueue[tuple[Any, Future] | None] = SimpleQueue()
+        self._asked: SimpleQueue[tuple[Any, Future[Any]] | None] = SimpleQueue()
         self.process = start(target=_serve, args=(packed, theirs), name="data worker", daemon=True)
         self.process.start()
         theirs.close()  # so that the pipe closes with the process
         Thread(target=self._exchange, name="data worker", daemon=True).start()
 
-    def ask(self, request: Any) -> Future:
-        future: Future = Future()
+    def ask(self, request: Any) -> Future[Any]:
+        future: Future[Any] = Future()
         self._asked.put((request, future))
         return future
 

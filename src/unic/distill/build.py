@@ -29,7 +29,7 @@ from unic.encoders import Encoder, build_encoder, has_fast_bf16, open_encoder, p
 from unic.encoders._attention import choose_attention
 from unic.encoders.base import Size
 from unic.errors import InputError, nearest
-from unic.losses import build_losses
+from unic.losses import Loss, build_losses
 from unic.projectors import build_projector, choose_blocks
 from unic.tokens import Grid
 from unic.trackers import check_trackers
@@ -116,7 +116,9 @@ def _owners(recipe: Recipe, weighting: Weighting) -> Bool[Tensor, "t s"] | None:
     return torch.tensor([[source.teachers is None or name in source.teachers for source in sources] for name in names])
 
 
-def _build_distiller(recipe: Recipe, dims: dict[str, tuple[int, int]], losses: dict, device: torch.device) -> Distiller:
+def _build_distiller(
+    recipe: Recipe, dims: dict[str, tuple[int, int]], losses: dict[str, tuple[float, Loss]], device: torch.device
+) -> Distiller:
     # The global seed, for what libraries draw when they initialise weights: the same on every rank and at a resume.
     torch.manual_seed(recipe.seed)
     student = build_encoder(recipe.student.model, drop_path=recipe.student.drop_path)

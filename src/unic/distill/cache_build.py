@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from multiprocessing.process import BaseProcess
+from typing import Any
 
 import torch
 from jaxtyping import Int
@@ -135,7 +136,7 @@ def _device(device: torch.device, place: int) -> str:
     return f"cuda:{((device.index or 0) + place) % torch.cuda.device_count()}"
 
 
-def _work(task: dict) -> None:
+def _work(task: dict[str, Any]) -> None:
     """What a further process does: the same plan, from the same recipe, on its own device."""
     inherit(task["trusted"])
     recipe, device = Recipe.model_validate(task["recipe"]), torch.device(task["device"])

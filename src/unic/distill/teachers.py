@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -16,6 +16,7 @@ from unic.encoders.base import resize
 from unic.tokens import Grid, Tokens
 
 
+@runtime_checkable
 class Outputs(Protocol):
     """The teachers' tokens of a batch, `{teacher: Tokens}`, on the student's grid."""
 
@@ -24,6 +25,7 @@ class Outputs(Protocol):
     ) -> dict[str, Tokens]: ...
 
 
+@runtime_checkable
 class Teachers(Outputs, Protocol):
     """What training reads them from."""
 

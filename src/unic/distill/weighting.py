@@ -7,7 +7,7 @@ A source may name the teachers that own its images (DUNE, arXiv 2503.14405); the
 
 from __future__ import annotations
 
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
 import torch.distributed as dist
@@ -21,6 +21,7 @@ from unic.errors import InputError, nearest
 _DROPPING = rng.stream("teacher dropping")
 
 
+@runtime_checkable
 class Weighting(Protocol):
     """What the loop needs of a weighting."""
 

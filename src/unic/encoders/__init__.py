@@ -255,7 +255,7 @@ def pick_precision(setting: str, encoder: Encoder, device: torch.device) -> Prec
 
 def has_fast_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type == "cpu":
         try:
             flags = Path("/proc/cpuinfo").read_text()

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Real, UInt8
 from torch import Tensor, nn
 
 from unic.encoders._image_processor import preprocess, to_patches
@@ -126,7 +126,7 @@ class HfEncoder(Encoder):
         pooled = getattr(output, "pooler_output", None)
         return Tokens(patches.mean(dim=1) if pooled is None else pooled.flatten(1), patches, grid), False
 
-    def library_input(self, image: UInt8[np.ndarray, "h w 3"]) -> Float[Tensor, "1 3 h w"] | None:
+    def library_input(self, image: UInt8[np.ndarray, "h w 3"]) -> Real[Tensor, "1 3 h w"] | None:
         return None if self.processor is None else preprocess(self.processor, image)
 
     def describe(self) -> str:

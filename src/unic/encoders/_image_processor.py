@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Real, UInt8
 from torch import Tensor
 
 Size = tuple[int, int]
@@ -40,8 +40,8 @@ def input_size(processor: Any) -> Size | None:
     return None
 
 
-def preprocess(processor: Any, image: UInt8[np.ndarray, "h w 3"]) -> Float[Tensor, "1 3 h w"]:
-    """The processor on an image that has the right size already."""
+def preprocess(processor: Any, image: UInt8[np.ndarray, "h w 3"]) -> Real[Tensor, "1 3 h w"]:
+    """The processor on an image that has the right size already; one that only orders the bytes gives them back."""
     height, width = image.shape[:2]
     options = {name: False for name in ("do_resize", "do_center_crop", "do_pad") if hasattr(processor, name)}
     patch = getattr(processor, "patch_size", None)

@@ -63,7 +63,7 @@ class LadderHead(Encoder):
         cls = self._climb("cls", [rung.cls for rung in rungs])
         return Tokens(cls, self._climb("patch", [rung.patches for rung in rungs]), rungs[0].grid)
 
-    def _climb(self, kind: str, tokens: Sequence[Float[Tensor, "*n e"]]) -> Float[Tensor, "*n d"]:
+    def _climb(self, kind: str, tokens: Sequence[Float[Tensor, "*n _"]]) -> Float[Tensor, "*n d"]:
         ladder = self.ladders[kind]
         assert isinstance(ladder, nn.ModuleList)
         total = torch.stack([mlp(x) for mlp, x in zip(ladder, tokens, strict=True)]).sum(dim=0)

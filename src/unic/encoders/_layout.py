@@ -49,7 +49,7 @@ def grid_of(model: Any, num_patches: int, size: tuple[int, int]) -> Grid:
     """Rows and columns of the patches of an image of that size. Raises `NoGridError`."""
     if num_patches < 1:
         raise NoGridError("are class tokens alone")
-    feat_size: Callable | None = getattr(getattr(model, "patch_embed", None), "dynamic_feat_size", None)
+    feat_size: Callable[[Any], Any] | None = getattr(getattr(model, "patch_embed", None), "dynamic_feat_size", None)
     rows, columns = feat_size(size) if feat_size else (0, 0)
     if rows * columns != num_patches:  # a pyramid, whose last stage is coarser than its first patches
         rows = round((num_patches * size[0] / size[1]) ** 0.5)

@@ -25,7 +25,7 @@ def endless_loop(model: Any) -> str | None:
 
 
 def _endless(
-    graph: Any, outer: dict[str, int], rounds: int, functions: dict, depth: int, looked_at: Iterator[int]
+    graph: Any, outer: dict[str, int], rounds: int, functions: dict[Any, Any], depth: int, looked_at: Iterator[int]
 ) -> str | None:
     if depth > 100:  # functions that call themselves, which ONNX forbids
         return "it is nested too deeply"

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Real, UInt8
 from torch import Tensor, nn
 
 from unic.digest import sha256_of_each
@@ -90,10 +90,19 @@ class Encoder(nn.Module, ABC):
 
     @abstractmethod
     def encode(self, x: Float[Tensor, "b 3 h w"]) -> Tokens:
-        """Tokens of already resized and normalised images, after the final norm."""
+        """Tokens of images that `prepare` has made, after the final norm.
+
+        Args:
+            x: resized and normalised images.
+        """
 
     def encode_blocks(self, x: Float[Tensor, "b 3 h w"], blocks: Sequence[int]) -> list[Tokens]:
-        """Tokens after each of `blocks` (0-based) of already prepared images, from one forward pass."""
+        """Tokens after each of several blocks, from one forward pass.
+
+        Args:
+            x: images that `prepare` has made.
+            blocks: 0-based indices into `block_dims`, ascending.
+        """
         raise TypeError(f"{self.uri}: {type(self).__name__} has no blocks to read, so it cannot be a student")
 
     def checkpoint_activations(self) -> None:
@@ -107,16 +116,35 @@ class Encoder(nn.Module, ABC):
         raise InputError(f"student '{self.uri}': it has no train.checkpoint_activations")
 
     def grid_at(self, size: Size) -> Grid | None:
-        """Makes the network take images of this size too; its patch grid there, or None if it cannot."""
+        """Makes the network take images of another size too.
+
+        Args:
+            size: height and width in pixels.
+
+        Returns:
+            Rows and columns of its patches there; None if it cannot take the size.
+        """
         return None
 
     def prepare(self, images: Float[Tensor, "b 3 h w"], size: Size | None = None) -> Float[Tensor, "b 3 h2 w2"]:
-        """Resizes to `size` (default: `input_size`; another one needs a `grid_at`) and normalises."""
+        """Resizes images and normalises them.
+
+        Args:
+            images: floats in [0, 1].
+            size: height and width that the network sees; default: `input_size`. Another one needs a `grid_at` first.
+        """
         x = (resize(images, size or self.input_size) - self.mean) / self.std
         return x.contiguous(memory_format=torch.channels_last) if self.channels_last else x
 
     def forward(self, images: Float[Tensor, "b 3 h w"], size: Size | None = None) -> Tokens:
-        """Tokens of images that the network sees at `size`, see `prepare`.
+        """Tokens of images.
+
+        Args:
+            images: floats in [0, 1], of any size.
+            size: see `prepare`.
+
+        Returns:
+            Tokens in float32.
 
         Raises:
             InputError: integer images; at the first call, values far outside [0, 1].
@@ -128,9 +156,15 @@ class Encoder(nn.Module, ABC):
     def intermediates(
         self, images: Float[Tensor, "b 3 h w"], blocks: Sequence[int], size: Size | None = None
     ) -> list[Tokens]:
-        """Tokens after each of `blocks` (0-based indices into `block_dims`), shallow to deep.
+        """Tokens after each of several blocks, shallow to deep.
 
-        `size`: see `prepare`. Raises `InputError` as `forward` does.
+        Args:
+            images: floats in [0, 1], of any size.
+            blocks: 0-based indices into `block_dims`, ascending.
+            size: see `prepare`.
+
+        Raises:
+            InputError: as of `forward`.
         """
         self._check(images)
         with self._autocast(images):
@@ -202,8 +236,12 @@ class Encoder(nn.Module, ABC):
         self._own = own_code(modules_of(self))
         return self._own.digest if self._own.files or self._own.unknown else ""
 
-    def library_input(self, image: UInt8[np.ndarray, "h w 3"]) -> Float[Tensor, "1 3 h w"] | None:
-        """What the library that the model comes from makes of an image of the input size; None without a library."""
+    def library_input(self, image: UInt8[np.ndarray, "h w 3"]) -> Real[Tensor, "1 3 h w"] | None:
+        """What the library that the model comes from makes of an image; None without a library.
+
+        Args:
+            image: RGB, of the input size.
+        """
         return None
 
     def normalisation_error(self) -> float | None:

@@ -23,8 +23,8 @@ Sample = Float[np.ndarray, " r"]
 
 
 def resampled_means(
-    marks: Sequence[Float[np.ndarray, "n k"]], *, seed: int
-) -> list[Float[np.ndarray, f"{RESAMPLES} k"]]:
+    marks: Sequence[Float[np.ndarray, "n _"]], *, seed: int
+) -> list[Float[np.ndarray, f"{RESAMPLES} _"]]:
     """Mean marks under resampling of the images, which all results share.
 
     Args:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from unic._regular_files import read_json, read_text
 from unic.errors import InputError
@@ -78,7 +79,7 @@ def _imagenet_words() -> dict[str, str]:
     return dict(zip(ImageNetInfo("imagenet-1k").label_names(), words, strict=True))
 
 
-def _read(path: str, what: str) -> list | dict:
+def _read(path: str, what: str) -> list[Any] | dict[str, Any]:
     file = Path(path).expanduser()
     if not file.is_file():
         raise InputError(f"{what} '{path}': no such file; expected one with .json or .txt")

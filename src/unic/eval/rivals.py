@@ -83,7 +83,7 @@ def _contenders(task: Rivals) -> Rivals:
     return Rivals(task.measured[kept], task.drawn[kept])
 
 
-def _largest_deviation(tasks: Sequence[Rivals], reaches: Sequence[Float[np.ndarray, " m"]]) -> Float[np.ndarray, " r"]:
+def _largest_deviation(tasks: Sequence[Rivals], reaches: Sequence[Float[np.ndarray, " _"]]) -> Float[np.ndarray, " r"]:
     """For each resample the largest ratio `Σ deviation / Σ reach` over the choices of a rival for each task.
 
     The choice that maximises `Σ (deviation − ratio · reach)` is made task by task; a ratio that it leaves as it is is

@@ -25,6 +25,7 @@ def cells_of(
     """All cells, and their scores under the resamples that all cells of a set share.
 
     Args:
+        outcomes: by task, then by model.
         measures: by task.
         trainings: students that are the mean of others; their cells come first.
 
@@ -97,6 +98,8 @@ def _cell(
 
     Args:
         scores: of each seed.
+        sample: the score under each resample.
+        measure: what reduces marks to a score.
         is_drawn: the sample has the effect of other trainings, beside that of other seeds.
         more: further keys of the cell.
     """

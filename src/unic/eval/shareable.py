@@ -12,6 +12,7 @@ def shareable(results: Results, share: Callable[[Any], Any]) -> Results:
     """Writes places of models and images, and the lines of failures, as they may be shared; names and numbers stay.
 
     Args:
+        results: of an evaluation.
         share: see `WithReferences.shared`.
     """
 

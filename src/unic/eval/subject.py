@@ -87,6 +87,7 @@ class Subject:
         """Pooled vectors of a part of the set, or of any other images, such as a changed test part.
 
         Args:
+            part: "train" or "test", or a source of images.
             encoder: used in place of the model's own, for example one of `heads`.
         """
         return self._extract(part, encoder=encoder)
@@ -94,6 +95,10 @@ class Subject:
     def labelled(self, part: Part | Source, *, vector: Vector | None = None) -> Labelled:
         """Vectors with labels, numbered as the classes of the training part. Other images than "train" are numbered
         as the test part.
+
+        Args:
+            part: "train" or "test", or a source of images.
+            vector: "cls", "patch_mean" or both; default: the model's `vector`.
 
         Raises:
             InputError: some images have no label.
@@ -124,6 +129,7 @@ class Subject:
         """Patch tokens with a target for every pixel of the view, which is the whole image: none goes unmeasured.
 
         Args:
+            part: "train" or "test".
             blocks: the last so many blocks, or these (0-based), channels side by side; default: the encoder's output.
 
         Raises:

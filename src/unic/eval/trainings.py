@@ -43,7 +43,7 @@ class Joined(NamedTuple):
     training_spread: float | None
 
 
-def joined(by_seed: Sequence[Float[np.ndarray, " p"]], samples: Sequence[Sample]) -> Joined:
+def joined(by_seed: Sequence[Float[np.ndarray, " _"]], samples: Sequence[Sample]) -> Joined:
     """The mean of trainings on one task.
 
     Args:

@@ -48,7 +48,7 @@ class Ladder(nn.Module):
     def last_layers(self) -> list[nn.Linear]:
         return [rung.fc2 for rung in self.parts()]
 
-    def sum_up(self, hidden: Sequence[Float[Tensor, "*n h"]]) -> Float[Tensor, "*n e"]:
+    def sum_up(self, hidden: Sequence[Float[Tensor, "*n _"]]) -> Float[Tensor, "*n e"]:
         """The second layers of all rungs in one product, which also adds them up, in float32 on every device."""
         layers = self.last_layers()
         # Not `stack(…).sum(0)`: biases would share the memory of one gradient, and accumulation writes to it in place.
@@ -58,10 +58,11 @@ class Ladder(nn.Module):
         return F.linear(torch.cat(list(hidden), dim=-1), weight, bias).float()
 
 
-def climb(ladders: Sequence[Ladder], xs: Sequence[Float[Tensor, "*n d"]]) -> list[Float[Tensor, "*n e"]]:
+def climb(ladders: Sequence[Ladder], xs: Sequence[Float[Tensor, "*n _"]]) -> list[Float[Tensor, "*n _"]]:
     """What several ladders make of the same tokens, one output for each ladder.
 
     Args:
+        ladders: of the same blocks, of one teacher each.
         xs: the tokens of each block that is read, shallow to deep.
     """
     hidden: list[list[Tensor]] = [[] for _ in ladders]
@@ -71,7 +72,7 @@ def climb(ladders: Sequence[Ladder], xs: Sequence[Float[Tensor, "*n d"]]) -> lis
     return [ladder.sum_up(of_ladder) for ladder, of_ladder in zip(ladders, hidden, strict=True)]
 
 
-def _first_layers(rungs: Sequence[Rung], x: Float[Tensor, "*n d"]) -> Sequence[Float[Tensor, "*n h"]]:
+def _first_layers(rungs: Sequence[Rung], x: Float[Tensor, "*n d"]) -> Sequence[Float[Tensor, "*n _"]]:
     if x.ndim > 2:  # patches: each product is large already, and taking a stacked one apart costs more than it saves
         return [rung.fc1(x) for rung in rungs]
     weight = torch.cat([_rounded(rung.fc1.weight) for rung in rungs])

@@ -89,6 +89,9 @@ def objective(
     """Mean repetition over the teachers' levels, and the total variation times its weight.
 
     Args:
+        images: a subset of the pool, in [0, 1].
+        teachers: frozen encoders that carry gradients to the pixels.
+        variation: weight of the total variation.
         draws: uniform numbers that choose the patches, see `repetition`.
     """
     found = [levels(teacher, images) for teacher in teachers]

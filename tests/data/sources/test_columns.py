@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -77,17 +78,15 @@ def test_a_class_column_of_another_name_is_asked_for_and_can_be_named(tmp_path, 
     path = table(tmp_path / "a.parquet", id=["x", "y"], species=["owl", "bat"], box=[[1, 2], [3, 4]])
     source = open_source(path)
     assert source.classes is None
-    assert source.why_unlabelled == (
-        "it has no column 'label'; write ?label=id at the end of the path, or another of its columns: id, species"
-    )
+    assert re.search(r"'label'.*\?label=id.*: id, species", source.why_unlabelled)
     named = open_source(f"{path}?label=species")
     assert (named.classes, labels(named)) == (["bat", "owl"], [1, 0])
     for option, message in {
-        "label=specie": "no column 'specie' for label=specie; did you mean 'species'?",
-        "label=image": "its column 'image' holds the images; write ",
-        "label=box": "its column 'box' holds list<.*: int64>, not a class for each row",
-        "image=id": "column 'id': 'x' does not name an image that can be read; relative paths are looked for in ",
-        "label=": "expected the name of a column behind image= and label=",
+        "label=specie": "'specie'.*'species'",
+        "label=image": "column 'image'.*images",
+        "label=box": "column 'box'.*list<.*: int64>",
+        "image=id": "column 'id': 'x'.*image",
+        "label=": "column.*image=.*label=",
     }.items():
         with pytest.raises(InputError, match=message) as error:
             open_source(f"{path}?{option}")
@@ -97,7 +96,7 @@ def test_a_class_column_of_another_name_is_asked_for_and_can_be_named(tmp_path, 
 def test_an_evaluation_says_how_to_name_the_column_and_takes_it(tmp_path):
     for split in ("train", "test"):
         table(tmp_path / f"{split}.parquet", breed=["a", "b"])
-    with pytest.raises(InputError, match="has no labels, which evaluation needs: it has no column 'label'; write ?"):
+    with pytest.raises(InputError, match="no labels.*'label'"):
         open_pair("x", str(tmp_path))
     assert open_pair("x", f"{tmp_path}?label=breed").classes == ["a", "b"]
     table(tmp_path / "all" / "all.parquet", breed=["a", "a", "b", "b"])
@@ -167,7 +166,7 @@ def test_rows_name_nothing_but_images(pictures, monkeypatch, reader):
 
 def test_paths_that_all_lead_nowhere_are_one_line(pictures):
     pq.write_table(pa.table({"path": ["0.png", "1.png"]}), pictures / "a.parquet")
-    with pytest.raises(InputError, match=f"column 'path': no such file: 0.png; relative paths .* in {pictures} and "):
+    with pytest.raises(InputError, match=f"column 'path': no such file: 0.png;.* {pictures} "):
         open_source(f"{pictures}/a.parquet")
 
 
@@ -194,7 +193,7 @@ def test_streams_read_labels_by_their_values_where_asked(tmp_path, monkeypatch):
         table(tmp_path / f"{number}.parquet", label=kinds)
     url = f"file://{tmp_path}/{{0..1}}.parquet"
     assert open_source(url).classes is None
-    assert "write ?label=label at the end of the path" in open_source(url).why_unlabelled
+    assert "?label=label" in open_source(url).why_unlabelled
     source = open_source(f"{url}?label=label")
     assert (source.classes, labels(source)) == (["bat", "cow", "owl"], [2, 0, 1, None])
     assert labels(open_source(url)) == [None] * 4
@@ -206,7 +205,7 @@ def test_test_images_of_classes_that_training_lacks_are_named(tmp_path, caplog):
     assert open_pair("x", str(tmp_path)).classes == ["Dog", "cat", "dog"]
     assert "1 test images are of classes without a training image (Dog)" in caplog.text
     table(tmp_path / "train.parquet", label=["cat", ""])
-    with pytest.raises(InputError, match="1 of 2 images of its split train have no label, which evaluation needs"):
+    with pytest.raises(InputError, match="1 of 2 images.* train .*no label"):
         open_pair("x", str(tmp_path))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import re
 from pathlib import Path
 
 import pytest
@@ -89,12 +90,10 @@ def test_images_without_a_class(place):
 
 def test_the_column_of_classes_is_named_where_it_is_not_label(place):
     path = listed(place / "a.csv", ",id,breed,file\n0,1,pug,photos/a.png\n1,2,chow,photos/d.png\n")
-    assert open_source(path).why_unlabelled == (
-        "it has no column 'label'; write ?label=id at the end of the path, or another of its columns: id, breed"
-    )
+    assert re.search(r"'label'.*\?label=id.*: id, breed", open_source(path).why_unlabelled)
     assert open_source(f"{path}?label=breed").classes == ["chow", "pug"]
     two = listed(place / "two.csv", "file,mask,label\nphotos/a.png,photos/d.png,1\n")
-    with pytest.raises(InputError, match=r"several columns hold images: file, mask; write \?image=file"):
+    with pytest.raises(InputError, match=r"file, mask;.*\?image=file"):
         open_source(two)
     assert rows(open_source(f"{two}?image=mask")) == [("photos/d.png", 2, "1")]
 
@@ -118,7 +117,7 @@ def test_lists_of_parts(place):
         parts = [open_source(path, split=split) for split in ("train", "val")]
         assert [len(part) for part in parts] == [2, 1]
         assert [part.classes for part in parts] == [["a", "b", "c"]] * 2
-    with pytest.raises(InputError, match=r"no split 'test'.*\?test=0.2&seed=0' draws a test part at random"):
+    with pytest.raises(InputError, match=r"split 'test'.*\?test=0.2&seed=0'"):
         open_source(f"{place}/train.csv", split="test")
 
 
@@ -140,20 +139,20 @@ def test_names_that_are_not_utf8(place):
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("a.txt", "photos/a.png 0 1 1\n", "line 1: expected the path of an image and its class, found "),
-        ("a.txt", "photos/a.png 0\nREADME 1\n", "line 2: expected the path of an image and its class, found"),
-        ("a.csv", "image,label\nphotos/a.png\n", "line 2 has 1 cells, the first line 2"),
-        ("a.csv", "label,image,label\n1,photos/a.png,2\n", "two of its columns have one name: label, image, label"),
-        ("a.csv", "id,label\n1,2\n", "no image column; its columns are id, label"),
+        ("a.txt", "photos/a.png 0 1 1\n", "line 1: "),
+        ("a.txt", "photos/a.png 0\nREADME 1\n", "line 2: "),
+        ("a.csv", "image,label\nphotos/a.png\n", "line 2 .*1 cells"),
+        ("a.csv", "label,image,label\n1,photos/a.png,2\n", "columns.*label, image, label"),
+        ("a.csv", "id,label\n1,2\n", "no image column.*id, label"),
         ("a.csv", "image,label\n", "lists nothing"),
         ("a.csv", "", "lists nothing"),
-        ("a.json", "[1, 2]", "expected objects, such as"),
+        ("a.json", "[1, 2]", "expected objects"),
         ("a.json", "{", "JSONDecodeError"),
         ("a.json", '{"images": [], "annotations": []}', r"annotations of objects \(COCO\)"),
         ("a.json", "[" * 100000, "nested|recursion"),
         ("a.jsonl", '{"image": "photos/a.png"}\n{', "line 2 is not JSON"),
-        ("a.csv", "image,label\nphotos/a.png,1\nphotos/x.png,1\n", "1 of 2 images of a.csv cannot be read, the first"),
-        ("a.csv", "image,label\nphotos/a.heic,1\n", "a.heic. does not name an image, which needs the package"),
+        ("a.csv", "image,label\nphotos/a.png,1\nphotos/x.png,1\n", "1 of 2 images of a.csv"),
+        ("a.csv", "image,label\nphotos/a.heic,1\n", "a.heic.*package"),
     ],
 )  # fmt: skip
 def test_what_is_no_list_is_one_line(place, name, text, message):
@@ -166,10 +165,10 @@ def test_what_is_no_list_is_one_line(place, name, text, message):
 def test_only_images_are_read(place):
     (place / "secret").write_text("password")
     (place / "photos" / "link.png").symlink_to(place / "secret")
-    with pytest.raises(InputError, match="'/etc/passwd' does not name an image"):
+    with pytest.raises(InputError, match="'/etc/passwd'.*image"):
         open_source(listed(place / "a.csv", "image,label\n/etc/passwd,1\nphotos/a.png,1\nphotos/d.png,1\n"))
     source = open_source(listed(place / "b.csv", "image,label\nphotos/link.png,1\n"))
-    with pytest.raises(DamagedImageError, match="a link to a file that is not called like an image"):
+    with pytest.raises(DamagedImageError, match="link"):
         source.encoded(0)
 
 

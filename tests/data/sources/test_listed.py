@@ -46,7 +46,7 @@ def test_fingerprint_is_that_of_a_folder_and_follows_the_files(root):
 @pytest.mark.parametrize("name", ["../secret.png", "a/../../secret.png", "/etc/hostname"])
 def test_names_that_leave_the_root_are_refused(root, name):
     Image.new("L", (2, 2)).save(root.parent / "secret.png")
-    with pytest.raises(InputError, match=f"names a file outside of it, {name}"):
+    with pytest.raises(InputError, match=f"outside.* {name}"):
         Listed("x", root, [*NAMES, name], [0] * 4, ["one"])
 
 
@@ -58,7 +58,7 @@ def test_links_that_leave_the_root_count_as_missing(root):
     (root / "folder").symlink_to(outside)
     (root / "inside.png").symlink_to(root / NAMES[0])
     for name in ("file.png", "folder/3.png", "none/3.png", "a/\0/3.png", ""):
-        with pytest.raises(InputError, match="1 of 2 images are not there"):
+        with pytest.raises(InputError, match="1 of 2 images"):
             Listed("x", root, [NAMES[0], name], [0, 0], ["one"])
     link = root.parent / "link"
     link.symlink_to(root)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -82,29 +83,29 @@ def test_the_share_holds_over_many_small_classes():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ("test=0", "test=0; expected the share of the images, between 0 and 1"),
+        ("test=0", "test=0;.*between 0 and 1"),
         ("test=1", "between 0 and 1"),
         ("test=nan", "between 0 and 1"),
         ("test=20%", "between 0 and 1"),
         ("test=", "between 0 and 1"),
-        ("test=0.2&seed=-1", "seed=-1; expected a whole number"),
-        ("test=0.2&seed=99999999999999999999", "of at most 18 digits"),
-        ("test=0.2&sed=1", "unknown option 'sed'; did you mean 'seed'?"),
-        ("test=0.2&test=0.3", "the option 'test' is given twice"),
-        ("seed=1", "expected 'test' beside it"),
-        ("overlap=deny", "expected overlap=allow"),
-        ("test=0.01", "no test image is left of 31"),
+        ("test=0.2&seed=-1", "seed=-1;.*whole number"),
+        ("test=0.2&seed=99999999999999999999", "18 digits"),
+        ("test=0.2&sed=1", "'sed'.*'seed'"),
+        ("test=0.2&test=0.3", "'test'.*twice"),
+        ("seed=1", "seed.*'test'"),
+        ("overlap=deny", "overlap=allow"),
+        ("test=0.01", "no test image.* 31"),
     ],
 )
 def test_wrong_options_are_one_line(folder, options, message):
     with pytest.raises(InputError) as error:
         open_source(f"{folder}?{options}")
-    assert message in str(error.value)
+    assert re.search(message, str(error.value))
     assert f"data '{folder}?{options}'" in str(error.value)
 
 
 def test_another_part_is_refused(folder):
-    with pytest.raises(InputError, match="no split 'val'; expected one of: test, train"):
+    with pytest.raises(InputError, match="split 'val'.*test, train"):
         open_source(f"{folder}?test=0.2", split="val")
 
 
@@ -120,5 +121,5 @@ def test_a_set_that_stays_elsewhere_is_not_divided(folder, tmp_path):
     from unic.data.shards import write_shards
 
     write_shards(open_source(str(folder)), tmp_path / "shards")
-    with pytest.raises(InputError, match="a set that stays elsewhere cannot be split at random"):
+    with pytest.raises(InputError, match="at random"):
         open_source(f"file://{tmp_path}/shards?test=0.2")

@@ -49,9 +49,9 @@ def test_parts_of_a_saved_set(saved):
     assert pickle.loads(pickle.dumps(whole)).read(2).size == (4, 4)
     assert splits_of(str(saved)) == ["test", "train"]
     assert splits_of(f"{saved}/test") == []
-    with pytest.raises(InputError, match="no split 'val'; expected one of: test, train$"):
+    with pytest.raises(InputError, match="split 'val'.*test, train$"):
         open_source(str(saved), split="val")
-    with pytest.raises(InputError, match=r"no split 'test': the saved set has no parts; .*draws a test part"):
+    with pytest.raises(InputError, match=r"split 'test'.*\?test="):
         open_source(f"{saved}/train", split="test")
 
 

@@ -91,7 +91,7 @@ def test_folder_splits(tmp_path: Path):
     save(tmp_path / "test" / "cat" / "b.png")
     assert names(open_source(str(tmp_path))) == ["cat/a.png"]
     assert names(open_source(str(tmp_path), split="test")) == ["cat/b.png"]
-    with pytest.raises(InputError, match="no split 'tests'; did you mean 'test'"):
+    with pytest.raises(InputError, match="'tests'.*'test'"):
         open_source(str(tmp_path), split="tests")
     with pytest.raises(InputError, match="no split 'test'"):
         open_source(str(tmp_path / "train"), split="test")
@@ -123,10 +123,10 @@ def test_parquet_shards_and_splits(tmp_path: Path):
     assert [source.label(index) for index in range(4)] == [0, 1, 0, 1]
     assert len(open_source(str(tmp_path), split="test")) == 2
     assert len(open_source(f"{tmp_path}/**/*.parquet")) == 6
-    with pytest.raises(InputError, match="no split 'tes'; did you mean 'test'"):
+    with pytest.raises(InputError, match="'tes'.*'test'"):
         open_source(str(tmp_path), split="tes")
     parquet(tmp_path / "data" / "train-00002-of-00002.parquet", [png()], [0], names=("cow", "dog"))
-    with pytest.raises(InputError, match="other columns or classes"):
+    with pytest.raises(InputError, match="columns or classes"):
         open_source(str(tmp_path))
 
 
@@ -134,7 +134,7 @@ def test_parquet_without_features_or_images(tmp_path: Path):
     pq.write_table(pa.table({"image": [png()], "n": [1]}), tmp_path / "plain.parquet")
     assert open_source(str(tmp_path / "plain.parquet")).read(0).size == (8, 8)
     pq.write_table(pa.table({"text": ["a"], "n": [1]}), tmp_path / "text.parquet")
-    with pytest.raises(InputError, match="no image column; its columns are text, n"):
+    with pytest.raises(InputError, match="no image column.*text, n"):
         open_source(str(tmp_path / "text.parquet"))
     (tmp_path / "bad.parquet").write_bytes(b"nothing")
     with pytest.raises(InputError, match="not a Parquet file"):
@@ -154,10 +154,10 @@ def test_limit_is_one_fixed_subset(tmp_path: Path):
 
 def test_missing(tmp_path: Path, monkeypatch):
     save(tmp_path / "pictures" / "a.png")
-    with pytest.raises(InputError, match="no such file or folder; did you mean 'pictures'"):
+    with pytest.raises(InputError, match="no such file.*'pictures'"):
         open_source(str(tmp_path / "picturs" / "cats"))
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(InputError, match="no such file or folder"):
+    with pytest.raises(InputError, match="no such file"):
         open_source("pictures/cats")  # shaped like a hub name, but the folder is here
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="no images"):
@@ -185,7 +185,7 @@ def test_hub(tmp_path: Path, monkeypatch):
     assert source.read(0).size == (8, 8)
     with pytest.raises(DamagedImageError):
         source.read(1)
-    with pytest.raises(InputError, match=r"not from the Hugging Face hub either \(no network at all\)$"):
+    with pytest.raises(InputError, match=r"Hugging Face hub.*\(no network at all\)$"):
         open_source("org/none")
 
 
@@ -202,14 +202,14 @@ def test_large_files_go_through_a_memory_map(tmp_path: Path, monkeypatch):
 @pytest.mark.parametrize(
     ("path", "message"),
     [
-        ("", "expected the path of a file or folder"),
-        ("?test=0.2", "expected the path of a file or folder"),
-        ("a\0*", "expected the path of a file or folder"),
-        ("a\nb", r"'a\nb': no such file or folder"),
-        ("~nobody-here/x", "no such file or folder"),
-        ("x" * 300, "no such file or folder"),
-        ("a-{0..999999999}.tar", "its ranges stand for more than 1,000,000 names"),
-        ("a-{0..9999}-{0..9999}.tar", "its ranges stand for more than 1,000,000 names"),
+        ("", "expected the path"),
+        ("?test=0.2", "expected the path"),
+        ("a\0*", "expected the path"),
+        ("a\nb", "no such file"),
+        ("~nobody-here/x", "no such file"),
+        ("x" * 300, "no such file"),
+        ("a-{0..999999999}.tar", "1,000,000 names"),
+        ("a-{0..9999}-{0..9999}.tar", "1,000,000 names"),
     ],
 )
 def test_impossible_paths_are_one_line(path: str, message: str, tmp_path: Path, monkeypatch):

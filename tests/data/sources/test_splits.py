@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tarfile
 from pathlib import Path
 
@@ -59,13 +60,13 @@ def test_a_set_without_parts_is_all_for_training_and_has_no_part(place, path):
     for split in ("train", "test", "val"):
         with pytest.raises(InputError) as error:
             open_source(f"{place}/{path}", split=split)
-        assert f"no split '{split}'" in str(error.value)
-        assert f"'{place}/{path}?test=0.2&seed=0' draws a test part at random" in str(error.value)
+        assert f"split '{split}'" in str(error.value)
+        assert f"'{place}/{path}?test=0.2&seed=0'" in str(error.value)
 
 
 def test_the_url_of_a_shard_has_no_part(place):
     for url in (f"file://{place}/shards/birds-0.tar", f"file://{place}/shards/birds-{{0..1}}.tar"):
-        with pytest.raises(InputError, match="no split 'test': URLs are one set; write {split} where its parts differ"):
+        with pytest.raises(InputError, match="split 'test'.*{split}"):
             open_source(url, split="test")
     with pytest.raises(InputError, match="runs a shell command"):
         open_source("pipe:cat x.tar", split="test")
@@ -76,9 +77,9 @@ def test_files_of_parts_that_a_pattern_names(place):
     parquet(place / "named" / "test-0.parquet", 2)
     pattern = f"{place}/named/*.parquet"
     assert [len(open_source(pattern, split=split)) for split in (None, "train", "test")] == [6, 4, 2]
-    with pytest.raises(InputError, match="no split 'val'; expected one of: test, train$"):
+    with pytest.raises(InputError, match="split 'val'.*test, train$"):
         open_source(pattern, split="val")
-    with pytest.raises(InputError, match="no split 'test'; expected one of: train; '.*' draws"):
+    with pytest.raises(InputError, match=r"split 'test'.* train;.*\?test="):
         open_source(f"{place}/named/train-0.parquet", split="test")
 
 
@@ -88,7 +89,7 @@ def test_the_name_of_the_part_in_the_path(place):
             save(place / "parts" / split / "class" / f"{number}.png", number)
     path = f"{place}/parts/{{split}}"
     assert [len(open_source(path, split=split)) for split in (None, "train", "test")] == [2, 2, 1]
-    with pytest.raises(InputError, match="expected either {split}, the name of a part, or test=, a random one"):
+    with pytest.raises(InputError, match="{split}.*test="):
         open_source(f"{path}?test=0.5")
 
 
@@ -127,7 +128,7 @@ def test_splits_as_people_spell_them(tmp_path, names, asked, counts):
 def test_the_spelling_that_is_asked_for_wins(tmp_path):
     path = split_set(tmp_path / "set", train=3, val=2, validation=1)
     assert [len(open_source(path, split=split)) for split in ("val", "validation")] == [2, 1]
-    with pytest.raises(InputError, match="val and validation may both be 'dev'; name one of them"):
+    with pytest.raises(InputError, match="val and validation.*'dev'"):
         open_source(path, split="dev")
 
 
@@ -143,7 +144,7 @@ def test_what_tools_leave_beside_splits_makes_no_training_images(tmp_path, stray
 def test_other_folders_beside_a_training_and_a_test_split_are_named(tmp_path, caplog):
     path = split_set(tmp_path / "set", train=2, test=1, unlabelled=5)
     assert len(open_source(path)) == 2
-    assert "folders beside its splits are left out: unlabelled" in caplog.text
+    assert "left out: unlabelled" in caplog.text
 
 
 def test_a_class_may_be_called_train(tmp_path):
@@ -156,4 +157,4 @@ def test_a_stray_picture_beside_class_folders_is_named(tmp_path, caplog):
     path = split_set(tmp_path / "set", cat=9, dog=9)
     save(tmp_path / "set" / "contact sheet.png")
     assert open_source(path).classes is None
-    assert "no labels, because contact sheet.png lies outside the class folders" in caplog.text
+    assert re.search(r"no labels.*contact sheet\.png", caplog.text)

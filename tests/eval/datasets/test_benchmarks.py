@@ -278,18 +278,18 @@ def test_a_missing_part_is_one_line(name, paint):
 def test_the_number_of_images_is_verified(paint):
     pets(paint)
     paint.set("pets", COUNTS=(3680, 3669, 37))
-    with pytest.raises(InputError, match="expected 3680 training and 3669 test images of 37 classes, found 2, 2 and 2"):
+    with pytest.raises(InputError, match="3680.* 3669.* 37 .* 2, 2 and 2"):
         resolve("pets", root=paint.root)
 
 
 def test_images_that_are_not_there_and_lists_that_leave_the_folder(paint):
     food101(paint)
     (paint.root / "food101/food-101/images/soup/3.jpg").unlink()
-    with pytest.raises(InputError, match="food-101/images': 1 of 2 images are not there, the first is soup/3.jpg"):
+    with pytest.raises(InputError, match="food-101/images': 1 of 2 .*soup/3.jpg"):
         resolve("food101", root=paint.root)
     paint.images("food101/secret.jpg")
     paint.lines("food101/food-101/meta/train.json", json.dumps({"soup": ["../../secret"], "cake": ["cake/2"]}))
-    with pytest.raises(InputError, match="names a file outside of it"):
+    with pytest.raises(InputError, match="outside"):
         resolve("food101", root=paint.root)
 
 
@@ -301,10 +301,10 @@ def test_levels_of_cog(paint):
     assert [len(part.test) for part in whole.parts.values()] == [2] * 5
     third = resolve("cog?level=3", root=paint.root)
     assert (third.name, third.classes, third.parts) == ("cog-L3", ["n03", "n13"], {})
-    with pytest.raises(InputError, match="no level '7'; expected one of: 1, 2, 3, 4, 5"):
+    with pytest.raises(InputError, match="level '7'.*1, 2, 3, 4, 5"):
         resolve("cog?level=7", root=paint.root)
     paint.lines("cog/L3_test.txt", "n03/n03_3.JPEG", "n03/n03_2.JPEG", "n13/n13_9.JPEG")
-    with pytest.raises(InputError, match="L3_test.txt has 1 to 2 images of a class, expected 1 to 1"):
+    with pytest.raises(InputError, match="L3_test.txt.* 1 to 2 .* 1 to 1"):
         resolve("cog?level=3", root=paint.root)
 
 
@@ -315,13 +315,13 @@ def test_shifted_sets_need_the_published_number_of_classes(paint):
         resolve("imagenet_r", root=paint.root)
     paint.set("imagenet_r", NUM_TEST_CLASSES=4)
     paint.images("imagenet_r/imagenet-r/n99999999/x.jpg")
-    with pytest.raises(InputError, match="test class 'n99999999' is not among the training classes"):
+    with pytest.raises(InputError, match="test class 'n99999999'"):
         resolve("imagenet_r", root=paint.root)
 
 
 def test_shifted_sets_name_the_set_that_they_need(paint):
     for name in ("imagenet_v2", "imagenet_r"):
-        with pytest.raises(InputError, match=f"data '{name}' needs the training images of data 'imagenet': not in"):
+        with pytest.raises(InputError, match=f"'{name}'.*training images.*'imagenet'"):
             resolve(name, root=paint.root)
 
 
@@ -329,10 +329,10 @@ def test_imagenet_with_a_flat_val_says_how_to_unpack_it(paint):
     imagenet(paint)
     (paint.root / "imagenet/val").rename(paint.root / "imagenet/away")
     paint.images("imagenet/val/ILSVRC2012_val_00000001.JPEG")
-    with pytest.raises(InputError, match="00000001.JPEG lies in no class folder; .*download=True unpacks"):
+    with pytest.raises(InputError, match="00000001.JPEG.*class folder.*download=True"):
         resolve("imagenet", root=paint.root)
     (paint.root / "imagenet/val").rename(paint.root / "imagenet/flat")
-    with pytest.raises(InputError, match="ILSVRC2012_devkit_t12.tar.gz is not present"):
+    with pytest.raises(InputError, match="ILSVRC2012_devkit_t12.tar.gz"):
         resolve("imagenet", root=paint.root, download=True)
 
 

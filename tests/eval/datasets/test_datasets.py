@@ -69,23 +69,22 @@ def test_test_labels_follow_the_training_classes(coloured, tmp_path):
     pair = open_pair("few", str(tmp_path))
     assert pair.test_labels(np.array([0, 1])).tolist() == [0, 2]
     (tmp_path / "test" / "red").rename(tmp_path / "test" / "reed")
-    with pytest.raises(InputError, match="test class 'reed' is not among the training classes; did you mean 'red'"):
+    with pytest.raises(InputError, match="'reed'.*'red'"):
         open_pair("few", str(tmp_path))
 
 
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("glyph", "unknown evaluation set 'glyph'; did you mean 'glyphs'?"),
+        ("glyph", "'glyph'.*'glyphs'"),
         ("=x", "expected NAME=PATH"),
         ("x=", "expected NAME=PATH"),
-        ("x=/nowhere/at/all", "no such file or folder"),
+        ("x=/nowhere/at/all", "no such file"),
     ],
 )
 def test_wrong_names_are_one_line(spec, message):
-    with pytest.raises(InputError) as error:
+    with pytest.raises(InputError, match=message):
         resolve(spec)
-    assert message in str(error.value)
 
 
 def test_unlabelled_or_missing_test_images_are_refused(coloured, tmp_path):
@@ -111,7 +110,7 @@ def test_labels_decide_between_test_and_val(tmp_path: Path, caplog: pytest.LogCa
     pictures(tmp_path / "test", 5)
     pair = open_pair("mine", str(tmp_path))
     assert (len(pair.train), len(pair.test), pair.test.classes) == (6, 4, ["cat", "dog"])
-    assert "the images of its split test have no labels, so the evaluation uses val" in caplog.text
+    assert "no labels, so the evaluation uses val" in caplog.text
 
 
 def test_parquet_with_labels_of_minus_one_falls_through_to_validation(tmp_path: Path) -> None:

@@ -52,11 +52,11 @@ def test_ade20k(ade, tmp_path):
 
 def test_ade20k_that_is_not_whole(ade, tmp_path, monkeypatch):
     (ade / "annotations" / "training" / "ADE_train_00000002.png").unlink()
-    with pytest.raises(InputError, match=r"the first is annotations/training/ADE_train_00000002\.png"):
+    with pytest.raises(InputError, match=r"annotations/training/ADE_train_00000002\.png"):
         resolve("ade20k", root=tmp_path)
     monkeypatch.setattr(ade20k, "COUNTS", (20210, 2000, 150))
     save(ade / "annotations" / "training" / "ADE_train_00000002.png", np.zeros(SIZE, np.uint8))
-    with pytest.raises(InputError, match="expected 20210 training and 2000 test images of 150 classes, found 3, 2 and"):
+    with pytest.raises(InputError, match="20210 .*2000 .*150 .* 3, 2 and"):
         resolve("ade20k", root=tmp_path)
 
 
@@ -91,7 +91,7 @@ def test_nyud(tmp_path, monkeypatch):
     assert target.dtype == np.float32
     assert set(np.unique(target)) == {0, 2.5}
     (folder / "train" / "office" / "sync_depth_00005.png").unlink()
-    with pytest.raises(InputError, match=r"the first is train/office/sync_depth_00005\.png"):
+    with pytest.raises(InputError, match=r"train/office/sync_depth_00005\.png"):
         resolve("nyud", root=tmp_path)
 
 

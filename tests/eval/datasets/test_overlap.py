@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -32,8 +33,7 @@ def test_a_copy_of_the_training_part_is_no_test_part(tmp_path):
     shutil.copytree(tmp_path / "train", tmp_path / "test")
     with pytest.raises(InputError) as error:
         resolve(f"x={tmp_path}")
-    assert "data 'x': all 6 test images are training images too, the first is cat/0.png" in str(error.value)
-    assert "end the path in ?overlap=allow" in str(error.value)
+    assert re.search(r"data 'x': all 6 test images .*cat/0\.png.*\?overlap=allow", str(error.value))
 
 
 def test_one_image_in_both_parts_is_too_many_unless_it_is_asked_for(tmp_path):
@@ -41,7 +41,7 @@ def test_one_image_in_both_parts_is_too_many_unless_it_is_asked_for(tmp_path):
     images(tmp_path / "val", 4, seed=100)
     assert len(resolve(f"x={tmp_path}").test) == 4
     shutil.copy(tmp_path / "train" / "dog" / "3.png", tmp_path / "val" / "cat" / "other.png")
-    with pytest.raises(InputError, match=r"1 of 5 test images .*the first is cat/other.png \(dog/3.png in training\)"):
+    with pytest.raises(InputError, match=r"1 of 5 test images .*cat/other.png \(dog/3.png in training\)"):
         resolve(f"x={tmp_path}")
     assert len(resolve(f"x={tmp_path}?overlap=allow").test) == 5
 
@@ -64,13 +64,13 @@ def test_masks_and_depths_are_compared_too(tmp_path):
             depth = np.full((4, 4), 1000 + number, np.uint16)
             (tmp_path / part / "depth").mkdir(exist_ok=True)
             Image.fromarray(depth).save(tmp_path / part / "depth" / f"{number}.png")
-    with pytest.raises(InputError, match="all 3 test images are training images too"):
+    with pytest.raises(InputError, match="all 3 test images"):
         resolve(f"x={tmp_path}")
 
 
 def test_a_set_without_parts_is_refused_in_a_suite_and_a_random_part_taken(tmp_path):
     images(tmp_path, 10)
-    with pytest.raises(InputError, match="no split 'test': .* draws a test part at random"):
+    with pytest.raises(InputError, match=r"split 'test'.*\?test="):
         make_plan(Suite(data=[f"x={tmp_path}"]))
     plan = make_plan(Suite(data=[f"x={tmp_path}?test=0.2&seed=1"]))
     assert plan.protocol()["counts"] == {"x": {"train": 8, "test": 2, "classes": 2}}
@@ -94,7 +94,7 @@ def test_a_module_of_ones_own(tmp_path, monkeypatch, trust):
     (tmp_path / "lab_sets" / "own.py").write_text(MODULE)
     (tmp_path / "lab_sets" / "allowed.py").write_text(MODULE + "OVERLAPS = True\n")
     monkeypatch.syspath_prepend(str(tmp_path))
-    with pytest.raises(InputError, match="all 4 test images .* or write OVERLAPS = True into lab_sets.own"):
+    with pytest.raises(InputError, match="all 4 test images .*OVERLAPS = True.*lab_sets.own"):
         resolve("lab_sets.own", root=tmp_path / "images")
     assert len(resolve("lab_sets.allowed", root=tmp_path / "images").test) == 4
     for name in [name for name in sys.modules if name.startswith("lab_sets")]:
@@ -103,6 +103,6 @@ def test_a_module_of_ones_own(tmp_path, monkeypatch, trust):
 
 @pytest.mark.parametrize("name", ["a/b", "a\nb", " a", "a\ud800"])
 def test_a_name_that_would_break_a_table_is_refused(tmp_path, name):
-    with pytest.raises(InputError, match="without slashes, line breaks or outer spaces") as error:
+    with pytest.raises(InputError, match="slashes, line breaks") as error:
         resolve(f"{name}={tmp_path}")
     assert "\n" not in str(error.value)

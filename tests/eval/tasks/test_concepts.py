@@ -59,9 +59,9 @@ def test_models_side_by_side_move_to_each_part_together(levels, colours):
 
 
 def test_wrong_input_is_one_line(subject, levels):
-    with pytest.raises(InputError, match="concepts: data 'second' is a single set; expected one with parts"):
+    with pytest.raises(InputError, match="concepts: .*'second'.*parts"):
         concepts.run(replace(subject, pair=levels.parts["L2"]))
-    with pytest.raises(InputError, match="concepts: unknown probe 'linaer'; did you mean 'linear'"):
+    with pytest.raises(InputError, match="'linaer'.*'linear'"):
         concepts.run(subject, probe="linaer")
-    with pytest.raises(InputError, match="concepts: probe 'knn': unknown option 'C'"):
+    with pytest.raises(InputError, match="concepts: probe 'knn'.*'C'"):
         concepts.run(subject, probe="knn", probe_options={"C": 1})

@@ -82,7 +82,7 @@ def test_cosines_of_a_head(subjects: dict[str, Subject]) -> None:
 
 
 def test_who_has_no_teachers_is_skipped(subjects: dict[str, Subject]) -> None:
-    with pytest.raises(NotApplicableError, match="no teacher to compare 'same' with"):
+    with pytest.raises(NotApplicableError, match="teacher.*'same'"):
         run(subjects["same"])
     with pytest.raises(NotApplicableError):
         run(subjects["both"])

@@ -82,7 +82,7 @@ def test_seed_changes_nothing_and_mean_per_class_weighs_classes_alike(blobs):
 
 def test_wrong_input_is_one_line(blobs):
     train, test = blobs
-    with pytest.raises(InputError, match="must be positive, not 0 and 0.07"):
+    with pytest.raises(InputError, match="positive.* 0 and 0.07"):
         knn.run(train, test, k=0)
-    with pytest.raises(InputError, match="at least two classes"):
+    with pytest.raises(InputError, match="two classes"):
         knn.run(Labelled(train.x, np.zeros_like(train.y)), test)

@@ -139,23 +139,23 @@ def test_the_classifier_answers_as_the_task_does():
 @pytest.mark.parametrize(
     ("options", "line"),
     [
-        ({"search": "grd"}, "linear: unknown search 'grd'; did you mean 'grid'"),
-        ({"epochs": 0}, "linear: epochs must be at least 1, not 0"),
-        ({"lr": 0.0}, "linear: lr must be positive, not 0.0"),
-        ({"weight_decay": 1e-4}, "linear: weight_decay needs lr; without it, both are searched"),
-        ({"lr": 1.0, "weight_decay": -1.0}, "linear: weight_decay must not be negative: -1.0"),
+        ({"search": "grd"}, "'grd'.*'grid'"),
+        ({"epochs": 0}, "epochs.*at least 1.* 0"),
+        ({"lr": 0.0}, "lr.*positive.* 0.0"),
+        ({"weight_decay": 1e-4}, "weight_decay.*lr"),
+        ({"lr": 1.0, "weight_decay": -1.0}, "weight_decay.*negative.*-1.0"),
     ],
 )
+@pytest.mark.usefixtures("unchecked")
 def test_wrong_options_are_one_line(options, line):
-    with pytest.raises(InputError) as error:
+    with pytest.raises(InputError, match=f"^linear: .*{line}") as error:
         linear.run(*images(50), **options)
-    assert line in str(error.value)
     assert "\n" not in str(error.value)
 
 
 def test_too_few_images_are_one_line():
     train, test = images(50)
-    with pytest.raises(InputError, match="at least two classes of training images, not 1"):
+    with pytest.raises(InputError, match="two classes.* 1"):
         linear.run(Labelled(train.x, np.zeros_like(train.y)), test)
-    with pytest.raises(InputError, match="no class has two training images"):
+    with pytest.raises(InputError, match="two training images"):
         linear.run(Labelled(train.x[:5], np.arange(5)), test)

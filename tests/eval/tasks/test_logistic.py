@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -73,7 +75,7 @@ def test_two_classes_with_a_gap_in_their_numbers_are_two_classes():
 
 
 def test_nothing_to_choose_C_on_is_one_line():
-    with pytest.raises(InputError, match="no class has two training images"):
+    with pytest.raises(InputError, match="two training images"):
         logistic.run(
             Labelled(np.eye(3, dtype=np.float32), np.arange(3)), Labelled(np.eye(3, dtype=np.float32), np.arange(3))
         )
@@ -115,7 +117,7 @@ def test_an_unfinished_fit_says_so(monkeypatch, caplog):
     monkeypatch.setattr("unic.eval.tasks._softmax._MAX_STEPS", 1)
     monkeypatch.setattr("unic.eval.tasks._softmax_path._FINAL_TOLERANCE", 1e-12)
     logistic.run(train, train, C=10.0)
-    assert "C = 10 is not solved to the end after 1 Newton steps" in caplog.text
+    assert re.search("C = 10 .* 1 Newton steps", caplog.text)
 
 
 def test_search_finds_a_good_C_and_depends_on_the_seed_only():
@@ -141,11 +143,11 @@ def test_validation_is_stratified():
 
 def test_wrong_input_is_one_line():
     train, test = images(50, 5, 2)
-    with pytest.raises(InputError, match="must be positive, not -1 and 40"):
+    with pytest.raises(InputError, match="positive.* -1 and 40"):
         logistic.run(train, test, C=-1)
-    with pytest.raises(InputError, match="C must be at most 1e\\+12, not inf"):
+    with pytest.raises(InputError, match="C .*1e\\+12.* inf"):
         logistic.run(train, test, C=float("inf"))
-    with pytest.raises(InputError, match="at least two classes of training images, not 1"):
+    with pytest.raises(InputError, match="two classes.* 1"):
         logistic.run(Labelled(train.x, np.zeros_like(train.y)), test)
 
 

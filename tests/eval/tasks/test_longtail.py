@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 
@@ -60,14 +62,14 @@ def test_probes_linearly_with_the_seed_given(images):
 @pytest.mark.parametrize(
     ("options", "line"),
     [
-        ({"probe": "liner"}, "longtail: unknown probe 'liner'; did you mean 'linear'"),
-        ({"probe_options": {"epoch": 3}}, "longtail: probe 'linear': unknown option 'epoch'; did you mean 'epochs'"),
-        ({"probe_options": {"seed": 3}}, "longtail: probe 'linear': 'seed' is the suite's"),
-        ({"head": 5, "tail": 6}, "longtail: expected 1 ≤ tail ≤ head, not 6 and 5"),
+        ({"probe": "liner"}, "'liner'.*'linear'"),
+        ({"probe_options": {"epoch": 3}}, "probe 'linear'.*'epoch'.*'epochs'"),
+        ({"probe_options": {"seed": 3}}, "probe 'linear'.*'seed'"),
+        ({"head": 5, "tail": 6}, "tail.*head.* 6 and 5"),
     ],
 )
 def test_wrong_options_are_one_line(images, options, line):
     with pytest.raises(InputError) as error:
         longtail.run(*images, **options)
-    assert line in str(error.value)
+    assert re.match(f"longtail: .*{line}", str(error.value))
     assert "\n" not in str(error.value)

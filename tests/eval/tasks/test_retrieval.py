@@ -78,7 +78,7 @@ def test_a_query_never_finds_itself():
 
 def test_wrong_input_is_one_line():
     train, test = blobs(10, 0), blobs(10, 1)
-    with pytest.raises(InputError, match="unknown gallery 'tests'; did you mean 'test'?"):
+    with pytest.raises(InputError, match="'tests'.*'test'"):
         retrieval.run(train, test, gallery="tests")
-    with pytest.raises(InputError, match="no test image has another of its class"):
+    with pytest.raises(InputError, match="no test image"):
         retrieval.run(train, Labelled(test.x, np.arange(10)))

@@ -114,10 +114,10 @@ def test_classes_without_training_images_are_never_chosen(subject):
 
 def test_wrong_input_is_one_line(subject):
     for options, message in (
-        ({"corruptions": ["foggy"]}, "unknown corruption 'foggy'; did you mean 'fog'"),
+        ({"corruptions": ["foggy"]}, "'foggy'.*'fog'"),
         ({"corruptions": "fog", "severities": [0]}, "severity of 1 to 5, not 0"),
         ({"corruptions": "fog", "severities": []}, "at least one severity"),
-        ({"probe": "logistics"}, "unknown task 'logistics'; did you mean 'logistic'"),
+        ({"probe": "logistics"}, "'logistics'.*'logistic'"),
         ({"probe_options": {"c": 1}}, "probe 'logistic': unknown option 'c'"),
         ({"probe": "knn"}, "has no 'fit_classifier'"),
     ):
@@ -128,7 +128,7 @@ def test_wrong_input_is_one_line(subject):
 def test_the_plain_probe_under_the_name_of_robustness_is_refused(coloured):
     """Before anything is measured; it would count twice in gains and ranks."""
     data = {"c": str(coloured)}
-    with pytest.raises(InputError, match=r"robustness on 'c': .*expected 'corruptions' \(names, or all\), or \[\]"):
+    with pytest.raises(InputError, match="robustness on 'c'.*'corruptions'"):
         make_plan(None, ["knn", "robustness"], data)
     for corruptions in ("all", ["fog"], []):
         suite = Suite(data=["c=there"], tasks={"robustness": Entry(corruptions=corruptions)})
@@ -137,5 +137,5 @@ def test_the_plain_probe_under_the_name_of_robustness_is_refused(coloured):
 
 def test_a_set_that_is_known_to_be_shifted_needs_no_corruptions(subject):
     robustness.check(replace(subject.pair, is_shifted=True), {})
-    with pytest.raises(InputError, match="plain probe"):
+    with pytest.raises(InputError, match="corruptions"):
         robustness.check(subject.pair, {"probe": "linear"})

@@ -155,12 +155,12 @@ def test_wrong_input_is_one_line(train, test):
     for options in ({"steps": 0}, {"batch_size": 1}, {"lr": 0}, {"weight_decay": -1}):
         with pytest.raises(InputError, match=next(iter(options))):
             segmentation.run(train, test, **options)
-    with pytest.raises(InputError, match="at least two classes, not 1"):
+    with pytest.raises(InputError, match="two classes.* 1"):
         segmentation.run(with_targets(train, train.targets, ["sky"]), test)
     nothing = [np.full(SIZE, IGNORED, np.uint8)] * 96
-    with pytest.raises(InputError, match="no pixel of the training images"):
+    with pytest.raises(InputError, match="no pixel.*training"):
         segmentation.run(with_targets(train, nothing), test, steps=6)
-    with pytest.raises(InputError, match="no pixel of the test images"):
+    with pytest.raises(InputError, match="no pixel.*test"):
         segmentation.run(train, with_targets(test, nothing[:24]), steps=6)
-    with pytest.raises(InputError, match="at least two training images, not 1"):
+    with pytest.raises(InputError, match="two training images.* 1"):
         segmentation.run(Dense(train.patches[:1], GRID, train.targets[:1], CLASSES), test)

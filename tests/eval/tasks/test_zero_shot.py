@@ -134,17 +134,17 @@ def test_wrong_combinations_are_named(colours: Any, pair: DataPair, student: Sub
     for subject, options, line in (
         (plain, {"text": tower, "teacher": "clip"}, "'plain' has no head"),
         (plain, {"text": tower}, "'plain' has no head"),
-        (student, {}, "0 teachers of 'student' are open_clip: encoders"),
-        (Subject("c", "concat", pair, members=[plain]), {}, "several encoders side by side"),
+        (student, {}, "0 teachers of 'student'"),
+        (Subject("c", "concat", pair, members=[plain]), {}, "several encoders"),
     ):
         with pytest.raises(NotApplicableError, match=line):
             run(subject, **options)
     for subject, options, line in (
-        (student, {"text": tower}, "say whose space with 'teacher'; expected one of: clip, grey"),
-        (both, {}, "2 teachers of 's' are open_clip: encoders"),
-        (student, {"text": tower, "teacher": "clpi"}, "no head for 'clpi'; did you mean 'clip'"),
-        (student, {"teacher": "clip"}, "'clip' \\(not in this evaluation\\) has no text tower"),
-        (student, {"text": tower, "teacher": "clip", "project": False}, "image vectors are 6-d, text vectors 3-d"),
+        (student, {"text": tower}, "'teacher'.*clip, grey"),
+        (both, {}, "2 teachers of 's'"),
+        (student, {"text": tower, "teacher": "clpi"}, "'clpi'.*'clip'"),
+        (student, {"teacher": "clip"}, "'clip'.*no text tower"),
+        (student, {"text": tower, "teacher": "clip", "project": False}, "6-d.* 3-d"),
         (student, {"text": tower, "teacher": "grey", "project": True}, "no visual projection"),
         (student, {"text": tower, "teacher": "clip", "templates": ["x"]}, "templates: expected"),
     ):

@@ -22,8 +22,8 @@ def draw(
     Args:
         random: every number is drawn from it.
         size: side in pixels.
-        min_exponent, max_exponent: range of the exponents of the horizontal and of the vertical frequency; 0 is white
-            noise, 3 a few soft clouds.
+        min_exponent: smallest exponent of the horizontal and of the vertical frequency; 0 is white noise.
+        max_exponent: largest exponent of them; 3 is a few soft clouds.
     """
     exponents = random.uniform(min_exponent, max_exponent, 2)
     spread = random.uniform(25, 75), random.uniform(2, 30), random.uniform(2, 20)

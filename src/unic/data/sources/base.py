@@ -24,7 +24,7 @@ class DamagedImageError(Exception):
 
 
 class Source(ABC):
-    """A finite, indexable set of images.
+    """A finite, indexable set of images. The `index` that its methods take says which image, from 0.
 
     Attributes:
         path: as the user wrote it.

@@ -27,7 +27,7 @@ _SLICE = 4096  # bytes at the head, in the middle and at the end: two photograph
 _KEPT_FROM = 20_000  # images from which comparing them again takes seconds
 
 
-def content_numbers(*sources: Source) -> list[Int[np.ndarray, " n"]]:
+def content_numbers(*sources: Source) -> list[Int[np.ndarray, " _"]]:
     """A number for the content of each image: equal numbers, equal bytes.
 
     Large files are first told apart by their size and three slices; only those that look alike are read whole. An image

@@ -141,6 +141,8 @@ def open_folder(path: str, place: Path, split: str | None) -> PixelPairs | None:
     """A part of a folder in one of the layouts above; None if it is in none of them.
 
     Args:
+        path: what the user wrote, for messages and for the source's own name.
+        place: the folder.
         split: a part; None: the training part, or all images where the folder has no parts.
 
     Raises:

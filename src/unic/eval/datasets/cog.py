@@ -31,7 +31,9 @@ def load(root: Path, *, download: bool = False, level: int | str | None = None) 
     """One level, or a set that stands for all five.
 
     Args:
-        level: 1 to 5.
+        root: folder of the benchmark sets.
+        download: fetch what is missing, where its publisher allows that.
+        level: 1 to 5; None: all five, as parts.
     """
     if level is None:
         parts = {f"L{number}": _level(root, number) for number in _LEVELS}

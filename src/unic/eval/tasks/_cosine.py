@@ -13,7 +13,7 @@ from torch import Tensor
 from unic.device import default_device
 
 
-def units(x: Float[np.ndarray, "n d"], size: int) -> Iterator[tuple[int, Float[Tensor, "c d"]]]:
+def units(x: Float[np.ndarray, "n d"], size: int) -> Iterator[tuple[int, Float[Tensor, "_ d"]]]:
     """The first row of each chunk of `size` rows, and its unit vectors in float32, on the GPU if there is one.
 
     Args:

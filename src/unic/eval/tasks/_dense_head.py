@@ -41,13 +41,14 @@ class Head(nn.Module):
     def forward(self, patches: Float[Tensor, "b n e"]) -> Float[Tensor, "b k h w"]:
         return map_of(self.linear(self.norm(patches.flatten(0, 1)).unflatten(0, patches.shape[:2])), self.grid)
 
-    @torch.no_grad()
     def predictions(self, data: Dense, batch_size: int) -> Iterator[tuple[int, Float[Tensor, "k h w"]]]:
         """The row of every image of a split and its maps, on the grid of the patches."""
         self.eval()
         for start in range(0, len(data), batch_size):
             rows = np.arange(start, min(start + batch_size, len(data)))
-            yield from zip(rows.tolist(), self(_patches(data, rows, self.device)), strict=True)
+            with torch.no_grad():
+                maps = self(_patches(data, rows, self.device))
+            yield from zip(rows.tolist(), maps, strict=True)
 
     @property
     def device(self) -> torch.device:

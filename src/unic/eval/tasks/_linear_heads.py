@@ -54,7 +54,7 @@ class Schedule:
     def num_batches(self, num_rows: int) -> int:
         return math.ceil(num_rows / self.batch_size)
 
-    def order(self, num_rows: int, epoch: int) -> Iterator[list[Int[Tensor, " b"]]]:
+    def order(self, num_rows: int, epoch: int) -> Iterator[list[Int[Tensor, " _"]]]:
         """The batches of an epoch, as many at a time as fill a pool, in which rows are shuffled freely.
 
         Pools are filled with random blocks of neighbours, which a disk can read. One is enough for small sets: their
@@ -80,7 +80,7 @@ class Heads:
 
     def logits(
         self, vectors: UnitVectors, rows: Int[np.ndarray, " n"] | None = None
-    ) -> Iterator[Float[Tensor, "h k b"]]:
+    ) -> Iterator[Float[Tensor, "h k _"]]:
         """Logits of some or all vectors, batch by batch in their order."""
         wanted = torch.from_numpy(np.arange(len(vectors)) if rows is None else rows)
         heads, classes, _ = self.weights.shape

@@ -32,7 +32,7 @@ class UnitVectors:
     def __len__(self) -> int:
         return len(self._x)
 
-    def batches(self, pool: Sequence[Int[Tensor, " b"]]) -> Iterator[Float[Tensor, "b d"]]:
+    def batches(self, pool: Sequence[Int[Tensor, " _"]]) -> Iterator[Float[Tensor, "_ d"]]:
         """The vectors with these row numbers, batch by batch; a pool of batches is read at once, in ascending order."""
         sizes = [len(batch) for batch in pool]
         rows = torch.cat(list(pool))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Real
 
 from unic import metric_names
 from unic.errors import InputError
@@ -88,7 +88,7 @@ def _first_in_percent(means: Float[np.ndarray, "r k"]) -> Float[np.ndarray, " r"
 TOP1 = Measure(metric_names.TOP1, _first_in_percent)
 
 
-def ratio(part: Float[np.ndarray, " r"], whole: Float[np.ndarray, " r"]) -> Float[np.ndarray, " r"]:
+def ratio(part: Float[np.ndarray, " r"], whole: Real[np.ndarray, " r"]) -> Float[np.ndarray, " r"]:
     """`part / whole`, and NaN where `whole` is 0: a mean over nothing."""
     return np.divide(part, whole, out=np.full(len(part), np.nan), where=whole > 0)
 

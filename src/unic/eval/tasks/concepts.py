@@ -40,6 +40,8 @@ def run(
     of ImageNet-1K in WordNet.
 
     Args:
+        subject: the model, on a set with parts.
+        seed: the probe's.
         probe: "linear", "logistic" or "knn".
         probe_options: of the probe.
 

@@ -48,11 +48,16 @@ def run(
     `w = (relu(logits) + 0.1)` divided by its sum.
 
     Args:
-        train, test: patch tokens with depths.
+        train: patch tokens with depths.
+        test: the same.
         seed: of the head's first weights and of the order of images.
-        min_depth, max_depth: metres; pixels that are not between them count as unknown.
+        min_depth: metres; a pixel that is not deeper counts as unknown.
+        max_depth: metres; a pixel that is not nearer counts as unknown.
         num_bins: outputs of the head.
-        steps, batch_size, lr, weight_decay: of AdamW; `steps` by default 40 epochs, at least 2000 (`train_head`).
+        steps: of AdamW; default: 40 epochs, at least 2000 steps (`train_head`).
+        batch_size: images of a step.
+        lr: peak learning rate of AdamW.
+        weight_decay: of AdamW.
 
     Returns:
         The outcome; marks are the RMSE of an image, and 1 if any of its depths is known: the score is the mean of the

@@ -31,6 +31,8 @@ def run(subject: Subject, *, seed: int = 0, heads: bool = True) -> Outcome:
     """Compares a model with every teacher of the same evaluation on the test images.
 
     Args:
+        subject: the model, with the teachers of the same evaluation.
+        seed: unused, nothing is drawn.
         heads: also read the kept heads; each is a forward pass of the student of its own.
 
     Returns:

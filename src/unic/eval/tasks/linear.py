@@ -79,13 +79,16 @@ def fit_classifier(
     is trained again on all.
 
     Args:
+        train: vectors and classes.
         seed: of the order of images, of the split and of the search.
         search: "tpe" as in the paper: lr in 0.1 … 100 and weight decay in 1e-12 … 1e-4, log-uniform, multivariate TPE
             that learns from round to round. "grid": `GRID` without decay, all in a single pass, as in DINOv2.
         trials: of "tpe", how many heads in all.
         parallel: of "tpe", how many heads in a round.
-        lr, weight_decay: fixed; a decay without a learning rate is refused, the reverse means 0.
-        epochs, batch_size: see `Schedule`.
+        lr: a fixed learning rate, without a search.
+        weight_decay: a fixed weight decay, which needs a fixed `lr`; default beside one: 0.
+        epochs: passes over the training images, see `Schedule`.
+        batch_size: images of a step, see `Schedule`.
 
     Returns:
         The classifier; details: `lr`, `weight_decay`, `train_accuracy`, and `validation` (accuracy of the chosen

@@ -28,6 +28,9 @@ def run(
     """Top-1 of a probe, also of many-, medium- and few-shot classes as in Liu et al. (arXiv 1904.05160).
 
     Args:
+        train: vectors and classes.
+        test: the same.
+        seed: the probe's.
         probe: "linear", "logistic" or "knn".
         probe_options: of the probe.
         head: classes with more training images than this are its group.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -42,6 +42,7 @@ def check(pair: DataPair, options: Mapping[str, Any]) -> None:
         )
 
 
+@runtime_checkable
 class Classifier(Protocol):
     """What `fit_classifier(train, *, seed, **options)` of a probe's module returns."""
 
@@ -65,9 +66,11 @@ def run(
     Args:
         subject: its pair gives both parts.
         seed: the probe's. Corruptions do not depend on it.
-        probe: a task with `fit_classifier`; `probe_options` are its options.
-        corruptions: names, or "all": the score is then the mean over these and `severities` (1 to 5). Without, the test
-            part itself is the shifted one.
+        probe: a task with `fit_classifier`.
+        probe_options: of the probe.
+        corruptions: names, or "all": the score is then the mean over these and `severities`. Without, the test part
+            itself is the shifted one.
+        severities: 1 (mild) to 5.
 
     Returns:
         The outcome. Details: what the probe says of its fit, `num_classes` (of the test part), and without corruptions

@@ -43,7 +43,10 @@ def run(
         train: patch tokens with masks.
         test: the same; its classes may be a part of those of `train`, in another order.
         seed: of the head's first weights and of the order of images.
-        steps, batch_size, lr, weight_decay: of AdamW; `steps` by default 40 epochs, at least 2000 (`train_head`).
+        steps: of AdamW; default: 40 epochs, at least 2000 steps (`train_head`).
+        batch_size: images of a step.
+        lr: peak learning rate of AdamW.
+        weight_decay: of AdamW.
 
     Returns:
         The outcome; marks are, for each class of `train`, the pixels of intersection and then of union. Details:

@@ -40,6 +40,7 @@ def run(
     """Classifies every test image by the class whose prompts it is most similar to; no training image is read.
 
     Args:
+        subject: the model; only the test part of its pair is read.
         seed: unused, nothing is drawn.
         text: the text tower of `teacher`, see `load_text_tower`; default: the teacher's own, if it is an `open_clip:`
             encoder. Another `open_clip:` model of the evaluation is always measured with its own tower.
