@@ -29,6 +29,7 @@ import unic
 from unic.config import Recipe, load_recipe
 from unic.distill.train import fit
 from unic.eval.online import OnlineKnn
+from unic.eval.schema import Results
 from unic.eval.seen import mean_gains
 from unic.eval.suite import load_suite
 from unic.metrics import read_metrics
@@ -104,8 +105,8 @@ def measure(
 
 def on_suite(run: Path, suite: str) -> dict[str, Any]:
     """Scores of all models by task, and of the student their mean and the gain over the best teacher of each task."""
-    results = unic.evaluate(run, suite=suite, console=stderr_console())
-    scores = {task: {name: cell["score"] for name, cell in row.items()} for task, row in results["tasks"].items()}
+    results = Results.load(unic.evaluate(run, suite=suite, console=stderr_console()))
+    scores = {task: {name: cell.score for name, cell in row.items()} for task, row in results.tasks.items()}
     kinds = {
         kind.kind: {"mean": statistics.mean(scores[task]["student"] for task in kind.tasks), "gain": kind.gain}
         for kind in mean_gains(results)

@@ -27,6 +27,7 @@ from _machine import machine
 from jaxtyping import Float
 
 from unic.eval.results import summarise
+from unic.eval.schema import ModelEntry, Protocol
 from unic.eval.tasks import Outcome
 from unic.eval.trainings import TRAINING
 from unic.report.paired import Paired
@@ -123,7 +124,7 @@ def of_tasks(draw: np.random.Generator, behind: Sequence[float], spread: float, 
     ends: list[list[float]] = []
     for batch in range(count // BATCH):
         cells = {f"set{batch}/{number}": cell_row(draw, behind, spread) for number in range(BATCH)}
-        ends += summarise(cells, roles(behind))["difference_ci"].values()
+        ends += summarise(cells, models(roles(behind))).difference_ci.values()
     return np.array(ends)
 
 
@@ -139,11 +140,15 @@ def of_means(draw: np.random.Generator, behind: Sequence[float], spread: float, 
             )
             for task in TASKS_OF_MEAN
         }
-        found = summarise(cells, roles(behind), axes={"all": ["*"]})
-        ends["mean gain"].append(found["mean_gain_ci"])
-        ends["axis"].append(found["axes"]["all"]["ci"])
-        ends["single teacher"].append(found["single_teacher"]["difference_ci"])
+        found = summarise(cells, models(roles(behind)), axes={"all": ["*"]})
+        ends["mean gain"].append(found.mean_gain_ci)
+        ends["axis"].append(found.axes["all"].ci)
+        ends["single teacher"].append(found.single_teacher.difference_ci)
     return {what: np.array(values) for what, values in ends.items()}
+
+
+def models(roles_of: dict[str, str]) -> dict[str, ModelEntry]:
+    return {name: ModelEntry(role=role) for name, role in roles_of.items()}  # type: ignore[arg-type]
 
 
 def of_trainings(draw: np.random.Generator, trainings: int, spread: float, count: int) -> np.ndarray:
@@ -158,7 +163,7 @@ def of_trainings(draw: np.random.Generator, trainings: int, spread: float, count
             own[:trainings] += spread / POINTS * draw.standard_normal((trainings, 1))
             rows = zip([*names, "t0"], (own > 0).astype(np.float64), strict=True)
             cells[f"set{batch}/{number}"] = {name: [Outcome(row[:, None])] for name, row in rows}
-        ends += summarise(cells, roles_of, trainings={"student": names})["difference_ci"].values()
+        ends += summarise(cells, models(roles_of), trainings={"student": names}).difference_ci.values()
     return np.array(ends)
 
 
@@ -181,11 +186,8 @@ def of_runs(draw: np.random.Generator, runs: int, spread: float, count: int) -> 
 def _run(rows: dict[str, np.ndarray], arrays: dict[str, np.ndarray], run: int) -> SimpleNamespace:
     """As much of a run's folder as `Paired` reads: right answers are class 0."""
     cells = {task: {"student": [Outcome(marks[:, None]) for marks in row[run]]} for task, row in rows.items()}
-    results = summarise(cells, {"student": "student"}) | {
-        "models": {"student": {"role": "student"}},
-        "protocol": {"seeds": list(range(SEEDS))},
-    }
-    scores = Scores(results)
+    results = summarise(cells, models({"student": "student"}))
+    scores = Scores(results.model_copy(update={"protocol": Protocol(seeds=list(range(SEEDS)))}))
     predicted = {f"{task}/student": (1 - row[run][0]).astype(np.int64) for task, row in rows.items()}
     return SimpleNamespace(scores=scores, predictions=Predictions(arrays | predicted, scores))
 

@@ -50,7 +50,7 @@ def main() -> None:
             out=[options.out / f"{title}.json"],
             console=stderr_console(),
         )
-        print(f"### {title} ({results['duration_s']:.0f} s)\n\n{to_markdown(results)}", flush=True)
+        print(f"### {title} ({results.duration_s:.0f} s)\n\n{to_markdown(results)}", flush=True)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from unic import api
 from unic.config import load_recipe
 from unic.data.sources.folder import Folder
 from unic.errors import UnfinishedError
+from unic.eval.schema import Results
 from unic.metrics import read_metrics
 
 
@@ -27,9 +28,9 @@ def test_the_last_stage_is_evaluated(recipe: dict[str, Any], tmp_path: Path, mon
     recipe["train"]["steps"] = 2
     asked: dict[str, Any] = {}
 
-    def evaluated(named: dict[str, str], roles: dict[str, str], **options: Any) -> dict[str, Any]:
+    def evaluated(named: dict[str, str], roles: dict[str, str], **options: Any) -> Results:
         asked.update(options, named=named, roles=roles)
-        return {}
+        return Results(models={}, tasks={})
 
     monkeypatch.setattr(api, "evaluate_models", evaluated)
     api.distill(recipe, out=tmp_path / "run", console=Console(quiet=True))

@@ -14,6 +14,7 @@ from unic import api
 from unic.config import load_recipe, load_run_recipe
 from unic.distill.train import fit
 from unic.errors import InputError
+from unic.eval.schema import Protocol
 from unic.report.pictures import draw_pictures
 
 
@@ -107,7 +108,7 @@ def test_a_model_called_student(trained: Path, run: Any) -> None:
 def test_pictures_of_an_old_run_show_student_and_teacher(run: Any) -> None:
     folder = run("old", student="pixels:8")
     settings = load_run_recipe(folder)
-    assert set(draw_pictures(folder, settings, None).sizes) == {"student", "old/student"}
+    assert set(draw_pictures(folder, settings, Protocol()).sizes) == {"student", "old/student"}
 
 
 def test_an_old_run_is_resumed_and_a_new_one_refused(recipe: dict[str, Any], tmp_path: Path) -> None:

@@ -16,8 +16,8 @@ from unic import _log  # noqa: F401  # what is logged from here on is one line
 
 __version__ = "0.1.0"
 __all__ = [
-    "Encoder", "InputError", "Recipe", "Tokens", "check", "compare", "distill", "encode", "evaluate", "export",
-    "load_encoder", "open_source", "report", "synthesise",
+    "Encoder", "InputError", "Recipe", "Results", "Tokens", "check", "compare", "distill", "encode", "evaluate",
+    "export", "load_encoder", "open_source", "report", "synthesise",
 ]  # fmt: skip
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from unic.data.sources import open_source
     from unic.encoders import Encoder
     from unic.errors import InputError
+    from unic.eval.schema import Results
     from unic.tokens import Tokens
 
 

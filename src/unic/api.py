@@ -14,7 +14,6 @@ from rich.console import Console
 
 from unic._feature_file import write_features
 from unic._recipe_files import naming
-from unic._regular_files import read_json
 from unic._usage import usage
 from unic.arguments import argument
 from unic.config import Recipe, load_recipe
@@ -41,6 +40,7 @@ from unic.eval.named import Given, by_name
 from unic.eval.online import OnlineKnn
 from unic.eval.plan import make_plan
 from unic.eval.runner import evaluate_models
+from unic.eval.schema import Influence, Results
 from unic.eval.suite import load_suite
 from unic.eval.trained import refuse_trained
 from unic.eval.trainings import without_joint
@@ -70,8 +70,8 @@ from unic.trust import trusting, typed
 from unic.typed import code_in_overrides, code_in_path
 
 __all__ = [
-    "Encoder", "InputError", "Recipe", "Tokens", "check", "compare", "distill", "dry_run", "encode", "evaluate",
-    "export", "load_encoder", "open_source", "report", "shard", "synthesise",
+    "Encoder", "InputError", "Recipe", "Results", "Tokens", "check", "compare", "distill", "dry_run", "encode",
+    "evaluate", "export", "load_encoder", "open_source", "report", "shard", "synthesise",
 ]  # fmt: skip
 
 AnyRecipe = str | Path | Mapping[str, Any] | Recipe
@@ -294,7 +294,7 @@ def evaluate(
     trust_code: Sequence[str] = (),
     console: Console | None = None,
 ) -> dict[str, Any]:
-    """Measures encoders on the same images and returns the contents of `results.json`.
+    """Measures encoders on the same images and returns the contents of `results.json`, see `Results`.
 
     What was measured once, by the content of weights and images, is not measured again.
 
@@ -320,6 +320,9 @@ def evaluate(
         skip_missing: leave out sets that are not there instead of refusing.
         trust_code: modules and URIs (without options) whose code may run though a run or a suite names it.
 
+    Returns:
+        The JSON object; `unic.Results.load` of it has attributes with types in place of keys.
+
     Raises:
         InputError: unknown model, task or data set.
         UntrustedError: a run or a suite names code that is not trusted.
@@ -343,7 +346,7 @@ def evaluate(
             student = None  # a mean of trainings has no training of its own
         asks_influence = "influence" in ([one.task for one in asked] or (chosen.tasks if chosen else ()))
         written = (one.written for one in (*map(recipe_of, runs.values()), chosen) if one)
-        return evaluate_models(
+        results = evaluate_models(
             columns.models,
             all_roles,
             brought=columns.brought,
@@ -360,10 +363,11 @@ def evaluate(
             root=data_root,
             download=download,
             skip_missing=skip_missing,
-            extra=_training_facts(runs[student]) if student and asks_influence else {},
+            influence=_influence(runs[student]) if student and asks_influence else None,
             hidden=WithReferences().written_as(*written),
             console=console,
         )
+    return results.as_dict()
 
 
 def export(
@@ -462,7 +466,7 @@ def _refresh_card(run: Path) -> None:
 def _write_model_card(
     run: Path, target: Path, recipe: Recipe, made_of: Provenance, alpha: float, hub: str | None = None
 ) -> None:
-    results = run / "results.json"
+    file = run / "results.json"
     known = {"config.json": "architecture, input size, normalisation, provenance", "model.safetensors": "the weights"}
     known |= {
         "model.onnx": FORMATS["onnx"],
@@ -473,7 +477,7 @@ def _write_model_card(
     files = {name: what for name, what in known.items() if (target / name).is_file()}
     if (target / "heads").is_dir():
         files["heads/"] = "the student in the space of a teacher, by name"
-    measured = read_json(results) if results.is_file() else None
+    measured = Results.read(file) if file.is_file() else None
     shown = recipe.shared(recipe.model_dump(mode="json"))
     made_of = Provenance(recipe.shared(made_of.start), recipe.shared(made_of.teachers))
     text = model_card(run.resolve().name, made_of, shown, measured, files, usage(target, hub), alpha)
@@ -660,16 +664,16 @@ def cache_folder(recipe: Recipe) -> Path:
 
 
 def _evaluate_run(folder: Path, settings: Recipe, console: Console) -> None:
-    results = evaluate(
-        [str(folder)],
-        suite=settings.eval.suite,
-        out=[folder / name for name in results_files(folder)],
-        cache=cache_folder(settings),
-        console=console,
+    results = Results.load(
+        evaluate(
+            [str(folder)],
+            suite=settings.eval.suite,
+            out=[folder / name for name in results_files(folder)],
+            cache=cache_folder(settings),
+            console=console,
+        )
     )
-    rows = results.get("tasks", {}).items()
-    failed = [f"{task}, {name}: {cell['error']}" for task, row in rows for name, cell in row.items() if "error" in cell]
-    if failed:
+    if failed := results.failed():
         raise StoppedError(f"{len(failed)} cells, the first is {failed[0]}")
 
 
@@ -694,15 +698,15 @@ def _heads(run: Path, called: Mapping[str, str]) -> Heads:
     return {called[teacher]: load for teacher, load in heads_of(run).items()}
 
 
-def _training_facts(run: Path) -> dict[str, Any]:
+def _influence(run: Path) -> Influence | None:
     """What only the training knows of its teachers' influence; a run without checkpoints or metrics knows nothing."""
     try:
-        return {"influence": shares(run)}
+        return Influence(**shares(run))
     except UntrustedError:
         raise
     except (InputError, OSError, ValueError, KeyError) as error:
         log.warning("no shares of influence of %s: %s", run, error)
-        return {}
+        return None
 
 
 def _source(recipe: AnyRecipe) -> str | Path | dict[str, Any] | Recipe:

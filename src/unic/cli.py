@@ -196,12 +196,17 @@ def init(
 
 @app.command(cls=Once)
 def schema(
-    markdown: Annotated[bool, typer.Option("--markdown", help="The same as a page to read.")] = False,
+    what: Annotated[str, typer.Argument(metavar="[recipe|results]", help="The file to describe.")] = "recipe",
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print the recipe's keys as a page to read.")] = False,
 ) -> None:
-    """Print the JSON schema of a recipe, for editors that complete and check YAML."""
-    from unic.schema import as_json, as_markdown
+    """Print the JSON schema of a recipe, for editors that complete and check YAML, or of results.json."""
+    if what not in ("recipe", "results"):
+        raise InputError(f"schema: unknown file '{what}'{nearest(what, ('recipe', 'results'))}")
+    if markdown and what == "results":
+        raise InputError("schema results: --markdown is for the recipe")
+    from unic.schema import as_json, as_markdown, results_as_json
 
-    _echo(as_markdown() if markdown else as_json(), nl=not markdown)
+    _echo(as_markdown() if markdown else as_json() if what == "recipe" else results_as_json(), nl=not markdown)
 
 
 @app.command(cls=Once)
@@ -294,6 +299,7 @@ def evaluate(
     numbers = _seeds(seeds)
     from unic import api
     from unic.eval.named import by_name
+    from unic.eval.schema import Results
     from unic.eval.table import render
 
     named = by_name(models)
@@ -303,7 +309,7 @@ def evaluate(
     console = _console()
     is_whole = not (tasks or data or suite or seeds) and teachers
     into, note = ([], "") if out else _into_run(named, is_whole=is_whole)
-    results = api.evaluate(
+    found = api.evaluate(
         named,
         tasks=tasks,
         data=_sets(data) if data else None,
@@ -320,16 +326,15 @@ def evaluate(
         trust_code=trust_code or [],
         console=console,
     )
+    results = Results.load(found)
     _stdout().print(render(results))
     if note:
         _tell_notes([note])
     if into:
         run = into[0].parent
         _echo(f"written: {', '.join(map(str, into))}\nnext: unic report {shlex.quote(str(run))}", err=True)
-    if any("error" in cell for row in results["tasks"].values() for cell in row.values()):
-        raise SystemExit(
-            StoppedError.exit_code
-        )  # the table is whole but for these cells; a script must not take it for a success
+    if results.failed():  # the table is whole but for these cells; a script must not take it for a success
+        raise SystemExit(StoppedError.exit_code)
 
 
 @app.command(cls=Once)
@@ -527,13 +532,13 @@ def main() -> None:
 
 def _show_run(folder: Path) -> None:
     """What a finished run leaves on the screen: the table, and where to look and what to type next."""
-    from unic._regular_files import read_json
     from unic._usage import usage
+    from unic.eval.schema import Results
     from unic.eval.table import render
 
     results = folder / "results.json"
     if results.is_file():
-        _stdout().print(render(read_json(results)))
+        _stdout().print(render(Results.read(results)))
     if (folder / "report.html").is_file():
         _echo(f"report: {folder / 'report.html'}")
     if (folder / "export").is_dir():

@@ -26,6 +26,7 @@ from unic._keys import first_error, meant
 from unic._recipe_files import UNNAMED, RecipeFile, holder, naming
 from unic._regular_files import read_text
 from unic.errors import InputError, first_line_of, nearest, reason_of
+from unic.metric_names import KNN_UNSEEN
 from unic.quantities import SIZE
 from unic.references import WithReferences, closed, resolve
 from unic.run_folder import RunFolder
@@ -309,7 +310,7 @@ class Checkpoint(Section):
     @field_validator("best")
     @classmethod
     def _not_by_unseen(cls, best: str | None) -> str | None:
-        if (best or "").startswith("knn_unseen"):
+        if (best or "").startswith(KNN_UNSEEN):
             raise ValueError(
                 "a set that chooses a checkpoint is not unseen any more; expected a metric of seen sets or of the "
                 "training, for example 'knn/mean'"

@@ -22,6 +22,7 @@ from rich.console import Console
 from unic._regular_files import read_bytes
 from unic.errors import reason_of
 from unic.files import write_bytes
+from unic.metric_names import KNN, KNN_UNSEEN, LOSS, cosine_of, kept_of, loss_of
 from unic.quantities import clock
 from unic.run_folder import RunFolder
 from unic.terminal import tell
@@ -113,18 +114,20 @@ class MetricsLog:
             self._trackers = [other for other in self._trackers if other is not tracker]
 
     def _line(self, step: int, values: Mapping[str, float]) -> str:
-        parts = [f"step {step}/{self._total}", f"loss {values['loss']:.4f}"] if "loss" in values else [f"step {step}"]
-        teachers = [key.removeprefix("loss/") for key in values if key.startswith("loss/")]
+        parts = [f"step {step}/{self._total}", f"loss {values[LOSS]:.4f}"] if LOSS in values else [f"step {step}"]
+        teachers = [key.removeprefix(loss_of("")) for key in values if key.startswith(loss_of(""))]
         if teachers:
             cosines = " ".join(
-                f"{name} {values[f'cos/{name}/cls']:.2f}/{values.get(f'cos/{name}/patch', math.nan):.2f}"
+                f"{name} {values[cosine_of(name, 'cls')]:.2f}/{values.get(cosine_of(name, 'patch'), math.nan):.2f}"
                 for name in teachers
             )
-            kept = " ".join(f"{values[f'kept/{name}']:.0%}" for name in teachers)
+            kept = " ".join(f"{values[kept_of(name)]:.0%}" for name in teachers)
             parts += [f"cos {cosines}", f"kept {kept}"]
         if "images_per_s" in values:
             parts += [f"{values['images_per_s']:.0f} img/s", f"wait {values['data_wait']:.0%}"]
-        parts += [f"{key} {value:.1f}" for key, value in values.items() if key.startswith(("knn/", "knn_unseen/"))]
+        parts += [
+            f"{key} {value:.1f}" for key, value in values.items() if key.startswith((f"{KNN}/", f"{KNN_UNSEEN}/"))
+        ]
         return " · ".join(parts)
 
 

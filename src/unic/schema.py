@@ -1,4 +1,4 @@
-"""The keys of a recipe: as a JSON schema for editors, and as the page docs/recipe.md."""
+"""The keys of a recipe and of results.json: JSON schemas for editors and programs, and the page docs/recipe.md."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pydantic.fields import FieldInfo
 
 from unic._keys import section_of
 from unic.config import Recipe
+from unic.eval.schema import Results
 
 _INTRODUCTION = """# Recipe
 
@@ -27,6 +28,10 @@ module, a `py:` encoder) runs with `--trust-code NAME`, or without it where an o
 
 def as_json() -> str:
     return json.dumps(Recipe.model_json_schema(), indent=1)
+
+
+def results_as_json() -> str:
+    return json.dumps(Results.model_json_schema(), indent=1)
 
 
 def as_markdown() -> str:

@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from unic.eval import task_code
 from unic.eval.cells import CellStore, cell_key
 from unic.eval.task_code import unknown_of
-from unic.eval.tasks import TOP1, Outcome
+from unic.eval.tasks import TOP1, Outcome, knn, linear, logistic, longtail
 
 
 @pytest.fixture
@@ -49,6 +50,32 @@ def test_keys_differ_with_whatever_decides():
     }
     assert len(keys) == 4
     assert cell_key("knn", **base) == cell_key("knn", **dict(reversed(base.items())))
+
+
+def test_versions_of_the_code_decide_and_its_text_does_not(monkeypatch):
+    """Of the task, of the probe that it runs by its options or by default, and of what all tasks are given."""
+
+    def keys():
+        longtail = [cell_key("longtail"), cell_key("longtail", options={"probe": "logistic"})]
+        return [cell_key("knn"), cell_key("logistic"), *longtail, cell_key("robustness")]
+
+    def changed(module):
+        with monkeypatch.context() as patch:
+            patch.setattr(module, "SHARED_VERSION" if module is task_code else "VERSION", 99)
+            return [one != other for one, other in zip(before, keys(), strict=True)]
+
+    before = keys()
+    assert changed(knn) == [True, False, False, False, False]
+    assert changed(logistic) == [False, True, False, True, True]
+    assert changed(longtail) == [False, False, True, True, False]
+    assert changed(linear) == [False, False, True, False, False]
+    assert changed(task_code) == [True] * 5
+    monkeypatch.setattr(Path, "read_bytes", lambda _: b"other")
+    assert keys() == before
+
+
+def test_an_unknown_probe_is_left_to_its_task():
+    assert cell_key("longtail", options={"probe": "knnn"}) != cell_key("longtail")
 
 
 @pytest.mark.parametrize("mask", [0o002, 0o022, 0o077])

@@ -110,7 +110,7 @@ def test_the_same_model_of_two_runs_is_one_column(colours):
     heads = {"a": {"vit": 1}, "b": {"b/vit": 2, "b/cnn": 3}}
     found = entered(models, roles, {"vit": "a", "b/vit": "b", "b/cnn": "b"}, **heads)
     assert list(found) == ["a", "b", "vit", "b/cnn", "concat"]
-    assert found["vit"].facts["also"] == ["b/vit"]
+    assert found["vit"].facts.also == ["b/vit"]
     assert found["concat"].members == ("vit", "b/cnn")
     assert found["b"].heads == {"vit": 2, "b/cnn": 3}
 
@@ -123,7 +123,7 @@ def test_a_given_model_that_is_a_run_s_teacher_is_that_teacher(colours):
     found = enter(models, {"a": "student", "vit": "teacher"}, wide, brought={"vit": "a"})
     assert list(found) == ["mine", "a"]
     assert (found["mine"].role, found["mine"].vector, found["mine"].name) == ("teacher", "cls+patch_mean", "mine")
-    assert found["mine"].facts["role"] == "teacher"
+    assert found["mine"].facts.role == "teacher"
 
 
 def test_students_starts_and_equal_teachers_of_one_run_stay(colours):

@@ -7,6 +7,7 @@ import pytest
 
 from unic.errors import InputError
 from unic.eval.formats import check_targets, to_csv, to_latex, to_markdown, write_results
+from unic.eval.schema import Results
 
 
 @pytest.fixture
@@ -39,7 +40,7 @@ def results():
 
 
 def test_markdown_names_measures_axes_and_ranks(results):
-    lines = to_markdown(results).splitlines()
+    lines = to_markdown(Results.load(results)).splitlines()
     assert lines[0] == "| score \\[95 % interval\\] | student | a_b | gain % |"
     assert lines[2] == "| clipart/knn top-1 % | **44.7** [40.0, 50.0] | *44.7* [40.0, 50.0] | +12.3 [+0.9, +23.8] |"
     assert lines[3] == "| nyud/depth RMSE m ↓ | 0.365 [0.3, 0.4] | failed |  |"
@@ -49,7 +50,7 @@ def test_markdown_names_measures_axes_and_ranks(results):
 
 
 def test_csv_has_a_line_for_each_cell(results):
-    rows = list(csv.DictReader(io.StringIO(to_csv(results))))
+    rows = list(csv.DictReader(io.StringIO(to_csv(Results.load(results)))))
     assert len(rows) == 5
     first, _, depth, failed, spectrum = rows
     assert (first["set"], first["task"], first["score"], first["gain_percent"]) == ("clipart", "knn", "44.72", "12.34")
@@ -59,7 +60,7 @@ def test_csv_has_a_line_for_each_cell(results):
 
 
 def test_latex_escapes_and_balances(results):
-    text = to_latex(results)
+    text = to_latex(Results.load(results))
     assert r"a\_b" in text
     ends = r"{\scriptsize [40.0, 50.0]}"
     own, best = rf"\textbf{{44.7}} {ends}", rf"\underline{{44.7}} {ends}"
@@ -73,9 +74,9 @@ def test_latex_escapes_and_balances(results):
 
 def test_files_are_written_by_suffix(results, tmp_path):
     for name in ("deep/r.json", "r.csv", "r.md", "r.tex"):
-        write_results(results, tmp_path / name)
+        write_results(Results.load(results), tmp_path / name)
     assert json.loads((tmp_path / "deep" / "r.json").read_text()) == results
-    assert (tmp_path / "r.tex").read_text() == to_latex(results)
+    assert (tmp_path / "r.tex").read_text() == to_latex(Results.load(results))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["deep", "r.csv", "r.md", "r.tex"]
 
 
@@ -89,16 +90,16 @@ def test_wrong_targets_are_refused(tmp_path):
 
 def test_latex_has_minus_signs_and_one_rule_above_the_summary(results):
     results["gain_over_best_teacher"]["clipart/knn"], results["gain_ci"]["clipart/knn"] = -1.5, [-4.0, 1.0]
-    text = to_latex(results)
+    text = to_latex(Results.load(results))
     assert r"\textminus{}1.5 {\scriptsize [\textminus{}4.0, +1.0]}" in text
     assert text.count(r"\midrule") == 2
 
 
 def test_csv_has_the_differences_to_the_first_model(results):
-    assert "compared_with" not in to_csv(results)
+    assert "compared_with" not in to_csv(Results.load(results))
     difference = {"difference": -2.0, "ci": [-5.5, 1.5]}
     results["differences"] = {"to": "student", "tasks": {"clipart/knn": {"a_b": difference}}, "means": {}, "mean": {}}
-    rows = list(csv.DictReader(io.StringIO(to_csv(results))))
+    rows = list(csv.DictReader(io.StringIO(to_csv(Results.load(results)))))
     columns = ("compared_with", "difference", "difference_low", "difference_high")
     assert [rows[1][name] for name in columns] == ["student", "-2.0", "-5.5", "1.5"]
     assert [rows[0][name] for name in columns] == [""] * 4

@@ -1,10 +1,10 @@
 """What is measured on which set: seen and unseen ones, with the tasks of each."""
 
 import pytest
+from written import evaluate_models
 
 from unic.errors import InputError
 from unic.eval.plan import make_plan
-from unic.eval.runner import evaluate_models
 from unic.eval.suite import Entry, Suite
 
 TASKS = {"knn": Entry(k=20), "logistic": Entry(C=1.0), "spectrum": Entry()}

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
+from written import summarise
 
-from unic.eval.results import summarise
 from unic.eval.tasks import Measure, Outcome, depth
 
 ROLES = {"student": "student", "a": "teacher", "b": "teacher", "concat": "concat", "start": "other"}

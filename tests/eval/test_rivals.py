@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
+from written import summarise
 
 from unic.eval.bootstrap import RESAMPLES, seed_effect
-from unic.eval.results import summarise
 from unic.eval.rivals import Rivals, interval_over_best
 from unic.eval.tasks import Outcome
 

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from rich.console import Console
 from safetensors.numpy import load_file
+from written import evaluate_models
 
 from unic import _feature_store
 from unic.errors import InputError
 from unic.eval import cells
-from unic.eval.runner import evaluate_models
 from unic.eval.suite import Entry, Suite
 from unic.eval.tasks import NotApplicableError, knn, logistic
 

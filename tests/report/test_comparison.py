@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
+from written import summarise
 
 from unic.errors import InputError
-from unic.eval.results import summarise
 from unic.eval.tasks.base import Outcome
 from unic.report.compared import Compared, sentence
 from unic.report.compared_table import compared_table

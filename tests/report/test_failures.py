@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from unic.eval.datasets import resolve
+from unic.eval.schema import Results
 from unic.report.failures import SHOWN, failures
 from unic.report.predictions import Predictions
 from unic.report.scores import Scores
@@ -18,7 +19,7 @@ Evaluation = tuple[dict[str, Any], dict[str, np.ndarray]]
 
 
 def _made(evaluation: Evaluation) -> dict[str, Any]:
-    scores = Scores(evaluation[0])
+    scores = Scores(Results.load(evaluation[0]))
     return failures(scores, Predictions(evaluation[1], scores))
 
 

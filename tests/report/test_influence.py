@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from unic.eval.schema import Results
 from unic.report.influence import influence
 from unic.report.looks import Looks
 from unic.report.scores import Scores
@@ -17,7 +18,7 @@ Evaluation = tuple[dict[str, Any], dict[str, np.ndarray]]
 
 
 def test_shares_of_the_training(evaluation: Evaluation) -> None:
-    table = influence(Scores(evaluation[0]))["tables"][0]
+    table = influence(Scores(Results.load(evaluation[0])))["tables"][0]
     assert table["columns"] == ["gradient", "kept"]
     assert [row["name"] for row in table["rows"]] == ["vit", "cnn"]
     assert [cell["text"] for cell in table["rows"][0]["cells"]] == ["0.38", "0.75"]
@@ -26,7 +27,7 @@ def test_shares_of_the_training(evaluation: Evaluation) -> None:
 
 def test_tokens_beside_those_of_the_start(evaluation: Evaluation) -> None:
     """What no teacher has is no column."""
-    table = influence(Scores(evaluation[0]))["tables"][1]
+    table = influence(Scores(Results.load(evaluation[0])))["tables"][1]
     assert table["title"] == "Student and teacher on shapes"
     assert table["columns"] == ["CKA, cls", "CKA, patches", "cosine, cls"]
     cells = table["rows"][1]["cells"]
@@ -37,12 +38,12 @@ def test_tokens_beside_those_of_the_start(evaluation: Evaluation) -> None:
 def test_negative_values_have_empty_bars(evaluation: Evaluation) -> None:
     results = copy.deepcopy(evaluation[0])
     results["descriptions"]["shapes/influence"]["student"]["details"][0]["teachers"]["vit"]["cka_cls"] = -0.01
-    cell = influence(Scores(results))["tables"][1]["rows"][0]["cells"][0]
+    cell = influence(Scores(Results.load(results)))["tables"][1]["rows"][0]["cells"][0]
     assert (cell["text"], cell["share"]) == ("-0.01", 0.0)
 
 
 def test_spectra_of_all_models(evaluation: Evaluation) -> None:
-    scores = Scores(evaluation[0])
+    scores = Scores(Results.load(evaluation[0]))
     made = spectrum(scores, Looks.of(scores))
     (shapes,) = made["sets"]
     assert shapes["name"] == "shapes"
@@ -60,7 +61,7 @@ def test_spectra_of_all_models(evaluation: Evaluation) -> None:
 
 
 def test_weights_of_those_that_have_some(evaluation: Evaluation) -> None:
-    scores = Scores(evaluation[0])
+    scores = Scores(Results.load(evaluation[0]))
     weights = spectrum(scores, Looks.of(scores))["weights"]
     assert "concat" not in {row["name"] for row in weights["rows"]}
     assert weights["rows"][0] == {"name": "student", "matrices": 2, "effective": "0.75", "stable": "0.30"}
@@ -68,6 +69,6 @@ def test_weights_of_those_that_have_some(evaluation: Evaluation) -> None:
 
 
 def test_what_was_not_measured_is_said() -> None:
-    scores = Scores({"models": {}, "tasks": {}})
+    scores = Scores(Results.load({"models": {}, "tasks": {}}))
     assert "was not measured" in influence(scores)["note"]
     assert "were not measured" in spectrum(scores, Looks.of(scores))["note"]

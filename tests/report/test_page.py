@@ -161,7 +161,7 @@ def test_model_that_cannot_be_loaded(run_folder: Path, outline: Read) -> None:
 @pytest.mark.usefixtures("without_pictures")
 def test_strange_descriptions_cost_only_their_sections(run_folder: Path, outline: Read) -> None:
     results = json.loads((run_folder / "results.json").read_text())
-    results["descriptions"] = {"shapes/spectrum": {"student": "wide"}}
+    results["descriptions"] = {"shapes/spectrum": {"student": {"details": [{"cls": "wide"}]}}}
     (run_folder / "results.json").write_text(json.dumps(results))
     text = write_report(run_folder).read_text(encoding="utf-8")
     assert "This part cannot be shown" in outline(text).words()

@@ -13,6 +13,7 @@ from unic.config import load_recipe
 from unic.data.sources import open_source
 from unic.encoders import Encoder
 from unic.encoders.base import Size
+from unic.eval.schema import Protocol
 from unic.report.patch_colours import patch_rows, principal_colours
 from unic.report.pictures import _sets
 from unic.tokens import Tokens, patches_of
@@ -32,7 +33,7 @@ def test_colours_of_narrow_tokens() -> None:
 
 def test_sets_that_evaluation_left_out_are_not_opened(labelled_images: Path, recipe: dict[str, Any]) -> None:
     protocol = {"data": ["gone=/gone", f"shapes={labelled_images}"], "missing": {"gone=/gone": "why"}, "size": 32}
-    sets, size = _sets(load_recipe(recipe), protocol)
+    sets, size = _sets(load_recipe(recipe), Protocol.model_validate(protocol))
     assert [(chosen.name, chosen.labelled) for chosen in sets] == [("shapes", True)]
     assert size == 32
 

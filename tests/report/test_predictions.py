@@ -11,6 +11,7 @@ import pytest
 from safetensors.numpy import save_file
 from sklearn.metrics import confusion_matrix
 
+from unic.eval.schema import Protocol, Results
 from unic.report.confusion import confusion, most_confused, worst_task
 from unic.report.predictions import Predictions, class_names, read_predictions
 from unic.report.scores import Scores
@@ -20,7 +21,7 @@ Evaluation = tuple[dict[str, Any], dict[str, np.ndarray]]
 
 @pytest.fixture
 def known(evaluation: Evaluation) -> tuple[Scores, Predictions]:
-    scores = Scores(evaluation[0])
+    scores = Scores(Results.load(evaluation[0]))
     return scores, Predictions(evaluation[1], scores)
 
 
@@ -41,7 +42,7 @@ def test_predictions_of_another_evaluation_are_left_out(evaluation: Evaluation, 
     changed["other/logistic/student"] = np.where(np.arange(200) < 100, labels, (labels + 1) % 40).astype(np.int32)
     changed["shapes/knn/vit"] = arrays["shapes/knn/vit"][:-1]
     save_file(changed, tmp_path / "predictions.safetensors")
-    predictions, note = read_predictions(tmp_path, Scores(results))
+    predictions, note = read_predictions(tmp_path, Scores(Results.load(results)))
     assert predictions is not None
     assert predictions.stale == ["shapes/knn", "other/logistic"]
     assert predictions.of("shapes/knn", "student") is None
@@ -49,9 +50,9 @@ def test_predictions_of_another_evaluation_are_left_out(evaluation: Evaluation, 
 
 
 def test_no_file_and_a_broken_one(evaluation: Evaluation, tmp_path: Path) -> None:
-    assert "There is no predictions.safetensors" in read_predictions(tmp_path, Scores(evaluation[0]))[1]
+    assert "There is no predictions.safetensors" in read_predictions(tmp_path, Scores(Results.load(evaluation[0])))[1]
     (tmp_path / "predictions.safetensors").write_bytes(b"nothing")
-    assert "cannot be read" in read_predictions(tmp_path, Scores(evaluation[0]))[1]
+    assert "cannot be read" in read_predictions(tmp_path, Scores(Results.load(evaluation[0])))[1]
 
 
 def test_worst_task_has_the_lowest_gain(evaluation: Evaluation, known: tuple[Scores, Predictions]) -> None:
@@ -62,7 +63,7 @@ def test_worst_task_has_the_lowest_gain(evaluation: Evaluation, known: tuple[Sco
     alone |= {"gain_over_best_teacher": {}, "best_teacher": {}}
     alone["models"] = {"student": alone["models"]["student"]}
     own = {task: row["student"]["score"] for task, row in alone["tasks"].items()}
-    assert worst_task(Scores(alone), predictions) == min(own, key=own.get)
+    assert worst_task(Scores(Results.load(alone)), predictions) == min(own, key=own.get)
 
 
 def test_confusion_is_that_of_scikit_learn(known: tuple[Scores, Predictions]) -> None:
@@ -74,13 +75,13 @@ def test_confusion_is_that_of_scikit_learn(known: tuple[Scores, Predictions]) ->
     expected = confusion_matrix(labels, predicted)
     assert [[cell["count"] for cell in row["cells"]] for row in made["rows"]] == expected.tolist()
     assert [row["total"] for row in made["rows"]] == expected.sum(1).tolist()
-    assert made["columns"] == class_names(scores.results, task, len(expected))
+    assert made["columns"] == class_names(scores.results.protocol, task, len(expected))
 
 
 def test_many_classes_show_the_most_confused(evaluation: Evaluation) -> None:
     results = copy.deepcopy(evaluation[0])
     results["gain_over_best_teacher"]["other/knn"] = -50.0
-    scores = Scores(results)
+    scores = Scores(Results.load(results))
     predictions = Predictions(evaluation[1], scores)
     made = confusion(scores, predictions)
     labels, predicted = predictions.labels("other/knn"), predictions.of("other/knn", "student")
@@ -106,10 +107,10 @@ def test_no_errors_have_no_largest(evaluation: Evaluation) -> None:
     results, arrays = evaluation
     perfect = dict.fromkeys(("other/labels", "other/index", "other/knn/student"), arrays["other/labels"])
     results = {**results, "tasks": {"other/knn": {"student": {"score": 100.0}}}}
-    scores = Scores(results)
+    scores = Scores(Results.load(results))
     assert confusion(scores, Predictions(perfect, scores))["largest"] == []
 
 
 def test_classes_without_names_have_numbers() -> None:
-    assert class_names({"protocol": {"classes": {"a": ["x"]}}}, "a/knn", 2) == ["x", "class 1"]
-    assert class_names({}, "a/knn", 1) == ["class 0"]
+    assert class_names(Protocol(classes={"a": ["x"]}), "a/knn", 2) == ["x", "class 1"]
+    assert class_names(Protocol(), "a/knn", 1) == ["class 0"]

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from unic.eval.schema import Results
 from unic.report.gains import gains_by_axis, radar_chart
 from unic.report.looks import Looks
 from unic.report.radar import radar, radar_floor
@@ -50,29 +51,29 @@ def _results(tasks: list[str], **more: Any) -> dict[str, Any]:
 
 def test_needs_three_tasks() -> None:
     for count, is_there in ((2, False), (3, True)):
-        scores = Scores(_results([f"{number}/knn" for number in range(count)]))
+        scores = Scores(Results.load(_results([f"{number}/knn" for number in range(count)])))
         assert bool(radar_chart(scores, Looks.of(scores))) == is_there
 
 
 def test_an_axis_is_a_task() -> None:
-    axis_is, by_axis = gains_by_axis(Scores(_results(["a/knn", "b/knn", "c/knn"])))
+    axis_is, by_axis = gains_by_axis(Scores(Results.load(_results(["a/knn", "b/knn", "c/knn"]))))
     assert axis_is == "a task"
     assert by_axis["b/knn"] == {"s": 25.0, "t": 0.0, "u": -25.0}
 
 
 def test_axes_of_the_suite_where_there_are_three() -> None:
     axes = {name: {"tasks": [], "best_teacher": "t", "gains": {"s": 1.0, "t": 0.0}} for name in "xyz"}
-    axis_is, by_axis = gains_by_axis(Scores(_results(["a/knn", "b/knn", "c/knn"], axes=axes)))
+    axis_is, by_axis = gains_by_axis(Scores(Results.load(_results(["a/knn", "b/knn", "c/knn"], axes=axes))))
     assert axis_is == "a group of tasks"
     assert by_axis == {name: {"s": 1.0, "t": 0.0} for name in "xyz"}
     axes.pop("z")
-    assert gains_by_axis(Scores(_results(["a/knn", "b/knn", "c/knn"], axes=axes)))[0] == "a task"
+    assert gains_by_axis(Scores(Results.load(_results(["a/knn", "b/knn", "c/knn"], axes=axes))))[0] == "a task"
 
 
 def test_many_tasks_are_averaged_by_set() -> None:
     results = _results([f"set{number}/{task}" for number in range(9) for task in ("knn", "logistic")])
     results["gain_over_best_teacher"]["set3/knn"] = -5.0
-    axis_is, by_axis = gains_by_axis(Scores(results))
+    axis_is, by_axis = gains_by_axis(Scores(Results.load(results)))
     assert axis_is.startswith("a set")
     assert len(by_axis) == 9
     assert by_axis["set3"]["s"] == 10.0
@@ -80,19 +81,19 @@ def test_many_tasks_are_averaged_by_set() -> None:
 
 def test_errors_turn_the_sign() -> None:
     task = "d/depth"
-    scores = Scores(_results([task], measures={task: {"name": "RMSE m", "lower_is_better": True}}))
-    assert scores.best == {task: "u"}
-    assert scores.relative(task, "t") == pytest.approx(-100 / 3)
+    scores = Scores(Results.load(_results([task], measures={task: {"name": "RMSE m", "lower_is_better": True}})))
+    assert scores.best_teacher == {task: "u"}
+    assert scores.gain(task, "t") == pytest.approx(-100 / 3)
 
 
 def test_only_seen_tasks_have_an_axis() -> None:
     tasks = ["a/knn", "b/knn", "c/knn", "f/knn"]
-    scores = Scores(_results(tasks, unseen=["f/knn"]))
+    scores = Scores(Results.load(_results(tasks, unseen=["f/knn"])))
     axis_is, by_axis = gains_by_axis(scores)
     assert (axis_is, list(by_axis)) == ("a task", tasks[:3])
     drawn = radar_chart(scores, Looks.of(scores))
     assert drawn is not None
     assert drawn["axis_is"] == "a task; unseen tasks are in none"
     axes = {name: {"tasks": [f"{name}/knn"], "gains": {"s": 1.0}} for name in "abcf"}
-    axis_is, by_axis = gains_by_axis(Scores(_results(tasks, unseen=["f/knn"], axes=axes)))
+    axis_is, by_axis = gains_by_axis(Scores(Results.load(_results(tasks, unseen=["f/knn"], axes=axes))))
     assert (axis_is, list(by_axis)) == ("a group of tasks", ["a", "b", "c"])

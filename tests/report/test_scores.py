@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from unic.eval.schema import Protocol, Results
 from unic.report.facts import parameters, protocol_line
 from unic.report.scores import Scores, signed
 from unic.report.table import table
@@ -40,45 +41,47 @@ def _mixed() -> dict[str, Any]:
     ("interval", "said"), [([0.5, 4.0], "beats"), ([-3.0, 4.0], "is level with"), ([-9.0, -2.0], "stays below")]
 )
 def test_verdict_follows_the_interval(interval: list[float], said: str) -> None:
-    text = verdict(Scores({**_results(), "mean_gain": 1.0, "mean_gain_ci": interval}))
+    text = verdict(Scores(Results.load({**_results(), "mean_gain": 1.0, "mean_gain_ci": interval})))
     assert said in text
     assert "the best single teacher, t (mean score 50.0 against 40.0)" in text
 
 
 def test_verdict_beats_nothing_without_an_interval() -> None:
-    text = verdict(Scores(_results()))
+    text = verdict(Scores(Results.load(_results())))
     assert "scores above the best teacher of each task on average: +25.0\u00a0% over 1 task (no interval)" in text
     assert "beats" not in text
 
 
 def test_verdict_about_the_best_single_teacher() -> None:
-    measured = {"name": "t", "difference_ci": [2.0, 18.0]}
-    text = verdict(Scores({**_results(), "single_teacher": measured}))
+    measured = {"name": "t", "score": 40.0, "student": 50.0, "difference_ci": [2.0, 18.0]}
+    text = verdict(Scores(Results.load({**_results(), "single_teacher": measured})))
     assert "it beats the best single teacher, t (mean score 50.0 against 40.0, difference +2.0 to +18.0)" in text
-    assert "it scores above" in verdict(Scores({**_results(), "single_teacher": {**measured, "name": "another"}}))
+    assert "it scores above" in verdict(
+        Scores(Results.load({**_results(), "single_teacher": {**measured, "name": "another"}}))
+    )
 
 
 def test_verdict_averages_one_measure() -> None:
-    text = verdict(Scores(_mixed()))
+    text = verdict(Scores(Results.load(_mixed())))
     assert "t (mean top-1\u00a0% over 2 tasks 55.0 against 45.0)" in text
 
 
 def test_verdict_of_several_measures_takes_the_mean_that_was_measured() -> None:
     measured = {"name": "u", "score": 41.0, "student": 55.5, "difference_ci": [3.0, 9.0]}
-    text = verdict(Scores({**_mixed(), "single_teacher": measured}))
+    text = verdict(Scores(Results.load({**_mixed(), "single_teacher": measured})))
     assert "it beats the best single teacher, u (mean of the tasks in\u00a0% 55.5 against 41.0" in text
 
 
 def test_verdict_on_errors_prefers_the_lower() -> None:
     results = {key: value for key, value in _mixed().items() if key != "gain_over_best_teacher"}
     results["tasks"] = {"d/depth": results["tasks"]["d/depth"]}
-    text = verdict(Scores(results))
+    text = verdict(Scores(Results.load(results)))
     assert "it scores above the best single teacher, t (mean score 0.4 against 0.5)" in text
-    assert figures(Scores(results))[1]["value"] == "0.4"
+    assert figures(Scores(Results.load(results)))[1]["value"] == "0.4"
 
 
 def test_table_says_units_where_they_differ() -> None:
-    made = table(Scores(_mixed()), {})
+    made = table(Scores(Results.load(_mixed())), {})
     assert [row["unit"] for row in made["rows"]] == ["", "", "RMSE m ↓"]
     assert [cell["text"] for cell in made["rows"][2]["cells"]] == ["0.4", "0.5", "0.8"]
     assert [cell["is_best"] for cell in made["rows"][2]["cells"]] == [False, True, False]
@@ -94,7 +97,7 @@ def test_table_has_axes_and_ranks() -> None:
         "gain": 25.0,
         "ci": [2, 40],
     }
-    made = table(Scores({**_mixed(), "axes": {"near": axis}, "ranks": {"s": 1.0, "t": 2.0}}), {})
+    made = table(Scores(Results.load({**_mixed(), "axes": {"near": axis}, "ranks": {"s": 1.0, "t": 2.0}})), {})
     rows = {row["label"]: row for row in made["foot"]}
     assert [cell["text"] for cell in rows["near, gain"]["cells"]] == ["+25.0 %", "0.0 %", "−25.0 %"]
     assert rows["near, gain"]["gain"] == {"text": "+25.0 %", "ends": "+2.0 to +40.0 %", "outcome": "above"}
@@ -108,23 +111,23 @@ def test_signed() -> None:
 
 
 def test_many_teachers_share_a_line() -> None:
-    models = {"s": {"role": "student", "num_parameters": 1e6}}
-    models |= {f"t{n}": {"role": "teacher", "num_parameters": n * 1e6} for n in range(1, 8)}
-    found = parameters(Scores({"models": models, "tasks": {}}), {})
+    models = {"s": {"role": "student", "num_parameters": 1_000_000}}
+    models |= {f"t{n}": {"role": "teacher", "num_parameters": n * 1_000_000} for n in range(1, 8)}
+    found = parameters(Scores(Results.load({"models": models, "tasks": {}})), {})
     assert [(entry["name"], entry["size"]) for entry in found] == [("s", "1.0 M"), ("7 teachers", "1.0 M to 7.0 M")]
 
 
 def test_protocol_in_one_line() -> None:
     protocol = {"tasks": {"knn": {"k": 5}, "influence": {"data": ["a", "b"]}}, "seeds": [0, 1], "size": 96}
-    assert protocol_line({"protocol": protocol}) == "knn k=5; influence data=a,b; 2 seeds; images at 96 px"
+    assert protocol_line(Protocol.model_validate(protocol)) == "knn k=5; influence data=a,b; 2 seeds; images at 96 px"
 
 
 def test_intervals_of_an_older_file_are_told_apart() -> None:
     old = {"protocol": {"bootstrap": {"resamples": 1000, "level": 95, "unit": "test image"}}}
     new = {"protocol": {"bootstrap": {"resamples": 1000, "level": 95, "over_teachers": "simultaneous"}}}
-    assert Scores({**_results(), **old}).holds_best_teacher_fixed
-    assert not Scores({**_results(), **new}).holds_best_teacher_fixed
-    assert not Scores(_results()).holds_best_teacher_fixed, "nothing is said of how it was measured"
+    assert Scores(Results.load({**_results(), **old})).holds_best_teacher_fixed
+    assert not Scores(Results.load({**_results(), **new})).holds_best_teacher_fixed
+    assert not Scores(Results.load(_results())).holds_best_teacher_fixed, "nothing is said of how it was measured"
 
 
 def _with_unseen(**more: Any) -> dict[str, Any]:
@@ -139,22 +142,22 @@ def _with_unseen(**more: Any) -> dict[str, Any]:
 
 
 def test_verdict_names_both_mean_gains() -> None:
-    assert verdict(Scores(_with_unseen())).replace("\u00a0", " ") == (
+    assert verdict(Scores(Results.load(_with_unseen()))).replace("\u00a0", " ") == (
         "The student beats the best teacher of each task on average on seen sets: +22.5 % over 2 tasks (95 % interval "
         "+2.0 to +40.0 %); on unseen sets it stays below them: −50.0 % over 1 task (95 % interval −60.0 to −30.0 %); "
         "on seen sets it scores above the best single teacher, t (mean score 55.0 against 45.0)."
     )
-    failed = verdict(Scores(_with_unseen(mean_gain=None, mean_gain_ci=None)))
+    failed = verdict(Scores(Results.load(_with_unseen(mean_gain=None, mean_gain_ci=None))))
     assert failed.startswith("The student stays below the best teacher of each task on average on unseen sets: −50.0")
     assert "; on seen sets some tasks could not be measured; on seen sets it scores above" in failed
-    unknown = verdict(Scores(_with_unseen(mean_gain_unseen=None, mean_gain_unseen_ci=None)))
+    unknown = verdict(Scores(Results.load(_with_unseen(mean_gain_unseen=None, mean_gain_unseen_ci=None))))
     assert "+22.5" in unknown
     assert "; on unseen sets some tasks could not be measured; on seen" in unknown
 
 
 def test_figures_have_both_and_count_seen_tasks() -> None:
     known = {"difference_ci": {"a/knn": [1.0, 2.0], "b/knn": [-1.0, 2.0], "f/knn": [-9.0, -2.0]}}
-    found = {figure["label"]: figure for figure in figures(Scores(_with_unseen(**known)))}
+    found = {figure["label"]: figure for figure in figures(Scores(Results.load(_with_unseen(**known))))}
     assert found["Mean gain (seen)"]["value"] == "+22.5 %"
     assert (found["Mean gain (unseen)"]["value"], found["Mean gain (unseen)"]["kind"]) == ("−50.0 %", "below")
     assert (found["Mean score (seen)"]["value"]) == "55.0"
@@ -168,7 +171,7 @@ def test_table_marks_unseen_tasks_and_its_means_say_what_they_count() -> None:
         for name, tasks in {"near": ["a/knn"], "far": ["f/knn"]}.items()
     }
     gains = {"mean_gains_unseen": {"s": {"gain": -50.0, "ci": [-60.0, -30.0]}}}
-    made = table(Scores(_with_unseen(axes=axes, ranks={"s": 1.0}, **gains)), {})
+    made = table(Scores(Results.load(_with_unseen(axes=axes, ranks={"s": 1.0}, **gains))), {})
     assert [(row["task"], row["unit"]) for row in made["rows"]] == [("a/knn", ""), ("b/knn", ""), ("f/knn", "unseen")]
     assert made["unseen"] == "f"
     foot = {row["label"]: row for row in made["foot"]}
@@ -184,7 +187,7 @@ def test_nothing_but_unseen_tasks_is_shown_too() -> None:
     """Sets that were left out because they are not here may have been all the seen ones."""
     results = _with_unseen(mean_gain=None, mean_gain_ci=None)
     results["tasks"] = {"f/knn": results["tasks"]["f/knn"]}
-    scores = Scores(results)
+    scores = Scores(Results.load(results))
     assert table(scores, {})["unit"] == "top-1 %"
     assert [figure["label"] for figure in figures(scores)] == ["Mean gain (unseen)"]
     assert "on unseen sets" in verdict(scores)
@@ -193,4 +196,4 @@ def test_nothing_but_unseen_tasks_is_shown_too() -> None:
 def test_protocol_tells_how_unseen_sets_were_measured() -> None:
     protocol = {"tasks": {"knn": {"k": 20}}, "unseen_tasks": {"knn": {"k": 5}, "logistic": {"C": 0.01}}, "size": 96}
     line = "knn k=20; on unseen sets knn k=5, logistic C=0.01; images at 96 px"
-    assert protocol_line({"protocol": protocol}) == line
+    assert protocol_line(Protocol.model_validate(protocol)) == line

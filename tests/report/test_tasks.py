@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from unic.eval.schema import Results
 from unic.report import svg
 from unic.report.dots import Dot, dot_chart
 from unic.report.looks import Looks
@@ -16,10 +17,11 @@ from unic.report.svg import NUM_COLOURS, Series
 from unic.report.tasks import task_groups
 
 
-def _scores(tasks: dict[str, float]) -> Scores:
+def _scores(tasks: dict[str, float], **more: Any) -> Scores:
     models = {"s": {"role": "student"}, "t": {"role": "teacher"}}
     entries = {task: {"s": {"score": x, "ci": [x - 1, x + 1]}, "t": {"score": x - 5}} for task, x in tasks.items()}
-    return Scores({"models": models, "tasks": entries})
+    entries |= more
+    return Scores(Results.load({"models": models, "tasks": entries}))
 
 
 def test_groups_of_the_same_probe() -> None:
@@ -36,9 +38,7 @@ def test_many_tasks_are_folded() -> None:
 
 
 def test_a_task_without_scores_has_no_panel() -> None:
-    scores = _scores({"a/knn": 50, "b/knn": 60})
-    tasks: Any = scores.tasks
-    tasks["b/knn"] = {"s": {"error": "no"}}
+    scores = _scores({"a/knn": 50, "b/knn": 60}, **{"b/knn": {"s": {"error": "no"}}})
     assert [panel["title"] for panel in task_groups(scores, Looks.of(scores))["groups"][0]["panels"]] == ["a"]
 
 
@@ -64,7 +64,7 @@ def test_equal_scores_without_intervals() -> None:
 
 def test_thirty_teachers_look_different() -> None:
     models = {f"t{number}": {"role": "teacher"} for number in range(30)}
-    looks = Looks.of(Scores({"models": models, "tasks": {}}))
+    looks = Looks.of(Scores(Results.load({"models": models, "tasks": {}})))
     series = looks.legend(list(models))
     assert len({(line.colour, line.dash) for line in series}) == 30
     assert len({line.colour for line in series[:NUM_COLOURS]}) == NUM_COLOURS
@@ -79,7 +79,7 @@ def test_style_sheet_has_all_colours_twice() -> None:
 
 def test_recipe_teachers_keep_their_colours() -> None:
     models = {"s": {"role": "student"}, "b": {"role": "teacher"}, "a": {"role": "teacher"}, "px": {"role": "pixels"}}
-    looks = Looks.of(Scores({"models": models, "tasks": {}}), ["a", "c", "b"])
+    looks = Looks.of(Scores(Results.load({"models": models, "tasks": {}})), ["a", "c", "b"])
     assert looks.colour == {"student": "--student", "s": "--student", "a": "--t0", "c": "--t1", "b": "--t2"}
     assert len(set(looks.style.values())) == len(looks.style)
     assert looks.series("px").colour == "--soft"

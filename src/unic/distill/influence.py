@@ -16,6 +16,7 @@ from unic.distill.build import build
 from unic.distill.job import Job
 from unic.distill.step import batch_loss
 from unic.distill.trained import load_trained
+from unic.metric_names import LOSS, kept_of
 from unic.metrics import read_metrics
 
 _NUM_BATCHES = 4
@@ -86,7 +87,7 @@ def _gradient_norms(job: Job, step: int, batch: Batch) -> Float[Tensor, "t"]:
 
 
 def _kept(run: Path, teachers: Sequence[str]) -> dict[str, float]:
-    rows = [row for row in read_metrics(run) if "loss" in row]
+    rows = [row for row in read_metrics(run) if LOSS in row]
     late = rows[len(rows) // 2 :]
-    logged = {teacher: [row[f"kept/{teacher}"] for row in late if f"kept/{teacher}" in row] for teacher in teachers}
+    logged = {teacher: [row[kept_of(teacher)] for row in late if kept_of(teacher) in row] for teacher in teachers}
     return {teacher: sum(values) / len(values) for teacher, values in logged.items() if values}

@@ -16,7 +16,7 @@ from safetensors.numpy import save
 
 from unic._scratch import READ_ONLY, say_read_only
 from unic.digest import sha256, sha256_of_value
-from unic.eval.task_code import code_of_task, content_of_options, shipped_code
+from unic.eval.task_code import code_of_task, content_of_options, versions
 from unic.eval.tasks.base import Measure, Outcome
 from unic.features import FORMAT
 from unic.files import write_bytes
@@ -72,14 +72,14 @@ def _load(file: Path, measure: Measure) -> Outcome | None:
 
 
 def cell_key(task: str, *, options: Mapping[str, Any] | None = None, **decides: Any) -> str:
-    """Hash of the task's code and of everything else that decides the outcome.
+    """Hash of the versions of the task's code and of everything else that decides the outcome.
 
     Args:
         options: of the task; what is in the files and modules that they name decides too.
         decides: the rest, as it is.
     """
     named = content_of_options(task, options or {})
-    key = (task, FORMAT, shipped_code(), code_of_task(task).digest, named, sorted(decides.items()))
+    key = (task, FORMAT, versions(task, options or {}), code_of_task(task).digest, named, sorted(decides.items()))
     return sha256_of_value(key)[:32]
 
 

@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
-from typing import Any
+from typing import cast, get_args
 
 from unic.device import default_device
 from unic.encoders import open_encoder
 from unic.encoders.base import Encoder
 from unic.errors import InputError, nearest
+from unic.eval.schema import ModelEntry, Role
 from unic.eval.subject import Vector
 from unic.eval.suite import Suite
+from unic.eval.trainings import TRAINING
 from unic.trust import trusted
 
-ROLES = ("student", "teacher", "concat", "pixels", "other")
+ROLES = tuple(role for role in get_args(Role) if role != TRAINING)  # what a model can be asked to be
 CONCAT = "concat"  # the name of the model that evaluation adds to two or more teachers
 
 Model = str | Encoder | Sequence[str]  # a URI, an encoder, or the names of the models whose vectors are concatenated
@@ -35,14 +37,14 @@ class Entrant:
     """
 
     name: str
-    role: str
+    role: Role
     source: str | Encoder | None
     members: tuple[str, ...] = ()
     heads: Heads = field(default_factory=dict)
     vector: Vector = "cls"
     fingerprint: str = ""
     unknown: str = ""
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    facts: ModelEntry = field(default_factory=lambda: ModelEntry(role="other"))
 
     @property
     def load(self) -> Callable[[], Encoder] | None:
@@ -90,7 +92,7 @@ def enter(
     Raises:
         InputError: no model, an unknown role or member, or a model that cannot be loaded.
     """
-    _check(models, roles)
+    roles = _checked(models, roles)
     entrants = {}
     for name, model in models.items():
         if isinstance(model, str | Encoder):
@@ -106,19 +108,19 @@ def enter(
         entrants[name] = Entrant(
             name, role, None, tuple(parts), fingerprint="+".join(f"{m.fingerprint}/{m.vector}" for m in members),
             unknown=next((member.unknown for member in members if member.unknown), ""),
-            facts={"role": role, "uri": f"concat:{'+'.join(parts)}"},
+            facts=ModelEntry(role=role, uri=f"concat:{'+'.join(parts)}"),
         )  # fmt: skip
     return entrants
 
 
-def _single(name: str, role: str, model: str | Encoder, suite: Suite) -> Entrant:
+def _single(name: str, role: Role, model: str | Encoder, suite: Suite) -> Entrant:
     encoder = _loaded(model) if isinstance(model, str) else model
     wide = role == "teacher" and encoder.has_cls and encoder.architecture == "vit"
     vector: Vector = suite.teacher_vector if wide else "cls"
-    facts = {
-        "role": role, "uri": encoder.uri, "vector": vector, "input_size": list(encoder.input_size),
-        "num_parameters": encoder.num_parameters(),
-    }  # fmt: skip
+    facts = ModelEntry(
+        role=role, uri=encoder.uri, vector=vector, input_size=list(encoder.input_size),
+        num_parameters=encoder.num_parameters(),
+    )  # fmt: skip
     prints = encoder.fingerprint(), encoder.unidentified()
     return Entrant(name, role, model, (), {}, vector, *prints, facts)
 
@@ -143,13 +145,14 @@ def _folded(entrants: dict[str, Entrant], brought: Mapping[str, str]) -> dict[st
         runs_of.setdefault(twin, set()).add(run)
         if twin != name:
             one, two = entrants.pop(name), entrants[twin]
-            facts = {**one.facts, "uri": two.facts["uri"], "also": [*two.facts.get("also", ()), name]}
-            entrants[twin] = replace(one, name=twin, source=two.source, facts=facts)
+            also = {"uri": two.facts.uri, "also": [*two.facts.also, name]}
+            entrants[twin] = replace(one, name=twin, source=two.source, facts=one.facts.model_copy(update=also))
             stands_for[name] = twin
     return stands_for
 
 
-def _check(models: Mapping[str, Model], roles: Mapping[str, str]) -> None:
+def _checked(models: Mapping[str, Model], roles: Mapping[str, str]) -> Mapping[str, Role]:
+    """The roles, each of which is one, of models that can be measured."""
     if not models:
         raise InputError("eval: expected at least one model")
     for name, role in roles.items():
@@ -162,13 +165,14 @@ def _check(models: Mapping[str, Model], roles: Mapping[str, str]) -> None:
         for part in () if isinstance(model, str | Encoder) else model:
             if part not in singles:
                 raise InputError(f"model '{name}': unknown part '{part}'{nearest(str(part), singles)}")
+    return cast("Mapping[str, Role]", roles)
 
 
 def _joined(
-    models: Mapping[str, Model], roles: Mapping[str, str], entrants: Mapping[str, Entrant]
-) -> dict[str, tuple[str, list[str]]]:
+    models: Mapping[str, Model], roles: Mapping[str, Role], entrants: Mapping[str, Entrant]
+) -> dict[str, tuple[Role, list[str]]]:
     """Role and members by the name of each concatenation: those asked for, and that of all teachers."""
-    joined = {
+    joined: dict[str, tuple[Role, list[str]]] = {
         name: (roles.get(name, "other"), list(model))
         for name, model in models.items()
         if not isinstance(model, str | Encoder)

@@ -9,7 +9,6 @@ import io
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from safetensors.numpy import save
@@ -18,9 +17,13 @@ from unic._text import csv_cell, latex, markdown, printable
 from unic.arguments import argument
 from unic.errors import InputError, nearest
 from unic.eval.grid import Grid, GridCell, GridRow, make_grid
+from unic.eval.schema import Results
+from unic.eval.scoreboard import Scoreboard
 from unic.eval.seen import mean_gains
 from unic.files import write_bytes
 from unic.outputs import check_writable
+
+_NO_ENDS = ("", "")  # of an interval that is not known
 
 
 def check_targets(paths: Sequence[Path]) -> None:
@@ -41,7 +44,7 @@ def wants_predictions(path: Path) -> bool:
     return path.suffix == ".safetensors"
 
 
-def write_results(results: Mapping[str, Any], path: Path, predictions: Mapping[str, np.ndarray] | None = None) -> None:
+def write_results(results: Results, path: Path, predictions: Mapping[str, np.ndarray] | None = None) -> None:
     """Writes one file, whole or not at all."""
     if wants_predictions(path):
         content = save({printable(key): np.ascontiguousarray(array) for key, array in (predictions or {}).items()})
@@ -50,40 +53,39 @@ def write_results(results: Mapping[str, Any], path: Path, predictions: Mapping[s
     write_bytes(path, content)
 
 
-def to_csv(results: Mapping[str, Any]) -> str:
+def to_csv(results: Results) -> str:
     """One line for each task and model, unrounded, for other programs; then each mean gain as a line without a set."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     head = ["set", "task", "measure", "model", "role", "score", "spread", "ci_low", "ci_high"]
     head += ["gain_percent", "error", "kind"]
-    differences = results.get("differences") or {}
-    if differences:
+    board, differences = Scoreboard.of(results), results.differences
+    if differences.to:
         head += ["compared_with", "difference", "difference_low", "difference_high"]
     writer.writerow(head)
-    for task, row in {**results["tasks"], **results.get("descriptions", {})}.items():
+    for task, row in {**results.tasks, **results.descriptions}.items():
         data, _, probe = task.partition("/")
-        measure = results.get("measures", {}).get(task, {}).get("name", "top-1 %")
         for name, cell in row.items():
-            gain = results.get("gains", {}).get(name, {}).get(task)
-            ends = cell.get("ci") or ["", ""]
-            numbers = [cell.get("score", ""), cell.get("spread", ""), *ends, "" if gain is None else round(gain, 3)]
-            role = results["models"][name]["role"]
-            kind = "unseen" if task in results.get("unseen", ()) else "seen"
-            row_of_cells = [data, probe, measure, name, role, *numbers, cell.get("error", ""), kind]
-            if differences:
-                found = differences["tasks"].get(task, {}).get(name)
-                row_of_cells += [differences["to"], found["difference"], *found["ci"]] if found else [""] * 4
+            gain = results.gains.get(name, {}).get(task)
+            score, spread = ("" if value is None else value for value in (cell.score, cell.spread))
+            numbers = [score, spread, *(cell.ci or _NO_ENDS), "" if gain is None else round(gain, 3)]
+            role, error = results.models[name].role, cell.error or ""
+            kind = "unseen" if task in results.unseen else "seen"
+            row_of_cells = [data, probe, board.metric(task).name, name, role, *numbers, error, kind]
+            if differences.to:
+                found = differences.tasks.get(task, {}).get(name)
+                row_of_cells += [differences.to, found.difference, *found.ci] if found else [""] * 4
             writer.writerow([csv_cell(value) for value in row_of_cells])
     for mean in mean_gains(results):
         for name, gain in mean.gains.items():
             if gain is not None:
-                ends, role = mean.ends[name] or ["", ""], results["models"][name]["role"]
+                ends, role = mean.ends[name] or _NO_ENDS, results.models[name].role
                 row_of_cells = ["", "mean gain", "gain %", name, role, round(gain, 3), "", *ends, "", "", mean.kind]
                 writer.writerow([csv_cell(value) for value in row_of_cells + [""] * (len(head) - len(row_of_cells))])
     return stream.getvalue()
 
 
-def to_markdown(results: Mapping[str, Any]) -> str:
+def to_markdown(results: Results) -> str:
     """The table for a README; the best teacher in italics, a supported win of the student in bold.
 
     In brackets, here and in LaTeX: 95 % intervals.
@@ -102,7 +104,7 @@ def to_markdown(results: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def to_latex(results: Mapping[str, Any]) -> str:
+def to_latex(results: Results) -> str:
     """A booktabs tabular; the best teacher underlined, a supported win of the student in bold."""
     grid = make_grid(results)
 
@@ -144,10 +146,10 @@ def _body(grid: Grid, marked: Callable[[GridCell | None], str], label: Callable[
     ]
 
 
-def _to_json(results: Mapping[str, Any]) -> str:
-    return json.dumps(results, indent=1) + "\n"
+def _to_json(results: Results) -> str:
+    return json.dumps(results.as_dict(), indent=1) + "\n"
 
 
-_FORMATS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
+_FORMATS: Mapping[str, Callable[[Results], str]] = {
     ".json": _to_json, ".csv": to_csv, ".md": to_markdown, ".tex": to_latex,
 }  # fmt: skip

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
+from unic.eval.schema import Axis, Cell, Difference, Results
+from unic.eval.scoreboard import Scoreboard
 from unic.eval.seen import MeanGain, kind_of, labelled, mean_gains, tasks_of
 from unic.eval.trainings import TRAINING
 
@@ -69,52 +71,26 @@ class Grid:
     compared_with: str = ""
 
 
-def make_grid(results: Mapping[str, Any]) -> Grid:
+def make_grid(results: Results) -> Grid:
     """All rows: tasks, the mean of each task over the seen sets, axes, mean gains, mean rank, descriptions.
 
     Where models are compared with the first one, a row beneath that of the scores has the differences.
     """
-    names, student = model_order(results), compared_student(results)
-    measures = {task: measure["name"] for task, measure in results.get("measures", {}).items()}
-    shared = {measures.get(task, "top-1 %") for task in results["tasks"]}
-    corner = shared.pop() if len(shared) == 1 else "score"
-    differences, seen = results.get("differences") or {}, tasks_of(results, "seen")
-    rows = []
-    for task in [*seen, *tasks_of(results, "unseen")]:
-        rows.append(_task_row(results, task, names, student, corner, is_unseen=task not in seen))
-        rows += _difference_row(results, differences.get("tasks", {}).get(task), names, task, is_of_task=True)
-    for kind, row in _mean_rows(results, names):
-        rows.append(row)
-        rows += _difference_row(results, differences.get("means", {}).get(kind), names, _first_of(results, kind))
-    rows += _difference_row(
-        results, differences.get("mean"), names, next(iter(seen), ""), labelled("mean difference", results)
-    )
-    if student:
-        rows += [_axis_row(results, axis, entry, names) for axis, entry in results.get("axes", {}).items()]
-        rows += [_mean_gain_row(mean, names) for mean in mean_gains(results)]
-    if results.get("ranks"):
-        ranks = [_number(results["ranks"].get(name)) for name in names]
-        rows.append(GridRow("rank", labelled("mean rank", results), ranks))
-    for task, row in results.get("descriptions", {}).items():
-        unit = measures.get(task, "")
-        cells = [_score(row.get(name, {}), unit) for name in names]
-        rows.append(GridRow("description", task, cells, unit=unit, is_unseen=task in results.get("unseen", ())))
-    return Grid(corner, names, student is not None, rows, differences.get("to", ""))
+    return _Rows(results).grid()
 
 
-def compared_student(results: Mapping[str, Any]) -> str | None:
+def compared_student(results: Results) -> str | None:
     """The model whose gains are the table's; None without one or without a teacher to compare it with."""
-    roles = {name: model["role"] for name, model in results["models"].items()}
-    student = next((name for name, role in roles.items() if role == "student"), None)
-    return student if "teacher" in roles.values() else None
+    board = Scoreboard.of(results)
+    return board.student if board.teachers else None
 
 
-def model_order(results: Mapping[str, Any]) -> list[str]:
+def model_order(results: Results) -> list[str]:
     """As they were named, then what their runs bring, run by run; last what nobody has named.
 
     Single trainings have no column: the mean of them has.
     """
-    roles = {name: model["role"] for name, model in results["models"].items() if model["role"] != TRAINING}
+    roles = {name: model.role for name, model in results.models.items() if model.role != TRAINING}
     return sorted(roles, key=lambda name: _LAST.index(roles[name]) + 1 if roles[name] in _LAST else 0)
 
 
@@ -122,86 +98,105 @@ def is_above(interval: Sequence[float] | None) -> bool:
     return interval is not None and interval[0] > 0
 
 
-def _task_row(
-    results: Mapping[str, Any], task: str, names: list[str], student: str | None, corner: str, *, is_unseen: bool
-) -> GridRow:
-    measure = results.get("measures", {}).get(task, {"name": "top-1 %", "lower_is_better": False})
-    cells = []
-    for name in names:
-        is_best = name == results.get("best_teacher", {}).get(task)
-        is_win = name == student and is_above(results.get("difference_ci", {}).get(task))
-        cells.append(_score(results["tasks"][task].get(name, {}), measure["name"], is_best=is_best, is_win=is_win))
-    unit = "" if measure["name"] == corner else f" {measure['name']}"
-    down = " ↓" if measure["lower_is_better"] else ""
-    ends = results.get("gain_ci", {}).get(task)
-    gain = _percent(results["gain_over_best_teacher"].get(task), ends, wins=False) if student else None
-    return GridRow("task", f"{task}{unit}{down}", cells, gain, is_of_task=True, is_unseen=is_unseen)
+class _Rows:
+    """The rows of one table."""
+
+    def __init__(self, results: Results) -> None:
+        self._results, self._board = results, Scoreboard.of(results)
+        self._names, self._student = model_order(results), compared_student(results)
+        self._seen = tasks_of(results, "seen")
+        units = {self._board.metric(task).name for task in results.tasks}
+        self._corner = units.pop() if len(units) == 1 else "score"
+
+    def grid(self) -> Grid:
+        results, differences = self._results, self._results.differences
+        rows = []
+        for task in [*self._seen, *tasks_of(results, "unseen")]:
+            rows.append(self._task(task))
+            rows += self._difference(differences.tasks.get(task), task, is_of_task=True)
+        for kind, tasks in self._kinds().items():
+            rows.append(self._mean(kind, tasks))
+            rows += self._difference(differences.means.get(kind), tasks[0])
+        label = labelled("mean difference", results)
+        rows += self._difference(differences.mean, next(iter(self._seen), ""), label)
+        if self._student:
+            rows += [self._axis(name, axis) for name, axis in results.axes.items()]
+            rows += [self._mean_gain(mean) for mean in mean_gains(results)]
+        if results.ranks:
+            ranks = [_number(results.ranks.get(name)) for name in self._names]
+            rows.append(GridRow("rank", labelled("mean rank", results), ranks))
+        rows += [self._description(task, row) for task, row in results.descriptions.items()]
+        return Grid(self._corner, self._names, self._student is not None, rows, differences.to)
+
+    def _task(self, task: str) -> GridRow:
+        results, metric = self._results, self._board.metric(task)
+        cells = []
+        for name in self._names:
+            is_best = name == self._board.best_teacher.get(task)
+            is_win = name == self._student and is_above(results.difference_ci.get(task))
+            cells.append(_score(self._board.cell(task, name), metric.name, is_best=is_best, is_win=is_win))
+        unit = "" if metric.name == self._corner else f" {metric.name}"
+        down = " ↓" if metric.lower_is_better else ""
+        own, ends = results.gain_over_best_teacher.get(task), results.gain_ci.get(task)
+        gain = _percent(own, ends, wins=False) if self._student else None
+        is_unseen = task not in self._seen
+        return GridRow("task", f"{task}{unit}{down}", cells, gain, is_of_task=True, is_unseen=is_unseen)
+
+    def _difference(
+        self, row: Mapping[str, Difference] | None, task: str, label: str = "difference", *, is_of_task: bool = False
+    ) -> list[GridRow]:
+        """A row of differences to the first model, in the measure of `task`; none where nothing was compared."""
+        if not row:
+            return []
+        unit, sign = self._board.metric(task).name, self._board.sign(task)
+        cells = []
+        for name in self._names:
+            entry = row.get(name)
+            if entry is None:
+                cells.append(GridCell(""))
+                continue
+            wins = min(sign * end for end in entry.ci) > 0
+            text, ends = _signed(entry.difference, unit), _ends(entry.ci, unit, signed=True)
+            cells.append(GridCell(text, is_win=wins, value=float(entry.difference), ends=ends))
+        return [GridRow("difference", label, cells, is_of_task=is_of_task)]
+
+    def _kinds(self) -> dict[str, list[str]]:
+        """The seen tasks by what stands behind their set; those that have a single set are left out."""
+        kinds: dict[str, list[str]] = {}
+        for task in self._seen:
+            kinds.setdefault(task.partition("/")[2], []).append(task)
+        return {kind: tasks for kind, tasks in kinds.items() if len(tasks) > 1}
+
+    def _mean(self, kind: str, tasks: Sequence[str]) -> GridRow:
+        """Mean over the seen sets; empty where a cell is missing."""
+        means = [_number(self._board.mean(name, tasks)) for name in self._names]
+        return GridRow("mean", labelled(f"mean {kind}", self._results), means)
+
+    def _axis(self, name: str, axis: Axis) -> GridRow:
+        cells = [
+            _percent(axis.gains.get(model)) if model != axis.best_teacher else GridCell("±0.0", True, value=0.0)
+            for model in self._names
+        ]
+        label = f"{labelled(name, self._results, kind_of(self._results, axis.tasks))}, gain %"
+        return GridRow("axis", label, cells, _percent(axis.gain, axis.ci))
+
+    def _mean_gain(self, mean: MeanGain) -> GridRow:
+        """The student's, with its interval, stands in the column of gains too."""
+        cells = [_percent(mean.gains.get(name)) for name in self._names]
+        return GridRow("gain", mean.label, cells, _percent(mean.gain, mean.ci))
+
+    def _description(self, task: str, row: Mapping[str, Cell]) -> GridRow:
+        metric = self._results.measures.get(task)
+        unit = metric.name if metric else ""
+        cells = [_score(row.get(name, Cell()), unit) for name in self._names]
+        return GridRow("description", task, cells, unit=unit, is_unseen=task in self._results.unseen)
 
 
-def _difference_row(
-    results: Mapping[str, Any],
-    row: Mapping[str, Any] | None,
-    names: list[str],
-    task: str,
-    label: str = "difference",
-    *,
-    is_of_task: bool = False,
-) -> list[GridRow]:
-    """A row of differences to the first model, in the measure of `task`; none where nothing was compared."""
-    if not row:
-        return []
-    measure = results.get("measures", {}).get(task, {"name": "top-1 %", "lower_is_better": False})
-    sign = -1 if measure["lower_is_better"] else 1
-    cells = []
-    for name in names:
-        entry = row.get(name)
-        if entry is None:
-            cells.append(GridCell(""))
-            continue
-        wins = min(sign * end for end in entry["ci"]) > 0
-        text, ends = _signed(entry["difference"], measure["name"]), _ends(entry["ci"], measure["name"], signed=True)
-        cells.append(GridCell(text, is_win=wins, value=float(entry["difference"]), ends=ends))
-    return [GridRow("difference", label, cells, is_of_task=is_of_task)]
-
-
-def _first_of(results: Mapping[str, Any], kind: str) -> str:
-    return next(task for task in tasks_of(results, "seen") if task.partition("/")[2] == kind)
-
-
-def _mean_rows(results: Mapping[str, Any], names: list[str]) -> list[tuple[str, GridRow]]:
-    """Mean over the seen sets by task; empty where a cell is missing. None for a task with a single set."""
-    entries: dict[str, list[Mapping[str, Any]]] = {}
-    for task in tasks_of(results, "seen"):
-        entries.setdefault(task.partition("/")[2], []).append(results["tasks"][task])
-    rows: list[tuple[str, GridRow]] = []
-    for task, found in entries.items():
-        if len(found) > 1:
-            scores = [[entry.get(name, {}).get("score") for entry in found] for name in names]
-            means = [None if None in values else sum(values) / len(values) for values in scores]
-            rows.append((task, GridRow("mean", labelled(f"mean {task}", results), [_number(mean) for mean in means])))
-    return rows
-
-
-def _axis_row(results: Mapping[str, Any], axis: str, entry: Mapping[str, Any], names: list[str]) -> GridRow:
-    cells = [
-        _percent(entry["gains"].get(name)) if name != entry["best_teacher"] else GridCell("±0.0", True, value=0.0)
-        for name in names
-    ]
-    label = f"{labelled(axis, results, kind_of(results, entry.get('tasks', ())))}, gain %"
-    return GridRow("axis", label, cells, _percent(entry.get("gain"), entry.get("ci")))
-
-
-def _mean_gain_row(mean: MeanGain, names: list[str]) -> GridRow:
-    """The student's, with its interval, stands in the column of gains too."""
-    cells = [_percent(mean.gains.get(name)) for name in names]
-    return GridRow("gain", mean.label, cells, _percent(mean.gain, mean.ci))
-
-
-def _score(cell: Mapping[str, Any], measure: str, *, is_best: bool = False, is_win: bool = False) -> GridCell:
-    if "score" not in cell:
-        return GridCell("failed", is_failed=True) if "error" in cell else GridCell("–")
-    text = f"{cell['score']:.1f}" if measure.endswith("%") else f"{cell['score']:.3g}"
-    return GridCell(text, is_best, is_win, value=float(cell["score"]), ends=_ends(cell.get("ci"), measure))
+def _score(cell: Cell, unit: str, *, is_best: bool = False, is_win: bool = False) -> GridCell:
+    if cell.score is None:
+        return GridCell("–") if cell.error is None else GridCell("failed", is_failed=True)
+    text = f"{cell.score:.1f}" if unit.endswith("%") else f"{cell.score:.3g}"
+    return GridCell(text, is_best, is_win, value=cell.score, ends=_ends(cell.ci, unit))
 
 
 def _signed(value: float, measure: str) -> str:

@@ -23,10 +23,10 @@ from unic.eval.suite import Suite
 from unic.eval.tasks import knn
 from unic.eval.tasks.base import Labelled
 from unic.features import extract
+from unic.metric_names import KNN, KNN_UNSEEN
 
 log = logging.getLogger("unic")
 
-SEEN, UNSEEN = "knn", "knn_unseen"  # what keys of the log begin with
 _ONE_IN = 5  # images that is a query
 
 
@@ -52,7 +52,7 @@ class OnlineKnn:
         limit = min(limit, suite.max_train or limit)
         opened = {
             prefix: [open_train(spec, limit=limit) for spec in specs]
-            for prefix, specs in ((SEEN, suite.data), (UNSEEN, suite.unseen))
+            for prefix, specs in ((KNN, suite.data), (KNN_UNSEEN, suite.unseen))
         }
         for name, count in Counter(name for sets in opened.values() for name, _ in sets).items():
             if count > 1:
@@ -61,7 +61,7 @@ class OnlineKnn:
             prefix: [_part(name, source) for name, source in sets if source.pixels is None]
             for prefix, sets in opened.items()
         }
-        if not self._parts[SEEN]:
+        if not self._parts[KNN]:
             raise InputError("eval.every: the k-NN needs a set with a class for each image, and the suite has none")
 
     def __call__(self, encoder: Encoder, step: int) -> dict[str, float]:

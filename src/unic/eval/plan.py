@@ -16,6 +16,7 @@ from unic.errors import InputError, nearest
 from unic.eval import bootstrap
 from unic.eval.asked import AskedTask, entries_of, parse_tasks
 from unic.eval.datasets import DataPair, check_name, data_root, resolve
+from unic.eval.schema import Bootstrap, Counts, Protocol
 from unic.eval.suite import Entry, Suite
 from unic.eval.task_code import is_shipped
 from unic.eval.tasks.base import TOP1, Measure
@@ -77,30 +78,30 @@ class Plan:
         """The sets whose images are no source of training."""
         return [pair for pair in self.pairs if any(row.is_unseen for row in self.rows if row.pair is pair)]
 
-    def protocol(self, *, has_trainings: bool = False) -> dict[str, Any]:
+    def protocol(self, *, has_trainings: bool = False) -> Protocol:
         """What results.json says of how it was measured.
 
         Args:
             has_trainings: a model is the mean of several trainings, which are drawn as well.
         """
         packages = ("torch", "timm", "numpy", "optuna", "scikit-learn")
-        return {
-            **self.suite.model_dump(mode="json", exclude_none=True),
-            "size": self.suite.size,
-            "counts": {
-                pair.name: {"train": len(pair.train), "test": len(pair.test), "classes": len(pair.classes)}
+        return Protocol(
+            **self.suite.model_dump(mode="json", exclude_none=True, exclude={"size"}),
+            size=self.suite.size,
+            counts={
+                pair.name: Counts(train=len(pair.train), test=len(pair.test), classes=len(pair.classes))
                 for pair in self.pairs
             },
-            "classes": {pair.name: pair.classes for pair in self.pairs if len(pair.classes) <= 1000},
-            "missing": self.missing,
-            "bootstrap": {
-                "resamples": bootstrap.RESAMPLES,
-                "level": bootstrap.LEVEL,
-                "unit": f"test image{', probe seed and training' if has_trainings else ' and probe seed'}",
-                "over_teachers": "simultaneous",
-            },
-            "versions": {"python": platform.python_version()} | {package: version(package) for package in packages},
-        }
+            classes={pair.name: pair.classes for pair in self.pairs if len(pair.classes) <= 1000},
+            missing=self.missing,
+            bootstrap=Bootstrap(
+                resamples=bootstrap.RESAMPLES,
+                level=bootstrap.LEVEL,
+                unit=f"test image{', probe seed and training' if has_trainings else ' and probe seed'}",
+                over_teachers="simultaneous",
+            ),
+            versions={"python": platform.python_version()} | {package: version(package) for package in packages},
+        )
 
 
 def make_plan(

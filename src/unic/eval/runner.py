@@ -22,7 +22,10 @@ from unic.eval.entrants import Entrant, Heads, Model, enter
 from unic.eval.formats import check_targets, wants_predictions, write_results
 from unic.eval.plan import Plan, Row, make_plan
 from unic.eval.progress import Progress
-from unic.eval.results import Cell, summarise
+from unic.eval.results import summarise
+from unic.eval.schema import Influence, Results
+from unic.eval.scored import Measured
+from unic.eval.shareable import shareable
 from unic.eval.suite import Suite
 from unic.eval.task_code import content_of_uri, unknown_of
 from unic.eval.tasks.base import Outcome
@@ -52,10 +55,10 @@ def evaluate_models(
     root: Path | None = None,
     download: bool = False,
     skip_missing: bool = False,
-    extra: Mapping[str, Any] | None = None,
+    influence: Influence | None = None,
     hidden: WithReferences | None = None,
     console: Console | None = None,
-) -> dict[str, Any]:
+) -> Results:
     """Measures every model on every task of every set and returns the contents of results.json.
 
     Two or more teachers are also measured concatenated. A cell that fails holds the reason and the rest is finished.
@@ -73,7 +76,7 @@ def evaluate_models(
         cache: folder of features and cells; None: nothing is kept.
         jobs: processes that measure at a time; default: one for each GPU, 1 without.
         workers: processes that decode images for each of them.
-        extra: further entries of results.json, such as what a run knows of its training.
+        influence: what the student's run knows of its training.
         hidden: what results.json must not say, see `unic.references`.
         console: for progress and failures; None: silent.
 
@@ -95,38 +98,24 @@ def evaluate_models(
                 work.note(failure)
                 if not failure.skipped:
                     tell(console, f"{failure.title}, {failure.model}: {failure.reason}", "red")
-        cells = work.cells()
+        outcomes = work.outcomes()
         for note in work.unmeasured() if tasks else ():  # asked for by name, and nothing came of it
             tell(console, note)
     measures = {row.title: row.measure for row in plan.rows}
     unseen = [row.title for row in plan.rows if row.is_unseen]
-    facts = with_joint({name: entrant.facts for name, entrant in entrants.items()}, trainings or {})
-    roles_of_all = {name: str(known["role"]) for name, known in facts.items()}
-    results = {
-        "models": facts,
-        **summarise(cells, roles_of_all, measures, plan.suite.axes, unseen, trainings),
-        **(extra or {}),
+    known = with_joint({name: entrant.facts for name, entrant in entrants.items()}, trainings or {})
+    results = summarise(outcomes, known, measures, plan.suite.axes, unseen, trainings)
+    beside = {
+        **({"influence": influence} if influence else {}),
         "protocol": plan.protocol(has_trainings=bool(trainings)),
         "duration_s": round(time.monotonic() - started, 1),
     }
+    results = results.model_copy(update=beside)
     if hidden is not None:
-        results = _shared(results, hidden.shared)
+        results = shareable(results, hidden.shared)
     for target in sorted(out, key=wants_predictions):  # last: they may read the images again
         write_results(results, target, work.predictions() if wants_predictions(target) else {})
     return results
-
-
-def _shared(results: dict[str, Any], share: Callable[[Any], Any]) -> dict[str, Any]:
-    """Places of models and images, and the lines of failures, as they may be shared; names and numbers stay."""
-    for row in (*results["tasks"].values(), *results["descriptions"].values()):
-        for cell in row.values():
-            cell.update({"error": share(cell["error"])} if "error" in cell else {})
-    models = {name: {**facts, "uri": share(facts["uri"])} for name, facts in results["models"].items()}
-    protocol = results["protocol"]
-    missing = {share(spec): share(why) for spec, why in protocol["missing"].items()}
-    named = ("data", "tasks", "unseen", "unseen_tasks")
-    places = {"missing": missing, **{key: share(protocol[key]) for key in named if key in protocol}}
-    return {**results, "models": models, "protocol": {**protocol, **places}}
 
 
 class _Work:
@@ -185,16 +174,17 @@ class _Work:
         keys = (self._key(row, name, seed) for seed in self._plan.suite.seeds)
         return next((self._failures[key] for key in keys if key in self._failures), None)
 
-    def cells(self) -> dict[str, dict[str, Cell]]:
-        cells: dict[str, dict[str, Cell]] = {row.title: {} for row in self._plan.rows}
+    def outcomes(self) -> dict[str, dict[str, Measured]]:
+        """What was measured: by title of the row, then by model."""
+        outcomes: dict[str, dict[str, Measured]] = {row.title: {} for row in self._plan.rows}
         for row, name in self._places():
             failure = self._failure(row, name)
             if failure is None:
                 seeds = self._plan.suite.seeds if row.is_random else self._plan.suite.seeds[:1]
-                cells[row.title][name] = [self._outcome(row, name, seed) for seed in seeds]
+                outcomes[row.title][name] = [self._outcome(row, name, seed) for seed in seeds]
             elif not failure.skipped:
-                cells[row.title][name] = failure.reason
-        return {title: row for title, row in cells.items() if row}
+                outcomes[row.title][name] = failure.reason
+        return {title: row for title, row in outcomes.items() if row}
 
     def unmeasured(self) -> list[str]:
         """A line for each row in which no model could be measured, with a reason."""
@@ -273,7 +263,7 @@ class _Work:
             self._head_prints[entrant.name] = {teacher: _print(load) for teacher, load in entrant.heads.items()}
         return [
             *(
-                (one.name, one.role, content_of_uri(one.facts.get("uri")), one.fingerprint)
+                (one.name, one.role, content_of_uri(one.facts.uri), one.fingerprint)
                 for one in [entrant, *self._teachers()]
             ),
             self._head_prints[entrant.name],

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal, get_args
+
+from unic.eval.schema import Gain, Results
 
 Kind = Literal["seen", "unseen"]
-_ENDINGS: Mapping[Kind, str] = {"seen": "", "unseen": "_unseen"}  # of the keys of results.json
 
 
 @dataclass(frozen=True)
@@ -35,34 +36,36 @@ class MeanGain:
     ends: Mapping[str, list[float] | None]
 
 
-def tasks_of(results: Mapping[str, Any], kind: Kind) -> list[str]:
+def tasks_of(results: Results, kind: Kind) -> list[str]:
     """The compared tasks of a kind, in their order. Results of older versions have no unseen ones."""
-    unseen = set(results.get("unseen") or ())
-    return [task for task in results["tasks"] if (task in unseen) == (kind == "unseen")]
+    unseen = set(results.unseen)
+    return [task for task in results.tasks if (task in unseen) == (kind == "unseen")]
 
 
-def kind_of(results: Mapping[str, Any], tasks: Sequence[str]) -> Kind:
+def kind_of(results: Results, tasks: Sequence[str]) -> Kind:
     """What the tasks of an axis are."""
     return "unseen" if tasks and set(tasks) <= set(tasks_of(results, "unseen")) else "seen"
 
 
-def labelled(label: str, results: Mapping[str, Any], kind: Kind = "seen") -> str:
+def labelled(label: str, results: Results, kind: Kind = "seen") -> str:
     """What a number over the tasks of a kind is called: "mean rank (seen)"; the plain label where nothing is unseen."""
     return f"{label} ({kind})" if tasks_of(results, "unseen") else label
 
 
-def mean_gains(results: Mapping[str, Any]) -> list[MeanGain]:
+def mean_gains(results: Results) -> list[MeanGain]:
     """That of the seen tasks and that of the unseen ones; of a kind without a task none."""
-    kinds: list[Kind] = [kind for kind in _ENDINGS if tasks_of(results, kind)]
+    kinds: list[Kind] = [kind for kind in get_args(Kind) if tasks_of(results, kind)]
     return [_mean_gain(results, kind) for kind in kinds or ["seen"]]
 
 
-def _mean_gain(results: Mapping[str, Any], kind: Kind) -> MeanGain:
-    key = f"mean_gain{_ENDINGS[kind]}"
-    gain, ci = results.get(key), results.get(f"{key}_ci")
-    student = next((name for name, model in results["models"].items() if model.get("role") == "student"), None)
-    known = results.get(f"mean_gains{_ENDINGS[kind]}") or {}
-    known = known if student is None else {**known, student: {"gain": gain, "ci": ci}}
-    gains = {name: entry.get("gain") for name, entry in known.items()}
-    ends = {name: entry.get("ci") for name, entry in known.items()}
-    return MeanGain(labelled("mean gain", results, kind), kind, tasks_of(results, kind), gain, ci, gains, ends)
+def _mean_gain(results: Results, kind: Kind) -> MeanGain:
+    own = Gain(gain=results.mean_gain, ci=results.mean_gain_ci)
+    known = results.mean_gains
+    if kind == "unseen":
+        own, known = Gain(gain=results.mean_gain_unseen, ci=results.mean_gain_unseen_ci), results.mean_gains_unseen
+    student = next((name for name, model in results.models.items() if model.role == "student"), None)
+    known = known if student is None else {**known, student: own}
+    gains = {name: entry.gain for name, entry in known.items()}
+    ends = {name: entry.ci for name, entry in known.items()}
+    label = labelled("mean gain", results, kind)
+    return MeanGain(label, kind, tasks_of(results, kind), own.gain, own.ci, gains, ends)

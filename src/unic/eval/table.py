@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,6 +13,8 @@ from rich.text import Text
 
 from unic._text import printable
 from unic.eval.grid import Grid, GridCell, GridRow, compared_student, make_grid
+from unic.eval.schema import Results
+from unic.eval.scoreboard import Scoreboard
 from unic.eval.seen import labelled, mean_gains, tasks_of
 from unic.eval.trainings import mean_gains_of_trainings
 
@@ -22,7 +24,7 @@ _CEILING = 99  # percent from which a task is called too easy
 _ENDS = 14  # columns of an interval of a difference, [+10.3, +14.0]
 
 
-def render(results: Mapping[str, Any]) -> RenderableType:
+def render(results: Results) -> RenderableType:
     """A rich table as wide as the terminal, at most `WIDTH`; more models than fit go into further tables below it.
 
     Underlined: the best teacher of the task. Bold: the student where the paired interval of its difference to that
@@ -37,13 +39,13 @@ def render(results: Mapping[str, Any]) -> RenderableType:
 class _Fitted:
     """The table, laid out for the console that prints it: a file has 80 columns unless `COLUMNS` says otherwise."""
 
-    results: Mapping[str, Any]
+    results: Results
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
         yield _laid_out(self.results, min(WIDTH, options.max_width))
 
 
-def _laid_out(results: Mapping[str, Any], columns: int) -> Group:
+def _laid_out(results: Results, columns: int) -> Group:
     grid = _printable(make_grid(results))
     label = max([len(row.label) for row in grid.rows] + [len(grid.corner)])
     room = columns - label - (_GAIN if grid.has_gain else 0) - 3
@@ -75,14 +77,14 @@ def _widths(names: Sequence[str], needs: Sequence[int], width: int, room: int) -
     return widths
 
 
-def _at_the_ceiling(results: Mapping[str, Any]) -> list[str]:
+def _at_the_ceiling(results: Results) -> list[str]:
     """Tasks on which no model can rise above the best teacher by more than noise."""
-    found = []
-    for task, teacher in results.get("best_teacher", {}).items():
-        is_share = results.get("measures", {}).get(task, {}).get("name", "top-1 %").endswith("%")
-        if is_share and (results["tasks"][task].get(teacher, {}).get("score") or 0) >= _CEILING:
-            found.append(printable(task))
-    return found
+    board = Scoreboard.of(results)
+    return [
+        printable(task)
+        for task, teacher in board.best_teacher.items()
+        if board.metric(task).name.endswith("%") and (board.score(task, teacher) or 0) >= _CEILING
+    ]
 
 
 def _printable(grid: Grid) -> Grid:
@@ -122,17 +124,16 @@ def _styled(cell: GridCell) -> Text:
     return Text().append(cell.text, style)  # a style of the whole text would underline the padding too
 
 
-def _caption(results: Mapping[str, Any]) -> str:
-    protocol = results.get("protocol", {})
-    seeds = len(protocol.get("seeds", [])) or 1
+def _caption(results: Results) -> str:
+    seeds = len(results.protocol.seeds) or 1
     parts = [f"{seeds} seed{'s' if seeds > 1 else ''}", *_trainings(results)]
-    if results.get("best_teacher"):
+    if Scoreboard.of(results).best_teacher:
         parts.append("underlined: best teacher of the task")
     if ceiling := _at_the_ceiling(results):
         parts.append(
             f"too easy to tell models apart: {', '.join(ceiling)}, where the best teacher has {_CEILING} % or more"
         )
-    if any(measure["lower_is_better"] for measure in results.get("measures", {}).values()):
+    if any(metric.lower_is_better for metric in results.measures.values()):
         parts.append("↓: lower is better")
     if compared_student(results):
         parts.append("bold: the student above that teacher by a paired bootstrap, 95 %")
@@ -142,22 +143,21 @@ def _caption(results: Mapping[str, Any]) -> str:
         parts += verdict(results)
     if unseen := dict.fromkeys(task.partition("/")[0] for task in tasks_of(results, "unseen")):
         parts.append(f"unseen, no source of training and in no other mean, axis or rank: {', '.join(unseen)}")
-    if results.get("differences"):
-        first = results["differences"]["to"]
+    if first := results.differences.to:
         parts.append(
             f"difference: to {first}, with its paired 95 % interval; "
             f"bold: better than {first}, as 0 is outside the interval"
         )
-    if protocol.get("missing"):
-        parts.append(f"left out, not here: {', '.join(protocol['missing'])}")
+    if results.protocol.missing:
+        parts.append(f"left out, not here: {', '.join(results.protocol.missing)}")
     return "; ".join(parts)
 
 
-def _trainings(results: Mapping[str, Any]) -> list[str]:
+def _trainings(results: Results) -> list[str]:
     """Of which trainings a student is the mean, and what each of them gains."""
     gains, found = mean_gains_of_trainings(results), []
-    for name, facts in results["models"].items():
-        if members := facts.get("trainings"):
+    for name, model in results.models.items():
+        if members := model.trainings:
             found.append(f"{name}: mean of the {len(members)} trainings {', '.join(members)}")
         for kind, values in gains.get(name, {}).items():
             listed = ", ".join("–" if value is None else f"{value:+.1f}" for value in values)
@@ -165,14 +165,14 @@ def _trainings(results: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def verdict(results: Mapping[str, Any]) -> list[str]:
+def verdict(results: Results) -> list[str]:
     """One sentence on the student against the best single teacher; empty if it cannot be said."""
-    single = results.get("single_teacher")
-    if not single:
+    single = results.single_teacher
+    if single is None or single.difference_ci is None:
         return []
-    low, high = single["difference_ci"]
+    low, high = single.difference_ci
     means = labelled("mean of all tasks in %", results)
     return [
-        f"{means}: student {single['student']:.1f}, best single teacher ({single['name']}) {single['score']:.1f}, "
+        f"{means}: student {single.student:.1f}, best single teacher ({single.name}) {single.score:.1f}, "
         f"difference in [{low:+.1f}, {high:+.1f}]"
     ]

@@ -1,35 +1,45 @@
-"""What decides an outcome beside vectors and labels: the code of a task, and what its options name."""
+"""What decides an outcome beside vectors and labels: the code of a task, and what its options name.
+
+The code of a shipped task stands in a key as a number, `VERSION`, that is raised when the task's numbers change: an
+edited comment measures nothing again. `tests/eval/tasks/test_versions.py` fails where numbers change and it was not.
+A task of one's own has no such test, so its files are hashed.
+"""
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Iterable, Mapping
-from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
 from unic import lookup
-from unic.digest import sha256, sha256_of_file
+from unic.digest import sha256_of_file
 from unic.own_code import OwnCode, own_code
 
-_ROOT = Path(__file__).parents[1]
-# What the shipped tasks share; features have a number of their own for that (`unic.features.FORMAT`).
-_SHARED = (
-    *("eval/concat.py", "eval/corruptions.py", "eval/prompts.py", "eval/subject.py", "eval/text.py"),
-    *("eval/datasets/*.py", "eval/tasks/*.py", "data/sources/_pixels.py", "data/sources/dense.py"),
-)
+SHARED_VERSION = 1
+"""Version of what all tasks are given: vectors and their concatenation, labels, masks and depths of evaluation sets.
+
+Raise it when any of these change; features have a version of their own (`unic.features.FORMAT`)."""
 
 
 def is_shipped(task: str) -> bool:
     return "." not in task
 
 
-@cache
-def shipped_code() -> str:
-    """Hash of the files of all shipped tasks, which share parts."""
-    files = sorted({path for pattern in _SHARED for path in _ROOT.glob(pattern)})
-    return sha256(*(path.read_bytes() for path in files))
+def versions(task: str, options: Mapping[str, Any]) -> list[tuple[str, int]]:
+    """Versions of the shipped code that decides an outcome: of what all share, of the task and of the probe it runs.
+
+    A task of one's own may use any shipped task.
+    """
+    shipped = [name for name in lookup.names("unic.eval.tasks") if name != "base"]
+    decides = set(shipped)
+    if is_shipped(task):
+        probe = inspect.signature(lookup.entry("unic.eval.tasks", task, "run")).parameters.get("probe")
+        decides = {task, str(options.get("probe", probe.default))} if probe else {task}
+    found = [(name, int(lookup.module("unic.eval.tasks", name).VERSION)) for name in shipped if name in decides]
+    return [("shared", SHARED_VERSION), *found]
 
 
 def code_of_task(task: str) -> OwnCode:

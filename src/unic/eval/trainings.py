@@ -14,15 +14,16 @@ divided by k. No way of drawing both factors avoids it (McCullagh, Bernoulli 200
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
 from unic.errors import InputError
 from unic.eval.bootstrap import Sample, seed_effect
+from unic.eval.schema import Gain, ModelEntry, Results
 
-TRAINING = "training"  # the role of a model that is one of the trainings of another
+TRAINING: Final = "training"  # the role of a model that is one of the trainings of another
 Trainings = Mapping[str, Sequence[str]]  # by student: the models whose mean it is
 
 
@@ -32,12 +33,14 @@ class Joined(NamedTuple):
     Attributes:
         by_seed: the mean over the trainings for each probe seed.
         sample: the mean under each resampling of images, probe seeds and trainings.
-        facts: what results.json says of them beside score and interval.
+        by_training: the score of each training.
+        training_spread: sample deviation over the trainings; None of a single one.
     """
 
     by_seed: Float[np.ndarray, " p"]
     sample: Sample
-    facts: dict[str, Any]
+    by_training: list[float]
+    training_spread: float | None
 
 
 def joined(by_seed: Sequence[Float[np.ndarray, " p"]], samples: Sequence[Sample]) -> Joined:
@@ -49,27 +52,24 @@ def joined(by_seed: Sequence[Float[np.ndarray, " p"]], samples: Sequence[Sample]
     """
     scores = np.array([each.mean() for each in by_seed])
     sample = np.mean(samples, axis=0) + seed_effect(scores, "trainings")
-    spread = float(scores.std(ddof=1)) if len(scores) > 1 else None
-    facts = {
-        "by_training": [round(float(score), 3) for score in scores],
-        "training_spread": None if spread is None else round(spread, 3),
-    }
-    return Joined(np.mean(np.broadcast_arrays(*by_seed), axis=0), sample, facts)
+    spread = round(float(scores.std(ddof=1)), 3) if len(scores) > 1 else None
+    means = np.mean(np.broadcast_arrays(*by_seed), axis=0)
+    return Joined(means, sample, [round(float(score), 3) for score in scores], spread)
 
 
-def with_joint(models: Mapping[str, Mapping[str, Any]], trainings: Trainings) -> dict[str, dict[str, Any]]:
-    """What results.json says of each model, with the students that are means before the first of their trainings."""
+def with_joint(models: Mapping[str, ModelEntry], trainings: Trainings) -> dict[str, ModelEntry]:
+    """All models, with the students that are means before the first of their trainings."""
     student_of = {member: name for name, members in trainings.items() for member in members}
-    found: dict[str, dict[str, Any]] = {}
-    for name, facts in models.items():
+    found: dict[str, ModelEntry] = {}
+    for name, model in models.items():
         student = student_of.get(name)
         if student is None:
-            found[name] = dict(facts)
+            found[name] = model
             continue
         members = list(trainings[student])
-        mean = {**facts, "role": "student", "uri": f"trainings:{'+'.join(members)}", "trainings": members}
-        found.setdefault(student, mean)
-        found[name] = {**facts, "role": TRAINING}
+        mean = {"role": "student", "uri": f"trainings:{'+'.join(members)}", "trainings": members}
+        found.setdefault(student, model.model_copy(update=mean))
+        found[name] = model.model_copy(update={"role": TRAINING})
     return found
 
 
@@ -88,15 +88,13 @@ def without_joint(roles: Mapping[str, str], trainings: Trainings) -> dict[str, s
     return {name: role for name, role in roles.items() if name not in trainings}
 
 
-def mean_gains_of_trainings(results: Mapping[str, Any]) -> dict[str, dict[str, list[float | None]]]:
-    """Every mean gain that results.json has, of each training: student → "mean gain" → one for each training."""
+def mean_gains_of_trainings(results: Results) -> dict[str, dict[str, list[float | None]]]:
+    """Every mean gain of each training: student → "mean gain" → one for each training."""
     found: dict[str, dict[str, list[float | None]]] = {}
-    for name, facts in results["models"].items():
-        members = facts.get("trainings") or []
-        for key, gains in results.items() if members else ():
-            if key.startswith("mean_gains") and isinstance(gains, Mapping):
-                kind = f"mean gain{key.removeprefix('mean_gains').replace('_', ' ')}"
-                values = [(gains.get(member) or {}).get("gain") for member in members]
-                if any(value is not None for value in values):
-                    found.setdefault(name, {})[kind] = values
+    kinds = {"mean gain": results.mean_gains, "mean gain unseen": results.mean_gains_unseen}
+    for name, model in results.models.items():
+        for label, gains in kinds.items() if model.trainings else ():
+            values = [gains.get(member, Gain()).gain for member in model.trainings]
+            if any(value is not None for value in values):
+                found.setdefault(name, {})[label] = values
     return found

@@ -12,6 +12,7 @@ import yaml
 from unic._text import markdown, markdown_block, markdown_code
 from unic.encoders.base import NO_LICENCE, UNKNOWN
 from unic.eval.formats import to_markdown
+from unic.eval.schema import Results
 from unic.eval.seen import mean_gains
 from unic.export.licences import Licence
 from unic.export.provenance import Provenance
@@ -22,7 +23,7 @@ def model_card(
     name: str,
     made_of: Provenance,
     recipe: Mapping[str, Any],
-    results: Mapping[str, Any] | None,
+    results: Results | None,
     files: Mapping[str, str],
     usage: str,
     alpha: float = 1.0,
@@ -59,7 +60,7 @@ def model_card(
         uri = markdown_code(entry["uri"], in_table=True)
         lines.append(f"| {markdown(model)} | {uri} | {markdown(entry['revision'] or '–')} | {markdown(stated)} |")
     lines += ["", _inherited(licence), ""]
-    if results and results.get("tasks"):
+    if results and results.tasks:
         lines += ["## Results", "", to_markdown(results), _how_measured(results), ""]
     lines += ["## Use", "", markdown_block(usage, "python"), ""]
     lines += ["## Files", "", *(f"- `{file}`: {what}" for file, what in files.items()), ""]
@@ -100,8 +101,8 @@ def write_card(folder: Path, text: str) -> Path:
     return write_bytes(folder / "README.md", text.encode("utf-8", errors="backslashreplace"))
 
 
-def _how_measured(results: Mapping[str, Any]) -> str:
-    seeds = len(results.get("protocol", {}).get("seeds", [])) or 1
+def _how_measured(results: Results) -> str:
+    seeds = len(results.protocol.seeds) or 1
     return (
         f"*Italics*: best teacher of the task. **Bold**: the student above it by a paired bootstrap over test images "
         f"and probe seeds (95 %). In brackets: intervals of 95 %. "
@@ -109,9 +110,9 @@ def _how_measured(results: Mapping[str, Any]) -> str:
     )
 
 
-def _on_unseen(results: Mapping[str, Any] | None) -> str:
+def _on_unseen(results: Results | None) -> str:
     """What was measured on unseen sets, or that nothing was."""
-    found = [mean for mean in mean_gains(results) if mean.kind == "unseen"] if results and results.get("tasks") else []
+    found = [mean for mean in mean_gains(results) if mean.kind == "unseen"] if results and results.tasks else []
     if not found:
         return "No set that is marked unseen was measured."
     mean = found[0]

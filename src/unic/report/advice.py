@@ -9,8 +9,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from unic.metric_names import LOSS, TOP1, cosine_of
 from unic.report.predictions import Predictions
-from unic.report.scores import TOP1, Scores, shown
+from unic.report.scores import Scores, shown
 from unic.report.training import Rows, is_number
 
 LEAST_FALL = 0.02  # part of the loss
@@ -44,7 +45,7 @@ def _still_falling(rows: Rows) -> str:
     """By the means of the last two quarters of the steps, and straight lines through the last half and quarter."""
     from scipy.stats import linregress
 
-    points, late = _late(rows, "loss")
+    points, late = _late(rows, LOSS)
     before, after = ([loss for step, loss in points if (step > late) is is_after] for is_after in (False, True))
     if min(len(before), len(after)) < _FEWEST:
         return ""
@@ -63,8 +64,8 @@ def _still_falling(rows: Rows) -> str:
 def _not_learnt(rows: Rows, teacher: str) -> str:
     """By the mean cosine of CLS, and of patches, over the last quarter of the steps."""
     means = {}
-    for kind in ("cls", "patch"):
-        points, late = _late(rows, f"cos/{teacher}/{kind}")
+    for kind, key in (("cls", cosine_of(teacher, "cls")), ("patch", cosine_of(teacher, "patch"))):
+        points, late = _late(rows, key)
         if points:
             means[kind] = float(np.mean([cosine for step, cosine in points if step > late]))
     if not means or max(means.values()) >= LEARNT:
@@ -81,11 +82,11 @@ def _at_chance(scores: Scores, predictions: Predictions | None) -> list[str]:
     low: dict[bool, list[str]] = {True: [], False: []}
     for task in scores.tasks:
         chance = _chance(scores, predictions, task)
-        entry = scores.tasks[task].get(scores.student or "", {})
-        if chance is None or not entry.get("ci") or entry["ci"][0] > chance:
+        cell = scores.cell(task, scores.student)
+        if chance is None or not cell.ci or cell.ci[0] > chance:
             continue
-        best = scores.tasks[task].get(scores.best.get(task, ""), {}).get("ci")
-        text = f"{task} ({shown(entry['score'])}, by guessing {shown(chance)})"
+        best = scores.cell(task, scores.best_teacher.get(task)).ci
+        text = f"{task} ({shown(cell.score)}, by guessing {shown(chance)})"
         low[best is not None and best[0] <= chance].append(text)
     found = []
     if low[False]:
@@ -104,13 +105,13 @@ def _at_chance(scores: Scores, predictions: Predictions | None) -> list[str]:
 def _chance(scores: Scores, predictions: Predictions | None, task: str) -> float | None:
     """Top-1 in % of a guess: the share of the most frequent class where labels are known, else one of all classes."""
     name, _, row = task.partition("/")
-    protocol = scores.results.get("protocol") or {}
-    named = protocol.get("unseen_tasks") if task in scores.unseen else None
-    entry = (named or protocol.get("tasks") or {}).get(row) or {}
+    protocol = scores.results.protocol
+    named = protocol.unseen_tasks if task in scores.unseen else None
+    entry = (named or protocol.tasks).get(row, {})
     if (entry.get("task") or row) not in _PROBES or scores.unit(task) != TOP1:
         return None
     if predictions is not None and predictions.of(task, scores.student) is not None:
         labels = predictions.labels(task)
         return 100 * float(np.bincount(labels).max()) / len(labels)
-    classes = ((protocol.get("counts") or {}).get(name) or {}).get("classes")
-    return 100 / classes if classes else None
+    counts = protocol.counts.get(name)
+    return 100 / counts.classes if counts and counts.classes else None

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
+from unic.eval.schema import Cell, Protocol
+from unic.eval.scoreboard import best_of
 from unic.eval.seen import Kind, MeanGain
 from unic.report.paired import Paired
 from unic.report.run_files import RunFiles
 from unic.report.scores import Scores, shown
 
-_PROTOCOL = ("size", "max_train", "max_test", "seeds", "teacher_vector")
+
+def _settings(protocol: Protocol) -> dict[str, object]:
+    """What must be alike for scores to be compared, by name; None where it is not said."""
+    return {
+        "size": protocol.size, "max_train": protocol.max_train, "max_test": protocol.max_test,
+        "seeds": protocol.seeds or None, "teacher_vector": protocol.teacher_vector,
+    }  # fmt: skip
 
 
 class Compared:
@@ -36,12 +43,9 @@ class Compared:
         assert scores is not None
         return scores
 
-    def entry(self, task: str, number: int) -> dict[str, Any]:
+    def cell(self, task: str, number: int) -> Cell:
         """What results.json says of the student; empty where there is nothing."""
-        if number not in self.measured:
-            return {}
-        scores = self.scores(number)
-        return dict(scores.tasks.get(task, {}).get(scores.student or "", {}))
+        return self.scores(number).cell(task, self.scores(number).student) if number in self.measured else Cell()
 
     def unit(self, task: str) -> str:
         """Of the first run that has the task."""
@@ -69,8 +73,8 @@ class Compared:
         return next((mean for mean in known if mean.kind == kind and mean.gain is not None), None)
 
     def _values(self, task: str) -> dict[int, float]:
-        entries = {number: self.entry(task, number) for number in self.measured}
-        return {number: entry["score"] for number, entry in entries.items() if "score" in entry}
+        found = {number: self.cell(task, number).score for number in self.measured}
+        return {number: score for number, score in found.items() if score is not None}
 
     def _is_common(self, task: str) -> bool:
         found = self._values(task)
@@ -81,8 +85,8 @@ class Compared:
         values = self._values(task)
         if len(values) < 2:
             return None
-        best = (min if self.lower_is_better(task) else max)(values, key=lambda number: values[number])
-        return best if self.paired.leads(task, best, list(values)) else None
+        best = best_of(values, lower_is_better=self.lower_is_better(task))
+        return best if best is not None and self.paired.leads(task, best, list(values)) else None
 
     def mean_tasks(self) -> list[str]:
         """The common seen tasks of one measure: the most frequent one."""
@@ -103,8 +107,9 @@ class Compared:
     def notes(self) -> list[str]:
         """What a reader must know before comparing numbers."""
         differing = []
-        for key in _PROTOCOL:
-            values = [(self.scores(number).results.get("protocol") or {}).get(key) for number in self.measured]
+        known = [_settings(self.scores(number).results.protocol) for number in self.measured]
+        for key in _settings(Protocol()):
+            values = [settings[key] for settings in known]
             if len(set(map(str, values))) > 1:
                 named = zip(self.measured, values, strict=True)
                 said = ", ".join(f"{self.names[number]} {'–' if value is None else value}" for number, value in named)

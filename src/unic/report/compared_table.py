@@ -31,12 +31,12 @@ def _row(compared: Compared, task: str, *, is_shared: bool) -> dict[str, Any]:
     down = " ↓" if compared.lower_is_better(task) else ""
     cells = []
     for number in range(len(compared.names)):
-        entry = compared.entry(task, number)
-        ends = [shown(end, unit) for end in entry.get("ci") or ()]
-        error = str(entry.get("error", ""))
+        known = compared.cell(task, number)
+        ends = [shown(end, unit) for end in known.ci or ()]
+        error = known.error or ""
         cells.append(
             _cell(
-                "failed" if error else shown(entry.get("score"), unit), f"{ends[0]} to {ends[1]}" if ends else "",
+                "failed" if error else shown(known.score, unit), f"{ends[0]} to {ends[1]}" if ends else "",
                 compared.to_first([task], number), hint=error, is_leader=number == leader,
             )
         )  # fmt: skip

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from unic.errors import InputError
+from unic.metric_names import KNN, KNN_UNSEEN, LOSS, TOP1
 from unic.report.compared import Compared, sentence
 from unic.report.compared_table import compared_table
 from unic.report.gains import FEWEST, WITHOUT_UNSEEN, gains_by_axis
@@ -101,17 +102,17 @@ def unique_names(paths: Sequence[Path]) -> list[str]:
 def _summary(name: str, run: RunFiles) -> dict[str, Any]:
     """One row: what the run reached and what it cost."""
     scores, last = run.scores, last_values(run.rows)
-    results = scores.results if scores else {}
+    rank = scores.results.ranks.get(scores.student) if scores and scores.student else None
     gains = {mean.kind: told(mean) for mean in scores.mean_gains} if scores else {}
-    student = scores.models[scores.student] if scores and scores.student else {}
+    size = scores.models[scores.student].num_parameters if scores and scores.student else None
     return {
         "name": name,
         "gains": gains,
-        "rank": f"{rank:.1f}" if scores and (rank := (results.get("ranks") or {}).get(scores.student)) else "–",
-        "size": millions(student.get("num_parameters")) or "–",
+        "rank": f"{rank:.1f}" if rank else "–",
+        "size": millions(size) or "–",
         "student": run.recipe.student.model if run.recipe else "",
         "steps": run.rows[-1]["step"] if run.rows else "–",
-        "loss": f"{last['loss']:.3g}" if "loss" in last else "–",
+        "loss": f"{last[LOSS]:.3g}" if LOSS in last else "–",
         "started": str(run.environment.get("started", ""))[:16],
         "notes": [note for note in (run.recipe_note, run.results_note) if note],
     }
@@ -147,9 +148,9 @@ def _charts(names: Sequence[str], runs: Sequence[RunFiles], colours: Sequence[st
         return [series(run.rows, key, names[number], colours[number], number) for number, run in enumerate(runs)]
 
     logged = {key for run in runs for row in run.rows for key in row}
-    found = [loss_chart(lines("loss"))]
-    for prefix, of in (("knn/", ""), ("knn_unseen/", "unseen ")):
+    found = [loss_chart(lines(LOSS))]
+    for prefix, of in ((f"{KNN}/", ""), (f"{KNN_UNSEEN}/", "unseen ")):
         knn = sorted(key for key in logged if key.startswith(prefix))
-        found += [chart(f"k-NN on {of}{key.removeprefix(prefix)}, top-1 %", lines(key)) for key in knn]
+        found += [chart(f"k-NN on {of}{key.removeprefix(prefix)}, {TOP1}", lines(key)) for key in knn]
     found += [chart(title, lines(key), low=0) for key, title in _LINES.items()]
     return [item for item in found if item]

@@ -33,8 +33,8 @@ def confusion(scores: Scores, predictions: Predictions) -> dict[str, Any]:
     labels, predicted = predictions.labels(task), predictions.of(task, scores.student)
     assert predicted is not None
     num_classes = int(max(labels.max(), predicted.max())) + 1
-    names = class_names(scores.results, task, num_classes)
-    best = scores.best.get(task)
+    names = class_names(scores.results.protocol, task, num_classes)
+    best = scores.best_teacher.get(task)
     theirs = predictions.of(task, best)
     kept = most_confused(labels, predicted)
     gain, score = scores.gains.get(task), scores.score(task, scores.student)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from unic.eval.schema import Protocol
 from unic.report.scores import Scores, millions
 
 _MAX_SIZES = 5  # teachers that are named with their parameters
@@ -15,7 +16,7 @@ def parameters(scores: Scores | None, loaded: Mapping[str, int]) -> list[dict[st
     known: dict[str, float | None] = dict(loaded)
     if scores:
         names = ([scores.student] if scores.student else []) + scores.teachers
-        known = {name: scores.models[name].get("num_parameters") or known.get(name) for name in names}
+        known = {name: scores.models[name].num_parameters or known.get(name) for name in names}
     own = scores.student if scores else "student"
     sizes = {name: size for name, size in known.items() if size}
     entries = [{"name": name, "size": millions(size), "own": name == own} for name, size in sizes.items()]
@@ -27,29 +28,28 @@ def parameters(scores: Scores | None, loaded: Mapping[str, int]) -> list[dict[st
     return [*(entry for entry in entries if entry["own"]), together]
 
 
-def protocol_line(results: Mapping[str, Any]) -> str:
+def protocol_line(protocol: Protocol) -> str:
     """One line that says how it was measured."""
-    protocol = results.get("protocol") or {}
-    parts = _tasks(protocol.get("tasks"))
-    if protocol.get("unseen_tasks"):
-        parts.append(f"on unseen sets {', '.join(_tasks(protocol['unseen_tasks']))}")
-    seeds = len(protocol.get("seeds") or [])
+    parts = _tasks(protocol.tasks)
+    if protocol.unseen_tasks:
+        parts.append(f"on unseen sets {', '.join(_tasks(protocol.unseen_tasks))}")
+    seeds = len(protocol.seeds)
     if seeds:
         parts.append(f"{seeds} seed{'s' if seeds > 1 else ''}")
-    if protocol.get("size"):
-        parts.append(f"images at {protocol['size']} px")
-    for name, counts in (protocol.get("counts") or {}).items():
-        classes = f", {counts['classes']} classes" if counts["classes"] else ""
-        parts.append(f"{name}: {counts['train']} train, {counts['test']} test{classes}")
+    if protocol.size:
+        parts.append(f"images at {protocol.size} px")
+    for name, counts in protocol.counts.items():
+        classes = f", {counts.classes} classes" if counts.classes else ""
+        parts.append(f"{name}: {counts.train} train, {counts.test} test{classes}")
     return "; ".join(parts)
 
 
-def _tasks(entries: Mapping[str, Any] | None) -> list[str]:
+def _tasks(entries: Mapping[str, Mapping[str, Any]]) -> list[str]:
     found = []
-    for task, options in (entries or {}).items():
-        told = str(task).endswith(")")  # named by its options
-        pairs = [] if told else [f"{key}={_listed(value)}" for key, value in dict(options or {}).items()]
-        found.append(" ".join([str(task), *pairs]))
+    for task, options in entries.items():
+        told = task.endswith(")")  # named by its options
+        pairs = [] if told else [f"{key}={_listed(value)}" for key, value in options.items()]
+        found.append(" ".join([task, *pairs]))
     return found
 
 

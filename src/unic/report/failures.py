@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +10,7 @@ from jaxtyping import Bool, Int
 
 from unic.data.sources import DamagedImageError
 from unic.eval.datasets import DataPair, resolve
+from unic.eval.schema import Protocol
 from unic.report.notes import reason
 from unic.report.predictions import Predictions, class_names
 from unic.report.scores import Scores
@@ -54,7 +54,7 @@ def failures(scores: Scores, predictions: Predictions) -> dict[str, Any]:
         return {"note": "No task has predicted classes of the student and of its best teacher."}
     firsts = list({duel.set: duel for duel in reversed(duels)}.values())[::-1]
     sets, notes = [], []
-    protocol = scores.results.get("protocol") or {}
+    protocol = scores.results.protocol
     for duel in firsts[:SETS]:
         try:
             sets.append(_pictured(duel, scores, predictions, _open(duel.set, protocol)))
@@ -66,19 +66,19 @@ def failures(scores: Scores, predictions: Predictions) -> dict[str, Any]:
 def _duels(scores: Scores, predictions: Predictions) -> list[_Duel]:
     found = []
     for task in scores.tasks:
-        teacher = scores.best.get(task)
+        teacher = scores.best_teacher.get(task)
         own, theirs = predictions.correct(task, scores.student), predictions.correct(task, teacher)
         if own is not None and theirs is not None and scores.student and teacher:
             found.append(_Duel(task, scores.student, teacher, own, theirs))
     return found
 
 
-def _open(name: str, protocol: Mapping[str, Any]) -> DataPair:
+def _open(name: str, protocol: Protocol) -> DataPair:
     """The set as it was measured. Names stand in front: other sets are not opened where one is called so."""
-    specs, _ = measured_sets({"protocol": protocol})
+    specs, _ = measured_sets(protocol)
     named = [spec for spec in specs if spec.partition("=")[0].partition("?")[0] == name]
     for spec in dict.fromkeys([*named, *specs]):
-        pair = resolve(spec, max_train=protocol.get("max_train"), max_test=protocol.get("max_test"))
+        pair = resolve(spec, max_train=protocol.max_train, max_test=protocol.max_test)
         if pair.name == name:
             return pair
     raise LookupError("results.json does not say where its images are")
@@ -90,7 +90,7 @@ def _pictured(duel: _Duel, scores: Scores, predictions: Predictions, pair: DataP
     own, theirs = predictions.of(duel.task, duel.student), predictions.of(duel.task, duel.teacher)
     assert own is not None
     assert theirs is not None
-    names = class_names(scores.results, duel.task, int(max(labels.max(), own.max(), theirs.max())) + 1)
+    names = class_names(scores.results.protocol, duel.task, int(max(labels.max(), own.max(), theirs.max())) + 1)
 
     def cards(wanted: Bool[np.ndarray, " n"], wrong: Int[np.ndarray, " n"]) -> list[dict[str, str]]:
         found: list[dict[str, str]] = []

@@ -45,18 +45,16 @@ def gains_by_axis(scores: Scores) -> tuple[str, dict[str, Gains]]:
     where tasks are many, sets, with the mean over the tasks of each.
     """
     axes = {
-        name: axis.get("gains") or {}
-        for name, axis in (scores.results.get("axes") or {}).items()
-        if kind_of(scores.results, axis.get("tasks") or ()) == "seen"
+        name: axis.gains for name, axis in scores.results.axes.items() if kind_of(scores.results, axis.tasks) == "seen"
     }
-    whole = {name: gains for name, gains in axes.items() if gains.get(scores.student) is not None}
+    whole: dict[str, Gains] = {name: gains for name, gains in axes.items() if scores.student in gains}
     if len(whole) >= FEWEST:
         return "a group of tasks", whole
     names = [*([scores.student] if scores.student else []), *scores.teachers]
     by_task: dict[str, Gains] = {
-        task: {name: scores.gains[task] if name == scores.student else scores.relative(task, name) for name in names}
+        task: {name: scores.gains[task] if name == scores.student else scores.gain(task, name) for name in names}
         for task in scores.seen
-        if scores.best.get(task) and scores.gains.get(task) is not None
+        if scores.best_teacher.get(task) and scores.gains.get(task) is not None
     }
     sets = list(dict.fromkeys(task.partition("/")[0] for task in by_task))
     if len(by_task) <= _MOST or len(sets) < FEWEST:

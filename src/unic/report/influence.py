@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from unic.eval.schema import Cell, Influence
 from unic.report.scores import Scores
 
 _COLUMNS = {
     "cka_cls": "CKA, cls", "cka_patch": "CKA, patches", "cosine_cls": "cosine, cls", "cosine_patch": "cosine, patches",
 }  # fmt: skip
-_SHARES = ("gradient", "kept")
 _TRAINING = (
     "gradient: the teacher's share in the gradient that moves the student, by its norm at the trained weights (all "
     "shares make 1). kept: the share of images for which the loss to the teacher counted in the last half of the "
@@ -26,14 +26,15 @@ _START = " start: the same for the weights that the student began with."
 
 def influence(scores: Scores) -> dict[str, Any]:
     """`tables`, each with a title, columns and a row for each teacher; a `note` where nothing was measured."""
-    tables = [*_training(scores.results.get("influence") or {}), *_tokens(scores)]
+    tables = [*_training(scores.results.influence or Influence()), *_tokens(scores)]
     if not tables:
         return {"note": "The influence of the teachers was not measured: the suite has no task influence."}
     return {"tables": tables}
 
 
-def _training(shares: Mapping[str, Mapping[str, float]]) -> list[dict[str, Any]]:
-    known = [key for key in _SHARES if shares.get(key)]
+def _training(influence: Influence) -> list[dict[str, Any]]:
+    shares = {"gradient": influence.gradient, "kept": influence.kept}
+    known = [key for key, of_teachers in shares.items() if of_teachers]
     teachers = list(dict.fromkeys(name for key in known for name in shares[key]))
     rows = [{"name": name, "cells": [_cell(shares[key].get(name)) for key in known]} for name in teachers]
     return [{"title": "Share in the training", "columns": known, "rows": rows, "note": _TRAINING}] if rows else []
@@ -42,7 +43,7 @@ def _training(shares: Mapping[str, Mapping[str, float]]) -> list[dict[str, Any]]
 def _tokens(scores: Scores) -> list[dict[str, Any]]:
     """A table for each set; beneath the student's numbers those of its start, where that was measured."""
     tables: list[dict[str, Any]] = []
-    for task, row in (scores.results.get("descriptions") or {}).items():
+    for task, row in scores.results.descriptions.items():
         own, before = _teachers(row, scores.student), _teachers(row, "start")
         columns = {key: label for key, label in _COLUMNS.items() if any(e.get(key) is not None for e in own.values())}
         if columns:
@@ -63,9 +64,9 @@ def _tokens(scores: Scores) -> list[dict[str, Any]]:
     return tables
 
 
-def _teachers(row: Mapping[str, Any], model: str | None) -> Mapping[str, Mapping[str, float | None]]:
-    details = (row.get(model or "") or {}).get("details") or [{}]
-    return details[0].get("teachers") or {}
+def _teachers(row: Mapping[str, Cell], model: str | None) -> Mapping[str, Mapping[str, float | None]]:
+    cell = row.get(model or "", Cell())
+    return cell.details[0].get("teachers") or {} if cell.details else {}
 
 
 def _cell(value: float | None, before: float | None = None) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from unic._usage import usage
+from unic.eval.schema import Protocol
 from unic.report.advice import advice
 from unic.report.confusion import confusion
 from unic.report.facts import parameters, protocol_line
@@ -140,7 +141,7 @@ def compared(scores: Scores, looks: Looks) -> dict[str, Any]:
         "table": table(scores, looks.colour),
         "holds_best_fixed": scores.holds_best_teacher_fixed,
         "drawn": scores.drawn,
-        "protocol": protocol_line(scores.results),
+        "protocol": protocol_line(scores.results.protocol),
         "radar": radar_chart(scores, looks),
         "explained": explanations(scores),
         "task_groups": _attempt(lambda: task_groups(scores, looks)),
@@ -158,4 +159,4 @@ def _attempt(part: Callable[[], dict[str, Any]]) -> dict[str, Any]:
 def _pictures(files: RunFiles, scores: Scores | None) -> Pictures:
     if files.recipe is None:
         return Pictures(patch_notes=[files.recipe_note], neighbour_notes=[files.recipe_note])
-    return draw_pictures(files.path, files.recipe, scores.results if scores else None)
+    return draw_pictures(files.path, files.recipe, scores.results.protocol if scores else Protocol())

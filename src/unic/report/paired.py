@@ -12,8 +12,9 @@ import numpy as np
 
 from unic import rng
 from unic.eval.bootstrap import Sample, mean_difference, resampled_means, seed_effect
+from unic.metric_names import TOP1
 from unic.report.run_files import RunFiles
-from unic.report.scores import TOP1, Scores
+from unic.report.scores import Scores
 
 
 class Paired:
@@ -69,6 +70,6 @@ def _resampled(runs: Sequence[RunFiles], task: str) -> dict[int, Sample]:
 
 def _beside_first_seed(scores: Scores, task: str) -> Sample:
     """The student's score, the mean over all seeds, and what others would add to it."""
-    entry = scores.tasks[task][scores.student or ""]
-    by_seed = np.array(entry.get("by_seed") or [entry["score"]], dtype=np.float64)
-    return float(entry["score"]) + seed_effect(by_seed)
+    cell = scores.cell(task, scores.student)
+    assert cell.score is not None
+    return cell.score + seed_effect(np.array(cell.by_seed or [cell.score], dtype=np.float64))

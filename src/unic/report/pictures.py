@@ -18,6 +18,7 @@ from unic.encoders import Encoder, open_encoder
 from unic.errors import UntrustedError
 from unic.eval.columns import teacher_column
 from unic.eval.datasets import resolve
+from unic.eval.schema import Protocol
 from unic.features import default_cache_dir, extract
 from unic.report.notes import reason
 from unic.report.patch_colours import patch_rows
@@ -77,14 +78,13 @@ class Picked(Source):
         return f"{self.base.fingerprint()}{self.picks}"
 
 
-def draw_pictures(run: Path, recipe: Recipe, results: Mapping[str, Any] | None) -> Pictures:
+def draw_pictures(run: Path, recipe: Recipe, protocol: Protocol) -> Pictures:
     """Both sections of a run. Never raises: what fails becomes a note, and the rest is drawn."""
     pictures = Pictures()
     encoders = _encoders(run, recipe, pictures)
     try:
-        protocol = (results or {}).get("protocol") or {}
         sets, size = _sets(in_run(recipe, run), protocol)
-        pictures.origin = _origin(sets, bool(protocol.get("data")))
+        pictures.origin = _origin(sets, bool(protocol.data))
     except Exception as error:
         pictures.patch_notes.append(f"images: {reason(error)}")
         pictures.neighbour_notes.append(f"images: {reason(error)}")
@@ -129,14 +129,14 @@ def _encoders(run: Path, recipe: Recipe, pictures: Pictures) -> dict[str, Encode
     return found
 
 
-def _sets(recipe: Recipe, protocol: Mapping[str, Any]) -> tuple[list[_Set], int | None]:
+def _sets(recipe: Recipe, protocol: Protocol) -> tuple[list[_Set], int | None]:
     """The evaluation sets, or else the first training images; and the side of the view."""
-    if protocol.get("data"):
-        specs, _ = measured_sets({"protocol": protocol})
+    if protocol.data:
+        specs, _ = measured_sets(protocol)
         pairs = [resolve(spec, max_train=LIMIT, max_test=LIMIT) for spec in specs]
         sets = [_Set(pair.name, pair.train, pair.test, pair.kind == "labels") for pair in pairs]
         # Labelled sets first: the neighbours are of the first ones.
-        return sorted(sets, key=lambda chosen: not chosen.labelled), protocol.get("size")
+        return sorted(sets, key=lambda chosen: not chosen.labelled), protocol.size
     found = []
     for entry in recipe.data.train:
         source = open_source(entry.path, limit=LIMIT)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Int
@@ -12,7 +11,9 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from unic.errors import reason_of
-from unic.report.scores import TOP1, Scores
+from unic.eval.schema import Protocol
+from unic.metric_names import TOP1
+from unic.report.scores import Scores
 
 FILE = "predictions.safetensors"
 _ROUNDING = 0.01  # of scores, in points
@@ -54,12 +55,12 @@ class Predictions:
         predicted, labels = self._arrays[f"{task}/{name}"], self._arrays.get(f"{_set(task)}/labels")
         if labels is None or f"{_set(task)}/index" not in self._arrays or predicted.shape != labels.shape:
             return False
-        entry = scores.tasks[task].get(name, {})
-        if scores.unit(task) != TOP1 or "score" not in entry:
+        cell = scores.cell(task, name)
+        if scores.unit(task) != TOP1 or cell.score is None:
             return False
         count = scores.num_seeds
-        reach = float(entry.get("spread") or 0) * (count - 1) / count**0.5
-        return abs(100 * float(np.mean(predicted == labels)) - float(entry["score"])) <= reach + _ROUNDING
+        reach = (cell.spread or 0) * (count - 1) / count**0.5
+        return abs(100 * float(np.mean(predicted == labels)) - cell.score) <= reach + _ROUNDING
 
 
 def read_predictions(run: Path, scores: Scores) -> tuple[Predictions | None, str]:
@@ -75,10 +76,10 @@ def read_predictions(run: Path, scores: Scores) -> tuple[Predictions | None, str
     return predictions, f"{FILE} is not of the same evaluation as results.json: {stale} left out." if stale else ""
 
 
-def class_names(results: Mapping[str, Any], task: str, count: int) -> list[str]:
+def class_names(protocol: Protocol, task: str, count: int) -> list[str]:
     """Names of the classes of a task's set; numbers where results.json has none."""
-    known = list(((results.get("protocol") or {}).get("classes") or {}).get(_set(task)) or [])
-    return [str(known[number]) if number < len(known) else f"class {number}" for number in range(count)]
+    known = protocol.classes.get(_set(task), [])
+    return [known[number] if number < len(known) else f"class {number}" for number in range(count)]
 
 
 def _set(task: str) -> str:

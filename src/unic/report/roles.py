@@ -28,7 +28,7 @@ def explanations(scores: Scores) -> list[dict[str, str]]:
 
 
 def _text(scores: Scores, name: str) -> str:
-    uri = str(scores.models[name].get("uri") or "")
+    uri = scores.models[name].uri
     role = scores.role(name)
     if role == "concat":
         members = uri.removeprefix("concat:").replace("+", ", ") if uri.startswith("concat:") else "all teachers"

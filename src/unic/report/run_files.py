@@ -11,6 +11,8 @@ from unic import checkpoint
 from unic._regular_files import read_json, read_text
 from unic.config import Recipe
 from unic.distill.recorded import recipe_of
+from unic.errors import InputError
+from unic.eval.schema import Protocol, Results
 from unic.metrics import read_metrics
 from unic.references import WithReferences
 from unic.report.notes import reason
@@ -54,7 +56,9 @@ class RunFiles:
     def hidden(self) -> WithReferences:
         """What the page must not say: values of variables of the environment."""
         known = [self.recipe.written] if self.recipe else []
-        return WithReferences().written_as(*known, measured_sets(self.scores.results if self.scores else {})[1])
+        return WithReferences().written_as(
+            *known, measured_sets(self.scores.results.protocol if self.scores else Protocol())[1]
+        )
 
     @property
     def is_exported(self) -> bool:
@@ -82,17 +86,20 @@ def _recipe(path: Path) -> tuple[Recipe | None, str]:
 
 
 def _scores(path: Path) -> tuple[Scores | None, str]:
-    results, problem = _json(path / "results.json")
+    tree, problem = _json(path / "results.json")
     if problem == _MISSING:
         run, files = shlex.quote(str(path)), [path / "results.json", path / "predictions.safetensors"]
         outs = " ".join(f"--out {shlex.quote(str(file))}" for file in files)
         return None, f"This run has not been evaluated yet. To do so: unic eval {run} {outs}; then unic report {run}"
-    if not (isinstance(results, dict) and results.get("models") and results.get("tasks")):
-        return None, f"results.json cannot be read: {problem or 'it names no models or tasks'}"
+    if problem:
+        return None, f"results.json cannot be read: {problem}"
     try:
-        return Scores(results), ""
-    except Exception as error:  # edited by hand, or written by another version
-        return None, unlike_results(error)
+        results = Results.load(tree)
+    except InputError as error:
+        return None, str(error)
+    if not (results.models and results.tasks):
+        return None, "results.json cannot be read: it names no models or tasks"
+    return Scores(results), ""
 
 
 def unlike_results(error: Exception) -> str:

@@ -1,17 +1,18 @@
-"""results.json as the page reads it: leniently, since older files have only what the contract names."""
+"""The scores of results.json as a page names and groups them."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from unic.eval.schema import Results
+from unic.eval.scoreboard import Scoreboard
 from unic.eval.seen import MeanGain, labelled, mean_gains, tasks_of
 from unic.eval.trainings import TRAINING
+from unic.metric_names import TOP1
 
 ROLES = {"student": "Student", "teacher": "Teachers", "concat": "All teachers", "other": "Start", "pixels": "Pixels"}
-TOP1 = "top-1 %"
 
 
 @dataclass(frozen=True)
@@ -38,32 +39,28 @@ class Single:
         return (self.score - self.student) if self.lower_is_better else (self.student - self.score)
 
 
-class Scores:
-    """The compared tasks of an evaluation.
+class Scores(Scoreboard):
+    """The compared tasks of an evaluation, and how a page names and groups them.
 
     Attributes:
-        tasks: all of them, by model.
-        seen, unseen: which of them are on images that may be, and that are no, source of training. Means and ranks are
-            over the seen ones.
+        names: of the models that are shown, by role.
+        seen, unseen: which of the tasks are on images that may be, and that are no, source of training. Means and ranks
+            are over the seen ones.
         mean_gains: that of the seen tasks and, where there are any, that of the unseen ones.
+        gains: of the student over the best teacher, by task.
+        trainings: whose mean the student is; none of a single one.
     """
 
-    def __init__(self, results: Mapping[str, Any]) -> None:
-        self.models: Mapping[str, Mapping[str, Any]] = results["models"]
-        self.tasks: Mapping[str, Mapping[str, Mapping[str, Any]]] = results["tasks"]
-        self.results = results
+    def __init__(self, results: Results) -> None:
+        roles = {name: model.role for name, model in results.models.items()}
+        super().__init__(results.tasks, roles, results.measures, results.best_teacher)
+        self.results, self.models = results, results.models
         self.seen, self.unseen = tasks_of(results, "seen"), tasks_of(results, "unseen")
         self.mean_gains: list[MeanGain] = mean_gains(results)
-        self._measures: Mapping[str, Mapping[str, Any]] = results.get("measures") or {}
-        ranks = list(ROLES)
-        shown = [name for name, facts in self.models.items() if facts.get("role") != TRAINING]
-        self.names = sorted(shown, key=lambda name: ranks.index(self.role(name)))
-        self.student = next((name for name in self.names if self.role(name) == "student"), None)
-        self.teachers = [name for name in self.models if self.role(name) == "teacher"]
-        self.best: dict[str, str] = dict(results.get("best_teacher") or {}) or self._best()
-        self.gains: Mapping[str, float] = (results.get("gain_over_best_teacher") or {}) if self.student else {}
-        own: Mapping[str, Any] = self.models[self.student] if self.student else {}
-        self.trainings = list(map(str, own.get("trainings") or []))  # whose mean the student is; none of a single one
+        shown, order = [name for name, role in roles.items() if role != TRAINING], list(ROLES)
+        self.names = sorted(shown, key=lambda name: order.index(roles[name]))
+        self.gains: Mapping[str, float] = results.gain_over_best_teacher if self.student else {}
+        self.trainings = self.models[self.student].trainings if self.student else []
 
     @property
     def drawn(self) -> str:
@@ -71,19 +68,18 @@ class Scores:
         return "test images, probe seeds and trainings" if self.trainings else "test images and probe seeds"
 
     def role(self, name: str) -> str:
-        role = str(self.models[name].get("role"))
-        return role if role in ROLES else "other"
+        return self.roles[name]
 
     def unit(self, task: str) -> str:
         """What the scores of a task are: "top-1 %"."""
-        return str((self._measures.get(task) or {}).get("name") or TOP1)
+        return self.metric(task).name
 
     def labelled(self, label: str) -> str:
         """What a number over the seen tasks is called, which says so where there are others."""
         return labelled(label, self.results)
 
     def lower_is_better(self, task: str) -> bool:
-        return bool((self._measures.get(task) or {}).get("lower_is_better"))
+        return self.metric(task).lower_is_better
 
     @property
     def shared_unit(self) -> str | None:
@@ -91,45 +87,20 @@ class Scores:
         units = {self.unit(task) for task in self.tasks}
         return units.pop() if len(units) == 1 else None
 
-    def score(self, task: str, name: str) -> float | None:
-        value = self.tasks[task].get(name, {}).get("score")
-        return None if value is None else float(value)
-
     @property
     def num_seeds(self) -> int:
-        return len((self.results.get("protocol") or {}).get("seeds") or [0])
+        return len(self.results.protocol.seeds) or 1
 
     def lacks_seeds(self, task: str, name: str | None) -> bool:
         """Whether seeds changed the score and an older file does not have it of each of them."""
-        entry = self.tasks.get(task, {}).get(name or "", {})
-        return bool(entry.get("spread")) and not entry.get("by_seed")
+        cell = self.cell(task, name)
+        return bool(cell.spread) and not cell.by_seed
 
     @property
     def holds_best_teacher_fixed(self) -> bool:
         """Whether the intervals are those of an older file, which say "below" too often and leave seeds out."""
-        bootstrap = (self.results.get("protocol") or {}).get("bootstrap")
-        return bootstrap is not None and "over_teachers" not in bootstrap
-
-    def relative(self, task: str, name: str) -> float | None:
-        """Gain over the best teacher in %, positive where it is better."""
-        score, best = self.score(task, name), self.score(task, self.best[task])
-        if score is None or not best:
-            return None
-        return (-100 if self.lower_is_better(task) else 100) * (score - best) / best
-
-    def _best(self) -> dict[str, str]:
-        best = {}
-        for task in self.tasks:
-            known = {name: score for name in self.teachers if (score := self.score(task, name)) is not None}
-            if known:
-                best[task] = (min if self.lower_is_better(task) else max)(known, key=lambda name: known[name])
-        return best
-
-    def mean(self, name: str, tasks: Sequence[str]) -> float | None:
-        """Mean score over tasks of one measure; None where one of them is missing."""
-        values = [self.score(task, name) for task in tasks]
-        known = [value for value in values if value is not None]
-        return sum(known) / len(known) if known and len(known) == len(values) else None
+        bootstrap = self.results.protocol.bootstrap
+        return bootstrap is not None and bootstrap.over_teachers is None
 
     def comparable(self) -> list[str]:
         """The seen tasks whose scores may be averaged: all, or those of the most frequent measure."""
@@ -150,22 +121,22 @@ class Scores:
 
         Where tasks have several measures it is the one that results.json names, over all tasks in percent.
         """
-        measured, tasks = self.results.get("single_teacher") or {}, self.comparable()
-        if not self._is_whole(tasks) and measured:
-            means = float(measured["score"]), float(measured["student"])
-            return Single(measured["name"], *means, "mean of the tasks in %", "%", measured.get("difference_ci"))
-        means_by_name = {name: mean for name in self.teachers if (mean := self.mean(name, tasks)) is not None}
-        own = self.mean(self.student, tasks) if self.student else None
-        if own is None or not means_by_name:  # also without a seen task
+        measured, tasks = self.results.single_teacher, self.comparable()
+        if measured and not self._is_whole(tasks):
+            of, ends = "mean of the tasks in %", measured.difference_ci
+            return Single(measured.name, measured.score, measured.student, of, "%", ends)
+        name = self.best_single_teacher(tasks)
+        own, theirs = self.mean(self.student, tasks), self.mean(name, tasks)
+        if name is None or own is None or theirs is None:  # also without a seen task
             return None
+        is_measured = measured is not None and measured.name == name and self._is_whole(tasks)
+        interval = measured.difference_ci if measured and is_measured else None
         lower = self.lower_is_better(tasks[0])
-        name = (min if lower else max)(means_by_name, key=lambda name: means_by_name[name])
-        interval = measured.get("difference_ci") if measured.get("name") == name and self._is_whole(tasks) else None
-        return Single(name, means_by_name[name], own, self.mean_name(), self.unit(tasks[0]), interval, lower)
+        return Single(name, theirs, own, self.mean_name(), self.unit(tasks[0]), interval, lower)
 
     def interval(self, task: str) -> list[float] | None:
         """Interval of the student's advantage over the best teacher, in units of the measure."""
-        return (self.results.get("difference_ci") or {}).get(task)
+        return self.results.difference_ci.get(task)
 
     def outcome(self, task: str) -> str:
         """`above`, `below` or `level` with the best teacher, by that interval; empty where it is not known."""

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from unic.errors import InputError
+from unic.eval.schema import Protocol
 from unic.references import resolve
 
 
-def measured_sets(results: Mapping[str, Any]) -> tuple[list[str], dict[str, str]]:
+def measured_sets(protocol: Protocol) -> tuple[list[str], dict[str, str]]:
     """Those that were there, as they can be opened, the unseen ones last; and how what came from the environment is
     written.
     """
-    protocol = results.get("protocol")
-    protocol = protocol if isinstance(protocol, Mapping) else {}
-    known = [
-        spec for specs in (protocol.get("data"), protocol.get("unseen")) if isinstance(specs, list) for spec in specs
-    ]
-    named = [str(spec) for spec in known if str(spec) not in (protocol.get("missing") or ())]
+    named = [spec for spec in (*protocol.data, *protocol.unseen) if spec not in protocol.missing]
     try:
         tree, written = resolve({"data": named}, "results.json", may_miss=True)
     except InputError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from unic.eval.schema import Cell
 from unic.report.charts import line_chart
 from unic.report.looks import Looks
 from unic.report.scores import Scores
@@ -18,7 +19,7 @@ def spectrum(scores: Scores, looks: Looks) -> dict[str, Any]:
     """`sets`, each with charts and a table, `weights` and the `legend`; a `note` where nothing was measured."""
     sets = []
     weights: dict[str, Mapping[str, Any]] = {}
-    for task, row in (scores.results.get("descriptions") or {}).items():
+    for task, row in scores.results.descriptions.items():
         found = {name: _details(row.get(name)) for name in scores.names}
         known = {name: details for name, details in found.items() if _has_curve(details)}
         if known:
@@ -29,9 +30,8 @@ def spectrum(scores: Scores, looks: Looks) -> dict[str, Any]:
     return {"sets": sets, "weights": _weights(weights, looks), "legend": looks.legend(scores.names)}
 
 
-def _details(entry: Mapping[str, Any] | None) -> Mapping[str, Any]:
-    details = (entry or {}).get("details") or [{}]
-    return details[0]
+def _details(cell: Cell | None) -> Mapping[str, Any]:
+    return cell.details[0] if cell and cell.details else {}
 
 
 def _has_curve(details: Mapping[str, Any]) -> bool:

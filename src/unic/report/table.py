@@ -16,9 +16,9 @@ def table(scores: Scores, colour: Mapping[str, str]) -> dict[str, Any]:
         {
             "name": name,
             "role": scores.role(name),
-            "uri": str(scores.models[name].get("uri") or ""),
+            "uri": scores.models[name].uri,
             "colour": colour.get(name),
-            "size": millions(scores.models[name].get("num_parameters")),
+            "size": millions(scores.models[name].num_parameters),
         }
         for name in scores.names
     ]
@@ -59,16 +59,15 @@ def _usual_unit(scores: Scores) -> str:
 
 
 def _cell(scores: Scores, task: str, name: str, unit: str) -> dict[str, Any]:
-    entry = scores.tasks[task].get(name, {})
-    interval = entry.get("ci")
-    spread = entry.get("training_spread") if "training_spread" in entry else entry.get("spread")
-    ends = [shown(end, unit) for end in interval or ()]
+    cell = scores.cell(task, name)
+    spread = cell.spread if cell.by_training is None else cell.training_spread
+    ends = [shown(end, unit) for end in cell.ci or ()]
     return {
-        "text": shown(entry.get("score"), unit),
+        "text": shown(cell.score, unit),
         "spread": shown(spread, unit) if spread else "",
-        "hint": f"95 % interval {ends[0]} to {ends[1]}" if interval else "",
-        "error": entry.get("error"),
-        "is_best": name == scores.best.get(task),
+        "hint": f"95 % interval {ends[0]} to {ends[1]}" if ends else "",
+        "error": cell.error,
+        "is_best": name == scores.best_teacher.get(task),
         "role": scores.role(name),
     }
 
@@ -108,11 +107,11 @@ def _mean_rows(scores: Scores) -> list[dict[str, Any]]:
 def _axis_rows(scores: Scores) -> list[dict[str, Any]]:
     """Gain of every model over the best teacher of each axis."""
     rows = []
-    for axis, entry in (scores.results.get("axes") or {}).items():
-        best, gain, gains = entry.get("best_teacher"), entry.get("gain"), entry.get("gains") or {}
-        texts = {name: "0.0 %" if name == best else f"{signed(value)} %" for name, value in gains.items()}
-        own = None if gain is None else _gain(gain, entry.get("ci"), after=" %")
-        of = labelled(axis, scores.results, kind_of(scores.results, entry.get("tasks") or ()))
+    for name, axis in scores.results.axes.items():
+        best = axis.best_teacher
+        texts = {model: "0.0 %" if model == best else f"{signed(value)} %" for model, value in axis.gains.items()}
+        own = None if axis.gain is None else _gain(axis.gain, axis.ci, after=" %")
+        of = labelled(name, scores.results, kind_of(scores.results, axis.tasks))
         rows.append(_foot(scores, f"{of}, gain", texts, best, gain=own))
     return rows
 
@@ -125,5 +124,5 @@ def _mean_gain(scores: Scores, mean: MeanGain) -> dict[str, Any]:
 
 
 def _rank_rows(scores: Scores) -> list[dict[str, Any]]:
-    texts = {name: f"{rank:.1f}" for name, rank in (scores.results.get("ranks") or {}).items()}
+    texts = {name: f"{rank:.1f}" for name, rank in scores.results.ranks.items()}
     return [_foot(scores, scores.labelled("mean rank"), texts)] if texts else []

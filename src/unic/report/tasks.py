@@ -35,9 +35,8 @@ def _panel(scores: Scores, task: str, looks: Looks, *, is_full: bool) -> dict[st
     for name in scores.names:
         score = scores.score(task, name)
         if score is not None:
-            kind = "to-beat" if name == scores.best.get(task) else scores.role(name)
-            interval = scores.tasks[task][name].get("ci")
-            dots.append(Dot(looks.series(name), score, shown(score, unit), kind, interval))
+            kind = "to-beat" if name == scores.best_teacher.get(task) else scores.role(name)
+            dots.append(Dot(looks.series(name), score, shown(score, unit), kind, scores.cell(task, name).ci))
     if not dots:
         return None
     title = task if is_full else task.rpartition("/")[0]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import pairwise
 from statistics import median
 from typing import Any
 
+from unic.metric_names import KNN, KNN_UNSEEN, LOSS, TOP1, cosine_of, kept_of, loss_of
 from unic.report.charts import line_chart
 from unic.report.svg import Point, Series, palette, thinned
 
@@ -34,22 +36,22 @@ def training_charts(rows: Rows, teachers: Sequence[str], colour: Mapping[str, st
     """`main` charts and `small` ones, each with a title, an SVG and its series; what was not logged is left out."""
     teachers = teachers or _teachers(rows)
 
-    def per_teacher(pattern: str) -> list[Series]:
+    def per_teacher(key_of: Callable[[str], str]) -> list[Series]:
         return [
-            series(rows, pattern.format(name), name, colour.get(name, palette(number)), number + 1)
+            series(rows, key_of(name), name, colour.get(name, palette(number)), number + 1)
             for number, name in enumerate(teachers)
         ]
 
-    loss = [series(rows, "loss", "all", "--ink", 0), *per_teacher("loss/{}")]
+    loss = [series(rows, LOSS, "all", "--ink", 0), *per_teacher(loss_of)]
     main = [
         loss_chart(loss, note=_LOSS if teachers else ""),
-        chart("Cosine to the teacher, cls", per_teacher("cos/{}/cls"), note=_COSINE, high=1),
-        chart("Cosine to the teacher, patches", per_teacher("cos/{}/patch"), note=_COSINE, high=1),
-        chart("kept: share of images that count", per_teacher("kept/{}"), note=_KEPT, low=0, high=1),
+        chart("Cosine to the teacher, cls", per_teacher(partial(cosine_of, tokens="cls")), note=_COSINE, high=1),
+        chart("Cosine to the teacher, patches", per_teacher(partial(cosine_of, tokens="patch")), note=_COSINE, high=1),
+        chart("kept: share of images that count", per_teacher(kept_of), note=_KEPT, low=0, high=1),
     ]
     small = [
-        chart("k-NN during training, top-1 %", _looks(rows, "knn/")),
-        chart("The same on unseen sets, top-1 %", _looks(rows, "knn_unseen/"), note=_UNSEEN),
+        chart(f"k-NN during training, {TOP1}", _looks(rows, f"{KNN}/")),
+        chart(f"The same on unseen sets, {TOP1}", _looks(rows, f"{KNN_UNSEEN}/"), note=_UNSEEN),
         chart("Drift from the start", [series(rows, "drift", "drift", "--ink", 0)], low=0, note=_DRIFT),
         chart("Learning rate", [series(rows, "lr", "lr", "--ink", 0)], low=0),
         chart("Images per second", [series(rows, "images_per_s", "images per second", "--ink", 0)], low=0),
@@ -122,4 +124,6 @@ def is_number(value: Any) -> bool:
 
 
 def _teachers(rows: Rows) -> list[str]:
-    return list(dict.fromkeys(key.removeprefix("loss/") for row in rows for key in row if key.startswith("loss/")))
+    return list(
+        dict.fromkeys(key.removeprefix(loss_of("")) for row in rows for key in row if key.startswith(loss_of("")))
+    )

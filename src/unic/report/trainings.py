@@ -53,11 +53,10 @@ def _trainings(scores: Scores) -> dict[str, Any] | None:
     rows = []
     for task in scores.tasks:
         unit = scores.unit(task)
-        entry = scores.tasks[task].get(scores.student, {})
+        cell = scores.cell(task, scores.student)
         each = [shown(scores.score(task, name), unit) for name in scores.trainings]
-        spread = entry.get("training_spread")
-        deviation = "–" if spread is None else f"± {shown(spread, unit)}"
-        rows.append({"label": task, "mean": shown(entry.get("score"), unit), "spread": deviation, "each": each})
+        deviation = "–" if cell.training_spread is None else f"± {shown(cell.training_spread, unit)}"
+        rows.append({"label": task, "mean": shown(cell.score, unit), "spread": deviation, "each": each})
     gains = mean_gains_of_trainings(scores.results).get(scores.student, {})
     foot = [
         {"label": kind, "each": ["–" if gain is None else f"{signed(gain)} %" for gain in values]}

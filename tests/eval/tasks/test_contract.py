@@ -26,6 +26,7 @@ def test_a_task_says_what_it_takes_and_gives(name):
     assert getattr(task, "DATA", "labels") in ("labels", "masks", "depth", "any")
     assert set(getattr(task, "ROLES", ROLES)) <= set(ROLES)
     assert isinstance(getattr(task, "IS_RANDOM", True), bool)
+    assert isinstance(task.VERSION, int)
 
 
 @pytest.mark.parametrize("name", TASKS)

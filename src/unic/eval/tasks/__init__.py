@@ -1,6 +1,8 @@
 """Measurements of frozen encoders, one file each. A file holds
 
 - `run`: keyword-only arguments are the task's options (`seed` is the runner's), and it returns an `Outcome`;
+- `VERSION`: of a task in this folder, raised when its numbers change, so that its finished cells are measured again
+  (a test says when that is due);
 - `INPUT`: what `run` gets before the options. "vectors" (default): `train: Labelled, test: Labelled`. "dense":
   `train: Dense, test: Dense`. "subject": `subject: Subject`, one model on one set with everything it can give;
 - `DATA`: the kind of set it runs on, "labels" (default), "masks", "depth" or "any";

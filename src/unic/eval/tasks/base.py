@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
+from unic import metric_names
 from unic.errors import InputError
 from unic.tokens import Grid
 
@@ -84,7 +85,7 @@ def _first_in_percent(means: Float[np.ndarray, "r k"]) -> Float[np.ndarray, " r"
     return 100 * means[:, 0]
 
 
-TOP1 = Measure("top-1 %", _first_in_percent)
+TOP1 = Measure(metric_names.TOP1, _first_in_percent)
 
 
 def ratio(part: Float[np.ndarray, " r"], whole: Float[np.ndarray, " r"]) -> Float[np.ndarray, " r"]:

@@ -14,7 +14,9 @@ from unic.eval.datasets import DataPair
 from unic.eval.subject import Subject
 from unic.eval.tasks._probe import inner_probe
 from unic.eval.tasks.base import Measure, Outcome
+from unic.metric_names import TOP1
 
+VERSION = 1
 INPUT = "subject"
 
 
@@ -26,7 +28,7 @@ def _mean_over_parts(means: Float[np.ndarray, "r k"]) -> Float[np.ndarray, " r"]
     return 100 * accuracy.sum(1) / there.sum(1)
 
 
-MEASURE = Measure("top-1 %", _mean_over_parts)
+MEASURE = Measure(TOP1, _mean_over_parts)
 
 
 def run(

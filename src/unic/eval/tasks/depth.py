@@ -13,6 +13,7 @@ from unic.errors import InputError
 from unic.eval.tasks._dense_head import points, resize, sampled, train_head
 from unic.eval.tasks.base import Dense, Measure, Outcome, ratio
 
+VERSION = 1
 INPUT = "dense"
 DATA = "depth"
 

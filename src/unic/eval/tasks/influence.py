@@ -13,6 +13,7 @@ from unic.eval.tasks._cka import FEWEST, cka
 from unic.eval.tasks.base import Measure, Outcome
 from unic.features import Features
 
+VERSION = 1
 INPUT = "subject"
 DATA = "any"
 READS_TEACHERS = True

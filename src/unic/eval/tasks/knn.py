@@ -21,6 +21,7 @@ from unic.errors import InputError
 from unic.eval.tasks._cosine import units
 from unic.eval.tasks.base import Labelled, Outcome, num_classes, top1
 
+VERSION = 1
 IS_RANDOM = False
 NUM_NEIGHBOURS = (10, 20, 100, 200)  # the paper's; all are reported in the details
 _CHUNK = 1024  # test images a time

@@ -18,6 +18,7 @@ from unic.eval.tasks._unit_vectors import UnitVectors
 from unic.eval.tasks.base import Labelled, Outcome, num_classes, top1
 from unic.eval.tasks.logistic import VALIDATION, stratified_split
 
+VERSION = 1
 LR_RANGE = (0.1, 100.0)
 WEIGHT_DECAY_RANGE = (1e-12, 1e-4)
 GRID = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0)

@@ -17,6 +17,7 @@ from unic.eval.tasks._principal_axes import Axes
 from unic.eval.tasks._softmax_path import Path
 from unic.eval.tasks.base import Labelled, Outcome, num_classes, top1
 
+VERSION = 1
 C_RANGE = (1e-5, 1e6)
 VALIDATION = 0.2
 _MAX_C = 1e12  # single precision holds the curvature of separable images up to here, and further

@@ -12,6 +12,8 @@ from unic.errors import InputError
 from unic.eval.tasks._probe import inner_probe
 from unic.eval.tasks.base import Labelled, Outcome
 
+VERSION = 1
+
 
 def run(
     train: Labelled,

@@ -15,6 +15,7 @@ from unic.errors import InputError, nearest
 from unic.eval.tasks._cosine import units
 from unic.eval.tasks.base import Labelled, Measure, Outcome, ratio
 
+VERSION = 1
 IS_RANDOM = False
 GALLERIES = ("test", "train")
 RECALLS = (1, 5, 10)

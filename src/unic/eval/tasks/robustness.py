@@ -22,6 +22,7 @@ from unic.eval.datasets import DataPair
 from unic.eval.subject import Subject
 from unic.eval.tasks.base import Outcome, top1
 
+VERSION = 1
 INPUT = "subject"
 CODE = ("probe",)
 SIDE = 224  # pixels of the corrupted square where the suite leaves the size to the encoders; ImageNet-C's

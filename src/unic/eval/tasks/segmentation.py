@@ -12,6 +12,7 @@ from unic.errors import InputError
 from unic.eval.tasks._dense_head import resize, sampled, train_head
 from unic.eval.tasks.base import IGNORED, Dense, Measure, Outcome, ratio
 
+VERSION = 1
 INPUT = "dense"
 DATA = "masks"
 

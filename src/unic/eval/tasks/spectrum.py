@@ -19,6 +19,7 @@ from unic.device import default_device
 from unic.eval.subject import Subject
 from unic.eval.tasks.base import Measure, Outcome
 
+VERSION = 1
 INPUT = "subject"
 DATA = "any"
 IS_RANDOM = False

@@ -18,6 +18,7 @@ from unic.eval.subject import Subject
 from unic.eval.tasks.base import Labelled, Outcome, top1
 from unic.eval.text import SCHEME, TextTower, load_text_tower, own_tower
 
+VERSION = 1
 INPUT = "subject"
 READS_TEACHERS = True
 FILES = ("text", "templates", "names")  # options that may name one

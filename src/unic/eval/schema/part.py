@@ -1,0 +1,19 @@
+"""What all parts of results.json share."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Interval = Annotated[list[float], Field(min_length=2, max_length=2)]
+"""The lower and the upper end of a 95 % interval."""
+
+
+class Part(BaseModel):
+    """A part of results.json. The text under a key is its description in `unic schema results`.
+
+    Values are taken as they are and never converted. Keys of newer versions are kept.
+    """
+
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True, use_attribute_docstrings=True)
