@@ -94,7 +94,7 @@ def test_fingerprints_of_sources(folder: Path, tmp_path: Path) -> None:
 
 
 def test_the_name_of_a_cell(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(cells, "shipped_code", lambda: "of the shipped tasks")
+    monkeypatch.setattr(cells, "versions", lambda *_: "of the shipped tasks")
     assert (
         cells.cell_key("knn", options={"k": 5, "list": ["a"]}, encoder="e", images=("i", 3))
         == "95556944ad4a4bfdad0562c2f03512c9"
