@@ -69,6 +69,6 @@ def test_the_content_is_on_the_disk_before_its_name(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(os, "fsync", lambda descriptor: (calls.append("fsync"), fsync(descriptor)))
     monkeypatch.setattr(os, "replace", lambda *paths: (calls.append("replace"), replace(*paths)))
     write_bytes(tmp_path / "file", b"x", synced=True)
-    assert calls == ["fsync", "replace"]
+    assert calls == ["fsync", "replace", "fsync"]  # the file, its name, the folder
     write_bytes(tmp_path / "file", b"x")
-    assert calls == ["fsync", "replace", "replace"]
+    assert calls == ["fsync", "replace", "fsync", "replace"]

@@ -22,7 +22,8 @@ def written(path: Path, *, alone: bool = False, synced: bool = False) -> Iterato
         path: the file; its folder is made. An existing file is replaced.
         alone: no other process or thread writes this file meanwhile. The partial file then always has the same name,
             so that the next writer removes what a killed one has left.
-        synced: the content is on the disk before it gets its name, so that a machine that stops leaves no empty file.
+        synced: the content is on the disk before it gets its name, so that a machine that stops leaves no empty file;
+            and so is the name when the block has ended.
 
     Raises:
         OSError: it cannot be written; what was there before is untouched.

@@ -25,6 +25,7 @@ from unic.distill.cache_build import _in_turn
 from unic.distill.job import Job
 from unic.distill.teacher_cache import CachedTeachers, open_cache
 from unic.distill.teachers import LiveTeachers
+from unic.errors import FullDiskError, InputError
 
 CPU = torch.device("cpu")
 
@@ -151,7 +152,7 @@ def test_a_full_disk_is_refused_before_anything_is_computed(recipe, tmp_path, mo
     job = job_of(recipe, {"dir": str(tmp_path / "new" / "cache")})
     usage = cache_plan.shutil.disk_usage(tmp_path)
     monkeypatch.setattr(cache_plan.shutil, "disk_usage", lambda _: usage._replace(free=job.cache_bytes() - 1))
-    with pytest.raises(cache_plan.StoppedError, match="GB more needed"):
+    with pytest.raises(FullDiskError, match="GB more needed"):
         opened(job)
     assert not (tmp_path / "new").exists()
     monkeypatch.setattr(cache_plan.shutil, "disk_usage", lambda _: usage._replace(free=job.cache_bytes()))
@@ -159,7 +160,7 @@ def test_a_full_disk_is_refused_before_anything_is_computed(recipe, tmp_path, mo
 
 
 def test_budget(recipe) -> None:
-    with pytest.raises(cache_plan.InputError, match="budget.*1kB"):
+    with pytest.raises(InputError, match="budget.*1kB"):
         job_of(recipe, {"budget": "1kB"})
     job_of(recipe, {"budget": "1 GB"})
 
@@ -244,7 +245,7 @@ def test_an_image_that_could_not_be_read_is_added_when_it_can(recipe, tmp_path, 
     job = job_of(recipe, {"views": 1, "dir": str(tmp_path / "other")}, augment="none")
     without_3(job)
     cached = opened(job)
-    with pytest.raises(cache_plan.InputError, match="missing images.* vit"):
+    with pytest.raises(InputError, match="missing images.* vit"):
         cached(torch.zeros(1, 3, 32, 32), torch.tensor([3]), torch.tensor([0]))
 
 
