@@ -6,12 +6,15 @@ sees the old content or the new one, whatever happens meanwhile.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+_UNSUPPORTED = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EACCES, errno.EPERM)
 
 
 @contextmanager
@@ -67,12 +70,19 @@ def write_text(path: Path, text: str, *, alone: bool = False, synced: bool = Fal
 
 
 def sync(path: Path) -> None:
-    """Waits until the content of a file, or the names in a folder, are on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
+    """Waits until the content of a file, or the names in a folder, are on the disk. Some network file systems, and
+    Windows, cannot do that for a folder.
+    """
+    descriptor = None
     try:
+        descriptor = os.open(path, os.O_RDONLY)
         os.fsync(descriptor)
+    except OSError as error:
+        if not (path.is_dir() and error.errno in _UNSUPPORTED):
+            raise
     finally:
-        os.close(descriptor)
+        if descriptor is not None:
+            os.close(descriptor)
 
 
 def _rights(path: Path) -> int:
