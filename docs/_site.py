@@ -1,4 +1,4 @@
-"""What the site has beside docs/: the README as its first page, other files of the repository, the help of the commands.
+"""What the site has beside docs/: the README as its home page, other files of the repository, the help of commands.
 
 MkDocs calls `on_files` and `on_page_markdown`. Links are written for the repository, so that they work there as well;
 here they become links between pages.
@@ -32,7 +32,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Turns links between files of the repository into links between pages; the mark `<!-- help -->` becomes the help."""
+    """Turns links between files into links between pages, and the mark `<!-- help -->` into the help."""
     there = page.file.src_uri
     here = next((path for path in OUTSIDE if HOME.get(path, path) == there), f"docs/{there}")
 
