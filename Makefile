@@ -27,8 +27,8 @@ lint: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-docs: setup  ## the documentation site in build/docs; a broken link is an error
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+docs: setup  ## the documentation site in build/docs; a broken link is an error (which --quiet would hide)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 test: lint docs  ## every check; two processes, as most tests use one thread
 	$(BIN)/python -m pytest -n 2 --dist loadfile

@@ -1,11 +1,12 @@
 """What the site has beside docs/: the README as its home page, other files of the repository, the help of commands.
 
-MkDocs calls `on_files` and `on_page_markdown`. Links are written for the repository, so that they work there as well;
-here they become links between pages.
+MkDocs calls the functions `on_…`. Links are written for the repository, so that they work there as well; here they
+become links between pages.
 """
 
 from __future__ import annotations
 
+import logging
 import posixpath
 import re
 from pathlib import Path
@@ -21,6 +22,8 @@ OUTSIDE = [
     "benchmarks/results/xeon-2-cores.md", "benchmarks/results/epyc-2-cores.md",
     "examples/two_teachers.py", "examples/two_teachers.ipynb", "examples/suite.yaml",
 ]  # fmt: skip
+LOADED = re.compile(r"<(?:script|img|iframe|source|link)\b[^>]*(?:src|href)=\"?https?://[^\s>]*")
+log = logging.getLogger("mkdocs.hooks.site")
 LINK = re.compile(r"(\]\(|src=\"|href=\")(?![a-z]+:|#)([^)\"#\s]+)")
 
 
@@ -43,6 +46,12 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
     text = LINK.sub(to_page, markdown)
     return text.replace("<!-- help -->", command_line()) if "<!-- help -->" in text else text
+
+
+def on_post_page(output: str, page: Page, config: MkDocsConfig) -> None:
+    """Warns of what a page would fetch from elsewhere: the site is read offline. `--strict` makes it an error."""
+    for found in LOADED.findall(output):
+        log.warning(f"{page.file.src_uri}: the page loads {found}")
 
 
 def command_line() -> str:
