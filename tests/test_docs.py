@@ -8,6 +8,8 @@ import yaml
 from typer.main import get_command
 
 from unic.cli import app
+from unic.config import load_recipe
+from unic.eval.suite import load_suite
 
 ROOT = Path(__file__).parents[1]
 COMMAND_LINE = (ROOT / "docs/cli.md").read_text()
@@ -37,5 +39,16 @@ def test_every_shipped_recipe_is_listed():
 
 @pytest.mark.parametrize("page", sorted((ROOT / "docs").rglob("*.md")), ids=lambda path: path.stem)
 def test_yaml_on_a_page_is_yaml(page):
-    for block in re.findall(r"^```yaml\n(.*?)^```", page.read_text(), flags=re.MULTILINE | re.DOTALL):
-        yaml.safe_load(block)
+    assert all(isinstance(block, dict) for block in _yaml(page))
+
+
+def _yaml(page):
+    return [yaml.safe_load(block) for block in re.findall(r"^```yaml\n(.*?)^```", page.read_text(), re.M | re.S)]
+
+
+def test_the_recipes_and_suites_of_the_tutorials_are_such(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    blocks = [block for page in (ROOT / "docs/tutorials").glob("*.md") for block in _yaml(page)]
+    recipes = [load_recipe(block) for block in blocks if {"teachers", "student"} <= block.keys()]
+    suites = [load_suite(block) for block in blocks if "tasks" in block]
+    assert len(recipes) == len(suites) == 1
