@@ -6,7 +6,7 @@ RUN := runs/quickstart
 BENCH := runs/bench
 STAMP := $(VENV)/.installed
 
-.PHONY: setup quickstart test test-long lint format bench bench-samples clean
+.PHONY: setup quickstart docs test test-long lint format bench bench-samples clean
 
 setup: $(STAMP)
 
@@ -27,10 +27,13 @@ lint: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: lint  ## every check; two processes, as most tests use one thread
+docs: setup  ## the documentation site in build/docs; a broken link is an error (which --quiet would hide)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+test: lint docs  ## every check; two processes, as most tests use one thread
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
-test-long: lint  ## nightly: also the long tests
+test-long: lint docs  ## nightly: also the long tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'long or not long'
 
 format: setup
@@ -50,4 +53,4 @@ bench-samples: setup  ## the long run on the samples and its table (hours; see r
 	$(BIN)/unic distill recipes/samples-bench.yaml --out runs/samples-bench
 
 clean:
-	rm -rf $(VENV) runs .cache
+	rm -rf $(VENV) runs .cache build/docs
