@@ -102,8 +102,8 @@ def test_batches_subsets_and_shards_take_generated_images(tmp_path: Path) -> Non
     [
         ("generated:dead_leafs", "dead_leaves"),
         ("generated:", "unknown generated ''"),
-        ("generated:dead_leaves?image=10", "did you mean 'images'"),
-        ("generated:dead_leaves?leafs=10", "did you mean 'leaves'"),
+        ("generated:dead_leaves?image=10", "'images'"),
+        ("generated:dead_leaves?leafs=10", "'leaves'"),
         ("generated:dead_leaves?images=0", "images=0;.*from 1"),
         ("generated:dead_leaves?images=1e5", "images=1e5"),
         ("generated:dead_leaves?size=100000", "size=100000"),

@@ -51,15 +51,15 @@ def test_a_teacher_takes_its_weights() -> None:
 
 
 def test_saved_bytes_are_those_of_the_tensors_that_a_backward_pass_reads() -> None:
-    """Of exp its result, of a linear layer its input; weights are there anyway."""
+    """Of exp its result; of a norm its input and, for each row, mean and deviation. Its weights are there anyway."""
     x = torch.ones(10, requires_grad=True)
     saved = memory.SavedBytes()
     with saved:
         x.exp()
     assert saved.total == 10 * 4
     with saved:
-        nn.Linear(30, 20)(torch.ones(7, 30))
-    assert saved.total == 10 * 4 + 7 * 30 * 4
+        nn.LayerNorm(30)(torch.ones(7, 30))
+    assert saved.total == 10 * 4 + (7 * 30 + 7 + 7) * 4
 
 
 @pytest.mark.parametrize(("available", "expected"), [(20_000, 80), (20_001, 80), (20_113, 81), (11_022, -1)])

@@ -79,7 +79,7 @@ def test_signal_saves_and_asks_to_be_requeued(start: Start, recipe: dict[str, An
     process.send_signal(signal.SIGTERM)
     output = finish(process, 75)
     saved = (run / "checkpoints/last").read_text()
-    assert f"checkpoint saved at step {saved.removeprefix('step-')}" in output
+    assert f"saved at step {saved.removeprefix('step-')}" in output
     assert max(losses(run)) == int(saved.removeprefix("step-"))
 
 

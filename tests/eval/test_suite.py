@@ -17,7 +17,7 @@ def test_suites_from_names_and_files(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("data: [a=b]\nsede: [1]\n", "'sede': .*did you mean 'seeds'"),
+        ("data: [a=b]\nsede: [1]\n", "'sede': .*'seeds'"),
         ("data: [a=b]\ntasks: {knn: {tokens: clss}}\n", "'tasks.knn.tokens': Input should be"),
         ("data: []\n", "'data': .*at least 1"),
         ("data: [a\n", "not valid YAML"),

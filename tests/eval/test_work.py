@@ -39,7 +39,7 @@ def test_a_process_that_dies_takes_no_other_cell_along(coloured, deadly, tmp_pat
     models = {"fine": "pixels:8", "culprit": "pixels:2", "coarse": "pixels:4"}
     results = evaluate_models(models, {}, suite=suite, cache=tmp_path / "cache", jobs=2)
     row = results["tasks"]["colours/own"]
-    assert row["culprit"] == {"error": "its process died, three times (out of memory?)"}
+    assert "three times" in row["culprit"]["error"]
     assert row["fine"]["score"] > 50
     assert row["coarse"]["score"] > 50
     assert set(results["tasks"]["colours/knn"]) == {"fine", "culprit", "coarse"}
@@ -51,5 +51,5 @@ def test_no_room_for_the_locks_of_further_processes_is_one_line(monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(Spawning, "Value", no_room)
-    with pytest.raises(StoppedError, match="jobs=2 needs a little room in /dev/shm"), _pool(2):
+    with pytest.raises(StoppedError, match="jobs=2.*/dev/shm"), _pool(2):
         pass

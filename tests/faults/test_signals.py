@@ -44,7 +44,7 @@ def test_sigusr1_saves_and_asks_to_be_requeued_then_the_run_ends_as_it_would_hav
     process.send_signal(signal.SIGUSR1)
     output = finish(process, 75)
     saved = int((run / "checkpoints/last").read_text().removeprefix("step-"))
-    assert f"checkpoint saved at step {saved}" in output
+    assert f"saved at step {saved}" in output
     assert saved >= seen
     assert read_metrics(run)[-1]["step"] == saved  # no step was done after it
     assert not (run / ".lock").exists()

@@ -122,7 +122,7 @@ def write(path: Path, content: dict[str, Any]) -> Path:
 def refuses(result: tuple[int, str], name: str, folder: Path) -> None:
     code, error = result
     assert (code, error.count("\n")) == (2, 1), error
-    expected = "is code that a file or a mapping names, so it is not run; if you trust it, add --trust-code"
+    expected = "if you trust it, add --trust-code"
     assert f"{expected} {name}\n" in error
     assert not executed(folder)
 

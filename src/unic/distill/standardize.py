@@ -11,7 +11,7 @@ Ranks exchange moments (count, mean, M2), never features: 4·(2D + 1) bytes per 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -120,7 +120,7 @@ class EmaStandardizer(nn.Module):
         self,
         dims: Mapping[str, tuple[int, int]],
         *,
-        momentum: tuple[float, float] = (1.0, 0.001),
+        momentum: Sequence[float] = (1.0, 0.001),
         floor: float = 0.0,
     ) -> None:
         super().__init__()

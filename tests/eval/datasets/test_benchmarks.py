@@ -457,14 +457,10 @@ def test_without_download_nothing_is_fetched_and_with_it_a_failure_is_one_line(p
 
     paint.monkeypatch.setattr("torchvision.datasets.fgvc_aircraft.download_and_extract_archive", refuse)
     paint.monkeypatch.setattr("torchvision.datasets.utils.download_and_extract_archive", refuse)
-    with pytest.raises(
-        InputError, match=r"not in \S+/aircraft \(expected \S+\); download=True fetches it \(2.6 GB\), or put"
-    ):
+    with pytest.raises(InputError, match=r"\S+/aircraft .*download=True.*2\.6 GB"):
         resolve("aircraft", root=paint.root)
     for name in ("aircraft", "cifar10"):
-        with pytest.raises(
-            InputError, match=f"cannot be fetched into .*/{name}: .*no network at all.*; put it there from"
-        ):
+        with pytest.raises(InputError, match=f"/{name}: .*no network at all"):
             resolve(name, root=paint.root, download=True)
-    with pytest.raises(InputError, match="put it there from one of the copies"):
+    with pytest.raises(InputError, match="copies"):
         resolve("cars", root=paint.root, download=True)
