@@ -60,6 +60,10 @@ def test_saved_bytes_are_those_of_the_tensors_that_a_backward_pass_reads() -> No
     with saved:
         nn.LayerNorm(30)(torch.ones(7, 30))
     assert saved.total == 10 * 4 + (7 * 30 + 7 + 7) * 4
+    linear = memory.SavedBytes()
+    with linear:  # its input and no weight, which is kept as a transposed view
+        nn.Linear(30, 20)(torch.ones(7, 30))
+    assert linear.total == 7 * 30 * 4
 
 
 @pytest.mark.parametrize(("available", "expected"), [(20_000, 80), (20_001, 80), (20_113, 81), (11_022, -1)])

@@ -36,7 +36,10 @@ class SavedBytes(torch.autograd.graph.saved_tensors_hooks):
         super().__init__(self._count, lambda tensor: tensor)
 
     def _count(self, tensor: Tensor) -> Tensor:
-        if not isinstance(tensor, torch.nn.Parameter):
+        source = (
+            tensor if tensor._base is None else tensor._base
+        )  # a Linear keeps its weight transposed, which is a view
+        if not isinstance(source, torch.nn.Parameter):
             self.total += tensor.numel() * tensor.element_size()
         return tensor
 
