@@ -7,13 +7,13 @@ from pathlib import Path
 from accelerate import Accelerator
 from rich.console import Console
 
-from unic.distill.job import Job
-from unic.distill.recorded import NONE, Record
-from unic.distill.run import Run
-from unic.distill.stage import Stage
-from unic.distill.start import Start
-from unic.run_state import Position
+from unic.runs.state import Position
 from unic.signals import StopSignals
+from unic.training.job import Job
+from unic.training.recorded import NONE, Record
+from unic.training.run import Run
+from unic.training.stage import Stage
+from unic.training.start import Start
 
 
 def stage_of(job: Job, folder: Path, accelerator: Accelerator) -> Stage:

@@ -26,14 +26,14 @@ import torch
 import yaml
 
 import unic
-from unic.config import Recipe, load_recipe
-from unic.distill.train import fit
 from unic.eval.online import OnlineKnn
-from unic.eval.schema import Results
-from unic.eval.seen import mean_gains
+from unic.eval.results.schema import Results
+from unic.eval.results.seen import mean_gains
 from unic.eval.suite import load_suite
-from unic.metrics import read_metrics
+from unic.recipe.schema import Recipe, load_recipe
+from unic.runs.metrics import read_metrics
 from unic.terminal import stderr_console
+from unic.training.train import fit
 
 PAPER = Path(__file__).parent / "variants" / "paper.yaml"
 

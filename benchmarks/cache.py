@@ -3,7 +3,7 @@
     python benchmarks/cache.py [--recipe recipes/quickstart.yaml] [--images 512] [--rounds 3] [KEY=VALUE …] [--out FILE]
     python benchmarks/cache.py --quality --images 1500 [--views 1 4 16] [--dtype fp16] [--no-live] [--epochs 32] […]
 
-Time: the recipe's own training step (`unic.distill.train`), the targets from a warm cache, from the teachers, or from
+Time: the recipe's own training step (`unic.training.train`), the targets from a warm cache, from the teachers, or from
 random tensors of the same shapes that lie in memory (the student alone). The three take turns step by step, on the same
 decoded batches; decoding is not timed. Reads: what reading the targets of a batch alone takes, without a thread.
 
@@ -31,14 +31,14 @@ from accelerate import Accelerator
 from rich.console import Console
 
 import unic
-from unic.config import Recipe, load_recipe
 from unic.data.loader import Batch
-from unic.distill.build import build
-from unic.distill.stage import Stage
-from unic.distill.step import training_step
-from unic.distill.teacher_cache import CachedTeachers, open_cache
-from unic.distill.teachers import LiveTeachers, Teachers
+from unic.recipe.schema import Recipe, load_recipe
 from unic.tokens import Tokens
+from unic.training.build import build
+from unic.training.stage import Stage
+from unic.training.step import training_step
+from unic.training.teacher_cache import CachedTeachers, open_cache
+from unic.training.teachers import LiveTeachers, Teachers
 
 DTYPES = ("fp16", "int8")
 BASE = "student alone"

@@ -19,10 +19,11 @@ import pyarrow.parquet as pq
 import torch
 from sklearn.cluster import KMeans
 
-from unic.config import TrainSource, load_recipe
 from unic.data.loader import view_batches
 from unic.data.sources import open_source
 from unic.encoders import open_encoder
+from unic.recipe.schema import load_recipe
+from unic.recipe.sections import TrainSource
 
 RECIPE = "recipes/quickstart.yaml"
 

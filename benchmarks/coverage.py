@@ -7,8 +7,8 @@ Everything is simulated where no statement is true: the student is exactly as go
 teachers, where several are equal), and runs are equal. So "beats" and "stays below" are both false whenever they are
 said. Right and wrong on an image come from its difficulty, which all models share, from what a model makes of it, and
 from the luck of a seed, of the probe or of the training, which shifts a model's score on all images of a task. Results
-go through `unic.eval.results.summarise` and `unic.report.paired`, as those of models do. The exit code is 1 where more
-than 5 % of the statements on a side are false by more than chance allows.
+go through `unic.eval.results.summary.summarise` and `unic.reporting.several.paired`, as those of models do. The exit
+code is 1 where more than 5 % of the statements on a side are false by more than chance allows.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ import numpy as np
 from _machine import machine
 from jaxtyping import Float
 
-from unic.eval.results import summarise
-from unic.eval.schema import ModelEntry, Protocol
+from unic.eval.results.schema import ModelEntry, Protocol
+from unic.eval.results.summary import summarise
+from unic.eval.results.trainings import TRAINING
 from unic.eval.tasks import Outcome
-from unic.eval.trainings import TRAINING
-from unic.report.paired import Paired
-from unic.report.predictions import Predictions
-from unic.report.scores import Scores
+from unic.reporting.read.predictions import Predictions
+from unic.reporting.read.scores import Scores
+from unic.reporting.several.paired import Paired
 
 IMAGES, SEEDS, BATCH = 500, 3, 100
 POINTS = 28  # that a score of 50 % gains from a shift of 1

@@ -14,9 +14,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from unic.eval.tasks import _unit_vectors
-from unic.eval.tasks._linear_heads import Schedule, Setting, train_heads
-from unic.eval.tasks._unit_vectors import UnitVectors
+from unic.eval.probes import unit_vectors as _unit_vectors
+from unic.eval.probes.linear_heads import Schedule, Setting, train_heads
+from unic.eval.probes.unit_vectors import UnitVectors
 
 DEFAULTS = {"classes": 100, "images": 20000, "dim": 768, "heads": 8, "epochs": 2, "rounds": 5, "streamed": 0}
 

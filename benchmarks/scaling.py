@@ -40,13 +40,13 @@ from _machine import machine
 from _stage import stage_of
 from accelerate import Accelerator
 
-from unic.config import load_recipe
-from unic.distill import engine
-from unic.distill.build import build
-from unic.distill.job import Job
-from unic.distill.step import training_step
-from unic.distill.teachers import LiveTeachers
-from unic.distill.watch import process_group
+from unic.recipe.schema import load_recipe
+from unic.training import engine
+from unic.training.build import build
+from unic.training.job import Job
+from unic.training.step import training_step
+from unic.training.teachers import LiveTeachers
+from unic.training.watch import process_group
 
 PLAIN = ("eval.suite=null", "data.workers=0", "trackers={}", "data.train=[{path: samples/clipart}]")
 VARIED = {  # one thing at a time; the first of each is the same configuration

@@ -24,8 +24,8 @@ from PIL import Image
 from rich.console import Console
 from scipy import stats
 
-from unic.config import load_recipe
-from unic.distill.train import PreemptedError, fit
+from unic.recipe.schema import load_recipe
+from unic.training.train import PreemptedError, fit
 
 NUM_BLOCKS = 20
 _EVERY = 0.1  # seconds between two samples

@@ -33,19 +33,19 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-from unic.config import Train
-from unic.distill import distiller
-from unic.distill.distiller import Distiller
-from unic.distill.optimizer import build_optimizer, optimizer_step
-from unic.distill.standardize import EmaStandardizer
-from unic.distill.teachers import LiveTeachers
-from unic.distill.weighting import TeacherDropping
 from unic.encoders import Encoder, build_encoder, has_fast_bf16, load_encoder, place
 from unic.encoders._attention import choose_attention
 from unic.encoders._drop_path import set_drop_path_keys
 from unic.losses import build_losses
 from unic.projectors import build_projector, project
+from unic.recipe.sections import Train
 from unic.tokens import Tokens
+from unic.training import distiller
+from unic.training.distiller import Distiller
+from unic.training.optimizer import build_optimizer, optimizer_step
+from unic.training.standardize import EmaStandardizer
+from unic.training.teachers import LiveTeachers
+from unic.training.weighting import TeacherDropping
 
 B16, L16 = "timm:vit_base_patch16_224?pretrained=false", "timm:vit_large_patch16_224?pretrained=false"
 
@@ -93,7 +93,7 @@ CONFIGURATIONS = {
 
 
 class Ours:
-    """What `unic.distill.step` does in one step, without its loop."""
+    """What `unic.training.step` does in one step, without its loop."""
 
     def __init__(self, chosen: Configuration, device: torch.device, compile: bool, patch_share: float = 1.0) -> None:
         encoders = load_teachers(chosen, device)

@@ -25,9 +25,9 @@ import psutil
 from _machine import machine
 
 from unic.data.loader import ImageList, training_batches
-from unic.data.shards import write_shards
+from unic.data.shards.index import scan
+from unic.data.shards.writing import write_shards
 from unic.data.sources import open_source
-from unic.data.sources._shard_index import scan
 from unic.data.sources.arrays import Arrays
 from unic.digest import sha256_of_file
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from unic.eval.formats import to_markdown
+from unic.eval.results.formats import to_markdown
 from unic.eval.runner import evaluate_models
 from unic.eval.suite import load_suite
 from unic.features import default_cache_dir

@@ -12,11 +12,11 @@ from rich.console import Console
 
 import unic
 from unic import api
-from unic.config import load_recipe
 from unic.data.sources.folder import Folder
 from unic.errors import UnfinishedError
-from unic.eval.schema import Results
-from unic.metrics import read_metrics
+from unic.eval.results.schema import Results
+from unic.recipe.schema import load_recipe
+from unic.runs.metrics import read_metrics
 
 
 def test_the_last_stage_is_evaluated(recipe: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,11 +17,11 @@ import unic
 from unic import arguments, processes
 from unic.arguments import argument, as_flags
 from unic.cli import main
-from unic.config import load_recipe
 from unic.errors import InputError
+from unic.recipe.schema import load_recipe
 
 SOURCE = Path(unic.__file__).parent
-TYPED_ONLY = ("cli.py", "compose.py", "distill/diagnosis.py")  # what only a command line reaches
+TYPED_ONLY = ("cli.py", "compose.py", "training/diagnosis.py")  # what only a command line reaches
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,10 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from unic import checkpoint
-from unic.checkpoint import Checkpoint
-from unic.distill.parts import Moments
 from unic.errors import InputError
+from unic.runs import checkpoint
+from unic.runs.checkpoint import Checkpoint
+from unic.training.parts import Moments
 
 
 def save(run: Path, step: int, keep: int = 2) -> Path:

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from unic import cli
-from unic._recipe_text import commented
 from unic.compose import compose, write_recipe
-from unic.config import Recipe, load_recipe
 from unic.errors import InputError
+from unic.recipe.schema import Recipe, load_recipe
+from unic.recipe.text import commented
 
 
 def test_a_recipe_from_three_words(tmp_path):
@@ -52,7 +52,7 @@ def test_a_recipe_from_three_words(tmp_path):
     ],
 )
 def test_views_have_the_size_that_the_student_sees(uri, side, tmp_path, monkeypatch):
-    tower = "from unic.encoders.pixels import Pixels\n\ndef wide_100():\n    return Pixels(48)\n"
+    tower = "from unic.encoders.schemes.pixels import Pixels\n\ndef wide_100():\n    return Pixels(48)\n"
     (tmp_path / "tower.py").write_text(tower)
     monkeypatch.syspath_prepend(str(tmp_path))
     assert compose(["timm:a"], uri, ["x"])["data"]["size"] == side

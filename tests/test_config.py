@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from unic.config import load_recipe, load_run_recipe, recipe_folder
 from unic.errors import InputError
+from unic.recipe.reading import recipe_folder
+from unic.recipe.schema import load_recipe, load_run_recipe
 
 MINIMAL = {"teachers": {"models": {"a": "timm:x"}}, "student": {"model": "timm:y"}, "data": {"train": "images"}}
 

@@ -14,11 +14,11 @@ import torch
 from rich.console import Console
 
 from unic import cores
-from unic.config import load_recipe
 from unic.data.sources import open_source
-from unic.distill import step, train
-from unic.encoders.pixels import Pixels
+from unic.encoders.schemes.pixels import Pixels
 from unic.features import extract
+from unic.recipe.schema import load_recipe
+from unic.training import step, train
 
 
 @pytest.fixture(autouse=True)

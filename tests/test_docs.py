@@ -8,8 +8,8 @@ import yaml
 from typer.main import get_command
 
 from unic.cli import app
-from unic.config import load_recipe
 from unic.eval.suite import load_suite
+from unic.recipe.schema import load_recipe
 
 ROOT = Path(__file__).parents[1]
 COMMAND_LINE = (ROOT / "docs/cli.md").read_text()

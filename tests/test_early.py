@@ -12,8 +12,8 @@ import pytest
 import yaml
 
 from unic import api, cli
-from unic.config import load_recipe
 from unic.errors import InputError
+from unic.recipe.schema import load_recipe
 
 
 @pytest.fixture

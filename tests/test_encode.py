@@ -16,7 +16,8 @@ from rich.console import Console
 from safetensors import safe_open
 from safetensors.numpy import load_file
 
-from unic import _feature_file, api, cli
+from unic import api, cli
+from unic.features import files as _feature_file
 
 QUIET = Console(quiet=True)
 

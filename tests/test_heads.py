@@ -10,15 +10,15 @@ import pytest
 import torch
 from rich.console import Console
 
-from unic import checkpoint
-from unic.config import load_recipe
-from unic.distill.build import build
-from unic.distill.job import Job
-from unic.distill.train import fit
 from unic.encoders import load_encoder
 from unic.errors import InputError
 from unic.heads import heads_of, kept_head
+from unic.recipe.schema import load_recipe
+from unic.runs import checkpoint
 from unic.tokens import Tokens
+from unic.training.build import build
+from unic.training.job import Job
+from unic.training.train import fit
 
 IMAGES = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 

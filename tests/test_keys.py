@@ -6,9 +6,9 @@ import pytest
 import yaml
 
 from unic import api
-from unic.config import load_recipe
 from unic.errors import InputError
 from unic.eval.suite import load_suite
+from unic.recipe.schema import load_recipe
 
 MINIMAL = {"teachers": {"models": {"a": "timm:a"}}, "student": {"model": "timm:b"}, "data": {"train": "images"}}
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from unic.metrics import MetricsLog, log_to, read_metrics
+from unic.runs.metrics import MetricsLog, log_to, read_metrics
 
 ROW = {"loss": 0.5, "loss/a": 0.4, "cos/a/cls": 0.25, "cos/a/patch": 0.5, "kept/a": 0.75}
 ROW |= {"images_per_s": 120.0, "data_wait": 0.1}

@@ -10,9 +10,9 @@ import torch
 from rich.console import Console
 
 import unic
-from unic.config import load_recipe
-from unic.distill.train import fit
 from unic.encoders import Encoder, load_encoder
+from unic.recipe.schema import load_recipe
+from unic.training.train import fit
 
 QUIET = Console(quiet=True)
 

@@ -11,11 +11,11 @@ import yaml
 from rich.console import Console
 
 from unic import api
-from unic.config import load_recipe, load_run_recipe
-from unic.distill.train import fit
 from unic.errors import InputError
-from unic.eval.schema import Protocol
-from unic.report.pictures import draw_pictures
+from unic.eval.results.schema import Protocol
+from unic.recipe.schema import load_recipe, load_run_recipe
+from unic.reporting.sections.pictures import draw_pictures
+from unic.training.train import fit
 
 
 @pytest.fixture(scope="module")

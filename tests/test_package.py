@@ -1,4 +1,5 @@
 import ast
+import importlib
 import re
 import subprocess
 import sys
@@ -10,7 +11,8 @@ import pytest
 
 import unic
 from unic import api
-from unic.distill.build import build
+from unic.training import diagnosis
+from unic.training.build import build
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -20,10 +22,17 @@ ROOT = SOURCE.parents[1]
 
 
 def test_functions_are_not_hidden_by_the_packages_of_their_names():
-    assert build.__module__ == "unic.distill.build"
+    assert build.__module__ == "unic.training.build"
     for name in unic.__all__:
         assert getattr(unic, name) is getattr(api, name)
     assert set(unic.__all__) <= set(dir(unic))
+
+
+def test_the_earlier_name_of_the_diagnosis_still_works():
+    with pytest.warns(DeprecationWarning, match="unic.training.diagnosis"):
+        earlier = importlib.import_module("unic.distill.diagnosis")
+    assert earlier.replay is diagnosis.replay
+    assert unic.distill is api.distill
 
 
 def test_importing_it_imports_nothing_heavy():

@@ -73,7 +73,7 @@ def test_end_takes_those_along_that_do_not_listen(kind: str) -> None:
 HOLDER = """
 import subprocess, sys
 from unic import processes
-from unic.export import deployed
+from unic.exporting import deployed
 
 with processes.lifeline() as stdin:
     script = deployed._PROLOGUE.partition("import numpy")[0]

@@ -10,11 +10,11 @@ import torch
 from old_layout import flatten
 from rich.console import Console
 
-from unic import checkpoint
-from unic.config import load_recipe
-from unic.distill.train import fit
 from unic.errors import InputError, PreemptedError
-from unic.run_state import Position, as_parts, has_ended, newest_state
+from unic.recipe.schema import load_recipe
+from unic.runs import checkpoint
+from unic.runs.state import Position, as_parts, has_ended, newest_state
+from unic.training.train import fit
 
 QUIET = Console(quiet=True)
 FLAT = {  # plain values of a checkpoint of version 0.1, shortened

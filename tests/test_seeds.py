@@ -14,9 +14,9 @@ from rich.console import Console
 
 import unic
 from unic import api, cli
-from unic.distill.trainings import check_seeds
 from unic.errors import InputError, PreemptedError
 from unic.files import write_bytes
+from unic.training.trainings import check_seeds
 
 QUIET = Console(quiet=True)
 

@@ -27,6 +27,6 @@ def test_where_a_test_asks_for_it_nothing_is_checked() -> None:
 
 def test_every_module_that_states_a_shape_is_checked() -> None:
     stated = shapes.modules()
-    assert {"unic.tokens", "unic.losses.mse", "unic.eval.tasks.knn", "unic.distill.distiller"} <= set(stated)
+    assert {"unic.tokens", "unic.losses.mse", "unic.eval.tasks.knn", "unic.training.distiller"} <= set(stated)
     loaders = {name: type(sys.modules[name].__loader__).__name__ for name in stated if name in sys.modules}
     assert set(loaders.values()) == {"_JaxtypingLoader"}

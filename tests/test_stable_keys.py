@@ -15,20 +15,22 @@ import torch
 from safetensors import safe_open
 from torch import nn
 
-from unic import _entry_files, checkpoint, digest
-from unic._extraction import Extraction
+from unic import digest
 from unic.data.sources import open_source
-from unic.data.sources._pieces import Piece, Shelf
 from unic.data.sources.arrays import Arrays
 from unic.data.sources.base import Source
 from unic.data.sources.selection import Selection
-from unic.data.sources.streamed import Streamed
+from unic.data.streaming.pieces import Piece, Shelf
+from unic.data.streaming.source import Streamed
 from unic.encoders import build_encoder
 from unic.encoders._module import ModuleEncoder
 from unic.encoders._own_model import values_of_model
 from unic.eval import cells, task_code
-from unic.eval.tasks.base import TOP1, Outcome
+from unic.eval.outcome import TOP1, Outcome
+from unic.features import entry as _entry_files
+from unic.features.extraction import Extraction
 from unic.own_code import own_code
+from unic.runs import checkpoint
 
 TIME = 1_700_000_000  # of files whose times are in a fingerprint
 

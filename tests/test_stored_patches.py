@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from unic._stored_patches import overflows, restore, store
+from unic.features.patches import overflows, restore, store
 
 LARGEST = 65504.0
 

@@ -14,12 +14,12 @@ from PIL import Image
 
 from unic import cli
 from unic.compose import compose
-from unic.config import load_recipe
 from unic.data.loader import ImageList
-from unic.distill.advice import advice
-from unic.distill.build import build
 from unic.preflight import check_recipe
+from unic.recipe.schema import load_recipe
 from unic.suited import suited
+from unic.training.advice import advice
+from unic.training.build import build
 
 TEACHERS = ["vit=timm:test_vit?pretrained=false&img_size=32", "cnn=timm:test_efficientnet?pretrained=false&img_size=32"]
 CPU = torch.device("cpu")

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from unic.config import load_recipe
-from unic.distill.train import fit
-from unic.metrics import MetricsLog
+from unic.recipe.schema import load_recipe
+from unic.runs.metrics import MetricsLog
 from unic.terminal import folded, next_commands, tell
+from unic.training.train import fit
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,9 @@ import sys
 
 import pytest
 
-from unic.config import load_recipe
 from unic.errors import InputError
-from unic.trackers import check_trackers, flat, open_trackers
+from unic.recipe.schema import load_recipe
+from unic.training.trackers import check_trackers, flat, open_trackers
 
 TREE = {"seed": 1, "train": {"lr": 0.1, "betas": [0.9, 0.99], "clip_grad": None}}
 
@@ -44,7 +44,7 @@ def test_tensorboard_events_are_written(tmp_path):
 SCRIPT = """
 import json, sys
 from pathlib import Path
-from unic.trackers import open_trackers
+from unic.training.trackers import open_trackers
 (tracker,) = open_trackers(json.loads(sys.argv[1]), Path("run"), {"train": {"lr": 0.1}}, 0)
 tracker.log({"loss": 1.0}, step=1)
 tracker.finish()

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from unic.config import load_recipe
-from unic.distill.train import fit
-from unic.metrics import MetricsLog
+from unic.recipe.schema import load_recipe
+from unic.runs.metrics import MetricsLog
+from unic.training.train import fit
 
 
 @pytest.mark.parametrize("width", [80, 100])

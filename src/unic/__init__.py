@@ -22,19 +22,19 @@ __all__ = [
 
 if TYPE_CHECKING:
     from unic.api import check, compare, distill, encode, evaluate, export, load_encoder, report, synthesise
-    from unic.config import Recipe
     from unic.data.sources import open_source
     from unic.encoders import Encoder
     from unic.errors import InputError
-    from unic.eval.schema import Results
+    from unic.eval.results.schema import Results
+    from unic.recipe.schema import Recipe
     from unic.tokens import Tokens
 
 
 class _Package(ModuleType):
     """Loads the API on first use, so that `import unic` and `unic --help` do not import torch.
 
-    Some functions have the name of a package (`unic.distill`), and importing that would put it in their place; here the
-    name is always the function, and `from unic.distill.build import …` finds the package as ever.
+    `unic.distill` is the function, also where the package of that name has been imported, which is an earlier name of
+    `unic.training`.
     """
 
     def __getattribute__(self, name: str) -> Any:

@@ -11,7 +11,7 @@ _HERE = Path(__file__).parent
 
 def recipes(incomplete: str) -> list[str]:
     """Shipped recipes by name, and YAML files."""
-    from unic.config import recipe_folder
+    from unic.recipe.reading import recipe_folder
 
     shipped = [path.stem for path in recipe_folder().glob("*.yaml")]
     files = [name for name in glob.glob(f"{glob.escape(incomplete)}*") if name.endswith((".yaml", ".yml"))]
@@ -20,15 +20,15 @@ def recipes(incomplete: str) -> list[str]:
 
 def keys(incomplete: str) -> list[str]:
     """`train.lr=` and all other keys of a recipe that an override can name."""
-    from unic._keys import dotted
-    from unic.config import Recipe
+    from unic.recipe.keys import dotted
+    from unic.recipe.schema import Recipe
 
     return [f"{key}=" for key in dotted(Recipe)]
 
 
 def encoders(incomplete: str) -> list[str]:
     """`timm:` and all other kinds of encoders."""
-    return [f"{name}:" for name in _modules("encoders")]
+    return [f"{name}:" for name in _modules("encoders/schemes")]
 
 
 def tasks(incomplete: str) -> list[str]:

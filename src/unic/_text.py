@@ -1,6 +1,7 @@
 """Text that came from a file, written into another language so that it stays text: one function for each language.
 
-HTML is escaped by jinja2 (`unic.report.render`) and by `unic.report.svg.tag`, YAML and JSON by their libraries.
+HTML is escaped by jinja2 (`unic.reporting.render`) and by `unic.reporting.draw.svg.tag`, YAML and JSON by their
+libraries.
 """
 
 from __future__ import annotations

@@ -12,25 +12,13 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from unic._feature_file import write_features
-from unic._recipe_files import naming
 from unic._usage import usage
 from unic.arguments import argument
-from unic.config import Recipe, load_recipe
 from unic.data.loader import view_batches
-from unic.data.shards import write_shards
+from unic.data.shards.writing import write_shards
 from unic.data.sources import Source, open_source
 from unic.data.sources._split_names import splits_of
 from unic.device import default_device
-from unic.distill.engine import is_main_process
-from unic.distill.influence import shares
-from unic.distill.places import folder_of, found_from
-from unic.distill.recorded import in_run, recipe_of
-from unic.distill.stages import first_of
-from unic.distill.summary import summary
-from unic.distill.train import Callback, fit
-from unic.distill.trained import load_trained
-from unic.distill.trainings import check_seeds, plan_trainings
 from unic.encoders import Encoder, load_encoder, without_weights
 from unic.errors import InputError, PreemptedError, StoppedError, UnfinishedError, UntrustedError, in_one_line
 from unic.eval.asked import code_asked_for, parse_tasks
@@ -39,33 +27,45 @@ from unic.eval.entrants import Heads
 from unic.eval.named import Given, by_name
 from unic.eval.online import OnlineKnn
 from unic.eval.plan import make_plan
+from unic.eval.results.schema import Influence, Results
+from unic.eval.results.trainings import without_joint
 from unic.eval.runner import evaluate_models
-from unic.eval.schema import Influence, Results
 from unic.eval.suite import load_suite
 from unic.eval.trained import refuse_trained
-from unic.eval.trainings import without_joint
-from unic.export.finished import check_addition, model_in, remove_graphs, staged
-from unic.export.formats import FORMATS, check_folder, check_formats, check_options, write_graphs
-from unic.export.hub import check_repository, push_folder
-from unic.export.model_card import model_card, write_card
-from unic.export.parity import Parity
-from unic.export.provenance import Provenance, provenance
-from unic.export.timm import export_timm
+from unic.exporting.finished import check_addition, model_in, remove_graphs, staged
+from unic.exporting.formats import FORMATS, check_folder, check_formats, check_options, write_graphs
+from unic.exporting.hub import check_repository, push_folder
+from unic.exporting.model_card import model_card, write_card
+from unic.exporting.parity import Parity
+from unic.exporting.provenance import Provenance, provenance
+from unic.exporting.timm import export_timm
 from unic.features import default_cache_dir, extract
+from unic.features.files import write_features
 from unic.heads import heads_of, kept_head
-from unic.metrics import logged_to
 from unic.outputs import check_writable
 from unic.preflight import Report, check_recipe
-from unic.references import WithReferences
-from unic.report import write_comparison, write_report, write_trainings
-from unic.run_folder import check_run_folder, trainings_in
-from unic.run_state import newest_state
+from unic.recipe.files import naming
+from unic.recipe.references import WithReferences
+from unic.recipe.schema import Recipe, load_recipe
+from unic.reporting import write_comparison, write_report, write_trainings
+from unic.runs.folder import check_run_folder, trainings_in
+from unic.runs.metrics import logged_to
+from unic.runs.state import newest_state
 from unic.signals import stop_signals
 from unic.synthesis.progress import Progress
 from unic.synthesis.settings import Settings
 from unic.synthesis.source import Synthesised
 from unic.terminal import stderr_console, tell
 from unic.tokens import Tokens
+from unic.training.engine import is_main_process
+from unic.training.influence import shares
+from unic.training.places import folder_of, found_from
+from unic.training.recorded import in_run, recipe_of
+from unic.training.stages import first_of
+from unic.training.summary import summary
+from unic.training.train import Callback, fit
+from unic.training.trained import load_trained
+from unic.training.trainings import check_seeds, plan_trainings
 from unic.trust import trusting, typed
 from unic.typed import code_in_overrides, code_in_path
 
@@ -410,7 +410,7 @@ def export(
     Args:
         run: a run folder with at least one checkpoint.
         to: where to; default `RUN/export`, in which an earlier step's model is replaced, and its graphs removed.
-        formats: of `unic.export.formats.FORMATS`; the timm folder is always written.
+        formats: of `unic.exporting.formats.FORMATS`; the timm folder is always written.
         heads: teachers in whose space the student is to answer too: a graph each, below `heads/`.
         half: of ONNX, a float16 graph as well.
         dynamic_size: of ONNX, free height and width (CNNs).
@@ -567,7 +567,7 @@ def shard(
         console: where progress is shown (default: stderr).
 
     Returns:
-        The manifest of the shards, as of `unic.data.shards.write_shards`.
+        The manifest of the shards, as of `unic.data.shards.writing.write_shards`.
 
     Raises:
         InputError: an unknown set or split, a folder that holds something else, or a size that is none.

@@ -27,7 +27,7 @@ from unic.errors import (
     nearest,
     one_line,
 )
-from unic.run_folder import trainings_in
+from unic.runs.folder import trainings_in
 from unic.signals import StoppedBySignal, orderly_end, stop_signals
 from unic.synthesis.settings import Settings
 
@@ -118,12 +118,12 @@ def distill(
     if random_weights and not dry_run:
         raise InputError("--random-weights: only meant for --dry-run")
     numbers = _seeds(seeds)
-    from unic.config import load_recipe
+    from unic.recipe.schema import load_recipe
 
     begun = _begun(out, resume=resume, has_seeds=numbers is not None)
     source, changes = _recipe_source(recipe, overrides or [], teachers, student, data, begun)
     if numbers is not None:
-        from unic.distill.trainings import check_seeds
+        from unic.training.trainings import check_seeds
 
         check_seeds(numbers, changes)
     settings = load_recipe(source, changes, has_begun=begun is not None)
@@ -147,7 +147,7 @@ def distill(
         if not str(error).endswith("with --resume"):
             raise
         raise type(error)(f"{error}: {_again(folder)}") from None
-    from unic.distill.engine import is_main_process
+    from unic.training.engine import is_main_process
 
     if is_main_process():
         _show_run(folder)
@@ -232,7 +232,7 @@ def check(
     """Pre-flight: models, images, memory, time and disk of a recipe, and what would fail later (exit code 2)."""
     import json
 
-    from unic.config import load_recipe
+    from unic.recipe.schema import load_recipe
 
     settings = load_recipe(recipe, overrides or [])
     trusted = [*(trust_code or []), *_typed_code(recipe, overrides or [])]
@@ -299,8 +299,8 @@ def evaluate(
     numbers = _seeds(seeds)
     from unic import api
     from unic.eval.named import by_name
-    from unic.eval.schema import Results
-    from unic.eval.table import render
+    from unic.eval.results.schema import Results
+    from unic.eval.results.table import render
 
     named = by_name(models)
     roles = {_find(name, named): "teacher" for name in teacher or []}
@@ -376,7 +376,7 @@ def export(
     trust_code: TrustCode = None,
 ) -> None:
     """Write the student as a timm folder and in other formats, check each, and print the lines that use it."""
-    from unic.export.formats import check_formats
+    from unic.exporting.formats import check_formats
 
     chosen = _split(formats) or ["timm"]
     check_formats(chosen)
@@ -533,8 +533,8 @@ def main() -> None:
 def _show_run(folder: Path) -> None:
     """What a finished run leaves on the screen: the table, and where to look and what to type next."""
     from unic._usage import usage
-    from unic.eval.schema import Results
-    from unic.eval.table import render
+    from unic.eval.results.schema import Results
+    from unic.eval.results.table import render
 
     results = folder / "results.json"
     if results.is_file():

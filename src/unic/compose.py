@@ -9,12 +9,12 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from unic._recipe_text import commented
-from unic.config import RESERVED, load_recipe
 from unic.encoders import input_size
 from unic.errors import InputError
 from unic.files import write_text
 from unic.outputs import check_writable
+from unic.recipe.schema import RESERVED, load_recipe
+from unic.recipe.text import commented
 from unic.trust import trusting
 
 

@@ -18,18 +18,18 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from unic.config import Recipe, load_run_recipe
 from unic.device import default_device
-from unic.distill.standardize import scale_of
-from unic.distill.trained import load_trained
 from unic.encoders import build_encoder, place, without_weights
 from unic.encoders._weights import load_all
 from unic.encoders.base import Encoder
-from unic.encoders.timm import TimmEncoder
+from unic.encoders.schemes.timm import TimmEncoder
 from unic.errors import InputError, nearest
 from unic.projectors import build_projector, choose_blocks
-from unic.run_folder import RunFolder
+from unic.recipe.schema import Recipe, load_run_recipe
+from unic.runs.folder import RunFolder
 from unic.tokens import Tokens
+from unic.training.standardize import scale_of
+from unic.training.trained import load_trained
 
 
 def heads_of(run: Path) -> dict[str, Callable[[], Encoder]]:

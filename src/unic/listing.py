@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from unic import lookup
-from unic.config import recipe_folder
+from unic.recipe.reading import recipe_folder
 
 PACKAGES = {
     "losses": "unic.losses", "projectors": "unic.projectors", "tasks": "unic.eval.tasks", "data": "unic.eval.datasets",
@@ -34,10 +34,8 @@ def _encoders() -> Iterator[tuple[str, str]]:
     """Every URI that can be completed by name; the other schemes by their first line."""
     import timm
 
-    for scheme in lookup.names("unic.encoders"):
-        if scheme == "base":
-            continue
-        found = lookup.module("unic.encoders", scheme)
+    for scheme in lookup.names("unic.encoders.schemes"):
+        found = lookup.module("unic.encoders.schemes", scheme)
         catalogue = getattr(found, "CATALOGUE", {"…": lookup.first_line(found)})
         yield from ((f"{scheme}:{name}", text) for name, text in catalogue.items())
     yield from ((f"timm:{name}", "") for name in timm.list_pretrained())

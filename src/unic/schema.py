@@ -9,9 +9,9 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from unic._keys import section_of
-from unic.config import Recipe
-from unic.eval.schema import Results
+from unic.eval.results.schema import Results
+from unic.recipe.keys import section_of
+from unic.recipe.schema import Recipe
 
 _INTRODUCTION = """# Recipe
 

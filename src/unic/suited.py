@@ -1,6 +1,6 @@
 """Values of a new recipe that suit its images, its student and its teachers; the schema's are made for many images.
 
-A recipe that is there keeps its own; what does not suit in it is warned of (`unic.distill.advice`).
+A recipe that is there keeps its own; what does not suit in it is warned of (`unic.training.advice`).
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from unic.config import Recipe, load_recipe
 from unic.data.loader import ImageList
 from unic.data.sources import TEST, Source
 from unic.data.sources._path_options import split_off
 from unic.data.sources._split_names import splits_of
 from unic.data.sources._splits import kind_of
 from unic.data.sources.contents import content_numbers
-from unic.distill.advice import FEWEST_STEPS
-from unic.distill.places import found_from
 from unic.encoders import build_encoder, open_encoder, without_weights
 from unic.errors import InputError
 from unic.eval.datasets import open_pair
 from unic.eval.plan import make_plan
 from unic.eval.suite import load_suite
 from unic.projectors._widths import suited_width
+from unic.recipe.schema import Recipe, load_recipe
+from unic.training.advice import FEWEST_STEPS
+from unic.training.places import found_from
 from unic.trust import trusting
 from unic.typed import code_in
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from unic.config import leaves
+from unic.recipe.reading import leaves
 from unic.trust import typed
 
 _ONE = ("student.model", "projector.type", "standardize.type", "weighting.type")

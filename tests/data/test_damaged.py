@@ -157,8 +157,8 @@ def test_unusual_files_are_images(name: str) -> None:
 
 
 def test_a_run_stops_above_its_limit(tmp_path: Path, recipe: dict) -> None:
-    from unic.config import load_recipe
-    from unic.distill.train import fit
+    from unic.recipe.schema import load_recipe
+    from unic.training.train import fit
 
     write_folder(tmp_path / "images", 60)
     data = recipe["data"] | {"train": str(tmp_path / "images")}

@@ -13,7 +13,7 @@ from scipy import stats
 from unic import lookup, trust
 from unic.data.generated import dead_leaves, spectral
 from unic.data.loader import view_batches
-from unic.data.shards import write_shards
+from unic.data.shards.writing import write_shards
 from unic.data.sources import open_source
 from unic.errors import InputError
 

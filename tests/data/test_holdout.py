@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 import torch
 
-from unic.config import load_recipe
 from unic.data.holdout import divided
 from unic.data.loader import ImageList, training_batches
 from unic.data.mix import Mix
 from unic.data.sources import open_source
 from unic.errors import InputError
+from unic.recipe.schema import load_recipe
 
 
 def names(source: Any) -> set[str]:

@@ -10,11 +10,12 @@ import torch
 from PIL import Image
 from scipy import stats
 
-from unic.config import Mixing, load_recipe
 from unic.data.loader import ImageList, training_batches, view_batches
 from unic.data.mix import Mix
 from unic.data.sources import DamagedImageError, Source
 from unic.errors import InputError
+from unic.recipe.schema import load_recipe
+from unic.recipe.sections import Mixing
 
 OPTIONS: dict[str, Any] = {"size": 8, "augment": "none", "seed": 3, "batch_size": 8, "first_step": 1, "num_steps": 2}
 

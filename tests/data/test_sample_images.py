@@ -10,11 +10,11 @@ import pytest
 import yaml
 from PIL import Image
 
-from unic.config import load_recipe
 from unic.data import sample_images
 from unic.data.sources import open_source
-from unic.distill.places import found_from
 from unic.errors import InputError
+from unic.recipe.schema import load_recipe
+from unic.training.places import found_from
 
 
 @pytest.fixture

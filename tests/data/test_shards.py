@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from unic import cli
-from unic.data import shards
-from unic.data.shards import write_shards
+from unic.data.shards import writing as shards
+from unic.data.shards.writing import write_shards
 from unic.data.sources import open_source
 from unic.errors import InputError
 

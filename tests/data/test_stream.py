@@ -17,10 +17,12 @@ from PIL import Image
 
 from unic import rng
 from unic.data.loader import ImageList, training_batches
-from unic.data.shards import write_shards
-from unic.data.sources import DamagedImageError, _catalogue, _pieces, open_source
-from unic.data.sources._tar import TarWriter
+from unic.data.shards.tar import TarWriter
+from unic.data.shards.writing import write_shards
+from unic.data.sources import DamagedImageError, open_source
 from unic.data.sources.arrays import Arrays
+from unic.data.streaming import catalogue as _catalogue
+from unic.data.streaming import pieces as _pieces
 from unic.errors import InputError
 
 OPTIONS = {"size": 4, "augment": "none", "seed": 3, "first_step": 1}

@@ -8,7 +8,7 @@ import sys
 from typing import Any
 
 from unic import cli
-from unic.distill.teachers import LiveTeachers
+from unic.training.teachers import LiveTeachers
 
 original, calls = LiveTeachers.__call__, [0]
 

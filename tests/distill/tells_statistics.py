@@ -8,7 +8,7 @@ from pathlib import Path
 from safetensors.torch import save_file
 
 from unic import cli
-from unic.distill.standardize import EmaStandardizer
+from unic.training.standardize import EmaStandardizer
 
 original, calls = EmaStandardizer.update, [0]
 

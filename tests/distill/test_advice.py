@@ -11,13 +11,13 @@ import pytest
 import torch
 from rich.console import Console
 
-from unic.config import load_recipe
-from unic.distill import advice as advising
-from unic.distill.advice import advice
-from unic.distill.build import build
-from unic.distill.train import fit
 from unic.preflight import check_recipe
 from unic.projectors._widths import num_parameters, suited_width
+from unic.recipe.schema import load_recipe
+from unic.training import advice as advising
+from unic.training.advice import advice
+from unic.training.build import build
+from unic.training.train import fit
 
 CPU = torch.device("cpu")
 

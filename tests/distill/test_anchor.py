@@ -11,16 +11,16 @@ import torch
 from rich.console import Console
 from safetensors.torch import load_file
 
-from unic.config import load_recipe
 from unic.data.loader import ImageList, view_batches
-from unic.distill.anchor import Anchor
-from unic.distill.build import build
-from unic.distill.job import Job
-from unic.distill.step import batch_loss
-from unic.distill.train import fit
 from unic.encoders import Encoder
 from unic.errors import InputError
-from unic.metrics import read_metrics
+from unic.recipe.schema import load_recipe
+from unic.runs.metrics import read_metrics
+from unic.training.anchor import Anchor
+from unic.training.build import build
+from unic.training.job import Job
+from unic.training.step import batch_loss
+from unic.training.train import fit
 
 QUIET = Console(quiet=True)
 

@@ -9,11 +9,11 @@ import pytest
 import torch
 from rich.console import Console
 
-from unic.config import load_recipe
-from unic.distill.batch_norms import batch_norms
-from unic.distill.build import build
-from unic.distill.train import fit
 from unic.preflight import check_recipe
+from unic.recipe.schema import load_recipe
+from unic.training.batch_norms import batch_norms
+from unic.training.build import build
+from unic.training.train import fit
 
 QUIET = Console(quiet=True)
 CNN = "timm:test_efficientnet?pretrained=false&img_size=32"  # at 32 px its last map has a single place

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from unic.metrics import read_metrics
+from unic.runs.metrics import read_metrics
 
 FOLDER = Path(__file__).parents[2] / "examples/cluster"
 

@@ -13,7 +13,7 @@ import json, sys
 import torch
 import torch.distributed as dist
 from unic.data.loader import Batch
-from unic.distill.damaged import DamagedImages
+from unic.training.damaged import DamagedImages
 
 rank = int(sys.argv[1])
 dist.init_process_group("gloo", init_method="file://" + sys.argv[2], rank=rank, world_size=3)

@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from unic.distill.distiller import Distiller
 from unic.encoders import Encoder, build_encoder
 from unic.losses import build_losses
 from unic.projectors import build_projector
 from unic.tokens import Tokens
+from unic.training.distiller import Distiller
 
 VIT = "timm:test_vit?pretrained=false&img_size=64"
 

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import torch
 
-from unic.config import load_recipe
-from unic.distill import environment
-from unic.distill.identity import check_same
 from unic.errors import InputError
+from unic.recipe.schema import load_recipe
+from unic.training import environment
+from unic.training.identity import check_same
 
 REFINED = ["py:lab:net", "onnx:m.onnx", "hub:./lab:net?trust_remote_code=true", "hf:./lab?trust_remote_code=true"]
 

@@ -11,15 +11,15 @@ import pytest
 import torch
 from rich.console import Console
 
-from unic import checkpoint
-from unic.config import load_recipe
 from unic.data.loader import training_batches
-from unic.distill import influence
-from unic.distill.build import build
-from unic.distill.influence import shares
-from unic.distill.teachers import LiveTeachers
-from unic.distill.train import fit
 from unic.errors import InputError
+from unic.recipe.schema import load_recipe
+from unic.runs import checkpoint
+from unic.training import influence
+from unic.training.build import build
+from unic.training.influence import shares
+from unic.training.teachers import LiveTeachers
+from unic.training.train import fit
 
 
 def train(recipe: dict[str, Any], out: Path, *overrides: str) -> Path:

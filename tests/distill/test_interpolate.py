@@ -14,18 +14,18 @@ from rich.console import Console
 from safetensors.torch import load_file
 
 import unic
-from unic.checkpoint import load_newest
-from unic.config import load_recipe
-from unic.distill import interpolate, ridge
-from unic.distill.build import build
-from unic.distill.interpolate import CANDIDATES, best
-from unic.distill.mixture import first_views, mixture
-from unic.distill.ridge import Row, r_squared
-from unic.distill.train import fit
-from unic.distill.trained import load_trained
 from unic.errors import InputError
 from unic.heads import kept_head
-from unic.metrics import read_metrics
+from unic.recipe.schema import load_recipe
+from unic.runs.checkpoint import load_newest
+from unic.runs.metrics import read_metrics
+from unic.training import interpolate, ridge
+from unic.training.build import build
+from unic.training.interpolate import CANDIDATES, best
+from unic.training.mixture import first_views, mixture
+from unic.training.ridge import Row, r_squared
+from unic.training.train import fit
+from unic.training.trained import load_trained
 
 QUIET = Console(quiet=True)
 CNN = "timm:test_efficientnet?pretrained=false&img_size=64"

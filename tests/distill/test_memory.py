@@ -11,11 +11,11 @@ import torch
 from rich.console import Console
 from torch import nn
 
-from unic.config import load_recipe
-from unic.distill import memory
-from unic.distill.advice import checkpoint_bytes
-from unic.distill.build import build
-from unic.distill.train import fit
+from unic.recipe.schema import load_recipe
+from unic.training import memory
+from unic.training.advice import checkpoint_bytes
+from unic.training.build import build
+from unic.training.train import fit
 
 CPU = torch.device("cpu")
 

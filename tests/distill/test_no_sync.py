@@ -10,12 +10,12 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from unic.config import load_recipe
 from unic.data.loader import Batch
-from unic.distill.build import build
-from unic.distill.optimizer import optimizer_step
-from unic.distill.step import batch_loss
-from unic.distill.window import Window
+from unic.recipe.schema import load_recipe
+from unic.training.build import build
+from unic.training.optimizer import optimizer_step
+from unic.training.step import batch_loss
+from unic.training.window import Window
 
 READS = ("item", "tolist", "numpy", "__bool__", "__float__", "__int__", "__index__")
 

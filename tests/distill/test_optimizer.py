@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from unic.config import Train
-from unic.distill.optimizer import build_optimizer, learning_rate, optimizer_step
+from unic.recipe.sections import Train
+from unic.training.optimizer import build_optimizer, learning_rate, optimizer_step
 
 
 def test_schedule_starts_at_0_has_the_peak_twice_and_does_not_reach_the_last_rate() -> None:

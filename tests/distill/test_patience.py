@@ -9,9 +9,9 @@ import pytest
 from old_layout import flatten
 from rich.console import Console
 
-from unic import checkpoint
-from unic.config import load_recipe
-from unic.distill.train import fit
+from unic.recipe.schema import load_recipe
+from unic.runs import checkpoint
+from unic.training.train import fit
 
 
 def looks(recipe: dict[str, Any], run: Path, scores: list[float], *, resume: bool = False) -> dict[str, Any]:

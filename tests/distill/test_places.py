@@ -14,14 +14,14 @@ import safetensors.torch
 from rich.console import Console
 
 from unic import api
-from unic.config import load_recipe
-from unic.data.shards import write_shards
+from unic.data.shards.writing import write_shards
 from unic.data.sources import open_source
-from unic.distill.places import found_from
-from unic.distill.train import fit
 from unic.encoders import build_encoder
 from unic.errors import InputError
-from unic.metrics import read_metrics
+from unic.recipe.schema import load_recipe
+from unic.runs.metrics import read_metrics
+from unic.training.places import found_from
+from unic.training.train import fit
 
 QUIET = Console(quiet=True)
 VIT = "timm:test_vit?pretrained=false&img_size=32"

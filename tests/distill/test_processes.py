@@ -15,7 +15,7 @@ import pytest
 import yaml
 from launcher import Launcher, Process
 
-from unic.metrics import read_metrics
+from unic.runs.metrics import read_metrics
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
 

@@ -11,11 +11,12 @@ from rich.console import Console
 from safetensors.torch import load_file
 from torch import nn
 
-from unic.config import Train, load_recipe
-from unic.distill.optimizer import build_optimizer, optimizer_step
-from unic.distill.pull import pull_towards
-from unic.distill.train import fit
 from unic.encoders import Encoder
+from unic.recipe.schema import load_recipe
+from unic.recipe.sections import Train
+from unic.training.optimizer import build_optimizer, optimizer_step
+from unic.training.pull import pull_towards
+from unic.training.train import fit
 
 QUIET = Console(quiet=True)
 

@@ -18,10 +18,10 @@ import yaml
 from launcher import Launcher
 from safetensors.torch import load_file
 
-from unic.config import load_recipe
-from unic.distill.build import build
 from unic.errors import InputError
-from unic.metrics import read_metrics
+from unic.recipe.schema import load_recipe
+from unic.runs.metrics import read_metrics
+from unic.training.build import build
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "UNIC_DEBUG": "1"}
 FOUR = pytest.param(4, marks=pytest.mark.long)

@@ -10,13 +10,14 @@ import torch
 from rich.console import Console
 from safetensors.torch import load_file
 
-from unic.config import Student, load_recipe
-from unic.distill.build import build
-from unic.distill.optimizer import optimizer_step
-from unic.distill.rates import student_rates
-from unic.distill.train import fit
 from unic.encoders import build_encoder
 from unic.errors import InputError
+from unic.recipe.schema import load_recipe
+from unic.recipe.sections import Student
+from unic.training.build import build
+from unic.training.optimizer import optimizer_step
+from unic.training.rates import student_rates
+from unic.training.train import fit
 
 QUIET = Console(quiet=True)
 CNN = "timm:test_efficientnet?pretrained=false&img_size=64"

@@ -14,13 +14,13 @@ import torch
 from rich.console import Console
 
 from unic import api
-from unic.config import load_recipe
-from unic.distill.train import fit
-from unic.distill.trained import load_trained
 from unic.encoders import build_encoder, load_encoder
 from unic.encoders._old_rules import as_before
 from unic.encoders.base import Encoder
 from unic.eval.columns import columns_of
+from unic.recipe.schema import load_recipe
+from unic.training.train import fit
+from unic.training.trained import load_trained
 
 IMAGENET, HALF = [0.485, 0.456, 0.406], [0.5, 0.5, 0.5]  # published weights of test_vit take 0.5
 VIT = "timm:test_vit?pretrained=false&img_size=32"
@@ -132,7 +132,7 @@ def test_a_new_run_takes_imagenets_numbers_and_is_opened_by_them(
 def test_the_starts_licence_and_numbers_are_the_students(
     recipe: dict[str, Any], tmp_path: Path, weights: Path, kind: str
 ) -> None:
-    from unic.export.timm import export_timm
+    from unic.exporting.timm import export_timm
 
     encoder = build_encoder(f"{VIT}&mean=0.4&std=0.3").eval()
     folder = export_timm(encoder, tmp_path / "start", licence="cc-by-nc-4.0")  # type: ignore[arg-type]

@@ -12,15 +12,15 @@ import torch
 from rich.console import Console
 
 import unic
-from unic.config import load_recipe
-from unic.distill.build import build
-from unic.distill.resolutions import resolutions
-from unic.distill.teachers import LiveTeachers
-from unic.distill.train import fit
-from unic.distill.trained import load_trained
 from unic.encoders import Encoder, load_encoder
 from unic.errors import InputError
-from unic.metrics import read_metrics
+from unic.recipe.schema import load_recipe
+from unic.runs.metrics import read_metrics
+from unic.training.build import build
+from unic.training.resolutions import resolutions
+from unic.training.teachers import LiveTeachers
+from unic.training.train import fit
+from unic.training.trained import load_trained
 
 QUIET = Console(quiet=True)
 CPU = torch.device("cpu")

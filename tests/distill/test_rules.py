@@ -11,12 +11,12 @@ import pytest
 import torch
 from rich.console import Console
 
-from unic import checkpoint
-from unic.config import load_recipe
-from unic.distill.build import build
-from unic.distill.train import fit
-from unic.distill.trained import load_trained
-from unic.metrics import read_metrics
+from unic.recipe.schema import load_recipe
+from unic.runs import checkpoint
+from unic.runs.metrics import read_metrics
+from unic.training.build import build
+from unic.training.train import fit
+from unic.training.trained import load_trained
 
 QUIET = Console(quiet=True)
 

@@ -12,21 +12,21 @@ from rich.console import Console
 from safetensors.torch import load_file
 
 from unic.api import dry_run
-from unic.config import Recipe, load_recipe
 from unic.data.loader import Batch
-from unic.distill import stages
-from unic.distill import step as step_module
-from unic.distill.build import build
-from unic.distill.ema import Ema
-from unic.distill.job import Job
-from unic.distill.resample import resampled
-from unic.distill.teacher_cache import CachedTeachers
-from unic.distill.train import fit
-from unic.distill.trained import load_trained
-from unic.distill.window import BatchLoss
 from unic.encoders import Encoder
 from unic.errors import InputError
-from unic.metrics import read_metrics
+from unic.recipe.schema import Recipe, load_recipe
+from unic.runs.metrics import read_metrics
+from unic.training import stages
+from unic.training import step as step_module
+from unic.training.build import build
+from unic.training.ema import Ema
+from unic.training.job import Job
+from unic.training.resample import resampled
+from unic.training.teacher_cache import CachedTeachers
+from unic.training.train import fit
+from unic.training.trained import load_trained
+from unic.training.window import BatchLoss
 
 QUIET = Console(quiet=True)
 LARGER = {
@@ -186,7 +186,7 @@ def test_a_dry_run_without_weights_loads_none_in_any_stage(
     recipe |= {"stages": [{}, LARGER | {"student.model": "timm:test_vit?img_size=64"}]}
     loaded = []
     monkeypatch.setattr("timm.models._builder.load_pretrained", lambda *_, **__: loaded.append(1))
-    monkeypatch.setattr("unic.encoders.timm._is_cached", lambda _: True)
+    monkeypatch.setattr("unic.encoders.schemes.timm._is_cached", lambda _: True)
     assert dry_run(load_recipe(recipe), random_weights=True)
     assert not loaded
     dry_run(load_recipe(recipe))

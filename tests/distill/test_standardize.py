@@ -4,10 +4,10 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from unic.config import Component
-from unic.distill.standardize import EmaStandardizer, Moments, build_standardizer
 from unic.errors import InputError
+from unic.recipe.sections import Component
 from unic.tokens import Tokens
+from unic.training.standardize import EmaStandardizer, Moments, build_standardizer
 
 
 def tokens(seed: int, batch: int = 4) -> Tokens:

@@ -14,18 +14,19 @@ import pytest
 import torch
 from filelock import FileLock
 
-from unic import _feature_store, _scratch
-from unic.config import load_recipe
+from unic import _scratch
 from unic.data.augment import preset
 from unic.data.loader import Batch, training_batches, view_batches
 from unic.data.sources import DamagedImageError
-from unic.distill import cache_plan
-from unic.distill.build import build
-from unic.distill.cache_build import _in_turn
-from unic.distill.job import Job
-from unic.distill.teacher_cache import CachedTeachers, open_cache
-from unic.distill.teachers import LiveTeachers
 from unic.errors import FullDiskError, InputError
+from unic.features import building as _feature_store
+from unic.recipe.schema import load_recipe
+from unic.training import cache_plan
+from unic.training.build import build
+from unic.training.cache_build import _in_turn
+from unic.training.job import Job
+from unic.training.teacher_cache import CachedTeachers, open_cache
+from unic.training.teachers import LiveTeachers
 
 CPU = torch.device("cpu")
 
@@ -316,7 +317,9 @@ def test_ranks_share_the_work_and_take_what_is_left(recipe, tmp_path, small_shar
 
 
 def test_further_processes_build_the_same(recipe, tmp_path, caplog, monkeypatch, trust) -> None:
-    (tmp_path / "cache_lab.py").write_text("from unic.encoders.pixels import Pixels\n\n\ndef own(): return Pixels(8)\n")
+    (tmp_path / "cache_lab.py").write_text(
+        "from unic.encoders.schemes.pixels import Pixels\n\n\ndef own(): return Pixels(8)\n"
+    )
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *sys.path]))
     trust("cache_lab")  # which the others must learn

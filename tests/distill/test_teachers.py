@@ -4,8 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from unic.distill.teachers import LiveTeachers
 from unic.encoders import load_encoder
+from unic.training.teachers import LiveTeachers
 
 URI = "timm:test_vit?pretrained=false&img_size=32"
 

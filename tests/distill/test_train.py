@@ -11,13 +11,13 @@ import pytest
 import torch
 from rich.console import Console
 
-from unic.config import load_recipe
 from unic.data.sources.folder import Folder
-from unic.distill.build import build
-from unic.distill.train import fit
 from unic.encoders import Encoder
 from unic.errors import InputError, StoppedError
-from unic.metrics import read_metrics
+from unic.recipe.schema import load_recipe
+from unic.runs.metrics import read_metrics
+from unic.training.build import build
+from unic.training.train import fit
 
 QUIET = Console(quiet=True)
 
@@ -215,7 +215,7 @@ def test_too_many_damaged_images_end_the_run(recipe: dict[str, Any], image_folde
 def test_non_finite_step_is_skipped_and_counted(
     recipe: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from unic.distill.teachers import LiveTeachers
+    from unic.training.teachers import LiveTeachers
 
     call, original = [0], LiveTeachers.__call__
 

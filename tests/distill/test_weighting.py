@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from unic import rng
-from unic.config import Component
-from unic.distill.weighting import TeacherDropping, Uniform, build_weighting
 from unic.errors import InputError
+from unic.recipe.sections import Component
+from unic.training.weighting import TeacherDropping, Uniform, build_weighting
 
 
 @pytest.mark.parametrize(("teachers", "p"), [(1, 0.0), (2, 0.25), (3, 0.375), (4, 0.5), (7, 0.5)])

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import torch
 
-from unic.config import load_recipe
-from unic.distill.build import build
 from unic.encoders import build_encoder, load_encoder
+from unic.recipe.schema import load_recipe
+from unic.training.build import build
 
 VIT = "timm:test_vit?pretrained=false&img_size=32"
 DRAWN = """

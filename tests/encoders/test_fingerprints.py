@@ -67,7 +67,7 @@ def renamed(folder: Path) -> None:
 
 
 def exported(folder: Path, seed: int = 0) -> None:
-    from unic.export.timm import export_timm
+    from unic.exporting.timm import export_timm
 
     export_timm(vit(folder, seed), folder / "export")
 

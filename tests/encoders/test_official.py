@@ -16,9 +16,9 @@ from torch import Tensor
 
 from unic.encoders import build_encoder, load_encoder
 from unic.encoders._weights import read_checkpoint, read_state_dict
-from unic.encoders.timm import TimmEncoder
+from unic.encoders.schemes.timm import TimmEncoder
 from unic.errors import InputError
-from unic.export.timm import export_timm
+from unic.exporting.timm import export_timm
 
 DEPTH = 2
 TEACHERS = {"dino_vitbase_16": 5, "metaclip_vithuge_14": 7}

@@ -12,9 +12,9 @@ import timm
 import torch
 
 from unic.encoders import Encoder, build_encoder, load_encoder, without_weights
-from unic.encoders.timm import TimmEncoder
+from unic.encoders.schemes.timm import TimmEncoder
 from unic.errors import InputError
-from unic.export.timm import export_timm
+from unic.exporting.timm import export_timm
 
 IMAGENET = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
 HALF = ([0.5] * 3, [0.5] * 3)

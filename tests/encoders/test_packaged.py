@@ -16,8 +16,8 @@ from torch import Tensor
 from unic.encoders import build_encoder, load_encoder
 from unic.encoders._drop_path import set_drop_path_keys
 from unic.encoders._weights import read_state_dict
-from unic.encoders.packaged import rename_in_order, weight_file
-from unic.encoders.timm import TimmEncoder
+from unic.encoders.schemes.packaged import rename_in_order, weight_file
+from unic.encoders.schemes.timm import TimmEncoder
 from unic.errors import InputError
 
 pytestmark = pytest.mark.teachers

@@ -12,7 +12,7 @@ from unic.errors import InputError
 MODULE = """
 import torch
 from unic.encoders import build_encoder
-from unic.encoders.pixels import Pixels
+from unic.encoders.schemes.pixels import Pixels
 
 def encoder(side="8"):
     return Pixels(int(side))

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from unic.encoders import build_encoder, load_encoder
-from unic.encoders.timm import TimmEncoder
+from unic.encoders.schemes.timm import TimmEncoder
 from unic.errors import InputError
-from unic.export.timm import export_timm
+from unic.exporting.timm import export_timm
 
 
 @pytest.mark.parametrize("inside", ["export", "."])

@@ -1,6 +1,6 @@
 import numpy as np
 
-from unic.eval.bootstrap import RESAMPLES, interval, resampled_means
+from unic.eval.results.bootstrap import RESAMPLES, interval, resampled_means
 
 
 def test_equals_drawing_images():

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from unic.errors import InputError
-from unic.eval.formats import check_targets, to_csv, to_latex, to_markdown, write_results
-from unic.eval.schema import Results
+from unic.eval.results.formats import check_targets, to_csv, to_latex, to_markdown, write_results
+from unic.eval.results.schema import Results
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from unic.encoders.pixels import Pixels
+from unic.encoders.schemes.pixels import Pixels
 from unic.errors import InputError
 from unic.eval.named import by_name
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from written import summarise
 
-from unic.eval.bootstrap import RESAMPLES, seed_effect
-from unic.eval.rivals import Rivals, interval_over_best
+from unic.eval.results.bootstrap import RESAMPLES, seed_effect
+from unic.eval.results.rivals import Rivals, interval_over_best
 from unic.eval.tasks import Outcome
 
 NUM_TASKS, NUM_IMAGES = 200, 200

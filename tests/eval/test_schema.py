@@ -11,7 +11,7 @@ from written import summarise
 import unic
 from unic import cli
 from unic.errors import InputError
-from unic.eval.schema import VERSION, Cell, Results
+from unic.eval.results.schema import VERSION, Cell, Results
 from unic.eval.tasks import Outcome
 
 ROOT = Path(__file__).parents[2]

@@ -2,11 +2,11 @@
 
 import pytest
 
-from unic.eval.grid import make_grid
-from unic.eval.schema import Results
-from unic.eval.scoreboard import Scoreboard, best_of
-from unic.report.scores import Scores
-from unic.report.table import table
+from unic.eval.results.grid import make_grid
+from unic.eval.results.schema import Results
+from unic.eval.results.scoreboard import Scoreboard, best_of
+from unic.reporting.read.scores import Scores
+from unic.reporting.sections.table import table
 
 TREE = {
     "models": {name: {"role": role} for name, role in {"s": "student", "a": "teacher", "b": "teacher"}.items()},

@@ -9,10 +9,10 @@ import pytest
 from rich.console import Console
 from written import summarise
 
-from unic.eval.formats import to_csv, to_latex, to_markdown
-from unic.eval.schema import Results
-from unic.eval.seen import mean_gains, tasks_of
-from unic.eval.table import render
+from unic.eval.results.formats import to_csv, to_latex, to_markdown
+from unic.eval.results.schema import Results
+from unic.eval.results.seen import mean_gains, tasks_of
+from unic.eval.results.table import render
 from unic.eval.tasks import Outcome
 
 ROLES = {"student": "student", "a": "teacher", "b": "teacher", "start": "other"}

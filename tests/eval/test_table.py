@@ -5,9 +5,9 @@ import pytest
 from rich.console import Console
 from rich.text import Text
 
-from unic.eval.formats import to_markdown
-from unic.eval.schema import Results
-from unic.eval.table import render
+from unic.eval.results.formats import to_markdown
+from unic.eval.results.schema import Results
+from unic.eval.results.table import render
 
 
 def results(names):

@@ -14,10 +14,10 @@ from written import summarise
 from unic.errors import InputError
 from unic.eval import columns
 from unic.eval.columns import columns_of
-from unic.eval.grid import make_grid
-from unic.eval.schema import ModelEntry, Results
-from unic.eval.tasks.base import Outcome
-from unic.eval.trainings import TRAINING, mean_gains_of_trainings, with_joint, without_joint
+from unic.eval.outcome import Outcome
+from unic.eval.results.grid import make_grid
+from unic.eval.results.schema import ModelEntry, Results
+from unic.eval.results.trainings import TRAINING, mean_gains_of_trainings, with_joint, without_joint
 
 SEEDS = ["seed-0", "seed-1", "seed-2"]
 ROLES = {"student": "student", **dict.fromkeys(SEEDS, TRAINING), "t": "teacher"}

@@ -15,13 +15,13 @@ import torch
 from rich.console import Console
 
 from unic import api
-from unic.config import load_recipe
-from unic.distill.train import fit
 from unic.encoders import build_encoder
 from unic.errors import InputError
-from unic.export import finished, formats
-from unic.export.finished import model_in
-from unic.export.timm import export_timm
+from unic.exporting import finished, formats
+from unic.exporting.finished import model_in
+from unic.exporting.timm import export_timm
+from unic.recipe.schema import load_recipe
+from unic.training.train import fit
 
 VIT = "timm:test_vit?pretrained=false&img_size=32"
 CNN = "timm:test_efficientnet?pretrained=false&img_size=64"

@@ -6,13 +6,13 @@ import timm
 import torch
 
 from unic.encoders import build_encoder, load_encoder
-from unic.encoders.timm import TimmEncoder
+from unic.encoders.schemes.timm import TimmEncoder
 from unic.errors import InputError
-from unic.export import formats
-from unic.export.deployed import Deployed, check_alone, difference
-from unic.export.formats import check_formats, write_graphs
-from unic.export.onnx import export_onnx
-from unic.export.timm import export_timm
+from unic.exporting import formats
+from unic.exporting.deployed import Deployed, check_alone, difference
+from unic.exporting.formats import check_formats, write_graphs
+from unic.exporting.onnx import export_onnx
+from unic.exporting.timm import export_timm
 
 IMAGES = torch.rand(3, 3, 40, 40, generator=torch.Generator().manual_seed(0))
 VIT = "timm:test_vit?pretrained=false&img_size=32&mean=0.4&std=0.3"
@@ -109,9 +109,9 @@ def test_a_run_leaves_with_heads_card_and_parity(recipe, tmp_path):
     from rich.console import Console
 
     from unic import api
-    from unic.config import load_recipe
-    from unic.distill.train import fit
     from unic.heads import kept_head
+    from unic.recipe.schema import load_recipe
+    from unic.training.train import fit
 
     fit(load_recipe(recipe, ["train.steps=2"]), tmp_path / "run", console=Console(quiet=True))
     folder = api.export(tmp_path / "run", tmp_path / "out", formats=["torch_export"], heads=["cnn"], check=True)

@@ -2,7 +2,7 @@ import huggingface_hub
 import pytest
 
 from unic.errors import InputError
-from unic.export.hub import push_folder
+from unic.exporting.hub import push_folder
 
 
 def test_a_folder_is_uploaded_to_a_private_repository(tmp_path, monkeypatch):

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from unic.export.licences import student_licence
+from unic.exporting.licences import student_licence
 
 
 @pytest.mark.parametrize(

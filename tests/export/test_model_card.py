@@ -4,8 +4,8 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from unic._usage import usage
-from unic.export.model_card import model_card
-from unic.export.provenance import Provenance
+from unic.exporting.model_card import model_card
+from unic.exporting.provenance import Provenance
 
 A = {"uri": "timm:x", "licence": "apache-2.0", "revision": None}
 B = {"uri": "hf:y/z@v1", "licence": "CC-BY-NC-4.0", "revision": "v1"}

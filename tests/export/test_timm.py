@@ -12,8 +12,8 @@ from PIL import Image
 
 from unic._usage import usage
 from unic.encoders import build_encoder
-from unic.encoders.timm import TimmEncoder
-from unic.export.timm import export_timm
+from unic.encoders.schemes.timm import TimmEncoder
+from unic.exporting.timm import export_timm
 
 IMAGES = torch.rand(2, 3, 50, 40, generator=torch.Generator().manual_seed(0))
 

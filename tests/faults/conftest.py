@@ -15,7 +15,7 @@ import pytest
 import yaml
 from launcher import Launcher, Process
 
-from unic.metrics import read_metrics
+from unic.runs.metrics import read_metrics
 
 Start = Callable[..., Process]
 FileSystem = Callable[..., AbstractContextManager[Path]]

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from unic import cli
-from unic.distill.teachers import LiveTeachers
+from unic.training.teachers import LiveTeachers
 
 
 def kill() -> None:

@@ -12,9 +12,9 @@ import pytest
 import yaml
 
 from unic import api
-from unic.config import load_recipe, load_run_recipe
 from unic.errors import InputError
-from unic.references import WithReferences, resolve
+from unic.recipe.references import WithReferences, resolve
+from unic.recipe.schema import load_recipe, load_run_recipe
 
 
 def minimal(path: str, **more: Any) -> dict[str, Any]:

@@ -18,7 +18,6 @@ from hypothesis import example, given, settings, strategies
 from PIL import Image
 
 from unic.compose import compose, write_recipe
-from unic.config import load_recipe
 from unic.data.sources import Source, open_source
 from unic.data.sources._path_options import PathOptions, split_off
 from unic.encoders import build_encoder, parse_uri
@@ -27,6 +26,7 @@ from unic.encoders.base import Encoder
 from unic.errors import InputError
 from unic.eval.datasets import DataPair, resolve
 from unic.eval.named import unique_names
+from unic.recipe.schema import load_recipe
 
 PARTS = [
     "all.parquet", "set", "classes", "train", "test", "val", "images", "*", "**", "?", "[ab]", "{0..2}", "{2..0}",

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given, note, settings, strategies
 
-from unic.config import Recipe, load_recipe, recipe_folder
 from unic.errors import InputError
+from unic.recipe.reading import recipe_folder
+from unic.recipe.schema import Recipe, load_recipe
 
 TOKENS = [
     "null", "~", "true", "-1", "0", "1e400", ".nan", ".inf", "99999999999999999999", "[]", "{}", "[[]]", "{a: {b: c}}",

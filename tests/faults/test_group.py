@@ -19,7 +19,7 @@ import pytest
 from launcher import Launcher, Process
 from PIL import Image
 
-from unic.checkpoint import load_newest
+from unic.runs.checkpoint import load_newest
 
 Group = Callable[..., Process]
 Finish = Callable[..., str]

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 import torch
 
-from unic.config import load_recipe
 from unic.encoders import load_encoder
 from unic.errors import InputError
+from unic.recipe.schema import load_recipe
 
 
 class Payload:

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 from launcher import Process
 
-from unic import checkpoint
-from unic.metrics import read_metrics
+from unic.runs import checkpoint
+from unic.runs.metrics import read_metrics
 
 # Saves steps 1, 2, 3 in a child that is killed at call number `at`; prints what a resume would find.
 _DRIVER = """
@@ -25,8 +25,8 @@ import torch
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from faulty import install
-from unic import checkpoint
-from unic.checkpoint import Checkpoint
+from unic.runs import checkpoint
+from unic.runs.checkpoint import Checkpoint
 
 root, found = Path(sys.argv[2]), []
 for at in range(1, 100):

@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 from launcher import Process
 
-from unic.distill import lock
 from unic.errors import InputError
+from unic.training import lock
 
 _HOLDER = "import sys, time; from pathlib import Path; from unic.distill import lock\n"
 _HOLDER += "with lock.held(Path(sys.argv[1])): print('held', flush=True); time.sleep(600)"

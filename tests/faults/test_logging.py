@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from unic.metrics import MetricsLog, log_to, read_metrics
+from unic.runs.metrics import MetricsLog, log_to, read_metrics
 
 FULL = Path("/dev/full")
 pytestmark = pytest.mark.skipif(not FULL.exists(), reason="needs /dev/full")

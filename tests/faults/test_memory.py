@@ -14,12 +14,12 @@ import pytest
 import torch
 from rich.console import Console
 
-from unic.config import load_recipe
-from unic.distill import memory
-from unic.distill.build import build
-from unic.distill.teachers import LiveTeachers
-from unic.distill.train import fit
 from unic.errors import StoppedError
+from unic.recipe.schema import load_recipe
+from unic.training import memory
+from unic.training.build import build
+from unic.training.teachers import LiveTeachers
+from unic.training.train import fit
 
 ERRORS = [
     torch.OutOfMemoryError("CUDA out of memory."), MemoryError(),
@@ -167,7 +167,7 @@ def test_memory_that_torch_has_freed_counts_as_available() -> None:
     """It is with the process until somebody asks."""
     program = """
 import psutil, torch
-from unic.distill.memory import available_bytes
+from unic.training.memory import available_bytes
 from unic.encoders import load_encoder
 load_encoder("pixels:8")
 blocks = [torch.ones(5_000_000) for _ in range(100)]

@@ -12,17 +12,18 @@ import pytest
 import torch
 from rich.console import Console
 
-from unic.config import Train, load_recipe
 from unic.data.loader import Batch
-from unic.distill import diagnosis as diagnoses
-from unic.distill import stages
-from unic.distill.build import build
-from unic.distill.guard import Guard
-from unic.distill.job import Job
-from unic.distill.teachers import LiveTeachers
-from unic.distill.train import fit
 from unic.errors import StoppedError
-from unic.metrics import read_metrics
+from unic.recipe.schema import load_recipe
+from unic.recipe.sections import Train
+from unic.runs.metrics import read_metrics
+from unic.training import diagnosis as diagnoses
+from unic.training import stages
+from unic.training.build import build
+from unic.training.guard import Guard
+from unic.training.job import Job
+from unic.training.teachers import LiveTeachers
+from unic.training.train import fit
 
 QUIET = Console(quiet=True)
 

@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 
 from unic import api, cli
-from unic.config import load_recipe
-from unic.distill.train import fit
 from unic.encoders import Encoder
 from unic.errors import InputError, StoppedError
 from unic.outputs import check_writable
+from unic.recipe.schema import load_recipe
 from unic.terminal import stderr_console
+from unic.training.train import fit
 
 STUDENT = "timm:test_vit?pretrained=false&img_size=32"
 COMMANDS = [

@@ -14,9 +14,9 @@ import pytest
 from accelerate import Accelerator
 from launcher import Launcher, Process
 
-from unic.distill.diagnosis import replay
-from unic.distill.watch import Agreement, peers
 from unic.errors import StoppedError
+from unic.training.diagnosis import replay
+from unic.training.watch import Agreement, peers
 
 Start = Callable[..., Process]
 
@@ -124,7 +124,7 @@ from datetime import timedelta
 from types import SimpleNamespace
 import torch
 import torch.distributed as dist
-from unic.distill.watch import Agreement
+from unic.training.watch import Agreement
 
 rank = int(sys.argv[1])
 dist.init_process_group("gloo", init_method="file://" + sys.argv[2], rank=rank, world_size=2)

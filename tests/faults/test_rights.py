@@ -12,14 +12,15 @@ import pytest
 import torch
 
 import unic
-from unic import api, checkpoint
+from unic import api
 from unic.encoders import build_encoder
-from unic.eval.formats import write_results
-from unic.eval.schema import Results
-from unic.export.model_card import write_card
-from unic.export.timm import export_timm
+from unic.eval.results.formats import write_results
+from unic.eval.results.schema import Results
+from unic.exporting.model_card import write_card
+from unic.exporting.timm import export_timm
 from unic.files import written
-from unic.report.render import write_page
+from unic.reporting.render import write_page
+from unic.runs import checkpoint
 
 RESULTS = {
     "models": {"a": {"role": "other"}}, "tasks": {"x/knn": {"a": {"score": 50.0}}}, "best_teacher": {},
@@ -81,8 +82,8 @@ def test_files_are_written_in_one_place() -> None:
     ]
     assert len(inside) == len([call for text in texts.values() for call in _saves(ast.parse(text))]) == 4
     assert having(r"\bmkstemp\(") == {}
-    assert having(r"os\.replace\(") == {"files.py": 1, "export/finished.py": 1}  # there, files of a whole folder
-    in_a_folder_that_is_moved = {"checkpoint.py": 2, "encoders/open_clip.py": 1}
+    assert having(r"os\.replace\(") == {"files.py": 1, "exporting/finished.py": 1}  # there, files of a whole folder
+    in_a_folder_that_is_moved = {"runs/checkpoint.py": 2, "encoders/schemes/open_clip.py": 1}
     assert having(r"\.write_(text|bytes)\(") == {"files.py": 1, **in_a_folder_that_is_moved}
 
 

@@ -17,14 +17,14 @@ import pytest
 import torch
 from rich.console import Console
 
-from unic import checkpoint
-from unic.config import Checkpoint as Setting
-from unic.config import load_recipe
-from unic.distill.saver import Saver
-from unic.distill.train import fit
 from unic.encoders import Encoder
 from unic.errors import StoppedError
-from unic.metrics import read_metrics
+from unic.recipe.schema import load_recipe
+from unic.recipe.sections import Checkpoint as Setting
+from unic.runs import checkpoint
+from unic.runs.metrics import read_metrics
+from unic.training.saver import Saver
+from unic.training.train import fit
 
 QUIET = Console(quiet=True)
 

@@ -16,15 +16,16 @@ import torch
 from launcher import Process
 from rich.console import Console
 
-from unic import api, checkpoint
-from unic.checkpoint import load_newest
-from unic.config import load_recipe
+from unic import api
 from unic.data.loader import Batch
-from unic.distill import cache_build, stages
-from unic.distill.timed import Timed
-from unic.distill.train import fit
 from unic.errors import PreemptedError
-from unic.metrics import read_metrics
+from unic.recipe.schema import load_recipe
+from unic.runs import checkpoint
+from unic.runs.checkpoint import load_newest
+from unic.runs.metrics import read_metrics
+from unic.training import cache_build, stages
+from unic.training.timed import Timed
+from unic.training.train import fit
 
 QUIET = Console(quiet=True)
 
@@ -84,7 +85,7 @@ def survivable() -> Iterator[None]:
 @pytest.mark.parametrize(
     ("module", "name", "call", "line"),
     [
-        (sys.modules["unic.distill.stages"], "build", 3, "before step 3"),  # after the two of the start
+        (sys.modules["unic.training.stages"], "build", 3, "before step 3"),  # after the two of the start
         (checkpoint, "save", 1, "before step 3"),
         (cache_build, "obtain", 1, "teacher cache"),
     ],

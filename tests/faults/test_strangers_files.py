@@ -21,17 +21,17 @@ import pytest
 import torch
 from PIL import Image
 
-from unic.checkpoint import load_newest
-from unic.config import load_recipe
-from unic.data.shards import write_shards
+from unic.data.shards.index import INDEX, MANIFEST, ROW
+from unic.data.shards.writing import write_shards
 from unic.data.sources import open_source
-from unic.data.sources._shard_index import INDEX, MANIFEST, ROW
 from unic.encoders import load_encoder
 from unic.errors import InputError
 from unic.eval.suite import load_suite
-from unic.metrics import read_metrics
-from unic.report.run_files import read_run
-from unic.run_state import newest_state
+from unic.recipe.schema import load_recipe
+from unic.reporting.read.run_files import read_run
+from unic.runs.checkpoint import load_newest
+from unic.runs.metrics import read_metrics
+from unic.runs.state import newest_state
 
 
 def refused(act: Callable[[], object]) -> str:

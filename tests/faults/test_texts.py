@@ -15,14 +15,14 @@ from rich.console import Console
 
 from unic._text import csv_cell, latex, markdown, markdown_block, markdown_code, python_string
 from unic._usage import usage
-from unic.eval.formats import to_csv, to_latex, to_markdown
 from unic.eval.progress import Progress
-from unic.eval.schema import Results
-from unic.eval.table import render
-from unic.export.model_card import model_card
-from unic.export.provenance import Provenance
-from unic.metrics import logged_to
-from unic.report.render import write_page
+from unic.eval.results.formats import to_csv, to_latex, to_markdown
+from unic.eval.results.schema import Results
+from unic.eval.results.table import render
+from unic.exporting.model_card import model_card
+from unic.exporting.provenance import Provenance
+from unic.reporting.render import write_page
+from unic.runs.metrics import logged_to
 from unic.terminal import PlainConsole, tell
 
 EVIL = "x\x1b]0;owned\x07\x1b[31m[/i][red]:smile:\n\r\x9b2J\udce9"  # a title, colours, markup, lines, Latin-1

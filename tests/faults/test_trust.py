@@ -19,11 +19,11 @@ from safetensors.torch import save_file
 
 import unic
 from unic import cli
-from unic.config import load_recipe
-from unic.distill import diagnosis
-from unic.distill.cache_build import _work
 from unic.errors import InputError, UntrustedError
 from unic.heads import kept_head
+from unic.recipe.schema import load_recipe
+from unic.training import diagnosis
+from unic.training.cache_build import _work
 from unic.trust import trusted, trusting
 from unic.trust import typed as typed_code
 from unic.typed import code_in_overrides
@@ -36,7 +36,7 @@ Path(__file__).with_name("executed").touch()
 
 import torch
 from unic.encoders import build_encoder
-from unic.encoders.pixels import Pixels
+from unic.encoders.schemes.pixels import Pixels
 from unic.losses.mse import loss
 from unic.projectors.ladder import Projector
 from unic.data.sources import open_source
@@ -460,8 +460,8 @@ DOORS = {
     "api.py",
     "compose.py",
     "encoders/__init__.py",
-    "distill/diagnosis.py",
-    "distill/cache_build.py",
+    "training/diagnosis.py",
+    "training/cache_build.py",
     "eval/work.py",
     "suited.py",
 }
@@ -495,7 +495,14 @@ def test_what_imports_by_name_or_runs_programs_asks() -> None:
     assert found.pop("data/workers.py") is False  # it unpacks what this very program has packed
     assert found.pop("data/_plugins.py") is False  # its table names two packages
     assert found == dict.fromkeys(
-        ["encoders/hub.py", "encoders/py.py", "encoders/torchscript.py", "eval/text.py", "lookup.py"], True
+        [
+            "encoders/schemes/hub.py",
+            "encoders/schemes/py.py",
+            "encoders/schemes/torchscript.py",
+            "eval/text.py",
+            "lookup.py",
+        ],
+        True,
     )
 
 

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import torch
 
-from unic.config import load_recipe
-from unic.distill.build import build
 from unic.preflight import duration as module
 from unic.preflight.duration import duration
 from unic.preflight.trial import Trial, try_steps
+from unic.recipe.schema import load_recipe
+from unic.training.build import build
 
 CPU = torch.device("cpu")
 TRIAL = Trial(

@@ -10,14 +10,14 @@ import torch
 from PIL import Image
 from rich.console import Console
 
-from unic.config import load_recipe
-from unic.distill.build import build
-from unic.distill.summary import summary
-from unic.distill.train import fit
 from unic.preflight import Finding, check_recipe, cost
 from unic.preflight.models import compare, describe
 from unic.preflight.screen import render
 from unic.preflight.trial import Trial
+from unic.recipe.schema import load_recipe
+from unic.training.build import build
+from unic.training.summary import summary
+from unic.training.train import fit
 
 CPU = torch.device("cpu")
 

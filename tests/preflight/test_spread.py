@@ -13,11 +13,11 @@ import torch
 from PIL import Image
 from rich.console import Console
 
-from unic.config import load_recipe
 from unic.data.loader import ImageList
 from unic.data.sources import open_source
 from unic.preflight import check_recipe, spread
 from unic.preflight.screen import render
+from unic.recipe.schema import load_recipe
 
 
 def test_the_rank_of_known_features() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, balanced_accuracy_score
 
-from unic.eval.tasks.base import Labelled, top1
+from unic.eval.outcome import Labelled, top1
 
 
 def test_of_classes_of_unequal_size() -> None:

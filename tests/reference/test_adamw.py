@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from unic.config import Train
-from unic.distill.optimizer import build_optimizer, optimizer_step
+from unic.recipe.sections import Train
+from unic.training.optimizer import build_optimizer, optimizer_step
 
 LR, DECAY, EPS = 0.1, 0.3, 1e-8
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.stats import binom, bootstrap
 
-from unic.eval.bootstrap import interval, resampled_means
+from unic.eval.results.bootstrap import interval, resampled_means
 
 SEEDS = 16
 TOLERANCE = 0.08  # standard errors of the score

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torchmetrics import MeanAbsoluteError, MeanAbsolutePercentageError, MeanMetric, MeanSquaredError, Metric
 
+from unic.eval.outcome import Dense
 from unic.eval.tasks import depth
-from unic.eval.tasks.base import Dense
 
 GRID = (6, 8)  # as fine as the depths, so that nothing is resized
 BINS = np.linspace(1e-3, 10, 16)

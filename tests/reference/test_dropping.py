@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from unic import rng
-from unic.distill.weighting import TeacherDropping, Uniform, keep_worst
+from unic.training.weighting import TeacherDropping, Uniform, keep_worst
 
 Normalise = Literal["pair", "image"]
 

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from unic.distill.optimizer import learning_rate
+from unic.training.optimizer import learning_rate
 
 
 def reference_rates(total: int, warmup: int, peak: float, last: float) -> list[float]:

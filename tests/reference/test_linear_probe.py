@@ -6,8 +6,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from unic.eval.tasks._linear_heads import Schedule, Setting, train_heads
-from unic.eval.tasks._unit_vectors import UnitVectors
+from unic.eval.probes.linear_heads import Schedule, Setting, train_heads
+from unic.eval.probes.unit_vectors import UnitVectors
 
 SETTINGS = [Setting(0.3, 0.0), Setting(5.0, 1e-4), Setting(100.0, 1e-5), Setting(30.0, 1e-2), Setting(1.0, 1e-12)]
 EPOCHS, WIDTH, CLASSES = 4, 12, 5

@@ -7,11 +7,11 @@ import math
 import pytest
 import torch
 
-from unic.distill.distiller import Distiller
 from unic.encoders import build_encoder
 from unic.losses import build_losses, cosine, mse, smooth_l1
 from unic.projectors import build_projector
 from unic.tokens import Tokens
+from unic.training.distiller import Distiller
 
 
 def cosine_distance(z: list[float], y: list[float]) -> float:

@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torchmetrics.classification import MulticlassAccuracy, MulticlassJaccardIndex
 
+from unic.eval.outcome import IGNORED, Dense
 from unic.eval.tasks import segmentation
-from unic.eval.tasks.base import IGNORED, Dense
 
 CLASSES, GRID, SIZE = ["sky", "sea", "land", "ice"], (3, 4), (15, 20)
 

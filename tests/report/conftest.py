@@ -16,14 +16,14 @@ from PIL import Image
 from safetensors.numpy import save_file
 from written import summarise
 
-from unic.config import load_recipe
 from unic.encoders import build_encoder
 from unic.eval.datasets import resolve
-from unic.eval.scored import Measured
+from unic.eval.outcome import Outcome
+from unic.eval.results.scored import Measured
 from unic.eval.tasks import influence, spectrum
-from unic.eval.tasks.base import Outcome
-from unic.export.timm import export_timm
-from unic.report.page import write_report
+from unic.exporting.timm import export_timm
+from unic.recipe.schema import load_recipe
+from unic.reporting.page import write_report
 
 HOSTILE = '<script>alert("x")&amp;'
 ROLES = {"student": "student", "start": "other", "vit": "teacher", "cnn": "teacher", "concat": "concat", "px": "pixels"}

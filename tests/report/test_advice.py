@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from unic.eval.schema import Results
-from unic.report.advice import advice
-from unic.report.predictions import Predictions
-from unic.report.scores import Scores
+from unic.eval.results.schema import Results
+from unic.reporting.read.predictions import Predictions
+from unic.reporting.read.scores import Scores
+from unic.reporting.sections.advice import advice
 
 
 def losses(levels: list[float], scatter: float = 0.01) -> list[dict[str, Any]]:

@@ -7,8 +7,8 @@ import re
 import numpy as np
 import pytest
 
-from unic.report.charts import Axis, line_chart
-from unic.report.svg import MAX_POINTS, Series, log_ticks, number, thinned, ticks
+from unic.reporting.draw.charts import Axis, line_chart
+from unic.reporting.draw.svg import MAX_POINTS, Series, log_ticks, number, thinned, ticks
 
 
 def test_ticks_cover_the_range() -> None:

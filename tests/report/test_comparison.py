@@ -15,12 +15,12 @@ from safetensors.numpy import load_file, save_file
 from written import summarise
 
 from unic.errors import InputError
-from unic.eval.tasks.base import Outcome
-from unic.report.compared import Compared, sentence
-from unic.report.compared_table import compared_table
-from unic.report.comparison import collect_runs, unique_names, write_comparison
-from unic.report.recipes import flattened
-from unic.report.run_files import read_run
+from unic.eval.outcome import Outcome
+from unic.reporting.read.run_files import read_run
+from unic.reporting.several.page import collect_runs, unique_names, write_comparison
+from unic.reporting.several.recipes import flattened
+from unic.reporting.several.students import Compared, sentence
+from unic.reporting.several.table import compared_table
 
 Read = Callable[[str], Any]  # conftest.Outline
 

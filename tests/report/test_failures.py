@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from unic.eval.datasets import resolve
-from unic.eval.schema import Results
-from unic.report.failures import SHOWN, failures
-from unic.report.predictions import Predictions
-from unic.report.scores import Scores
-from unic.report.thumbnails import thumbnail
+from unic.eval.results.schema import Results
+from unic.reporting.draw.thumbnails import thumbnail
+from unic.reporting.read.predictions import Predictions
+from unic.reporting.read.scores import Scores
+from unic.reporting.sections.failures import SHOWN, failures
 
 Evaluation = tuple[dict[str, Any], dict[str, np.ndarray]]
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from unic.eval.schema import Results
-from unic.report.influence import influence
-from unic.report.looks import Looks
-from unic.report.scores import Scores
-from unic.report.spectrum import spectrum
+from unic.eval.results.schema import Results
+from unic.reporting.draw.looks import Looks
+from unic.reporting.read.scores import Scores
+from unic.reporting.sections.influence import influence
+from unic.reporting.sections.spectrum import spectrum
 
 Evaluation = tuple[dict[str, Any], dict[str, np.ndarray]]
 

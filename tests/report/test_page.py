@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 import yaml
 
-from unic.report import page as page_module
-from unic.report.page import write_report
-from unic.report.pictures import Pictures
-from unic.report.run_files import read_run
-from unic.run_state import Position
+from unic.reporting import page as page_module
+from unic.reporting.page import write_report
+from unic.reporting.read.run_files import read_run
+from unic.reporting.sections.pictures import Pictures
+from unic.runs.state import Position
 
 ALWAYS = ["training", "patches", "neighbours", "details"]
 MEASURED = ["scores", "radar", "tasks", "confusion", "failures", "influence", "spectrum"]

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from unic.config import load_recipe
 from unic.data.sources import open_source
 from unic.encoders import Encoder
 from unic.encoders.base import Size
-from unic.eval.schema import Protocol
-from unic.report.patch_colours import patch_rows, principal_colours
-from unic.report.pictures import _sets
+from unic.eval.results.schema import Protocol
+from unic.recipe.schema import load_recipe
+from unic.reporting.draw.patch_colours import patch_rows, principal_colours
+from unic.reporting.sections.pictures import _sets
 from unic.tokens import Tokens, patches_of
 
 

@@ -11,10 +11,10 @@ import pytest
 from safetensors.numpy import save_file
 from sklearn.metrics import confusion_matrix
 
-from unic.eval.schema import Protocol, Results
-from unic.report.confusion import confusion, most_confused, worst_task
-from unic.report.predictions import Predictions, class_names, read_predictions
-from unic.report.scores import Scores
+from unic.eval.results.schema import Protocol, Results
+from unic.reporting.read.predictions import Predictions, class_names, read_predictions
+from unic.reporting.read.scores import Scores
+from unic.reporting.sections.confusion import confusion, most_confused, worst_task
 
 Evaluation = tuple[dict[str, Any], dict[str, np.ndarray]]
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from unic.eval.schema import Results
-from unic.report.gains import gains_by_axis, radar_chart
-from unic.report.looks import Looks
-from unic.report.radar import radar, radar_floor
-from unic.report.scores import Scores
-from unic.report.svg import Series
+from unic.eval.results.schema import Results
+from unic.reporting.draw.looks import Looks
+from unic.reporting.draw.radar import radar, radar_floor
+from unic.reporting.draw.svg import Series
+from unic.reporting.read.scores import Scores
+from unic.reporting.sections.gains import gains_by_axis, radar_chart
 
 
 def test_shows_all_of_the_student() -> None:

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from unic.eval.schema import Protocol, Results
-from unic.report.facts import parameters, protocol_line
-from unic.report.scores import Scores, signed
-from unic.report.table import table
-from unic.report.verdict import figures, verdict
+from unic.eval.results.schema import Protocol, Results
+from unic.reporting.read.scores import Scores, signed
+from unic.reporting.sections.facts import parameters, protocol_line
+from unic.reporting.sections.table import table
+from unic.reporting.sections.verdict import figures, verdict
 
 
 def _results() -> dict[str, Any]:

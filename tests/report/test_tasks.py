@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from unic.eval.schema import Results
-from unic.report import svg
-from unic.report.dots import Dot, dot_chart
-from unic.report.looks import Looks
-from unic.report.scores import Scores
-from unic.report.svg import NUM_COLOURS, Series
-from unic.report.tasks import task_groups
+from unic.eval.results.schema import Results
+from unic.reporting.draw import svg
+from unic.reporting.draw.dots import Dot, dot_chart
+from unic.reporting.draw.looks import Looks
+from unic.reporting.draw.svg import NUM_COLOURS, Series
+from unic.reporting.read.scores import Scores
+from unic.reporting.sections.tasks import task_groups
 
 
 def _scores(tasks: dict[str, float], **more: Any) -> Scores:

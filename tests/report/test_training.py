@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from unic.report.svg import Series
-from unic.report.training import last_values, loss_chart, series, training_charts
+from unic.reporting.draw.svg import Series
+from unic.reporting.sections.training import last_values, loss_chart, series, training_charts
 
 
 def test_nothing_but_nulls() -> None:

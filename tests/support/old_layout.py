@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from unic import checkpoint
-from unic.checkpoint import Checkpoint
+from unic.runs import checkpoint
+from unic.runs.checkpoint import Checkpoint
 
 
 def flatten(run: Path) -> dict[str, Any]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from unic.eval import results, runner
-from unic.eval.schema import ModelEntry, Role
+from unic.eval import runner
+from unic.eval.results import summary as results
+from unic.eval.results.schema import ModelEntry, Role
 
 
 def summarise(outcomes: Any, roles: Mapping[str, Role], *args: Any, **options: Any) -> dict[str, Any]:

@@ -17,7 +17,6 @@ from PIL import Image
 from torch import Tensor
 
 from unic import rng
-from unic.config import TrainSource
 from unic.data import augment as augmentations
 from unic.data._bounds import pixels_up_to
 from unic.data.augment import Augmentation, resized
@@ -28,6 +27,7 @@ from unic.data.sources import DamagedImageError, Source, open_source
 from unic.data.sources.base import MAX_PIXELS, permutation
 from unic.data.workers import Answer, answers
 from unic.errors import InputError
+from unic.recipe.sections import TrainSource
 
 TIMEOUT = 600.0  # seconds; a batch of slow pictures on a slow disk takes one or two minutes
 Size = int | tuple[int, int]

@@ -16,7 +16,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from unic import rng
-from unic.config import Mixing
+from unic.recipe.sections import Mixing
 
 _MIX = rng.stream("mix")
 _IS_MIXED, _IS_CUT, _PARTNER, _LEFT, _TOP = range(5)

@@ -1,1 +1,1 @@
-"""Distillation: frozen teachers → standardised targets → student, ladders, losses, weighting → one plain loop."""
+"""Earlier name of the package `unic.training`; `unic.distill` is the function. It goes with the release after 0.1."""

@@ -20,7 +20,7 @@ from unic import lookup, rng
 from unic.encoders._heap import keep_freed_memory
 from unic.encoders.base import IMAGENET_MEAN, IMAGENET_STD, NORMALISATIONS, Encoder, Precision, Size
 from unic.errors import InputError, nearest
-from unic.run_folder import nearest_folder
+from unic.runs.folder import nearest_folder
 from unic.trust import trusting, typed
 
 __all__ = [
@@ -105,11 +105,11 @@ class Spec:
 def parse_uri(uri: str) -> Spec:
     """Splits `scheme:name?options`."""
     scheme, colon, rest = uri.partition(":")
-    valid = [name for name in lookup.names("unic.encoders") if name != "base"]
+    valid = lookup.names("unic.encoders.schemes")
     if not colon or not rest or "/" in scheme:
         raise InputError(f"encoder '{uri}': {_no_uri(uri)}")
     if scheme in ("local-dir", "hf-hub"):
-        from unic.encoders.timm import in_our_words
+        from unic.encoders.schemes.timm import in_our_words
 
         raise InputError(f"encoder '{uri}': {in_our_words(uri)}")
     if scheme not in valid:
@@ -193,7 +193,7 @@ def build_encoder(uri: str, **student_options: Any) -> Encoder:
         UntrustedError: as `open_encoder`.
     """
     spec = parse_uri(uri)
-    load = lookup.entry("unic.encoders", spec.scheme, "load")
+    load = lookup.entry("unic.encoders.schemes", spec.scheme, "load")
     if not student_options.keys() <= inspect.signature(load).parameters.keys():
         raise InputError(f"encoder '{uri}': '{spec.scheme}' encoders are frozen, so they cannot be a student")
     encoder = load(spec, **student_options)
@@ -216,7 +216,7 @@ def input_size(uri: str) -> Size:
     spec = parse_uri(uri)
     if (asked := spec.input_size()) is not None:
         return asked
-    known = getattr(lookup.module("unic.encoders", spec.scheme), "own_size", None)
+    known = getattr(lookup.module("unic.encoders.schemes", spec.scheme), "own_size", None)
     return known(spec) if known else build_encoder(without_weights(uri)).input_size
 
 
@@ -229,7 +229,7 @@ def without_weights(uri: str) -> str:
         InputError: a weight file of unknown mean and std.
     """
     from unic.encoders._origin import origin_of  # these read a `Spec`
-    from unic.encoders.safetensors import as_timm
+    from unic.encoders.schemes.safetensors import as_timm
 
     spec = parse_uri(uri)
     spec = as_timm(spec) if spec.scheme == "safetensors" else spec

@@ -10,7 +10,7 @@ from unic import lookup
 from unic.encoders import Spec, as_options, parse_uri
 from unic.encoders._origin import published
 from unic.encoders.base import IMAGENET_MEAN, IMAGENET_STD
-from unic.encoders.safetensors import as_timm
+from unic.encoders.schemes.safetensors import as_timm
 from unic.errors import InputError
 
 
@@ -40,10 +40,10 @@ def _safetensors(spec: Spec) -> dict[str, str]:
 def _open_clip(spec: Spec) -> dict[str, str]:
     if "checkpoint" not in spec.options:
         return {}
-    found = lookup.entry("unic.encoders", "open_clip", "published_normalisation")(spec)
+    found = lookup.entry("unic.encoders.schemes", "open_clip", "published_normalisation")(spec)
     return as_options(*spec.mean_std(*found))
 
 
 def _onnx(spec: Spec) -> dict[str, str]:
-    options: dict[str, str] = lookup.entry("unic.encoders", "onnx", "options_before")(spec)
+    options: dict[str, str] = lookup.entry("unic.encoders.schemes", "onnx", "options_before")(spec)
     return options

@@ -1,7 +1,7 @@
 """An ONNX graph as a torch module: its nodes run one after the other, its float constants are parameters.
 
 Unlike an onnxruntime session it moves to a GPU, follows autocast and is saved with a state dict. Only the operators
-that the packaged teachers use are here; `unic.encoders.onnx` runs every other graph in onnxruntime.
+that the packaged teachers use are here; `unic.encoders.schemes.onnx` runs every other graph in onnxruntime.
 Operator semantics: https://onnx.ai/onnx/operators, opset 12.
 """
 

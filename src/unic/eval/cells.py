@@ -16,8 +16,8 @@ from safetensors.numpy import save
 
 from unic._scratch import READ_ONLY, say_read_only
 from unic.digest import sha256, sha256_of_value
+from unic.eval.outcome import Measure, Outcome
 from unic.eval.task_code import code_of_task, content_of_options, versions
-from unic.eval.tasks.base import Measure, Outcome
 from unic.features import FORMAT
 from unic.files import write_bytes
 

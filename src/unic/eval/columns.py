@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from unic.config import RESERVED, Recipe, load_run_recipe
 from unic.encoders import Encoder, build_encoder, uri_of
 from unic.errors import InputError
-from unic.run_folder import trainings_in
-from unic.run_state import has_ended
+from unic.recipe.schema import RESERVED, Recipe, load_run_recipe
+from unic.runs.folder import trainings_in
+from unic.runs.state import has_ended
 
 StagesOf = Callable[[Path], Sequence[Recipe]]
 

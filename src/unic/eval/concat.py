@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from unic.eval.tasks.base import Labelled
+from unic.eval.outcome import Labelled
 
 _EPS = 1e-6
 

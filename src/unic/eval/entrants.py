@@ -11,10 +11,10 @@ from unic.device import default_device
 from unic.encoders import open_encoder
 from unic.encoders.base import Encoder
 from unic.errors import InputError, nearest
-from unic.eval.schema import ModelEntry, Role
+from unic.eval.results.schema import ModelEntry, Role
+from unic.eval.results.trainings import TRAINING
 from unic.eval.subject import Vector
 from unic.eval.suite import Suite
-from unic.eval.trainings import TRAINING
 from unic.trust import trusted
 
 ROLES = tuple(role for role in get_args(Role) if role != TRAINING)  # what a model can be asked to be

@@ -19,11 +19,11 @@ from unic.data.sources import Source
 from unic.encoders.base import Encoder
 from unic.errors import InputError
 from unic.eval.datasets import open_train
+from unic.eval.outcome import Labelled
 from unic.eval.suite import Suite
 from unic.eval.tasks import knn
-from unic.eval.tasks.base import Labelled
 from unic.features import extract
-from unic.metric_names import KNN, KNN_UNSEEN
+from unic.runs.metric_names import KNN, KNN_UNSEEN
 
 log = logging.getLogger("unic")
 

@@ -13,13 +13,13 @@ from typing import Any
 from unic import lookup, trust
 from unic.arguments import argument
 from unic.errors import InputError, nearest
-from unic.eval import bootstrap
 from unic.eval.asked import AskedTask, entries_of, parse_tasks
 from unic.eval.datasets import DataPair, check_name, data_root, resolve
-from unic.eval.schema import Bootstrap, Counts, Protocol
+from unic.eval.outcome import TOP1, Measure
+from unic.eval.results import bootstrap
+from unic.eval.results.schema import Bootstrap, Counts, Protocol
 from unic.eval.suite import Entry, Suite
 from unic.eval.task_code import is_shipped
-from unic.eval.tasks.base import TOP1, Measure
 
 _RESERVED = ("seed", "seeds", "size")
 

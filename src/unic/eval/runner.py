@@ -19,19 +19,19 @@ from unic.errors import UntrustedError
 from unic.eval.cells import CellStore, cell_key
 from unic.eval.datasets import DataPair
 from unic.eval.entrants import Entrant, Heads, Model, enter
-from unic.eval.formats import check_targets, wants_predictions, write_results
+from unic.eval.outcome import Outcome
 from unic.eval.plan import Plan, Row, make_plan
 from unic.eval.progress import Progress
-from unic.eval.results import summarise
-from unic.eval.schema import Influence, Results
-from unic.eval.scored import Measured
-from unic.eval.shareable import shareable
+from unic.eval.results.formats import check_targets, wants_predictions, write_results
+from unic.eval.results.schema import Influence, Results
+from unic.eval.results.scored import Measured
+from unic.eval.results.shareable import shareable
+from unic.eval.results.summary import summarise
+from unic.eval.results.trainings import Trainings, with_joint
 from unic.eval.suite import Suite
 from unic.eval.task_code import content_of_uri, unknown_of
-from unic.eval.tasks.base import Outcome
-from unic.eval.trainings import Trainings, with_joint
 from unic.eval.work import Failure, Todo, Unit, run_units
-from unic.references import WithReferences
+from unic.recipe.references import WithReferences
 from unic.terminal import tell
 
 Place = tuple[str, str]  # name of a set, name of a model
@@ -71,13 +71,13 @@ def evaluate_models(
         suite, tasks, data, seeds, root, download, skip_missing: see `make_plan`.
         heads: by student, then by teacher: the student with the projector that ends in that teacher's space.
         brought: models that runs add, with the run of each; none has a second column for one model, see `enter`.
-        trainings: students that are the mean of others of `models`, see `unic.eval.trainings`.
-        out: also write the results there, see `unic.eval.formats`.
+        trainings: students that are the mean of others of `models`, see `unic.eval.results.trainings`.
+        out: also write the results there, see `unic.eval.results.formats`.
         cache: folder of features and cells; None: nothing is kept.
         jobs: processes that measure at a time; default: one for each GPU, 1 without.
         workers: processes that decode images for each of them.
         influence: what the student's run knows of its training.
-        hidden: what results.json must not say, see `unic.references`.
+        hidden: what results.json must not say, see `unic.recipe.references`.
         console: for progress and failures; None: silent.
 
     Raises:

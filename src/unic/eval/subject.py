@@ -16,7 +16,7 @@ from unic.encoders.base import Encoder
 from unic.errors import InputError, NotApplicableError
 from unic.eval.concat import concatenate
 from unic.eval.datasets import DataPair
-from unic.eval.tasks.base import Dense, Labelled
+from unic.eval.outcome import Dense, Labelled
 from unic.features import Features, extract
 
 Part = Literal["train", "test"]

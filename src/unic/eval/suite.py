@@ -9,11 +9,11 @@ from typing import Any, Literal
 from omegaconf import OmegaConf
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
-from unic._keys import first_error, meant
-from unic.config import Positive, Section
 from unic.errors import InputError, nearest, reason_of
 from unic.eval.subject import Vector
-from unic.references import WithReferences, resolve
+from unic.recipe.keys import first_error, meant
+from unic.recipe.references import WithReferences, resolve
+from unic.recipe.sections import Positive, Section
 
 
 class Entry(BaseModel):

@@ -33,7 +33,7 @@ def versions(task: str, options: Mapping[str, Any]) -> list[tuple[str, int]]:
 
     A task of one's own may use any shipped task.
     """
-    shipped = [name for name in lookup.names("unic.eval.tasks") if name != "base"]
+    shipped = lookup.names("unic.eval.tasks")
     decides = set(shipped)
     if is_shipped(task):
         probe = inspect.signature(lookup.entry("unic.eval.tasks", task, "run")).parameters.get("probe")

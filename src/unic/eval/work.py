@@ -20,9 +20,9 @@ from unic.errors import NotApplicableError, StoppedError, in_one_line
 from unic.eval.cells import CellStore
 from unic.eval.datasets import DataPair
 from unic.eval.entrants import Entrant
+from unic.eval.outcome import Outcome
 from unic.eval.plan import Row
 from unic.eval.subject import Say, Subject
-from unic.eval.tasks.base import Outcome
 from unic.trust import inherit, trusted
 
 

@@ -7,14 +7,8 @@ from pathlib import Path
 
 import torch
 
-from unic.config import Recipe
 from unic.cores import beside
 from unic.data.loader import ImageList
-from unic.distill.advice import advice
-from unic.distill.batch_norms import SINGLE_IMAGES, batch_norms, sees_single_images
-from unic.distill.build import build
-from unic.distill.memory import out_of_memory_named
-from unic.distill.stages import first_of
 from unic.errors import InputError, StoppedError
 from unic.eval.online import OnlineKnn
 from unic.eval.plan import Plan, make_plan
@@ -26,7 +20,13 @@ from unic.preflight.images import find_duplicates, look_at
 from unic.preflight.models import compare, describe, load_all
 from unic.preflight.spread import look_at_spread
 from unic.preflight.trial import PATIENCE, few_images, try_steps
+from unic.recipe.schema import Recipe
 from unic.tokens import Tokens
+from unic.training.advice import advice
+from unic.training.batch_norms import SINGLE_IMAGES, batch_norms, sees_single_images
+from unic.training.build import build
+from unic.training.memory import out_of_memory_named
+from unic.training.stages import first_of
 
 __all__ = ["Finding", "Report", "check_recipe"]
 

@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from unic.arguments import argument
-from unic.distill.advice import checkpoint_bytes
-from unic.distill.cache_plan import CachePlan
-from unic.distill.job import Job
-from unic.distill.memory import largest_batch, model_bytes, room, what_fits
 from unic.errors import InputError, StoppedError
 from unic.outputs import check_writable
 from unic.preflight.duration import duration
 from unic.preflight.findings import Report
 from unic.preflight.trial import Trial
 from unic.quantities import gigabytes
+from unic.training.advice import checkpoint_bytes
+from unic.training.cache_plan import CachePlan
+from unic.training.job import Job
+from unic.training.memory import largest_batch, model_bytes, room, what_fits
 
 
 def count_ladder(job: Job) -> dict[str, Any]:

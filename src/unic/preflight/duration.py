@@ -7,8 +7,8 @@ from statistics import fmean, median
 from typing import Any
 
 from unic.cores import threads_beside, usable_cores
-from unic.distill.job import Job
 from unic.preflight.trial import Trial
+from unic.training.job import Job
 
 Choice = Callable[[Sequence[float]], float]
 

@@ -10,12 +10,12 @@ import numpy as np
 from PIL import Image
 
 from unic import rng
-from unic.config import Recipe
 from unic.data._bounds import pixels_up_to
 from unic.data.loader import ImageList
 from unic.data.sources import DamagedImageError, Source
 from unic.eval.plan import Plan
 from unic.preflight.findings import Report
+from unic.recipe.schema import Recipe
 
 _SAMPLE = 64  # images of each source that are decoded
 _SECONDS = 20.0  # for the search of duplicates

@@ -9,14 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from unic.config import Recipe
-from unic.distill.resolutions import enlargement
 from unic.encoders import Encoder, open_encoder, parse_uri
 from unic.encoders.base import UNKNOWN, Size
 from unic.errors import InputError
-from unic.eval.tasks._cka import FEWEST, cka
+from unic.eval.probes.cka import FEWEST, cka
 from unic.preflight.findings import Report
+from unic.recipe.schema import Recipe
 from unic.tokens import Tokens
+from unic.training.resolutions import enlargement
 
 _SAME = 0.95  # CKA of two teachers from which one of them adds little
 _COARSER = 4.0  # student patches for each of a teacher's, worth a warning

@@ -19,10 +19,10 @@ from unic.data.loader import ImageList
 from unic.data.sources import Source, open_source
 from unic.data.sources.generated import PREFIX
 from unic.data.sources.selection import Selection
-from unic.distill.job import Job
 from unic.errors import InputError
 from unic.features import default_cache_dir, extract
 from unic.preflight.findings import Report
+from unic.training.job import Job
 
 _IMAGES, _FEWEST = 256, 64  # that are looked at, and with which there is nothing to tell
 _REFERENCE = "dead_leaves"

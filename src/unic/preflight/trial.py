@@ -15,12 +15,12 @@ from torch import Tensor
 
 from unic.cores import beside
 from unic.data.loader import Batch
-from unic.distill.job import Job
-from unic.distill.memory import SavedBytes, largest_batch, room
-from unic.distill.optimizer import optimizer_step
-from unic.distill.step import batch_loss
-from unic.distill.teachers import Outputs
 from unic.tokens import Tokens
+from unic.training.job import Job
+from unic.training.memory import SavedBytes, largest_batch, room
+from unic.training.optimizer import optimizer_step
+from unic.training.step import batch_loss
+from unic.training.teachers import Outputs
 
 PATIENCE = 20.0  # seconds for the steps of all sizes of views together, once the first have shown what they cost
 _MOST, _LEAST = 10, 2  # steps that are timed

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from unic.data.shards import write_shards
+from unic.data.shards.writing import write_shards
 from unic.data.sources import DamagedImageError, Source, open_source
 from unic.data.sources._split_names import splits_of
 from unic.errors import InputError

@@ -118,7 +118,7 @@ def test_any_other_question_mark_is_a_pattern(tmp_path):
 
 
 def test_a_set_that_stays_elsewhere_is_not_divided(folder, tmp_path):
-    from unic.data.shards import write_shards
+    from unic.data.shards.writing import write_shards
 
     write_shards(open_source(str(folder)), tmp_path / "shards")
     with pytest.raises(InputError, match="at random"):

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from unic.data.shards import write_shards
+from unic.data.shards.index import INDEX, MANIFEST
+from unic.data.shards.writing import write_shards
 from unic.data.sources import DamagedImageError
-from unic.data.sources._shard_index import INDEX, MANIFEST
 from unic.data.sources.folder import Folder
 from unic.data.sources.webdataset import WebDataset
 from unic.errors import InputError

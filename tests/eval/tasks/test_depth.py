@@ -6,8 +6,9 @@ import torch
 import torch.nn.functional as F
 
 from unic.errors import InputError
-from unic.eval.tasks import _dense_head, depth
-from unic.eval.tasks.base import Dense
+from unic.eval.outcome import Dense
+from unic.eval.probes import dense_head as _dense_head
+from unic.eval.tasks import depth
 
 GRID, SIZE, WIDTH = (3, 4), (15, 20), 6
 

@@ -12,8 +12,8 @@ import torch
 
 from unic.errors import NotApplicableError
 from unic.eval.datasets import open_pair
+from unic.eval.probes.cka import cka
 from unic.eval.subject import Subject
-from unic.eval.tasks._cka import cka
 from unic.eval.tasks.influence import run
 from unic.tokens import Tokens
 

@@ -4,9 +4,11 @@ import torch
 import torch.nn.functional as F
 
 from unic.errors import InputError
-from unic.eval.tasks import Labelled, _linear_heads, _unit_vectors, linear, logistic
-from unic.eval.tasks._linear_heads import Schedule, Setting, train_heads
-from unic.eval.tasks._unit_vectors import UnitVectors
+from unic.eval.probes import linear_heads as _linear_heads
+from unic.eval.probes import unit_vectors as _unit_vectors
+from unic.eval.probes.linear_heads import Schedule, Setting, train_heads
+from unic.eval.probes.unit_vectors import UnitVectors
+from unic.eval.tasks import Labelled, linear, logistic
 
 SETTINGS = [Setting(0.3, 0.0), Setting(5.0, 1e-4), Setting(100.0, 1e-5), Setting(30.0, 1e-2), Setting(1.0, 1e-12)]
 

@@ -6,10 +6,10 @@ import torch
 from sklearn.linear_model import LogisticRegression
 
 from unic.errors import InputError
+from unic.eval.probes.principal_axes import Axes
+from unic.eval.probes.softmax import Problem
+from unic.eval.probes.softmax_path import Path
 from unic.eval.tasks import Labelled, logistic
-from unic.eval.tasks._principal_axes import Axes
-from unic.eval.tasks._softmax import Problem
-from unic.eval.tasks._softmax_path import Path
 
 
 def images(n, dim, classes, seed=0, noise=6.0):
@@ -114,8 +114,8 @@ def test_the_solution_does_not_depend_on_the_start(C, other):
 
 def test_an_unfinished_fit_says_so(monkeypatch, caplog):
     train, _ = images(50, 5, 3)
-    monkeypatch.setattr("unic.eval.tasks._softmax._MAX_STEPS", 1)
-    monkeypatch.setattr("unic.eval.tasks._softmax_path._FINAL_TOLERANCE", 1e-12)
+    monkeypatch.setattr("unic.eval.probes.softmax._MAX_STEPS", 1)
+    monkeypatch.setattr("unic.eval.probes.softmax_path._FINAL_TOLERANCE", 1e-12)
     logistic.run(train, train, C=10.0)
     assert re.search("C = 10 .* 1 Newton steps", caplog.text)
 

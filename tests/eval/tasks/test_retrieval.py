@@ -3,7 +3,7 @@ import pytest
 from sklearn.metrics import average_precision_score
 
 from unic.errors import InputError
-from unic.eval.bootstrap import resampled_means
+from unic.eval.results.bootstrap import resampled_means
 from unic.eval.tasks import Labelled, retrieval
 
 

@@ -6,8 +6,9 @@ import torch
 import torch.nn.functional as F
 
 from unic.errors import InputError
-from unic.eval.tasks import _dense_head, segmentation
-from unic.eval.tasks.base import IGNORED, Dense
+from unic.eval.outcome import IGNORED, Dense
+from unic.eval.probes import dense_head as _dense_head
+from unic.eval.tasks import segmentation
 
 CLASSES = ["sky", "sea", "land"]
 GRID, SIZE, WIDTH = (3, 4), (15, 20), 6

@@ -20,9 +20,9 @@ from unic import lookup
 from unic.data.sources.arrays import Arrays
 from unic.eval.corruptions import CORRUPTIONS, Corrupted, Square
 from unic.eval.datasets import DataPair
+from unic.eval.outcome import Dense, Labelled, Outcome
 from unic.eval.subject import Subject
 from unic.eval.task_code import SHARED_VERSION, versions
-from unic.eval.tasks.base import Dense, Labelled, Outcome
 from unic.eval.text import TextTower
 
 TASKS = [name for name in lookup.names("unic.eval.tasks") if name != "base"]

@@ -87,7 +87,7 @@ def _opened(
     """A set without options in its path. `parts`: the paths of all its parts, where it is one of several."""
     if not (path.startswith(("stream:", "pipe:")) or "://" in path):
         return _open(path, split, named, parts)
-    from unic.data.sources.streamed import open_streamed
+    from unic.data.streaming.source import open_streamed
 
     urls = [path] if path.startswith("stream:") else expanded(path)
     return open_streamed(path, urls, split, window, limit, named)

@@ -18,7 +18,7 @@ from unic.data.decode import is_image
 from unic.data.sources import _label_values
 from unic.data.sources._image_paths import is_image_name
 from unic.data.sources._path_options import ColumnNames
-from unic.data.sources._pixels import class_names
+from unic.data.sources._targets import class_names
 from unic.errors import InputError, nearest
 
 MASK = "mask"  # the column with the class of every pixel

@@ -21,7 +21,7 @@ from PIL import Image
 
 from unic.data.decode import decode
 from unic.data.sources import _links, _splits
-from unic.data.sources._pixels import IGNORED, MILLIMETRES, MisfitError, check_fit, class_names, read_depth, read_mask
+from unic.data.sources._targets import IGNORED, MILLIMETRES, MisfitError, check_fit, class_names, read_depth, read_mask
 from unic.data.sources.base import DamagedImageError, Source
 from unic.data.sources.folder import Folder
 from unic.data.sources.listed import Listed

@@ -15,8 +15,8 @@ from unic.data.sources import _image_paths, _label_values, _splits
 from unic.data.sources._columns import MASK, SAMPLE, choose, mask_classes
 from unic.data.sources._parquet_files import check_parquet, read_column, schema_of
 from unic.data.sources._path_options import UNNAMED, ColumnNames
-from unic.data.sources._pixels import check_fit, read_mask
 from unic.data.sources._split_names import on_the_hub
+from unic.data.sources._targets import check_fit, read_mask
 from unic.data.sources.base import DamagedImageError, Source
 from unic.data.sources.parquet import Parquet
 from unic.errors import InputError, reason_of

@@ -21,7 +21,7 @@ from unic.data.sources import _image_paths, _label_values
 from unic.data.sources._columns import MASK, Columns, choose, features_of, mask_classes
 from unic.data.sources._parquet_files import check_parquet, holds_nulls, peek, read_column, schema_of
 from unic.data.sources._path_options import UNNAMED, ColumnNames
-from unic.data.sources._pixels import check_fit, read_mask
+from unic.data.sources._targets import check_fit, read_mask
 from unic.data.sources.base import DamagedImageError, Source
 from unic.digest import blocks_of, sha256_of_each
 from unic.errors import InputError

@@ -16,9 +16,9 @@ from PIL import Image
 from unic._regular_files import read_text
 from unic.data._bounds import MOST_BYTES
 from unic.data.decode import decode
-from unic.data.sources._pixels import json_names
-from unic.data.sources._shard_index import open_index
-from unic.data.sources._tar import BrokenTarError, members
+from unic.data.shards.index import open_index
+from unic.data.shards.tar import BrokenTarError, members
+from unic.data.sources._targets import json_names
 from unic.data.sources.base import DamagedImageError, Source
 from unic.digest import sha256
 from unic.errors import InputError

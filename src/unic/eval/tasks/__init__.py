@@ -18,6 +18,6 @@
 """
 
 from unic.errors import NotApplicableError
-from unic.eval.tasks.base import TOP1, Dense, Labelled, Measure, Outcome, top1
+from unic.eval.outcome import TOP1, Dense, Labelled, Measure, Outcome, top1
 
 __all__ = ["TOP1", "Dense", "Labelled", "Measure", "NotApplicableError", "Outcome", "top1"]

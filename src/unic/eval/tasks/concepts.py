@@ -11,10 +11,10 @@ from jaxtyping import Float
 
 from unic.errors import InputError
 from unic.eval.datasets import DataPair
+from unic.eval.outcome import Measure, Outcome
+from unic.eval.probes.inner import inner_probe
 from unic.eval.subject import Subject
-from unic.eval.tasks._probe import inner_probe
-from unic.eval.tasks.base import Measure, Outcome
-from unic.metric_names import TOP1
+from unic.runs.metric_names import TOP1
 
 VERSION = 1
 INPUT = "subject"

@@ -10,8 +10,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from unic.errors import InputError
-from unic.eval.tasks._dense_head import points, resize, sampled, train_head
-from unic.eval.tasks.base import Dense, Measure, Outcome, ratio
+from unic.eval.outcome import Dense, Measure, Outcome, ratio
+from unic.eval.probes.dense_head import points, resize, sampled, train_head
 
 VERSION = 1
 INPUT = "dense"

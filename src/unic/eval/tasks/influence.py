@@ -8,9 +8,9 @@ import numpy as np
 from jaxtyping import Float
 
 from unic.errors import NotApplicableError
+from unic.eval.outcome import Measure, Outcome
+from unic.eval.probes.cka import FEWEST, cka
 from unic.eval.subject import Subject
-from unic.eval.tasks._cka import FEWEST, cka
-from unic.eval.tasks.base import Measure, Outcome
 from unic.features import Features
 
 VERSION = 1

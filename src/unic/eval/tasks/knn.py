@@ -18,8 +18,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from unic.errors import InputError
-from unic.eval.tasks._cosine import units
-from unic.eval.tasks.base import Labelled, Outcome, num_classes, top1
+from unic.eval.outcome import Labelled, Outcome, num_classes, top1
+from unic.eval.probes.cosine import units
 
 VERSION = 1
 IS_RANDOM = False

@@ -13,9 +13,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from unic.errors import InputError, nearest
-from unic.eval.tasks._linear_heads import Heads, Schedule, Setting, train_heads
-from unic.eval.tasks._unit_vectors import UnitVectors
-from unic.eval.tasks.base import Labelled, Outcome, num_classes, top1
+from unic.eval.outcome import Labelled, Outcome, num_classes, top1
+from unic.eval.probes.linear_heads import Heads, Schedule, Setting, train_heads
+from unic.eval.probes.unit_vectors import UnitVectors
 from unic.eval.tasks.logistic import VALIDATION, stratified_split
 
 VERSION = 1

@@ -13,9 +13,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from unic.errors import InputError
-from unic.eval.tasks._principal_axes import Axes
-from unic.eval.tasks._softmax_path import Path
-from unic.eval.tasks.base import Labelled, Outcome, num_classes, top1
+from unic.eval.outcome import Labelled, Outcome, num_classes, top1
+from unic.eval.probes.principal_axes import Axes
+from unic.eval.probes.softmax_path import Path
 
 VERSION = 1
 C_RANGE = (1e-5, 1e6)

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from unic.errors import InputError
-from unic.eval.tasks._probe import inner_probe
-from unic.eval.tasks.base import Labelled, Outcome
+from unic.eval.outcome import Labelled, Outcome
+from unic.eval.probes.inner import inner_probe
 
 VERSION = 1
 

@@ -12,8 +12,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from unic.errors import InputError, nearest
-from unic.eval.tasks._cosine import units
-from unic.eval.tasks.base import Labelled, Measure, Outcome, ratio
+from unic.eval.outcome import Labelled, Measure, Outcome, ratio
+from unic.eval.probes.cosine import units
 
 VERSION = 1
 IS_RANDOM = False

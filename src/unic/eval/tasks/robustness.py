@@ -19,8 +19,8 @@ from unic.data.sources import Source
 from unic.errors import InputError
 from unic.eval.corruptions import CORRUPTIONS, SEVERITIES, Corrupted, Square
 from unic.eval.datasets import DataPair
+from unic.eval.outcome import Outcome, top1
 from unic.eval.subject import Subject
-from unic.eval.tasks.base import Outcome, top1
 
 VERSION = 1
 INPUT = "subject"

@@ -9,8 +9,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from unic.errors import InputError
-from unic.eval.tasks._dense_head import resize, sampled, train_head
-from unic.eval.tasks.base import IGNORED, Dense, Measure, Outcome, ratio
+from unic.eval.outcome import IGNORED, Dense, Measure, Outcome, ratio
+from unic.eval.probes.dense_head import resize, sampled, train_head
 
 VERSION = 1
 INPUT = "dense"

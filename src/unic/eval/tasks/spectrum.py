@@ -16,8 +16,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from unic.device import default_device
+from unic.eval.outcome import Measure, Outcome
 from unic.eval.subject import Subject
-from unic.eval.tasks.base import Measure, Outcome
 
 VERSION = 1
 INPUT = "subject"

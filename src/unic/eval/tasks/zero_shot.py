@@ -13,9 +13,9 @@ from jaxtyping import Float, Int
 
 from unic.encoders.base import Encoder
 from unic.errors import InputError, NotApplicableError, nearest
+from unic.eval.outcome import Labelled, Outcome, top1
 from unic.eval.prompts import class_words, fill, read_templates
 from unic.eval.subject import Subject
-from unic.eval.tasks.base import Labelled, Outcome, top1
 from unic.eval.text import SCHEME, TextTower, load_text_tower, own_tower
 
 VERSION = 1

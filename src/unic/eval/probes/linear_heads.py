@@ -1,0 +1,145 @@
+"""Linear classifiers trained by SGD, many at once: a batch of features is read once and shared by all heads.
+
+Head h minimises, over `W_h (K, D + 1)` whose last column is the intercept,
+
+    f(W_h) = mean_i −log softmax(W_h x_i)[y_i] + wd_h ‖W_h‖² / 2
+
+by `V ← 0.9 V + ∇f(W)` and `W ← W − lr_h (1 + cos(π t / T)) / 2 · V`. That is the step of `torch.optim.SGD`, written out
+because the gradient is `(softmax − one-hot) xᵀ / b` and `V` can be the accumulator of its matrix product.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from unic import rng
+from unic.eval.probes.unit_vectors import UnitVectors
+
+_MOMENTUM = 0.9
+# Logits a time. They are used three times in a row: on a CPU they should stay in its cache meanwhile.
+_AT_ONCE = {"cpu": 1 << 20, "cuda": 1 << 26}
+_BLOCK = 8  # neighbouring rows that are read together: with 768 channels 24 KiB
+_POOL = 1 << 17  # rows in memory at a time, of sets that are read from a disk: with 768 channels 400 MiB
+
+
+class Setting(NamedTuple):
+    """What tells one head from another."""
+
+    lr: float
+    weight_decay: float
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """What all heads share.
+
+    Attributes:
+        epochs: passes over the rows; the learning rate falls to 0 over their steps.
+        batch_size: at most; the batches of an epoch are of equal size, so that none is a noisy rest.
+        seed: of the order, which is a function of it and of the number of rows, wherever the features are.
+    """
+
+    epochs: int
+    batch_size: int
+    seed: int
+
+    def num_batches(self, num_rows: int) -> int:
+        return math.ceil(num_rows / self.batch_size)
+
+    def order(self, num_rows: int, epoch: int) -> Iterator[list[Int[Tensor, " _"]]]:
+        """The batches of an epoch, as many at a time as fill a pool, in which rows are shuffled freely.
+
+        Pools are filled with random blocks of neighbours, which a disk can read. One is enough for small sets: their
+        order is uniform over all permutations. In a set sorted by class a block is of one class, so a pool must hold
+        many blocks.
+        """
+        draw = torch.Generator().manual_seed(rng.seed_of(rng.stream("linear"), self.seed, epoch))
+        first = torch.randperm(math.ceil(num_rows / _BLOCK), generator=draw) * _BLOCK
+        rows = (first[:, None] + torch.arange(_BLOCK)).flatten()
+        batches = rows[rows < num_rows].tensor_split(self.num_batches(num_rows))
+        step = max(1, _POOL // self.batch_size)
+        for start in range(0, len(batches), step):
+            pool = torch.cat(batches[start : start + step])
+            pool = pool[torch.randperm(len(pool), generator=draw)]
+            yield list(pool.split([len(batch) for batch in batches[start : start + step]]))
+
+
+@dataclass(frozen=True)
+class Heads:
+    """Trained heads: `weights (H, K, D + 1)`, on the device."""
+
+    weights: Float[Tensor, "h k d"]
+
+    def logits(
+        self, vectors: UnitVectors, rows: Int[np.ndarray, " n"] | None = None
+    ) -> Iterator[Float[Tensor, "h k _"]]:
+        """Logits of some or all vectors, batch by batch in their order."""
+        wanted = torch.from_numpy(np.arange(len(vectors)) if rows is None else rows)
+        heads, classes, _ = self.weights.shape
+        for batch in wanted.split(max(1, _AT_ONCE[self.weights.device.type] // (heads * classes))):
+            for x in vectors.batches([batch]):
+                yield (self.weights.flatten(0, 1) @ x.T).view(heads, classes, len(x))
+
+    def predict(self, vectors: UnitVectors, rows: Int[np.ndarray, " n"] | None = None) -> Int[np.ndarray, "h n"]:
+        """The class that each head gives each of some or all vectors."""
+        return torch.cat([part.argmax(1) for part in self.logits(vectors, rows)], dim=1).cpu().numpy()
+
+
+def train_heads(
+    vectors: UnitVectors,
+    y: Int[np.ndarray, " n"],
+    rows: Int[np.ndarray, " r"],
+    classes: int,
+    settings: Sequence[Setting],
+    schedule: Schedule,
+) -> Heads:
+    """Trains a head for each of `settings` from zero weights on some of the vectors; each as if it were alone.
+
+    Args:
+        vectors, y: all of them, with their labels.
+        rows: ascending numbers of those to train on.
+        classes: `K`.
+    """
+    shape = (len(settings), classes, vectors.width)
+    weights, velocity = torch.zeros(shape, device=vectors.device), torch.zeros(shape, device=vectors.device)
+    lr, decay = torch.tensor(settings, dtype=torch.float32, device=vectors.device).T[..., None, None]
+    used, labels = torch.from_numpy(rows), torch.from_numpy(y)
+    num_steps = schedule.epochs * schedule.num_batches(len(rows))
+    step = 0
+    for epoch in range(schedule.epochs):
+        for places in schedule.order(len(rows), epoch):
+            pool = [used[place] for place in places]
+            targets = labels[torch.cat(pool)].to(vectors.device).split([len(batch) for batch in pool])
+            for x, target in zip(vectors.batches(pool), targets, strict=True):
+                rate = lr * ((1 + math.cos(math.pi * step / num_steps)) / 2)
+                _step(weights, velocity, x, target, rate, decay)
+                step += 1
+    return Heads(weights)
+
+
+def _step(
+    weights: Float[Tensor, "h k d"],
+    velocity: Float[Tensor, "h k d"],
+    x: Float[Tensor, "b d"],
+    target: Int[Tensor, " b"],
+    rate: Float[Tensor, "h 1 1"],
+    decay: Float[Tensor, "h 1 1"],
+) -> None:
+    """One step of all heads, in place."""
+    classes, size = weights.shape[1], len(x)
+    at_once = max(1, _AT_ONCE[x.device.type] // (classes * size))
+    images = torch.arange(size, device=x.device)
+    for w, v, lr, wd in zip(*(part.split(at_once) for part in (weights, velocity, rate, decay)), strict=True):
+        error = (w.flatten(0, 1) @ x.T).view(-1, classes, size).softmax(1)
+        error[:, target, images] -= 1
+        v.flatten(0, 1).addmm_(error.flatten(0, 1), x, beta=_MOMENTUM, alpha=1 / size)
+        v.addcmul_(wd, w)
+        w.addcmul_(lr, v, value=-1)

@@ -1,0 +1,42 @@
+"""Results as they may leave a machine: what variables of the environment held is named again by its variable."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from unic.eval.results.schema import Cell, Results
+
+
+def shareable(results: Results, share: Callable[[Any], Any]) -> Results:
+    """Writes places of models and images, and the lines of failures, as they may be shared; names and numbers stay.
+
+    Args:
+        results: of an evaluation.
+        share: see `WithReferences.shared`.
+    """
+
+    def of_cells(tasks: Mapping[str, Mapping[str, Cell]]) -> dict[str, dict[str, Cell]]:
+        return {
+            task: {
+                name: cell if cell.error is None else cell.model_copy(update={"error": share(cell.error)})
+                for name, cell in row.items()
+            }
+            for task, row in tasks.items()
+        }
+
+    protocol = results.protocol
+    places = {
+        "data": share(protocol.data),
+        "tasks": share(protocol.tasks),
+        "unseen": share(protocol.unseen),
+        **({"unseen_tasks": share(protocol.unseen_tasks)} if protocol.unseen_tasks is not None else {}),
+        "missing": {share(spec): share(why) for spec, why in protocol.missing.items()},
+    }
+    shown = {
+        "models": {name: model.model_copy(update={"uri": share(model.uri)}) for name, model in results.models.items()},
+        "tasks": of_cells(results.tasks),
+        "descriptions": of_cells(results.descriptions),
+        "protocol": protocol.model_copy(update=places),
+    }
+    return results.model_copy(update=shown)

@@ -1,0 +1,101 @@
+"""The folder of an export: whose model lies in it already, and how files come into it, all of them or none."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from unic._regular_files import read_json
+from unic.arguments import argument
+from unic.encoders.schemes.timm import TimmEncoder
+from unic.errors import InputError
+from unic.exporting.formats import GRAPHS
+from unic.exporting.timm import timm_config
+
+log = logging.getLogger("unic")
+
+_LAST = ("config.json",)  # a folder with a config is a whole one
+_STAGE = ".export-"  # what the folder is called that is written into
+
+
+def model_in(folder: Path, encoder: TimmEncoder) -> Literal["none", "same", "other"]:
+    """Whether a folder holds this model, by its network, input size, normalisation and every weight."""
+    try:
+        config = read_json(folder / "config.json")
+        weights = load_file(folder / "model.safetensors")
+        is_one = _decides(config) == _decides(timm_config(encoder))
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError):
+        return "none"  # what is not whole is no model
+    ours = encoder.model.state_dict()
+    same = is_one and weights.keys() == ours.keys() and all(_equal(weights[name], ours[name]) for name in ours)
+    return "same" if same else "other"
+
+
+def check_addition(folder: Path, found: Literal["none", "same", "other"]) -> None:
+    """Refuses a folder of the user's choice that holds anything but an export of the same model.
+
+    Raises:
+        InputError: it does.
+    """
+    if found == "other":
+        raise InputError(f"{argument('to')} {folder}: it holds the export of another model; name another folder")
+    if found == "none" and folder.is_dir() and set(folder.iterdir()) - set(folder.glob(f"{_STAGE}*")):
+        raise InputError(f"{argument('to')} {folder}: the folder is not empty and holds no export; name another folder")
+
+
+@contextmanager
+def staged(target: Path) -> Iterator[Path]:
+    """A folder to write into. At the end of the block its files go to `target`; where the block fails none does.
+
+    A file that is replaced is named in the log.
+    """
+    is_new = not target.is_dir()
+    target.mkdir(parents=True, exist_ok=True)
+    for left in target.glob(f"{_STAGE}*"):  # by an export that was killed
+        shutil.rmtree(left, ignore_errors=True)
+    stage = Path(tempfile.mkdtemp(prefix=_STAGE, dir=target))
+    try:
+        yield stage
+        files = [path.relative_to(stage) for path in stage.rglob("*") if path.is_file()]
+        for file in sorted(files, key=lambda file: (file.name in _LAST, file)):
+            (target / file).parent.mkdir(parents=True, exist_ok=True)
+            if (target / file).exists():
+                log.warning("export %s: %s is written anew", target, file)
+            os.replace(stage / file, target / file)
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
+        if is_new and not any(target.iterdir()):
+            target.rmdir()
+
+
+def remove_graphs(target: Path) -> None:
+    """Removes the graphs of an export, which are of a model that is replaced; says so in the log."""
+    for name in (*GRAPHS.values(), "parity.json", "heads"):
+        path = target / name
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.exists():
+            path.unlink()
+        else:
+            continue
+        log.warning("export %s: %s is removed, it was of the weights before", target, name)
+
+
+def _decides(config: dict[str, Any]) -> tuple[Any, ...]:
+    chosen = config["pretrained_cfg"]
+    numbers = [list(map(float, chosen[key])) for key in ("input_size", "mean", "std")]
+    return config["architecture"], dict(config.get("model_args") or {}), numbers
+
+
+def _equal(one: torch.Tensor, other: torch.Tensor) -> bool:
+    return one.dtype == other.dtype and torch.equal(one, other.detach().cpu())

@@ -1,0 +1,122 @@
+"""The model card: `README.md` of an export, with the metadata that the Hugging Face hub reads."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from unic._text import markdown, markdown_block, markdown_code
+from unic.encoders.base import NO_LICENCE, UNKNOWN
+from unic.eval.results.formats import to_markdown
+from unic.eval.results.schema import Results
+from unic.eval.results.seen import mean_gains
+from unic.exporting.licences import Licence
+from unic.exporting.provenance import Provenance
+from unic.files import write_bytes
+
+
+def model_card(
+    name: str,
+    made_of: Provenance,
+    recipe: Mapping[str, Any],
+    results: Results | None,
+    files: Mapping[str, str],
+    usage: str,
+    alpha: float = 1.0,
+) -> str:
+    """Markdown with a YAML head.
+
+    Args:
+        made_of: the start and the teachers.
+        recipe: resolved.
+        results: of `results.json`, if the run was evaluated.
+        files: what lies in the folder, and what it is.
+        usage: lines of Python.
+        alpha: how much of what was trained is in the weights; the rest is the start.
+    """
+    licence = made_of.licence
+    slug = re.sub(r"[^a-z0-9.+]+", "-", (licence.text or "").lower()).strip("-")
+    head = {
+        "library_name": "timm",
+        "pipeline_tag": "image-feature-extraction",
+        "tags": ["image-feature-extraction", "timm", "unic", "knowledge-distillation"],
+        **({"license": licence.listed or "other"} if slug else {}),
+        **({"license_name": slug} if slug and not licence.listed else {}),
+    }
+    lines = ["---", _yaml(head), "---", "", f"# {markdown(name)}", ""]
+    lines += [
+        f"An image encoder distilled from {len(made_of.teachers)} teachers with "
+        "[unic](https://arxiv.org/abs/2408.05088) (ladder of projectors, teacher standardisation, "
+        "teacher dropping), without labels.",
+        "", "## Teachers and licences", "", "| model | source | revision | licence |", "|---|---|---|---|",
+    ]  # fmt: skip
+    start = {} if made_of.start is None else {"the start": made_of.start}
+    for model, entry in {**start, **made_of.teachers}.items():
+        stated = {None: UNKNOWN, NO_LICENCE: "–"}.get(entry["licence"], entry["licence"])
+        uri = markdown_code(entry["uri"], in_table=True)
+        lines.append(f"| {markdown(model)} | {uri} | {markdown(entry['revision'] or '–')} | {markdown(stated)} |")
+    lines += ["", _inherited(licence), ""]
+    if results and results.tasks:
+        lines += ["## Results", "", to_markdown(results), _how_measured(results), ""]
+    lines += ["## Use", "", markdown_block(usage, "python"), ""]
+    lines += ["## Files", "", *(f"- `{file}`: {what}" for file, what in files.items()), ""]
+    data = ", ".join(markdown_code(entry["path"]) for entry in recipe["data"]["train"])
+    lines += [
+        "## Training", "",
+        f"Images: {data}, views of {recipe['data']['size']} px. {_weights(alpha)}The whole recipe:", "",
+        markdown_block(_yaml(recipe), "yaml"), "",
+        "## Limits", "",
+        "Measured on the sets above only. The student has its teachers' biases and no safety measures of its own; on "
+        f"images unlike those it was distilled on it may be worse than any of them. {_on_unseen(results)}", "",
+    ]  # fmt: skip
+    return "\n".join(lines)
+
+
+def _yaml(tree: Mapping[str, Any]) -> str:
+    return yaml.safe_dump(dict(tree), sort_keys=False, allow_unicode=True).rstrip()
+
+
+def _weights(alpha: float) -> str:
+    return "" if alpha == 1 else f"Weights: {1 - alpha:g} of the start and {alpha:g} of what was trained. "
+
+
+def _inherited(licence: Licence) -> str:
+    """A sentence of what the licences ask."""
+    parts = []
+    if licence.names:
+        pairs = zip(licence.names, licence.sources, strict=True)
+        named = " and ".join(f"{markdown(name)} ({markdown(model)})" for name, model in pairs)
+        parts.append(f"the strictest {'known ' if licence.unknown else ''}here is {named}")
+    if licence.unknown:
+        parts.append(f"the licence of {', '.join(map(markdown, licence.unknown))} is not known")
+    told = "; ".join(parts) or "here there is none: no weights of others are in it"
+    return f"A student inherits what the licences of its start and its teachers ask; {told}."
+
+
+def write_card(folder: Path, text: str) -> Path:
+    return write_bytes(folder / "README.md", text.encode("utf-8", errors="backslashreplace"))
+
+
+def _how_measured(results: Results) -> str:
+    seeds = len(results.protocol.seeds) or 1
+    return (
+        f"*Italics*: best teacher of the task. **Bold**: the student above it by a paired bootstrap over test images "
+        f"and probe seeds (95 %). In brackets: intervals of 95 %. "
+        f"{seeds} seed{'s' if seeds > 1 else ''} of the probes, one training."
+    )
+
+
+def _on_unseen(results: Results | None) -> str:
+    """What was measured on unseen sets, or that nothing was."""
+    found = [mean for mean in mean_gains(results) if mean.kind == "unseen"] if results and results.tasks else []
+    if not found:
+        return "No set that is marked unseen was measured."
+    mean = found[0]
+    sets = ", ".join(markdown(name) for name in dict.fromkeys(task.partition("/")[0] for task in mean.tasks))
+    gain = "not known" if mean.gain is None else f"{mean.gain:+.1f} %"
+    ends = f" [{mean.ci[0]:+.1f}, {mean.ci[1]:+.1f}]" if mean.ci else ""
+    return f"On unseen sets, no source of its training ({sets}), its mean gain over the best teachers is {gain}{ends}."

@@ -1,0 +1,45 @@
+"""`parity.json` of an export: how far each of its files is from the trained encoder, where that was measured."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from unic._regular_files import read_json
+from unic.exporting.formats import Written
+from unic.files import write_text
+
+FILE = "parity.json"
+
+
+@dataclass
+class Parity:
+    """Deviations by format and file, `{"onnx: model.onnx": 3e-6}`."""
+
+    deviations: dict[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, folder: Path) -> Parity:
+        """What a folder has; nothing where its file is missing or damaged."""
+        with suppress(OSError, ValueError):
+            found = read_json(folder / FILE)
+            return cls(dict(found) if isinstance(found, dict) else {})
+        return cls()
+
+    def note(self, written: Sequence[Written], folder: Path) -> None:
+        """Takes in what was written below `folder`; a file that was not checked has no deviation any more."""
+        for one in written:
+            key = f"{one.format}: {one.path.relative_to(folder)}"
+            self.deviations.pop(key, None)
+            if one.deviation is not None:
+                self.deviations[key] = one.deviation
+
+    def write(self, folder: Path) -> None:
+        """Writes the file; none where nothing was measured."""
+        if self.deviations:
+            write_text(folder / FILE, json.dumps(self.deviations, indent=1) + "\n")
+        else:
+            (folder / FILE).unlink(missing_ok=True)

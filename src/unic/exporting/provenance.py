@@ -1,0 +1,71 @@
+"""Whose weights went into a student: the start and the teachers of all stages, with licence and revision."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from unic.encoders import build_encoder, parse_uri
+from unic.encoders._origin import origin_of
+from unic.encoders.schemes.safetensors import as_timm
+from unic.errors import InputError
+from unic.exporting.licences import Licence, student_licence
+from unic.recipe.schema import Recipe
+from unic.training.recorded import Models
+
+Facts = Mapping[str, Any]
+"""`uri`, `licence` (see `Encoder.licence`) and `revision` of one model."""
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """`start`: None for a student from scratch; `teachers`: by name."""
+
+    start: Facts | None
+    teachers: Mapping[str, Facts]
+
+    @property
+    def licence(self) -> Licence:
+        """What they ask of the student."""
+        licences = {name: facts["licence"] for name, facts in self.teachers.items()}
+        return student_licence(licences if self.start is None else {"the start": self.start["licence"], **licences})
+
+
+def provenance(plans: Sequence[Recipe], models: Models) -> Provenance:
+    """What a run has written down of its models, or what their URIs tell where an earlier version wrote nothing.
+
+    Args:
+        plans: the stages that have been trained, with their URIs as recorded.
+        models: see `unic.training.recorded`.
+    """
+    if "student" in models:
+        student, teachers = models["student"], models["teachers"]
+        return Provenance(
+            None if student["from_scratch"] else _chosen(student), {n: _chosen(teachers[n]) for n in teachers}
+        )
+    uris = {name: uri for plan in plans for name, uri in plan.teachers.models.items()}
+    start = plans[0].student.model
+    return Provenance(None if _is_scratch(start) else _told(start), {name: _told(uri) for name, uri in uris.items()})
+
+
+def _chosen(facts: Facts) -> Facts:
+    return {key: facts[key] for key in ("uri", "licence", "revision")}
+
+
+def _is_scratch(uri: str) -> bool:
+    spec = parse_uri(uri)
+    return spec.scheme == "timm" and "checkpoint" not in spec.options and not spec.flag("pretrained", True)
+
+
+def _told(uri: str) -> Facts:
+    """What is known without the weights where that is possible."""
+    spec = parse_uri(uri)
+    try:
+        if spec.scheme in ("timm", "safetensors"):
+            origin = origin_of(as_timm(spec) if spec.scheme == "safetensors" else spec)
+            return {"uri": uri, "licence": origin.licence, "revision": None}
+        encoder = build_encoder(uri)
+    except InputError:
+        return {"uri": uri, "licence": None, "revision": None}
+    return {"uri": uri, "licence": encoder.licence, "revision": encoder.revision}

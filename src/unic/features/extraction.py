@@ -1,0 +1,175 @@
+"""The forward pass over a set of images, batch by batch: what `unic.features` keeps, and under which name."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from unic.cores import beside
+from unic.data import augment as augmentations
+from unic.data.loader import Batch, view_batches
+from unic.data.mix import Mix
+from unic.data.sources import Source
+from unic.data.sources.base import MAX_PIXELS
+from unic.digest import sha256_of_value
+from unic.encoders.base import Encoder
+from unic.errors import InputError
+from unic.features.building import Part, advance
+from unic.features.entry import Tally
+from unic.features.patches import Dtype, overflows, store
+from unic.tokens import Grid, Tokens
+
+log = logging.getLogger("unic")
+
+Progress = Callable[[int, int], None]
+
+FORMAT = 1  # raise it when the meaning of a stored number changes
+_DRAWN = 2  # raise it when the pixels of random views change
+
+_numbers: WeakKeyDictionary[Encoder, int] = WeakKeyDictionary()
+_next = itertools.count()
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """What `unic.features.extract` is asked for, but for the folder; its arguments are described there.
+
+    Attributes:
+        span: first and last + 1 of the images that are meant; None: all of them.
+        known: fingerprints of the encoder and of the images where the caller has them: each reads all of its bytes.
+        mix: how views are mixed with those of other images; None: not at all.
+    """
+
+    encoder: Encoder
+    images: Source
+    size: int | None = None
+    augment: str = "none"
+    seed: int = 0
+    view: int = 0
+    patch_grid: Grid | Literal["own"] | None = None
+    blocks: Sequence[int] = ()
+    batch_size: int = 64
+    workers: int = 0
+    dtype: Dtype = "fp16"
+    progress: Progress | None = None
+    span: tuple[int, int] | None = None
+    known: tuple[str, str] | None = None
+    mix: Mix | None = None
+
+    def __len__(self) -> int:
+        return self.span[1] - self.span[0] if self.span else len(self.images)
+
+    @cached_property
+    def key(self) -> str:
+        """Hash of everything that decides the values; how many of them are kept is the layout."""
+        view = augmentations.preset(self.augment)
+        drawn = (self.seed, self.view, _DRAWN) if view.is_random or self.mix else None
+        size = self.size or self.encoder.input_size
+        encoder, images = self.known or (self.encoder.fingerprint(), self.images.fingerprint())
+        described: tuple[Any, ...] = (FORMAT, encoder, images, size, repr(view), drawn)
+        described += (tuple(self.blocks),) if self.blocks else ()
+        described += ("span", *self.span) if self.span else ()
+        described += ("pixels", self.images.max_pixels) if self.images.max_pixels != MAX_PIXELS else ()
+        described += (repr(self.mix),) if self.mix else ()
+        if self.encoder.unidentified():  # it is the same as itself alone
+            described += (_numbers.setdefault(self.encoder, next(_next)),)
+        return sha256_of_value(described)[:24]
+
+    @property
+    def layout(self) -> str:
+        """What is kept of the patches: `pooled` (nothing but their mean), or their grid and type."""
+        if self.patch_grid is None:
+            return "pooled"
+        grid = "own" if self.patch_grid == "own" else f"{self.patch_grid[0]}x{self.patch_grid[1]}"
+        return f"{grid}-{self.dtype}"
+
+    @property
+    def entry(self) -> str:
+        """Name of the folder in the cache."""
+        return f"{self.key}-{self.layout}"
+
+    def batches(self, first: int) -> Iterator[Batch]:
+        return view_batches(
+            self.images, size=self.size or self.encoder.input_size, augment=self.augment, seed=self.seed,
+            view=self.view, batch_size=self.batch_size, workers=self.workers,
+            first=first + (self.span[0] if self.span else 0), last=self.span[1] if self.span else None,
+            mix=self.mix,
+        )  # fmt: skip
+
+    def tokens(self, views: Tensor) -> Tokens:
+        if not self.blocks:
+            return self.encoder(views).float()
+        levels = self.encoder.intermediates(views, self.blocks)
+        grid = levels[-1].grid
+        cls = torch.cat([level.cls for level in levels], dim=1)
+        patches = torch.cat([level.to_grid(grid).patches for level in levels], dim=2)
+        return Tokens(cls, patches, grid).float()
+
+    def parts(self, first: int) -> Iterator[Part]:
+        """The forward pass over the images after the first so many of them, batch by batch."""
+        done = Tally(images=first)
+        for batch in self.batches(first):
+            with beside(self.workers):
+                part = self.part(batch)
+            yield part
+            advance(done, part)
+            if self.progress is not None:
+                self.progress(done.images, len(self))
+        if not self.span and not first and not done.rows:
+            reason = f"; {done.damaged[0][1]}: {done.damaged[0][2]}" if done.damaged else ""
+            raise InputError(f"data '{self.images.path}': no image of it can be read{reason}")
+
+    def part(self, batch: Batch) -> Part:
+        if not len(batch):
+            return Part({}, None, batch.damaged)
+        images = batch.images.to(self.encoder.mean.device)
+        views = augmentations.preset(self.augment)(images, self.seed, batch.view, batch.index)
+        tokens = self.tokens(views)
+        arrays = {
+            "cls": self._checked(tokens.cls, batch),
+            "patch_mean": self._checked(tokens.patch_mean(), batch),
+            "index": batch.index.numpy(),
+        }
+        if self.patch_grid is None:
+            return Part(arrays, None, batch.damaged)
+        tokens = tokens if self.patch_grid == "own" else tokens.to_grid(self.patch_grid)
+        self._checked(tokens.patches, batch)
+        arrays |= store(tokens.patches, self.dtype)
+        if cut := overflows(tokens.patches, self.dtype):
+            log.warning(
+                "%s: %d patch values beyond fp16 in the batch of %s are stored as ±65504; use dtype: fp32",
+                self.encoder.uri or "encoder", cut, self.images.name(int(batch.index[0])),
+            )  # fmt: skip
+        return Part(arrays, tokens.grid, batch.damaged)
+
+    def _checked(self, values: Float[Tensor, "b ..."], batch: Batch) -> np.ndarray:
+        array = values.float().cpu().numpy()
+        wrong = ~np.isfinite(array).all(axis=tuple(range(1, array.ndim)))
+        if wrong.any():
+            name = self.images.name(int(batch.index[int(wrong.argmax())]))
+            raise InputError(f"{self.encoder.uri or 'encoder'}: its output for {name} is not finite")
+        return array
+
+
+@contextmanager
+def evaluating(encoder: Encoder) -> Iterator[None]:
+    """Evaluation mode, undone module by module (a student in training may hold frozen parts), and no gradients."""
+    modes = [(module, module.training) for module in encoder.modules()]
+    encoder.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for module, training in modes:
+            module.training = training

@@ -1,0 +1,111 @@
+"""Recipe files as trees: found by name, laid over their bases, changed by overrides."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from unic._regular_files import read_text
+from unic.errors import InputError, nearest, reason_of
+from unic.recipe.files import RecipeFile
+from unic.runs.folder import RunFolder
+
+_PACKAGE = Path(__file__).parents[1]
+
+
+def leaves(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Values by dotted key: `{train: {lr: 1}}` → `{"train.lr": 1}`; lists are values."""
+    found: dict[str, Any] = {}
+    for name, value in tree.items():
+        found |= leaves(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
+    return found
+
+
+def recipe_folder() -> Path:
+    """Where the shipped recipes are: inside the installed package, or at the root of a checkout."""
+    installed = _PACKAGE / "recipes"
+    return installed if installed.is_dir() else _PACKAGE.parents[1] / "recipes"
+
+
+def read_file(name: str) -> RecipeFile:
+    path = Path(name)
+    if not path.is_file():
+        shipped = recipe_folder() / f"{name}.yaml"
+        if not shipped.is_file():
+            valid = [entry.stem for entry in recipe_folder().glob("*.yaml")]
+            raise InputError(f"recipe '{name}': {_no_recipe(path)}{nearest(name, valid)}")
+        path = shipped
+    try:
+        tree = OmegaConf.to_container(OmegaConf.create(read_text(path)), resolve=False)
+    except Exception as error:  # PyYAML and OmegaConf raise many kinds, all of them the user's to see
+        first = reason_of(error)
+        raise InputError(f"recipe {path}: not valid YAML ({first})") from None
+    if not isinstance(tree, dict) or not tree:
+        raise InputError(f"recipe {path}: expected a mapping with at least teachers, student and data")
+    return RecipeFile(f"recipe {path}", path.parent, {str(key): value for key, value in tree.items()})
+
+
+def _no_recipe(path: Path) -> str:
+    """What is wrong with a path that is no file."""
+    if path.is_dir():
+        run = RunFolder(path)
+        return f"is a folder, not a YAML file{f'; its recipe is {run.recipe}' if run.is_begun else ''}"
+    if path.parent != Path(".") and not path.parent.is_dir():
+        return f"no such file, as there is no folder {path.parent}, and no shipped recipe has this name"
+    return "no such file, and no shipped recipe has this name"
+
+
+def with_base(file: RecipeFile, files: list[RecipeFile], seen: tuple[str, ...] = ()) -> dict[str, Any]:
+    """The tree on top of its base, and of that one's. Each of them is added to `files`."""
+    tree = dict(file.tree)
+    files.append(file._replace(folder=file.folder.absolute()))
+    base = tree.get("base")
+    if base is None:
+        return tree
+    beside = file.folder / str(base)
+    name = str(beside) if beside.is_file() else str(base)
+    if name in seen:
+        raise InputError(f"recipe base '{base}': it inherits from itself")
+    parent = with_base(read_file(name), files, (*seen, name))
+    if "trackers" in tree:
+        parent = {**parent, "trackers": tree["trackers"]}
+    for section in ("teachers", "loss"):  # maps of names: naming others replaces the whole map, not single entries
+        if section in tree and section in parent:
+            child = tree[section]
+            if section == "loss":
+                parent = {**parent, "loss": child}
+            elif isinstance(child, dict) and "models" in child:
+                parent = {**parent, "teachers": {**parent["teachers"], "models": child["models"]}}
+    merged = OmegaConf.to_container(OmegaConf.merge(OmegaConf.create(parent), OmegaConf.create(tree)), resolve=False)
+    assert isinstance(merged, dict)
+    return {str(key): value for key, value in merged.items()}
+
+
+def replace(tree: Any, override: str) -> None:
+    """An override replaces what was there: `teachers.models={…}` names the teachers, it does not add some."""
+    key = override.partition("=")[0]
+    try:
+        value: Any = OmegaConf.to_container(OmegaConf.from_dotlist([override]), resolve=False)
+        for _ in filter(None, re.split(r"[.\[\]]+", key)):
+            value = next(iter(value.values()))  # references are resolved with those of the recipe
+        OmegaConf.update(tree, key, value, merge=False)
+    except Exception as error:  # PyYAML and OmegaConf raise many kinds, all of them the user's to see
+        raise InputError(f"override '{_line(override)}': {_line(error)}") from None
+
+
+def _line(text: object) -> str:
+    return " ".join(str(text).split())
+
+
+def check_unicode(tree: dict[Any, Any], name: str) -> None:
+    """A run writes its recipe as UTF-8, which has no place for the bytes of some old file names."""
+    try:
+        json.dumps(tree, ensure_ascii=False, default=str, skipkeys=True).encode()
+    except UnicodeEncodeError as error:
+        shown = error.object[max(0, error.start - 20) : error.end + 20]
+        raise InputError(f"{name}: expected UTF-8, found {shown!r}; give the file or folder another name") from None

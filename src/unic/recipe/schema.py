@@ -1,0 +1,256 @@
+"""The recipe: one strict schema, read from YAML with `base:` inheritance and dotted `key=value` overrides."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import (
+    Field,
+    PrivateAttr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import ErrorDetails
+
+from unic.errors import InputError, first_line_of, nearest
+from unic.recipe.files import UNNAMED, RecipeFile, holder, naming
+from unic.recipe.keys import first_error, meant
+from unic.recipe.reading import check_unicode, leaves, read_file, replace, with_base
+from unic.recipe.references import WithReferences, closed, resolve
+from unic.recipe.sections import (
+    Checkpoint,
+    Data,
+    Eval,
+    Projector,
+    Section,
+    Standardize,
+    Student,
+    Teachers,
+    Train,
+    Weighting,
+)
+from unic.runs.folder import RunFolder
+
+STAGE_SECTIONS = ("data", "train", "student", "teachers")
+HOLDOUT = 0.05  # of each source, where something must be measured on images that were not trained on
+RESERVED = ("student", "start", "pixels", "concat")  # columns of every table: no names of teachers
+
+
+class Recipe(Section, WithReferences):
+    """A whole recipe; `recipe.yaml` in a run folder is one with every default written out."""
+
+    base: str | None = None
+    """A recipe to start from: a file beside this one, or the name of a shipped one. Maps of names (`teachers.models`,
+    `loss`, `trackers`) are replaced whole, everything else key by key."""
+    seed: int = Field(0, ge=0)
+    """Everything random is a hash of this, the step and the image."""
+    teachers: Teachers
+    student: Student
+    projector: Projector = Projector()
+    loss: dict[str, float] = Field({"cosine": 0.5, "smooth_l1": 0.5})
+    """Weights by name: `cosine`, `smooth_l1`, `mse`, or a dotted module."""
+    standardize: Standardize = Standardize()
+    weighting: Weighting = Weighting()
+    data: Data
+    train: Train = Train()
+    checkpoint: Checkpoint = Checkpoint()
+    eval: Eval = Eval()
+    trackers: dict[str, dict[str, Any]] = Field({"tensorboard": {}})
+    """`tensorboard`, `wandb`, `mlflow`, …: a name, a list of names, or options by name."""
+    stages: list[dict[str, Any]] = Field([])
+    """What each stage in turn changes: sections, or dotted keys, of `data`, `train`, `student`, `teachers`; empty: one
+    stage."""
+    _folders: list[Path] = PrivateAttr(default_factory=list)
+    _name: str = PrivateAttr(UNNAMED)
+
+    @property
+    def folders(self) -> Sequence[Path]:
+        """Where the recipe and its bases were read: what they name may lie beside them."""
+        return self._folders
+
+    @property
+    def name(self) -> str:
+        """What begins a line about it: `recipe`, and its file if that is all it was read from, without overrides."""
+        return self._name
+
+    def read_as(self, other: Recipe) -> Recipe:
+        """Itself, read where the other one was."""
+        self._folders, self._name = list(other.folders), other.name
+        return self.written_as(other.written)
+
+    @field_validator("trackers", mode="before")
+    @classmethod
+    def _tracker_names(cls, value: Any) -> Any:
+        """`trackers: wandb` and `trackers: [wandb, mlflow]` are short for trackers without options."""
+        names = [value] if isinstance(value, str) else value
+        are_names = isinstance(names, list) and all(isinstance(name, str) for name in names)
+        return {name: {} for name in names} if are_names else names or {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _auto_needs_holdout(cls, tree: Any) -> Any:
+        """Written into the recipe here, as it decides what is trained on: a resume then keeps it."""
+        train, data = (tree.get(key) if isinstance(tree, dict) else None for key in ("train", "data"))
+        if isinstance(train, dict) and train.get("interpolate") == "auto" and isinstance(data, dict):
+            return {**tree, "data": {"holdout": HOLDOUT, **data}}
+        return tree
+
+    @field_validator("data")
+    @classmethod
+    def _one_size_in_cache(cls, data: Data, known: ValidationInfo) -> Data:
+        if data.sizes and "student" in known.data and known.data["student"].train_size:
+            raise ValueError("student.train_size is one size for all views; leave it out, or data.sizes")
+        if data.sizes and "teachers" in known.data and known.data["teachers"].cache:
+            raise ValueError("teachers.cache keeps views of one size; leave it out, or data.sizes")
+        return data
+
+    @field_validator("stages")
+    @classmethod
+    def _stage_keys(cls, stages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        for stage in stages:
+            for key in stage:
+                section = key.partition(".")[0]
+                if section not in STAGE_SECTIONS:
+                    raise ValueError(f"a stage cannot change '{key}'{nearest(section, STAGE_SECTIONS)}")
+        return stages
+
+    def __eq__(self, other: object) -> bool:
+        """Whether both say the same, wherever they were read."""
+        return isinstance(other, Recipe) and self.model_dump() == other.model_dump()
+
+    def plans(self) -> list[Recipe]:
+        """One recipe for each stage, without `stages`; each stage starts from what the recipe says.
+
+        Raises:
+            InputError: a stage does not make a recipe, the last one trains no student, or one trains on what another
+                holds out.
+        """
+        whole = self.model_copy(update={"stages": []})
+        # Values are final by now: text that looks like a reference, such as one to a variable that is not set, is none.
+        changes = [
+            [f"{key}={json.dumps(closed(value))}" for key, value in leaves(stage).items()] for stage in self.stages
+        ]
+        with naming(self._name):  # its file has said what is an override here
+            plans = [load_recipe(whole, change) for change in changes] or [whole]
+        if plans[-1].student.frozen:
+            raise InputError(
+                "recipe: 'student.frozen' at the end leaves the student as it was; train it in a later stage, for "
+                "example stages: [{student.frozen: true, train.epochs: 1}, {}]"
+            )
+        if any(plan.data.holdout != plans[0].data.holdout for plan in plans):
+            raise InputError(
+                "recipe: 'data.holdout' cannot change between stages: one would train on what another left out"
+            )
+        return plans
+
+    def to_yaml(self) -> str:
+        """The recipe as it may be shared: `${oc.env:NAME}` stands as it was written, other references are resolved."""
+        text = OmegaConf.to_yaml(OmegaConf.create(self.unresolved(self.model_dump(mode="json"))))
+        if self.train.steps is None or self.stages:  # a stage may say otherwise
+            return text
+        return re.sub(
+            r"(?m)^(train:\n(?:  .*\n)*?  epochs: .*)$", r"\1  # does not count, as steps is set", text, count=1
+        )
+
+
+def load_recipe(
+    source: str | Path | dict[str, Any] | Recipe,
+    overrides: Sequence[str] = (),
+    *,
+    has_begun: bool = False,
+    may_miss: bool = False,
+) -> Recipe:
+    """Reads, merges and checks a recipe.
+
+    Args:
+        source: a YAML path, the name of a shipped recipe, a mapping, or a finished `Recipe`.
+        overrides: `key=value` with dotted keys; values are YAML.
+        has_begun: it is the recipe of a run: teachers may have `RESERVED` names, as they might once.
+        may_miss: leave `${oc.env:NAME}` as it is where there is no such variable.
+
+    Raises:
+        InputError: one line for the first problem found.
+    """
+    files: list[RecipeFile] = []
+    if isinstance(source, Recipe):
+        tree = closed(source.model_dump(mode="json"))
+    elif isinstance(source, dict):
+        tree = with_base(RecipeFile(UNNAMED, Path("."), dict(source)), files)
+    else:
+        tree = with_base(read_file(str(source)), files)
+    name = files[0].name if files else UNNAMED
+    for override in overrides:
+        if "=" not in override:
+            raise InputError(f"override '{override}': expected key=value, for example train.lr=1e-4")
+    try:
+        merged = OmegaConf.create(tree)
+        for override in overrides:
+            replace(merged, override)
+        unresolved = OmegaConf.to_container(merged, resolve=False)
+    except OmegaConfBaseException as error:
+        raise InputError(f"{name}: {first_line_of(error)}") from None
+    assert isinstance(unresolved, dict)
+    plain, written = resolve({str(key): value for key, value in unresolved.items()}, name, may_miss=may_miss)
+    check_unicode(plain, name)
+    plain["base"] = None  # resolved: what the base said is now written out
+    try:
+        recipe = Recipe.model_validate(plain)
+    except ValidationError as error:
+        first = first_error(error.errors())
+        location = [part for part in first["loc"] if not (isinstance(part, str) and part.startswith("function-"))]
+        raise InputError(f"{holder(files, overrides, location)}: {_explain(first, location)}") from None
+    if not (has_begun or isinstance(source, Recipe)):
+        _check_names(recipe, lambda key: holder(files, overrides, key.split(".")))
+    if isinstance(source, Recipe):
+        recipe.read_as(source)
+    else:
+        recipe._folders, recipe._name = [file.folder for file in files], name
+    if overrides:
+        recipe._name = UNNAMED
+    return recipe.written_as(written)
+
+
+def load_run_recipe(run: Path) -> Recipe:
+    """The recipe of a run folder, for a look at what it has made: a variable that is not set here stays as it is named.
+
+    Raises:
+        InputError: there is none, or it is not valid.
+    """
+    return load_recipe(RunFolder(run).recipe, has_begun=True, may_miss=True)
+
+
+def _check_names(recipe: Recipe, held_by: Callable[[str], str]) -> None:
+    """Refuses teachers, of stages too, whose names are columns of every table.
+
+    Args:
+        recipe: with its stages.
+        held_by: gives what begins the line about a key.
+    """
+    named = [f"teachers.models.{name}" for name in recipe.teachers.models]
+    for key in [*named, *(key for stage in recipe.stages for key in leaves(stage))]:
+        name = key.removeprefix("teachers.models.")
+        if name != key and name in RESERVED:
+            raise InputError(
+                f"{held_by(key)}: '{key}': every table has a column '{name}'; give the teacher another name, "
+                f"for example '{name}_teacher'"
+            )
+
+
+def _explain(error: ErrorDetails, location: Sequence[int | str]) -> str:
+    """One line for one pydantic error, with the nearest valid key for an unknown one."""
+    dotted = ".".join(map(str, location))
+    if error["type"] == "extra_forbidden":
+        return f"unknown key '{dotted}'{meant(Recipe, location)}"
+    if error["type"] == "missing":
+        return f"'{dotted}' is missing"
+    value = error.get("input")
+    shown = f" (got {value!r})" if isinstance(value, str | int | float | bool) else ""
+    return f"'{dotted}': {error['msg'].removeprefix('Value error, ')}{shown}"

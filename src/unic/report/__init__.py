@@ -1,9 +1,0 @@
-"""RUN/report.html: what a run reached, as one self-contained page without scripts, fonts or network; a page that
-compares several runs; and one of several trainings of a recipe.
-"""
-
-from unic.report.comparison import write_comparison
-from unic.report.page import write_report
-from unic.report.trainings import write_trainings
-
-__all__ = ["write_comparison", "write_report", "write_trainings"]

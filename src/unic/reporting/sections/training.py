@@ -1,0 +1,129 @@
+"""metrics.jsonl as charts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from itertools import pairwise
+from statistics import median
+from typing import Any
+
+from unic.reporting.draw.charts import line_chart
+from unic.reporting.draw.svg import Point, Series, palette, thinned
+from unic.runs.metric_names import KNN, KNN_UNSEEN, LOSS, TOP1, cosine_of, kept_of, loss_of
+
+Rows = Sequence[Mapping[str, Any]]
+
+_STEEP = 10  # largest to smallest loss
+_FEWEST = 4  # points of a line with a usual distance
+_LOSS = "Of one batch at a time; “all” is the mean over the pairs of teacher and image that count."
+_COSINE = (
+    "Between the teacher's tokens and what the student's projector makes of its own, both standardised: 1 where the "
+    "teacher is imitated perfectly, about 0 where nothing of it is learnt."
+)
+_KEPT = (
+    "For so many images of a batch the loss to the teacher counted (kept). With teacher dropping the teacher that is "
+    "imitated worst always counts, each other one is left out at random: a teacher near 1 is the hardest one."
+)
+_DRIFT = (
+    "Of the student's own CLS on the images of sources with an anchor, 1 - cosine to that of its start: 0 where it has "
+    "kept what its start said of them."
+)
+_UNSEEN = "Sets that are no source of training: where a line falls, the student forgets. It chooses no checkpoint."
+
+
+def training_charts(rows: Rows, teachers: Sequence[str], colour: Mapping[str, str]) -> dict[str, list[dict[str, Any]]]:
+    """`main` charts and `small` ones, each with a title, an SVG and its series; what was not logged is left out."""
+    teachers = teachers or _teachers(rows)
+
+    def per_teacher(key_of: Callable[[str], str]) -> list[Series]:
+        return [
+            series(rows, key_of(name), name, colour.get(name, palette(number)), number + 1)
+            for number, name in enumerate(teachers)
+        ]
+
+    loss = [series(rows, LOSS, "all", "--ink", 0), *per_teacher(loss_of)]
+    main = [
+        loss_chart(loss, note=_LOSS if teachers else ""),
+        chart("Cosine to the teacher, cls", per_teacher(partial(cosine_of, tokens="cls")), note=_COSINE, high=1),
+        chart("Cosine to the teacher, patches", per_teacher(partial(cosine_of, tokens="patch")), note=_COSINE, high=1),
+        chart("kept: share of images that count", per_teacher(kept_of), note=_KEPT, low=0, high=1),
+    ]
+    small = [
+        chart(f"k-NN during training, {TOP1}", _looks(rows, f"{KNN}/")),
+        chart(f"The same on unseen sets, {TOP1}", _looks(rows, f"{KNN_UNSEEN}/"), note=_UNSEEN),
+        chart("Drift from the start", [series(rows, "drift", "drift", "--ink", 0)], low=0, note=_DRIFT),
+        chart("Learning rate", [series(rows, "lr", "lr", "--ink", 0)], low=0),
+        chart("Images per second", [series(rows, "images_per_s", "images per second", "--ink", 0)], low=0),
+        chart("Share of time waiting for data", [series(rows, "data_wait", "waiting", "--ink", 0)], low=0),
+    ]
+    return {"main": [item for item in main if item], "small": [item for item in small if item]}
+
+
+def _looks(rows: Rows, prefix: str) -> list[Series]:
+    """What the k-NN while training has logged, by set."""
+    keys = sorted({key for row in rows for key in row if key.startswith(prefix)})
+    return [series(rows, key, key.removeprefix(prefix), palette(number), number) for number, key in enumerate(keys)]
+
+
+def last_values(rows: Rows) -> dict[str, float]:
+    """The last value of every key that was ever logged."""
+    last: dict[str, float] = {}
+    for row in rows:
+        last |= {key: value for key, value in row.items() if is_number(value)}
+    return last
+
+
+def chart(title: str, lines: Sequence[Series], *, note: str = "", **options: Any) -> dict[str, Any] | None:
+    """A chart of the lines that have values, with a legend where they are several; None where none has.
+
+    `note`: a line on what is drawn, beneath it.
+    """
+    known = [line for line in lines if line.values]
+    if not known:
+        return None
+    svg = line_chart(title, known, **options)
+    return {"title": title, "svg": svg, "series": known if len(known) > 1 else [], "note": note}
+
+
+def loss_chart(lines: Sequence[Series], *, note: str = "") -> dict[str, Any] | None:
+    """Logarithmic where a peak at the start would press all that follows to the floor."""
+    values = [value for line in lines for value in line.values if value > 0]
+    if values and max(values) > _STEEP * min(values):
+        return chart("Loss, logarithmic", lines, note=note, log_y=True)
+    return chart("Loss", lines, note=note, low=0)
+
+
+def series(rows: Rows, key: str, name: str, colour: str, style: int) -> Series:
+    """What was logged as `key` over the step."""
+    points = [(float(row["step"]), _value(row[key])) for row in rows if key in row and is_number(row["step"])]
+    return Series(name, colour, thinned(_with_whole_end(points)), style)
+
+
+def _with_whole_end(points: list[Point]) -> list[Point]:
+    """With the last point joined to the one before it where it stands for less than half as many steps as usual.
+
+    The last step is always logged, often right after a regular one: a rate over that single step, or the loss of one
+    more batch, would end the line with a spike. The two are averaged by the steps that they stand for.
+    """
+    if len(points) < _FEWEST:
+        return points
+    gaps = [later - earlier for (earlier, _), (later, _) in pairwise(points)]
+    *rest, (_, before), (step, last) = points
+    if before is None or last is None or gaps[-2] <= 0 or not 0 <= gaps[-1] < median(gaps) / 2:
+        return points
+    return [*rest, (step, (before * gaps[-2] + last * gaps[-1]) / (gaps[-2] + gaps[-1]))]
+
+
+def _value(value: Any) -> float | None:
+    return float(value) if is_number(value) else None
+
+
+def is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < float("inf")
+
+
+def _teachers(rows: Rows) -> list[str]:
+    return list(
+        dict.fromkeys(key.removeprefix(loss_of("")) for row in rows for key in row if key.startswith(loss_of("")))
+    )

@@ -1,0 +1,189 @@
+"""What a run tells: one JSON line per log step, a live console line, `train.log` and the trackers of the recipe.
+
+Nothing here reads a device: the loop hands over plain numbers, and only at log steps. Nothing here can end a run: what
+cannot be written (a full disk, a closed terminal, a server that is away) is said once and left out.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from unic._regular_files import read_bytes
+from unic.errors import reason_of
+from unic.files import write_bytes
+from unic.quantities import clock
+from unic.runs.folder import RunFolder
+from unic.runs.metric_names import KNN, KNN_UNSEEN, LOSS, cosine_of, kept_of, loss_of
+from unic.runs.training_bar import TrainingBar
+from unic.terminal import tell
+
+log = logging.getLogger("unic")
+
+
+class MetricsLog:
+    """Writes the metrics of a run folder; a context manager.
+
+    Args:
+        run: the run folder.
+        after: the step a resumed run continues from; later lines of an interrupted attempt are cut.
+        total_steps: for the remaining time.
+        console: where the live line goes.
+        trackers: started (`unic.training.trackers.open_trackers`); one that fails is dropped, the run goes on.
+    """
+
+    def __init__(self, run: Path, after: int, total_steps: int, console: Console, trackers: Sequence[Any] = ()) -> None:
+        self.path = RunFolder(run).metrics
+        _cut_after(self.path, after)
+        self._file = self.path.open("a", encoding="utf-8")
+        self._trackers = list(trackers)
+        self._console, self._total = console, total_steps
+        self._started, self._first = time.monotonic(), after
+        self._silent: set[str] = set()
+        self._bar = TrainingBar(console, after, total_steps) if console.is_terminal else None
+
+    def __enter__(self) -> MetricsLog:
+        if self._bar:
+            self._try("the screen", self._bar.start)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._try(self.path.name, self._file.close)
+        for tracker in self._trackers:
+            self._told(tracker, tracker.finish)
+        if self._bar:
+            self._try("the screen", self._bar.stop)
+
+    def advance(self, step: int) -> None:
+        """Says that a step is done, without numbers."""
+        if self._bar:
+            self._try("the screen", partial(self._bar.step, step))
+
+    def write(self, step: int, values: Mapping[str, float]) -> None:
+        """Adds one line `{"step": step, **values}` everywhere; what is not finite is null in it, as JSON has no NaN."""
+        row = {key: value if math.isfinite(value) else None for key, value in values.items()}
+        self._try(self.path.name, partial(self._append, json.dumps({"step": step, **row}) + "\n"))
+        for tracker in list(self._trackers):
+            self._told(tracker, partial(tracker.log, dict(values), step=step))
+        line = self._line(step, values)
+        left = f" · ETA {clock(self._seconds_left(step))}" if "images_per_s" in values else ""
+        log.info(line + left)
+        self._try("the screen", partial(self._show, line, left))
+
+    def _append(self, line: str) -> None:
+        self._file.write(line)
+        self._file.flush()
+
+    def _show(self, line: str, left: str) -> None:
+        if self._bar:  # which has the remaining time itself
+            self._bar.say(line)
+        else:
+            tell(self._console, line + left)
+
+    def _seconds_left(self, step: int) -> float:
+        return (time.monotonic() - self._started) / max(step - self._first, 1) * (self._total - step)
+
+    def _try(self, what: str, write: Callable[[], Any]) -> None:
+        """A full disk or a closed terminal costs lines of the log, not the run; every outage is said once."""
+        try:
+            write()
+            self._silent.discard(what)
+        except OSError as error:
+            if what not in self._silent:
+                self._silent.add(what)
+                log.warning("%s cannot be written (%s); the run goes on", what, error.strerror or error)
+                with suppress(OSError):
+                    print(f"unic: {what} cannot be written ({error.strerror or error})", file=sys.stderr)
+
+    def _told(self, tracker: Any, tell: Callable[[], Any]) -> None:
+        """A server that is away, or a full account, must not cost the run."""
+        try:
+            tell()
+        except Exception as error:
+            log.warning("tracker %s failed and is left out from here on: %s", tracker.name, reason_of(error))
+            self._trackers = [other for other in self._trackers if other is not tracker]
+
+    def _line(self, step: int, values: Mapping[str, float]) -> str:
+        parts = [f"step {step}/{self._total}", f"loss {values[LOSS]:.4f}"] if LOSS in values else [f"step {step}"]
+        teachers = [key.removeprefix(loss_of("")) for key in values if key.startswith(loss_of(""))]
+        if teachers:
+            cosines = " ".join(
+                f"{name} {values[cosine_of(name, 'cls')]:.2f}/{values.get(cosine_of(name, 'patch'), math.nan):.2f}"
+                for name in teachers
+            )
+            kept = " ".join(f"{values[kept_of(name)]:.0%}" for name in teachers)
+            parts += [f"cos {cosines}", f"kept {kept}"]
+        if "images_per_s" in values:
+            parts += [f"{values['images_per_s']:.0f} img/s", f"wait {values['data_wait']:.0%}"]
+        parts += [
+            f"{key} {value:.1f}" for key, value in values.items() if key.startswith((f"{KNN}/", f"{KNN_UNSEEN}/"))
+        ]
+        return " · ".join(parts)
+
+
+class _RunLog(logging.FileHandler):
+    """A file that may fail to be written, without a traceback for each line and without an end to the run."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Nothing: the metrics, on the same disk, say that it is full."""
+
+    def close(self) -> None:
+        with suppress(OSError):
+            super().close()
+
+
+@contextmanager
+def logged_to(run: Path) -> Iterator[None]:
+    """Sends the `unic` logger to `run/train.log` meanwhile."""
+    handler = log_to(run)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        handler.close()
+
+
+def log_to(run: Path) -> logging.Handler:
+    """Sends the `unic` logger to `run/train.log`; the caller removes the handler when the run ends."""
+    handler = _RunLog(RunFolder(run).log, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%d %H:%M:%S"))
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    return handler
+
+
+def read_metrics(run: Path) -> list[dict[str, Any]]:
+    """All lines of `metrics.jsonl`; a torn last line (killed while writing) is left out."""
+    path = RunFolder(run).metrics
+    return (
+        [row for line in read_bytes(path, None).decode("utf-8").splitlines() if (row := _parse(line))]
+        if path.exists()
+        else []
+    )
+
+
+def _cut_after(path: Path, step: int) -> None:
+    """Leaves out the lines of later steps and torn ones; a new file replaces the old, so a kill loses none."""
+    if not path.exists():
+        return
+    lines = read_bytes(path, None).splitlines()
+    kept = [line for line in lines if (row := _parse(line)) and row["step"] <= step]
+    write_bytes(path, b"".join(line + b"\n" for line in kept), alone=True, synced=True)
+
+
+def _parse(line: str | bytes) -> dict[str, Any] | None:
+    try:
+        row = json.loads(line)
+    except ValueError:  # also of bytes that are no UTF-8
+        return None
+    return row if isinstance(row, dict) and "step" in row else None

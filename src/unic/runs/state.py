@@ -1,0 +1,128 @@
+"""The plain values in a checkpoint of a run: one mapping for each part that has a state (`unic.training.parts`).
+
+Those of earlier versions had another layout and are read as today's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from unic.arguments import argument
+from unic.errors import InputError
+from unic.runs import checkpoint
+
+# Names of the parts, in the order in which they are restored: what refuses to go on comes first.
+IDENTITY = "identity"
+RECORD = "models"
+PLACES = "places"
+POSITION = "position"
+DAMAGED = "damaged"
+DISTILLER = "distiller"
+STANDARDIZER = "standardizer"
+EMA = "ema"
+START = "start"
+OPTIMIZER = "optimizer"
+RNG = "rng"
+GUARD = "guard"
+PATIENCE = "patience"
+SAVER = "saver"
+
+RunState = Mapping[str, Mapping[str, Any]]
+"""The plain values of each part, by its name. A part that an earlier version did not save is missing."""
+
+
+@dataclass
+class Position:
+    """Where a run is.
+
+    Attributes:
+        stage: index of the stage.
+        first: number of steps of the stages before this one.
+        first_epoch: number of epochs of the stages before this one; an epoch that was begun counts.
+        step: the newest finished step, counted through all stages.
+        is_finished: whether the stage has ended, at its last step or by `eval.patience`; None: an earlier version of
+            unic wrote the checkpoint and did not say.
+    """
+
+    stage: int = 0
+    first: int = 0
+    first_epoch: int | None = 0
+    step: int = 0
+    is_finished: bool | None = False
+
+    @classmethod
+    def of(cls, state: RunState | None) -> Position | None:
+        """That of a checkpoint; None without one."""
+        return None if state is None else cls(**state[POSITION])
+
+    def has_ended(self, num_stages: int) -> bool:
+        """Whether the training of a recipe with so many stages has ended; one that does not say counts as ended."""
+        return self.is_finished is not False and self.stage + 1 >= max(1, num_stages)
+
+    def state_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Takes over the position of a checkpoint.
+
+        Raises:
+            InputError: it was saved in a later stage by a version that ordered images in another way.
+        """
+        if state["first_epoch"] is None and state["stage"]:
+            raise InputError(
+                f"{argument('resume')}: an earlier version of unic wrote this run's later stages, in another order of "
+                "images"
+            )
+        self.stage, self.first, self.step = state["stage"], state["first"], state["step"]
+        self.first_epoch = state["first_epoch"] or 0
+        self.is_finished = bool(state["is_finished"])
+
+
+def newest_state(run: Path) -> RunState | None:
+    """The plain values of a run's newest checkpoint, without a look at its tensors; None without any."""
+    found = checkpoint.newest_state(run)
+    return None if found is None else as_parts(*found)
+
+
+def has_ended(run: Path, num_stages: int) -> bool:
+    """Whether the training in a run folder has ended.
+
+    Args:
+        run: the folder.
+        num_stages: of its recipe.
+    """
+    position = Position.of(newest_state(run))
+    return position is not None and position.has_ended(num_stages)
+
+
+def as_parts(step: int, state: Mapping[str, Any]) -> RunState:
+    """The state in a checkpoint, whichever version of unic wrote it.
+
+    Args:
+        step: of the checkpoint.
+        state: as `unic.runs.checkpoint` reads it.
+    """
+    return state if POSITION in state else _of_flat(step, state)
+
+
+def _of_flat(step: int, state: Mapping[str, Any]) -> RunState:
+    """Versions before 0.3 kept the position and others beside the parts."""
+    parts: dict[str, Mapping[str, Any]] = {
+        IDENTITY: state["identity"],
+        POSITION: {
+            "stage": state.get("stage", 0),
+            "first": state.get("first", 0),
+            "first_epoch": state.get("first_epoch"),
+            "step": step,
+            "is_finished": state.get("is_finished"),
+        },
+        DAMAGED: state.get("damaged", {}),
+        GUARD: state.get("guard", {}),
+        PATIENCE: {**state.get("patience", {}), "queries": state.get("queries")} if state.get("patience") else {},
+        PLACES: {key: state[key] for key in ("folder", "written") if key in state},
+        SAVER: {"best": state.get("best"), "queries": state.get("queries")},
+    }
+    return parts | ({RECORD: state["models"]} if "models" in state else {})

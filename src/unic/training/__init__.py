@@ -1,0 +1,1 @@
+"""Distillation: frozen teachers → standardised targets → student, ladders, losses, weighting → one plain loop."""

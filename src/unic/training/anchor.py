@@ -1,0 +1,116 @@
+"""The student's own CLS held near its start's, on the images of some sources (`data.train.anchor`).
+
+Of image i: a_i = 1 − cos(s_i − μ, t_i − μ), with s the student's CLS, without a projector, t that of its start, and μ
+the mean of t over such images. Each teacher's loss of the image has λ·a_i added, so it counts as often as the image.
+The projectors read all blocks. What the start knew may therefore leave the last block, which is what users see, while
+every teacher is still matched. Features rather than weights are held near the start's in LDIFS (Mukhoti et al., TMLR
+2024, arXiv 2308.13320).
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from unic.data.loader import ImageList, view_batches
+from unic.data.sources.selection import Selection
+from unic.encoders import Encoder
+from unic.encoders.base import Size
+from unic.errors import InputError
+from unic.recipe.schema import Recipe
+from unic.training.distiller import Distiller
+
+_IMAGES = 256  # for the mean
+
+
+class Held(NamedTuple):
+    """`terms`: λ·a of each image, with gradient, 0 where λ is. `distances`: a of those that are held, detached."""
+
+    terms: Float[Tensor, "b"]
+    distances: Float[Tensor, "n"]
+
+
+class Anchor:
+    """The start of a student, as a target.
+
+    Args:
+        student: before it is trained; a frozen copy is kept.
+        images: the sources.
+        weights: λ of the images of each source; 0: they are not held.
+        side: of the views.
+        size: that the student sees them at while it trains, and so does its start; None: its own.
+    """
+
+    def __init__(
+        self, student: Encoder, images: ImageList, weights: Float[Tensor, "s"], side: int, size: Size | None = None
+    ) -> None:
+        self._start = copy.deepcopy(student).freeze()
+        self._images, self._weights, self._side, self._size = images, weights, side, size
+        self._device = next(student.parameters()).device
+        self._centre = self._mean()
+
+    @staticmethod
+    def of(recipe: Recipe, distiller: Distiller, images: ImageList) -> Anchor | None:
+        """That of a recipe and what it trains; None where no source asks for it.
+
+        Raises:
+            InputError: a source asks for it that can only be read in its order.
+        """
+        if not is_asked(recipe):
+            return None
+        if images.in_pieces:
+            raise InputError(
+                "recipe: 'data.train.anchor' needs images that can be read in any order; a streamed source cannot"
+            )
+        weights = torch.tensor([source.anchor for source in recipe.data.train])
+        return Anchor(distiller.student, images, weights, recipe.data.size, distiller.size)
+
+    def load(self, start: Mapping[str, Tensor]) -> None:
+        """Takes other weights for the start's, such as those of a checkpoint."""
+        self._start.load_state_dict(dict(start))
+        self._centre = self._mean()
+
+    def __call__(self, images: Float[Tensor, "b 3 h w"], cls: Float[Tensor, "b d"], index: Int[Tensor, "b"]) -> Held:
+        """The terms of a batch.
+
+        Args:
+            images: the views, in [0, 1].
+            cls: of the student, with gradient.
+            index: their numbers, on the CPU.
+        """
+        weights = self._weights[self._images.source_of(index)]
+        held = weights.nonzero().flatten().to(self._device)
+        weights = weights.to(self._device)
+        if not len(held):
+            return Held(torch.zeros_like(weights), weights.new_empty(0))
+        with torch.no_grad():
+            target = self._cls(images[held]) - self._centre
+        distances = 1 - F.cosine_similarity(cls[held].float() - self._centre, target, dim=1)
+        return Held(torch.zeros_like(weights).index_put((held,), weights[held] * distances), distances.detach())
+
+    def _cls(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b d"]:
+        """Where the student's is taken, too: of a ViT after the last block, before the norm."""
+        return self._start.intermediates(images, [len(self._start.block_dims) - 1], self._size)[0].cls.float()
+
+    @torch.no_grad()
+    def _mean(self) -> Float[Tensor, "d"]:
+        """Over images of the sources, spread evenly; the same in every process."""
+        numbers = torch.arange(len(self._images))
+        held = numbers[self._weights[self._images.source_of(numbers)] > 0]
+        few = held[torch.linspace(0, len(held) - 1, min(_IMAGES, len(held))).long()]
+        total, count = torch.zeros(self._start.embed_dim, device=self._device), 0
+        for batch in view_batches(Selection("anchor", self._images, few.numpy()), size=self._side, batch_size=64):
+            cls = self._cls(batch.images.to(self._device).float() / 255)
+            total, count = total + cls.sum(0), count + len(cls)
+        return total / count
+
+
+def is_asked(recipe: Recipe) -> bool:
+    """Whether a source of this stage is held near the start."""
+    return any(source.anchor for source in recipe.data.train)

@@ -1,0 +1,162 @@
+"""From a recipe to everything that a run needs, tried on one batch before anything is written or trained."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor, nn
+
+from unic.data.augment import preset
+from unic.data.loader import ImageList, check_shares, steps_per_epoch
+from unic.encoders import Encoder, build_encoder, has_fast_bf16, open_encoder, place
+from unic.encoders._attention import choose_attention
+from unic.encoders.base import Size
+from unic.errors import InputError, nearest
+from unic.losses import Loss, build_losses
+from unic.projectors import build_projector, choose_blocks
+from unic.recipe.schema import Recipe
+from unic.tokens import Grid
+from unic.training.anchor import Anchor
+from unic.training.batch_norms import keep_statistics, keeps_statistics
+from unic.training.cache_plan import check_budget
+from unic.training.distiller import Distiller
+from unic.training.job import Job
+from unic.training.memory import out_of_memory_named
+from unic.training.optimizer import build_optimizer
+from unic.training.rates import student_rates
+from unic.training.resolutions import resolutions, training_size
+from unic.training.ridge import parts_of
+from unic.training.standardize import build_standardizer
+from unic.training.step import batch_loss
+from unic.training.trackers import check_trackers
+from unic.training.untraced import untraced
+from unic.training.weighting import Weighting, build_weighting
+
+
+def build(recipe: Recipe, device: torch.device, world_size: int = 1) -> Job:
+    """Builds and checks every part. Cheap mistakes come first: names and options, then images, then models.
+
+    Raises:
+        InputError: anything the recipe asks for that cannot be had.
+    """
+    check_trackers(recipe.trackers)
+    losses = build_losses(recipe.loss)
+    weighting = build_weighting(recipe.weighting, len(recipe.teachers.models), recipe.seed)
+    if weighting.needs_whole_batch and recipe.train.micro_batches > 1:
+        raise InputError("recipe: 'weighting.level: batch' needs the whole batch at once; set train.micro_batches to 1")
+    if recipe.train.engine == "fsdp" and recipe.train.gradients == "bf16" and recipe.train.micro_batches > 1:
+        # FSDP2 would also add micro-batches up in what it exchanges, and lose small contributions.
+        raise InputError("recipe: 'train.gradients: bf16' with fsdp needs train.micro_batches 1; use ddp, or fp32")
+    if recipe.teachers.shard and recipe.train.engine != "fsdp":
+        raise InputError("recipe: 'teachers.shard' needs train.engine fsdp")
+    owners = _owners(recipe, weighting)
+    augmentation = preset(recipe.data.augment)
+    images = ImageList.from_config(recipe.data.train, recipe.data.max_pixels, recipe.data.holdout)
+    if recipe.data.mix and images.in_pieces:
+        raise InputError("recipe: 'data.mix' needs images that can be read in any order; a streamed source cannot")
+    if recipe.train.interpolate == "auto":
+        if recipe.teachers.shard:
+            raise InputError("recipe: 'train.interpolate: auto' asks whole teachers; leave out teachers.shard")
+        parts_of(images, recipe)
+    epoch = steps_per_epoch(images, recipe.train.batch_size)
+    check_shares(recipe.train.batch_size, world_size, recipe.train.micro_batches)
+
+    precision = recipe.train.precision
+    encoders = {
+        name: open_encoder(uri, device=device, precision=precision) for name, uri in recipe.teachers.models.items()
+    }
+    cls_only = recipe.teachers.cache is not None and recipe.teachers.cache.tokens == "cls"
+    dims = {name: (encoder.embed_dim, 0 if cls_only else encoder.patch_dim) for name, encoder in encoders.items()}
+    standardizer = build_standardizer(recipe.standardize, dims).to(device)
+    distiller = _build_distiller(recipe, dims, losses, device)
+    if keeps_statistics(recipe, world_size):
+        keep_statistics(distiller.student)
+    grids = {name: _grid_of(encoder, device) for name, encoder in encoders.items()}
+
+    job = Job(
+        recipe=recipe,
+        device=device,
+        images=images,
+        augmentation=augmentation,
+        encoders=encoders,
+        grids=grids,
+        grid=_grid_of(distiller.student, device, distiller.size),
+        own_grid=_grid_of(distiller.student, device),
+        distiller=distiller,
+        standardizer=standardizer,
+        weighting=weighting,
+        optimizer=build_optimizer(distiller, recipe.train, student_rates(distiller.student, recipe.student)),
+        steps_per_epoch=epoch,
+        total_steps=recipe.train.steps or math.ceil(recipe.train.epochs * epoch),
+        resolutions=resolutions(recipe.data, distiller.student, encoders),
+        owners=owners,
+        anchor=Anchor.of(recipe, distiller, images),
+        world_size=world_size,
+    )
+    if recipe.teachers.cache:
+        check_budget(recipe.teachers.cache, job.cache_bytes())
+    with out_of_memory_named(job):
+        _try_one_batch(job)
+    return job
+
+
+def _owners(recipe: Recipe, weighting: Weighting) -> Bool[Tensor, "t s"] | None:
+    """`data.train[s].teachers` as a table. Raises `InputError` for a name that is no teacher's."""
+    names, sources = list(recipe.teachers.models), recipe.data.train
+    if all(source.teachers is None for source in sources):
+        return None
+    for number, source in enumerate(sources):
+        for name in source.teachers or ():
+            if name not in names:
+                raise InputError(f"recipe: 'data.train.{number}.teachers': no teacher '{name}'{nearest(name, names)}")
+    if weighting.needs_whole_batch:
+        raise InputError("recipe: 'weighting.level: batch' knows no owners; leave out 'data.train.teachers'")
+    return torch.tensor([[source.teachers is None or name in source.teachers for source in sources] for name in names])
+
+
+def _build_distiller(
+    recipe: Recipe, dims: dict[str, tuple[int, int]], losses: dict[str, tuple[float, Loss]], device: torch.device
+) -> Distiller:
+    # The global seed, for what libraries draw when they initialise weights: the same on every rank and at a resume.
+    torch.manual_seed(recipe.seed)
+    student = build_encoder(recipe.student.model, drop_path=recipe.student.drop_path)
+    if not student.block_dims:
+        raise InputError(f"student '{recipe.student.model}': only timm models and what is built on them can be trained")
+    place(student, device, recipe.train.precision)
+    choose_attention(student, device, recipe.data.size if recipe.data.sizes else None)
+    if recipe.train.checkpoint_activations:
+        student.checkpoint_activations()
+    options = recipe.projector.options
+    blocks = choose_blocks(options.pop("blocks", "all"), len(student.block_dims))
+    rung_dims = [student.block_dims[block] for block in blocks]
+    projectors: dict[str, nn.Module] = {
+        name: build_projector(recipe.projector.type, rung_dims, output_dims, student.embed_dim, options)
+        for name, output_dims in dims.items()
+    }
+    bf16 = recipe.train.precision == "bf16" or (recipe.train.precision == "auto" and has_fast_bf16(device))
+    share = recipe.train.patch_share
+    return Distiller(
+        student, projectors, losses, blocks,
+        seed=recipe.seed, bf16=bf16, patch_share=share, size=training_size(recipe.student, student),
+        as_is=recipe.data.sizes is not None, frozen=recipe.student.frozen,
+    ).to(device)  # fmt: skip
+
+
+@torch.no_grad()
+def _grid_of(encoder: Encoder, device: torch.device, size: Size | None = None) -> Grid:
+    """That of its patches where it sees images at `size`; default: at its own."""
+    was_training = encoder.training
+    encoder.eval()
+    grid = encoder(torch.full((1, 3, *encoder.input_size), 0.5, device=device), size).grid
+    encoder.train(was_training)
+    return grid
+
+
+def _try_one_batch(job: Job) -> None:
+    """One forward and backward pass; whatever does not fit together fails here."""
+    # On a GPU the true size also shows whether the memory suffices.
+    batch = job.first_batch(min(job.images_at_a_time, 8) if job.device.type == "cpu" else job.images_at_a_time)
+    with untraced(job):
+        batch_loss(job, job.live_teachers(), batch, step=1).numerator.backward()

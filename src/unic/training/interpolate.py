@@ -1,0 +1,126 @@
+"""The student that leaves a run with `train.interpolate`: which α, and where it lies.
+
+RUN/interpolated holds it as a checkpoint of its own. Those of the run hold what was trained, so a resume can ask for
+another α.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+
+from torch import Tensor
+
+from unic.arguments import argument
+from unic.encoders import Encoder
+from unic.errors import FullDiskError, InputError
+from unic.recipe.schema import Recipe
+from unic.runs import checkpoint
+from unic.runs.checkpoint import Checkpoint
+from unic.runs.folder import RunFolder
+from unic.training.job import Job
+from unic.training.mixture import first_views, mixture
+from unic.training.ridge import Ridge, Row
+
+CANDIDATES = (0.25, 0.5, 0.75, 1.0)  # of `auto`
+
+
+def kept(run: Path, recipe: Recipe, step: int) -> Checkpoint | None:
+    """The interpolated student of a run as its recipe asks for it, of this step; None: there is none.
+
+    Its state: `alpha`, and with `auto` what was measured, `r2`.
+    """
+    if recipe.train.interpolate is None:
+        return None
+    try:
+        found = checkpoint.load_newest(RunFolder(run).interpolated)
+    except InputError:  # damaged; it can be made again
+        return None
+    if found is None or found[0].step != step:
+        return None
+    state = found[0].state
+    norms = state.get("norms", "again")  # of versions before there was a choice
+    is_it = state["asked"] == recipe.train.interpolate and norms == recipe.train.interpolate_norms
+    return found[0] if is_it else None
+
+
+def interpolate(
+    job: Job,
+    student: Encoder,
+    start: Mapping[str, Tensor],
+    run: Path,
+    step: int,
+    *,
+    tell: Callable[[str], object],
+    report: Callable[[str], object],
+) -> Encoder:
+    """The student between start and end, which is kept in the run folder, or found there.
+
+    Args:
+        job: of the last stage.
+        student: as trained.
+        start: the weights that it started from.
+        run: the run folder.
+        step: the last one.
+        tell: shows a line.
+        report: shows what is under way.
+
+    Raises:
+        FullDiskError: it cannot be written.
+    """
+    asked = job.recipe.train.interpolate
+    found = kept(run, job.recipe, step)
+    if found is not None and (found.state["validation"] == job.recipe.data.validation or asked != "auto"):
+        mixed = copy.deepcopy(student)
+        mixed.load_state_dict(found.tensors)
+        return mixed.freeze()
+    views = first_views(job)
+    measured: dict[float, list[Row]] = {}
+    if asked == "auto":
+        ridge = Ridge(job, report)
+        for alpha in CANDIDATES:
+            measured[alpha] = ridge(mixture(student, start, alpha, views))
+            tell(_line(alpha, measured[alpha]))
+        alpha = best(measured)
+    else:
+        assert isinstance(asked, float | int), asked
+        alpha = float(asked)
+    mixed = mixture(student, start, alpha, views)
+    state = {
+        "asked": asked, "norms": job.recipe.train.interpolate_norms, "alpha": alpha,
+        "validation": job.recipe.data.validation,
+        "r2": [{"alpha": share, **row._asdict()} for share, rows in measured.items() for row in rows],
+    }  # fmt: skip
+    try:
+        checkpoint.save(RunFolder(run).interpolated, Checkpoint(step, dict(mixed.state_dict()), state), keep=1)
+    except OSError as error:
+        raise FullDiskError(
+            f"the interpolated student is not saved: {error.strerror or error}; free some space and continue with "
+            f"{argument('resume', True)}"
+        ) from error
+    tell(f"student: {1 - alpha:g} of the start and {alpha:g} of what was trained (train.interpolate)")
+    return mixed
+
+
+def best(measured: Mapping[float, Sequence[Row]]) -> float:
+    """The α with the highest mean over sources of the mean over teachers; of equals the one nearest to the start."""
+    return max(sorted(measured), key=lambda alpha: _mean(_by_source(measured[alpha]).values()))
+
+
+def _by_source(rows: Sequence[Row]) -> dict[str, float]:
+    return {
+        source: _mean([row.r2 for row in group]) for source, group in groupby(sorted(rows), key=lambda row: row.source)
+    }
+
+
+def _mean(values: Iterable[float]) -> float:
+    listed = list(values)
+    return sum(listed) / len(listed)
+
+
+def _line(alpha: float, rows: Sequence[Row]) -> str:
+    sources = _by_source(rows)
+    each = ", ".join(f"{source} {r2:.3f}" for source, r2 in sources.items())
+    return f"interpolation: α = {alpha:g}: R² of the teachers' CLS {_mean(sources.values()):.3f} ({each})"

@@ -1,0 +1,102 @@
+"""What one stage of a run works with: images, teachers, student, projectors, statistics, weighting, optimiser."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from unic.data.augment import Augmentation
+from unic.data.loader import Batch, ImageList, training_batches
+from unic.data.mix import Mix
+from unic.encoders import Encoder
+from unic.recipe.schema import Recipe
+from unic.tokens import Grid
+from unic.training.anchor import Anchor
+from unic.training.cache_plan import cache_bytes
+from unic.training.distiller import Distiller
+from unic.training.resolutions import Resolutions
+from unic.training.standardize import EmaStandardizer, NoStandardizer
+from unic.training.teachers import LiveTeachers
+from unic.training.weighting import Weighting
+
+
+@dataclass
+class Job:
+    """Everything of a run but its folder. `encoders` are the teachers; `grids` the teachers' own patch grids; `grid` is
+    the student's while it trains, `own_grid` that at its own size; `world_size` processes share each batch.
+    """
+
+    recipe: Recipe
+    device: torch.device
+    images: ImageList
+    augmentation: Augmentation
+    encoders: dict[str, Encoder]
+    grids: dict[str, Grid]
+    grid: Grid
+    own_grid: Grid
+    distiller: Distiller
+    standardizer: EmaStandardizer | NoStandardizer
+    weighting: Weighting
+    optimizer: torch.optim.AdamW
+    steps_per_epoch: int
+    total_steps: int
+    resolutions: Resolutions
+    owners: Bool[Tensor, "t s"] | None = None  # of each source's images; None: all teachers of all
+    anchor: Anchor | None = None
+    world_size: int = 1
+
+    @property
+    def student(self) -> Encoder:
+        return self.distiller.student
+
+    @property
+    def warmup_steps(self) -> int:
+        """At most half of the run, so that a run cut short by `train.steps` still anneals."""
+        wanted = round(self.recipe.train.warmup_epochs * self.steps_per_epoch)
+        return min(wanted, self.total_steps // 2)
+
+    @property
+    def images_at_a_time(self) -> int:
+        """The most that one process has in a micro-batch."""
+        return math.ceil(self.recipe.train.batch_size / (self.recipe.train.micro_batches * self.world_size))
+
+    @property
+    def peak_lr(self) -> float:
+        """The recipe's rate is per 256 images."""
+        return self.recipe.train.lr * self.recipe.train.batch_size / 256
+
+    def live_teachers(self, *, compile: bool = False) -> LiveTeachers:
+        return LiveTeachers(self.encoders, self.grid, self.resolutions, compile=compile)
+
+    def first_batch(self, num_images: int, size: int | None = None) -> Batch:
+        """So many of the run's first images, to try something on; `size` of the views: `data.size` unless given."""
+        data = self.recipe.data
+        batches = training_batches(
+            self.images, size=size or data.size, augment=data.augment, seed=self.recipe.seed, batch_size=num_images,
+            first_step=1, num_steps=1, mix=Mix.of(data.mix),
+        )  # fmt: skip
+        return next(batches)
+
+    def views(self, batch: Batch) -> Float[Tensor, "b 3 h w"]:
+        """Its images on the device, augmented, in [0, 1]."""
+        crops = batch.images.to(self.device, non_blocking=True)
+        return self.augmentation(crops, self.recipe.seed, batch.view, batch.index)
+
+    def owned(self, index: Int[Tensor, "b"]) -> Bool[Tensor, "t b"] | None:
+        """Whether each teacher owns each image of a batch, by the image's source; None: all own all.
+
+        Args:
+            index: of the images, on the CPU.
+        """
+        if self.owners is None:
+            return None
+        return self.owners[:, self.images.source_of(index)].to(self.device, non_blocking=True)
+
+    def cache_bytes(self) -> int:
+        """Size of the teacher cache; 0 without one."""
+        setting = self.recipe.teachers.cache
+        return cache_bytes(setting, self.encoders, self.grids, len(self.images)) if setting else 0

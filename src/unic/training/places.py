@@ -1,0 +1,137 @@
+"""Where the files of a run lie: it goes on after they have moved, and from another working folder.
+
+What makes two runs the same is what their files hold (`identity.check_same`). Their places are in a recipe's paths of
+images, in the URIs of weight files, and in the paths of a cache and of a suite.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from unic.data.sample_images import sample_places
+from unic.data.sources._path_options import split_off
+from unic.encoders import parse_uri
+from unic.errors import InputError
+from unic.recipe.schema import Recipe
+from unic.runs.state import PLACES, RunState
+
+_FILES = ("onnx", "run", "safetensors", "torchscript")  # schemes whose names are paths
+_IMAGES = ("data.train", "data.train.path", "data.validation")
+_PATHS = ("teachers.cache.dir", "eval.suite")
+_SETS = ("eval.suite.data", "eval.suite.unseen")  # of a suite that the recipe writes itself: `NAME=PATH`
+_CHECKPOINT = re.compile(r"([?&]checkpoint=)[^&]*")
+_RANGE = re.compile(r"\{[^{}]*\}")  # `{000..012}`, and `{split}`
+
+Change = Callable[[str, str], str]  # of a key and its text
+
+
+def folder_of(state: RunState | None) -> Path | None:
+    """The working folder of the command that wrote a checkpoint, from its state; earlier versions did not say it."""
+    folder = (state or {}).get(PLACES, {}).get("folder")
+    return Path(folder) if isinstance(folder, str) else None
+
+
+def written_in(state: RunState | None) -> Mapping[str, Any]:
+    """What variables of the environment the recipe named when a checkpoint was written, from its state."""
+    written: Mapping[str, Any] = (state or {}).get(PLACES, {}).get("written", {})
+    return written
+
+
+def found_from(recipe: Recipe, folder: Path | None = None) -> Recipe:
+    """The recipe with relative paths that lead nowhere from here, and somewhere from elsewhere, as absolute ones.
+
+    They are looked for below `folder`, then beside the recipe and its bases; `samples/…` also where a checkout has it.
+    """
+    folders = [place for place in (folder, *recipe.folders) if place and place != Path.cwd()]
+
+    def settled(key: str, text: str) -> str:
+        if key in _IMAGES:
+            prefix = "stream:" if text.startswith("stream:") else ""
+            return prefix + _absolute(text.removeprefix(prefix), folders, sample_places)
+        if key in _PATHS:
+            return _absolute(text, folders) if key != "eval.suite" or Path(text).suffix else text
+        if key in _SETS:
+            name, equals, path = text.partition("=")
+            return name + equals + (_absolute(path, folders, sample_places) if path and "?" not in name else path)
+        return _with_file(text, lambda path: _absolute(path, folders))
+
+    tree = recipe.model_dump(mode="json")
+    changed = _changed(tree, settled)
+    if changed == tree:
+        return recipe
+    return Recipe.model_validate(changed).read_as(recipe)
+
+
+def without_places(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """A recipe as a tree, in which nothing says where files lie."""
+
+    def hidden(key: str, text: str) -> str:
+        if key in _IMAGES or key in _PATHS or key in _SETS:
+            return ""
+        return _with_file(text, lambda _: "")
+
+    found: dict[str, Any] = _changed(tree, hidden)
+    return found
+
+
+def moves(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """A line for each place that differs between two recipes that are the same `without_places`."""
+    was, now = dict(_places(old)), dict(_places(new))
+    return [f"{key}: {now[key]} (was {was[key]})" for key in was.keys() & now.keys() if was[key] != now[key]]
+
+
+def _places(tree: Mapping[str, Any]) -> list[tuple[str, str]]:
+    found: list[tuple[str, str]] = []
+
+    def note(key: str, text: str) -> str:
+        found.append((f"{key} {sum(name.startswith(key) for name, _ in found) + 1}", text))
+        return text
+
+    _changed(tree, note)
+    return found
+
+
+def _changed(value: Any, change: Change, key: str = "") -> Any:
+    """The tree with `change` made to each text that names a file. Stages, and dotted keys in them, are sections."""
+    if isinstance(value, Mapping):
+        return {name: _changed(part, change, f"{key}.{name}".lstrip(".")) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_changed(part, change, "" if key == "stages" else key) for part in value]
+    is_place = key in (*_IMAGES, *_PATHS, *_SETS, "student.model") or key.startswith("teachers.models.")
+    return change(key, value) if isinstance(value, str) and is_place else value
+
+
+def _with_file(uri: str, change: Callable[[str], str]) -> str:
+    """A URI with the path of the file that it names, if it names one, changed."""
+    try:
+        spec = parse_uri(uri)
+    except InputError:
+        return uri  # the error is told where the model is loaded
+    if spec.scheme in _FILES:
+        return f"{spec.scheme}:{change(spec.name)}{uri[len(spec.scheme) + 1 + len(spec.name) :]}"
+    if "checkpoint" not in spec.options:
+        return uri
+    path = change(spec.options["checkpoint"])
+    changed = quote(path, safe="/,:+=~ ") if path != spec.options["checkpoint"] else ""
+    return _CHECKPOINT.sub(lambda found: found[1] + changed, uri) if changed or not path else uri
+
+
+def _absolute(path: str, folders: Sequence[Path], others: Callable[[str], list[Path]] = lambda _: []) -> str:
+    """The path where it leads somewhere from here; else the first of the folders' and of the other places that does."""
+    if "://" in path or not path or _exists(path):
+        return path
+    places = [*(folder / path for folder in folders), *others(path)]
+    return next((str(place) for place in places if _exists(str(place))), path)
+
+
+def _exists(path: str) -> bool:
+    """Whether a path, also one that is a pattern or ends with options, leads somewhere."""
+    place = os.path.expanduser(split_off(path)[0])
+    # Not recursive: `**` of somebody's run folder must not walk the whole disk.
+    return os.path.exists(place) or any(glob.iglob(_RANGE.sub("*", place)))

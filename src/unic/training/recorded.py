@@ -1,0 +1,144 @@
+"""What a run writes down of its models: mean, std, licence and revision of each, as it was loaded.
+
+A run goes on, and its student is opened, by the numbers that it began with. Checkpoints of versions that wrote nothing
+down have them from the rules of those versions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from unic.arguments import argument
+from unic.encoders import Encoder, as_options, parse_uri
+from unic.encoders._old_rules import as_before
+from unic.errors import InputError
+from unic.recipe.schema import Recipe, load_run_recipe
+from unic.runs.state import RECORD, RunState, newest_state
+from unic.training import places
+from unic.training.job import Job
+
+Models = Mapping[str, Any]
+"""`student`: facts; `teachers`: facts by name, of all stages so far; `before`: a version without this record began."""
+NONE: Models = {"before": False, "teachers": {}}
+BEFORE: Models = {"before": True, "teachers": {}}
+
+
+class Record:
+    """The facts of a job's models, beside those of the stages before it.
+
+    Args:
+        job: whose models were loaded.
+        earlier: of the stages before, or of the checkpoint that the run goes on from.
+
+    Attributes:
+        models: the facts.
+    """
+
+    def __init__(self, job: Job, earlier: Models) -> None:
+        teachers = {name: _facts(encoder) for name, encoder in job.encoders.items()}
+        self.models: Models = {
+            "before": earlier["before"],
+            "student": _facts(job.student) | {"from_scratch": job.student.from_scratch},
+            "teachers": {**earlier["teachers"], **teachers},
+        }
+
+    @property
+    def is_of_before(self) -> bool:
+        """Whether a version of unic began the run that kept no record, so that it goes on by that version's rules."""
+        return bool(self.models["before"])
+
+    def state_dict(self) -> Models:
+        return self.models
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Refuses a student with another mean or std than the run began with, as a weight file elsewhere may have it.
+
+        Raises:
+            InputError: it has.
+        """
+        if not state or state["before"]:
+            return
+        was, now = state["student"], self.models["student"]
+        for key in ("mean", "std"):
+            if was[key] != now[key]:
+                raise InputError(
+                    f"{argument('resume')}: the student's {key} was {was[key]} at the start of the run and is "
+                    f"{now[key]} now; add {key}={','.join(map(str, was[key]))} to its URI"
+                )
+
+
+def _facts(encoder: Encoder) -> dict[str, Any]:
+    return {
+        "uri": encoder.uri,
+        "mean": _numbers(encoder.mean),
+        "std": _numbers(encoder.std),
+        "licence": encoder.licence,
+        "revision": encoder.revision,
+    }
+
+
+def _numbers(values: Any) -> list[float]:
+    return [float(str(np.float32(value))) for value in values.flatten().tolist()]  # 0.485, not 0.48500001430511475
+
+
+def models_of(state: RunState) -> Models:
+    """The record in a checkpoint's state."""
+    return state.get(RECORD, BEFORE)
+
+
+def as_recorded(plan: Recipe, models: Models) -> Recipe:
+    """The plan with the mean and std that its models were loaded with in every URI that leaves them open."""
+    student = _settled(plan.student.model, models.get("student"), models)
+    known = models["teachers"]
+    teachers = {name: _settled(uri, known.get(name), models) for name, uri in plan.teachers.models.items()}
+    return plan.model_copy(
+        update={
+            "student": plan.student.model_copy(update={"model": student}),
+            "teachers": plan.teachers.model_copy(update={"models": teachers}),
+        }
+    )
+
+
+def recipe_of(run: Path) -> Recipe:
+    """The recipe of a run folder, which knows what variables of the environment stood for when the run trained.
+
+    Raises:
+        InputError: there is none, or it is not valid.
+    """
+    return load_run_recipe(run).written_as(places.written_in(newest_state(run)))
+
+
+def in_run(plan: Recipe, run: Path) -> Recipe:
+    """A stage of a run folder `as_recorded` there, its files found from here; without a checkpoint, as it is."""
+    state = newest_state(run)
+    return plan if state is None else as_recorded(places.found_from(plan, places.folder_of(state)), models_of(state))
+
+
+def kept(plan: Recipe, models: Models) -> str:
+    """A line that says what a run that an earlier version began keeps of its rules."""
+    settled = as_recorded(plan, models)
+    uris = {"student": (plan.student.model, settled.student.model)}
+    uris |= {f"teacher {name}": (uri, settled.teachers.models[name]) for name, uri in plan.teachers.models.items()}
+    numbers = [f"{name} with {new[len(old) + 1 :]}" for name, (old, new) in uris.items() if old != new]
+    rules = ["its learning rate", "no standardize.floor", *numbers]
+    return f"an earlier version of unic began this run, which continues by its rules: {'; '.join(rules)}"
+
+
+def _settled(uri: str, facts: Mapping[str, Any] | None, models: Models) -> str:
+    if models["before"]:
+        return as_before(uri)
+    spec = parse_uri(uri)
+    has_file = spec.scheme == "safetensors" or (spec.scheme in ("timm", "open_clip") and "checkpoint" in spec.options)
+    if not has_file or facts is None or _weights(facts["uri"]) != _weights(uri):
+        return uri
+    return spec.completed(as_options(facts["mean"], facts["std"]))
+
+
+def _weights(uri: str) -> tuple[str, ...]:
+    """What stays the same where a stage changes the size of a model."""
+    spec = parse_uri(uri)
+    return spec.scheme, spec.name, spec.options.get("arch", ""), spec.options.get("checkpoint", "")

@@ -1,0 +1,112 @@
+"""The stages of a run: the first one from the recipe or a checkpoint, each later one from the one before.
+
+Weights and statistics go over, position embeddings are resampled, the optimiser and the schedules start anew. Steps are
+counted through.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from unic.arguments import argument
+from unic.errors import InputError
+from unic.recipe.schema import Recipe
+from unic.runs import checkpoint
+from unic.runs.state import Position, as_parts
+from unic.tokens import Grid
+from unic.training import engine, recorded
+from unic.training.build import build
+from unic.training.job import Job
+from unic.training.recorded import Record
+from unic.training.resample import resampled
+from unic.training.rules import under_first_rules
+from unic.training.run import Run
+from unic.training.stage import Stage
+from unic.training.start import Start
+
+log = logging.getLogger("unic")
+
+
+def first_stage(run: Run, *, resume: bool) -> Stage:
+    """The stage that a run begins with, or in which its newest checkpoint left it.
+
+    Args:
+        run: whose recipe goes by the rules of the version that began it from here on.
+        resume: continue from the newest checkpoint, if there is one.
+
+    Raises:
+        InputError: a recipe that cannot run, in any of its stages, or that trains something else than the checkpoint.
+    """
+    found, problems = (checkpoint.load_newest(run.folder) if resume else None) or (None, [])
+    for problem in problems:
+        log.warning(problem)
+    state = as_parts(found.step, found.state) if found else None
+    models = recorded.models_of(state) if state else recorded.NONE
+    if models["before"]:
+        run.recipe = under_first_rules(run.recipe)
+    plans = [recorded.as_recorded(plan, models) for plan in run.recipe.plans()]
+    position = Position.of(state) or Position()
+    if position.stage >= len(plans):
+        raise InputError(
+            f"{argument('resume')}: the run was in stage {position.stage + 1}, the recipe has {len(plans)}"
+        )
+    job = first_of(plans[position.stage :], run.accelerator.device, run.accelerator.num_processes)
+    stage = Stage(run, job, position, Record(job, models), Start.of(job, plans))
+    if found:
+        stage.restore(found)
+    return stage
+
+
+def next_stage(stage: Stage) -> Stage:
+    """The stage that follows one that has ended."""
+    run, before, position = stage.run, stage.job, stage.position
+    trained = engine.whole(before.distiller.state_dict())
+    average = engine.whole(stage.ema.tensors if stage.ema else {})
+    run.accelerator.free_memory()  # or it would keep every stage's model
+    plan = recorded.as_recorded(run.recipe.plans()[position.stage + 1], stage.record.models)
+    job = build(plan, run.accelerator.device, run.accelerator.num_processes)
+    job.distiller.load_state_dict(resampled(trained, job.distiller, before.own_grid, job.own_grid))
+    job.standardizer.load_state_dict(before.standardizer.state_dict())
+    epochs = math.ceil(stage.progress(position.step) / before.steps_per_epoch)
+    after = Stage(
+        run, job,
+        Position(position.stage + 1, position.step, (position.first_epoch or 0) + epochs, position.step),
+        Record(job, stage.record.models),
+        stage.start.carried(trained, before, job),
+    )  # fmt: skip
+    if after.ema and average:
+        after.ema.load_state_dict(resampled(average, job.distiller, before.own_grid, job.own_grid))
+    return after
+
+
+def first_of(plans: Sequence[Recipe], device: torch.device, world_size: int = 1) -> Job:
+    """The job of the first stage; the later ones are built before it and let go, so what is wrong there is known now.
+
+    Raises:
+        InputError: a stage that cannot run, or cannot take over from the one before.
+    """
+    later: tuple[nn.Module, Grid] | None = None
+    for plan in reversed(plans[1:]):
+        later = _try_stage(plan, later, device, world_size)
+    first = build(plans[0], device, world_size)
+    _check_follows(first, later)
+    return first
+
+
+def _try_stage(
+    plan: Recipe, later: tuple[nn.Module, Grid] | None, device: torch.device, world_size: int
+) -> tuple[nn.Module, Grid]:
+    """Its distiller, as shapes without values, and its grid: two stages need not fit into the memory."""
+    job = build(plan, device, world_size)
+    _check_follows(job, later)
+    return job.distiller.to("meta"), job.own_grid
+
+
+def _check_follows(job: Job, later: tuple[nn.Module, Grid] | None) -> None:
+    if later is not None:
+        resampled(job.distiller.state_dict(), later[0], job.own_grid, later[1])

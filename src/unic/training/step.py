@@ -1,0 +1,87 @@
+"""The path of a batch: views, targets, losses, loss; then backward and one update of everything that learns.
+
+Σ c·ℓ / Σ c needs the denominator of all micro-batches and ranks, which is known only after the last one. So backward
+runs on the numerator, and the division is part of the update (`unic.training.optimizer`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+
+from torch import nn
+
+from unic.data.loader import Batch
+from unic.training import engine
+from unic.training.job import Job
+from unic.training.optimizer import optimizer_step
+from unic.training.stage import Stage
+from unic.training.teachers import Outputs
+from unic.training.window import BatchLoss, Window
+
+
+def batch_loss(job: Job, teachers: Outputs, batch: Batch, step: int, model: nn.Module | None = None) -> BatchLoss:
+    """From the images of a batch to its loss: in training, its trial, `unic check` and the diagnosis of a step alike.
+
+    Args:
+        job: the stage's.
+        teachers: live, or read from their cache.
+        batch: on the CPU.
+        step: keys what is drawn at random.
+        model: the distiller as it is wrapped for several processes; default: as it is.
+    """
+    index = batch.index.to(job.device, non_blocking=True)
+    views = job.views(batch)  # (b, 3, h, w) in [0, 1]
+    outputs = teachers(views, batch.index, batch.view)
+    targets = job.standardizer(outputs)  # (y − μ) / (σ + ε), by the statistics from before this batch
+    terms = (job.distiller if model is None else model)(views, targets, step, index)  # student, projectors: ℓ[t, i]
+    weights = job.weighting.coefficients(terms.losses, step, index, job.owned(batch.index))  # c[t, i]
+    held = None if job.anchor is None else job.anchor(views, terms.cls, batch.index)
+    losses = terms.losses if held is None else terms.losses + held.terms
+    numerator, denominator = job.weighting.sums(losses, weights)
+    return BatchLoss(outputs, targets, terms, weights, held, numerator, denominator)
+
+
+def training_step(
+    stage: Stage, model: nn.Module, teachers: Outputs, batches: Iterator[Batch], step: int
+) -> Callable[[], dict[str, float]]:
+    """One step of the optimiser: forward and backward of its micro-batches, then one update.
+
+    Args:
+        stage: what is trained.
+        model: the distiller, perhaps wrapped for several processes.
+        teachers: live, or read from their cache.
+        batches: micro-batches of this process.
+        step: counted through all stages, from 1.
+
+    Returns:
+        What reads this step's metrics from the device, for the steps that are logged.
+    """
+    job, train, accelerator = stage.job, stage.job.recipe.train, stage.run.accelerator
+    window = Window(accelerator)
+    for micro_batch in range(train.micro_batches):
+        batch = next(batches)
+        stage.run.damaged.note(batch)
+        stage.guard.see(step, batch)
+        is_last = micro_batch + 1 == train.micro_batches
+        with nullcontext() if is_last else engine.accumulating(model, accelerator):
+            loss = batch_loss(job, teachers, batch, step, model)
+            loss.numerator.backward()
+        window.add(loss)
+    window.reduce()  # over the processes
+
+    lr = stage.learning_rate(step)
+    # DDP and FSDP2 average gradients over ranks, so the mean of the ranks' denominators is what they are divided by.
+    denominator = window.denominator / accelerator.num_processes
+    learns = step > 1 or not job.standardizer.needs_first_batch
+    norm, skipped = optimizer_step(job.optimizer, lr, denominator, train.clip_grad, update=learns)
+    job.standardizer.update((stage.progress(step) - 1) / job.total_steps)
+    if stage.ema:
+        stage.ema.update(step)
+    stage.guard.count(skipped)
+
+    def values() -> dict[str, float]:
+        learned = {"lr": lr, "grad_norm": float(norm)}
+        return window.values(list(job.encoders)) | learned | job.standardizer.values() | stage.guard.values()
+
+    return values

@@ -1,0 +1,122 @@
+"""Targets from the cache: rows of the shards for the images and views of a batch, checked as they are read."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from unic.data.loader import Batch
+from unic.errors import InputError
+from unic.features import DamagedRowsError, Features
+from unic.features.patches import restore
+from unic.tokens import Grid, Tokens, without_patches
+from unic.training.cache_build import build_cache, rebuild
+from unic.training.cache_plan import CachePlan, Shard, cached_grid
+from unic.training.job import Job
+
+log = logging.getLogger("unic")
+
+Rows = dict[str, dict[str, Tensor]]  # by teacher: what is stored of a batch
+
+
+def open_cache(
+    job: Job, rank: int, world_size: int, announce: Callable[[str], None], status: Callable[[str], None]
+) -> CachedTeachers:
+    """The cache of a job, built where it is not there; see `build_cache`. The teachers go to the CPU afterwards."""
+    plan = CachePlan(job.recipe, job.encoders, job.grids, job.images)
+    features = build_cache(plan, job.device, rank, world_size, announce, status)
+    for encoder in job.encoders.values():
+        encoder.to("cpu")  # its work is done; a GPU's memory is better spent on the student
+    return CachedTeachers(plan, features, partial(rebuild, plan, job.device), job.grid, job.device)
+
+
+class CachedTeachers:
+    """Reads targets that were computed once for some augmented views of each image.
+
+    Args:
+        plan: what is stored where.
+        features: every shard of it.
+        rebuild: makes a shard anew when some of its rows turn out damaged or missing.
+        grid: the student's.
+    """
+
+    def __init__(
+        self,
+        plan: CachePlan,
+        features: Mapping[Shard, Features],
+        rebuild: Callable[[Shard, Tensor], Features],
+        grid: Grid,
+        device: torch.device,
+    ) -> None:
+        self.plan, self.features, self.rebuild = plan, dict(features), rebuild
+        self.grid, self.device = grid, device
+        self._starts = {name: [part.start for part in parts] for name, parts in plan.stretches.items()}
+        self._stored_grids = {name: cached_grid(plan.setting, own) or (0, 0) for name, own in plan.grids.items()}
+        self._ahead: deque[tuple[Tensor, Future[Rows]]] = deque()
+
+    def __call__(self, images: Tensor, index: Tensor, view: Tensor) -> dict[str, Tokens]:
+        if self._ahead and self._ahead[0][0] is index:
+            rows = self._ahead.popleft()[1].result()
+        else:
+            rows = self._read(index, view)
+        return {name: self._tokens(name, values) for name, values in rows.items()}
+
+    def ahead(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        """The same batches, one of them held back while a thread reads the targets of the next."""
+        with ThreadPoolExecutor(1, "teacher-cache") as thread:
+            held: deque[Batch] = deque()
+            for batch in batches:
+                self._ahead.append((batch.index, thread.submit(self._read, batch.index, batch.view)))
+                held.append(batch)
+                if len(held) > 1:
+                    yield held.popleft()
+            yield from held
+
+    def _read(self, index: Tensor, view: Tensor) -> Rows:
+        return {name: self._rows(name, index.cpu().numpy(), view.cpu().numpy()) for name in self.plan.stretches}
+
+    def _rows(self, name: str, index: np.ndarray, view: np.ndarray) -> dict[str, Tensor]:
+        """The rows in the order of the batch, gathered shard by shard."""
+        number = np.searchsorted(self._starts[name], index, side="right") - 1
+        order = np.lexsort((number, view))
+        bounds = np.flatnonzero(np.diff(number[order]) | np.diff(view[order])) + 1
+        out: dict[str, np.ndarray] = {}
+        for places in np.split(order, bounds):
+            shard = Shard(name, int(view[places[0]]), int(number[places[0]]))
+            for kind, values in self._take(shard, index[places]).items():
+                if kind not in out:
+                    out[kind] = np.empty((len(index), *values.shape[1:]), values.dtype)
+                out[kind][places] = values
+        rows = {kind: torch.from_numpy(values) for kind, values in out.items()}
+        return {kind: values.pin_memory() for kind, values in rows.items()} if self.device.type == "cuda" else rows
+
+    def _take(self, shard: Shard, index: np.ndarray) -> dict[str, np.ndarray]:
+        local = torch.from_numpy(index - self.plan.stretch(shard).offset)
+        try:
+            return self.features[shard].take(local)
+        except DamagedRowsError as error:
+            reason = f"damaged {error}"
+        except KeyError:  # it could not be read when the shard was made
+            reason = "missing images"
+        log.warning("teacher cache: %s in a shard of %s (%s); built again", reason, shard.teacher,
+                    self.plan.extraction(shard).key)  # fmt: skip
+        self.features[shard] = self.rebuild(shard, local)
+        try:
+            return self.features[shard].take(local)
+        except (DamagedRowsError, KeyError):
+            where = f"{self.plan.folder}: {reason} in a shard of {shard.teacher}"
+            raise InputError(f"teacher cache {where}, and again after it was built anew") from None
+
+    def _tokens(self, name: str, rows: dict[str, Tensor]) -> Tokens:
+        rows = {kind: values.to(self.device, non_blocking=True) for kind, values in rows.items()}
+        if "patches" not in rows:
+            return without_patches(rows["cls"])
+        patches = restore(rows["patches"], rows.get("ranges"))
+        return Tokens(rows["cls"], patches, self._stored_grids[name]).to_grid(self.grid)

@@ -1,0 +1,91 @@
+"""The loss of a batch, and what one optimiser step adds up of it over its micro-batches and ranks."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from accelerate import Accelerator
+from jaxtyping import Float
+from torch import Tensor
+
+from unic.tokens import Tokens
+from unic.training.anchor import Held
+from unic.training.distiller import Terms
+
+
+class BatchLoss(NamedTuple):
+    """The loss of a batch, `numerator` / `denominator`, and what it is made of.
+
+    Attributes:
+        outputs: the teachers' tokens, by name.
+        targets: the same standardised.
+        terms: ℓ[t, i] of each teacher and image, with gradient.
+        weights: c[t, i], how much each of them counts.
+        held: λ·a_i of images on which the student is held near its start, if there are any.
+        numerator: Σ c·ℓ, with gradient. Numerators and denominators add up over micro-batches and ranks.
+        denominator: Σ c.
+    """
+
+    outputs: dict[str, Tokens]
+    targets: dict[str, Tokens]
+    terms: Terms
+    weights: Float[Tensor, "t b"]
+    held: Held | None
+    numerator: Float[Tensor, ""]
+    denominator: Float[Tensor, ""]
+
+
+class Window:
+    """What one optimiser step adds up over its micro-batches and ranks; stays on the device until a log step."""
+
+    def __init__(self, accelerator: Accelerator) -> None:
+        self._accelerator = accelerator
+        self._sums: Tensor | None = None
+
+    def add(self, loss: BatchLoss) -> None:
+        losses, cosines, _ = loss.terms
+        count = losses.shape[1]
+        columns = [losses.detach().sum(1), loss.weights.sum(1), cosines[:, 0] * count, cosines[:, 1] * count]
+        flat = torch.cat(
+            [
+                torch.stack([loss.numerator.detach(), loss.denominator, torch.full_like(loss.denominator, count)]),
+                torch.stack(_sum_and_count(loss.held, loss.denominator)),
+                torch.stack(columns).flatten(),
+            ]
+        )
+        self._sums = flat if self._sums is None else self._sums + flat
+
+    def reduce(self) -> None:
+        assert self._sums is not None
+        self._sums = self._accelerator.reduce(self._sums, "sum")
+
+    @property
+    def denominator(self) -> Tensor:
+        assert self._sums is not None
+        return self._sums[1]
+
+    def values(self, teachers: list[str]) -> dict[str, float]:
+        """The metrics of this step, as plain numbers: the one place that reads the device."""
+        assert self._sums is not None
+        numerator, denominator, count, drift, held, *rest = self._sums.tolist()
+        columns = [rest[i : i + len(teachers)] for i in range(0, len(rest), len(teachers))]
+        values = {"loss": numerator / denominator}
+        if held:
+            values["drift"] = drift / held
+        for name, loss, kept, cls, patch in zip(teachers, *columns, strict=True):
+            values |= {
+                f"loss/{name}": loss / count,
+                f"cos/{name}/cls": cls / count,
+                f"kept/{name}": kept / count,
+            }
+            if not math.isnan(patch):  # no patches were asked for
+                values[f"cos/{name}/patch"] = patch / count
+        return values
+
+
+def _sum_and_count(held: Held | None, like: Tensor) -> list[Tensor]:
+    if held is None:
+        return [torch.zeros_like(like), torch.zeros_like(like)]
+    return [held.distances.sum(), torch.full_like(like, len(held.distances))]
