@@ -14,6 +14,7 @@ import unic
 from unic import api, checkpoint
 from unic.encoders import build_encoder
 from unic.eval.formats import write_results
+from unic.eval.schema import Results
 from unic.export.model_card import write_card
 from unic.export.timm import export_timm
 from unic.outputs import give_rights
@@ -28,7 +29,7 @@ RESULTS = {
 def write_all(folder: Path, images: Path) -> None:
     """What the commands write, one after the other."""
     for suffix in ("json", "csv", "md", "tex", "safetensors"):
-        write_results(RESULTS, folder / f"results.{suffix}")
+        write_results(Results.load(RESULTS), folder / f"results.{suffix}")
     write_page("<p>", folder / "deep" / "report.html")
     write_card(folder, "# card")
     checkpoint.save(folder, checkpoint.Checkpoint(1, {"a": torch.zeros(2)}, {}), keep=1)
