@@ -310,7 +310,11 @@ def test_a_run_is_resumed_only_with_trust(run: Path, lab: Path, run_unic: Unic) 
 
 def test_report_and_export_of_a_run_load_nothing_of_it(run: Path, lab: Path, run_unic: Unic) -> None:
     assert run_unic("export", run, "--no-check")[0] == 0
-    results = {"models": {"student": {}}, "tasks": {"a/knn": {}}, "protocol": {"data": ["stranger.part"]}}
+    results = {
+        "models": {"student": {"role": "student"}},
+        "tasks": {"a/knn": {}},
+        "protocol": {"data": ["stranger.part"]},
+    }
     (run / "results.json").write_text(json.dumps(results))
     assert run_unic("report", run)[0] == 0
     assert not executed(lab)
