@@ -21,7 +21,7 @@ from unic.errors import InputError
 from unic.recipe.schema import load_recipe
 
 SOURCE = Path(unic.__file__).parent
-TYPED_ONLY = ("cli.py", "compose.py", "training/diagnosis.py")  # what only a command line reaches
+TYPED_ONLY = ("cli/", "compose.py", "training/diagnosis.py")  # what only a command line reaches
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_no_message_has_a_flag_written_into_it() -> None:
     found = [
         f"{file.relative_to(SOURCE)}: {text}"
         for file in sorted(SOURCE.rglob("*.py"))
-        if str(file.relative_to(SOURCE)) not in TYPED_ONLY
+        if not str(file.relative_to(SOURCE)).startswith(TYPED_ONLY)
         for text in _texts(file)
         if re.search(r"(?<![\w-])--[a-z]", text) and not re.search(r"\b(unic|pip) [a-z]+ |^--[\w-]+ ?…?$|--c:var", text)
     ]

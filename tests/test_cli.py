@@ -18,6 +18,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from unic import __version__, cli
+from unic.cli.words import uris_in
 from unic.data.sources import open_source
 
 
@@ -255,7 +256,7 @@ def test_folders_with_a_colon_or_an_equals_sign_are_models(tmp_path: Path, monke
     ],
 )  # fmt: skip
 def test_teachers_are_separated_by_commas_that_are_in_no_uri(given: list[str] | None, found: list[str]) -> None:
-    assert cli._uris(given) == found
+    assert uris_in(given) == found
 
 
 def test_repeated_teachers_are_all_kept(image_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

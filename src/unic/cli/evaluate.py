@@ -1,0 +1,125 @@
+"""`unic eval`"""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from unic import _completion
+from unic.cli.screen import echo, stderr, stdout, tell_notes
+from unic.cli.words import TrustCode, model_called, seeds_in, sets_in
+from unic.errors import (
+    InputError,
+    StoppedError,
+)
+from unic.runs.folder import RunFolder, trainings_in
+
+
+def evaluate(
+    models: Annotated[
+        list[str],
+        typer.Argument(
+            help="Encoder URIs, run folders or folders of several trainings; NAME=URI names a column.",
+            autocompletion=_completion.encoders,
+        ),
+    ],
+    tasks: Annotated[
+        list[str] | None,
+        typer.Option(help="For example 'knn(k=5),logistic(C=0.01)'; repeatable.", autocompletion=_completion.tasks),
+    ] = None,
+    data: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME=PATH of a labelled set with train/ and test/, or PATH?test=0.2; repeatable."),
+    ] = None,
+    suite: Annotated[
+        str | None, typer.Option(help="A shipped suite or a YAML file [default: that of the run, else quick].")
+    ] = None,
+    seeds: Annotated[
+        list[str] | None, typer.Option(help="Comma-separated, in place of the suite's; repeatable.")
+    ] = None,
+    teacher: Annotated[list[str] | None, typer.Option(help="Model (name or URI) that counts as a teacher.")] = None,
+    student: Annotated[str | None, typer.Option(help="Model (name or URI) whose gain is measured.")] = None,
+    teachers: Annotated[bool, typer.Option(help="Add the teachers of a run, its start and raw pixels.")] = True,
+    out: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Write .json, .csv, .md, .tex or .safetensors (predictions); repeatable "
+            "[default: of one run alone, into its folder]."
+        ),
+    ] = None,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Processes that measure at a time [default: one for each GPU, or 1].")
+    ] = None,
+    workers: Annotated[int, typer.Option(min=0, help="Processes that decode images, for each of them.")] = 0,
+    data_root: Annotated[
+        Path | None, typer.Option(help="Folder of the benchmark sets [default: $UNIC_DATA or data/].")
+    ] = None,
+    download: Annotated[bool, typer.Option("--download", help="Fetch missing sets where that is allowed.")] = False,
+    skip_missing: Annotated[bool, typer.Option("--skip-missing", help="Leave out sets that are not there.")] = False,
+    trust_code: TrustCode = None,
+) -> None:
+    """Measure any encoders on the same images and print one table. What was measured before is not measured again."""
+    numbers = seeds_in(seeds)
+    from unic import api
+    from unic.eval.named import by_name
+    from unic.eval.results.schema import Results
+    from unic.eval.results.table import render
+
+    named = by_name(models)
+    roles = {model_called(name, named): "teacher" for name in teacher or []}
+    if student:
+        roles[model_called(student, named)] = "student"
+    console = stderr()
+    is_whole = not (tasks or data or suite or seeds) and teachers
+    into, note = ([], "") if out else _into_run(named, is_whole=is_whole)
+    found = api.evaluate(
+        named,
+        tasks=tasks,
+        data=sets_in(data) if data else None,
+        suite=suite,
+        seeds=numbers,
+        roles=roles,
+        teachers=teachers,
+        out=out or into,
+        jobs=jobs,
+        workers=workers,
+        data_root=data_root,
+        download=download,
+        skip_missing=skip_missing,
+        trust_code=trust_code or [],
+        console=console,
+    )
+    results = Results.load(found)
+    stdout().print(render(results))
+    if note:
+        tell_notes([note])
+    if into:
+        run = into[0].parent
+        echo(f"written: {', '.join(map(str, into))}\nnext: unic report {shlex.quote(str(run))}", err=True)
+    if results.failed():  # the table is whole but for these cells; a script must not take it for a success
+        raise SystemExit(StoppedError.exit_code)
+
+
+def _into_run(models: dict[str, Any], *, is_whole: bool) -> tuple[list[Path], str]:
+    """Where the numbers of one run alone go, and why nowhere: into its folder, where its report looks for them.
+
+    Args:
+        is_whole: whether nothing narrows the evaluation; one that is narrowed replaces no results that are there.
+    """
+    place = Path(str(next(iter(models.values()))).removeprefix("run:"))
+    if len(models) > 1 or not (trainings_in(place) or RunFolder(place).is_begun):
+        return [], ""
+    from unic.api import results_files
+    from unic.outputs import check_writable
+
+    results = RunFolder(place).results
+    if results.exists() and not is_whole:
+        return [], f"{results} stays as it is; --out {results} replaces it"
+    try:
+        check_writable(results, named="run")
+    except (InputError, StoppedError) as error:
+        return [], f"the numbers are not kept in the run: {error}"
+    return [place / name for name in results_files(place)], ""

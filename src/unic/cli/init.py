@@ -1,0 +1,72 @@
+"""`unic init` and `unic schema`"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from unic import _completion
+from unic.cli.screen import echo, stdout, tell_next, tell_notes
+from unic.cli.words import uris_in
+from unic.errors import (
+    InputError,
+    nearest,
+)
+
+
+def init(
+    teachers: Annotated[
+        list[str] | None,
+        typer.Option(help="URIs or NAME=URI, separated by commas; repeatable.", autocompletion=_completion.encoders),
+    ] = None,
+    student: Annotated[
+        str | None, typer.Option(help="The URI of the student.", autocompletion=_completion.encoders)
+    ] = None,
+    data: Annotated[list[str] | None, typer.Option(help="Images to train on; repeatable.")] = None,
+    epochs: Annotated[float | None, typer.Option(min=0, help="How often the images are seen.")] = None,
+    out: Annotated[Path, typer.Option(help="The file to write.")] = Path("recipe.yaml"),
+) -> None:
+    """Write a commented recipe from flags; asks for what is not given."""
+    from unic.compose import check_new, compose, write_recipe
+    from unic.suited import suited
+
+    check_new(out)
+    if sys.stdin.isatty():
+        asked = "teachers (URIs with commas, for example timm:vit_base_patch16_224.dino)"
+        teachers = teachers or [typer.prompt(asked)]
+        student = student or typer.prompt("student", default="timm:vit_small_patch16_224?pretrained=false")
+        data = data or [typer.prompt("training images (folder, Parquet, shards or hub name)")]
+    tree, notes = suited(compose(uris_in(teachers), student or "", data or [], epochs=epochs))
+    write_recipe(tree, out)
+    tell_notes(notes)
+    name = shlex.quote(str(out))
+    echo(out)
+    tell_next(
+        {
+            f"unic check {name}": "shows what the run needs and what would fail later",
+            f"unic distill {name}": "trains, exports, evaluates and writes a report",
+        }
+    )
+    if "eval" not in tree:
+        from unic.terminal import tell
+
+        text = "To measure the student at the end: name a suite in eval.suite, or images with a labelled test part."
+        tell(stdout(), text)
+
+
+def schema(
+    what: Annotated[str, typer.Argument(metavar="[recipe|results]", help="The file to describe.")] = "recipe",
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print the recipe's keys as a page to read.")] = False,
+) -> None:
+    """Print the JSON schema of a recipe, for editors that complete and check YAML, or of results.json."""
+    if what not in ("recipe", "results"):
+        raise InputError(f"schema: unknown file '{what}'{nearest(what, ('recipe', 'results'))}")
+    if markdown and what == "results":
+        raise InputError("schema results: --markdown is for the recipe")
+    from unic.schema import as_json, as_markdown, results_as_json
+
+    echo(as_markdown() if markdown else as_json() if what == "recipe" else results_as_json(), nl=not markdown)

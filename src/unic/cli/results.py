@@ -1,0 +1,68 @@
+"""`unic report` and `unic export`"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from unic.cli.screen import echo, stderr
+from unic.cli.words import TrustCode, names_in
+
+
+def report(
+    runs: Annotated[
+        list[Path], typer.Argument(help="A run folder, one of several trainings, or several runs to compare.")
+    ],
+    out: Annotated[
+        Path | None, typer.Option(help="The page [default: RUN/report.html; of several: comparison.html].")
+    ] = None,
+) -> None:
+    """Write RUN/report.html, one self-contained page; of several runs one page that compares them."""
+    from unic import api
+
+    echo(api.report(runs[0], out) if len(runs) == 1 else api.compare(runs, out or Path("comparison.html")))
+
+
+def export(
+    run: Annotated[Path, typer.Argument(help="A run folder; of several trainings one of them, DIR/seed-0.")],
+    to: Annotated[Path | None, typer.Option(help="The folder to write [default: RUN/export].")] = None,
+    formats: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--format",
+            help="Comma-separated: timm, transformers, onnx, torch_export, safetensors; repeatable [default: timm].",
+        ),
+    ] = None,
+    heads: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Also export the student with its projector for these teachers; comma-separated, repeatable."
+        ),
+    ] = None,
+    half: Annotated[bool, typer.Option("--half", help="Of ONNX, also a float16 graph.")] = False,
+    dynamic_size: Annotated[bool, typer.Option("--dynamic-size", help="Of ONNX, any input size (CNNs).")] = False,
+    check: Annotated[bool, typer.Option(help="Load each export in a process without unic and compare.")] = True,
+    push: Annotated[str | None, typer.Option(help="Upload to ORG/NAME on the Hugging Face hub, private.")] = None,
+    trust_code: TrustCode = None,
+) -> None:
+    """Write the student as a timm folder and in other formats, check each, and print the lines that use it."""
+    from unic.exporting.formats import check_formats
+
+    chosen = names_in(formats) or ["timm"]
+    check_formats(chosen)
+    import json
+
+    from unic import api
+    from unic._usage import usage
+
+    with stderr().status("exporting"):
+        folder = api.export(
+            run, to, formats=chosen, heads=names_in(heads), half=half, dynamic_size=dynamic_size, check=check,
+            push=push, trust_code=trust_code or [],
+        )  # fmt: skip
+    if check:
+        for name, deviation in json.loads((folder / "parity.json").read_text()).items():
+            echo(f"{name}: deviates by {deviation:.1e}")
+    echo(usage(folder))

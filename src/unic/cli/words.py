@@ -1,0 +1,67 @@
+"""What was typed into an option, taken apart."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+import typer
+
+from unic.errors import (
+    InputError,
+    nearest,
+)
+
+TrustCode = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--trust-code", metavar="NAME",
+        help="Run this code though a file names it: a module, or a URI without its options; repeatable.",
+    ),
+]  # fmt: skip
+
+
+def uris_in(texts: list[str] | None) -> list[str]:
+    """URIs separated by commas. A comma within a URI (`mean=0.485,0.456,0.406`) has no scheme behind it."""
+    parts = [part for text in texts or [] for part in re.split(r",(?=\s*(?:[\w-]+=)?[a-z_]+:)", text)]
+    return [part.strip(" ,") for part in parts if part.strip(" ,")]
+
+
+def names_in(texts: list[str] | None) -> list[str]:
+    """Names of an option that takes several, with commas or repeated."""
+    return [part.strip() for text in texts or [] for part in text.split(",") if part.strip()]
+
+
+def pair_in(text: str, what: str) -> tuple[str, str]:
+    name, equals, path = text.partition("=")
+    if not (name and equals and path):
+        raise InputError(f"{what} '{text}': expected NAME=PATH")
+    return name, path
+
+
+def sets_in(entries: list[str]) -> dict[str, str]:
+    """Paths of evaluation sets by name; a dictionary alone would keep the last of two sets of one name."""
+    named: dict[str, str] = {}
+    for name, path in (pair_in(entry, "--data") for entry in entries):
+        if name in named:
+            raise InputError(f"--data '{name}={path}': the name '{name}' is given twice; give one set another name")
+        named[name] = path
+    return named
+
+
+def seeds_in(texts: list[str] | None) -> list[int] | None:
+    if not texts:
+        return None
+    text = ",".join(texts)
+    parts = text.split(",")
+    if not all(part.strip().isdigit() for part in parts):
+        raise InputError(f"--seeds '{text}': expected whole numbers separated by commas, for example 0,1,2")
+    return [int(part) for part in parts]
+
+
+def model_called(name: str, models: dict[str, Any]) -> str:
+    """The name of a model that is given by name or by URI."""
+    for candidate, uri in models.items():
+        if name in (candidate, uri):
+            return candidate
+    raise InputError(f"model '{name}' is not among those given{nearest(name, models)}")
