@@ -12,6 +12,7 @@ from rich.console import Console
 
 import unic
 from unic import api
+from unic.api import distilling
 from unic.data.sources.folder import Folder
 from unic.errors import UnfinishedError
 from unic.eval.results.schema import Results
@@ -32,7 +33,7 @@ def test_the_last_stage_is_evaluated(recipe: dict[str, Any], tmp_path: Path, mon
         asked.update(options, named=named, roles=roles)
         return Results(models={}, tasks={})
 
-    monkeypatch.setattr(api, "evaluate_models", evaluated)
+    monkeypatch.setattr("unic.api.evaluating.evaluate_models", evaluated)
     api.distill(recipe, out=tmp_path / "run", console=Console(quiet=True))
     assert {name: asked["named"][name] for name, role in asked["roles"].items() if role == "teacher"} == larger
     assert asked["cache"] == Path(cache["dir"])
@@ -42,7 +43,7 @@ def test_no_test_image_is_opened_before_the_final_table(
     recipe: dict[str, Any], image_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """At the start the test part is listed. While the run trains it is not even there."""
-    test, fit, encoded = tmp_path / "set/test", api.fit, Folder.encoded
+    test, fit, encoded = tmp_path / "set/test", distilling.fit, Folder.encoded
     opened: list[Path] = []
 
     def noted(self: Folder, index: int) -> Path:
@@ -58,7 +59,7 @@ def test_no_test_image_is_opened_before_the_final_table(
         return found
 
     monkeypatch.setattr(Folder, "encoded", noted)
-    monkeypatch.setattr(api, "fit", trained)
+    monkeypatch.setattr("unic.api.distilling.fit", trained)
     (tmp_path / "set").mkdir()
     (tmp_path / "set/train").symlink_to(image_folder)
     test.symlink_to(image_folder)

@@ -217,12 +217,11 @@ def test_dry_run_writes_nothing(
 def test_a_failure_after_training_does_not_look_like_one_of_the_training(
     capsys: pytest.CaptureFixture[str], written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from unic import api
 
     def broken(*arguments: object, **options: object) -> None:
         raise OSError("disk [/] full")
 
-    monkeypatch.setattr(api, "export_timm", broken)
+    monkeypatch.setattr("unic.api.exporting.export_timm", broken)
     code, _, err = unic(capsys, "distill", written, "--out", tmp_path / "run")
     assert code == 1
     last = err.splitlines()[-1]

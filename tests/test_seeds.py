@@ -14,6 +14,7 @@ from rich.console import Console
 
 import unic
 from unic import api, cli
+from unic.api import distilling
 from unic.errors import InputError, PreemptedError
 from unic.files import write_bytes
 from unic.training.trainings import check_seeds
@@ -24,7 +25,7 @@ QUIET = Console(quiet=True)
 @pytest.fixture(autouse=True)
 def _short_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     """The page of a single run draws pictures, which other tests look at."""
-    monkeypatch.setattr(api, "write_report", lambda _, target: write_bytes(target, b"page"))
+    monkeypatch.setattr("unic.api.reporting.write_report", lambda _, target: write_bytes(target, b"page"))
 
 
 @pytest.fixture
@@ -39,14 +40,14 @@ def measured(recipe: dict[str, Any], image_folder: Path) -> dict[str, Any]:
 def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The folders in which a training is begun or gone on with, as they come."""
     folders: list[str] = []
-    fit = api.fit
+    fit = distilling.fit
 
     def noted(settings: Any, folder: Path, **options: Any) -> Any:
         folders.append(folder.name)
         assert f"seed-{settings.seed}" == folder.name
         return fit(settings, folder, **options)
 
-    monkeypatch.setattr(api, "fit", noted)
+    monkeypatch.setattr("unic.api.distilling.fit", noted)
     return folders
 
 
@@ -117,7 +118,7 @@ def test_every_seed_is_a_run_and_all_are_one_table(
 def test_an_interrupted_one_goes_on_and_those_before_it_are_left_alone(
     measured: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fit, begun = api.fit, []
+    fit, begun = distilling.fit, []
 
     def stopped(settings: Any, folder: Path, **options: Any) -> Any:
         begun.append(folder.name)
@@ -125,7 +126,7 @@ def test_an_interrupted_one_goes_on_and_those_before_it_are_left_alone(
             raise PreemptedError("stopped by a signal; continue with resume=True")
         return fit(settings, folder, **options)
 
-    monkeypatch.setattr(api, "fit", stopped)
+    monkeypatch.setattr("unic.api.distilling.fit", stopped)
     with pytest.raises(PreemptedError):
         unic.distill(measured, out=tmp_path / "all", seeds=[0, 1], console=QUIET)
     assert begun == ["seed-0", "seed-1"]

@@ -14,6 +14,7 @@ import safetensors.torch
 from rich.console import Console
 
 from unic import api
+from unic.api.evaluating import stages_of
 from unic.data.shards.writing import write_shards
 from unic.data.sources import open_source
 from unic.encoders import build_encoder
@@ -31,7 +32,7 @@ VIT = "timm:test_vit?pretrained=false&img_size=32"
 def work(recipe: dict[str, Any], image_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """A recipe whose images and weight files, of a teacher and of the student, lie in the working folder."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(api, "finish", lambda folder, *_: folder)
+    monkeypatch.setattr("unic.api.distilling.finish", lambda folder, *_: folder)
     shutil.copytree(image_folder, "data")
     state = {name.removeprefix("model."): tensor for name, tensor in build_encoder(VIT).state_dict().items()}
     safetensors.torch.save_file(state, "weights.safetensors")
@@ -95,7 +96,7 @@ def test_a_run_is_exported_and_its_teachers_are_found_from_another_folder(
     Path("elsewhere").mkdir()
     monkeypatch.chdir("elsewhere")
     assert (api.export("../whole") / "model.safetensors").is_file()
-    teacher = api._stages_of(Path("../whole"))[0].teachers.models["vit"]
+    teacher = stages_of(Path("../whole"))[0].teachers.models["vit"]
     assert str(Path("..").resolve() / "weights.safetensors") in teacher
 
 

@@ -14,6 +14,7 @@ import torch
 from rich.console import Console
 
 from unic import api
+from unic.api.evaluating import stages_of
 from unic.encoders import build_encoder, load_encoder
 from unic.encoders._old_rules import as_before
 from unic.encoders.base import Encoder
@@ -99,7 +100,7 @@ def test_an_old_run_is_exported_and_evaluated_by_its_old_numbers(old_run: tuple[
     _, run = old_run
     folder = api.export(run)
     assert mean(load_encoder(f"run:{folder}")) == HALF
-    models = columns_of({"run": str(run)}, stages_of=api._stages_of).models
+    models = columns_of({"run": str(run)}, stages_of=stages_of).models
     assert mean(load_encoder(models["file"])) == HALF
     assert mean(load_encoder(models["named"])) == [0.3] * 3
     extra = json.loads((folder / "config.json").read_text())["unic"]
@@ -122,7 +123,7 @@ def test_a_new_run_takes_imagenets_numbers_and_is_opened_by_them(
     fit(settings, tmp_path / "run", resume=True, console=Console(file=told, width=999))
     assert "earlier version" not in told.getvalue()
     assert mean(load_trained(tmp_path / "run").student()) == IMAGENET
-    models = columns_of({"run": str(tmp_path / "run")}, stages_of=api._stages_of).models
+    models = columns_of({"run": str(tmp_path / "run")}, stages_of=stages_of).models
     assert mean(load_encoder(models["file"])) == [0.1] * 3
     folder = api.export(tmp_path / "run")
     assert json.loads((folder / "config.json").read_text())["pretrained_cfg"]["license"] == "mit"

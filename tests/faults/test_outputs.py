@@ -68,8 +68,10 @@ def ends(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int,
 @pytest.fixture
 def no_work(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever a command does before it looks at its output, it loads no encoder and reads no checkpoint."""
-    for name in ("load_encoder", "load_trained", "write_report", "write_comparison"):
-        monkeypatch.setattr(api, name, lambda *_, **__: pytest.fail("the work has begun"))
+    for name in (
+        "images.load_encoder", "exporting.load_trained", "reporting.write_report", "reporting.write_comparison",
+    ):  # fmt: skip
+        monkeypatch.setattr(f"unic.api.{name}", lambda *_, **__: pytest.fail("the work has begun"))
 
 
 @pytest.mark.usefixtures("no_work")

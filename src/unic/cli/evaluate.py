@@ -122,4 +122,4 @@ def _into_run(models: dict[str, Any], *, is_whole: bool) -> tuple[list[Path], st
         check_writable(results, named="run")
     except (InputError, StoppedError) as error:
         return [], f"the numbers are not kept in the run: {error}"
-    return [place / name for name in results_files(place)], ""
+    return results_files(place), ""

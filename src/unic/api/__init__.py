@@ -1,0 +1,20 @@
+"""The public API: load an encoder, distil, evaluate, export, report, encode. The CLI is a thin face on it."""
+
+from __future__ import annotations
+
+from unic.api.distilling import check, distill, dry_run
+from unic.api.evaluating import evaluate, results_files
+from unic.api.exporting import export
+from unic.api.images import encode, shard, synthesise
+from unic.api.reporting import compare, report
+from unic.data.sources import open_source
+from unic.encoders import Encoder, load_encoder
+from unic.errors import InputError
+from unic.eval.results.schema import Results
+from unic.recipe.schema import Recipe
+from unic.tokens import Tokens
+
+__all__ = [
+    "Encoder", "InputError", "Recipe", "Results", "Tokens", "check", "compare", "distill", "dry_run", "encode",
+    "evaluate", "export", "load_encoder", "open_source", "report", "results_files", "shard", "synthesise",
+]  # fmt: skip

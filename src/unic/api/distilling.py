@@ -1,0 +1,251 @@
+"""`unic.distill`, `unic.check` and a dry run: from a recipe to a trained student, exported, evaluated and reported."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from unic.api.evaluating import evaluate_run
+from unic.api.exporting import export, refresh_card
+from unic.api.recipes import AnyRecipe, override_lines, recipe_source
+from unic.api.reporting import report
+from unic.device import default_device
+from unic.encoders import without_weights
+from unic.errors import PreemptedError, UnfinishedError, in_one_line
+from unic.eval.online import OnlineKnn
+from unic.eval.plan import make_plan
+from unic.eval.suite import load_suite
+from unic.eval.trained import refuse_trained
+from unic.preflight import Report, check_recipe
+from unic.recipe.files import naming
+from unic.recipe.schema import Recipe, load_recipe
+from unic.runs.folder import RunFolder, trainings_in
+from unic.runs.metrics import logged_to
+from unic.runs.state import newest_state
+from unic.signals import stop_signals
+from unic.terminal import stderr_console, tell
+from unic.training.engine import is_main_process
+from unic.training.places import folder_of, found_from
+from unic.training.stages import first_of
+from unic.training.summary import summary
+from unic.training.train import Callback, fit
+from unic.training.trainings import check_seeds, plan_trainings
+from unic.trust import trusting
+from unic.typed import code_in_overrides
+
+log = logging.getLogger("unic")
+
+
+def distill(
+    recipe: AnyRecipe,
+    *,
+    out: str | Path,
+    resume: bool = False,
+    seeds: Sequence[int] | None = None,
+    trust_code: Sequence[str] = (),
+    console: Console | None = None,
+    **overrides: Any,
+) -> Path:
+    """Distils the recipe's teachers into its student: training, export, evaluation, report.
+
+    Args:
+        recipe: see `AnyRecipe`.
+        out: the run folder; must be empty or absent unless `resume`.
+        resume: continue the run in `out` from its newest checkpoint, or start it.
+        seeds: train once with each of these in place of the recipe's `seed`, in the run folders `out/seed-0` and so on,
+            and write one table over all trainings of `out` into `out/results.json` and `out/report.html`. Repeated, a
+            training that has ended is left as it is, one that was interrupted goes on, and further seeds are added.
+        trust_code: modules and URIs (without options) whose code may run though the recipe names it; also at a resume.
+        console: where progress is shown (default: stderr).
+        overrides: recipe entries by dotted key, for example `**{"train.lr": 1e-4}`; `train__lr=1e-4` means the same.
+            Code that they name is trusted.
+
+    Returns:
+        The run folder; with `seeds` the folder of all of them.
+
+    Raises:
+        InputError: the recipe, the folder or the seeds cannot be used.
+        UntrustedError: the recipe names code that is not trusted.
+        PreemptedError: a signal has asked to stop; `resume` goes on.
+        StoppedError: a full disk, another process that is gone or silent, or losses that are not finite.
+        UnfinishedError: the run is trained and saved, and its export, evaluation or report failed; the rest is there.
+    """
+    console = console or stderr_console()
+    folder = Path(out)
+    lines = override_lines(overrides)
+    with stop_signals() as stops, trusting(trust_code, code_in_overrides(lines)):
+        if seeds is not None:
+            check_seeds(seeds, lines)
+            with stops.at_once("between trainings"):
+                return _distill_each(recipe, folder, lines, seeds, console)
+        with stops.at_once("before the run began"):
+            settings, callback = _settled(recipe, folder, lines, resume)
+        with naming(settings.name):
+            fit(settings, folder, resume=resume, callback=callback, console=console)
+        with stops.at_once("after the training, which is saved"):
+            return finish(folder, settings, console)
+
+
+def _distill_each(
+    recipe: AnyRecipe, folder: Path, lines: Sequence[str], seeds: Sequence[int], console: Console
+) -> Path:
+    """One training after another, then the table over all of them. What fails after a training is told at the end."""
+    begun = next(iter(trainings_in(folder).values()), None)
+    settings = load_recipe(recipe_source(recipe), lines, has_begun=begun is not None)
+    settings = found_from(settings, folder_of(newest_state(begun)) if begun else None)
+    problems = []
+    for training in plan_trainings(settings, folder, seeds):
+        if training.is_finished:
+            tell(console, f"{training.folder}: finished before")
+            continue
+        tell(console, f"{training.folder}: training with seed {training.recipe.seed}")
+        try:
+            distill(training.recipe, out=training.folder, resume=True, console=console)
+        except UnfinishedError as error:
+            problems.append(str(error))
+    last = settings.plans()[-1]
+    parts: dict[str, Callable[[], object]] = {}
+    if last.eval.suite:
+        parts = {"evaluation": lambda: evaluate_run(folder, last, console), "report": lambda: report(folder)}
+    problems += _attempts(parts, f"after the trainings of {folder}", console)
+    if problems:
+        raise UnfinishedError(f"{folder} holds all trainings, but {'; '.join(problems)}")
+    return folder
+
+
+def _settled(recipe: AnyRecipe, folder: Path, lines: Sequence[str], resume: bool) -> tuple[Recipe, Callback | None]:
+    """The recipe that is run, with its files found, and its looks."""
+    settings = load_recipe(recipe_source(recipe), lines, has_begun=resume and RunFolder(folder).is_begun)
+    settings = found_from(settings, folder_of(newest_state(folder)) if resume else None)
+    with naming(settings.name):
+        return settings, looks_of(settings)
+
+
+def looks_of(recipe: Recipe) -> OnlineKnn | None:
+    """The looks while it trains. What is measured at its end is looked up now, for what is missing must fail now, not
+    then; of test images only names and labels are read. An unseen set that it trains on fails now, too.
+    """
+    if not recipe.eval.suite:
+        return None
+    suite = load_suite(recipe.eval.suite)
+    plan = make_plan(suite, opens_images=False)
+    refuse_trained(plan, [entry.path for stage in recipe.plans() for entry in stage.data.train])
+    return OnlineKnn(suite) if recipe.eval.every else None
+
+
+def dry_run(
+    recipe: AnyRecipe,
+    *,
+    random_weights: bool = False,
+    seeds: Sequence[int] | None = None,
+    trust_code: Sequence[str] = (),
+    **overrides: Any,
+) -> list[str]:
+    """Builds everything of a recipe, tries it on one batch and returns lines that say what it is; writes nothing.
+
+    Args:
+        recipe: see `AnyRecipe`.
+        random_weights: give every timm model random weights, so that nothing is downloaded.
+        seeds: as of `distill`; the first one is tried, since the others differ in nothing that could fail.
+        trust_code: modules and URIs (without options) whose code may run though the recipe names it.
+        overrides: recipe entries by dotted key, as of `distill`.
+
+    Raises:
+        InputError: what `distill` would refuse.
+        UntrustedError: the recipe names code that is not trusted.
+    """
+    lines = override_lines(overrides)
+    if seeds is not None:
+        check_seeds(seeds, lines)
+        lines += [f"seed={seeds[0]}"]
+    recipe = found_from(load_recipe(recipe_source(recipe), lines))
+    plans = recipe.plans()
+    with naming(recipe.name), trusting(trust_code, code_in_overrides(lines)):
+        looks_of(recipe)
+        job = first_of([_randomly(plan) for plan in plans] if random_weights else plans, default_device())
+    each = [f"trainings: one with each of the seeds {', '.join(map(str, seeds))}"] if seeds else []
+    return [*summary(job), *each, "dry run: one batch went through; nothing was written"]
+
+
+def _randomly(plan: Recipe) -> Recipe:
+    models = {name: without_weights(uri) for name, uri in plan.teachers.models.items()}
+    teachers = plan.teachers.model_copy(update={"models": models})
+    student = plan.student.model_copy(update={"model": without_weights(plan.student.model)})
+    return plan.model_copy(update={"teachers": teachers, "student": student})
+
+
+def check(
+    recipe: AnyRecipe,
+    *,
+    name: str = "recipe",
+    processes: int = 1,
+    price: float | None = None,
+    out: str | Path | None = None,
+    trust_code: Sequence[str] = (),
+    **overrides: Any,
+) -> Report:
+    """Everything that can be known of a run before it starts; what would fail later is among the findings.
+
+    Args:
+        recipe: see `AnyRecipe`.
+        name: what to call the recipe in the report.
+        processes: the number of processes that will run it, each on a device like this one.
+        price: the price of one hour of all processes together, in any currency. Without it the report has no price.
+        out: the run folder, which need not exist. The check looks at the free space of its disk.
+        trust_code: modules and URIs (without options) whose code may run though the recipe names it.
+        overrides: recipe entries by dotted key, as of `distill`.
+
+    Returns:
+        The report: facts (times in hours, sizes in GB), findings, and `is_ready`.
+
+    Raises:
+        InputError: the recipe cannot be read. What else is wrong with it is a finding of the report.
+        UntrustedError: the recipe names code that is not trusted.
+    """
+    lines = override_lines(overrides)
+    settings = found_from(load_recipe(recipe_source(recipe), lines))
+    place = Path(out) if out else None
+    with trusting(trust_code, code_in_overrides(lines)):
+        return check_recipe(settings, default_device(), name=name, processes=processes, price=price, out=place)
+
+
+def finish(folder: Path, settings: Recipe, console: Console) -> Path:
+    """Export, evaluation and report of a trained run; where one fails the next is still tried.
+
+    Raises:
+        UnfinishedError: one line for all that failed, which train.log has, too.
+    """
+    if not is_main_process():
+        return folder
+    settings = settings.plans()[-1]  # what the last stage has trained is what is shown
+    parts: dict[str, Callable[[], object]] = {"export": lambda: export(folder)}
+    if settings.eval.suite:
+        parts["evaluation"] = lambda: evaluate_run(folder, settings, console)
+    parts |= {"model card": lambda: refresh_card(folder), "report": lambda: report(folder)}
+    with logged_to(folder):
+        problems = _attempts(parts, "after the training", console)
+    if problems:
+        raise UnfinishedError(f"{folder} is trained and saved, but its {'; its '.join(problems)}")
+    return folder
+
+
+def _attempts(parts: Mapping[str, Callable[[], object]], when: str, console: Console) -> list[str]:
+    """Does one part after another, and gives a line for each that fails."""
+    problems = []
+    for name, part in parts.items():
+        tell(console, f"{when}: {name}")
+        try:
+            part()
+        except PreemptedError:
+            raise
+        except Exception as error:  # the training is done and saved; nothing that follows may look like its failure
+            if os.environ.get("UNIC_DEBUG"):
+                raise
+            problems.append(f"{name} failed: {in_one_line(error)}")
+            log.error("%s", problems[-1])
+    return problems

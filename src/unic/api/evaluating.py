@@ -1,0 +1,179 @@
+"""`unic.evaluate`: any encoders on the same images."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from unic.api.recipes import cache_folder
+from unic.errors import InputError, StoppedError, UntrustedError
+from unic.eval.asked import code_asked_for, parse_tasks
+from unic.eval.columns import columns_of
+from unic.eval.entrants import Heads
+from unic.eval.named import Given, by_name
+from unic.eval.results.schema import Influence, Results
+from unic.eval.results.trainings import without_joint
+from unic.eval.runner import evaluate_models
+from unic.eval.suite import load_suite
+from unic.features import default_cache_dir
+from unic.heads import heads_of
+from unic.recipe.references import WithReferences
+from unic.recipe.schema import Recipe
+from unic.runs.folder import RunFolder, trainings_in
+from unic.terminal import stderr_console, tell
+from unic.training.influence import shares
+from unic.training.recorded import in_run, recipe_of
+from unic.trust import trusting, typed
+
+log = logging.getLogger("unic")
+
+
+def evaluate(
+    models: Given | Sequence[Given] | Mapping[str, Given],
+    *,
+    tasks: str | Sequence[str] | None = None,
+    data: Mapping[str, str] | None = None,
+    suite: str | Path | Mapping[str, Any] | None = None,
+    seeds: Sequence[int] | None = None,
+    roles: Mapping[str, str] | None = None,
+    teachers: bool = True,
+    out: str | Path | Sequence[str | Path] = (),
+    cache: Path | None = None,
+    jobs: int | None = None,
+    workers: int = 0,
+    data_root: Path | None = None,
+    download: bool = False,
+    skip_missing: bool = False,
+    trust_code: Sequence[str] = (),
+    console: Console | None = None,
+) -> dict[str, Any]:
+    """Measures encoders on the same images and returns the contents of `results.json`, see `Results`.
+
+    What was measured once, by the content of weights and images, is not measured again.
+
+    Args:
+        models: one or several, or several by name: URIs (`NAME=URI` names a column), folders of runs or exports,
+            encoders. A run folder (or `run:DIR`) stands for its student, a folder of several trainings for the mean of
+            those that have ended. Code that a URI names is trusted.
+        tasks: for example `["knn", "logistic(C=0.01)"]`, or one text with commas; default: the suite's. A task that the
+            suite has keeps its options there but for those in brackets. `near=knn(k=1)` names the row. A dotted module
+            is trusted.
+        data: evaluation sets by name, `{"birds": "path/to/folder"}`; default: the suite's.
+        suite: a shipped suite or a YAML file. Default: none if `data` is given; what the recipes of the runs name, if
+            they name one and the same; else `quick`.
+        seeds: default: the suite's.
+        roles: "student", "teacher" or "other" by model name; by default runs are students, all else is other.
+        teachers: also measure the teachers of each run, alone and concatenated, its start and raw pixels. A model that
+            is in the table already gets no second column; one whose name is taken is called RUN/NAME.
+        out: files to write, by suffix: .json, .csv, .md, .tex; .safetensors for the predicted classes.
+        cache: folder where features and scores are kept; default: the user's (`$UNIC_CACHE`).
+        jobs: processes that measure at a time; default: one for each GPU, 1 without.
+        workers: processes that decode images for each of them.
+        data_root: folder of the benchmark sets (default `$UNIC_DATA`, else `data/`).
+        download: fetch missing sets, where their publishers allow that.
+        skip_missing: leave out sets that are not there instead of refusing.
+        trust_code: modules and URIs (without options) whose code may run though a run or a suite names it.
+        console: where progress is shown (default: stderr).
+
+    Returns:
+        The contents of `results.json` (docs/evaluation.md).
+
+    Returns:
+        The JSON object; `unic.Results.load` of it has attributes with types in place of keys.
+
+    Raises:
+        InputError: unknown model, task or data set.
+        UntrustedError: a run or a suite names code that is not trusted.
+    """
+    given = by_name(models)
+    if not given:
+        raise InputError("eval: expected at least one model, for example timm:vit_small_patch16_224 or a run folder")
+    uris = typed(uri for uri in given.values() if isinstance(uri, str) and ":" in uri)  # a folder's name is no module's
+    asked = parse_tasks(tasks or ())
+    with trusting(trust_code, uris, code_asked_for(asked)):
+        columns = columns_of(given, teachers=teachers, stages_of=stages_of)
+        console = console or stderr_console()
+        for line in columns.left_out:
+            tell(console, line)
+        asked_roles = {columns.given.get(name, name): role for name, role in (roles or {}).items()}
+        all_roles = columns.roles | without_joint(asked_roles, columns.trainings)
+        runs = columns.runs
+        chosen = None if data and not suite else load_suite(suite or _own_suite(runs))
+        student = next((name for name in runs if all_roles[name] == "student"), None)
+        if any(student in members for members in columns.trainings.values()):
+            student = None  # a mean of trainings has no training of its own
+        asks_influence = "influence" in ([one.task for one in asked] or (chosen.tasks if chosen else ()))
+        written = (one.written for one in (*map(recipe_of, runs.values()), chosen) if one)
+        results = evaluate_models(
+            columns.models,
+            all_roles,
+            brought=columns.brought,
+            trainings=columns.trainings,
+            suite=chosen,
+            tasks=tasks,
+            data=data,
+            seeds=seeds,
+            heads={name: _heads(run, columns.teachers[name]) for name, run in runs.items()},
+            out=[Path(target) for target in ([out] if isinstance(out, str | Path) else out)],
+            cache=cache or default_cache_dir(),
+            jobs=jobs,
+            workers=workers,
+            root=data_root,
+            download=download,
+            skip_missing=skip_missing,
+            influence=_influence(runs[student]) if student and asks_influence else None,
+            hidden=WithReferences().written_as(*written),
+            console=console,
+        )
+    return results.as_dict()
+
+
+def evaluate_run(folder: Path, settings: Recipe, console: Console) -> None:
+    results = Results.load(
+        evaluate(
+            [str(folder)],
+            suite=settings.eval.suite,
+            out=results_files(folder),
+            cache=cache_folder(settings),
+            console=console,
+        )
+    )
+    if failed := results.failed():
+        raise StoppedError(f"{len(failed)} cells, the first is {failed[0]}")
+
+
+def results_files(folder: Path) -> list[Path]:
+    """What an evaluation of a run, or of several trainings, leaves in its folder; predictions are each training's."""
+    run = RunFolder(folder)
+    return [run.results] if trainings_in(folder) else [run.results, run.predictions]
+
+
+def _own_suite(runs: Mapping[str, Path]) -> str | dict[str, Any] | None:
+    """The suite that all the runs name in their recipes; None without one."""
+    named = [stages_of(run)[-1].eval.suite for run in runs.values()]
+    return named[0] if named and all(suite == named[0] for suite in named) else None
+
+
+def stages_of(run: Path) -> list[Recipe]:
+    """The stages of a run, with what it has recorded of its models."""
+    return [in_run(plan, run) for plan in recipe_of(run).plans()]
+
+
+def _heads(run: Path, called: Mapping[str, str]) -> Heads:
+    """The kept heads of a run, by what their teachers are called in the table."""
+    return {called[teacher]: load for teacher, load in heads_of(run).items()}
+
+
+def _influence(run: Path) -> Influence | None:
+    """What only the training knows of its teachers' influence; a run without checkpoints or metrics knows nothing."""
+    try:
+        return Influence(**shares(run))
+    except UntrustedError:
+        raise
+    except (InputError, OSError, ValueError, KeyError) as error:
+        log.warning("no shares of influence of %s: %s", run, error)
+        return None

@@ -1,0 +1,144 @@
+"""`unic.export`: the student of a run in the formats that others read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from unic._usage import usage
+from unic.arguments import argument
+from unic.data.loader import view_batches
+from unic.data.sources import open_source
+from unic.errors import InputError
+from unic.eval.results.schema import Results
+from unic.exporting.finished import check_addition, model_in, remove_graphs, staged
+from unic.exporting.formats import FORMATS, check_folder, check_formats, check_options, write_graphs
+from unic.exporting.hub import check_repository, push_folder
+from unic.exporting.model_card import model_card, write_card
+from unic.exporting.parity import Parity
+from unic.exporting.provenance import Provenance, provenance
+from unic.exporting.timm import export_timm
+from unic.heads import kept_head
+from unic.outputs import check_writable
+from unic.recipe.schema import Recipe
+from unic.runs.folder import RunFolder, check_run_folder
+from unic.training.trained import load_trained
+from unic.trust import trusting
+
+
+def export(
+    run: str | Path,
+    to: str | Path | None = None,
+    *,
+    formats: Sequence[str] = ("timm",),
+    heads: Sequence[str] = (),
+    half: bool = False,
+    dynamic_size: bool = False,
+    check: bool = False,
+    push: str | None = None,
+    trust_code: Sequence[str] = (),
+) -> Path:
+    """Writes the student of a run in timm's own folder format with a model card, and further formats beside it.
+
+    Options are checked first, and files come into the folder when all of them are there. To a folder that holds an
+    export of the same model the further formats are added; its card and `parity.json` then tell of all that is there.
+
+    Args:
+        run: a run folder with at least one checkpoint.
+        to: where to; default `RUN/export`, in which an earlier step's model is replaced, and its graphs removed.
+        formats: of `unic.exporting.formats.FORMATS`; the timm folder is always written.
+        heads: teachers in whose space the student is to answer too: a graph each, below `heads/`.
+        half: of ONNX, a float16 graph as well.
+        dynamic_size: of ONNX, free height and width (CNNs).
+        check: load every export in a fresh process without unic and compare on images of the training set; the
+            deviations are written to `parity.json`.
+        push: also upload the folder to this repository of the Hugging Face hub, `ORG/NAME`.
+        trust_code: modules and URIs (without options) whose code may run though the run names it: of a student, or a
+            projector, of one's own. Teachers are not loaded.
+
+    Returns:
+        The folder, for `timm.create_model("local-dir:FOLDER", pretrained=True)`.
+
+    Raises:
+        InputError: no run, an unknown format or head, options that do not go with the formats or the network, a folder
+            that holds something else, an export that differs from the encoder.
+        UntrustedError: the student, or the projector of a head, is code that is not trusted.
+    """
+    check_formats(formats)
+    folder = Path(run)
+    check_run_folder(folder)
+    target = Path(to) if to else RunFolder(folder).export
+    if push:
+        check_repository(push)
+    check_writable(target, named=argument("to") if to else "run", kind="folder")
+    trained = load_trained(folder)
+    with trusting(trust_code):
+        student, recipe = trained.student(), trained.recipe
+        check_options(student, formats, heads=heads, half=half, dynamic_size=dynamic_size, check=check)
+        kept = {name: kept_head(folder, name, device="cpu") for name in heads}
+    found = model_in(target, student)
+    if to:
+        check_addition(target, found)
+    made_of = provenance(trained.plans, trained.models)
+    extra: dict[str, Any] = {"start": made_of.start, "teachers": made_of.teachers}
+    extra |= {"recipe": recipe.model_dump(mode="json")} | ({"alpha": trained.alpha} if trained.interpolated else {})
+    images = _some_images(recipe) if check else None
+    options: dict[str, Any] = {"half": half, "dynamic_size": dynamic_size, "check": check}
+    with staged(target) as stage:
+        if found != "same":
+            export_timm(student, stage, recipe.shared(extra), licence=made_of.licence.text)
+        whole = target if found == "same" else stage
+        parity = Parity.of(target) if found == "same" else Parity()
+        parity.note(check_folder(student, whole, formats, images) if check else [], whole)
+        parity.note(write_graphs(student, stage, formats, images, **options), stage)
+        for name, head in kept.items():
+            parity.note(write_graphs(head, stage / "heads" / name, formats, images, **options), stage)
+        if found != "same":
+            remove_graphs(target)
+    parity.write(target)
+    write_model_card(folder, target, recipe, made_of, trained.alpha, push)
+    if push:
+        push_folder(target, push)
+    return target
+
+
+def _some_images(recipe: Recipe, count: int = 8) -> torch.Tensor | None:
+    """A few centre squares of the training images, to compare exports on; None where they are gone."""
+    try:
+        source = open_source(recipe.data.train[0].path, limit=count)
+        return next(view_batches(source, size=recipe.data.size, batch_size=count)).images.float() / 255
+    except (InputError, StopIteration):
+        return None
+
+
+def refresh_card(run: Path) -> None:
+    """The card once more, now with the results."""
+    folder = RunFolder(run).export
+    if not (folder / "config.json").is_file():
+        raise InputError("there is no export that it could describe")
+    trained = load_trained(run)
+    write_model_card(run, folder, trained.recipe, provenance(trained.plans, trained.models), trained.alpha)
+
+
+def write_model_card(
+    run: Path, target: Path, recipe: Recipe, made_of: Provenance, alpha: float, hub: str | None = None
+) -> None:
+    file = RunFolder(run).results
+    known = {"config.json": "architecture, input size, normalisation, provenance", "model.safetensors": "the weights"}
+    known |= {
+        "model.onnx": FORMATS["onnx"],
+        "model_fp16.onnx": "the same in float16",
+        "model.pt2": FORMATS["torch_export"],
+    }
+    known |= {"parity.json": "largest deviation of each export from the trained encoder"}
+    files = {name: what for name, what in known.items() if (target / name).is_file()}
+    if (target / "heads").is_dir():
+        files["heads/"] = "the student in the space of a teacher, by name"
+    measured = Results.read(file) if file.is_file() else None
+    shown = recipe.shared(recipe.model_dump(mode="json"))
+    made_of = Provenance(recipe.shared(made_of.start), recipe.shared(made_of.teachers))
+    text = model_card(run.resolve().name, made_of, shown, measured, files, usage(target, hub), alpha)
+    write_card(target, text)
