@@ -24,7 +24,8 @@ import numpy as np
 import psutil
 from _machine import machine
 
-from unic.data.loader import ImageList, training_batches
+from unic.data.image_list import ImageList
+from unic.data.loader import training_batches
 from unic.data.shards.index import scan
 from unic.data.shards.writing import write_shards
 from unic.data.sources import open_source

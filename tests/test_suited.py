@@ -14,7 +14,7 @@ from PIL import Image
 
 from unic import cli
 from unic.compose import compose
-from unic.data.loader import ImageList
+from unic.data.image_list import ImageList
 from unic.preflight import check_recipe
 from unic.recipe.schema import load_recipe
 from unic.suited import suited

@@ -13,7 +13,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from unic.data.loader import ImageList
+from unic.data.image_list import ImageList
 from unic.data.sources import TEST, Source
 from unic.data.sources._path_options import split_off
 from unic.data.sources._split_names import splits_of

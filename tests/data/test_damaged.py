@@ -18,7 +18,8 @@ from PIL import Image
 from rich.console import Console
 
 from unic.data.decode import decode
-from unic.data.loader import ImageList, training_batches, view_batches
+from unic.data.image_list import ImageList
+from unic.data.loader import training_batches, view_batches
 from unic.data.sources import DamagedImageError, open_source
 from unic.errors import StoppedError
 

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from unic.data.holdout import divided
-from unic.data.loader import ImageList, training_batches
+from unic.data.image_list import ImageList
+from unic.data.loader import training_batches
 from unic.data.mix import Mix
 from unic.data.sources import open_source
 from unic.errors import InputError

@@ -10,7 +10,8 @@ import torch
 from PIL import Image
 from scipy import stats
 
-from unic.data.loader import ImageList, training_batches, view_batches
+from unic.data.image_list import ImageList
+from unic.data.loader import training_batches, view_batches
 from unic.data.mix import Mix
 from unic.data.sources import DamagedImageError, Source
 from unic.errors import InputError

@@ -16,7 +16,8 @@ import torch
 from PIL import Image
 
 from unic import rng
-from unic.data.loader import ImageList, training_batches
+from unic.data.image_list import ImageList
+from unic.data.loader import training_batches
 from unic.data.shards.tar import TarWriter
 from unic.data.shards.writing import write_shards
 from unic.data.sources import DamagedImageError, open_source

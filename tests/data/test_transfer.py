@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from unic.data import _transfer
-from unic.data.loader import Batch, ImageList, training_batches
+from unic.data.image_list import ImageList
+from unic.data.loader import Batch, training_batches
 from unic.data.sources import open_source
 
 

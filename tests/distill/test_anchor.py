@@ -11,7 +11,8 @@ import torch
 from rich.console import Console
 from safetensors.torch import load_file
 
-from unic.data.loader import ImageList, view_batches
+from unic.data.image_list import ImageList
+from unic.data.loader import view_batches
 from unic.encoders import Encoder
 from unic.errors import InputError
 from unic.recipe.schema import load_recipe

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from rich.console import Console
 
-from unic.data.loader import ImageList
+from unic.data.image_list import ImageList
 from unic.data.sources import open_source
 from unic.preflight import check_recipe, spread
 from unic.preflight.screen import render

@@ -9,11 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 
 import torch
 from jaxtyping import Int, UInt8
-from PIL import Image
 from torch import Tensor
 
 from unic import rng
@@ -21,19 +19,24 @@ from unic.data import augment as augmentations
 from unic.data._bounds import pixels_up_to
 from unic.data.augment import Augmentation, resized
 from unic.data.decode import decode_part
-from unic.data.holdout import divided
+from unic.data.image_list import ImageList
 from unic.data.mix import Mix
-from unic.data.sources import DamagedImageError, Source, open_source
-from unic.data.sources.base import MAX_PIXELS, permutation
+from unic.data.sources import DamagedImageError, Source
 from unic.data.workers import Answer, answers
 from unic.errors import InputError
-from unic.recipe.sections import TrainSource
 
 TIMEOUT = 600.0  # seconds; a batch of slow pictures on a slow disk takes one or two minutes
+
+
 Size = int | tuple[int, int]
 
+
 _SIZE = rng.stream("size of views")
+
+
 _EXPECTED = 8192  # images ahead of a step that a source is told of, so that it may fetch them in time
+
+
 _MAX_SUBSTITUTES = 1000  # damaged images in a row after which the data is not images at all
 
 
@@ -60,139 +63,6 @@ class Batch:
     def pin_memory(self) -> Batch:
         """The same where a GPU can fetch it from. The keys stay pageable: they are read on the CPU."""
         return Batch(self.images.pin_memory(), self.index, self.view, self.damaged)
-
-
-class ImageList(Source):
-    """Sources joined to one numbered list; an epoch goes over each of them `weight` times.
-
-    With weight 0.5 an epoch sees a random half and the next epoch the other half; with 1.5 all of it and a half.
-
-    Args:
-        sources: at least one.
-        weights: one above 0 for each.
-
-    Attributes:
-        held_out: of each source of a recipe with `data.holdout` the images that this list leaves out; else empty.
-    """
-
-    held_out: Sequence[Source] = ()
-
-    def __init__(self, sources: Sequence[Source], weights: Sequence[float] | None = None) -> None:
-        self.sources = list(sources)
-        self.weights = [1.0] * len(self.sources) if weights is None else list(weights)
-        assert self.sources, "an ImageList needs a source"
-        assert len(self.sources) == len(self.weights), (len(self.sources), len(self.weights))
-        assert min(self.weights) > 0, self.weights
-        self.path = ", ".join(source.path for source in self.sources)
-        first = self.sources[0].classes
-        self.classes = first if all(source.classes == first for source in self.sources) else None
-        self.in_pieces = any(source.in_pieces for source in self.sources)
-        self._starts = [0]
-        for source in self.sources:
-            self._starts.append(self._starts[-1] + len(source))
-
-    @classmethod
-    def from_config(cls, train: Sequence[TrainSource], max_pixels: int = MAX_PIXELS, holdout: float = 0.0) -> ImageList:
-        """Opens the sources of a recipe's `data.train`.
-
-        Args:
-            train: the entries of `data.train`.
-            max_pixels: of the recipe's `data`: an image with more is damaged.
-            holdout: of the recipe's `data`: the share of each source that is not trained on.
-
-        Raises:
-            InputError: for the first that cannot be opened, or not be divided.
-        """
-        sources = [open_source(entry.path, entry.limit, window=entry.window) for entry in train]
-        held_out: list[Source] = []
-        if holdout:
-            parts = [divided(source, holdout) for source in sources]
-            sources, held_out = [part[0] for part in parts], [part[1] for part in parts]
-        images = cls(sources, [entry.weight for entry in train])
-        images.held_out = held_out
-        for source in (images, *sources, *held_out):
-            source.max_pixels = max_pixels
-        return images
-
-    def __len__(self) -> int:
-        return self._starts[-1]
-
-    def _find(self, index: int) -> tuple[Source, int]:
-        assert 0 <= index < len(self), index
-        place = next(place for place, start in enumerate(self._starts[1:]) if index < start)
-        return self.sources[place], index - self._starts[place]
-
-    def read(self, index: int) -> Image.Image:
-        source, local = self._find(index)
-        return source.read(local)
-
-    def encoded(self, index: int) -> bytes | Path | None:
-        source, local = self._find(index)
-        return source.encoded(local)
-
-    def label(self, index: int) -> int | None:
-        source, local = self._find(index)
-        return None if self.classes is None else source.label(local)
-
-    def name(self, index: int) -> str:
-        source, local = self._find(index)
-        return f"{source.path}: {source.name(local)}"
-
-    def siblings(self, index: int) -> tuple[int, int]:
-        source, local = self._find(index)
-        first, length = source.siblings(local)
-        return index - local + first, length
-
-    def source_of(self, index: Int[Tensor, " b"]) -> Int[Tensor, " b"]:
-        """Number of the source that each image belongs to."""
-        return torch.searchsorted(torch.tensor(self._starts), index, right=True) - 1
-
-    def expect(self, indices: Int[Tensor, " m"]) -> None:
-        places = self.source_of(indices)
-        for place, source in enumerate(self.sources):
-            if source.in_pieces:
-                source.expect(indices[places == place] - self._starts[place])
-
-    def fingerprint(self) -> str:
-        return "+".join(source.fingerprint() for source in self.sources)
-
-    def portable_fingerprint(self) -> str:
-        return "+".join(source.portable_fingerprint() for source in self.sources)
-
-    def epoch_length(self) -> int:
-        """Images of one epoch: the same for every epoch."""
-        return sum(self._visits())
-
-    def _visits(self) -> list[int]:
-        return [max(1, round(len(source) * weight)) for source, weight in zip(self.sources, self.weights, strict=True)]
-
-    def epoch_order(self, seed: int, epoch: int) -> Int[Tensor, " n"]:
-        """Global indices in the order in which an epoch (from 0) sees them; `n = epoch_length()`."""
-        return self.epoch_visits(seed, epoch)[0]
-
-    def epoch_visits(self, seed: int, epoch: int) -> tuple[Int[Tensor, " n"], Int[Tensor, " n"]]:
-        """The order of an epoch and, for each image, how often its source was gone over before.
-
-        Each source is an endless row of keyed permutations, of which every epoch takes the next piece. The number of
-        the permutation is what keys the view: with weight 2 the two visits of an epoch differ, and with weight 0.5
-        and cached views both halves get to see all of them.
-        """
-        indices, passes = [], []
-        for place, (source, count) in enumerate(zip(self.sources, self._visits(), strict=True)):
-            length = len(source)
-            first, last = epoch * count, (epoch + 1) * count
-            for number in range(first // length, (last - 1) // length + 1):
-                order = source.order(seed, rng.stream("pass"), place, number)
-                piece = order[max(first - number * length, 0) : last - number * length]
-                indices.append(piece + self._starts[place])
-                passes.append(torch.full_like(piece, number))
-        mixed = permutation(sum(map(len, indices)), seed, rng.stream("epoch"), epoch)
-        start = 0
-        for source, count in zip(self.sources, self._visits(), strict=True):
-            if source.in_pieces:  # it keeps its own order, so that its pieces are read one after another
-                mixed[(mixed >= start) & (mixed < start + count)] = torch.arange(start, start + count)
-            start += count
-        return torch.cat(indices)[mixed], torch.cat(passes)[mixed]
 
 
 def steps_per_epoch(images: ImageList, batch_size: int) -> int:

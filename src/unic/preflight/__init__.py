@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from unic.cores import beside
-from unic.data.loader import ImageList
+from unic.data.image_list import ImageList
 from unic.errors import InputError, StoppedError
 from unic.eval.online import OnlineKnn
 from unic.eval.plan import Plan, make_plan

@@ -11,7 +11,7 @@ from PIL import Image
 
 from unic import rng
 from unic.data._bounds import pixels_up_to
-from unic.data.loader import ImageList
+from unic.data.image_list import ImageList
 from unic.data.sources import DamagedImageError, Source
 from unic.eval.plan import Plan
 from unic.preflight.findings import Report

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from unic.data.loader import ImageList
+from unic.data.image_list import ImageList
 from unic.data.sources import Source, open_source
 from unic.data.sources.generated import PREFIX
 from unic.data.sources.selection import Selection

@@ -18,7 +18,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from unic.data.loader import ImageList, view_batches
+from unic.data.image_list import ImageList
+from unic.data.loader import view_batches
 from unic.data.sources.selection import Selection
 from unic.encoders import Encoder
 from unic.encoders.base import Size

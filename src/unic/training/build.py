@@ -9,7 +9,8 @@ from jaxtyping import Bool
 from torch import Tensor, nn
 
 from unic.data.augment import preset
-from unic.data.loader import ImageList, check_shares, steps_per_epoch
+from unic.data.image_list import ImageList
+from unic.data.loader import check_shares, steps_per_epoch
 from unic.encoders import Encoder, build_encoder, has_fast_bf16, open_encoder, place
 from unic.encoders._attention import choose_attention
 from unic.encoders.base import Size

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from unic import processes
 from unic.cores import threads_beside
-from unic.data.loader import ImageList
+from unic.data.image_list import ImageList
 from unic.encoders import open_encoder
 from unic.errors import InputError
 from unic.features import Features, obtain

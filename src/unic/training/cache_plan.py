@@ -19,7 +19,8 @@ import torch
 from unic._scratch import can_write, scratch
 from unic.cores import beside
 from unic.data.augment import preset
-from unic.data.loader import ImageList, view_batches
+from unic.data.image_list import ImageList
+from unic.data.loader import view_batches
 from unic.data.mix import Mix
 from unic.data.sources import Source
 from unic.encoders import Encoder

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from unic.data.loader import ImageList
+from unic.data.image_list import ImageList
 from unic.data.sources import Source, open_source
 from unic.data.sources.subset import Subset
 from unic.encoders import Encoder
