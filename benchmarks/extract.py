@@ -27,7 +27,7 @@ from torchvision.datasets import ImageFolder
 
 from unic.data.sources import open_source
 from unic.encoders import load_encoder
-from unic.encoders.schemes.timm import TimmEncoder
+from unic.encoders.timm_encoder import TimmEncoder
 from unic.features import extract
 
 MODELS = (

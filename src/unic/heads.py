@@ -22,7 +22,7 @@ from unic.device import default_device
 from unic.encoders import build_encoder, place, without_weights
 from unic.encoders._weights import load_all
 from unic.encoders.base import Encoder
-from unic.encoders.schemes.timm import TimmEncoder
+from unic.encoders.timm_encoder import TimmEncoder
 from unic.errors import InputError, nearest
 from unic.projectors import build_projector, choose_blocks
 from unic.recipe.schema import Recipe, load_run_recipe

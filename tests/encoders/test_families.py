@@ -13,7 +13,7 @@ import timm
 import torch
 
 from unic.encoders import Encoder, load_encoder
-from unic.encoders.schemes.timm import TimmEncoder
+from unic.encoders.timm_encoder import TimmEncoder
 from unic.errors import InputError
 from unic.tokens import Grid
 

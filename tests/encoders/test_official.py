@@ -16,7 +16,7 @@ from torch import Tensor
 
 from unic.encoders import build_encoder, load_encoder
 from unic.encoders._weights import read_checkpoint, read_state_dict
-from unic.encoders.schemes.timm import TimmEncoder
+from unic.encoders.timm_encoder import TimmEncoder
 from unic.errors import InputError
 from unic.exporting.timm import export_timm
 

@@ -12,7 +12,7 @@ import timm
 import torch
 
 from unic.encoders import Encoder, build_encoder, load_encoder, without_weights
-from unic.encoders.schemes.timm import TimmEncoder
+from unic.encoders.timm_encoder import TimmEncoder
 from unic.errors import InputError
 from unic.exporting.timm import export_timm
 

@@ -17,7 +17,7 @@ from unic.encoders import build_encoder, load_encoder
 from unic.encoders._drop_path import set_drop_path_keys
 from unic.encoders._weights import read_state_dict
 from unic.encoders.schemes.packaged import rename_in_order, weight_file
-from unic.encoders.schemes.timm import TimmEncoder
+from unic.encoders.timm_encoder import TimmEncoder
 from unic.errors import InputError
 
 pytestmark = pytest.mark.teachers

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from unic.encoders import build_encoder, load_encoder
-from unic.encoders.schemes.timm import TimmEncoder
+from unic.encoders.timm_encoder import TimmEncoder
 from unic.errors import InputError
 from unic.exporting.timm import export_timm
 

@@ -8,7 +8,7 @@ import timm
 import torch
 
 from unic.encoders import build_encoder, load_encoder
-from unic.encoders.schemes.timm import TimmEncoder
+from unic.encoders.timm_encoder import TimmEncoder
 from unic.errors import InputError
 
 

@@ -12,7 +12,7 @@ import torch
 
 from unic.encoders import build_encoder, load_encoder
 from unic.encoders._drop_path import set_drop_path_keys
-from unic.encoders.schemes.timm import TimmEncoder
+from unic.encoders.timm_encoder import TimmEncoder
 from unic.errors import InputError
 
 # name and options, CLS width, patch width, grid, CLS token?, number of rungs

@@ -6,7 +6,7 @@ import timm
 import torch
 
 from unic.encoders import build_encoder, load_encoder
-from unic.encoders.schemes.timm import TimmEncoder
+from unic.encoders.timm_encoder import TimmEncoder
 from unic.errors import InputError
 from unic.exporting import formats
 from unic.exporting.deployed import Deployed, check_alone, difference

@@ -12,7 +12,7 @@ from PIL import Image
 
 from unic._usage import usage
 from unic.encoders import build_encoder
-from unic.encoders.schemes.timm import TimmEncoder
+from unic.encoders.timm_encoder import TimmEncoder
 from unic.exporting.timm import export_timm
 
 IMAGES = torch.rand(2, 3, 50, 40, generator=torch.Generator().manual_seed(0))

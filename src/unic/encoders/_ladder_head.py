@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from unic.encoders.base import Encoder
-from unic.encoders.schemes.timm import TimmEncoder
+from unic.encoders.timm_encoder import TimmEncoder
 from unic.errors import InputError
 from unic.tokens import Tokens
 

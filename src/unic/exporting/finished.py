@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 
 from unic._regular_files import read_json
 from unic.arguments import argument
-from unic.encoders.schemes.timm import TimmEncoder
+from unic.encoders.timm_encoder import TimmEncoder
 from unic.errors import InputError
 from unic.exporting.formats import GRAPHS
 from unic.exporting.timm import timm_config

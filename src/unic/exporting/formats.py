@@ -13,7 +13,7 @@ from torch import Tensor
 
 from unic.arguments import argument
 from unic.encoders.base import Encoder
-from unic.encoders.schemes.timm import TimmEncoder
+from unic.encoders.timm_encoder import TimmEncoder
 from unic.errors import InputError, nearest
 from unic.exporting.deployed import Deployed, check_alone
 from unic.exporting.onnx import export_onnx

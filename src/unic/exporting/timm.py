@@ -13,7 +13,7 @@ from typing import Any
 
 import safetensors.torch
 
-from unic.encoders.schemes.timm import TimmEncoder
+from unic.encoders.timm_encoder import TimmEncoder
 from unic.files import write_text, written
 
 

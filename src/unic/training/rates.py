@@ -10,7 +10,7 @@ from timm.optim import param_groups_layer_decay
 from torch import nn
 
 from unic.encoders import Encoder
-from unic.encoders.schemes.timm import TimmEncoder
+from unic.encoders.timm_encoder import TimmEncoder
 from unic.errors import InputError
 from unic.recipe.sections import Student
 

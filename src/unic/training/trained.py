@@ -10,7 +10,7 @@ from torch import Tensor
 from unic.arguments import argument
 from unic.encoders import build_encoder, parse_uri, without_weights
 from unic.encoders._weights import load_all
-from unic.encoders.schemes.timm import TimmEncoder
+from unic.encoders.timm_encoder import TimmEncoder
 from unic.errors import InputError
 from unic.recipe.schema import Recipe, load_run_recipe
 from unic.runs import checkpoint

@@ -19,7 +19,8 @@ from unic.encoders._ladder_head import LadderHead, teachers_of
 from unic.encoders._unwrap import unwrap
 from unic.encoders._weights import load_weights, read_checkpoint
 from unic.encoders.base import IMAGENET_MEAN, IMAGENET_STD, Encoder
-from unic.encoders.schemes.timm import TimmEncoder, create
+from unic.encoders.schemes.timm import create
+from unic.encoders.timm_encoder import TimmEncoder
 from unic.errors import InputError, nearest
 
 

@@ -20,7 +20,8 @@ from unic.encoders import Spec
 from unic.encoders._onnx_graph import OnnxGraph
 from unic.encoders._weights import load_weights, read_state_dict
 from unic.encoders.base import Encoder
-from unic.encoders.schemes.timm import TimmEncoder, create
+from unic.encoders.schemes.timm import create
+from unic.encoders.timm_encoder import TimmEncoder
 from unic.errors import InputError, nearest
 from unic.tokens import Tokens
 

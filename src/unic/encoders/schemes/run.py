@@ -13,7 +13,8 @@ from unic._regular_files import read_json
 from unic.encoders import Spec
 from unic.encoders._model_args import check_model_args
 from unic.encoders._weights import load_weights, read_state_dict
-from unic.encoders.schemes.timm import TimmEncoder, check_name, create
+from unic.encoders.schemes.timm import check_name, create
+from unic.encoders.timm_encoder import TimmEncoder
 from unic.errors import InputError, reason_of
 from unic.runs.folder import RunFolder, nearest_folder, trainings_in
 
