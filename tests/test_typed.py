@@ -27,6 +27,7 @@ encoder: unic.Encoder = unic.load_encoder(run)
 tokens: unic.Tokens = encoder(Tensor(1, 3, 32, 32))
 cls: Tensor = unic.load_encoder(encoder, device="cpu").forward(Tensor(1, 3, 32, 32)).cls
 results: dict[str, object] = unic.evaluate([run, "best=timm:x", encoder], tasks="knn", data={"mine": "images/"})
+score: float | None = unic.Results.load(results).tasks["clipart/knn"]["student"].score
 page: Path = unic.compare([run, unic.export(run, formats=["onnx"])], unic.report(run))
 features: Path = unic.encode(encoder, "images/", "f.safetensors", patches=True)
 shards: dict[str, object] = unic.synthesise({"a": encoder}, "out", images=10)

@@ -18,6 +18,7 @@ from unic.recipe.schema import load_recipe
 from unic.runs.metrics import read_metrics
 from unic.training.build import build
 from unic.training.resolutions import resolutions
+from unic.training.step import batch_loss
 from unic.training.teachers import LiveTeachers
 from unic.training.train import fit
 from unic.training.trained import load_trained
@@ -155,7 +156,7 @@ def test_a_student_trains_on_smaller_images_than_it_is_used_on(
     sizes = []
     prepare = first.student.prepare
     monkeypatch.setattr(first.student, "prepare", lambda images, size: sizes.append(size) or prepare(images, size))
-    outputs = first.forward(first.live_teachers(), first.first_batch(2), 1).targets
+    outputs = batch_loss(first, first.live_teachers(), first.first_batch(2), 1).targets
     assert sizes == [(32, 32)]
     assert {tokens.patches.shape[1] for tokens in outputs.values()} == {4}
     rows = run(recipe, tmp_path / "run")

@@ -4,6 +4,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from unic._usage import usage
+from unic.eval.results.schema import Results
 from unic.exporting.model_card import model_card
 from unic.exporting.provenance import Provenance
 
@@ -12,7 +13,7 @@ B = {"uri": "hf:y/z@v1", "licence": "CC-BY-NC-4.0", "revision": "v1"}
 UNKNOWN = {"uri": "onnx:a.onnx", "licence": None, "revision": None}
 NOBODYS = {"uri": "pixels:8", "licence": "", "revision": None}
 RECIPE = {"data": {"train": [{"path": "images/"}], "size": 96}, "seed": 0}
-RESULTS = {
+WRITTEN = {
     "models": {"student": {"role": "student"}, "a": {"role": "teacher"}},
     "tasks": {"clipart/knn": {"student": {"score": 46.8}, "a": {"score": 44.8}}},
     "best_teacher": {"clipart/knn": "a"},
@@ -20,6 +21,7 @@ RESULTS = {
     "difference_ci": {"clipart/knn": [0.5, 3.0]},
     "mean_gain": 4.5,
 }
+RESULTS = Results.load(WRITTEN)
 
 
 def test_a_card_has_a_head_that_the_hub_reads_and_everything_below():
@@ -74,9 +76,9 @@ def test_limits_say_what_unseen_sets_have_shown():
     made_of = Provenance(None, {"a": A})
     assert re.search("No .*unseen", model_card("m", made_of, RECIPE, RESULTS, {}, ""))
     cells = {"student": {"score": 30.0}, "a": {"score": 40.0}}
-    tasks = {**RESULTS["tasks"], "faces/knn": cells}
+    tasks = {**WRITTEN["tasks"], "faces/knn": cells}
     unseen = {"unseen": ["faces/knn"], "mean_gain_unseen": -25.0, "mean_gain_unseen_ci": [-40.0, -9.5]}
-    card = model_card("m", made_of, RECIPE, {**RESULTS, "tasks": tasks, **unseen}, {}, "")
+    card = model_card("m", made_of, RECIPE, Results.load({**WRITTEN, "tasks": tasks, **unseen}), {}, "")
     assert re.search(r"unseen .*\(faces\).*-25\.0 % \[-40\.0, -9\.5\]", card, re.DOTALL)
     assert "| mean gain (unseen) |" in card
     assert "| mean gain (seen) |" in card

@@ -124,7 +124,8 @@ def _describe(stage: Stage) -> None:
     """Says what was built, and where a run that is resumed goes on."""
     run, job, index = stage.run, stage.job, stage.position.stage
     lines = summary(job, run.recipe.plans()[:index])
-    run.describe([*lines, *stage.news, cores.described(job.recipe.data.workers)])
+    run.describe([*lines, *stage.news])
+    log.info(cores.described(job.recipe.data.workers))
     if run.is_main and stage.record.is_of_before:
         line = recorded.kept(run.recipe.plans()[index], stage.record.models)
         log.warning(line)

@@ -73,8 +73,8 @@ def test_a_set_without_parts_is_refused_in_a_suite_and_a_random_part_taken(tmp_p
     with pytest.raises(InputError, match=r"split 'test'.*\?test="):
         make_plan(Suite(data=[f"x={tmp_path}"]))
     plan = make_plan(Suite(data=[f"x={tmp_path}?test=0.2&seed=1"]))
-    assert plan.protocol()["counts"] == {"x": {"train": 8, "test": 2, "classes": 2}}
-    assert plan.protocol()["data"] == [f"x={tmp_path}?test=0.2&seed=1"], "what decided the numbers is in the results"
+    assert plan.protocol().counts["x"].model_dump() == {"train": 8, "test": 2, "classes": 2}
+    assert plan.protocol().data == [f"x={tmp_path}?test=0.2&seed=1"], "what decided the numbers is in the results"
 
 
 MODULE = """

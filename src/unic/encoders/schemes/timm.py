@@ -1,4 +1,4 @@
-"""Any timm model: `timm:NAME[?pretrained=true|false&checkpoint=PATH&img_size=SIZE&global_pool=token|avg&mean=&std=]`."""
+"""Any timm model: `timm:NAME[?pretrained=true&checkpoint=PATH&img_size=SIZE&global_pool=token|avg&mean=&std=]`."""
 
 from __future__ import annotations
 
