@@ -6,6 +6,7 @@ outside: every runtime has its own, and a graph for one size is the fastest.
 
 from __future__ import annotations
 
+import copy
 import json
 import subprocess
 import sys
@@ -58,6 +59,18 @@ def difference(expected: tuple[Tensor, ...], found: tuple[Tensor, ...]) -> float
         scale = max(1.0, float(wanted.abs().max()))
         worst = max(worst, float((wanted - got).abs().max()) / scale)
     return worst
+
+
+@torch.no_grad()
+def rounding(model: Deployed, images: Float[Tensor, "b 3 h w"]) -> float:
+    """The largest deviation of a float32 network from itself in float64, as `difference` measures it.
+
+    Args:
+        model: in float32.
+        images: at its input size.
+    """
+    exact = copy.deepcopy(model).double()
+    return difference(exact(images.double()), model(images))
 
 
 def check_alone(kind: str, path: Path, images: Float[Tensor, "b 3 h w"], expected: tuple[Tensor, ...]) -> float:
