@@ -31,7 +31,7 @@ from accelerate import Accelerator
 from rich.console import Console
 
 import unic
-from unic.data.loader import Batch
+from unic.data.batch import Batch
 from unic.recipe.schema import Recipe, load_recipe
 from unic.tokens import Tokens
 from unic.training.build import build

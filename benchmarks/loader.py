@@ -29,8 +29,9 @@ from torchvision.transforms import v2
 
 from unic import lookup
 from unic.data.augment import preset
+from unic.data.batch import Batch
 from unic.data.image_list import ImageList
-from unic.data.loader import Batch, training_batches
+from unic.data.loader import training_batches
 from unic.data.sources import open_source
 
 BATCH = 64

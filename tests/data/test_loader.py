@@ -7,8 +7,9 @@ import pytest
 import torch
 from PIL import Image
 
+from unic.data.batch import Batch
 from unic.data.image_list import ImageList
-from unic.data.loader import Batch, steps_per_epoch, training_batches, view_batches
+from unic.data.loader import steps_per_epoch, training_batches, view_batches
 from unic.data.sources import DamagedImageError, Source
 from unic.errors import InputError
 

@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from unic.data import _transfer
+from unic.data.batch import Batch
 from unic.data.image_list import ImageList
-from unic.data.loader import Batch, training_batches
+from unic.data.loader import training_batches
 from unic.data.sources import open_source
 
 

@@ -12,7 +12,7 @@ PROGRAM = """
 import json, sys
 import torch
 import torch.distributed as dist
-from unic.data.loader import Batch
+from unic.data.batch import Batch
 from unic.training.damaged import DamagedImages
 
 rank = int(sys.argv[1])

@@ -10,7 +10,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from unic.data.loader import Batch
+from unic.data.batch import Batch
 from unic.recipe.schema import load_recipe
 from unic.training.build import build
 from unic.training.optimizer import optimizer_step

@@ -12,7 +12,7 @@ from rich.console import Console
 from safetensors.torch import load_file
 
 from unic.api import dry_run
-from unic.data.loader import Batch
+from unic.data.batch import Batch
 from unic.encoders import Encoder
 from unic.errors import InputError
 from unic.recipe.schema import Recipe, load_recipe

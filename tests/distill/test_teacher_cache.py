@@ -16,7 +16,8 @@ from filelock import FileLock
 
 from unic import _scratch
 from unic.data.augment import preset
-from unic.data.loader import Batch, training_batches, view_batches
+from unic.data.batch import Batch
+from unic.data.loader import training_batches, view_batches
 from unic.data.sources import DamagedImageError
 from unic.errors import FullDiskError, InputError
 from unic.features import building as _feature_store

@@ -12,7 +12,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from unic.data.loader import Batch
+from unic.data.batch import Batch
 from unic.errors import StoppedError
 from unic.recipe.schema import load_recipe
 from unic.recipe.sections import Train

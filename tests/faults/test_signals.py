@@ -17,7 +17,7 @@ from launcher import Process
 from rich.console import Console
 
 from unic import api
-from unic.data.loader import Batch
+from unic.data.batch import Batch
 from unic.errors import PreemptedError
 from unic.recipe.schema import load_recipe
 from unic.runs import checkpoint

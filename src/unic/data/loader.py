@@ -7,62 +7,27 @@ run computes where it is instead of reading up to there, and every process cuts 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass
 
 import torch
-from jaxtyping import Int, UInt8
-from torch import Tensor
 
 from unic import rng
 from unic.data import augment as augmentations
-from unic.data._bounds import pixels_up_to
-from unic.data.augment import Augmentation, resized
-from unic.data.decode import decode_part
+from unic.data.batch import Batch, Request, Size
+from unic.data.decoding import Decoder
 from unic.data.image_list import ImageList
 from unic.data.mix import Mix
-from unic.data.sources import DamagedImageError, Source
-from unic.data.workers import Answer, answers
+from unic.data.sources import Source
+from unic.data.workers import answers
 from unic.errors import InputError
 
 TIMEOUT = 600.0  # seconds; a batch of slow pictures on a slow disk takes one or two minutes
-
-
-Size = int | tuple[int, int]
 
 
 _SIZE = rng.stream("size of views")
 
 
 _EXPECTED = 8192  # images ahead of a step that a source is told of, so that it may fetch them in time
-
-
-_MAX_SUBSTITUTES = 1000  # damaged images in a row after which the data is not images at all
-
-
-@dataclass
-class Batch:
-    """Views of some images.
-
-    Attributes:
-        images: `(b, 3, h, w)`, cropped; `Augmentation.__call__` does the rest.
-        index: `(b,)`, global index of each image in the `ImageList`.
-        view: `(b,)`, the number that keys each image's view: how often its source was gone over before, or which of
-            the cached views it is. With weight 1 it is the number of the epoch.
-        damaged: (index, name, reason) of each image that could not be read.
-    """
-
-    images: UInt8[Tensor, "b 3 h w"]
-    index: Int[Tensor, " b"]
-    view: Int[Tensor, " b"]
-    damaged: list[tuple[int, str, str]] = field(default_factory=list)
-
-    def __len__(self) -> int:
-        return len(self.index)
-
-    def pin_memory(self) -> Batch:
-        """The same where a GPU can fetch it from. The keys stay pageable: they are read on the CPU."""
-        return Batch(self.images.pin_memory(), self.index, self.view, self.damaged)
 
 
 def steps_per_epoch(images: ImageList, batch_size: int) -> int:
@@ -135,7 +100,7 @@ def training_batches(
         images, sizes, seed, batch_size, steps_per_epoch(images, batch_size),
         range(first_step, num_steps + 1), micro_batches, rank, world_size, views,
     )  # fmt: skip
-    return _batches(_Decoder(images, view, seed, mix, substitute=True), requests, workers, timeout, pin_memory)
+    return _batches(Decoder(images, view, seed, mix, substitute=True), requests, workers, timeout, pin_memory)
 
 
 def view_batches(
@@ -173,11 +138,8 @@ def view_batches(
     """
     rest = torch.arange(first, len(images) if last is None else last)
     requests: list[Request] = [(part.tolist(), [view] * len(part), size) for part in rest.split(batch_size)]
-    decoder = _Decoder(images, augmentations.preset(augment), seed, mix, substitute=False)
+    decoder = Decoder(images, augmentations.preset(augment), seed, mix, substitute=False)
     return _batches(decoder, requests, workers, timeout, pin_memory=False)
-
-
-Request = tuple[list[int], list[int], Size]  # indices and augmentation keys of one batch, size of its views
 
 
 @dataclass(frozen=True)
@@ -215,84 +177,8 @@ class _Steps:
         return len(self.steps) * self.micro_batches
 
 
-@dataclass(frozen=True)
-class _Decoder:
-    """Request → `Batch`. Called, as a worker does it, it gives that in parts, or the `InputError` that came up."""
-
-    images: Source
-    view: Augmentation
-    seed: int
-    mix: Mix | None
-    substitute: bool
-
-    def __call__(self, request: Request) -> Answer:
-        try:
-            batch = self.batch(request)
-        except InputError as error:  # a reason that is not the program's: no trace of it
-            return error, None
-        return (batch.index.numpy(), batch.view.numpy(), batch.damaged), batch.images.numpy()
-
-    def batch(self, request: Request) -> Batch:
-        """Raises `InputError`: what lies elsewhere cannot be reached, or with `substitute` nothing is readable."""
-        size = (request[2], request[2]) if isinstance(request[2], int) else request[2]
-        views = torch.empty(len(request[0]), 3, *size, dtype=torch.uint8)
-        indices: list[int] = []
-        keys: list[int] = []
-        damaged: list[tuple[int, str, str]] = []
-        for index, key in zip(request[0], request[1], strict=True):
-            with pixels_up_to(self.images.max_pixels):
-                found = self._view(index, key, size, damaged)
-            if found is None and self.substitute:
-                _, name, reason = damaged[-1]
-                raise InputError(f"data '{self.images.path}': nothing can be read; last tried {name} ({reason})")
-            if found is not None:
-                index, views[len(indices)] = found
-                indices.append(index)
-                keys.append(key)
-        return Batch(
-            views[: len(indices)],
-            torch.tensor(indices, dtype=torch.int64),
-            torch.tensor(keys, dtype=torch.int64),
-            damaged,
-        )
-
-    def _view(
-        self, index: int, key: int, size: tuple[int, int], damaged: list[tuple[int, str, str]]
-    ) -> tuple[int, Tensor] | None:
-        """The view of the image, or with `substitute` of the next readable one; adds to `damaged` what is not."""
-        tries = min(len(self.images), _MAX_SUBSTITUTES) if self.substitute else 1
-        for candidate in range(index, index + tries):
-            candidate %= len(self.images)
-            try:
-                return candidate, self._mixed(candidate, key, size)
-            except DamagedImageError as error:
-                damaged.append((candidate, self.images.name(candidate), str(error)))
-        return None
-
-    def _mixed(self, index: int, key: int, size: tuple[int, int]) -> UInt8[Tensor, "3 h w"]:
-        own = self._cropped(index, key, size)
-        if self.mix is None:
-            return own
-        first, length = self.images.siblings(index)
-        partner = self.mix.partner(self.seed, key, index, length)
-        if partner is None:
-            return own
-        try:
-            other = self._cropped(first + partner, key, size)
-        except DamagedImageError:  # it is reported when its own turn comes
-            return own
-        return self.mix(own, other, self.seed, key, index)
-
-    def _cropped(self, index: int, key: int, size: tuple[int, int]) -> UInt8[Tensor, "3 h w"]:
-        stored = self.images.encoded(index) if self.view.scale is not None else None
-        if stored is None:
-            return self.view.crop(self.images.read(index), self.seed, key, index, size)
-        part = partial(self.view.box, seed=self.seed, view=key, index=index)
-        return resized(*decode_part(stored, part, size), size)
-
-
 def _batches(
-    decoder: _Decoder, requests: Sequence[Request] | _Steps, workers: int, timeout: float, pin_memory: bool
+    decoder: Decoder, requests: Sequence[Request] | _Steps, workers: int, timeout: float, pin_memory: bool
 ) -> Iterator[Batch]:
     workers = min(workers, len(requests))
     if not workers:

@@ -18,7 +18,8 @@ from torch import Tensor
 
 from unic.cores import beside
 from unic.data import augment as augmentations
-from unic.data.loader import Batch, view_batches
+from unic.data.batch import Batch
+from unic.data.loader import view_batches
 from unic.data.mix import Mix
 from unic.data.sources import Source
 from unic.data.sources.base import MAX_PIXELS

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from unic.cores import beside
-from unic.data.loader import Batch
+from unic.data.batch import Batch
 from unic.tokens import Tokens
 from unic.training.job import Job
 from unic.training.memory import SavedBytes, largest_batch, room

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from unic.data.loader import Batch
+from unic.data.batch import Batch
 from unic.files import write_text
 
 _SHOWN = 5  # images that are named one by one at the end

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.distributed.tensor import DTensor
 
 from unic.arguments import as_flags
-from unic.data.loader import Batch
+from unic.data.batch import Batch
 from unic.device import default_device
 from unic.errors import InputError, reason_of
 from unic.files import write_text, written

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from unic.data.loader import Batch
+from unic.data.batch import Batch
 from unic.errors import NotFiniteError
 from unic.recipe.sections import Train
 

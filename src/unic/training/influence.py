@@ -9,7 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from unic.data.loader import Batch, training_batches
+from unic.data.batch import Batch
+from unic.data.loader import training_batches
 from unic.data.mix import Mix
 from unic.device import default_device
 from unic.runs.metric_names import LOSS, kept_of

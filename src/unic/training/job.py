@@ -10,8 +10,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from unic.data.augment import Augmentation
+from unic.data.batch import Batch
 from unic.data.image_list import ImageList
-from unic.data.loader import Batch, training_batches
+from unic.data.loader import training_batches
 from unic.data.mix import Mix
 from unic.encoders import Encoder
 from unic.recipe.schema import Recipe

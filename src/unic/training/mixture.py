@@ -14,7 +14,8 @@ from collections.abc import Iterable, Iterator, Mapping
 import torch
 from torch import Tensor
 
-from unic.data.loader import Batch, training_batches
+from unic.data.batch import Batch
+from unic.data.loader import training_batches
 from unic.data.mix import Mix
 from unic.encoders import Encoder
 from unic.training.batch_norms import estimate_statistics, keeps_statistics

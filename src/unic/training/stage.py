@@ -7,7 +7,8 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from unic.data.loader import Batch, training_batches
+from unic.data.batch import Batch
+from unic.data.loader import training_batches
 from unic.data.mix import Mix
 from unic.encoders import Encoder
 from unic.runs import checkpoint

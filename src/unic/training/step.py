@@ -11,7 +11,7 @@ from contextlib import nullcontext
 
 from torch import nn
 
-from unic.data.loader import Batch
+from unic.data.batch import Batch
 from unic.training import engine
 from unic.training.job import Job
 from unic.training.optimizer import optimizer_step

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unic.data.loader import Batch
+from unic.data.batch import Batch
 from unic.errors import InputError
 from unic.features import DamagedRowsError, Features
 from unic.features.patches import restore

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from unic.data.loader import Batch
+from unic.data.batch import Batch
 from unic.encoders import Encoder
 from unic.encoders.base import resize
 from unic.tokens import Grid, Tokens

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 
-from unic.data.loader import Batch
+from unic.data.batch import Batch
 
 
 class Timed:

@@ -1,0 +1,97 @@
+"""What a data worker does: from the indices of a batch to its decoded views."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from jaxtyping import UInt8
+from torch import Tensor
+
+from unic.data._bounds import pixels_up_to
+from unic.data.augment import Augmentation, resized
+from unic.data.batch import Batch, Request
+from unic.data.decode import decode_part
+from unic.data.mix import Mix
+from unic.data.sources import DamagedImageError, Source
+from unic.data.workers import Answer
+from unic.errors import InputError
+
+_MAX_SUBSTITUTES = 1000  # damaged images in a row after which the data is not images at all
+
+
+@dataclass(frozen=True)
+class Decoder:
+    """Request → `Batch`. Called, as a worker does it, it gives that in parts, or the `InputError` that came up."""
+
+    images: Source
+    view: Augmentation
+    seed: int
+    mix: Mix | None
+    substitute: bool
+
+    def __call__(self, request: Request) -> Answer:
+        try:
+            batch = self.batch(request)
+        except InputError as error:  # a reason that is not the program's: no trace of it
+            return error, None
+        return (batch.index.numpy(), batch.view.numpy(), batch.damaged), batch.images.numpy()
+
+    def batch(self, request: Request) -> Batch:
+        """Raises `InputError`: what lies elsewhere cannot be reached, or with `substitute` nothing is readable."""
+        size = (request[2], request[2]) if isinstance(request[2], int) else request[2]
+        views = torch.empty(len(request[0]), 3, *size, dtype=torch.uint8)
+        indices: list[int] = []
+        keys: list[int] = []
+        damaged: list[tuple[int, str, str]] = []
+        for index, key in zip(request[0], request[1], strict=True):
+            with pixels_up_to(self.images.max_pixels):
+                found = self._view(index, key, size, damaged)
+            if found is None and self.substitute:
+                _, name, reason = damaged[-1]
+                raise InputError(f"data '{self.images.path}': nothing can be read; last tried {name} ({reason})")
+            if found is not None:
+                index, views[len(indices)] = found
+                indices.append(index)
+                keys.append(key)
+        return Batch(
+            views[: len(indices)],
+            torch.tensor(indices, dtype=torch.int64),
+            torch.tensor(keys, dtype=torch.int64),
+            damaged,
+        )
+
+    def _view(
+        self, index: int, key: int, size: tuple[int, int], damaged: list[tuple[int, str, str]]
+    ) -> tuple[int, Tensor] | None:
+        """The view of the image, or with `substitute` of the next readable one; adds to `damaged` what is not."""
+        tries = min(len(self.images), _MAX_SUBSTITUTES) if self.substitute else 1
+        for candidate in range(index, index + tries):
+            candidate %= len(self.images)
+            try:
+                return candidate, self._mixed(candidate, key, size)
+            except DamagedImageError as error:
+                damaged.append((candidate, self.images.name(candidate), str(error)))
+        return None
+
+    def _mixed(self, index: int, key: int, size: tuple[int, int]) -> UInt8[Tensor, "3 h w"]:
+        own = self._cropped(index, key, size)
+        if self.mix is None:
+            return own
+        first, length = self.images.siblings(index)
+        partner = self.mix.partner(self.seed, key, index, length)
+        if partner is None:
+            return own
+        try:
+            other = self._cropped(first + partner, key, size)
+        except DamagedImageError:  # it is reported when its own turn comes
+            return own
+        return self.mix(own, other, self.seed, key, index)
+
+    def _cropped(self, index: int, key: int, size: tuple[int, int]) -> UInt8[Tensor, "3 h w"]:
+        stored = self.images.encoded(index) if self.view.scale is not None else None
+        if stored is None:
+            return self.view.crop(self.images.read(index), self.seed, key, index, size)
+        part = partial(self.view.box, seed=self.seed, view=key, index=index)
+        return resized(*decode_part(stored, part, size), size)
