@@ -1,4 +1,7 @@
-"""The sections of a recipe, strict: an unknown key is an error. The text under a key is its description."""
+"""The sections of a recipe, strict: an unknown key is an error.
+
+The text under a key is its description in `unic schema` and on the recipe page, which makes this file long.
+"""
 
 from __future__ import annotations
 
