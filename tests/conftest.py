@@ -21,8 +21,8 @@ from unic import _scratch  # noqa: E402
 from unic.trust import trusting  # noqa: E402
 
 LONGEST = (
-    "distill/test_ranks.py",
-    "distill/test_processes.py",
+    "training/test_ranks.py",
+    "training/test_processes.py",
     "faults/test_peers.py",
     "test_cli.py",
 )  # half a minute and more

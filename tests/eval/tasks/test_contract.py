@@ -10,7 +10,7 @@ from unic import lookup
 from unic.eval.entrants import ROLES
 from unic.eval.tasks import TOP1
 
-TASKS = [name for name in lookup.names("unic.eval.tasks") if name != "base"]
+TASKS = lookup.names("unic.eval.tasks")
 POSITIONAL = {"vectors": ["train", "test"], "dense": ["train", "test"], "subject": ["subject"]}
 
 

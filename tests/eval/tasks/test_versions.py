@@ -25,7 +25,7 @@ from unic.eval.subject import Subject
 from unic.eval.task_code import SHARED_VERSION, versions
 from unic.eval.text import TextTower
 
-TASKS = [name for name in lookup.names("unic.eval.tasks") if name != "base"]
+TASKS = lookup.names("unic.eval.tasks")
 CLASSES = ["red", "green", "blue"]
 
 Known = tuple[str, list[float]]  # defaults of the options, then numbers
