@@ -381,4 +381,4 @@ def test_versions_of_packages_count_where_code_is_the_users_own(
 
 
 def test_every_source_is_here() -> None:
-    assert {case.uri.partition(":")[0] for case in CASES.values()} == set(lookup.names("unic.encoders")) - {"base"}
+    assert {case.uri.partition(":")[0] for case in CASES.values()} == set(lookup.names("unic.encoders.schemes"))

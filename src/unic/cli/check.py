@@ -26,13 +26,19 @@ def check(
     overrides: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[KEY=VALUE]...", help="For example train.batch_size=512.", autocompletion=_completion.keys
+            metavar="[KEY=VALUE]...",
+            help="Changes to the recipe, for example train.batch_size=512.",
+            autocompletion=_completion.keys,
         ),
     ] = None,
-    processes: Annotated[int, typer.Option(min=1, help="That will run it, each on a device like this one.")] = 1,
-    price: Annotated[float | None, typer.Option(min=0, help="Of an hour of all that runs, for the cost.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Where the run folder would be, for the space on its disk.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print all of it as JSON.")] = False,
+    processes: Annotated[
+        int, typer.Option(min=1, help="Number of processes of the run, each on a device like this one.")
+    ] = 1,
+    price: Annotated[
+        float | None, typer.Option(min=0, help="Price per hour of the whole job; adds a cost estimate.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Planned run folder; its disk is checked for free space.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
     trust_code: TrustCode = None,
 ) -> None:
     """Pre-flight: models, images, memory, time and disk of a recipe, and what would fail later (exit code 2)."""

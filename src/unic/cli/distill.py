@@ -36,32 +36,40 @@ def distill(
     overrides: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[KEY=VALUE]...", help="For example train.lr=1e-4 data.size=128.", autocompletion=_completion.keys
+            metavar="[KEY=VALUE]...",
+            help="Changes to the recipe, for example train.lr=1e-4 data.size=128.",
+            autocompletion=_completion.keys,
         ),
     ] = None,
     teachers: Annotated[
         list[str] | None,
         typer.Option(
-            help="Without a recipe: URIs or NAME=URI, with commas; repeatable.", autocompletion=_completion.encoders
+            help="Without a recipe: the teachers, as URIs or NAME=URI separated by commas; repeatable.",
+            autocompletion=_completion.encoders,
         ),
     ] = None,
     student: Annotated[
         str | None,
-        typer.Option(help="Without a recipe: the URI of the student.", autocompletion=_completion.encoders),
+        typer.Option(help="Without a recipe: the student, as a URI.", autocompletion=_completion.encoders),
     ] = None,
-    data: Annotated[list[str] | None, typer.Option(help="Without a recipe: images to train on; repeatable.")] = None,
-    out: Annotated[Path | None, typer.Option(help="The run folder [default: runs/RECIPE].")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out, or start it.")] = False,
+    data: Annotated[
+        list[str] | None, typer.Option(help="Without a recipe: the images to train on; repeatable.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Run folder to write [default: runs/RECIPE].")] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue the run in --out, or start it if there is none.")
+    ] = False,
     seeds: Annotated[
         list[str] | None,
         typer.Option(
-            help="Train once with each of these seeds, with commas, and make one table of all; repeatable. The same "
-            "command again goes on."
+            help="Seeds separated by commas: train once with each, and make one table of all; repeatable. The same "
+            "command continues what was interrupted."
         ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Build everything, try one batch, write nothing.")] = False,
     random_weights: Annotated[
-        bool, typer.Option("--random-weights", help="With --dry-run: load no pretrained weights (no download).")
+        bool,
+        typer.Option("--random-weights", help="With --dry-run: use random weights, so that nothing is downloaded."),
     ] = False,
     trust_code: TrustCode = None,
 ) -> None:

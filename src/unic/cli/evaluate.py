@@ -28,36 +28,46 @@ def evaluate(
     ],
     tasks: Annotated[
         list[str] | None,
-        typer.Option(help="For example 'knn(k=5),logistic(C=0.01)'; repeatable.", autocompletion=_completion.tasks),
+        typer.Option(
+            help="Tasks to run, for example 'knn(k=5),logistic(C=0.01)'; repeatable.", autocompletion=_completion.tasks
+        ),
     ] = None,
     data: Annotated[
         list[str] | None,
-        typer.Option(help="NAME=PATH of a labelled set with train/ and test/, or PATH?test=0.2; repeatable."),
+        typer.Option(help="Labelled set NAME=PATH with train/ and test/, or PATH?test=0.2; repeatable."),
     ] = None,
     suite: Annotated[
-        str | None, typer.Option(help="A shipped suite or a YAML file [default: that of the run, else quick].")
+        str | None, typer.Option(help="Shipped suite or YAML file [default: the suite of the run, else quick].")
     ] = None,
     seeds: Annotated[
-        list[str] | None, typer.Option(help="Comma-separated, in place of the suite's; repeatable.")
+        list[str] | None,
+        typer.Option(help="Seeds of the probes separated by commas, in place of the suite's; repeatable."),
     ] = None,
-    teacher: Annotated[list[str] | None, typer.Option(help="Model (name or URI) that counts as a teacher.")] = None,
-    student: Annotated[str | None, typer.Option(help="Model (name or URI) whose gain is measured.")] = None,
-    teachers: Annotated[bool, typer.Option(help="Add the teachers of a run, its start and raw pixels.")] = True,
+    teacher: Annotated[
+        list[str] | None, typer.Option(help="Name or URI of a model that counts as a teacher; repeatable.")
+    ] = None,
+    student: Annotated[str | None, typer.Option(help="Name or URI of the model whose gain is measured.")] = None,
+    teachers: Annotated[
+        bool, typer.Option(help="Also measure the teachers of a run, its student before training, and raw pixels.")
+    ] = True,
     out: Annotated[
         list[Path] | None,
         typer.Option(
-            help="Write .json, .csv, .md, .tex or .safetensors (predictions); repeatable "
-            "[default: of one run alone, into its folder]."
+            help="File to write: .json, .csv, .md, .tex or .safetensors (predictions); repeatable "
+            "[default for a single run: results.json in its folder]."
         ),
     ] = None,
     jobs: Annotated[
-        int | None, typer.Option(min=1, help="Processes that measure at a time [default: one for each GPU, or 1].")
+        int | None,
+        typer.Option(min=1, help="Number of processes that measure at a time [default: one for each GPU, or 1]."),
     ] = None,
-    workers: Annotated[int, typer.Option(min=0, help="Processes that decode images, for each of them.")] = 0,
+    workers: Annotated[int, typer.Option(min=0, help="Number of processes that decode images, for each job.")] = 0,
     data_root: Annotated[
         Path | None, typer.Option(help="Folder of the benchmark sets [default: $UNIC_DATA or data/].")
     ] = None,
-    download: Annotated[bool, typer.Option("--download", help="Fetch missing sets where that is allowed.")] = False,
+    download: Annotated[
+        bool, typer.Option("--download", help="Download missing sets where their publishers allow it.")
+    ] = False,
     skip_missing: Annotated[bool, typer.Option("--skip-missing", help="Leave out sets that are not there.")] = False,
     trust_code: TrustCode = None,
 ) -> None:

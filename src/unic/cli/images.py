@@ -17,13 +17,13 @@ from unic.synthesis.settings import Settings
 
 def encode(
     model: Annotated[str, typer.Argument(help="An encoder URI or a run folder.")],
-    data: Annotated[str, typer.Option(help="A folder, Parquet file or hub name.")],
+    data: Annotated[str, typer.Option(help="Images: a folder, Parquet file or hub name.")],
     out: Annotated[Path, typer.Option(help="The .safetensors file to write.")],
-    split: Annotated[str | None, typer.Option(help="Of a set with train and test, which one [default: train].")] = None,
+    split: Annotated[str | None, typer.Option(help="Part of a set that has train and test [default: train].")] = None,
     patches: Annotated[bool, typer.Option("--patches", help="Also write every patch token.")] = False,
-    limit: Annotated[int | None, typer.Option(help="Only a fixed random subset of so many images.")] = None,
-    precision: Annotated[str, typer.Option(help="auto, bf16 or fp32.")] = "auto",
-    batch_size: Annotated[int, typer.Option(help="Images at a time.")] = 64,
+    limit: Annotated[int | None, typer.Option(help="Number of images to take, as a fixed random subset.")] = None,
+    precision: Annotated[str, typer.Option(help="Precision of the encoder: auto, bf16 or fp32.")] = "auto",
+    batch_size: Annotated[int, typer.Option(help="Number of images in a batch.")] = 64,
 ) -> None:
     """Write an encoder's features of a set of images, with their names."""
     from unic import api
@@ -43,11 +43,13 @@ def encode(
 
 
 def shard(
-    data: Annotated[str, typer.Argument(metavar="PATH", help="A folder, Parquet file, list, shards or hub name.")],
-    out: Annotated[Path, typer.Option(help="The folder to write; one that was begun is gone on with.")],
-    split: Annotated[str | None, typer.Option(help="Of a set with train and test, which one [default: train].")] = None,
-    size: Annotated[str, typer.Option(help="Of a shard at most.")] = "1GB",
-    samples: Annotated[int | None, typer.Option(min=1, help="Images of a shard at most.")] = None,
+    data: Annotated[
+        str, typer.Argument(metavar="PATH", help="Images: a folder, Parquet file, list, shards or hub name.")
+    ],
+    out: Annotated[Path, typer.Option(help="Output folder. An interrupted run is resumed.")],
+    split: Annotated[str | None, typer.Option(help="Part of a set that has train and test [default: train].")] = None,
+    size: Annotated[str, typer.Option(help="Maximum size of a shard.")] = "1GB",
+    samples: Annotated[int | None, typer.Option(min=1, help="Maximum number of images in a shard.")] = None,
     keep_order: Annotated[bool, typer.Option("--keep-order", help="Do not shuffle the images.")] = False,
 ) -> None:
     """Write images as WebDataset shards, bytes as they are, with an index, their names and a manifest."""
@@ -63,24 +65,26 @@ def synthesise(
     teachers: Annotated[
         list[str],
         typer.Option(
-            help="URIs or NAME=URI, separated by commas; repeatable. Each must be a torch model.",
+            help="Teachers as URIs or NAME=URI, separated by commas; repeatable. Each must be a torch model.",
             autocompletion=_completion.encoders,
         ),
     ],
-    out: Annotated[Path, typer.Option(help="The folder to write; one that was begun is gone on with.")],
-    images: Annotated[int, typer.Option(help="Images to make.")] = Settings.images,
+    out: Annotated[Path, typer.Option(help="Output folder. An interrupted run is resumed.")],
+    images: Annotated[int, typer.Option(help="Number of images to make.")] = Settings.images,
     size: Annotated[int, typer.Option(help="Side of an image in pixels.")] = Settings.size,
-    start: Annotated[str, typer.Option(help="Images to start from, as a path.")] = Settings.start,
-    pool: Annotated[int, typer.Option(help="Images that are kept apart from one another.")] = Settings.pool,
-    subset: Annotated[int, typer.Option(help="Images of a pool that a step compares.")] = Settings.subset,
-    redraw: Annotated[int, typer.Option(help="Steps with one subset.")] = Settings.redraw,
-    steps: Annotated[int, typer.Option(help="Steps for a whole pool; the paper takes 4000.")] = Settings.steps,
-    lr: Annotated[float, typer.Option(help="Rate of Adam on pixels between 0 and 1.")] = Settings.lr,
+    start: Annotated[str, typer.Option(help="Path of the images to start from.")] = Settings.start,
+    pool: Annotated[
+        int, typer.Option(help="Number of images that are made to differ from one another.")
+    ] = Settings.pool,
+    subset: Annotated[int, typer.Option(help="Number of images of a pool that one step compares.")] = Settings.subset,
+    redraw: Annotated[int, typer.Option(help="Number of steps with the same subset.")] = Settings.redraw,
+    steps: Annotated[int, typer.Option(help="Number of steps for a pool; the paper takes 4000.")] = Settings.steps,
+    lr: Annotated[float, typer.Option(help="Learning rate of Adam, on pixels between 0 and 1.")] = Settings.lr,
     variation: Annotated[float, typer.Option(help="Weight of the total variation; more is smoother.")] = (
         Settings.variation
     ),
-    seed: Annotated[int, typer.Option(help="Another seed makes other images.")] = Settings.seed,
-    precision: Annotated[str, typer.Option(help="auto, bf16 or fp32.")] = "auto",
+    seed: Annotated[int, typer.Option(help="Seed of the images.")] = Settings.seed,
+    precision: Annotated[str, typer.Option(help="Precision of the encoder: auto, bf16 or fp32.")] = "auto",
 ) -> None:
     """Make training images without any: optimise pixels until the teachers tell the images apart; write shards."""
     from unic import api

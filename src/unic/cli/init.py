@@ -21,14 +21,14 @@ from unic.errors import (
 def init(
     teachers: Annotated[
         list[str] | None,
-        typer.Option(help="URIs or NAME=URI, separated by commas; repeatable.", autocompletion=_completion.encoders),
+        typer.Option(
+            help="Teachers as URIs or NAME=URI, separated by commas; repeatable.", autocompletion=_completion.encoders
+        ),
     ] = None,
-    student: Annotated[
-        str | None, typer.Option(help="The URI of the student.", autocompletion=_completion.encoders)
-    ] = None,
+    student: Annotated[str | None, typer.Option(help="Student as a URI.", autocompletion=_completion.encoders)] = None,
     data: Annotated[list[str] | None, typer.Option(help="Images to train on; repeatable.")] = None,
-    epochs: Annotated[float | None, typer.Option(min=0, help="How often the images are seen.")] = None,
-    out: Annotated[Path, typer.Option(help="The file to write.")] = Path("recipe.yaml"),
+    epochs: Annotated[float | None, typer.Option(min=0, help="Number of passes over the images.")] = None,
+    out: Annotated[Path, typer.Option(help="File to write.")] = Path("recipe.yaml"),
 ) -> None:
     """Write a commented recipe from flags; asks for what is not given."""
     from unic.compose import check_new, compose, write_recipe

@@ -19,7 +19,7 @@ def list_names(
     what: Annotated[
         str, typer.Argument(help=f"One of {', '.join(LISTS)}.", autocompletion=lambda incomplete: list(LISTS))
     ],
-    contains: Annotated[str, typer.Argument(metavar="[FILTER]", help="Only names with this in them.")] = "",
+    contains: Annotated[str, typer.Argument(metavar="[FILTER]", help="Text that the names must contain.")] = "",
 ) -> None:
     """List what a recipe or a command line can name."""
     if what not in LISTS:

@@ -13,10 +13,10 @@ from unic.cli.words import TrustCode, names_in
 
 def report(
     runs: Annotated[
-        list[Path], typer.Argument(help="A run folder, one of several trainings, or several runs to compare.")
+        list[Path], typer.Argument(help="Run folder, folder of several trainings, or several runs to compare.")
     ],
     out: Annotated[
-        Path | None, typer.Option(help="The page [default: RUN/report.html; of several: comparison.html].")
+        Path | None, typer.Option(help="Page to write [default: RUN/report.html; comparison.html for several runs].")
     ] = None,
 ) -> None:
     """Write RUN/report.html, one self-contained page; of several runs one page that compares them."""
@@ -26,13 +26,14 @@ def report(
 
 
 def export(
-    run: Annotated[Path, typer.Argument(help="A run folder; of several trainings one of them, DIR/seed-0.")],
-    to: Annotated[Path | None, typer.Option(help="The folder to write [default: RUN/export].")] = None,
+    run: Annotated[Path, typer.Argument(help="Run folder; of several trainings one of them, such as DIR/seed-0.")],
+    to: Annotated[Path | None, typer.Option(help="Folder to write [default: RUN/export].")] = None,
     formats: Annotated[
         list[str] | None,
         typer.Option(
             "--format",
-            help="Comma-separated: timm, transformers, onnx, torch_export, safetensors; repeatable [default: timm].",
+            help="Formats separated by commas: timm, transformers, onnx, torch_export, safetensors; repeatable "
+            "[default: timm].",
         ),
     ] = None,
     heads: Annotated[
@@ -41,9 +42,11 @@ def export(
             help="Also export the student with its projector for these teachers; comma-separated, repeatable."
         ),
     ] = None,
-    half: Annotated[bool, typer.Option("--half", help="Of ONNX, also a float16 graph.")] = False,
-    dynamic_size: Annotated[bool, typer.Option("--dynamic-size", help="Of ONNX, any input size (CNNs).")] = False,
-    check: Annotated[bool, typer.Option(help="Load each export in a process without unic and compare.")] = True,
+    half: Annotated[bool, typer.Option("--half", help="Also write a float16 ONNX model.")] = False,
+    dynamic_size: Annotated[
+        bool, typer.Option("--dynamic-size", help="Write an ONNX model that takes any input size (CNNs).")
+    ] = False,
+    check: Annotated[bool, typer.Option(help="Load each export in a process without unic, and compare.")] = True,
     push: Annotated[str | None, typer.Option(help="Upload to ORG/NAME on the Hugging Face hub, private.")] = None,
     trust_code: TrustCode = None,
 ) -> None:

@@ -16,7 +16,7 @@ TrustCode = Annotated[
     list[str] | None,
     typer.Option(
         "--trust-code", metavar="NAME",
-        help="Run this code though a file names it: a module, or a URI without its options; repeatable.",
+        help="Code to run although a file names it: a module, or a URI without its options; repeatable.",
     ),
 ]  # fmt: skip
 
