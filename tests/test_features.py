@@ -21,8 +21,8 @@ from unic.data.sources import DamagedImageError, Source
 from unic.encoders.base import Encoder
 from unic.errors import InputError, StoppedError
 from unic.features import DamagedRowsError, Extraction, Features, default_cache_dir, extract, find, obtain
-from unic.features import building as _feature_store
 from unic.features import entry as _entry_files
+from unic.features import store as _feature_store
 from unic.features.entry import load
 from unic.tokens import Tokens
 

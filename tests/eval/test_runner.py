@@ -18,7 +18,7 @@ from unic.errors import InputError
 from unic.eval import cells
 from unic.eval.suite import Entry, Suite
 from unic.eval.tasks import NotApplicableError, knn, logistic
-from unic.features import building as _feature_store
+from unic.features import store as _feature_store
 
 KEYS = {"models", "tasks", "gain_over_best_teacher", "mean_gain", "protocol"}  # CONTRACT.md
 FIXED = {"knn": Entry(k=5), "logistic": Entry(C=1.0)}

@@ -19,7 +19,7 @@ from launcher import Process
 from unic.errors import InputError
 from unic.training import lock
 
-_HOLDER = "import sys, time; from pathlib import Path; from unic.distill import lock\n"
+_HOLDER = "import sys, time; from pathlib import Path; from unic.training import lock\n"
 _HOLDER += "with lock.held(Path(sys.argv[1])): print('held', flush=True); time.sleep(600)"
 
 

@@ -72,7 +72,7 @@ def test_thirty_teachers_look_different() -> None:
 
 def test_style_sheet_has_all_colours_twice() -> None:
     """Once for light and once for dark pages."""
-    style = (Path(svg.__file__).parent / "parts" / "style.css").read_text()
+    style = (Path(svg.__file__).parents[1] / "parts" / "style.css").read_text()
     for number in range(NUM_COLOURS):
         assert len(re.findall(rf"--t{number}: #[0-9a-f]{{6}};", style)) == 2
 

@@ -33,7 +33,7 @@ IMPORTS = (
     "unic.training.train",
     "unic.training.build",
     "unic.preflight",
-    "unic.export",
+    "unic.exporting",
     "unic.data.sources.huggingface",
 )
 

@@ -20,7 +20,7 @@ from unic.data.batch import Batch
 from unic.data.loader import training_batches, view_batches
 from unic.data.sources import DamagedImageError
 from unic.errors import FullDiskError, InputError
-from unic.features import building as _feature_store
+from unic.features import store as _feature_store
 from unic.recipe.schema import load_recipe
 from unic.training import cache_plan
 from unic.training.build import build

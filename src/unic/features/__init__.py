@@ -21,10 +21,10 @@ from unic._scratch import is_in_use, say_not_kept, say_read_only, scratch
 from unic.data.cache_dir import default_cache_dir
 from unic.data.sources import Source
 from unic.encoders.base import Encoder
-from unic.features.building import ReadOnlyError, build, building, collect
 from unic.features.entry import Arrays, Check, Damaged, Tally, load, row_sums, summed
 from unic.features.extraction import FORMAT, Extraction, Progress, evaluating
 from unic.features.patches import Dtype
+from unic.features.store import ReadOnlyError, build, building, collect
 from unic.tokens import Grid
 
 __all__ = [

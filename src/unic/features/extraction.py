@@ -26,9 +26,9 @@ from unic.data.sources.base import MAX_PIXELS
 from unic.digest import sha256_of_value
 from unic.encoders.base import Encoder
 from unic.errors import InputError
-from unic.features.building import Part, advance
 from unic.features.entry import Tally
 from unic.features.patches import Dtype, overflows, store
+from unic.features.store import Part, advance
 from unic.tokens import Grid, Tokens
 
 log = logging.getLogger("unic")
