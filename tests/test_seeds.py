@@ -13,7 +13,7 @@ import yaml
 from rich.console import Console
 
 import unic
-from unic import api, cli
+from unic import cli
 from unic.api import distilling
 from unic.errors import InputError, PreemptedError
 from unic.files import write_bytes
@@ -132,7 +132,9 @@ def test_an_interrupted_one_goes_on_and_those_before_it_are_left_alone(
     assert begun == ["seed-0", "seed-1"]
     assert not (tmp_path / "all/results.json").exists()
     monkeypatch.setattr(
-        api, "fit", lambda settings, folder, **options: begun.append(folder.name) or fit(settings, folder, **options)
+        distilling,
+        "fit",
+        lambda settings, folder, **options: begun.append(folder.name) or fit(settings, folder, **options),
     )
     assert unic.distill(measured, out=tmp_path / "all", seeds=[0, 1], console=QUIET) == tmp_path / "all"
     assert begun == ["seed-0", "seed-1", "seed-1"]

@@ -138,7 +138,7 @@ def test_a_signal_after_the_training_leaves_the_rest_to_a_resume(
     recipe |= {"trackers": {}, "train": {**recipe["train"], "steps": 2}}
     run = tmp_path / "run"
     with monkeypatch.context() as patched:
-        patched.setattr(api, "report", lambda *_: os.kill(os.getpid(), signal.SIGUSR1))
+        patched.setattr("unic.api.distilling.report", lambda *_: os.kill(os.getpid(), signal.SIGUSR1))
         with pytest.raises(PreemptedError, match="^stopped by a signal after the training.*saved"):
             api.distill(recipe, out=run, console=QUIET)
     api.distill(recipe, out=run, console=QUIET, resume=True)
