@@ -11,9 +11,7 @@ from unic import _completion
 from unic.cli.screen import echo, stderr, stdout
 from unic.cli.sources import typed_code
 from unic.cli.words import TrustCode
-from unic.errors import (
-    InputError,
-)
+from unic.errors import InputError
 
 
 def check(

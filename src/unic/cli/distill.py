@@ -14,12 +14,7 @@ from unic import _completion
 from unic.cli.screen import echo, stderr, stdout, tell_next
 from unic.cli.sources import begun_recipe, recipe_source, typed_code
 from unic.cli.words import TrustCode, seeds_in
-from unic.errors import (
-    InputError,
-    PreemptedError,
-    StoppedError,
-    UnfinishedError,
-)
+from unic.errors import InputError, PreemptedError, StoppedError, UnfinishedError
 from unic.runs.folder import RunFolder, trainings_in
 from unic.signals import stop_signals
 

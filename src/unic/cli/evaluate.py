@@ -11,10 +11,7 @@ import typer
 from unic import _completion
 from unic.cli.screen import echo, stderr, stdout, tell_notes
 from unic.cli.words import TrustCode, model_called, seeds_in, sets_in
-from unic.errors import (
-    InputError,
-    StoppedError,
-)
+from unic.errors import InputError, StoppedError
 from unic.runs.folder import RunFolder, trainings_in
 
 

@@ -12,10 +12,7 @@ import typer
 from unic import _completion
 from unic.cli.screen import echo, stdout, tell_next, tell_notes
 from unic.cli.words import uris_in
-from unic.errors import (
-    InputError,
-    nearest,
-)
+from unic.errors import InputError, nearest
 
 
 def init(

@@ -7,10 +7,7 @@ from typing import Annotated
 import typer
 
 from unic.cli.screen import echo
-from unic.errors import (
-    InputError,
-    nearest,
-)
+from unic.errors import InputError, nearest
 
 LISTS = ("encoders", "losses", "projectors", "tasks", "data", "generated", "suites", "recipes")
 

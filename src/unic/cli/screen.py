@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from unic._text import printable_lines
-from unic.errors import (
-    one_line,
-)
+from unic.errors import one_line
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -7,9 +7,7 @@ from typing import Any
 
 from unic.cli.screen import tell_notes
 from unic.cli.words import uris_in
-from unic.errors import (
-    InputError,
-)
+from unic.errors import InputError
 from unic.runs.folder import RunFolder, trainings_in
 
 

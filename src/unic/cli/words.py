@@ -7,10 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from unic.errors import (
-    InputError,
-    nearest,
-)
+from unic.errors import InputError, nearest
 
 TrustCode = Annotated[
     list[str] | None,

@@ -10,16 +10,7 @@ from pydantic import Field, ValidationError
 from unic._regular_files import read_json
 from unic.errors import InputError
 from unic.eval.results.schema.part import Interval, Part
-from unic.eval.results.schema.parts import (
-    Axis,
-    Cell,
-    Differences,
-    Gain,
-    Influence,
-    Metric,
-    ModelEntry,
-    SingleTeacher,
-)
+from unic.eval.results.schema.parts import Axis, Cell, Differences, Gain, Influence, Metric, ModelEntry, SingleTeacher
 from unic.eval.results.schema.protocol import Protocol
 
 VERSION = 1
