@@ -1,5 +1,6 @@
 """The documentation against the code: what the pages list is all that there is. Links are checked by `make docs`."""
 
+import pkgutil
 import re
 from pathlib import Path
 
@@ -40,6 +41,13 @@ def test_every_shipped_recipe_is_listed():
 @pytest.mark.parametrize("page", sorted((ROOT / "docs").rglob("*.md")), ids=lambda path: path.stem)
 def test_yaml_on_a_page_is_yaml(page):
     assert all(isinstance(block, dict) for block in _yaml(page))
+
+
+def test_places_that_the_architecture_page_names_are_there():
+    names = _words(r"`(unic\.[\w.]+)`", (ROOT / "docs/architecture.md").read_text())
+    assert len(names) > 10
+    for name in names:
+        pkgutil.resolve_name(name)
 
 
 def _yaml(page):

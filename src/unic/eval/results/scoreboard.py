@@ -81,14 +81,14 @@ class Scoreboard:
         """How much better `own` is, in the unit of the measure; of numbers or of arrays."""
         return self.sign(task) * (own - other)
 
-    def relative(self, task: str, own: Any, other: Any) -> Any:
-        """The same in percent of `other`; NaN where that is 0, as in a resample without a hit."""
+    def relative_gain(self, task: str, own: Any, other: Any) -> Any:
+        """How much better `own` is, in percent of `other`; NaN where that is 0, as in a resample without a hit."""
         return self.sign(task) * 100 * (own - other) / np.where(other > 0, other, np.nan)
 
     def gain(self, task: str, name: str) -> float | None:
         """Gain over the best teacher of the task in percent; None without one of both scores."""
         own, best = self.score(task, name), self.score(task, self.best_teacher.get(task))
-        return None if own is None or not best else float(self.relative(task, own, best))
+        return None if own is None or not best else float(self.relative_gain(task, own, best))
 
     def has_all(self, name: str, tasks: Sequence[str]) -> bool:
         """Whether a model has a score on each of the tasks."""

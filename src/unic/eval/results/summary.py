@@ -134,7 +134,7 @@ class _Table:
 
     def gain_interval(self, task: str, name: str) -> Interval:
         """The same in percent of the best teacher's score."""
-        return interval_over_best([self._rivals(name, [task], self._board.relative)])
+        return interval_over_best([self._rivals(name, [task], self._board.relative_gain)])
 
     def gains(self, name: str) -> dict[str, float]:
         found = {task: self._board.gain(task, name) for task in self._board.best_teacher}
@@ -145,7 +145,7 @@ class _Table:
         gains = self.gains(name)
         if not tasks or not set(tasks) <= set(gains):
             return Gain(gain=None, ci=None)
-        rivals = [self._rivals(name, [task], self._board.relative) for task in tasks]
+        rivals = [self._rivals(name, [task], self._board.relative_gain) for task in tasks]
         return Gain(gain=float(np.mean([gains[task] for task in tasks])), ci=interval_over_best(rivals))
 
     def against_single_teacher(self, tasks: Sequence[str], student: str) -> SingleTeacher | None:
@@ -218,8 +218,8 @@ class _Table:
                 continue
             means = {name: float(np.mean([self.gains(name)[task] for task in tasks])) for name in teachers}
             best = max(teachers, key=lambda name: means[name])
-            gains = {name: float(self._mean(tasks, board.scores, name, best, board.relative)) for name in whole}
-            rivals = self._rivals(student, tasks, board.relative) if student in whole else None
+            gains = {name: float(self._mean(tasks, board.scores, name, best, board.relative_gain)) for name in whole}
+            rivals = self._rivals(student, tasks, board.relative_gain) if student in whole else None
             found[axis] = Axis(
                 tasks=tasks,
                 scores={name: float(np.mean([board.scores[task, name] for task in tasks])) for name in whole},
