@@ -29,7 +29,7 @@ Peek = Callable[[list[str]], dict[str, list[Any]]]
 """The first values of some columns, by name."""
 
 
-class Columns(NamedTuple):
+class TableColumns(NamedTuple):
     """`classes`: names of the numbers in `label`; None: the values are the names. `why_unlabelled`: where `label` is
     None, the reason, see `Source`. `are_values`: `classes` are known, and the values are still the names."""
 
@@ -40,7 +40,7 @@ class Columns(NamedTuple):
     are_values: bool = False
 
 
-def choose(path: str, schema: pa.Schema, features: dict[str, Any], named: ColumnNames, peek: Peek) -> Columns:
+def choose(path: str, schema: pa.Schema, features: dict[str, Any], named: ColumnNames, peek: Peek) -> TableColumns:
     """The columns of a table.
 
     Args:
@@ -75,7 +75,7 @@ def features_of(schema: pa.Schema) -> dict[str, Any]:
 
 
 def mask_classes(
-    path: str, folder: Path, features: dict[str, Any], found: Columns, named: ColumnNames
+    path: str, folder: Path, features: dict[str, Any], found: TableColumns, named: ColumnNames
 ) -> list[str] | None:
     """Names of the classes of the masks beside the images; None: there are no masks, or labels count in place of them.
 
@@ -123,7 +123,7 @@ def _only(path: str, schema: pa.Schema, found: Sequence[str]) -> str:
     )
 
 
-def _with_label(path: str, schema: pa.Schema, features: dict[str, Any], named: str | None, image: str) -> Columns:
+def _with_label(path: str, schema: pa.Schema, features: dict[str, Any], named: str | None, image: str) -> TableColumns:
     declared = [name for name, feature in features.items() if _kind(feature) == "ClassLabel"]
     others = [field.name for field in schema if field.name != image and _label_values.is_label(field.type)]
     offered = [name for name in others if name and not name.startswith("__index_level_")]  # pandas' row numbers
@@ -135,19 +135,19 @@ def _with_label(path: str, schema: pa.Schema, features: dict[str, Any], named: s
     elif _LABEL in declared or len(declared) == 1:
         label = _LABEL if _LABEL in declared else declared[0]
     elif declared:
-        return Columns(image, None, None, f"several of its columns hold classes{_choice(declared)}")
+        return TableColumns(image, None, None, f"several of its columns hold classes{_choice(declared)}")
     else:
         called = [name for name in others if name.lower() == _LABEL]
         if _LABEL not in called and len(called) != 1:
             reason = f"it has no column '{_LABEL}'{_choice(offered)}" if offered else ""
-            return Columns(image, None, None, reason)
+            return TableColumns(image, None, None, reason)
         label = _LABEL if _LABEL in called else called[0]
     if label not in declared:
-        return Columns(image, label)
+        return TableColumns(image, label)
     names = features[label].get("names")
     if not isinstance(names, list) or label not in schema.names or image not in schema.names:
         raise InputError(f"data '{path}': what is stored of its columns '{image}' and '{label}' does not fit them")
-    return Columns(image, label, [str(name) for name in names])
+    return TableColumns(image, label, [str(name) for name in names])
 
 
 def _choice(names: Sequence[str]) -> str:

@@ -76,14 +76,14 @@ def class_list(columns: Iterable[Values]) -> list[str]:
     return sorted(texts)
 
 
-def class_numbers(values: Values, classes: Sequence[str]) -> Int[np.ndarray, " n"]:
+def class_indices(values: Values, classes: Sequence[str]) -> Int[np.ndarray, " n"]:
     """The number of each row's class; -1: it has none."""
     numbers = {name: number for number, name in enumerate(classes)}
     found = np.array([numbers.get(composed(text), -1) for text in values.texts], np.int64)
     return found[values.rows] if len(found) else np.zeros(0, np.int64)
 
 
-class Numbered(NamedTuple):
+class ClassLabels(NamedTuple):
     """The classes of a set and the number of each row's; both None where there are none, and why (see `Source`)."""
 
     classes: list[str] | None
@@ -91,7 +91,7 @@ class Numbered(NamedTuple):
     why_unlabelled: str = ""
 
 
-def numbered(column: str, own: pa.ChunkedArray, others: Iterable[pa.ChunkedArray]) -> Numbered:
+def class_labels(column: str, own: pa.ChunkedArray, others: Iterable[pa.ChunkedArray]) -> ClassLabels:
     """Class numbers of a column of Arrow.
 
     Args:
@@ -104,6 +104,6 @@ def numbered(column: str, own: pa.ChunkedArray, others: Iterable[pa.ChunkedArray
     except InputError:
         raise
     except ValueError as error:
-        return Numbered(None, None, f"its column '{column}' holds {error}")
+        return ClassLabels(None, None, f"its column '{column}' holds {error}")
     classes = class_list([values, *rest])
-    return Numbered(classes, class_numbers(values, classes))
+    return ClassLabels(classes, class_indices(values, classes))

@@ -19,11 +19,11 @@ from unic.errors import InputError, in_one_line
 _MOST = 1 << 30  # bytes of a list: ten million lines
 _SEVERAL = re.compile(r"-?\d+(?:[\s,;]+-?\d+)+")
 
-Columns = dict[str, list[str]]
+Cells = dict[str, list[str]]
 """The cells of a list by column, all of one length; empty where a row has none."""
 
 
-def read_list(path: str, file: Path) -> tuple[Columns, pa.Schema]:
+def read_list(path: str, file: Path) -> tuple[Cells, pa.Schema]:
     """The columns of a list, and their types: text, or lists where a cell of JSON holds more than one value.
 
     Args:
@@ -49,11 +49,11 @@ class _NoListError(ValueError):
     """What stands in the file is no list of images; the text says why."""
 
 
-Read = tuple[Columns, set[str]]
-"""Columns, and the names of those with lists in their cells."""
+Table = tuple[Cells, set[str]]
+"""Cells, and the names of those with lists in their cells."""
 
 
-def _csv(data: bytes, delimiters: str = ",;\t") -> Read:
+def _csv(data: bytes, delimiters: str = ",;\t") -> Table:
     text = data.decode("utf-8-sig", "surrogateescape")  # names of files are bytes, as `os.fsdecode` reads them
     if "\0" in text[:1000]:
         raise _NoListError("expected text in UTF-8")
@@ -87,8 +87,8 @@ def _unnamed(cells: list[str]) -> list[str]:
     return [str(number) for number in range(1, len(cells) + 1)]
 
 
-def _lines(data: bytes) -> Read:
-    columns: Columns = {"image": [], "label": []}
+def _lines(data: bytes) -> Table:
+    columns: Cells = {"image": [], "label": []}
     text = data.decode("utf-8-sig", "surrogateescape")
     for number, line in enumerate(text.split("\n"), start=1):
         if not (line := line.strip()):
@@ -110,7 +110,7 @@ def _path_and_label(line: str) -> tuple[str, str]:
     return "", ""
 
 
-def _json_lines(data: bytes) -> Read:
+def _json_lines(data: bytes) -> Table:
     rows = []
     for number, line in enumerate(data.decode("utf-8-sig").split("\n"), start=1):
         if line.strip():
@@ -121,7 +121,7 @@ def _json_lines(data: bytes) -> Read:
     return _rows(rows)
 
 
-def _json(data: bytes) -> Read:
+def _json(data: bytes) -> Table:
     found = json.loads(data.decode("utf-8-sig"))
     if isinstance(found, dict):
         if "images" in found and "annotations" in found:
@@ -130,7 +130,7 @@ def _json(data: bytes) -> Read:
     return _rows(found)
 
 
-def _rows(found: Any) -> Read:
+def _rows(found: Any) -> Table:
     """Of objects, such as {"file_name": "a.png", "label": 3}, or of pairs, ["a.png", 3]."""
     if not isinstance(found, list):
         raise _NoListError("expected a list of images with their labels")
@@ -149,7 +149,7 @@ def _cell(value: Any) -> str:
     return "" if value is None or isinstance(value, list | dict) else str(value)
 
 
-_READERS: dict[str, Callable[[bytes], Read]] = {
+_READERS: dict[str, Callable[[bytes], Table]] = {
     ".csv": _csv,
     ".tsv": lambda data: _csv(data, "\t"),
     ".json": _json,

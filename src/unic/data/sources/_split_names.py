@@ -27,7 +27,7 @@ def splits_of(path: str) -> list[str]:
     if place.is_dir():
         return sorted(_in_folder(place))
     if place.is_file() and place.suffix.lower() in label_list.SUFFIXES:
-        return sorted(set(label_list.Labelled.read(path, place, options.columns).splits))
+        return sorted(set(label_list.ListContent.read(path, place, options.columns).splits))
     name = path.removeprefix("stream:")
     is_on_the_hub = re.fullmatch(r"[\w.-]+/[\w.-]+(:[\w.-]+)?", name) and (name != path or not place.parent.exists())
     return sorted(on_the_hub(name)) if is_on_the_hub else []

@@ -28,9 +28,9 @@ from unic.data.sources.listed import Listed
 from unic.digest import sha256_of_value
 from unic.errors import InputError
 
-Pixels = Literal["masks", "depth"]
+TargetKind = Literal["masks", "depth"]
 
-_KINDS: dict[str, Pixels] = {"masks": "masks", "annotations": "masks", "depth": "depth"}  # by name of the folder
+_KINDS: dict[str, TargetKind] = {"masks": "masks", "annotations": "masks", "depth": "depth"}  # by name of the folder
 _ENDINGS = {"masks": (".png",), "depth": (".png", ".npy")}
 _CHECKED = 16  # pairs that are read when a set is opened
 _COUNTED = 2000  # masks that are read to count classes without names: some seconds
@@ -60,7 +60,7 @@ class PixelPairs(Source):
         path: str,
         root: Path,
         pairs: Sequence[tuple[str, str]],
-        pixels: Pixels,
+        pixels: TargetKind,
         *,
         classes: list[str] | None = None,
         adapt: Callable[[np.ndarray], np.ndarray] | None = None,
@@ -169,7 +169,7 @@ def _spelt(path: str, split: str, folder: Path) -> str:
     return _splits.spelt(path, split, names) or split
 
 
-def _open(path: str, place: Path, images: Path, targets: Path, pixels: Pixels) -> PixelPairs:
+def _open(path: str, place: Path, images: Path, targets: Path, pixels: TargetKind) -> PixelPairs:
     for folder in (images, targets):
         if not _links.stays(folder, place.resolve()):
             raise InputError(f"data '{path}': {folder} leads out of the folder; {_links.HINT}")

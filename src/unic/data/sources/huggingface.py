@@ -124,7 +124,7 @@ class HuggingFace(Source):
                 self._labels = labels.with_format("numpy")[:][label]
             else:
                 own = labels.with_format("arrow")[:][label]
-                self.classes, self._labels, self.why_unlabelled = _label_values.numbered(label, own, others(label))
+                self.classes, self._labels, self.why_unlabelled = _label_values.class_labels(label, own, others(label))
         self._folders = None if folder is None else _image_paths.search_order(folder / "any")
         if self._folders is not None:
             values = first.select_columns([self._column])[:].to_pydict()[self._column]

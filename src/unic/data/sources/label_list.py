@@ -15,14 +15,14 @@ import numpy as np
 from unic.data.sources import _image_paths, _label_values, _splits
 from unic.data.sources._columns import SAMPLE, choose
 from unic.data.sources._image_files import ImageFiles
-from unic.data.sources._list_files import SUFFIXES, Columns, read_list
+from unic.data.sources._list_files import SUFFIXES, Cells, read_list
 from unic.data.sources._names import Names
 from unic.data.sources._path_options import UNNAMED, ColumnNames
 from unic.data.sources.base import DamagedImageError
 from unic.digest import sha256_of_each
 from unic.errors import InputError
 
-__all__ = ["SUFFIXES", "LabelList", "Labelled"]
+__all__ = ["SUFFIXES", "LabelList", "ListContent"]
 
 _SPLIT = "split"  # the column
 
@@ -50,7 +50,7 @@ class LabelList(ImageFiles):
         every: Sequence[Path] = (),
     ) -> None:
         self.path = path
-        lists = {file: Labelled.read(path, file, named) for file in dict.fromkeys([*files, *every])}
+        lists = {file: ListContent.read(path, file, named) for file in dict.fromkeys([*files, *every])}
         if not any(lists[file].splits for file in files) and split is not None:
             files, split = _splits.files_of(path, files, split), None
         first = lists[files[0]]
@@ -69,7 +69,7 @@ class LabelList(ImageFiles):
         self.why_unlabelled = first.why_unlabelled
         if first.is_labelled:
             self.classes = _label_values.class_list(_label_values.of_texts(one.labels) for one in lists.values())
-            self._labels = _label_values.class_numbers(_label_values.of_texts(labels), self.classes)
+            self._labels = _label_values.class_indices(_label_values.of_texts(labels), self.classes)
 
     def encoded(self, index: int) -> Path:
         return _image_paths.checked(self._places[index])
@@ -88,7 +88,7 @@ class LabelList(ImageFiles):
         return os.fsencode(self._names[index]) + b" " + state
 
 
-class Labelled:
+class ListContent:
     """What a list says of its images.
 
     Attributes:
@@ -99,7 +99,7 @@ class Labelled:
         why_unlabelled: see `Source`.
     """
 
-    def __init__(self, path: str, columns: Columns, found: tuple[str, str | None], why_unlabelled: str) -> None:
+    def __init__(self, path: str, columns: Cells, found: tuple[str, str | None], why_unlabelled: str) -> None:
         image, label = self.columns = found
         self.images, self.why_unlabelled = columns[image], why_unlabelled
         self.labels = [] if label is None else columns[label]
@@ -109,7 +109,7 @@ class Labelled:
         self.splits = splits[0] if splits else []
 
     @classmethod
-    def read(cls, path: str, file: Path, named: ColumnNames = UNNAMED) -> Labelled:
+    def read(cls, path: str, file: Path, named: ColumnNames = UNNAMED) -> ListContent:
         """Raises `InputError` as `read_list` and `choose` do."""
         columns, schema = read_list(path, file)
 

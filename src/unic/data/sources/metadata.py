@@ -14,7 +14,7 @@ from unic.data.sources import _label_values, _splits
 from unic.data.sources._names import composed
 from unic.data.sources._path_options import UNNAMED, ColumnNames
 from unic.data.sources.folder import Folder
-from unic.data.sources.label_list import Labelled
+from unic.data.sources.label_list import ListContent
 from unic.errors import InputError
 
 _NAMES = ("metadata.csv", "metadata.jsonl")
@@ -62,8 +62,8 @@ class LabelledFolder(Folder):
     ) -> None:
         super().__init__(path, root)
         try:
-            own = Labelled.read(path, file, named)
-            lists = [own, *(Labelled.read(path, other, named) for other in every or [] if other != file)]
+            own = ListContent.read(path, file, named)
+            lists = [own, *(ListContent.read(path, other, named) for other in every or [] if other != file)]
         except InputError as error:
             if any(named):
                 raise
@@ -82,7 +82,7 @@ class LabelledFolder(Folder):
         else:
             self._take(own, lists, root.relative_to(file.parent).as_posix(), file)
 
-    def _take(self, own: Labelled, lists: list[Labelled], prefix: str, file: Path) -> None:
+    def _take(self, own: ListContent, lists: list[ListContent], prefix: str, file: Path) -> None:
         known = dict(zip(map(_key, own.images), own.labels, strict=True))
         keys = [_key(f"{prefix}/{self.name(index)}") for index in range(len(self))]
         missing = [index for index, key in enumerate(keys) if key not in known]
@@ -93,7 +93,7 @@ class LabelledFolder(Folder):
             )
             return
         self.classes = _label_values.class_list(_label_values.of_texts(one.labels) for one in lists)
-        self._labels = _label_values.class_numbers(_label_values.of_texts([known[key] for key in keys]), self.classes)
+        self._labels = _label_values.class_indices(_label_values.of_texts([known[key] for key in keys]), self.classes)
 
 
 def _key(place: str) -> str:

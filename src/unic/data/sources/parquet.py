@@ -18,7 +18,7 @@ from PIL import Image
 
 from unic.data.decode import decode
 from unic.data.sources import _image_paths, _label_values
-from unic.data.sources._columns import MASK, Columns, choose, features_of, mask_classes
+from unic.data.sources._columns import MASK, TableColumns, choose, features_of, mask_classes
 from unic.data.sources._parquet_files import check_parquet, holds_nulls, peek, read_column, schema_of
 from unic.data.sources._path_options import UNNAMED, ColumnNames
 from unic.data.sources._targets import check_fit, read_mask
@@ -67,7 +67,7 @@ class Parquet(Source):
             others = [file for file in every if file not in self._files and label in schema_of(file).names]
             columns = (self._read_column(label, [file]) for file in others)
             own = self._read_column(label)
-            self.classes, self._labels, self.why_unlabelled = _label_values.numbered(label, own, columns)
+            self.classes, self._labels, self.why_unlabelled = _label_values.class_labels(label, own, columns)
         self._encoded: dict[str, pa.ChunkedArray] = {}
         self._fingerprint: str | None = None
         self._has_paths: bool | None = None
@@ -145,7 +145,7 @@ class Parquet(Source):
             return any(holds_nulls(file, f"{self._column}.bytes") for file in self._files)
         return not (pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
-    def _choose(self, file: Path, named: ColumnNames) -> Columns:
+    def _choose(self, file: Path, named: ColumnNames) -> TableColumns:
         schema = schema_of(file)
         return choose(self.path, schema, features_of(schema), named, lambda names: peek(self.path, file, names))
 
