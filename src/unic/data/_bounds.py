@@ -79,7 +79,7 @@ def _check(image: Image.Image, data: bytes | Path) -> None:
         raise DamagedImageError(f"{width} x {height} pixels, more than data.max_pixels = {_limit.get()}")
     if pixels > (most := _MOST_OF.get(kind, pixels)):
         raise DamagedImageError(
-            f"{width} x {height} pixels, more than the {most} of a {kind}: decoding needs too much memory"
+            f"{width} x {height} pixels in a {kind}, more than {most}: decoding needs too much memory"
         )
     if kind == "PPM" and _decoder(image) == "ppm_plain" and pixels > _MOST_PLAIN:
         raise DamagedImageError(f"{width} x {height} pixels as text, more than {_MOST_PLAIN}: decoding takes too long")

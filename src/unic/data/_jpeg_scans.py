@@ -30,8 +30,8 @@ def num_scans(data: bytes | Path, most: int) -> int:
 
 def _count(data: bytes | mmap.mmap, most: int) -> int:
     count, colours, is_progressive, place = 0, 0, False, 2
-    while (found := _NEXT.search(data, place)) is not None:
-        marker, place = found[1][0], found.end()
+    while (match := _NEXT.search(data, place)) is not None:
+        marker, place = match[1][0], match.end()
         if marker == _END:
             break
         if marker in _BARE:

@@ -32,7 +32,8 @@ def open_source(path: str, limit: int | None = None, split: str | None = None, w
     - a Parquet file, a WebDataset shard (.tar), or a folder or pattern of these (`*`, `{000..012}`);
     - a list of images (`label_list`), or a folder that `save_to_disk` of `datasets` has written (`saved`);
     - `ORG/NAME[:CONFIG]`, a set of the hub, which is downloaded;
-    - `stream:ORG/NAME[:CONFIG]`, or URLs of shards: a streamed set, which stays there (`unic.data.streaming`);
+    - `stream:ORG/NAME[:CONFIG]`, or URLs of shards: a streamed set, of which only some shards are on the disk at a time
+      (`unic.data.streaming`);
     - `generated:FAMILY`, images that are drawn when they are read (`generated`).
 
     `{split}` in a path stands for the name of the split. `?test=0.2&seed=0` at its end draws a random test split

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -56,10 +57,14 @@ def read_column(path: str, file: Path, column: str) -> pa.Table:
 
 def rows_at_once(metadata: Any, most: int) -> int:
     """Number of rows to read at a time, so that they fit into `most` bytes if each is as large as the largest chunk."""
-    groups = (metadata.row_group(number) for number in range(metadata.num_row_groups))
-    chunks = (group.column(number) for group in groups for number in range(group.num_columns))
-    largest = max((chunk.total_uncompressed_size for chunk in chunks), default=1)
+    largest = max((chunk.total_uncompressed_size for chunk in _chunks(metadata)), default=1)
     return max(1, min(_ROWS, most // max(1, largest)))
+
+
+def _chunks(metadata: Any) -> Iterator[Any]:
+    """Metadata of every column of every row group."""
+    groups = (metadata.row_group(group) for group in range(metadata.num_row_groups))
+    return (group.column(column) for group in groups for column in range(group.num_columns))
 
 
 def peek(path: str, file: Path, names: list[str]) -> dict[str, list[Any]]:
@@ -81,9 +86,7 @@ def first_values(opened: pq.ParquetFile, names: list[str]) -> dict[str, list[Any
 
 def holds_nulls(file: Path, column: str) -> bool:
     """Whether a column may hold nulls, by the statistics in the file; True if the file has none for the column."""
-    metadata = pq.read_metadata(file)
-    groups = (metadata.row_group(number) for number in range(metadata.num_row_groups))
-    chunks = (group.column(number) for group in groups for number in range(group.num_columns))
+    chunks = _chunks(pq.read_metadata(file))
     statistics = [chunk.statistics for chunk in chunks if chunk.path_in_schema == column]
     return not statistics or any(known is None or not known.has_null_count or known.null_count for known in statistics)
 

@@ -106,8 +106,8 @@ class Source(ABC):
     def label_fingerprint(self) -> str:
         """Hash of the labels and the names of the classes. Scores depend on them, features do not."""
         labels = (self.label(index) for index in range(len(self)))
-        numbers = np.fromiter((-1 if label is None else label for label in labels), np.int64)
-        return sha256(repr(self.classes), numbers.tobytes())
+        indices = np.fromiter((-1 if label is None else label for label in labels), np.int64)
+        return sha256(repr(self.classes), indices.tobytes())
 
 
 def permutation(length: int, *keys: int) -> Int[Tensor, " n"]:

@@ -1,4 +1,4 @@
-"""A fixed random subset of a source: its images depend on their number only."""
+"""A fixed random subset of a source, which depends on its size only."""
 
 from __future__ import annotations
 
