@@ -120,7 +120,7 @@ def test_a_wrong_path_is_one_line(path: str, message: str) -> None:
 
 
 def test_generated_images_have_no_test_part() -> None:
-    with pytest.raises(InputError, match="no part 'test'"):
+    with pytest.raises(InputError, match="no split 'test'"):
         open_source("generated:strokes?images=4", split="test")
 
 

@@ -50,7 +50,7 @@ def test_in_shards_too(folder, caplog):
         for name in ("a.png", "b.HEIC", "c.heif"):
             archive.add(folder / name, name)
     assert len(open_source(str(folder.parent / "a.tar"))) == 1
-    assert re.search("left out: 2 images .*pip install pillow-heif", caplog.text)
+    assert re.search(" 2 images .*pip install pillow-heif", caplog.text)
 
 
 def test_the_reason_names_the_package(folder):

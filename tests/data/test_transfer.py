@@ -39,12 +39,12 @@ def test_a_worker_hands_over_memory_not_copies(image_folder: Path) -> None:
         assert "memfd:unic-pixels" not in Path("/proc/self/maps").read_text()
 
 
-@pytest.mark.parametrize("is_handed_over", [True, False])
+@pytest.mark.parametrize("shares_memory", [True, False])
 @pytest.mark.parametrize("shape", [(2, 3, 40, 50), (0, 3, 4, 4)])
-def test_pixels_arrive_as_they_were_sent(monkeypatch: pytest.MonkeyPatch, is_handed_over: bool, shape: tuple) -> None:
-    if is_handed_over and not hasattr(os, "memfd_create"):
+def test_pixels_arrive_as_they_were_sent(monkeypatch: pytest.MonkeyPatch, shares_memory: bool, shape: tuple) -> None:
+    if shares_memory and not hasattr(os, "memfd_create"):
         pytest.skip("needs Linux")
-    monkeypatch.setattr(_transfer, "_IS_HANDED_OVER", is_handed_over)
+    monkeypatch.setattr(_transfer, "_SHARES_MEMORY", shares_memory)
     pixels = np.arange(np.prod(shape), dtype=np.uint64).astype(np.uint8).reshape(shape)
     here, there = Pipe()
     _transfer.send(pixels, there)

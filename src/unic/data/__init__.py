@@ -1,1 +1,1 @@
-"""Images: where they are read from (`sources`), the augmented view of each (`augment`), batches of them (`loader`)."""
+"""Images: the sources that read them (`sources`), their augmented views (`augment`) and batches (`loader`)."""

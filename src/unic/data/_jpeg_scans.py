@@ -1,6 +1,6 @@
-"""How many scans a JPEG has: each goes over the whole picture again, whatever little is in it.
+"""Number of scans of a JPEG: each takes a pass over the whole picture, even if it holds little.
 
-A photograph has 1, a progressive one about 10. A file of half a megabyte can hold thousands.
+A photograph has 1, a progressive one about 10. A malicious file of half a megabyte can hold thousands.
 Markers: ITU-T T.81, annex B.
 """
 
@@ -14,13 +14,13 @@ _PROGRESSIVE = (0xC2, 0xCA)
 _FRAMES = (*range(0xC0, 0xC4), *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xCD, 0xD0))  # SOF0 to SOF15
 _START_OF_SCAN, _END = 0xDA, 0xD9
 _BARE = (0x01, *range(0xD0, 0xD9))  # markers without a segment
-_NEXT = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])")  # in the data of a scan: neither a stuffed byte nor a restart
+_NEXT = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])")  # a marker, but no stuffed byte or restart in the data of a scan
 
 
 def num_scans(data: bytes | Path, most: int) -> int:
-    """Scans of the first picture of a JPEG; counting ends with the first beyond `most`.
+    """Number of scans of the first picture of a JPEG; counting stops at `most + 1`.
 
-    Of the usual kind, one scan of all colours, nothing but the header is read.
+    For the usual kind, one scan with all colours, only the header is read.
     """
     if isinstance(data, bytes):
         return _count(data, most)
@@ -30,8 +30,8 @@ def num_scans(data: bytes | Path, most: int) -> int:
 
 def _count(data: bytes | mmap.mmap, most: int) -> int:
     count, colours, is_progressive, place = 0, 0, False, 2
-    while (found := _NEXT.search(data, place)) is not None:
-        marker, place = found[1][0], found.end()
+    while (match := _NEXT.search(data, place)) is not None:
+        marker, place = match[1][0], match.end()
         if marker == _END:
             break
         if marker in _BARE:

@@ -1,7 +1,7 @@
 """The colour operations of `torchvision.transforms.v2.functional`, with a parameter for each image of a batch.
 
-Images are `(b, 3, h, w)` in [0, 1]; factors are `(b, 1, 1, 1)`. Passes over memory are what they cost: hence `lerp`,
-operations in place on what was just made, and a hue without a way back from HSV.
+Images are `(b, 3, h, w)` in [0, 1]; factors are `(b, 1, 1, 1)`. The operations are limited by passes over memory. So
+they use `lerp`, change fresh tensors in place, and compute a hue without converting back from HSV.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ def hue(x: Float[Tensor, "b 3 h w"], offset: Float[Tensor, "b 1 1 1"]) -> Float[
     r, g, b = x.split(1, dim=1)
     high, low = torch.maximum(torch.maximum(r, g), b), torch.minimum(torch.minimum(r, g), b)
     chroma = high - low
-    # Which channel is the highest, as numbers: on a CPU `where` and `aminmax` take ten times as long as a product.
+    # Masks of the highest channel as numbers: on a CPU `where` and `aminmax` take ten times as long as a product.
     is_red = (r == high).to(x.dtype)
     is_green = (g == high).to(x.dtype).mul_(1 - is_red)
     is_blue = 1 - is_red - is_green
     turned = (g - b).mul_(is_red).addcmul_(b - r, is_green).addcmul_(r - g, is_blue)
-    turned /= chroma.clamp_min(torch.finfo(x.dtype).tiny)  # grey pixels: 0, and any hue will do
+    turned /= chroma.clamp_min(torch.finfo(x.dtype).tiny)  # grey pixels get hue 0, which changes nothing
     turned.add_(is_green, alpha=2).add_(is_blue, alpha=4)
     turned += 6 * offset
     turned -= 6 * (turned / 6).floor_()
@@ -61,13 +61,13 @@ def hue(x: Float[Tensor, "b 3 h w"], offset: Float[Tensor, "b 1 1 1"]) -> Float[
 
 
 def blur(x: Float[Tensor, "b 3 h w"], sigma: Float[Tensor, " b"]) -> Float[Tensor, "b 3 h w"]:
-    """Gaussian blur, kernel 9, reflected at the border; separable, so two passes of 9 taps instead of one of 81."""
+    """Gaussian blur with kernel 9, reflected at the border, in two separable passes of 9 taps instead of one of 81."""
     half = _BLUR_KERNEL // 2
     height, width = x.shape[2:]
     places = torch.arange(half + 1, device=x.device) / sigma[:, None]
     taps = torch.exp(-0.5 * places**2)
-    taps = (taps / (2 * taps.sum(1, keepdim=True) - 1))[:, :, None, None, None]  # the middle one is there once
-    # Sums of shifted images: a grouped convolution is no faster on many images and far slower on a few.
+    taps = (taps / (2 * taps.sum(1, keepdim=True) - 1))[:, :, None, None, None]  # the middle tap counts once
+    # Shifted images are summed: a grouped convolution is no faster on many images and far slower on a few.
     x = F.pad(x, (half, half, half, half), mode="reflect")
     rows = x[..., half : half + width] * taps[:, 0]
     for tap in range(1, half + 1):
@@ -81,5 +81,5 @@ def blur(x: Float[Tensor, "b 3 h w"], sigma: Float[Tensor, " b"]) -> Float[Tenso
 
 
 def solarize(x: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
-    """Inverts what is brighter than the middle."""
+    """Inverts the values above 0.5."""
     return torch.minimum(x, 1 - x)

@@ -1,4 +1,4 @@
-"""Formats that Pillow reads with a plugin only: where one is installed it is used, else its files can be counted."""
+"""Image formats that Pillow reads only with a plugin: an installed plugin is used, a missing one can be named."""
 
 from __future__ import annotations
 
@@ -9,7 +9,15 @@ from typing import NamedTuple
 
 
 class _Plugin(NamedTuple):
-    """`package`: what pip installs. `opener`: a function of its module that registers it; empty: importing does."""
+    """A plugin of Pillow.
+
+    Attributes:
+        package: its name for pip.
+        module: its name for `import`.
+        opener: function of the module that registers the plugin; empty: importing the module registers it.
+        format: Pillow's name of the format.
+        suffixes: of the files, with a dot.
+    """
 
     package: str
     module: str
@@ -23,28 +31,28 @@ _PLUGINS = (
     _Plugin("pillow-jxl-plugin", "pillow_jxl", "", "JXL", (".jxl",)),
 )
 PACKAGES = {suffix: plugin.package for plugin in _PLUGINS for suffix in plugin.suffixes}
-"""The package that each of these suffixes needs, installed or not."""
+"""The package that each suffix needs, installed or not."""
 
 
 @functools.cache
 def suffixes() -> frozenset[str]:
-    """Suffixes that the plugins installed here can read."""
+    """Suffixes that the installed plugins can read."""
     return frozenset(suffix for plugin in _PLUGINS if _is_installed(plugin) for suffix in plugin.suffixes)
 
 
 @functools.cache
 def register() -> tuple[str, ...]:
-    """Makes Pillow know the plugins installed here, once in a process, and returns their formats."""
-    found = []
+    """Registers the installed plugins with Pillow, once in a process, and returns the names of their formats."""
+    formats = []
     for plugin in filter(_is_installed, _PLUGINS):
         try:
             module = importlib.import_module(plugin.module)
             if plugin.opener:
                 getattr(module, plugin.opener)()
-        except Exception:  # a library that it needs is not there: as if it were not installed
+        except Exception:  # the plugin lacks a library: it counts as not installed
             continue
-        found.append(plugin.format)
-    return tuple(found)
+        formats.append(plugin.format)
+    return tuple(formats)
 
 
 def _is_installed(plugin: _Plugin) -> bool:

@@ -1,7 +1,7 @@
-"""Pixels from one process to another: memory that is handed over, or copied through the pipe where that cannot be.
+"""Transfer of pixels from one process to another: through anonymous shared memory on Linux, else through the pipe.
 
-The memory has no name and belongs to no file system. What `/dev/shm` grants would not do: containers have little of it
-(Docker: 64 MB, less than some batches), and who writes where there is no more of it is killed or waits for ever.
+The memory is not in `/dev/shm`, which is small in containers (Docker: 64 MB, less than some batches): a process that
+writes to a full one is killed or waits for ever.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-_IS_HANDED_OVER = hasattr(os, "memfd_create")  # Linux
+_SHARES_MEMORY = hasattr(os, "memfd_create")  # Linux
 
 
 def send(pixels: UInt8[np.ndarray, "*shape"], connection: Connection) -> None:
     """Sends a contiguous array."""
     connection.send(pixels.shape)
-    flat = pixels.reshape(-1)  # of more dimensions `send_bytes` would take the first for the length
+    flat = pixels.reshape(-1)  # `send_bytes` takes the first dimension for the length
     if not pixels.size:
         return
-    if not _IS_HANDED_OVER:
+    if not _SHARES_MEMORY:
         connection.send_bytes(flat.data)
         return
     file = os.memfd_create("unic-pixels")
@@ -39,13 +39,18 @@ def send(pixels: UInt8[np.ndarray, "*shape"], connection: Connection) -> None:
 
 
 def receive(connection: Connection, *, pin_memory: bool = False) -> UInt8[Tensor, "*shape"]:
-    """What `send` has sent at the other end. Raises `EOFError` or `OSError` if nobody is there any more.
+    """Receives the array that `send` has sent at the other end.
 
     Args:
-        pin_memory: put it where a GPU can fetch it from.
+        connection: to the sender.
+        pin_memory: copy the pixels to pinned memory, for a GPU.
+
+    Raises:
+        EOFError: the other end is closed.
+        OSError: the other end is closed.
     """
     shape = connection.recv()
-    if not np.prod(shape) or not _IS_HANDED_OVER:
+    if not np.prod(shape) or not _SHARES_MEMORY:
         pixels = torch.empty(shape, dtype=torch.uint8, pin_memory=pin_memory)
         if pixels.numel():
             connection.recv_bytes_into(pixels.view(-1).numpy())
@@ -55,5 +60,5 @@ def receive(connection: Connection, *, pin_memory: bool = False) -> UInt8[Tensor
         memory = mmap.mmap(file, 0)
     finally:
         os.close(file)
-    pixels = torch.frombuffer(memory, dtype=torch.uint8).view(shape)  # keeps the memory as long as it lives
+    pixels = torch.frombuffer(memory, dtype=torch.uint8).view(shape)  # the tensor keeps the memory alive
     return pixels.pin_memory() if pin_memory else pixels

@@ -1,8 +1,8 @@
 """The augmented view of an image: a function of (seed, view, index) and of nothing else.
 
-The crop runs where the image is decoded, because it turns images of any size into one; everything after it runs on the
-whole batch on the device. Each image draws its own parameters from `unic.rng`, so a view depends neither on the batch
-it is in nor on workers, processes or a resume.
+The crop runs in the worker that decodes the image, because it gives all images one size; the rest runs on the device,
+on a whole batch. Each image draws its own parameters from `unic.rng`. So a view does not depend on its batch, on
+workers or processes, or on a resume.
 """
 
 from __future__ import annotations
@@ -23,27 +23,31 @@ from unic.data._operations import blur, brightness, contrast, grey, hue, saturat
 from unic.data.decode import Box
 from unic.errors import InputError, nearest
 
-_TRIES = 10  # of RandomResizedCrop, as in torchvision
-_FEW = 4  # images, see `Augmentation.__call__`
+_TRIES = 10  # of a random crop, as in torchvision's RandomResizedCrop
+_FEW = 4  # images changed at a time on a CPU, see `Augmentation.__call__`
 _CROP = rng.stream("crop")
 
-# Columns of the draws of one image. The colour operations are ordered by four numbers of their own.
+# Columns of the random numbers of one image. `_ORDER` and `_FACTORS` take four each, one for each colour operation.
 _FLIP, _JITTER, _ORDER, _FACTORS, _GRAYSCALE, _BLUR, _SIGMA, _SOLARIZE, _NUM_DRAWS = 0, 1, 2, 6, 10, 11, 12, 13, 14
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What may happen to an image, and how often. All probabilities are per image.
+    """The operations that make a view of an image, and their probabilities (per image).
+
+    The class and its fields are part of the feature cache's keys, by their `repr`.
 
     Attributes:
-        scale: range of the crop's share of the area; None: the centre square, uncropped otherwise.
-        whole: without `scale`, the whole image squeezed into the view: no pixel is left out.
-        ratio: range of the crop's width over height.
+        scale: range of the crop's share of the image's area; None: no random crop but the centre square.
+        whole: without `scale`, squeeze the whole image into the view instead of taking the centre square.
+        ratio: range of the crop's width divided by its height.
         flip: probability of a horizontal flip.
         jitter: probability of colour jitter.
-        strength: brightness, contrast, saturation, hue of the jitter; 0.4 means a factor in [0.6, 1.4].
-        grayscale, blur, solarize: probabilities.
-        sigma: range of the standard deviation of the blur, in pixels, for a kernel of 9.
+        strength: of the jitter's brightness, contrast, saturation and hue; 0.4 means a factor in [0.6, 1.4].
+        grayscale: probability of a grey view.
+        blur: probability of a Gaussian blur with a kernel of 9.
+        sigma: range of the blur's standard deviation, in pixels.
+        solarize: probability of inverting the values above 0.5.
     """
 
     scale: tuple[float, float] | None = None
@@ -64,14 +68,14 @@ class Augmentation:
     def crop(
         self, image: Image.Image, seed: int, view: int, index: int, size: int | tuple[int, int]
     ) -> UInt8[Tensor, "3 h w"]:
-        """The random (or centre square) crop of an RGB image, resized bicubically with anti-aliasing.
+        """The crop of an image (random, centre square or whole), resized bicubically with anti-aliasing.
 
         Args:
             image: RGB, upright, of any size.
-            seed: of the run; first key of the draws.
-            view: second key: which view of the image.
-            index: third key: which image.
-            size: side of the view, or its height and width.
+            seed: of the run; first key of the random numbers.
+            view: index of the view; second key.
+            index: index of the image; third key.
+            size: side of the view in pixels, or its height and width.
         """
         height, width = (size, size) if isinstance(size, int) else size
         if self.whole:
@@ -84,12 +88,20 @@ class Augmentation:
             box = self.box(image.width, image.height, seed, view, index)
         if self.is_random:
             return resized(image, box, (height, width))
-        # Evaluation sees what Pillow makes of an image, as everybody's evaluation does.
+        # Evaluation views are resized by Pillow, as in published evaluations.
         pixels = np.array(image.crop(box).resize((width, height), Image.Resampling.BICUBIC))
         return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
 
     def box(self, width: int, height: int, seed: int, view: int, index: int) -> Box:
-        """Left, top, right, bottom of a random crop (Szegedy et al., 2014, as in torchvision's RandomResizedCrop)."""
+        """Left, top, right, bottom of a random crop (Szegedy et al., 2014, as in torchvision's RandomResizedCrop).
+
+        Args:
+            width: of the image, in pixels.
+            height: of the image, in pixels.
+            seed: of the run; first key of the random numbers.
+            view: index of the view; second key.
+            index: index of the image; third key.
+        """
         assert self.scale is not None
         low, high = math.log(self.ratio[0]), math.log(self.ratio[1])
         for first in range(0, 4 * _TRIES, 4):
@@ -100,7 +112,7 @@ class Augmentation:
             if 0 < w <= width and 0 < h <= height:
                 left, top = int(x * (width - w + 1)), int(y * (height - h + 1))
                 return left, top, left + w, top + h
-        # Very long images: the largest centred box of an allowed shape.
+        # A very long image gets the largest centred box of an allowed shape.
         w = min(width, round(height * self.ratio[1]))
         h = min(height, round(width / self.ratio[0]))
         left, top = (width - w) // 2, (height - h) // 2
@@ -109,14 +121,14 @@ class Augmentation:
     def __call__(
         self, images: UInt8[Tensor, "b 3 h w"], seed: int, view: Int[Tensor, " b"], index: Int[Tensor, " b"]
     ) -> Float[Tensor, "b 3 h w"]:
-        """Everything after the crop: flip, colour jitter, grayscale, blur, solarise.
+        """Applies all operations after the crop: flip, colour jitter, grayscale, blur, solarise.
 
         Args:
-            images: cropped views, on any device.
-            seed: of the run; first key of the draws.
-            view: second key of each image, **on the CPU**: which images an operation touches is decided there, so
-                nothing waits for the device.
-            index: third key of each image, on the CPU as well.
+            images: crops, on any device.
+            seed: of the run; first key of the random numbers.
+            view: index of each image's view, **on the CPU**; second key. The CPU chooses which images an operation
+                changes, so nothing waits for the device.
+            index: index of each image, on the CPU; third key.
 
         Returns:
             Images in [0, 1] on the device of `images`.
@@ -126,7 +138,7 @@ class Augmentation:
         keys = view.cpu()[:, None], index.cpu()[:, None]
         u = rng.uniform(seed, rng.stream("augment"), *keys, torch.arange(_NUM_DRAWS))
         views = torch.empty(images.shape, dtype=torch.float32, device=images.device)
-        # On a CPU a few at a time: what the operations pass on to each other then stays in the processor's cache.
+        # A CPU changes a few images at a time, so that results between operations stay in its cache.
         few = _FEW if images.device.type == "cpu" else max(1, len(images))
         for part, crops, draws in zip(views.split(few), images.split(few), u.split(few), strict=True):
             self._change(torch.div(crops, 255, out=part), draws)
@@ -151,7 +163,7 @@ class Augmentation:
         order = u[:, _ORDER : _ORDER + 4].argsort(dim=1, stable=True)
         spread = torch.tensor(self.strength)
         centred = (2 * u[:, _FACTORS : _FACTORS + 4] - 1) * spread
-        factors = centred + torch.tensor([1.0, 1.0, 1.0, 0.0])  # hue is an offset, the others multiply
+        factors = centred + torch.tensor([1.0, 1.0, 1.0, 0.0])  # hue is an offset, the others are factors
         factors[:, :3].clamp_(min=0)
         on_device = factors.to(x.device, non_blocking=True)
         for place in range(4):
@@ -164,9 +176,15 @@ class Augmentation:
 
 
 def resized(image: Image.Image, box: Box, size: tuple[int, int]) -> UInt8[Tensor, "3 h w"]:
-    """The part `box` of an image, bicubic with anti-aliasing, at a height and width: torchvision's on uint8 tensors.
+    """The part `box` of an image, resized bicubically with anti-aliasing, as torchvision does with uint8 tensors.
 
-    It takes a quarter of Pillow's time and differs from it by rounding. Pixels beyond the box stay out of the filter.
+    This takes a quarter of Pillow's time and differs from its result by rounding. The filter uses no pixel outside of
+    the box.
+
+    Args:
+        image: RGB.
+        box: left, top, right, bottom.
+        size: height and width of the result.
     """
     pixels = torch.from_numpy(np.array(image.crop(box))).permute(2, 0, 1)
     return F.interpolate(pixels[None], size, mode="bicubic", antialias=True)[0].contiguous()
@@ -175,7 +193,7 @@ def resized(image: Image.Image, box: Box, size: tuple[int, int]) -> UInt8[Tensor
 PRESETS = {
     "none": Augmentation(),
     "whole": Augmentation(whole=True),
-    # The paper's (METHOD.md §6; Sariyildiz et al., 2024).
+    # The augmentation of the paper (METHOD.md §6; Sariyildiz et al., 2024).
     "unic": Augmentation(
         scale=(0.08, 1.0), flip=0.5, jitter=0.8, strength=(0.4, 0.4, 0.2, 0.1), grayscale=0.2, blur=0.2, solarize=0.2
     ),
@@ -185,14 +203,14 @@ PRESETS = {
 
 
 def preset(name: str) -> Augmentation:
-    """The augmentation of that name. Raises `InputError` with the nearest name if there is none."""
+    """The augmentation of a name. Raises `InputError` for an unknown name."""
     if name not in PRESETS:
         raise InputError(f"unknown augmentation '{name}'{nearest(name, PRESETS)}")
     return PRESETS[name]
 
 
 def _on(x: Tensor, rows: Tensor, operation: Callable[[Tensor], Tensor]) -> None:
-    """`operation` on some images of the batch; `rows` comes from the CPU, so the device is not asked how many."""
+    """Applies `operation` to some images of the batch. `rows` is on the CPU, so nothing waits for the device."""
     if len(rows):
         rows = rows.to(x.device, non_blocking=True)
         x.index_copy_(0, rows, operation(x.index_select(0, rows)))

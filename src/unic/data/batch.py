@@ -1,4 +1,4 @@
-"""A batch of views, and what is asked for to make one."""
+"""A batch of views, and the request from which a worker makes one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from jaxtyping import Int, UInt8
 from torch import Tensor
 
-Size = int | tuple[int, int]
+ViewSize = int | tuple[int, int]
+"""Side of a square view in pixels, or height and width."""
 
 
 @dataclass
@@ -16,9 +17,9 @@ class Batch:
 
     Attributes:
         images: `(b, 3, h, w)`, cropped; `Augmentation.__call__` does the rest.
-        index: `(b,)`, global index of each image in the `ImageList`.
-        view: `(b,)`, the number that keys each image's view: how often its source was gone over before, or which of
-            the cached views it is. With weight 1 it is the number of the epoch.
+        index: `(b,)`, index of each image in the `ImageList`.
+        view: `(b,)`, view key of each image: the passes over its source so far, or the index of the cached view. With
+            weight 1 it is the epoch, from 0.
         damaged: (index, name, reason) of each image that could not be read.
     """
 
@@ -31,8 +32,9 @@ class Batch:
         return len(self.index)
 
     def pin_memory(self) -> Batch:
-        """The same where a GPU can fetch it from. The keys stay pageable: they are read on the CPU."""
+        """The same batch with its images in pinned memory, for a GPU. `index` and `view` are only read on the CPU."""
         return Batch(self.images.pin_memory(), self.index, self.view, self.damaged)
 
 
-Request = tuple[list[int], list[int], Size]  # indices and augmentation keys of one batch, size of its views
+Request = tuple[list[int], list[int], ViewSize]
+"""Indices and view keys of the images of a batch, and the size of its views."""

@@ -1,4 +1,4 @@
-"""What a data worker does: from the indices of a batch to its decoded views."""
+"""The work of a data worker: makes a batch of decoded views from its request."""
 
 from __future__ import annotations
 
@@ -18,12 +18,20 @@ from unic.data.sources import DamagedImageError, Source
 from unic.data.workers import Answer
 from unic.errors import InputError
 
-_MAX_SUBSTITUTES = 1000  # damaged images in a row after which the data is not images at all
+_MAX_SUBSTITUTES = 1000  # damaged images in a row after which the run ends
 
 
 @dataclass(frozen=True)
 class Decoder:
-    """Request → `Batch`. Called, as a worker does it, it gives that in parts, or the `InputError` that came up."""
+    """Makes a `Batch` from a request. A call, in a worker, returns its arrays, or an `InputError` instead.
+
+    Attributes:
+        images: any source.
+        view: its crop is done here.
+        seed: of the run; first key of the random numbers.
+        mix: how views are mixed with those of other images; None: they are not mixed.
+        substitute: replace a damaged image by the next readable one; False: leave it out.
+    """
 
     images: Source
     view: Augmentation
@@ -34,12 +42,16 @@ class Decoder:
     def __call__(self, request: Request) -> Answer:
         try:
             batch = self.batch(request)
-        except InputError as error:  # a reason that is not the program's: no trace of it
+        except InputError as error:  # a mistake of the user, raised in the main process without a traceback
             return error, None
         return (batch.index.numpy(), batch.view.numpy(), batch.damaged), batch.images.numpy()
 
     def batch(self, request: Request) -> Batch:
-        """Raises `InputError`: what lies elsewhere cannot be reached, or with `substitute` nothing is readable."""
+        """Decodes the views of a request.
+
+        Raises:
+            InputError: a streamed set cannot be fetched, or with `substitute` no image can be read.
+        """
         size = (request[2], request[2]) if isinstance(request[2], int) else request[2]
         views = torch.empty(len(request[0]), 3, *size, dtype=torch.uint8)
         indices: list[int] = []
@@ -47,12 +59,12 @@ class Decoder:
         damaged: list[tuple[int, str, str]] = []
         for index, key in zip(request[0], request[1], strict=True):
             with pixels_up_to(self.images.max_pixels):
-                found = self._view(index, key, size, damaged)
-            if found is None and self.substitute:
+                decoded = self._view(index, key, size, damaged)
+            if decoded is None and self.substitute:
                 _, name, reason = damaged[-1]
-                raise InputError(f"data '{self.images.path}': nothing can be read; last tried {name} ({reason})")
-            if found is not None:
-                index, views[len(indices)] = found
+                raise InputError(f"data '{self.images.path}': no image can be read; the last was {name} ({reason})")
+            if decoded is not None:
+                index, views[len(indices)] = decoded
                 indices.append(index)
                 keys.append(key)
         return Batch(
@@ -65,7 +77,7 @@ class Decoder:
     def _view(
         self, index: int, key: int, size: tuple[int, int], damaged: list[tuple[int, str, str]]
     ) -> tuple[int, Tensor] | None:
-        """The view of the image, or with `substitute` of the next readable one; adds to `damaged` what is not."""
+        """Index and view of the image, or with `substitute` of the next readable one; fills `damaged`."""
         tries = min(len(self.images), _MAX_SUBSTITUTES) if self.substitute else 1
         for candidate in range(index, index + tries):
             candidate %= len(self.images)
@@ -85,7 +97,7 @@ class Decoder:
             return own
         try:
             other = self._cropped(first + partner, key, size)
-        except DamagedImageError:  # it is reported when its own turn comes
+        except DamagedImageError:  # reported when this image is read for itself
             return own
         return self.mix(own, other, self.seed, key, index)
 

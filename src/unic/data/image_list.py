@@ -1,4 +1,4 @@
-"""The images of a run: its sources in a row, and in which order an epoch goes through them."""
+"""The images of a run: its sources joined to one list, and the order of each epoch."""
 
 from __future__ import annotations
 
@@ -18,16 +18,17 @@ from unic.recipe.sections import TrainSource
 
 
 class ImageList(Source):
-    """Sources joined to one numbered list; an epoch goes over each of them `weight` times.
+    """Sources joined to one list; an epoch sees each source `weight` times.
 
-    With weight 0.5 an epoch sees a random half and the next epoch the other half; with 1.5 all of it and a half.
+    With weight 0.5 an epoch sees a random half of a source, and the next epoch the other half. With weight 1.5 an epoch
+    sees the whole source and a half of it again.
 
     Args:
-        sources: at least one.
-        weights: one above 0 for each.
+        sources: at least one source.
+        weights: a weight above 0 for each source; None: all are 1.
 
     Attributes:
-        held_out: of each source of a recipe with `data.holdout` the images that this list leaves out; else empty.
+        held_out: the images of each source that `data.holdout` leaves out of this list; empty without it.
     """
 
     held_out: Sequence[Source] = ()
@@ -52,11 +53,11 @@ class ImageList(Source):
 
         Args:
             train: the entries of `data.train`.
-            max_pixels: of the recipe's `data`: an image with more is damaged.
-            holdout: of the recipe's `data`: the share of each source that is not trained on.
+            max_pixels: the recipe's `data.max_pixels`; an image with more pixels counts as damaged.
+            holdout: the recipe's `data.holdout`: share of each source that is not trained on.
 
         Raises:
-            InputError: for the first that cannot be opened, or not be divided.
+            InputError: a source cannot be opened, or not be divided.
         """
         sources = [open_source(entry.path, entry.limit, window=entry.window) for entry in train]
         held_out: list[Source] = []
@@ -99,7 +100,7 @@ class ImageList(Source):
         return index - local + first, length
 
     def source_of(self, index: Int[Tensor, " b"]) -> Int[Tensor, " b"]:
-        """Number of the source that each image belongs to."""
+        """Index of the source of each image."""
         return torch.searchsorted(torch.tensor(self._starts), index, right=True) - 1
 
     def expect(self, indices: Int[Tensor, " m"]) -> None:
@@ -115,36 +116,43 @@ class ImageList(Source):
         return "+".join(source.portable_fingerprint() for source in self.sources)
 
     def epoch_length(self) -> int:
-        """Images of one epoch: the same for every epoch."""
+        """Number of images of an epoch, the same for every epoch."""
         return sum(self._visits())
 
     def _visits(self) -> list[int]:
         return [max(1, round(len(source) * weight)) for source, weight in zip(self.sources, self.weights, strict=True)]
 
     def epoch_order(self, seed: int, epoch: int) -> Int[Tensor, " n"]:
-        """Global indices in the order in which an epoch (from 0) sees them; `n = epoch_length()`."""
+        """Indices of the images in the order in which an epoch (from 0) sees them; `n = epoch_length()`."""
         return self.epoch_visits(seed, epoch)[0]
 
     def epoch_visits(self, seed: int, epoch: int) -> tuple[Int[Tensor, " n"], Int[Tensor, " n"]]:
-        """The order of an epoch and, for each image, how often its source was gone over before.
+        """The order of an epoch and, for each image, the number of passes over its source so far.
 
-        Each source is an endless row of keyed permutations, of which every epoch takes the next piece. The number of
-        the permutation is what keys the view: with weight 2 the two visits of an epoch differ, and with weight 0.5
-        and cached views both halves get to see all of them.
+        Each source is an endless sequence of keyed permutations, one for each pass over it; every epoch takes the next
+        piece of the sequence. The pass keys the view. So with weight 2 an epoch sees two different views of an image,
+        and with weight 0.5 and cached views each half of the source still sees all views.
+
+        Args:
+            seed: of the run.
+            epoch: from 0.
+
+        Returns:
+            Indices of the images, and the pass of each, from 0.
         """
         indices, passes = [], []
         for place, (source, count) in enumerate(zip(self.sources, self._visits(), strict=True)):
             length = len(source)
             first, last = epoch * count, (epoch + 1) * count
-            for number in range(first // length, (last - 1) // length + 1):
-                order = source.order(seed, rng.stream("pass"), place, number)
-                piece = order[max(first - number * length, 0) : last - number * length]
+            for done in range(first // length, (last - 1) // length + 1):
+                order = source.order(seed, rng.stream("pass"), place, done)
+                piece = order[max(first - done * length, 0) : last - done * length]
                 indices.append(piece + self._starts[place])
-                passes.append(torch.full_like(piece, number))
+                passes.append(torch.full_like(piece, done))
         mixed = permutation(sum(map(len, indices)), seed, rng.stream("epoch"), epoch)
         start = 0
         for source, count in zip(self.sources, self._visits(), strict=True):
-            if source.in_pieces:  # it keeps its own order, so that its pieces are read one after another
+            if source.in_pieces:  # keeps its own order, so that its pieces are read one after another
                 mixed[(mixed >= start) & (mixed < start + count)] = torch.arange(start, start + count)
             start += count
         return torch.cat(indices)[mixed], torch.cat(passes)[mixed]

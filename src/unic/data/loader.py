@@ -1,7 +1,7 @@
-"""Batches of views: which image is seen at which step, decoded in worker processes, exactly repeatable.
+"""Batches of views, decoded in worker processes; the images of a step depend on seed and step only.
 
-Step s of a run is the s-th slice of the concatenated epoch orders. The order is a hash of (seed, epoch), so a resumed
-run computes where it is instead of reading up to there, and every process cuts its share from the same global batch.
+Step s of a run takes the s-th slice of the concatenated epoch orders, which are hashes of (seed, epoch). So a resumed
+run computes its place instead of reading up to it, and every process cuts its share from the same global batch.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import torch
 
 from unic import rng
 from unic.data import augment as augmentations
-from unic.data.batch import Batch, Request, Size
+from unic.data.batch import Batch, Request, ViewSize
 from unic.data.decoding import Decoder
 from unic.data.image_list import ImageList
 from unic.data.mix import Mix
@@ -22,16 +22,12 @@ from unic.data.workers import answers
 from unic.errors import InputError
 
 TIMEOUT = 600.0  # seconds; a batch of slow pictures on a slow disk takes one or two minutes
-
-
 _SIZE = rng.stream("size of views")
-
-
-_EXPECTED = 8192  # images ahead of a step that a source is told of, so that it may fetch them in time
+_EXPECTED = 8192  # images ahead of a step that a streamed source may fetch
 
 
 def steps_per_epoch(images: ImageList, batch_size: int) -> int:
-    """Full batches of one epoch; the rest is dropped. Raises `InputError` if there is not even one."""
+    """Number of full batches of an epoch; the rest is dropped. Raises `InputError` if no batch is full."""
     steps = images.epoch_length() // batch_size
     if steps == 0:
         raise InputError(
@@ -41,10 +37,11 @@ def steps_per_epoch(images: ImageList, batch_size: int) -> int:
 
 
 def check_shares(batch_size: int, world_size: int, micro_batches: int) -> None:
-    """Every process gets an image for each of its micro-batches. Raises `InputError` if that cannot be."""
+    """Raises `InputError` if a batch has too few images to give each micro-batch of each process one."""
     if batch_size < world_size * micro_batches:
         raise InputError(
-            f"train.batch_size={batch_size} is fewer images than {world_size} processes × {micro_batches} micro-batches"
+            f"train.batch_size={batch_size} is too small for {world_size} processes × {micro_batches} micro-batches; "
+            f"expected at least {world_size * micro_batches}"
         )
 
 
@@ -66,31 +63,32 @@ def training_batches(
     mix: Mix | None = None,
     pin_memory: bool = False,
 ) -> Iterator[Batch]:
-    """The micro-batches of steps `first_step … num_steps` (from 1) of this process, in order.
+    """Yields the micro-batches of this process for steps `first_step … num_steps`, in order.
 
-    A damaged image is replaced by the next readable one, which keeps shapes static, and reported in `Batch.damaged`
-    (every time it comes up: count by index).
+    A damaged image is replaced by the next readable one, so that shapes stay the same, and is reported in
+    `Batch.damaged` each time that it is met.
 
     Args:
-        images: what is trained on.
-        size: side of the views; of several each step draws one, the same for all its processes and micro-batches.
+        images: the images to train on.
+        size: side of the views in pixels; of several sizes each step draws one, for all its micro-batches.
         augment: name of the augmentation, of which only the crop is done here.
-        seed: of the run: of the order of images, of sizes and of views.
-        batch_size: of one optimiser step, over all processes and micro-batches; where it does not divide, the first
-            ones get an image more.
-        first_step: the step to begin with, from 1; another than 1 resumes.
-        num_steps: the last step of the whole run.
-        micro_batches: parts in which this process computes its share of a step.
+        seed: of the run; keys the order of images, the sizes and the views.
+        batch_size: images of an optimiser step, over all processes and micro-batches. If they do not divide evenly, the
+            first processes and micro-batches get one image more.
+        first_step: first step to yield, from 1; larger than 1 in a resumed run.
+        num_steps: last step of the whole run.
+        micro_batches: number of parts of this process's share of a step.
         rank: of this process, from 0.
-        world_size: the number of processes.
-        workers: processes that decode; 0: this one.
-        timeout: seconds that a batch of theirs is waited for; 0: without end.
-        views: number of cached views; the augmentation key is then taken modulo it.
-        mix: how views are mixed with those of other images; None: not at all.
-        pin_memory: put images where a GPU can fetch them from.
+        world_size: number of processes.
+        workers: processes that decode images; 0: this process decodes.
+        timeout: longest time to wait for a worker's batch, in seconds; 0: no limit.
+        views: number of cached views, modulo which the view key is taken; None: views are not cached.
+        mix: how views are mixed with those of other images; None: they are not mixed.
+        pin_memory: copy images to pinned memory, for a GPU.
 
     Raises:
-        InputError: unknown augmentation; the batch is too small to share, or larger than an epoch; nothing is readable.
+        InputError: unknown augmentation; a batch that is too small to share, or larger than an epoch; no image can be
+            read.
         WorkerError: a worker has died, or not answered in time.
     """
     view = augmentations.preset(augment)
@@ -106,7 +104,7 @@ def training_batches(
 def view_batches(
     images: Source,
     *,
-    size: Size,
+    size: ViewSize,
     augment: str = "none",
     seed: int = 0,
     view: int = 0,
@@ -117,20 +115,20 @@ def view_batches(
     last: int | None = None,
     mix: Mix | None = None,
 ) -> Iterator[Batch]:
-    """Every image once, in order. A damaged one is left out (its batch is shorter, possibly empty) and reported.
+    """Yields every image once, in order. A damaged image is left out of its batch and reported in `Batch.damaged`.
 
     Args:
         images: any source.
-        size: side of a square view, or height and width: the centre square is then resized straight to them.
+        size: side of the square view in pixels, or height and width, to which the crop is resized.
         augment: name of the augmentation, of which only the crop is done here; "none": the centre square.
-        seed: first augmentation key, for `augment` other than "none".
-        view: second augmentation key.
-        batch_size: images of a batch.
-        workers: processes that decode; 0: this one.
-        timeout: seconds that a batch of theirs is waited for; 0: without end.
-        first: index of the image to begin with.
-        last: index of the image to end before; None: the end.
-        mix: as for `training_batches`.
+        seed: first key of the random view, for `augment` other than "none".
+        view: second key of the random view.
+        batch_size: images of a batch; a batch with damaged images is smaller, possibly empty.
+        workers: processes that decode images; 0: this process decodes.
+        timeout: longest time to wait for a worker's batch, in seconds; 0: no limit.
+        first: index of the first image.
+        last: index after the last image; None: the length of `images`.
+        mix: how views are mixed with those of other images; None: they are not mixed.
 
     Raises:
         InputError: unknown augmentation.
@@ -158,11 +156,11 @@ class _Steps:
     views: int | None
 
     def __iter__(self) -> Iterator[Request]:
-        known, order, visits = -1, torch.empty(0), torch.empty(0)
+        ordered, order, visits = -1, torch.empty(0), torch.empty(0)
         for step in self.steps:
             epoch, place = divmod(step - 1, self.steps_per_epoch)
-            if epoch != known:
-                known, (order, visits) = epoch, self.images.epoch_visits(self.seed, epoch)
+            if epoch != ordered:
+                ordered, (order, visits) = epoch, self.images.epoch_visits(self.seed, epoch)
             own = torch.arange(self.batch_size).tensor_split(self.world_size)[self.rank] + place * self.batch_size
             if self.images.in_pieces:
                 self.images.expect(order[own[0] : own[0] + _EXPECTED])

@@ -1,8 +1,9 @@
-"""Mixed views: a view blended with the same view of another image (mixup), or with a box cut out of it (CutMix).
+"""Mixed views: a view blended with the same view of another image (mixup), or with a box pasted from it (CutMix).
 
-Teachers and student see the same mixed view, so no label has to be mixed; mixing gives them images that nobody took
+Teachers and student see the same mixed view, so no label is mixed. Mixing adds images that no photograph shows
 ("Knowledge distillation: a good teacher is patient and consistent", Beyer et al., CVPR 2022). A hash of (seed, view,
-index) decides whether a view is mixed, with which image of its source and how: the same live, cached, in any process.
+index) decides whether a view is mixed, with which image of its source, and how. So live and cached views are the same,
+in any process.
 """
 
 from __future__ import annotations
@@ -26,11 +27,12 @@ _IS_MIXED, _IS_CUT, _PARTNER, _LEFT, _TOP = range(5)
 class Mix:
     """How often views are mixed, and how much.
 
+    The class and its fields are part of the feature cache's keys, by their `repr`.
+
     Attributes:
-        mixup: α of the Beta(α, α) distribution from which the share of the other image is drawn (Zhang et al., ICLR
-            2018); 0: never.
-        cutmix: the same for the share of the area that the other image covers (Yun et al., ICCV 2019); 0: never.
-            With both, each mixed view draws one of the two.
+        mixup: α of the Beta(α, α) distribution of the other image's weight (Zhang et al., ICLR 2018); 0: no mixup.
+        cutmix: α of the Beta(α, α) distribution of the other image's share of the area (Yun et al., ICCV 2019); 0: no
+            CutMix. If both are above 0, each mixed view draws one of the two.
         probability: share of the views that are mixed.
     """
 
@@ -40,16 +42,16 @@ class Mix:
 
     @classmethod
     def of(cls, setting: Mixing | None) -> Mix | None:
-        """What a recipe's `data.mix` asks for; None: nothing."""
+        """The `Mix` of a recipe's `data.mix`; None without it."""
         return cls(setting.mixup, setting.cutmix, setting.probability) if setting else None
 
     def partner(self, seed: int, view: int, index: int, length: int) -> int | None:
-        """Which of `length` images is mixed in, from 0; None: the view stays as it is.
+        """Index, below `length`, of the image to mix in; None: the view is not mixed.
 
         Args:
             seed: of the run; first key of the draw.
-            view: second key: which view of the image.
-            index: third key: which image.
+            view: index of the view; second key.
+            index: index of the image; third key.
             length: number of images to choose from.
         """
         if rng.number(seed, _MIX, view, index, _IS_MIXED) >= self.probability:
@@ -62,11 +64,11 @@ class Mix:
         """The mixed view.
 
         Args:
-            own: the view.
-            other: that of its partner.
+            own: the view of the image.
+            other: the view of its partner.
             seed: of the run; first key of the draw.
-            view: second key: which view of the image.
-            index: third key: which image.
+            view: index of the view; second key.
+            index: index of the image; third key.
         """
         is_cut = self.cutmix > 0 and (self.mixup == 0 or rng.number(seed, _MIX, view, index, _IS_CUT) < 0.5)
         alpha = self.cutmix if is_cut else self.mixup

@@ -1,4 +1,4 @@
-"""Where the images of `samples/` are: they come with a checkout and not with an installed package."""
+"""Search for the sample images, `samples/`: a checkout of unic has them, an installed package does not."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ _CHECKOUT = Path(__file__).parents[3] / _NAME
 
 
 def sample_folders() -> list[Path]:
-    """The places in which a sample is looked for, first to last: `$UNIC_SAMPLES` alone where it is set."""
+    """The folders to search for a sample, in order: `$UNIC_SAMPLES` alone if it is set."""
     named = os.environ.get("UNIC_SAMPLES")
     return [Path(named).expanduser()] if named else [Path(_NAME), _CHECKOUT]
 
 
 def sample_places(path: str) -> list[Path]:
-    """Where `samples/…` of a recipe may be, first to last; empty for another path."""
+    """The places where a recipe's `samples/…` may be, in order; empty for any other path."""
     head, _, rest = path.partition("/")
     return [folder.absolute() / rest for folder in sample_folders()] if head == _NAME and rest else []
 
 
 def hint(path: str) -> str:
-    """Ending of the line about `samples/…` that is in no place; empty for another path."""
-    return "; UNIC_SAMPLES may name the samples/ of a checkout of unic" if path.partition("/")[0] == _NAME else ""
+    """Ending of the message about a missing `samples/…`; empty for any other path."""
+    return "; set UNIC_SAMPLES to the samples/ of a checkout of unic" if path.partition("/")[0] == _NAME else ""

@@ -1,7 +1,7 @@
-"""Calls that are made ahead in processes of their own; the answers come in the order of the calls.
+"""Calls of a function in worker processes, ahead of time; the answers come in the order of the calls.
 
-Every process has a pipe of its own and a thread here that reads it. Nothing else is shared, no queue, no lock, so
-whatever one process does, another never waits for it, and the reader can always be told to stop.
+Each worker has its own pipe, and a thread of this process reads it. Workers share no queue and no lock, so none of them
+waits for another, and the reader can always be told to stop.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ from unic.data._transfer import receive, send
 from unic.errors import WorkerError, in_one_line
 
 Answer = tuple[Any, np.ndarray | None]
-"""Something small without tensors, and the pixels, contiguous; an exception in the first place is raised here."""
+"""A small object without tensors, and contiguous pixels or None. An exception as the object is raised by `answers`."""
 
-_AHEAD = 2  # calls that each process has to do at a time
+_AHEAD = 2  # calls that each worker has at a time
 _DECODES = "data: a process that decodes images"
-_LOOK = 0.5  # seconds from one look at the processes to the next, while an answer is waited for
+_LOOK = 0.5  # seconds between two checks of the workers while waiting for an answer
 
 
 def answers(
@@ -46,20 +46,22 @@ def answers(
     timeout: float = 600,
     pin_memory: bool = False,
 ) -> Iterator[tuple[Any, Tensor | None]]:
-    """`function(request)` for every request, in their order.
+    """Yields `function(request)` for every request, in their order.
 
     Args:
-        function: is sent to each process once, so it and all it holds must be importable there.
+        function: pickled and sent to each worker once.
         requests: read in this process, a few ahead of the answers.
-        num_workers: the number of processes, at least 1.
-        timeout: seconds that an answer is waited for; 0: without end.
-        pin_memory: put the pixels where a GPU can fetch them from.
+        num_workers: number of processes, at least 1.
+        timeout: longest time to wait for an answer, in seconds; 0: no limit.
+        pin_memory: copy the pixels to pinned memory, for a GPU.
 
     Raises:
-        WorkerError: see there.
+        WorkerError: a worker has died, has too little memory, or has not answered in time.
+        Exception: an exception that `function` returns as the answer is raised here; one that it raises becomes a
+            `RuntimeError` with its text.
     """
     start = processes.forking("unic.data.loader")
-    packed = pickle.dumps(function)  # torch's own way of sending tensors to a process needs shared memory
+    packed = pickle.dumps(function)  # torch's own pickling of tensors for processes needs `/dev/shm`
     device = torch.cuda.current_device() if pin_memory else None
     workers: list[_Worker] = []
     try:
@@ -68,11 +70,11 @@ def answers(
         rest, turns, asked = iter(requests), cycle(workers), deque[Future[Any]]()
         asked.extend(next(turns).ask(request) for request in islice(rest, _AHEAD * num_workers))
         while asked:
-            found, pixels = _wait_for(asked.popleft(), workers, timeout)
-            if isinstance(found, Exception):
-                raise found
+            answer, pixels = _wait_for(asked.popleft(), workers, timeout)
+            if isinstance(answer, Exception):
+                raise answer
             asked.extend(next(turns).ask(request) for request in islice(rest, 1))
-            yield found, pixels
+            yield answer, pixels
     finally:
         processes.end(worker.process for worker in workers)
         for worker in workers:
@@ -88,7 +90,7 @@ def _wait_for(answer: Future[Any], workers: list[_Worker], timeout: float) -> tu
             break
         if timeout and time.monotonic() - begun > timeout:
             raise WorkerError(
-                f"{_DECODES} has not answered for {timeout:g} s (data.timeout): it is stopped, or the disk hangs"
+                f"{_DECODES} has not answered for {timeout:g} s (data.timeout); is it stopped, or does the disk hang?"
             )
     try:
         return answer.result()
@@ -98,14 +100,14 @@ def _wait_for(answer: Future[Any], workers: list[_Worker], timeout: float) -> tu
 
 def _died(workers: list[_Worker]) -> WorkerError:
     for worker in workers:
-        worker.process.join(_LOOK / len(workers))  # its pipe closes a moment before its end is known
+        worker.process.join(_LOOK / len(workers))  # its pipe closes a moment before its exit code is known
     codes = [worker.process.exitcode for worker in workers if worker.process.exitcode is not None]
     how = f"killed by signal {-codes[0]}" if codes and codes[0] < 0 else "for an unknown reason"
-    return WorkerError(f"{_DECODES} has died, {how}; if the memory is too small, lower data.workers (0: none)")
+    return WorkerError(f"{_DECODES} has died, {how}; if memory ran out, lower data.workers (0: no extra processes)")
 
 
 class _Worker:
-    """One process and, on this side, the thread that talks to it."""
+    """A worker process, and the thread of this process that exchanges requests and answers with it."""
 
     def __init__(self, start: Callable[..., BaseProcess], packed: bytes, device: int | None) -> None:
         self._connection, theirs = Pipe()
@@ -122,7 +124,7 @@ class _Worker:
         return future
 
     def leave(self) -> None:
-        """Ends the thread, once the process has ended."""
+        """Ends the thread; the process must have ended."""
         self._asked.put(None)
 
     def _exchange(self) -> None:
@@ -138,12 +140,12 @@ class _Worker:
                     future.set_exception(error)
 
     def _receive(self, connection: Connection) -> tuple[Any, Tensor | None]:
-        found, has_pixels = connection.recv()
-        return found, receive(connection, pin_memory=self._device is not None) if has_pixels else None
+        answer, has_pixels = connection.recv()
+        return answer, receive(connection, pin_memory=self._device is not None) if has_pixels else None
 
 
 def _serve(packed: bytes, connection: Connection) -> None:
-    """What a process does until the other side has gone."""
+    """Answers requests until the other end of the pipe is closed: the main function of a worker."""
     torch.set_num_threads(1)
     function = None
     with suppress(EOFError, OSError):
@@ -151,12 +153,13 @@ def _serve(packed: bytes, connection: Connection) -> None:
             request = connection.recv()
             try:
                 function = function or pickle.loads(packed)
-                found, pixels = function(request)
+                answer, pixels = function(request)
             except MemoryError:
-                found, pixels = WorkerError(f"{_DECODES} has too little memory; lower data.workers (0: none)"), None
+                lower = "lower data.workers (0: no extra processes)"
+                answer, pixels = WorkerError(f"{_DECODES} has too little memory; {lower}"), None
             except Exception as error:
-                said = traceback.format_exc() if os.environ.get("UNIC_DEBUG") else in_one_line(error)
-                found, pixels = RuntimeError(f"in a process that decodes images: {said}"), None
-            connection.send((found, pixels is not None))
+                text = traceback.format_exc() if os.environ.get("UNIC_DEBUG") else in_one_line(error)
+                answer, pixels = RuntimeError(f"in a process that decodes images: {text}"), None
+            connection.send((answer, pixels is not None))
             if pixels is not None:
                 send(pixels, connection)

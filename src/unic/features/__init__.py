@@ -1,8 +1,8 @@
-"""Tokens of an encoder over a whole set of images, from one forward pass, kept on disk by content.
+"""Tokens of an encoder over a whole set of images, from one forward pass, cached on disk by content.
 
-The cache key is a hash of the encoder, the images and the view; a wrong entry can therefore not be named. An entry that
-is damaged is built again, one that is incomplete is finished. Evaluation reads pooled vectors, distillation also
-patches (its teacher cache is one entry per teacher, view and shard of the images).
+The cache key is a hash of the encoder, the images and the view, so a key never names the features of something else. A
+damaged entry is built again, an incomplete one is resumed. Evaluation reads pooled vectors; distillation also reads
+patches (its teacher cache has one entry for each teacher, view and shard of the images).
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from unic._scratch import is_in_use, say_not_kept, say_read_only, scratch
 from unic.data.cache_dir import default_cache_dir
 from unic.data.sources import Source
 from unic.encoders.base import Encoder
-from unic.features.entry import Arrays, Check, Damaged, Tally, load, row_sums, summed
-from unic.features.extraction import FORMAT, Extraction, Progress, evaluating
+from unic.features.entry import Check, Damaged, NamedArrays, Tally, load, row_sums, summed
+from unic.features.extraction import FORMAT, Extraction, ProgressCallback, evaluating
 from unic.features.patches import Dtype
 from unic.features.store import ReadOnlyError, build, building, collect
 from unic.tokens import Grid
@@ -41,24 +41,27 @@ __all__ = [
 
 
 class DamagedRowsError(Exception):
-    """Rows on the disk are not what was written."""
+    """The rows on the disk differ from those that were written; the text is the name of the array."""
 
 
 @dataclass
 class Features:
-    """Tokens of n images (those of the set that could be read, in its order).
+    """Tokens of n images: all images of the set that could be read, in its order.
+
+    Any of the arrays is a memory map if it comes from the cache and is large.
 
     Attributes:
-        cls: `(n, D)` float32. From the cache it is on a memory map if it is large, as every array here may be.
+        cls: `(n, D)` float32.
         patch_mean: `(n, E)` float32, mean of the patches on the encoder's own grid.
-        index: `(n,)` int64, ascending: the number of each image in its set.
+        index: `(n,)` int64, ascending: the index of each image in the set.
         labels: `(n,)` int64, or None if any of the images is unlabelled.
         classes: names of the classes.
-        patches: `(n, N, E)` float16, float32 or 8-bit levels, `N = grid[0] * grid[1]`; on a memory map when cached.
-        ranges: `(n, 2, E)` float16, what the levels mean (`_stored_patches`); None for the other types.
+        patches: `(n, N, E)` float16, float32 or 8-bit levels, `N = grid[0] * grid[1]`; always a memory map if cached.
+        ranges: `(n, 2, E)` float16, the smallest value and the step of the 8-bit levels (`unic.features.patches`);
+            None for the other types.
         grid: rows and columns of `patches`.
-        sums: `(n, k)` uint64, `row_sums` of the arrays above, for entries that were opened without reading them.
-        damaged: (index, name, reason) of the images that are missing.
+        sums: `(n, k)` uint64, `row_sums` of the arrays above; None if they were verified when they were opened.
+        damaged: (index, name, reason) of the images that could not be read.
     """
 
     cls: np.ndarray
@@ -76,7 +79,7 @@ class Features:
         return len(self.index)
 
     def rows(self, index: Int[Tensor, " b"]) -> Int[Tensor, " b"]:
-        """The row of each image, given the numbers of images in the set. Raises `KeyError` for one that is missing."""
+        """The row of each image, given the indices of images in the set. Raises `KeyError` for one without a row."""
         wanted = index.cpu().numpy()
         rows = np.searchsorted(self.index, wanted)
         found = self.index[np.minimum(rows, len(self) - 1)] == wanted if len(self) else np.zeros(len(wanted), bool)
@@ -84,18 +87,21 @@ class Features:
             raise KeyError(f"no features of image {wanted[~found][0]}")
         return torch.from_numpy(rows)
 
-    def take(self, index: Int[Tensor, " b"]) -> Arrays:
-        """Copies of `cls` and what is kept of the patches, as stored, of some images.
+    def take(self, index: Int[Tensor, " b"]) -> NamedArrays:
+        """Copies of `cls`, `patches` and `ranges` of some images, as stored; without the arrays that are None.
+
+        Args:
+            index: indices of images in the set.
 
         Raises:
-            KeyError: an image is missing.
-            DamagedRowsError: the disk no longer has what was written; only entries with `sums` know.
+            KeyError: an image has no row.
+            DamagedRowsError: the rows on the disk differ from those that were written. Needs `sums`.
         """
         rows = self.rows(index).numpy()
         kept = {"cls": self.cls, "patches": self.patches, "ranges": self.ranges}
         taken = {name: np.asarray(values[rows]) for name, values in kept.items() if values is not None}
         if self.sums is not None:
-            columns = summed(["patch_mean", *taken])  # alphabetical, so that leaving patches out keeps the places
+            columns = summed(["patch_mean", *taken])  # alphabetical, so `cls` keeps its column without patches
             for name, values in taken.items():
                 if (row_sums(values) != self.sums[rows, columns.index(name)]).any():
                     raise DamagedRowsError(name)
@@ -116,53 +122,57 @@ def extract(
     workers: int = 0,
     cache: Path | None = None,
     dtype: Dtype = "fp16",
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
 ) -> Features:
     """Tokens of every readable image of a set.
 
     Args:
-        encoder: used as it is (device, precision), in evaluation mode and without gradients.
+        encoder: any encoder. It runs on its device and in its precision, in evaluation mode and without gradients.
         images: any source.
-        size: side of the square view, which the encoder resizes itself; None: the centre square at the encoder's own
-            input size.
+        size: side in pixels of the square view, which the encoder resizes itself; None: the encoder's own input size.
         augment: name of an augmentation; "none": the centre square.
-        seed: first key of the augmented view, for `augment` other than "none".
-        view: second key of it.
+        seed: first key of the random view, for `augment` other than "none".
+        view: second key of the random view.
         patch_grid: also keep the patches: on the encoder's own grid, or resized to this one.
-        blocks: take the tokens after these blocks (0-based, see `Encoder.intermediates`), their channels side by side
-            on the grid of the last one, in place of the encoder's output.
-        batch_size: images at a time.
-        workers: processes that decode images; 0: this one.
-        cache: folder to keep the result in and to look for it; None: only in memory. Of processes that want the same
-            one computes and the others wait. Where it cannot be written, or the encoder has an `unidentified` part,
-            the result is kept until the process ends.
-        dtype: of the patches (`_stored_patches`); `cls` and `patch_mean` are always float32. Patch values beyond the
-            range of fp16 become its largest, with a warning.
-        progress: called with (images done, images in all) after every batch.
+        blocks: blocks (0-based, see `Encoder.intermediates`) whose tokens replace the encoder's output: their channels
+            side by side, on the grid of the last block.
+        batch_size: images of a batch.
+        workers: processes that decode images; 0: this process decodes.
+        cache: folder of the cache, which is read and written; None: no cache. If several processes ask for the same
+            features, one computes them and the others wait. If the folder cannot be written, or the encoder has an
+            `unidentified` part, the features are kept until the process ends.
+        dtype: type of the patches (`unic.features.patches`); `cls` and `patch_mean` are always float32. Patch values
+            beyond the range of fp16 are clipped to it, with a warning.
+        progress: called after every batch with the number of images done and of all images.
 
     Raises:
-        InputError: the output is not finite, or does not fit on the disk.
+        InputError: the output is not finite, no image can be read, or `cache` is not a folder.
+        StoppedError: the features do not fit on the disk.
     """
     extraction = Extraction(
         encoder, images, size, augment, seed, view, patch_grid, blocks, batch_size, workers, dtype, progress
     )
     if cache is None:
         with evaluating(encoder):
-            return _labelled(_features(*collect(extraction.parts, len(extraction))), images)
+            return _labelled(_features(*collect(extraction.forward, len(extraction))), images)
     return obtain(extraction, cache)
 
 
 def obtain(
     extraction: Extraction, cache: Path, check: Check = "whole", wanted: Int[Tensor, " b"] | None = None
 ) -> Features:
-    """From the cache, into which it is brought where it is missing or damaged.
+    """Loads the features from the cache, computing and storing them first if missing or damaged.
 
     Args:
-        extraction: what is wanted.
-        cache: folder of the entries.
-        check: `whole` reads every byte and compares; `rows` leaves that to `Features.take`, row by row.
-        wanted: numbers of images. Then it is this very entry, and one that leaves out any of them, as unreadable, is
-            built anew, once.
+        extraction: which features.
+        cache: folder of the cache.
+        check: "whole" verifies every byte now; "rows" leaves that to `Features.take`, row by row.
+        wanted: indices of images that the entry should hold. An entry without one of them, because it could not be
+            read, is built again, once. None: any entry will do.
+
+    Raises:
+        InputError: as `extract`.
+        StoppedError: as `extract`.
     """
     found = find(extraction, cache, check, wanted)
     if found is not None:
@@ -180,11 +190,11 @@ def obtain(
 
 def _build(extraction: Extraction, cache: Path, check: Check, wanted: Int[Tensor, " b"] | None) -> Features:
     with building(cache, extraction.entry) as folder:
-        # Another process may have built it while this one waited.
+        # Another process may have built the entry while this one waited.
         found = find(extraction, cache, check, wanted)
         if found is None:
             with evaluating(extraction.encoder):
-                build(folder, cache / extraction.entry, extraction.parts, len(extraction))
+                build(folder, cache / extraction.entry, extraction.forward, len(extraction))
             found = find(extraction, cache, check)
             assert found is not None, f"{cache / extraction.entry} changed while it was written"
     return found
@@ -193,12 +203,12 @@ def _build(extraction: Extraction, cache: Path, check: Check, wanted: Int[Tensor
 def find(
     extraction: Extraction, cache: Path, check: Check = "whole", wanted: Int[Tensor, " b"] | None = None
 ) -> Features | None:
-    """An entry that can answer: the one asked for, and for pooled vectors any that also holds patches.
+    """The features as the cache has them; None if they are missing or damaged. Computes nothing.
 
-    Arguments as for `obtain`.
+    Pooled vectors are also read from an entry that holds patches, unless `wanted` is given. Arguments as for `obtain`.
     """
     pooled = extraction.layout == "pooled"
-    # The process's own folder first: what is there was missing in the cache, or damaged.
+    # This process's own folder comes first: an entry lies there because the cache's was missing or damaged.
     places = [*([scratch()] if is_in_use() else []), *([] if extraction.encoder.unidentified() else [cache])]
     entries = [place / extraction.entry for place in places]
     if pooled and wanted is None:
@@ -210,14 +220,14 @@ def find(
         features = _features(*stored)
         if pooled:
             features.patches = features.ranges = features.grid = None
-        if check == "rows":  # labels are not asked for there, and each costs a look-up
+        if check == "rows":  # for the teacher cache, which needs no labels; each costs a look-up
             features.sums = stored[0].get("sums")
             return features
         return _labelled(features, extraction.images)
     return None
 
 
-def _features(arrays: Arrays, tally: Tally) -> Features:
+def _features(arrays: NamedArrays, tally: Tally) -> Features:
     return Features(
         arrays["cls"], arrays["patch_mean"], arrays["index"], patches=arrays.get("patches"),
         ranges=arrays.get("ranges"), grid=tally.grid, damaged=tally.damaged,

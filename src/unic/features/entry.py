@@ -1,9 +1,10 @@
-"""A finished entry of the feature cache on the disk: .npy files, `meta.json` with their sizes and hashes, row sums.
+"""A complete entry of the feature cache: .npy files, and `meta.json` with their sizes and hashes.
 
-Two ways to open one. `whole` reads and hashes every file. `rows` reads little: sizes, and the hashes of headers and of
-the small files, among them `sums.npy`, the sum of the 64-bit words of each row of each array; who takes rows compares
-(a memory map is only read where it is used). A sum finds every change within one word of a row, rows that were never
-written, and rows of another image or entry. It is against bad disks and unfinished writes, not against an adversary.
+An entry is opened in one of two ways. "whole" reads and hashes every file. "rows" checks the sizes, the headers and the
+small files, and leaves the rest on memory maps. One of the small files is `sums.npy`: the sum of the 64-bit words of
+each row of each array, with which `Features.take` verifies the rows that it reads. A sum detects any change within one
+word of a row, a row that was never written, and a row of another image or entry. It guards against bad disks and
+unfinished writes, not against an adversary.
 """
 
 from __future__ import annotations
@@ -23,20 +24,27 @@ from unic.digest import sha256, sha256_of_each, sha256_of_file
 from unic.files import write_text
 from unic.tokens import Grid
 
-Arrays = dict[str, np.ndarray]
-Damaged = tuple[int, str, str]  # number, name, reason
+NamedArrays = dict[str, np.ndarray]
+Damaged = tuple[int, str, str]  # index, name and reason of an image that could not be read
 Check = Literal["whole", "rows"]
 
 _ALWAYS_READ = ("index.npy", "sums.npy")
-_MAPPED = 256 << 20  # bytes; larger arrays are opened on a memory map, and patches of any size
-_HASHED_WHOLE = 1 << 30  # bytes; of larger files only blocks are hashed
-_BLOCK = 1 << 20
-_HEADER = 128  # bytes, what numpy writes before the rows of an array
+_MAPPED = 256 << 20  # bytes from which an array is opened on a memory map; patches always are
+_HASHED_WHOLE = 1 << 30  # bytes; only some blocks of a larger file are hashed
+_BLOCK = 1 << 20  # bytes
+_HEADER = 128  # bytes that numpy writes before the rows of an array
 
 
 @dataclass
 class Tally:
-    """How many images were gone over, how many rows were made of them, and what is known beside the arrays."""
+    """The state of an entry beside its arrays.
+
+    Attributes:
+        images: number of images done, damaged ones included.
+        rows: number of rows written.
+        grid: rows and columns of the patches; None without patches.
+        damaged: (index, name, reason) of the images that could not be read.
+    """
 
     images: int = 0
     rows: int = 0
@@ -51,12 +59,12 @@ class Tally:
 
 
 def summed(arrays: Iterable[str]) -> list[str]:
-    """The arrays that have a column in `sums`, in its order."""
+    """Names of the arrays that have a column in `sums`, in the order of the columns."""
     return sorted(set(arrays) - {"index", "sums"})
 
 
 def row_sums(values: np.ndarray) -> np.ndarray:
-    """`(n,)` uint64: each row's bytes as words, added modulo 2^64."""
+    """`(n,)` uint64: the sum of each row's bytes, read as words, modulo 2^64."""
     if not values.size:
         return np.zeros(len(values), np.uint64)
     flat = np.ascontiguousarray(values).reshape(len(values), -1).view(np.uint8)
@@ -65,8 +73,10 @@ def row_sums(values: np.ndarray) -> np.ndarray:
 
 
 def publish(folder: Path, target: Path, tally: Tally) -> None:
-    """Makes the entry visible; what is there already is of no use, but others may have it mapped: NFS keeps files that
-    are in use in their folder, which therefore has to make room first.
+    """Completes an entry in `folder` and moves it to `target`, replacing a damaged one.
+
+    The old folder is moved aside before it is deleted: another process may have its files mapped, and NFS keeps files
+    that are in use in their folder.
     """
     files = {
         file.name: {"size": file.stat().st_size, "sha256": _hash(file), "header": _hash_header(file)}
@@ -88,7 +98,7 @@ def publish(folder: Path, target: Path, tally: Tally) -> None:
 
 
 def _renamed(folder: Path, target: Path) -> bool:
-    """Whether it could be, or is not there. An overlay file system (Docker) renames no folder of its lower layer."""
+    """Renames a folder if it exists. False: the file system cannot, as Docker's overlay for its lower layer."""
     try:
         folder.rename(target)
     except FileNotFoundError:
@@ -101,12 +111,17 @@ def _renamed(folder: Path, target: Path) -> bool:
 
 
 def write_json(file: Path, content: Mapping[str, Any]) -> None:
-    """The old content or the new one, whatever happens meanwhile; for whoever has locked the entry."""
+    """Writes a file whole or not at all. The caller must hold the lock of the entry."""
     write_text(file, json.dumps(content, indent=1), alone=True, synced=True)
 
 
-def load(entry: Path, check: Check = "whole") -> tuple[Arrays, Tally] | None:
-    """A complete entry that passes the check, else None. With `rows`, all but the small arrays are on memory maps."""
+def load(entry: Path, check: Check = "whole") -> tuple[NamedArrays, Tally] | None:
+    """The arrays and the tally of a complete entry; None if it is missing or damaged.
+
+    Args:
+        entry: its folder.
+        check: "whole" verifies every file; "rows" verifies little, and opens all but the small arrays on memory maps.
+    """
     try:
         meta: dict[str, Any] = json.loads((entry / "meta.json").read_text())
         tally = Tally.from_json(meta)
@@ -128,7 +143,7 @@ def load(entry: Path, check: Check = "whole") -> tuple[Arrays, Tally] | None:
         arrays = {stem: _opened(entry / f"{stem}.npy", by_rows)[: tally.rows] for stem in stems}
         is_whole = all(len(values) == tally.rows and values.dtype.isnative for values in arrays.values())
         return (arrays, tally) if is_whole else None
-    except Exception:  # numpy raises many kinds for a damaged header; what cannot be opened is built again
+    except Exception:  # numpy raises many kinds for a damaged header; a damaged entry is built again
         return None
 
 
@@ -144,7 +159,7 @@ def _hash_header(file: Path) -> str:
 
 
 def _hash(file: Path) -> str:
-    """SHA-256 of a file; above 1 GiB of 256 blocks spread over it, which finds what was never written."""
+    """SHA-256 of a file; above 1 GiB, of 256 blocks spread over it, enough to notice a write that never ended."""
     is_small = file.stat().st_size <= _HASHED_WHOLE
     return sha256_of_file(file) if is_small else sha256_of_each(_some_blocks(file))
 

@@ -1,4 +1,4 @@
-"""The forward pass over a set of images, batch by batch: what `unic.features` keeps, and under which name."""
+"""The forward pass over a set of images, batch by batch, and the cache key of its features."""
 
 from __future__ import annotations
 
@@ -28,28 +28,29 @@ from unic.encoders.base import Encoder
 from unic.errors import InputError
 from unic.features.entry import Tally
 from unic.features.patches import Dtype, overflows, store
-from unic.features.store import Part, advance
+from unic.features.store import BatchFeatures, advance
 from unic.tokens import Grid, Tokens
 
 log = logging.getLogger("unic")
 
-Progress = Callable[[int, int], None]
+ProgressCallback = Callable[[int, int], None]
+"""Called with the number of images done and of all images."""
 
 FORMAT = 1  # raise it when the meaning of a stored number changes
 _DRAWN = 2  # raise it when the pixels of random views change
 
-_numbers: WeakKeyDictionary[Encoder, int] = WeakKeyDictionary()
+_identities: WeakKeyDictionary[Encoder, int] = WeakKeyDictionary()  # of encoders that a hash cannot tell apart
 _next = itertools.count()
 
 
 @dataclass(frozen=True)
 class Extraction:
-    """What `unic.features.extract` is asked for, but for the folder; its arguments are described there.
+    """The arguments of `unic.features.extract` except `cache`, and three more.
 
     Attributes:
-        span: first and last + 1 of the images that are meant; None: all of them.
-        known: fingerprints of the encoder and of the images where the caller has them: each reads all of its bytes.
-        mix: how views are mixed with those of other images; None: not at all.
+        span: index of the first image and of the one after the last; None: all images.
+        known: fingerprints of the encoder and of the images, if the caller has computed them (each reads every byte).
+        mix: how views are mixed with those of other images; None: they are not mixed.
     """
 
     encoder: Encoder
@@ -63,7 +64,7 @@ class Extraction:
     batch_size: int = 64
     workers: int = 0
     dtype: Dtype = "fp16"
-    progress: Progress | None = None
+    progress: ProgressCallback | None = None
     span: tuple[int, int] | None = None
     known: tuple[str, str] | None = None
     mix: Mix | None = None
@@ -73,7 +74,7 @@ class Extraction:
 
     @cached_property
     def key(self) -> str:
-        """Hash of everything that decides the values; how many of them are kept is the layout."""
+        """Hash of everything that decides the values. Which of them are stored is the `layout`."""
         view = augmentations.preset(self.augment)
         drawn = (self.seed, self.view, _DRAWN) if view.is_random or self.mix else None
         size = self.size or self.encoder.input_size
@@ -83,13 +84,13 @@ class Extraction:
         described += ("span", *self.span) if self.span else ()
         described += ("pixels", self.images.max_pixels) if self.images.max_pixels != MAX_PIXELS else ()
         described += (repr(self.mix),) if self.mix else ()
-        if self.encoder.unidentified():  # it is the same as itself alone
-            described += (_numbers.setdefault(self.encoder, next(_next)),)
+        if self.encoder.unidentified():  # equal to itself only
+            described += (_identities.setdefault(self.encoder, next(_next)),)
         return sha256_of_value(described)[:24]
 
     @property
     def layout(self) -> str:
-        """What is kept of the patches: `pooled` (nothing but their mean), or their grid and type."""
+        """How patches are stored: `pooled` (their mean only), or their grid and type."""
         if self.patch_grid is None:
             return "pooled"
         grid = "own" if self.patch_grid == "own" else f"{self.patch_grid[0]}x{self.patch_grid[1]}"
@@ -97,7 +98,7 @@ class Extraction:
 
     @property
     def entry(self) -> str:
-        """Name of the folder in the cache."""
+        """Name of the entry's folder in the cache."""
         return f"{self.key}-{self.layout}"
 
     def batches(self, first: int) -> Iterator[Batch]:
@@ -117,23 +118,27 @@ class Extraction:
         patches = torch.cat([level.to_grid(grid).patches for level in levels], dim=2)
         return Tokens(cls, patches, grid).float()
 
-    def parts(self, first: int) -> Iterator[Part]:
-        """The forward pass over the images after the first so many of them, batch by batch."""
+    def forward(self, first: int) -> Iterator[BatchFeatures]:
+        """Yields the features of each batch, from the image at `first` of the span on.
+
+        Raises:
+            InputError: an output is not finite, or none of all images can be read.
+        """
         done = Tally(images=first)
         for batch in self.batches(first):
             with beside(self.workers):
-                part = self.part(batch)
-            yield part
-            advance(done, part)
+                features = self.features_of(batch)
+            yield features
+            advance(done, features)
             if self.progress is not None:
                 self.progress(done.images, len(self))
         if not self.span and not first and not done.rows:
             reason = f"; {done.damaged[0][1]}: {done.damaged[0][2]}" if done.damaged else ""
-            raise InputError(f"data '{self.images.path}': no image of it can be read{reason}")
+            raise InputError(f"data '{self.images.path}': no image can be read{reason}")
 
-    def part(self, batch: Batch) -> Part:
+    def features_of(self, batch: Batch) -> BatchFeatures:
         if not len(batch):
-            return Part({}, None, batch.damaged)
+            return BatchFeatures({}, None, batch.damaged)
         images = batch.images.to(self.encoder.mean.device)
         views = augmentations.preset(self.augment)(images, self.seed, batch.view, batch.index)
         tokens = self.tokens(views)
@@ -143,16 +148,16 @@ class Extraction:
             "index": batch.index.numpy(),
         }
         if self.patch_grid is None:
-            return Part(arrays, None, batch.damaged)
+            return BatchFeatures(arrays, None, batch.damaged)
         tokens = tokens if self.patch_grid == "own" else tokens.to_grid(self.patch_grid)
         self._checked(tokens.patches, batch)
         arrays |= store(tokens.patches, self.dtype)
         if cut := overflows(tokens.patches, self.dtype):
             log.warning(
-                "%s: %d patch values beyond fp16 in the batch of %s are stored as ±65504; use dtype: fp32",
+                "%s: %d patch values in the batch of %s exceed fp16 and are clipped to ±65504; set dtype: fp32",
                 self.encoder.uri or "encoder", cut, self.images.name(int(batch.index[0])),
             )  # fmt: skip
-        return Part(arrays, tokens.grid, batch.damaged)
+        return BatchFeatures(arrays, tokens.grid, batch.damaged)
 
     def _checked(self, values: Float[Tensor, "b ..."], batch: Batch) -> np.ndarray:
         array = values.float().cpu().numpy()
@@ -165,7 +170,7 @@ class Extraction:
 
 @contextmanager
 def evaluating(encoder: Encoder) -> Iterator[None]:
-    """Evaluation mode, undone module by module (a student in training may hold frozen parts), and no gradients."""
+    """Puts an encoder into evaluation mode without gradients, and each of its modules back into its own mode after."""
     modes = [(module, module.training) for module in encoder.modules()]
     encoder.eval()
     try:

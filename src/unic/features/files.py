@@ -1,4 +1,4 @@
-"""The file that `unic encode` writes: features as tensors, what they are of as metadata."""
+"""The safetensors file that `unic encode` writes: features as tensors; model, images and names as metadata."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from unic.encoders.base import Encoder
 from unic.features import Features
 from unic.files import written
 
-_MOST_BYTES = 80_000_000  # of names in the metadata: safetensors reads no header beyond 100 MB
+_MOST_BYTES = 80_000_000  # of names in the metadata: safetensors refuses a header above 100 MB
 
 
 def write_features(features: Features, encoder: Encoder, images: Source, target: Path, *, split: str | None) -> None:
     """Writes a safetensors file, whole or not at all.
 
-    Tensors: `cls (n, D)`, `patch_mean (n, E)`, `index (n,)`, which counts in the whole set, `labels (n,)` if the images
-    are labelled, and `patches (n, N, E)` if they were kept. Metadata, all of it text: `uri` and `revision` of the
-    model, `data`, `split`, and as JSON lists `classes` and `names` (row by row). Names of millions of images, which
-    would be too long there, are the tensor `names` of their bytes, with a zero between any two.
+    Tensors: `cls (n, D)`, `patch_mean (n, E)`, `index (n,)` (indices in the whole set, even if `images` is a subset),
+    `labels (n,)` if the images are labelled, and `patches (n, N, E)` if they were kept. Metadata, all of it text: `uri`
+    and `revision` of the model, `data`, `split`, and as JSON lists `classes` and `names` (one for each row). If the
+    names are too long for metadata, they are a tensor `names`: their bytes, with a zero between names.
 
     Args:
-        features: of the images.
-        encoder: that made them.
+        features: features of the images.
+        encoder: the encoder that computed them.
         images: the set, or a subset of it.
-        target: the file; its folder is made.
-        split: of the set that `images` are, if they are one of several.
+        target: the file; its folder is created.
+        split: name of the split that `images` is; None: the set has no splits.
     """
     rows = features.index.tolist()
     arrays = {
@@ -55,7 +55,7 @@ def write_features(features: Features, encoder: Encoder, images: Source, target:
         save_file(
             {name: np.ascontiguousarray(array) for name, array in arrays.items()},
             partial,
-            # A path that is not UTF-8 holds what no other program could read.
+            # Bytes of a path that are not UTF-8 are escaped, so that other programs can read the metadata.
             {
                 key: text.encode(errors="backslashreplace").decode()
                 for key, text in metadata.items()

@@ -1,9 +1,10 @@
-"""How patch tokens are kept on the disk: as fp32, as fp16, or as 8-bit levels of each image and channel.
+"""Storage formats of patch tokens: fp32, fp16, or 8-bit levels of each image and channel.
 
-int8: x ≈ low + q · step with q = 0 … 255, where `low` and `step` belong to one channel of one image. Per channel, for
-that is how targets are standardised: a step per token would cost quiet channels what a loud one needs. Per image, which
-needs no statistics of the set: a batch is written as it comes. Both numbers are fp16, rounded outwards, so that the
-range covers every value: |error| ≤ step / 2, and step is (max − min) / 255 up to the rounding of fp16.
+int8 stores x ≈ low + q · step with q = 0 … 255, where `low` and `step` belong to one channel of one image. They are per
+channel because targets are standardised per channel: a channel with large values then costs the others no precision.
+They are per image because that needs no statistics of the set, so a batch can be written at once. Both are fp16,
+rounded outwards so that the range covers every value: |error| ≤ step / 2, and step is (max − min) / 255 up to the
+rounding of fp16.
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ Dtype = Literal["fp16", "fp32", "int8"]
 _LARGEST = float(np.finfo(np.float16).max)
 _SMALLEST = np.float16(2**-24)
 _LEVELS = 255
-BYTES: dict[str, int] = {"fp16": 2, "fp32": 4, "int8": 1}  # of one value; int8 has 4 more for an image and channel
+BYTES: dict[str, int] = {"fp16": 2, "fp32": 4, "int8": 1}  # of one value; int8 adds 4 for each image and channel
 
 
 def store(patches: Float[Tensor, "b n e"], dtype: Dtype) -> dict[str, np.ndarray]:
-    """`patches`, and for int8 `ranges` `(b, 2, e)`: low and step.
+    """The arrays to store: `patches` `(b, n, e)`, and for int8 also `ranges` `(b, 2, e)`, low and step.
 
-    Values beyond fp16 become its largest, but for fp32; `overflows` counts them.
+    For fp16 and int8, values beyond the range of fp16 are clipped to it; `overflows` counts them.
     """
     values = patches.float().cpu()
     if dtype == "fp32":
@@ -45,12 +46,12 @@ def store(patches: Float[Tensor, "b n e"], dtype: Dtype) -> dict[str, np.ndarray
 
 
 def overflows(patches: Float[Tensor, "b n e"], dtype: Dtype) -> int:
-    """How many values `store` has to cut off."""
+    """Number of values that `store` clips."""
     return 0 if dtype == "fp32" else int((patches.abs() > _LARGEST).sum())
 
 
 def restore(patches: Tensor, ranges: Float[Tensor, "b 2 e"] | None = None) -> Float[Tensor, "b n e"]:
-    """What `store` was given, in float32, on the device where the stored values are."""
+    """The float32 tokens of what `store` has returned, on the device of `patches`."""
     if ranges is None:
         return patches.float()
     low, step = ranges.float().unbind(1)
@@ -58,8 +59,8 @@ def restore(patches: Tensor, ranges: Float[Tensor, "b 2 e"] | None = None) -> Fl
 
 
 def _rounded(values: np.ndarray, towards: float) -> np.ndarray:
-    """The nearest fp16 on that side."""
+    """The nearest fp16 values that are not larger (`towards` -inf) or not smaller (`towards` inf)."""
     near = values.astype(np.float16)
     wrong = near.astype(np.float32) > values if towards < 0 else near.astype(np.float32) < values
-    with np.errstate(over="ignore"):  # of the largest, which are not wrong
+    with np.errstate(over="ignore"):  # from the largest fp16, whose result is not used
         return np.where(wrong, np.nextafter(near, np.float16(towards)), near)

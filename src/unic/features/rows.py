@@ -1,6 +1,6 @@
-"""Arrays that grow on the disk: .npy files of equal length in a folder, rows appended batch by batch.
+"""Arrays that grow on the disk: .npy files of equal length in one folder, rows appended batch by batch.
 
-A memory map of the final size would do as well, but a full disk then ends the process with a signal.
+Rows are appended, not assigned to a memory map of the final size: there, a full disk ends the process with a signal.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ import numpy as np
 
 
 class RowFiles:
-    """The files of a folder, open for writing until the end of a `with` block.
+    """The .npy files of a folder, open for writing until the end of a `with` block.
 
-    numpy pads a header so that it has one length whatever the number of rows: the last one is written over the first.
+    numpy pads a header to the same length for any number of rows, so the final header can overwrite the first.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -30,22 +30,23 @@ class RowFiles:
         return self
 
     def __exit__(self, *_: object) -> None:
-        with suppress(OSError):  # what counts was synced; after an error, what is left may not fit on the disk
+        with suppress(OSError):  # the recorded rows were synced; after an error, unsynced ones may not fit on the disk
             self._open.close()
 
     @property
     def headers(self) -> dict[str, str]:
-        """What the files hold, by name, for `resume`."""
+        """Type and row shape of each file, by name, for `resume`."""
         return {name: _text(header) for name, (_, header) in self._files.items()}
 
     def resume(self, rows: int, headers: Mapping[str, str] | None) -> None:
-        """Goes on with the files that are there, cut to so many rows.
+        """Opens the existing files and truncates each to `rows` rows.
 
         Args:
-            headers: what they held when these rows were written; None: not known, as of an earlier version.
+            rows: number of rows to keep.
+            headers: `headers` when these rows were written; None: unknown (entries of earlier versions).
 
         Raises:
-            ValueError: one has fewer rows, or a damaged header.
+            ValueError: a file has fewer rows, or a damaged header.
         """
         try:
             for path in self._folder.glob("*.npy"):
@@ -74,7 +75,7 @@ class RowFiles:
             self._files[name][0].write(np.ascontiguousarray(values).data)
 
     def sync(self, rows: int) -> None:
-        """What was appended, `rows` in all, is on the disk and readable afterwards."""
+        """Writes headers for `rows` rows and waits until all is on the disk."""
         for file, header in self._files.values():
             file.seek(0)
             np.lib.format.write_array_header_1_0(file, {**header, "shape": (rows, *header["shape"][1:])})

@@ -90,7 +90,7 @@ def test_images_without_a_class(place):
 
 def test_the_column_of_classes_is_named_where_it_is_not_label(place):
     path = listed(place / "a.csv", ",id,breed,file\n0,1,pug,photos/a.png\n1,2,chow,photos/d.png\n")
-    assert re.search(r"'label'.*\?label=id.*: id, breed", open_source(path).why_unlabelled)
+    assert re.search(r"'label'.* id, breed.*\?label=id$", open_source(path).why_unlabelled)
     assert open_source(f"{path}?label=breed").classes == ["chow", "pug"]
     two = listed(place / "two.csv", "file,mask,label\nphotos/a.png,photos/d.png,1\n")
     with pytest.raises(InputError, match=r"file, mask;.*\?image=file"):
@@ -144,15 +144,15 @@ def test_names_that_are_not_utf8(place):
         ("a.csv", "image,label\nphotos/a.png\n", "line 2 .*1 cells"),
         ("a.csv", "label,image,label\n1,photos/a.png,2\n", "columns.*label, image, label"),
         ("a.csv", "id,label\n1,2\n", "no image column.*id, label"),
-        ("a.csv", "image,label\n", "lists nothing"),
-        ("a.csv", "", "lists nothing"),
+        ("a.csv", "image,label\n", "a.csv has no rows"),
+        ("a.csv", "", "a.csv has no rows"),
         ("a.json", "[1, 2]", "expected objects"),
         ("a.json", "{", "JSONDecodeError"),
-        ("a.json", '{"images": [], "annotations": []}', r"annotations of objects \(COCO\)"),
+        ("a.json", '{"images": [], "annotations": []}', "COCO"),
         ("a.json", "[" * 100000, "nested|recursion"),
         ("a.jsonl", '{"image": "photos/a.png"}\n{', "line 2 is not JSON"),
         ("a.csv", "image,label\nphotos/a.png,1\nphotos/x.png,1\n", "1 of 2 images of a.csv"),
-        ("a.csv", "image,label\nphotos/a.heic,1\n", "a.heic.*package"),
+        ("a.csv", "image,label\nphotos/a.heic,1\n", "a.heic.*pillow-heif"),
     ],
 )  # fmt: skip
 def test_what_is_no_list_is_one_line(place, name, text, message):

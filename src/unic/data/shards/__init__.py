@@ -1,0 +1,1 @@
+"""Tar shards of images: how they are written, read and indexed."""

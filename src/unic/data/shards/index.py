@@ -1,7 +1,7 @@
-"""Where every image of some tar shards lies: 28 bytes each in one plain file, memory-mapped and shared by processes.
+"""Index of tar shards: the place of every image in 28 bytes of a plain file, memory-mapped and shared by processes.
 
-Ten million samples would be gigabytes as Python objects, copied into every worker. The index is read from beside the
-shards (`unic shard` writes one), else from the cache, else made from the headers once.
+As Python objects, ten million samples would take gigabytes in every worker. The index is read from beside the shards
+(`unic shard` writes one), else from the cache, else built from the headers once.
 """
 
 from __future__ import annotations
@@ -27,24 +27,24 @@ from unic.files import written
 log = logging.getLogger("unic")
 
 ROW = np.dtype([("shard", "<i4"), ("label", "<i4"), ("header", "<i4"), ("place", "<i8"), ("size", "<i8")])
-"""Of a sample: number of the shard, class (-1: none), bytes from the image's header to its content, place and size of
-this content."""
+"""A sample: index of its shard, class index (-1: none), bytes from the image's header to its content, and the content's
+place (byte in the shard) and size."""
 
-MANIFEST, INDEX = "manifest.json", "index.bin"  # beside shards of ours
-MAX_CLASS = 1 << 20  # a larger number is no class: a name is made for each
-_MAX_LABEL = 1 << 16  # bytes of a `.cls` or `.json` member; more is no label
-_KEPT_FROM = 50_000  # samples from which reading the headers again takes seconds
+MANIFEST, INDEX = "manifest.json", "index.bin"  # beside the shards that `unic shard` writes
+MAX_CLASS = 1 << 20  # class indices are smaller; a name is made for each
+_MAX_LABEL = 1 << 16  # bytes of a `.cls` or `.json` member; a larger one is not read
+_KEPT_FROM = 50_000  # samples from which building the index again would take seconds
 
 
 class Index:
-    """Rows of `ROW`. A memory-mapped one travels to other processes as the name of its file."""
+    """Rows of type `ROW`. A memory-mapped index is pickled as the name of its file."""
 
     def __init__(self, rows: np.ndarray, file: Path | None = None) -> None:
         self.rows, self._file = rows, file
 
     @classmethod
     def load(cls, file: Path) -> Index:
-        """Raises `ValueError` or `OSError` if the file is no whole number of rows."""
+        """Memory-maps a file. Raises `ValueError` or `OSError` if it is not a whole number of rows."""
         return cls(np.memmap(file, ROW, "r"), file)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -58,8 +58,12 @@ class Index:
 def open_index(path: str, files: Sequence[Path]) -> Index:
     """The index of some shards, in their order.
 
+    Args:
+        path: as the user wrote it, for messages.
+        files: the shards.
+
     Raises:
-        InputError: a file is no tar archive, is compressed or damaged.
+        InputError: a file is not a tar archive, is compressed, or is damaged.
     """
     beside = _beside(files)
     if beside:
@@ -70,15 +74,15 @@ def open_index(path: str, files: Sequence[Path]) -> Index:
     except (OSError, ValueError):
         pass
     unread: Counter[str] = Counter()
-    rows = np.concatenate([scan(path, file, number, unread) for number, file in enumerate(files)])
+    rows = np.concatenate([scan(path, file, shard, unread) for shard, file in enumerate(files)])
     for package, count in sorted(unread.items()):
-        log.warning("data '%s': left out: %d images can be read after pip install %s", path, count, package)
+        log.warning("data '%s': %d images left out; to read them: pip install %s", path, count, package)
     if len(rows) < _KEPT_FROM:
         return Index(rows)
     try:
         save(rows, kept)
         return Index.load(kept)
-    except (OSError, ValueError):  # a disk that is full or read-only: the memory holds it, too
+    except (OSError, ValueError):  # a full or read-only disk: the index stays in memory
         return Index(rows)
 
 
@@ -87,16 +91,21 @@ def _state(file: Path) -> bytes:
     return f"{file.resolve()} {state.st_size} {state.st_mtime_ns}\n".encode(errors="surrogateescape")
 
 
-def scan(path: str, file: Path, number: int = 0, unread: Counter[str] | None = None) -> np.ndarray:
-    """Rows of one shard, from its headers. Raises `InputError` as `open_index` does.
+def scan(path: str, file: Path, shard: int = 0, unread: Counter[str] | None = None) -> np.ndarray:
+    """Rows of one shard, from its headers.
 
     Args:
-        number: of the shard.
-        unread: counts, by package, the images that need one that is not installed.
+        path: as the user wrote it, for messages.
+        file: the shard.
+        shard: index of the shard.
+        unread: is increased, by package, by the number of images that need a package that is not installed.
+
+    Raises:
+        InputError: the file is not a tar archive, is compressed, or is damaged.
     """
     try:
         with file.open("rb") as archive:
-            return np.array([(number, *row) for row in _samples(archive, Counter() if unread is None else unread)], ROW)
+            return np.array([(shard, *row) for row in _samples(archive, Counter() if unread is None else unread)], ROW)
     except (BrokenTarError, OSError) as error:
         reason = reason_of(error)
         raise InputError(f"data '{path}': {file.name} is not an uncompressed tar archive ({reason})") from None
@@ -109,23 +118,23 @@ def save(rows: np.ndarray, file: Path) -> None:
 
 
 def read_manifest(text: str | bytes) -> dict[str, Any]:
-    """What `unic shard` wrote beside its shards. Raises `ValueError` for anything else.
+    """The content of a `manifest.json` of `unic shard`. Raises `ValueError` for anything else.
 
-    Of strangers' manifests nothing is believed but plain names and counts: a name cannot lead out of the folder.
+    A manifest may come from a stranger, so its shards must have plain names, which cannot lead out of the folder.
     """
     try:
-        found = json.loads(text)
-        classes = found["classes"]
-        is_sound = found["format"] == "unic shards" and found["shards"] and all(map(_is_plain, found["shards"]))
+        manifest = json.loads(text)
+        classes, shards = manifest["classes"], manifest["shards"]
+        is_sound = manifest["format"] == "unic shards" and shards and all(map(_is_sound, shards))
         is_sound = is_sound and (classes is None or all(isinstance(name, str) for name in classes))
     except (AttributeError, KeyError, TypeError, RecursionError, ValueError):
         is_sound = False
     if not is_sound:
         raise ValueError(f"not a {MANIFEST} of unic shard")
-    return found
+    return manifest
 
 
-def _is_plain(shard: dict[str, Any]) -> bool:
+def _is_sound(shard: dict[str, Any]) -> bool:
     counts = [shard["samples"], shard["bytes"]]
     return (
         shard["file"] == Path(shard["file"]).name
@@ -136,7 +145,7 @@ def _is_plain(shard: dict[str, Any]) -> bool:
 
 
 def _beside(files: Sequence[Path]) -> Index | None:
-    """The index that lies beside the shards, if it is of exactly these files."""
+    """The index beside the shards; None if there is none, it is damaged, or it is not of exactly these files."""
     folder = files[0].parent
     try:
         manifest = read_manifest(read_bytes(folder / MANIFEST))
@@ -156,7 +165,7 @@ def _beside(files: Sequence[Path]) -> Index | None:
 
 
 def _samples(archive: BinaryIO, unread: Counter[str]) -> Iterator[tuple[int, int, int, int]]:
-    """Label, header, place and size of every image of a shard; members of a sample lie side by side."""
+    """Label, header, place and size (see `ROW`) of every image of a shard. Members of a sample follow one another."""
     image: tuple[int, int, int] | None = None
     key, label, readable = ("", ""), -1, suffixes()
     for member in members(archive):
@@ -173,13 +182,14 @@ def _samples(archive: BinaryIO, unread: Counter[str]) -> Iterator[tuple[int, int
             image = (member.offset_data - member.offset, member.offset_data, member.size)
         elif suffix.lower() in ("cls", "json") and member.size <= _MAX_LABEL:
             archive.seek(member.offset_data)
-            found = _label(archive.read(member.size), suffix.lower())
-            label = found if found is not None else label
+            stored = _label(archive.read(member.size), suffix.lower())
+            label = label if stored is None else stored
     if image:
         yield (label, *image)
 
 
 def _label(data: bytes, suffix: str) -> int | None:
+    """The class index in a `.cls` or `.json` member; None if it has none."""
     try:
         if suffix == "cls":
             value: Any = int(data)

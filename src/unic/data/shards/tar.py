@@ -1,7 +1,7 @@
-"""Tar archives from strangers, read header by header, and deterministic ones of our own (POSIX pax).
+"""Tar archives: reading of any archive, header by header, and writing of deterministic ones (POSIX pax).
 
-Nothing is ever unpacked: a member is a place in the archive. Links, devices and folders are passed over, so a name
-such as `../../x` or a link to `/etc` can do nothing.
+Nothing is ever unpacked: a member is a place in the archive. Links, devices and folders are skipped. So a name such as
+`../../x` or a link to `/etc` can do no harm.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from typing import Any, BinaryIO
 
 from unic.errors import reason_of
 
-_MAX_EXTENDED = 1 << 20  # bytes of a long name or a pax header; more is an attack on the memory
+_MAX_EXTENDED = 1 << 20  # bytes of a long name or a pax header; a larger one is an attack on the memory
 _PLAIN = (*tarfile.REGULAR_TYPES, tarfile.LNKTYPE, tarfile.SYMTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.DIRTYPE)
 
 
 class BrokenTarError(Exception):
-    """The archive cannot be read on; `str(error)` is the reason."""
+    """The archive is damaged; `str(error)` is the reason."""
 
 
 class _Header(tarfile.TarInfo):
-    """A header that may not point backwards (which makes `tarfile` loop, CVE-2025-8194) or fill the memory."""
+    """A header, refused if it points backwards (`tarfile` would loop, CVE-2025-8194) or could fill the memory."""
 
     @classmethod
     def frombuf(cls, *args: Any, **kwargs: Any) -> Any:
@@ -34,37 +34,38 @@ class _Header(tarfile.TarInfo):
 
 
 def members(archive: BinaryIO, start: int = 0) -> Iterator[tarfile.TarInfo]:
-    """The plain files of an uncompressed archive, in its order.
+    """Yields the plain files of an uncompressed archive, in its order.
 
     Args:
-        start: byte where the header of the first one begins.
+        archive: open for reading.
+        start: byte at which the header of the first file begins.
 
     Raises:
-        BrokenTarError: it is no tar archive, is compressed, or cannot be read to its end. `tarfile` alone takes a
-            damaged header in the middle for the end.
+        BrokenTarError: the file is not a tar archive, is compressed, or is damaged. `tarfile` alone takes a damaged
+            header for the end of the archive.
     """
     try:
         archive.seek(start)
         with tarfile.open(fileobj=archive, mode="r:", tarinfo=_Header) as tar:
             place = start
             while (member := tar.next()) is not None:
-                tar.members.clear()  # type: ignore[attr-defined]  # it would keep every header of the archive
+                tar.members.clear()  # type: ignore[attr-defined]  # `tarfile` would keep every header in memory
                 if member.size < 0 or member.offset_data <= place:
                     raise tarfile.ReadError("a member lies before its predecessor")
                 place = member.offset_data
                 if member.isreg() and not member.issparse():
                     yield member
             archive.seek(tar.offset)
-            if any(archive.read(tarfile.RECORDSIZE)):  # a whole archive ends with zeros only
+            if any(archive.read(tarfile.RECORDSIZE)):  # a complete archive ends with zeros
                 raise tarfile.ReadError(f"damaged header at byte {tar.offset}")
-    except Exception as error:  # every kind: TarError, OSError, ValueError, OverflowError, RecursionError …
+    except Exception as error:  # TarError, OSError, ValueError, OverflowError, RecursionError …
         raise BrokenTarError(reason_of(error)) from None
 
 
 class TarWriter:
-    """An archive whose bytes depend on names and contents only: no times, owners or modes of files.
+    """Writes an archive whose bytes depend on names and contents only: it holds no times, owners or modes of files.
 
-    A context manager; after an exception its file is closed and no archive.
+    As a context manager it closes the archive. After an exception the file is closed but incomplete.
     """
 
     def __init__(self, file: Path) -> None:

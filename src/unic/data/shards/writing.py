@@ -1,7 +1,7 @@
-"""`unic shard`: any source of images as WebDataset shards, with their stored bytes, an index, names and a manifest.
+"""`unic shard`: writes any source of images as WebDataset shards, with an index, names and a manifest.
 
-The order is a fixed random one unless asked otherwise: a set sorted by class would make shards of one class each, which
-no shuffle of a few shards at a time undoes.
+The images are shuffled in a fixed way by default: a set sorted by class would give shards of one class each, and a
+streamed set, which mixes a few shards at a time, could not undo that.
 """
 
 from __future__ import annotations
@@ -46,25 +46,29 @@ def write_shards(
 ) -> dict[str, Any]:
     """Writes `000000.tar …`, `index.bin`, `names.jsonl`, `classes.json` if labelled, and at last `manifest.json`.
 
-    A sample is `000000012.jpg` and, if labelled, `000000012.cls`. Bytes are those of the source; only where it holds
-    pixels are they encoded, as PNG. The same source gives the same bytes. A folder whose writing was stopped is gone
-    on with, from the last whole shard. Masks and depths are left behind. A line of `names.jsonl` is a sample, in the
-    order of the shards: `key`, its name in the shard; `index`, its number in the source; `name`, its name there.
+    A sample is `000000012.jpg` and, if labelled, `000000012.cls`. Images keep their stored bytes; a source that holds
+    pixels is encoded as PNG. Masks and depths are not written. The same source gives the same bytes. An interrupted
+    call is resumed after its last complete shard.
+
+    A line of `names.jsonl` is a sample, in the order of the shards: `key`, its name in the shard; `index`, its index in
+    the source; `name`, its name in the source.
 
     Args:
-        source: the images.
-        out: absent, empty, or begun by the same call.
-        size: of a shard at most, unless one image alone is larger; with a unit (kB, MB, GB).
-        samples: of a shard at most.
-        keep_order: of the source.
-        report: called with images done and images in all.
+        source: any source.
+        out: output folder: missing, empty, or from an interrupted call with the same arguments.
+        size: largest size of a shard, with a unit (kB, MB, GB). A single larger image gets a larger shard.
+        samples: largest number of samples of a shard; None: no limit.
+        keep_order: keep the order of the source; False: shuffle.
+        report: called after every shard with the number of images done and of all images.
 
     Returns:
-        The manifest: `images`, `classes`, `shards` (file, samples, bytes, SHA-256), `skipped` (images without bytes).
+        The manifest: `images`, `classes`, `shards` (file, samples, bytes, SHA-256), `skipped` (names and reasons of
+        the images that could not be read).
 
     Raises:
-        InputError: the folder holds something else or cannot be written, or a size that is none.
-        StoppedError: its disk is full.
+        InputError: the folder holds something else or cannot be written, a size or a number of samples is invalid, or
+            no image can be read.
+        StoppedError: the disk is full.
     """
     check_writable(out, named=argument("out"), kind="folder")
     largest = _bytes(size)
@@ -77,25 +81,32 @@ def write_shards(
     order = torch.arange(len(source)) if keep_order else source.order(rng.stream("shard"))
     images = _Images(source, order, state["next"], state["skipped"])
     while images.peek() is not None:
-        number = len(state["shards"])
-        shard = _write_shard(images, out / f"{number:06d}.tar", largest, samples)
+        file = out / f"{len(state['shards']):06d}.tar"
+        shard = _write_shard(images, file, largest, samples)
         state = {**state, "next": images.place, "skipped": images.skipped, "shards": [*state["shards"], shard]}
         _write(out / _PROGRESS, state)
         report(images.place, len(source))
     if not state["shards"]:
-        raise InputError(f"data '{source.path}': no image could be read")
+        raise InputError(f"data '{source.path}': no image can be read")
     return _finish(source, order, out, state, images.skipped)
 
 
 class _Images:
-    """What is still to be written, in order; an image without bytes is noted and passed over."""
+    """The images that are not yet written, in order. An image that cannot be read is skipped and listed.
+
+    Args:
+        source: any source.
+        order: indices of all images, in the order of writing.
+        place: position in `order` of the next image.
+        skipped: name and reason of each image skipped so far.
+    """
 
     def __init__(self, source: Source, order: torch.Tensor, place: int, skipped: list[list[str]]) -> None:
         self.source, self.order, self.place, self.skipped = source, order, place, list(skipped)
         self._next: list[tuple[str, bytes]] | None = None
 
     def peek(self) -> list[tuple[str, bytes]] | None:
-        """The members of the sample at `place`; None at the end."""
+        """Names and bytes of the members of the next sample; None at the end."""
         while self._next is None and self.place < len(self.order):
             index = int(self.order[self.place])
             try:
@@ -111,25 +122,25 @@ class _Images:
 
     def _members(self, index: int) -> list[tuple[str, bytes]]:
         stored = self.source.encoded(index)
-        if stored is None:  # a source that holds pixels: encoded here, without loss
+        if stored is None:  # the source holds pixels
             stream = io.BytesIO()
             self.source.read(index).save(stream, "PNG")
             stored = stream.getvalue()
         data = read_bytes(stored, MOST_BYTES) if isinstance(stored, Path) else stored
         key = f"{self.place:09d}"
-        found = [(f"{key}{_suffix(data, self.source.name(index))}", data)]
+        image = (f"{key}{_suffix(data, self.source.name(index))}", data)
         label = self.source.label(index)
-        return found if label is None else [*found, (f"{key}.cls", str(label).encode())]
+        return [image] if label is None else [image, (f"{key}.cls", str(label).encode())]
 
 
 def _write_shard(images: _Images, file: Path, largest: int, samples: int | None) -> dict[str, Any]:
     count = 0
     with written(file, alone=True, synced=True) as partial:
         with TarWriter(partial) as tar:
-            while count != samples and (found := images.peek()) is not None:  # a full shard reads no further image
-                if count and tar.tell() + sum(1024 + len(data) for _, data in found) > largest:
+            while count != samples and (sample := images.peek()) is not None:  # a full shard reads no further image
+                if count and tar.tell() + sum(1024 + len(data) for _, data in sample) > largest:
                     break
-                for name, data in found:
+                for name, data in sample:
                     tar.add(name, data)
                 images.take()
                 count += 1
@@ -138,7 +149,12 @@ def _write_shard(images: _Images, file: Path, largest: int, samples: int | None)
 
 
 def _begin(out: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
-    """Where to go on; None if all is done. Raises `InputError` for a folder of something else."""
+    """State of the work in a folder; None if it is done. Raises `InputError` if the folder holds something else.
+
+    Args:
+        out: the output folder.
+        identity: source and arguments, which a resumed call must share.
+    """
     fresh = {**identity, "next": 0, "skipped": [], "shards": []}
     if not out.exists() or not any(out.iterdir()):
         out.mkdir(parents=True, exist_ok=True)
@@ -153,7 +169,7 @@ def _begin(out: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
         is_same = is_whole = False
     if not is_same or not is_whole:
         raise InputError(
-            f"{argument('out')} {out}: the folder is not empty, and not a part of these shards; name another one"
+            f"{argument('out')} {out}: the folder is neither empty nor a part of these shards; name another folder"
         )
     return None if done.is_file() else state
 
@@ -162,7 +178,7 @@ def _finish(
     source: Source, order: torch.Tensor, out: Path, state: dict[str, Any], skipped: list[list[str]]
 ) -> dict[str, Any]:
     files = [out / shard["file"] for shard in state["shards"]]
-    save(np.concatenate([scan(str(out), file, number) for number, file in enumerate(files)]), out / INDEX)
+    save(np.concatenate([scan(str(out), file, shard) for shard, file in enumerate(files)]), out / INDEX)
     _write_names(source, order, files, out / NAMES)
     if source.classes is not None:
         _write(out / "classes.json", source.classes)
@@ -182,7 +198,7 @@ def _finish(
 
 
 def _write_names(source: Source, order: torch.Tensor, files: list[Path], target: Path) -> None:
-    """Whole or not at all. What was skipped has no member, so the shards themselves say which images they hold."""
+    """Writes `names.jsonl`, whole or not at all. The shards tell which images they hold: skipped ones are missing."""
     with written(target, alone=True, synced=True) as partial, partial.open("w", encoding="utf-8") as stream:
         for key in _keys(files):
             index = int(order[int(key)])
@@ -191,28 +207,28 @@ def _write_names(source: Source, order: torch.Tensor, files: list[Path], target:
 
 
 def _keys(files: list[Path]) -> Iterator[str]:
-    """Of every sample; the members of one, its image and its label, share it."""
+    """The key of every sample; its members, image and label, share it."""
     for file in files:
         with file.open("rb") as archive:
             yield from dict.fromkeys(member.name.partition(".")[0] for member in members(archive))
 
 
 def _suffix(data: bytes, name: str) -> str:
-    """By the name, else by the first bytes; what is neither keeps `.png` and is found damaged by who reads it."""
+    """Suffix for the member: from the image's name, else from its format; `.png` for a file that is not an image."""
     suffix = Path(name).suffix.lower()
     if suffix in suffixes():
         return suffix
     try:
         with Image.open(io.BytesIO(data), formats=("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")) as image:
             return {"JPEG": ".jpg"}.get(image.format or "", f".{(image.format or 'png').lower()}")
-    except Exception:  # decoders raise every kind
+    except Exception:  # decoders raise every kind; the image will count as damaged when the shard is read
         return ".png"
 
 
 def _bytes(size: str) -> int:
     with suppress(ValueError):
-        if (found := num_bytes(size)) > 0:
-            return found
+        if (parsed := num_bytes(size)) > 0:
+            return parsed
     raise InputError(f"{argument('size')} '{size}': expected a number with a unit, for example 500MB or 1GB")
 
 

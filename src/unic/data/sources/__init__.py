@@ -1,4 +1,4 @@
-"""Image sources: `open_source(path)` picks the file of this package that can read it."""
+"""Image sources: `open_source(path)` picks the module of this package that can read a path."""
 
 from __future__ import annotations
 
@@ -17,54 +17,61 @@ from unic.errors import InputError, nearest
 
 __all__ = ["TEST", "TRAIN", "DamagedImageError", "Source", "allows_overlap", "open_source"]
 
-_FILES = (".parquet", ".tar")  # sets that come as files, in a folder of them
+_FILES = (".parquet", ".tar")  # suffixes of the files that a folder may consist of
 _RANGE = re.compile(r"\{(\d{1,9})\.\.(\d{1,9})\}")
-_MOST = 1_000_000  # names that ranges may stand for
+_MOST = 1_000_000  # names that the ranges of a path may stand for
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(:[\w.-]+)?")
 
 
 def open_source(path: str, limit: int | None = None, split: str | None = None, window: int = 16) -> Source:
-    """Opens images by path or hub name.
+    """Opens images by path, URL or name on the Hugging Face hub.
+
+    The path may be:
+
+    - a folder of images, alone or with masks, depths (`dense`) or a list of labels (`metadata`) beside them;
+    - a Parquet file, a WebDataset shard (.tar), or a folder or pattern of these (`*`, `{000..012}`);
+    - a list of images (`label_list`), or a folder that `save_to_disk` of `datasets` has written (`saved`);
+    - `ORG/NAME[:CONFIG]`, a set of the hub, which is downloaded;
+    - `stream:ORG/NAME[:CONFIG]`, or URLs of shards: a streamed set, of which only some shards are on the disk at a time
+      (`unic.data.streaming`);
+    - `generated:FAMILY`, images that are drawn when they are read (`generated`).
+
+    `{split}` in a path stands for the name of the split. `?test=0.2&seed=0` at its end draws a random test split
+    (`random_split`), and `?image=COLUMN&label=COLUMN` names the columns of a table.
 
     Args:
-        path: a folder of images, with masks or depths beside them (`dense`), a list of labels (`metadata`) or neither;
-            a Parquet file, WebDataset shards (.tar), a folder or pattern of these (`*`, `{000..012}`); a list of images
-            (`label_list`); a folder of `save_to_disk` (`saved`); `ORG/NAME[:CONFIG]` on the Hugging Face hub; with
-            `stream:` before it, or as a URL of shards, it stays there (`streamed`); `generated:FAMILY` draws images
-            (`generated`). `{split}` stands for the name of the part. At its end `?test=0.2&seed=0` draws a test part
-            at random (`random_split`), and `?image=COLUMN&label=COLUMN` name the columns of a table.
-        limit: a fixed random subset of so many images (`Subset`).
-        split: a part of a set that has parts (`train/` and `test/` inside a folder, `train-*.parquet`, a hub split).
-            None: what there is to train on, which is the training part, or all of a set without parts, of one file,
-            or of the files that a pattern names.
-        window: of a streamed set, how many shards are mixed at a time and may lie on the disk, twice over.
+        path: as above.
+        limit: number of images of a fixed random subset (`Subset`); None: all images.
+        split: name of a split (`train/` and `test/` in a folder, `train-*.parquet`, a split of the hub). None: the
+            training split; if the set has no splits, or the path names one file or a pattern of files, all images.
+        window: number of shards of a streamed set that are mixed at a time. About twice as many are on the disk.
 
     Raises:
-        InputError: nothing there, no image in it, or no such part.
+        InputError: the path does not exist, holds no image, or has no such split.
     """
     given = str(path)
     if given.startswith("generated:"):
         from unic.data.sources.generated import open_generated
 
         if split is not None:
-            raise InputError(f"data '{given}': generated images have no parts, and no part '{split}'")
+            raise InputError(f"data '{given}': no split '{split}'; generated images have no splits")
         return _limited(open_generated(given), limit)
     path, options = split_off(given)
     if not path or "\0" in path:
         raise InputError(f"data '{given}': expected the path of a file or folder, a URL or a name on the hub")
-    parts = [path]
+    siblings = [path]
     if "{split}" in path:
         if options.test is not None:
-            raise InputError(f"data '{given}': expected either {{split}}, the name of a part, or test=, a random one")
-        parts = _splits.all_filled(path)
+            raise InputError(f"data '{given}': expected either {{split}} (named splits) or test= (a random split)")
+        siblings = _splits.all_filled(path)
         path, split = _splits.filled(path, split or TRAIN), None
     if options.test is None:
-        source = _opened(path, split, options.columns, parts, window, limit)
+        source = _opened(path, split, options.columns, siblings, window, limit)
     else:
-        from unic.data.sources.random_split import drawn_part
+        from unic.data.sources.random_split import drawn_split
 
-        whole = _opened(path, None, options.columns, parts, window)
-        source = drawn_part(given, whole, split or TRAIN, share=options.test, seed=options.seed)
+        whole = _opened(path, None, options.columns, siblings, window)
+        source = drawn_split(given, whole, split or TRAIN, share=options.test, seed=options.seed)
     return _limited(source, limit)
 
 
@@ -77,26 +84,27 @@ def _limited(source: Source, limit: int | None) -> Source:
 
 
 def allows_overlap(path: str) -> bool:
-    """Whether a path ends in `?overlap=allow`: a test image may then be a training image too."""
+    """Whether a path ends in `?overlap=allow`: test images may then also be training images."""
     return split_off(path)[1].allows_overlap
 
 
 def _opened(
-    path: str, split: str | None, named: ColumnNames, parts: list[str], window: int, limit: int | None = None
+    path: str, split: str | None, named: ColumnNames, siblings: list[str], window: int, limit: int | None = None
 ) -> Source:
-    """A set without options in its path. `parts`: the paths of all its parts, where it is one of several."""
+    """Opens a path without options. `siblings`: the paths of all splits, if the path names one of them."""
     if not (path.startswith(("stream:", "pipe:")) or "://" in path):
-        return _open(path, split, named, parts)
+        return _open(path, split, named, siblings)
     from unic.data.streaming.source import open_streamed
 
     urls = [path] if path.startswith("stream:") else expanded(path)
     return open_streamed(path, urls, split, window, limit, named)
 
 
-def _open(path: str, split: str | None, named: ColumnNames, parts: list[str]) -> Source:
+def _open(path: str, split: str | None, named: ColumnNames, siblings: list[str]) -> Source:
+    """Opens a folder, files, or a set of the hub."""
     from unic.data.sources import dense, huggingface, metadata, saved
 
-    place = Path(os.path.expanduser(path))  # these of `os.path` answer for impossible names too
+    place = Path(os.path.expanduser(path))  # functions of `os.path` accept impossible names, methods of `Path` raise
     if os.path.isdir(place):
         pairs = dense.open_folder(path, place, split)
         if pairs is not None:
@@ -107,20 +115,20 @@ def _open(path: str, split: str | None, named: ColumnNames, parts: list[str]) ->
             return kept
         files = _files_in(place)
         if files:
-            every = files if parts == [path] else _files_of(parts)
+            every = files if siblings == [path] else _files_of(siblings)
             return _open_files(path, _splits.files_of(path, files, split), named, every)
-        folders = [Path(os.path.expanduser(part)) for part in parts]
+        folders = [Path(os.path.expanduser(sibling)) for sibling in siblings]
         return metadata.open_folder(path, place, _splits.folder_of(path, place, split), named, folders)
     if os.path.isfile(place) or glob.has_magic(path) or _RANGE.search(path):
         files = _matches(path)
-        return _open_named(path, files, split, named, files if parts == [path] else _files_of(parts))
+        return _open_named(path, files, split, named, files if siblings == [path] else _files_of(siblings))
     if _HUB_NAME.fullmatch(path) and not os.path.exists(Path(path).parent):
         return huggingface.open_hub(path, split, named)
     raise InputError(f"data '{path}': no such file or folder{_nearest_entry(place)}{hint(path)}")
 
 
 def _open_named(path: str, files: list[Path], split: str | None, named: ColumnNames, every: list[Path]) -> Source:
-    """Files that the user has named are all wanted, unless a part of them is asked for."""
+    """Opens the files that the user has named: all of them if `split` is None. `every`: the files of all splits."""
     from unic.data.sources import label_list
 
     if all(file.suffix.lower() in label_list.SUFFIXES for file in files):
@@ -130,6 +138,7 @@ def _open_named(path: str, files: list[Path], split: str | None, named: ColumnNa
 
 
 def _open_files(path: str, files: list[Path], named: ColumnNames, every: list[Path]) -> Source:
+    """Opens Parquet files or shards. `every`: the files of all splits."""
     from unic.data.sources import huggingface, label_list, webdataset
 
     suffixes = {file.suffix for file in files}
@@ -142,65 +151,65 @@ def _open_files(path: str, files: list[Path], named: ColumnNames, every: list[Pa
     raise InputError(f"data '{path}': expected a folder of images, .parquet files, .tar shards or a list ({kinds})")
 
 
-def _files_of(parts: list[str]) -> list[Path]:
-    """The files of all parts of a set, of those that are there."""
-    found: dict[Path, None] = {}
-    for part in parts:
-        place = Path(os.path.expanduser(part))
+def _files_of(paths: list[str]) -> list[Path]:
+    """The files of the paths that exist, each once."""
+    files: dict[Path, None] = {}
+    for path in paths:
+        place = Path(os.path.expanduser(path))
         try:
-            found |= dict.fromkeys(_files_in(place) if os.path.isdir(place) else _matches(part))
+            files |= dict.fromkeys(_files_in(place) if os.path.isdir(place) else _matches(path))
         except InputError:
             continue
-    return list(found)
+    return list(files)
 
 
 def _files_in(folder: Path) -> list[Path]:
-    """The Parquet files anywhere in a folder, or the shards where there are none of these."""
+    """The Parquet files anywhere below a folder, sorted; without Parquet files, the shards."""
     names = (Path(at) / name for at, _, names in os.walk(folder) for name in names if name.endswith(_FILES))
     files = sorted(file for file in names if file.is_file())
     return next((chosen for suffix in _FILES if (chosen := [file for file in files if file.suffix == suffix])), [])
 
 
 def _matches(path: str) -> list[Path]:
-    """The files that a path or a pattern names. Raises `InputError` where one names none."""
+    """The files that a path or a pattern names. Raises `InputError` if a pattern matches no file."""
     place = Path(os.path.expanduser(path))
     if os.path.isfile(place):
         return [place]
-    matches: list[Path] = []
+    files: list[Path] = []
     for pattern in expanded(str(place)):
-        found = sorted(glob.glob(pattern, recursive=True))
-        if not found:
+        matches = sorted(glob.glob(pattern, recursive=True))
+        if not matches:
             raise InputError(f"data '{path}': no file matches {pattern}")
-        matches += map(Path, found)
-    return matches
+        files += map(Path, matches)
+    return files
 
 
 def expanded(pattern: str) -> list[str]:
-    """All patterns that ranges stand for: `a-{08..10}.tar` → `a-08.tar`, `a-09.tar`, `a-10.tar`.
+    """The names that the ranges of a pattern stand for: `a-{08..10}.tar` → `a-08.tar`, `a-09.tar`, `a-10.tar`.
 
     Raises:
-        InputError: more than a million.
+        InputError: a range goes down, or the ranges stand for more than a million names.
     """
     counts = [int(last) - int(first) + 1 for first, last in _RANGE.findall(pattern)]
     if min(counts, default=1) < 1:
         raise InputError(f"data '{pattern}': expected a range that goes up, for example {{000..012}}")
     if math.prod(counts) > _MOST:
         raise InputError(f"data '{pattern}': its ranges stand for more than {_MOST:,} names")
-    found = _RANGE.search(pattern)
-    if found is None:
+    match = _RANGE.search(pattern)
+    if match is None:
         return [pattern]
-    first, last = found[1], found[2]
+    first, last = match[1], match[2]
     numbers = [f"{number:0{len(first)}d}" for number in range(int(first), int(last) + 1)]
-    head, tail = pattern[: found.start()], pattern[found.end() :]
+    head, tail = pattern[: match.start()], pattern[match.end() :]
     return [f"{head}{number}{rest}" for number in numbers for rest in expanded(tail)]
 
 
 def _nearest_entry(place: Path) -> str:
-    """Ending of the error line: what in the deepest existing parent is spelled most like the missing part."""
+    """Ending of a message about a missing path: the most similar name in the deepest folder that exists."""
     missing = place
     while missing.parent != missing and not os.path.exists(missing.parent):
         missing = missing.parent
     if not os.path.isdir(missing.parent):
         return ""
     close = nearest(missing.name, (entry.name for entry in missing.parent.iterdir() if entry.name[0] != "."))
-    return close if "did you mean" in close else ""  # a list of every file that happens to be there helps nobody
+    return close if "did you mean" in close else ""  # without a similar name, `nearest` lists the whole folder

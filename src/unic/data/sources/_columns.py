@@ -1,8 +1,11 @@
-"""Which column of a table holds the images and which the classes: known, named by the user, or asked for in one line.
+"""Choice of the columns of a table that hold the images and the classes.
 
-Known is what Hugging Face features declare (`Image`, `ClassLabel`), what images and paths of images show themselves to
-be, and a column called `label`. Of several that hold images one called `image` is meant. Training needs no labels, so a
-table without a known column of classes can be opened; what is missing is said where labels are needed.
+The user may name them. Else the image column is one that the table declares (`Image` of Hugging Face features), or one
+that holds images or paths of images; of several, the one called `image`. The label column is one that the table
+declares (`ClassLabel`), or one called `label`.
+
+An unclear image column is an error. An unclear label column is not, because training needs no labels:
+`Source.why_unlabelled` then tells how to name it.
 """
 
 from __future__ import annotations
@@ -21,17 +24,24 @@ from unic.data.sources._path_options import ColumnNames
 from unic.data.sources._targets import class_names
 from unic.errors import InputError, nearest
 
-MASK = "mask"  # the column with the class of every pixel
-SAMPLE = 16  # rows that are looked at
+MASK = "mask"  # name of the column with the class of every pixel
+SAMPLE = 16  # first rows that tell what a column holds
 _IMAGE, _LABEL = "image", "label"
 
 Peek = Callable[[list[str]], dict[str, list[Any]]]
 """The first values of some columns, by name."""
 
 
-class Columns(NamedTuple):
-    """`classes`: names of the numbers in `label`; None: the values are the names. `why_unlabelled`: where `label` is
-    None, the reason, see `Source`. `are_values`: `classes` are known, and the values are still the names."""
+class TableColumns(NamedTuple):
+    """The chosen columns of a table.
+
+    Attributes:
+        image: name of the image column.
+        label: name of the label column; None: the table has no labels.
+        classes: names of the classes, if the column holds class indices; None: it holds the names themselves.
+        why_unlabelled: the reason why `label` is None, see `Source`.
+        are_values: the column holds names, although `classes` is known.
+    """
 
     image: str
     label: str | None = None
@@ -40,62 +50,66 @@ class Columns(NamedTuple):
     are_values: bool = False
 
 
-def choose(path: str, schema: pa.Schema, features: dict[str, Any], named: ColumnNames, peek: Peek) -> Columns:
-    """The columns of a table.
+def choose(path: str, schema: pa.Schema, features: dict[str, Any], named: ColumnNames, peek: Peek) -> TableColumns:
+    """Chooses the columns of a table.
 
     Args:
         path: as the user wrote it.
         schema: of the table.
-        features: the Hugging Face feature of each column; empty: none is declared.
-        named: by the user.
-        peek: called where the type of a column does not say what it holds.
+        features: the Hugging Face feature of each column; empty: the table declares none.
+        named: columns that the user has named.
+        peek: reads first values, if the types of the columns do not tell what they hold.
 
     Raises:
-        InputError: no column, or several of them, may hold the images, or one that the user has named is not there.
+        InputError: the image column is unclear or missing, or a named column does not exist or cannot hold what it is
+            named for.
     """
     for option, name in named._asdict().items():
         if name is not None and name not in schema.names:
-            raise InputError(f"data '{path}': no column '{name}' for {option}={name}{nearest(name, schema.names)}")
+            raise InputError(f"data '{path}': {option}={name}: no column '{name}'{nearest(name, schema.names)}")
     image = named.image or _image(path, schema, features, peek)
     if image in schema.names and not (_holds_bytes(kind := schema.field(image).type) or is_text(kind)):
         raise InputError(f"data '{path}': its column '{image}' holds {kind}, neither images nor paths of images")
-    found = _with_label(path, schema, features, named.label, image)
+    columns = _with_label(path, schema, features, named.label, image)
     if image not in schema.names:
-        raise InputError(f"data '{path}': what is stored of its column '{image}' does not fit it")
-    return found
+        raise InputError(f"data '{path}': its metadata declare a column '{image}', which does not exist")
+    return columns
 
 
 def features_of(schema: pa.Schema) -> dict[str, Any]:
-    """The Hugging Face feature of each column, as stored in the metadata of the schema; empty without it."""
+    """The Hugging Face feature of each column, from the metadata of the schema; empty if it has none."""
     try:
         features = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))["info"]["features"]
-    except (ValueError, KeyError, TypeError, RecursionError):  # none, or damaged ones
+    except (ValueError, KeyError, TypeError, RecursionError):  # missing or damaged
         return {}
     return features if isinstance(features, dict) else {}
 
 
 def mask_classes(
-    path: str, folder: Path, features: dict[str, Any], found: Columns, named: ColumnNames
+    path: str, folder: Path, features: dict[str, Any], columns: TableColumns, named: ColumnNames
 ) -> list[str] | None:
-    """Names of the classes of the masks beside the images; None: there are no masks, or labels count in place of them.
+    """Names of the classes of a mask column; None: the table has no masks, or its labels are used instead.
+
+    Labels are used if the table declares them, or if the user has named their column.
 
     Args:
         path: as the user wrote it.
-        folder: where the names stand, without which masks are left alone.
+        folder: in which a file names the classes; without this file masks are ignored.
         features: the Hugging Face feature of each column.
-        found: the columns that were chosen. Labels count if they are declared or if the user has named them.
-        named: by the user.
+        columns: the chosen columns.
+        named: columns that the user has named.
 
     Raises:
         InputError: the file with the names is damaged.
     """
-    labels_count = found.label is not None and (found.classes is not None or named.label is not None)
-    if labels_count or found.image == MASK or _kind(features.get(MASK)) != "Image":
+    has_labels = columns.label is not None and (columns.classes is not None or named.label is not None)
+    if has_labels or columns.image == MASK or _kind(features.get(MASK)) != "Image":
         return None
     return class_names(path, folder)
 
 
 def _image(path: str, schema: pa.Schema, features: dict[str, Any], peek: Peek) -> str:
+    """Name of the image column, if the user has not named it."""
     declared = [name for name, feature in features.items() if _kind(feature) == "Image" and name != MASK]
     if declared:
         return _only(path, schema, declared)
@@ -105,25 +119,27 @@ def _image(path: str, schema: pa.Schema, features: dict[str, Any], peek: Peek) -
         return _only(path, schema, stored)
     values = peek([*stored, *texts]) if stored or texts else {}
     for candidates in (stored, texts):
-        found = [name for name in candidates if _shows_images(values[name])]
-        if found:
-            return _only(path, schema, found)
-    return _only(path, schema, stored)  # none of its first images can be read, which is told when they are
+        names = [name for name in candidates if _shows_images(values[name])]
+        if names:
+            return _only(path, schema, names)
+    return _only(path, schema, stored)  # its first images are damaged, which is reported when they are read
 
 
-def _only(path: str, schema: pa.Schema, found: Sequence[str]) -> str:
-    if not found:
+def _only(path: str, schema: pa.Schema, names: Sequence[str]) -> str:
+    """The one image column among some; raises `InputError` if none or several may be meant."""
+    if not names:
         raise InputError(f"data '{path}': no image column; its columns are {', '.join(schema.names)}")
-    called = [name for name in found if name.lower() == _IMAGE]
-    if _IMAGE in found or len(found) == 1 or len(called) == 1:
-        return _IMAGE if _IMAGE in found else (called or found)[0]
+    called = [name for name in names if name.lower() == _IMAGE]
+    if _IMAGE in names or len(names) == 1 or len(called) == 1:
+        return _IMAGE if _IMAGE in names else (called or names)[0]
     raise InputError(
-        f"data '{path}': several columns hold images: {', '.join(found)}; write ?image={found[0]} or another of them "
-        "at the end of the path"
+        f"data '{path}': several columns hold images: {', '.join(names)}; name one at the end of the path, such as "
+        f"?image={names[0]}"
     )
 
 
-def _with_label(path: str, schema: pa.Schema, features: dict[str, Any], named: str | None, image: str) -> Columns:
+def _with_label(path: str, schema: pa.Schema, features: dict[str, Any], named: str | None, image: str) -> TableColumns:
+    """The columns, for an image column that is chosen."""
     declared = [name for name, feature in features.items() if _kind(feature) == "ClassLabel"]
     others = [field.name for field in schema if field.name != image and _label_values.is_label(field.type)]
     offered = [name for name in others if name and not name.startswith("__index_level_")]  # pandas' row numbers
@@ -135,32 +151,32 @@ def _with_label(path: str, schema: pa.Schema, features: dict[str, Any], named: s
     elif _LABEL in declared or len(declared) == 1:
         label = _LABEL if _LABEL in declared else declared[0]
     elif declared:
-        return Columns(image, None, None, f"several of its columns hold classes{_choice(declared)}")
+        return TableColumns(image, None, None, f"several of its columns hold classes{_choice(declared)}")
     else:
         called = [name for name in others if name.lower() == _LABEL]
         if _LABEL not in called and len(called) != 1:
             reason = f"it has no column '{_LABEL}'{_choice(offered)}" if offered else ""
-            return Columns(image, None, None, reason)
+            return TableColumns(image, None, None, reason)
         label = _LABEL if _LABEL in called else called[0]
     if label not in declared:
-        return Columns(image, label)
+        return TableColumns(image, label)
     names = features[label].get("names")
     if not isinstance(names, list) or label not in schema.names or image not in schema.names:
-        raise InputError(f"data '{path}': what is stored of its columns '{image}' and '{label}' does not fit them")
-    return Columns(image, label, [str(name) for name in names])
+        raise InputError(f"data '{path}': its metadata do not describe its columns '{image}' and '{label}'")
+    return TableColumns(image, label, [str(name) for name in names])
 
 
 def _choice(names: Sequence[str]) -> str:
-    """Ending of a line: how to name the column of classes."""
+    """Ending of a message: how to name the label column."""
     if not names:
         return ""
-    return f"; write ?label={names[0]} at the end of the path, or another of its columns: {', '.join(names)}"
+    return f"; name one of {', '.join(names)} at the end of the path, such as ?label={names[0]}"
 
 
 def _shows_images(values: Sequence[Any]) -> bool:
-    """Whether most of some values are images, or paths of images."""
-    found = [value for value in values if value not in (None, "", b"")]
-    return bool(found) and 2 * sum(map(_shows_image, found)) > len(found)
+    """Whether most of the values that are not empty are images, or paths of images."""
+    filled = [value for value in values if value not in (None, "", b"")]
+    return bool(filled) and 2 * sum(map(_shows_image, filled)) > len(filled)
 
 
 def _shows_image(value: Any) -> bool:

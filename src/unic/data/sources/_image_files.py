@@ -1,4 +1,4 @@
-"""Sources whose images are files: read by their names, and told from others by names, sizes and times."""
+"""Base class of sources whose images are files of a folder or a list."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from unic.data.sources.base import Source
 
 
 class ImageFiles(Source):
-    """What folders and lists of files share. Reading every byte of a large set for its hash would take too long."""
+    """Images by the names of their files. Fingerprints use names, sizes and times; reading all bytes takes too long."""
 
     _names: Names
 
@@ -25,13 +25,13 @@ class ImageFiles(Source):
 
     @abstractmethod
     def encoded(self, index: int) -> Path:
-        """The file of an image. Raises `DamagedImageError` like `read`."""
+        """The file of an image. Raises `DamagedImageError` as `read` does."""
 
     def name(self, index: int) -> str:
         return self._names[index]
 
     def fingerprint(self) -> str:
-        """Hash of names, sizes and modification times."""
+        """Hash of the names, sizes and modification times of the files."""
         return self._digest(with_times=True)
 
     def portable_fingerprint(self) -> str:
@@ -39,4 +39,4 @@ class ImageFiles(Source):
 
     @abstractmethod
     def _digest(self, *, with_times: bool) -> str:
-        """Hash of names and sizes, and of modification times on request."""
+        """Hash of the names and sizes of the files and, with `with_times`, of their modification times."""

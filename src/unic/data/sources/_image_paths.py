@@ -1,7 +1,7 @@
-"""Paths of images that stand in a table or a list: which file each of them means, and whether it may be read.
+"""Paths of images in a table or a list: the file that each path means, and whether it may be read.
 
-Tables come from strangers and can name any file of this machine. So only regular files are read that are called like
-images, and of a link what it leads to has to be called so too (UNIC_FOLLOW_LINKS=1 takes any).
+Tables come from strangers and can name any file of this machine. So a file is read only if it is a regular file with a
+suffix of an image. The target of a link must have such a suffix, too (unless UNIC_FOLLOW_LINKS=1).
 """
 
 from __future__ import annotations
@@ -21,13 +21,18 @@ from unic.errors import InputError
 
 
 def is_image_name(text: str) -> bool:
-    """Whether a text ends like the name of an image, one that needs a plugin included."""
+    """Whether a text ends in a suffix of an image, also of a format whose plugin is missing."""
     ending = os.path.splitext(text)[1].lower()
     return ending in suffixes() or ending in PACKAGES
 
 
 def search_order(table: Path, working: str | None = None) -> tuple[str, ...]:
-    """Where relative paths in a table are looked for: beside it, then in the working folder (default: the current)."""
+    """The folders in which relative paths of a table are searched: the table's own, then the working folder.
+
+    Args:
+        table: file of the table.
+        working: the working folder; None: the current one.
+    """
     working = working or os.getcwd()
     return tuple(dict.fromkeys((os.path.join(working, table.parent), working)))
 
@@ -36,46 +41,46 @@ def find(text: str, folders: Sequence[str], exists: Callable[[str], bool] = os.p
     """The file that a path means.
 
     Args:
-        text: an absolute path, or one below one of the folders.
-        folders: in the order in which they are looked at.
-        exists: whether a file is there.
+        text: an absolute path, or one relative to a folder.
+        folders: the folders to search, in order.
+        exists: tells whether a file exists.
 
     Raises:
-        DamagedImageError: there is none, or it is no name of an image that can be read.
+        DamagedImageError: the file does not exist, or the path does not name an image that can be read.
     """
     ending = os.path.splitext(text)[1].lower()
     if "://" in text:
-        raise DamagedImageError(f"{text} is a URL, and paths of files are read only")
+        raise DamagedImageError(f"{text} is a URL; expected the path of a file")
     if ending not in suffixes() or "\0" in text:
-        need = f", which needs the package {PACKAGES[ending]}" if ending in PACKAGES else " that can be read"
-        raise DamagedImageError(f"'{text}' does not name an image{need}")
-    plain = text.replace("\\", "/")  # as Windows writes it
+        hint = f"; pip install {PACKAGES[ending]} reads {ending} files" if ending in PACKAGES else ""
+        raise DamagedImageError(f"'{text}' does not name an image that can be read{hint}")
+    plain = text.replace("\\", "/")  # a path written on Windows
     forms = (unicodedata.normalize(form, name) for name in (text, plain) for form in ("NFC", "NFD"))
     for spelling in dict.fromkeys((text, plain, *forms)):
         for folder in folders:
-            place = os.path.join(folder, spelling)  # of an absolute one: itself
+            place = os.path.join(folder, spelling)  # an absolute path stays itself
             if exists(place):
                 return place
     raise DamagedImageError(f"no such file: {text}")
 
 
 def path_of(value: Any) -> str | None:
-    """The path that a cell of a table holds in place of bytes."""
+    """The path that a cell of a table holds instead of bytes; None if it holds no path."""
     place = value.get("path") if isinstance(value, dict) and value.get("bytes") is None else value
     return place if isinstance(place, str) and place else None
 
 
 def check_some(path: str, column: str, values: Sequence[Any], folders: Sequence[str]) -> None:
-    """A table whose paths all lead nowhere is told so at once, not image by image.
+    """Refuses a table if none of its first paths leads to an image, before they are all reported as damaged.
 
     Args:
         path: of the set, as the user wrote it.
-        column: the one with the images.
+        column: name of the image column.
         values: its first cells.
-        folders: where relative paths are looked for.
+        folders: in which relative paths are searched.
 
     Raises:
-        InputError: all of them are paths, and none leads to an image.
+        InputError: all values are paths, and none leads to an image.
     """
     reasons = []
     for place in map(path_of, values):
@@ -85,16 +90,15 @@ def check_some(path: str, column: str, values: Sequence[Any], folders: Sequence[
         except DamagedImageError as error:
             reasons.append(str(error))
     if reasons:
-        looked = " and ".join(folders)
-        text = f"column '{column}': {reasons[0]}; relative paths are looked for in {looked}"
-        raise InputError(f"data '{path}': {text}")
+        searched = " and ".join(folders)
+        raise InputError(f"data '{path}': column '{column}': {reasons[0]}; relative paths are searched in {searched}")
 
 
 def checked(place: str) -> Path:
     """The file, if it may be read.
 
     Raises:
-        DamagedImageError: it is a folder, a pipe, a device or a link to something that is not called like an image.
+        DamagedImageError: a missing file, a folder, a pipe, a device, or a link to a file without a suffix of an image.
     """
     try:
         is_file = stat.S_ISREG(os.stat(place).st_mode)
@@ -103,18 +107,18 @@ def checked(place: str) -> Path:
     if not is_file:
         raise DamagedImageError("not a file")
     if not _links.are_followed() and os.path.splitext(os.path.realpath(place))[1].lower() not in suffixes():
-        raise DamagedImageError("a link to a file that is not called like an image; UNIC_FOLLOW_LINKS=1 follows it")
+        raise DamagedImageError("a link to a file without a suffix of an image; UNIC_FOLLOW_LINKS=1 follows it")
     return Path(place)
 
 
 def state(place: Path, *, with_times: bool) -> bytes:
-    """Size and, if asked, time of a file, for a fingerprint."""
+    """Size and, with `with_times`, modification time of a file, for a fingerprint."""
     status = os.stat(place)
     return b"%d %b\n" % (status.st_size, b"%d" % status.st_mtime_ns if with_times else b"")
 
 
 class Listing:
-    """Whether files are there, asked folder by folder: of a million, each for itself, a network takes minutes."""
+    """Tells whether files exist. It lists each folder once; a million queries would take minutes on a network."""
 
     def __init__(self) -> None:
         self._known: dict[str, frozenset[str]] = {}

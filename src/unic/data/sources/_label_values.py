@@ -1,7 +1,7 @@
-"""Labels as they stand in a column (numbers, words) → class numbers and names, one list for all parts of a set.
+"""Labels of a column (numbers or words) as class indices and class names, with one list of names for all splits.
 
-A number below 0, an empty text and null mean: no label. Words are compared in Unicode's composed form (NFC), for the
-same letters can be stored in two ways.
+A number below 0, an empty text and null mean that a row has no label. Words are compared in Unicode's composed form
+(NFC), because the same letters can be stored in two ways.
 """
 
 from __future__ import annotations
@@ -22,28 +22,33 @@ _NUMBER = re.compile(r"-?[0-9]{1,18}")
 
 
 class Values(NamedTuple):
-    """A column: its different texts, and for each row the number of its own among them."""
+    """A column of labels.
+
+    Attributes:
+        texts: its different values as text.
+        rows: for each row the index of its value in `texts`.
+    """
 
     texts: list[str]
     rows: Int[np.ndarray, " n"]
 
 
 def of_texts(texts: Sequence[str]) -> Values:
-    """The column of a list; an empty text is no label."""
-    numbers: dict[str, int] = {}
-    rows = np.array([numbers.setdefault(text, len(numbers)) for text in texts], np.int64)
-    return Values(list(numbers), rows)
+    """The values of a list; an empty text means no label."""
+    indices: dict[str, int] = {}
+    rows = np.array([indices.setdefault(text, len(indices)) for text in texts], np.int64)
+    return Values(list(indices), rows)
 
 
 def of_arrow(column: pa.ChunkedArray) -> Values:
-    """A column of numbers, words or truth values.
+    """The values of a column of whole numbers, words or booleans.
 
     Raises:
-        ValueError: it holds something else; the text says what.
+        ValueError: the column holds something else; the text says what.
     """
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
-    if pa.types.is_floating(column.type):  # pandas stores numbers so where one is missing
+    if pa.types.is_floating(column.type):  # pandas stores whole numbers as floats if one is missing
         try:
             column = pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column)
             column = column.cast(pa.int64())
@@ -69,41 +74,47 @@ def is_label(kind: pa.DataType) -> bool:
 
 
 def class_list(columns: Iterable[Values]) -> list[str]:
-    """Names of the classes in all parts of a set, in the order of numbers if all are numbers, else of the alphabet."""
+    """Names of the classes in the columns of all splits: sorted as numbers if all are numbers, else as text."""
     texts = {composed(text) for column in columns for text in column.texts if text}
     if all(map(_NUMBER.fullmatch, texts)):
         return sorted({text for text in texts if int(text) >= 0}, key=lambda text: (int(text), text))
     return sorted(texts)
 
 
-def class_numbers(values: Values, classes: Sequence[str]) -> Int[np.ndarray, " n"]:
-    """The number of each row's class; -1: it has none."""
-    numbers = {name: number for number, name in enumerate(classes)}
-    found = np.array([numbers.get(composed(text), -1) for text in values.texts], np.int64)
-    return found[values.rows] if len(found) else np.zeros(0, np.int64)
+def class_indices(values: Values, classes: Sequence[str]) -> Int[np.ndarray, " n"]:
+    """The class index of each row; -1: the row has no class."""
+    indices = {name: index for index, name in enumerate(classes)}
+    of_texts = np.array([indices.get(composed(text), -1) for text in values.texts], np.int64)
+    return of_texts[values.rows] if len(of_texts) else np.zeros(0, np.int64)
 
 
-class Numbered(NamedTuple):
-    """The classes of a set and the number of each row's; both None where there are none, and why (see `Source`)."""
+class ClassLabels(NamedTuple):
+    """The labels of a set.
+
+    Attributes:
+        classes: names of the classes; None: the set has no labels.
+        labels: class index of each row, -1 for none; None: the set has no labels.
+        why_unlabelled: the reason why the set has no labels, see `Source`.
+    """
 
     classes: list[str] | None
-    numbers: Int[np.ndarray, " n"] | None
+    labels: Int[np.ndarray, " n"] | None
     why_unlabelled: str = ""
 
 
-def numbered(column: str, own: pa.ChunkedArray, others: Iterable[pa.ChunkedArray]) -> Numbered:
-    """Class numbers of a column of Arrow.
+def class_labels(column: str, own: pa.ChunkedArray, others: Iterable[pa.ChunkedArray]) -> ClassLabels:
+    """The labels of a column of Arrow.
 
     Args:
-        column: its name.
-        own: its values in the part that is opened.
-        others: its values in the other parts, whose classes count too.
+        column: name of the column.
+        own: its values in the split that is opened.
+        others: its values in the other splits, whose classes are added.
     """
     try:
-        values, *rest = [of_arrow(part) for part in (own, *others)]
+        values, *rest = [of_arrow(split) for split in (own, *others)]
     except InputError:
         raise
     except ValueError as error:
-        return Numbered(None, None, f"its column '{column}' holds {error}")
+        return ClassLabels(None, None, f"its column '{column}' holds {error}")
     classes = class_list([values, *rest])
-    return Numbered(classes, class_numbers(values, classes))
+    return ClassLabels(classes, class_indices(values, classes))

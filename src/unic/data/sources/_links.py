@@ -1,7 +1,7 @@
-"""Which symbolic links below a data folder are followed: those that stay in it; with UNIC_FOLLOW_LINKS=1 all.
+"""Symbolic links below a data folder: those that stay in the folder are followed; with UNIC_FOLLOW_LINKS=1, all.
 
-Reading a link's target harms nothing by itself, but reports show images, and data from strangers must not put other
-pictures of this machine into one. Nothing is ever written through a link.
+Reports show images, and data from strangers must not put other pictures of this machine into a report. Nothing is ever
+written through a link.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ def are_followed() -> bool:
 def stays(place: Path, inside: Path) -> bool:
     """Whether `place` may be read as a part of the resolved folder `inside`.
 
-    A link that leads nowhere, or round in a circle, stays: reading it says what is wrong.
+    A broken or circular link inside the folder counts as staying: reading it reports what is wrong.
     """
     return are_followed() or Path(os.path.realpath(place)).is_relative_to(inside)
 
 
 def is_cycle(folder: Path, root: Path) -> bool:
-    """Whether a folder below `root` is, by way of a link, one of the folders that lead to it."""
+    """Whether a folder below `root` is a link to one of its own parents."""
     target = os.path.realpath(folder)
     way = [parent for parent in folder.parents if parent == root or root in parent.parents]
     return any(os.path.realpath(parent) == target for parent in way)

@@ -1,4 +1,4 @@
-"""Names of files and classes: the one form in which they are compared, and many of them in one block of bytes."""
+"""Names of files and classes: their form for comparison, and a compact list of many names."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import numpy as np
 
 
 def composed(name: str) -> str:
-    """A name in Unicode's form NFC: the same letters can be stored in two ways, and macOS takes the other one."""
+    """A name in Unicode's composed form (NFC). The same letters can be stored in two ways; macOS uses the other one."""
     return unicodedata.normalize("NFC", name)
 
 
 class Names:
-    """A list of names that cannot be changed.
+    """An immutable list of names in one block of bytes.
 
-    A million strings are a million objects, whose reference counts unshare every page of a worker process after a fork.
+    A million strings would be a million objects, whose reference counts make every worker copy their memory.
     """
 
     def __init__(self, names: Iterable[str]) -> None:
@@ -33,7 +33,7 @@ class Names:
         return os.fsdecode(self._block[start : self._ends[index]])
 
     def encoded(self) -> Iterator[bytes]:
-        """All of them, as the file system has them."""
+        """Yields all names as the file system has them."""
         start = 0
         for end in self._ends.tolist():
             yield self._block[start:end]

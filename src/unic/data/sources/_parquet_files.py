@@ -1,7 +1,8 @@
-"""Parquet files as they come from strangers: their columns, read so that none of them can fill the memory."""
+"""Reading of columns of Parquet files, which may come from strangers: none of them can fill the memory."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +12,15 @@ import pyarrow.parquet as pq
 from unic.data.sources._columns import SAMPLE
 from unic.errors import InputError, in_one_line
 
-_ROWS = 1024  # that are read at a time at most
-_ROOM, _INFLATED = 1 << 30, 20  # bytes that any file may become in memory, and how many times its size a larger one
+_ROWS = 1024  # most rows that are read at a time
+_ROOM, _INFLATED = 1 << 30, 20  # a column may take so many bytes in memory, or so many times the size of its file
 
 
 def check_parquet(path: str, file: Path) -> None:
-    """Refuses a file that would fill the memory with rows that are not there: a byte on the disk for each at least.
+    """Refuses a file that claims more rows than it has bytes: they would fill the memory.
 
     Raises:
-        InputError: so many rows, or no Parquet file.
+        InputError: the file claims too many rows, or is not a Parquet file.
     """
     try:
         rows = pq.read_metadata(file).num_rows
@@ -30,16 +31,16 @@ def check_parquet(path: str, file: Path) -> None:
 
 
 def read_column(path: str, file: Path, column: str) -> pa.Table:
-    """A column of a file, read in small pieces, so that a file that inflates is noticed in time.
+    """Reads a column of a file in small pieces, so that a decompression bomb is noticed in time.
 
     Raises:
-        InputError: its pages are damaged, or it holds much more than an archive of images does.
+        InputError: the file is damaged, or the column grows far beyond the size of its file.
     """
     most = max(_ROOM, _INFLATED * file.stat().st_size)
     batches, size = [], 0
     try:
         with pq.ParquetFile(file) as opened:
-            # No threads: a pool of threads must not exist before worker processes are forked.
+            # No threads: a thread pool must not exist when worker processes are forked.
             for batch in opened.iter_batches(rows_at_once(opened.metadata, most), columns=[column], use_threads=False):
                 size += batch.nbytes
                 batches.append(batch)
@@ -55,15 +56,19 @@ def read_column(path: str, file: Path, column: str) -> pa.Table:
 
 
 def rows_at_once(metadata: Any, most: int) -> int:
-    """Rows that are read at a time: any of them may be as large as the largest page of the file."""
-    groups = (metadata.row_group(number) for number in range(metadata.num_row_groups))
-    chunks = (group.column(number) for group in groups for number in range(group.num_columns))
-    largest = max((chunk.total_uncompressed_size for chunk in chunks), default=1)
+    """Number of rows to read at a time, so that they fit into `most` bytes if each is as large as the largest chunk."""
+    largest = max((chunk.total_uncompressed_size for chunk in _chunks(metadata)), default=1)
     return max(1, min(_ROWS, most // max(1, largest)))
 
 
+def _chunks(metadata: Any) -> Iterator[Any]:
+    """Metadata of every column of every row group."""
+    groups = (metadata.row_group(group) for group in range(metadata.num_row_groups))
+    return (group.column(column) for group in groups for column in range(group.num_columns))
+
+
 def peek(path: str, file: Path, names: list[str]) -> dict[str, list[Any]]:
-    """The first values of some columns. Raises `InputError` if they are damaged."""
+    """The first values of some columns of a file. Raises `InputError` if the file is damaged."""
     try:
         with pq.ParquetFile(file) as opened:
             return first_values(opened, names)
@@ -72,7 +77,7 @@ def peek(path: str, file: Path, names: list[str]) -> dict[str, list[Any]]:
 
 
 def first_values(opened: pq.ParquetFile, names: list[str]) -> dict[str, list[Any]]:
-    """The same of a file that is open."""
+    """The first values of some columns of an open file."""
     rows = min(SAMPLE, rows_at_once(opened.metadata, _ROOM))
     for batch in opened.iter_batches(rows, columns=names, use_threads=False):
         return {name: batch.column(name).to_pylist() for name in names}
@@ -80,16 +85,14 @@ def first_values(opened: pq.ParquetFile, names: list[str]) -> dict[str, list[Any
 
 
 def holds_nulls(file: Path, column: str) -> bool:
-    """Whether a column may hold nulls, by what the file says; of a column that is not there: yes."""
-    metadata = pq.read_metadata(file)
-    groups = (metadata.row_group(number) for number in range(metadata.num_row_groups))
-    chunks = (group.column(number) for group in groups for number in range(group.num_columns))
-    found = [chunk.statistics for chunk in chunks if chunk.path_in_schema == column]
-    return not found or any(known is None or not known.has_null_count or known.null_count for known in found)
+    """Whether a column may hold nulls, by the statistics in the file; True if the file has none for the column."""
+    chunks = _chunks(pq.read_metadata(file))
+    statistics = [chunk.statistics for chunk in chunks if chunk.path_in_schema == column]
+    return not statistics or any(known is None or not known.has_null_count or known.null_count for known in statistics)
 
 
 def schema_of(file: Path) -> pa.Schema:
-    """Raises `InputError` for anything but a Parquet file."""
+    """The schema of a file. Raises `InputError` if it is not a Parquet file."""
     try:
         return pq.read_schema(file)
     except (pa.ArrowException, OSError, ValueError) as error:

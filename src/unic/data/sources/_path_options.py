@@ -1,4 +1,4 @@
-"""What may end a path: `all.parquet?test=0.2&seed=0`. Any other `?` in a path is part of a pattern or of a URL."""
+"""Options at the end of a path: `all.parquet?test=0.2&seed=0`. Any other `?` is part of a pattern or of a URL."""
 
 from __future__ import annotations
 
@@ -14,24 +14,30 @@ _SEED = re.compile(r"[0-9]{1,18}")  # fits into 63 bits
 
 
 class ColumnNames(NamedTuple):
-    """Columns of a table that the user has named; None: to be found."""
+    """Columns of a table that the user has named; None: the column is chosen."""
 
     image: str | None = None
     label: str | None = None
 
     def refuse(self, path: str) -> None:
-        """Raises `InputError` if a column is named: of a set that is no table."""
+        """For a set that is not a table: raises `InputError` if the user has named a column."""
         for option, name in self._asdict().items():
             if name is not None:
-                raise InputError(f"data '{path}': {option}={name} names a column, and this set has no columns")
+                raise InputError(f"data '{path}': {option}={name} names a column, but this set has no columns")
 
 
 UNNAMED = ColumnNames()
 
 
 class PathOptions(NamedTuple):
-    """`test`: the share of the images that a random test part takes, between 0 and 1; None: the set has its own parts.
-    `seed`: of that draw. `allows_overlap`: whether a test image may be a training image too. `columns`: of a table."""
+    """The options of a path.
+
+    Attributes:
+        test: share of the images in a random test split, between 0 and 1; None: the set is not split at random.
+        seed: of the random split.
+        allows_overlap: whether test images may also be training images.
+        columns: columns of a table that the user has named.
+    """
 
     test: float | None = None
     seed: int = 0
@@ -40,16 +46,16 @@ class PathOptions(NamedTuple):
 
 
 def split_off(path: str) -> tuple[str, PathOptions]:
-    """The path without its options, and these. In the name of a column `%2F` stands for a slash, as in URLs.
+    """The path without its options, and the options. In the name of a column `%2F` stands for a slash, as in URLs.
 
     Raises:
-        InputError: an unknown option, one given twice, or a value that it does not take.
+        InputError: an option is unknown, given twice, or has an invalid value.
     """
-    found = _OPTIONS.search(path)
-    if found is None:
+    match = _OPTIONS.search(path)
+    if match is None:
         return path, PathOptions()
     given: dict[str, str] = {}
-    for part in found["options"].split("&"):
+    for part in match["options"].split("&"):
         key, _, value = part.partition("=")
         if key not in _KEYS:
             raise InputError(f"data '{path}': unknown option '{key}'{nearest(key, _KEYS)}")
@@ -57,15 +63,15 @@ def split_off(path: str) -> tuple[str, PathOptions]:
             raise InputError(f"data '{path}': the option '{key}' is given twice")
         given[key] = value
     if "seed" in given and "test" not in given:
-        raise InputError(f"data '{path}': 'seed' is of a random test part; expected 'test' beside it, such as test=0.2")
+        raise InputError(f"data '{path}': 'seed' needs 'test', the share of a random test split, such as test=0.2")
     if given.get("overlap", "allow") != "allow":
         raise InputError(f"data '{path}': overlap={given['overlap']}; expected overlap=allow")
     names = {key: unquote(given[key]) for key in ColumnNames._fields if key in given}
     if "" in names.values():
-        raise InputError(f"data '{path}': expected the name of a column behind image= and label=")
+        raise InputError(f"data '{path}': expected the name of a column after image= and label=")
     share = _share(path, given["test"]) if "test" in given else None
     seed = _seed(path, given.get("seed", "0"))
-    return path[: found.start()], PathOptions(share, seed, "overlap" in given, ColumnNames(**names))
+    return path[: match.start()], PathOptions(share, seed, "overlap" in given, ColumnNames(**names))
 
 
 def _share(path: str, text: str) -> float:
@@ -74,11 +80,11 @@ def _share(path: str, text: str) -> float:
     except ValueError:
         share = 0.0
     if not 0 < share < 1:
-        raise InputError(f"data '{path}': test={text}; expected the share of the images, between 0 and 1, such as 0.2")
+        raise InputError(f"data '{path}': test={text}; expected a share of the images between 0 and 1, such as 0.2")
     return share
 
 
 def _seed(path: str, text: str) -> int:
     if not _SEED.fullmatch(text):
-        raise InputError(f"data '{path}': seed={text}; expected a whole number from 0 on, of at most 18 digits")
+        raise InputError(f"data '{path}': seed={text}; expected a whole number of at most 18 digits, at least 0")
     return int(text)

@@ -1,4 +1,4 @@
-"""The splits of a set, by the names of its folders and files: to say so where one of several is taken."""
+"""Names of the splits of a set, for the line that says which of them is read."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _TARGETS = ("masks", "annotations", "depth")
 
 
 def splits_of(path: str) -> list[str]:
-    """Names of the splits that a set has; empty for a set without any, and for a path that names files.
+    """Names of the splits of a set, sorted; empty if it has none, or if the path names files.
 
-    It looks at names and, of a list of images, at its column `split`, as `open_source` does to find a split. A set of
-    the Hugging Face hub is asked there.
+    Splits are found as by `open_source`: from names of folders and files, from the column `split` of a list of images,
+    or from the Hugging Face hub.
     """
     from unic.data.sources import label_list
 
@@ -27,7 +27,7 @@ def splits_of(path: str) -> list[str]:
     if place.is_dir():
         return sorted(_in_folder(place))
     if place.is_file() and place.suffix.lower() in label_list.SUFFIXES:
-        return sorted(set(label_list.Labelled.read(path, place, options.columns).splits))
+        return sorted(set(label_list.ListContent.read(path, place, options.columns).splits))
     name = path.removeprefix("stream:")
     is_on_the_hub = re.fullmatch(r"[\w.-]+/[\w.-]+(:[\w.-]+)?", name) and (name != path or not place.parent.exists())
     return sorted(on_the_hub(name)) if is_on_the_hub else []
@@ -39,15 +39,15 @@ def _in_folder(place: Path) -> set[str]:
     if any((place / "images").is_dir() and (place / targets).is_dir() for targets in _TARGETS):
         return set(filter(kind_of, subfolders(place / "images")))
     names = filter(kind_of, subfolders(place))
-    saved_parts = saved.parts_of(place)
-    if saved_parts is not None:
-        return set(saved_parts)
+    kept = saved.saved_splits(place)
+    if kept is not None:
+        return set(kept)
     pairs = {name for name in names for targets in _TARGETS if {"images", targets} <= set(subfolders(place / name))}
     return pairs or _of_files(place) or set(splits_in(place))
 
 
 def _of_files(place: Path) -> set[str]:
-    """Splits of Parquet files or shards: the beginnings of their names, or else their folders."""
+    """Splits of Parquet files or shards, from the beginnings of their names, or from their folders."""
     files = [Path(at) / name for at, _, names in os.walk(place) for name in names]
     for suffix in (".parquet", ".tar"):
         chosen = [file for file in files if file.suffix == suffix]
@@ -57,11 +57,11 @@ def _of_files(place: Path) -> set[str]:
 
 
 def on_the_hub(name: str) -> set[str]:
-    """Splits of a data set of the hub; empty where it cannot be asked."""
+    """Splits of a set on the Hugging Face hub; empty if the hub cannot be reached."""
     from datasets import load_dataset_builder
 
     repository, _, config = name.partition(":")
     try:
         return set(map(str, load_dataset_builder(repository, config or None).config.data_files or {}))
-    except Exception:  # a set that was opened from the cache; what else it has is not known here
+    except Exception:  # offline: the set was opened from the cache, which does not tell its other splits
         return set()

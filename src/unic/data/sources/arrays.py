@@ -1,4 +1,4 @@
-"""Labelled images that are an array in memory, as small data sets come."""
+"""Labelled images in an array in memory, for small sets."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from unic.digest import sha256
 
 
 class Arrays(Source):
-    """All images of one size.
+    """Images of one size in an array.
 
     Args:
-        path: what to call the set.
-        images: `(n, h, w)` grey or `(n, h, w, 3)` RGB.
-        labels: class indices.
-        classes: their names.
+        path: name of the set.
+        images: `(n, h, w)` grey or `(n, h, w, 3)` RGB, uint8.
+        labels: `(n,)` class indices.
+        classes: names of the classes.
     """
 
     def __init__(

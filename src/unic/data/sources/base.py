@@ -1,4 +1,4 @@
-"""`Source`: a numbered list of images, each with an optional label."""
+"""`Source`, the base class of image sources: a list of images, each with an optional label."""
 
 from __future__ import annotations
 
@@ -15,25 +15,24 @@ from torch import Tensor
 from unic import rng
 from unic.digest import sha256
 
-MAX_PIXELS = 200_000_000  # of a picture, unless a recipe says otherwise
-_AT_ONCE = 1 << 20  # keys that are hashed at a time: a hash of all would need four times the memory of the order
+MAX_PIXELS = 200_000_000  # of a picture, unless a recipe sets `data.max_pixels`
+_AT_ONCE = 1 << 20  # keys hashed at a time; hashing all at once would take four times the memory of the order
 
 
 class DamagedImageError(Exception):
-    """One image cannot be decoded; `str(error)` is the reason. Never ends a run."""
+    """An image cannot be read; `str(error)` is the reason. A single such error does not end a run."""
 
 
 class Source(ABC):
-    """A finite, indexable set of images. The `index` that its methods take says which image, from 0.
+    """A set of images. Its methods take the `index` of an image, from 0.
 
     Attributes:
         path: as the user wrote it.
-        classes: class names if the images, or the pixels of their targets, are labelled; else None.
-        why_unlabelled: where `classes` is None, the reason as a clause, if there is more to say than that nothing names
-            them.
-        pixels: what `target` gives; None: nothing.
-        in_pieces: whether images near each other in `order` should be read near each other in time.
-        max_pixels: batches leave larger pictures out as damaged.
+        classes: names of the classes, if the images or the pixels of their targets are labelled; else None.
+        why_unlabelled: the reason why `classes` is None, as a clause; empty if it is plain that nothing names classes.
+        pixels: kind of the targets: "masks" or "depth"; None: there are no targets.
+        in_pieces: True if `order` should be read sequentially (shards on remote storage).
+        max_pixels: largest number of pixels of a picture; batches leave larger ones out as damaged.
     """
 
     path: str
@@ -44,34 +43,37 @@ class Source(ABC):
     max_pixels: int = MAX_PIXELS
 
     @abstractmethod
-    def __len__(self) -> int: ...
+    def __len__(self) -> int:
+        """Number of images."""
 
     @abstractmethod
     def read(self, index: int) -> Image.Image:
         """The image as RGB, upright (EXIF applied). Raises `DamagedImageError`."""
 
     def encoded(self, index: int) -> bytes | Path | None:
-        """The file that `read` decodes and only decodes, for `unic.data.decode.decode_part`; None: there is none.
+        """The image file, as bytes or path, if `read` does nothing but decode it; else None.
 
-        Raises `DamagedImageError` like `read`."""
+        Training decodes only a part of it (`unic.data.decode.decode_part`). Raises `DamagedImageError`."""
         return None
 
     def stored(self, index: int) -> bytes | Path:
-        """What the image is told from others by: its file as it is stored, without looking into it; its pixels where
-        there is none. Raises `DamagedImageError` like `read`."""
-        found = self.encoded(index)
-        if found is not None:
-            return found
+        """The content by which the image is compared with others: its file, or its pixels if it has no file.
+
+        The file is not decoded. Raises `DamagedImageError`."""
+        file = self.encoded(index)
+        if file is not None:
+            return file
         image = self.read(index)
         return f"{image.mode} {image.size} ".encode() + image.tobytes()
 
     @abstractmethod
     def label(self, index: int) -> int | None:
-        """Class index, or None for unlabelled images."""
+        """Class index of the image; None: it has no label."""
 
     def target(self, index: int) -> np.ndarray | None:
-        """What is known of every pixel of `read(index)`, `(H, W)` of the same size: class indices (uint8, 255 where
-        nothing is asked) or metres (float32, 0 where unknown). None where only images are there, the usual case."""
+        """A value for every pixel of `read(index)`, `(H, W)`; None: the set has no targets, the usual case.
+
+        Values are class indices (uint8, 255: ignored) or depths in metres (float32, 0: unknown)."""
         return None
 
     def order(self, *keys: int) -> Int[Tensor, " n"]:
@@ -79,33 +81,33 @@ class Source(ABC):
         return permutation(len(self), *keys)
 
     def expect(self, indices: Int[Tensor, " m"]) -> None:  # noqa: B027  # most have nothing to do
-        """Images that will be read soon: a source that must fetch them may begin."""
+        """Announces images that will be read soon, so that a streamed source can begin to fetch them."""
 
     @abstractmethod
     def name(self, index: int) -> str:
-        """What to call the image in a list of damaged ones (file name, or file and row)."""
+        """Name of the image in messages: its file, or the file and the row."""
 
     def number(self, index: int) -> int:
-        """The image's number in the whole set, of which this may be a subset."""
+        """Index of the image in the whole set; differs from `index` if this is a subset."""
         return index
 
     def siblings(self, index: int) -> tuple[int, int]:
-        """Index of the first, and number, of the images that one may be mixed with: those of its own source."""
+        """The images that this one may be mixed with, those of its own source: index of the first, and their number."""
         return 0, len(self)
 
     @abstractmethod
     def fingerprint(self) -> str:
-        """Hash of the content (or, for large folders, of names, sizes and times), for the feature cache."""
+        """Hash of the images, for keys of caches: of their content or, if that is large, of names, sizes and times."""
 
     def portable_fingerprint(self) -> str:
-        """The same for a copy elsewhere, whose files have other times: of a folder, hash of names and sizes."""
+        """Hash of the images that does not depend on times of files, so that a copy on another machine has the same."""
         return self.fingerprint()
 
     def label_fingerprint(self) -> str:
-        """Hash of labels and names of classes. Features do not depend on them, what is measured does."""
+        """Hash of the labels and the names of the classes. Scores depend on them, features do not."""
         labels = (self.label(index) for index in range(len(self)))
-        numbers = np.fromiter((-1 if label is None else label for label in labels), np.int64)
-        return sha256(repr(self.classes), numbers.tobytes())
+        indices = np.fromiter((-1 if label is None else label for label in labels), np.int64)
+        return sha256(repr(self.classes), indices.tobytes())
 
 
 def permutation(length: int, *keys: int) -> Int[Tensor, " n"]:
@@ -114,9 +116,9 @@ def permutation(length: int, *keys: int) -> Int[Tensor, " n"]:
 
 
 def draws(length: int, *keys: int) -> Tensor:
-    """`(length,)` uniform numbers in [0, 1): `rng.uniform` in little memory."""
-    found = torch.empty(length)
+    """`(length,)` uniform numbers in [0, 1), the same for the same keys: `rng.uniform` with less memory."""
+    numbers = torch.empty(length)
     for start in range(0, length, _AT_ONCE):
         stop = min(start + _AT_ONCE, length)
-        found[start:stop] = rng.uniform(*keys, torch.arange(start, stop))
-    return found
+        numbers[start:stop] = rng.uniform(*keys, torch.arange(start, stop))
+    return numbers

@@ -1,4 +1,4 @@
-"""Which images are the same, byte for byte, whatever they are called."""
+"""Comparison of images byte for byte, to find the same image under different names."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ from unic.files import written
 
 log = logging.getLogger("unic")
 
-_SLICE = 4096  # bytes at the head, in the middle and at the end: two photographs that share them share all, mostly
-_KEPT_FROM = 20_000  # images from which comparing them again takes seconds
+_SLICE = 4096  # bytes at the head, in the middle and at the end; different photographs rarely share all three
+_KEPT_FROM = 20_000  # images from which comparing them again would take seconds
 
 
 def content_numbers(*sources: Source) -> list[Int[np.ndarray, " _"]]:
-    """A number for the content of each image: equal numbers, equal bytes.
+    """A number for the content of each image: images with equal bytes have equal numbers, across all sources.
 
-    Large files are first told apart by their size and three slices; only those that look alike are read whole. An image
-    that cannot be read has a negative number that no other has. The answer for a large set is kept in the cache.
+    Large files are first compared by their sizes and three slices; only those that agree are read whole. An image that
+    cannot be read has a negative number of its own. The numbers of a large set are cached.
 
     Args:
-        sources: the images, numbered across all of them.
+        sources: any sources.
 
     Returns:
-        For each source an array of its length.
+        For each source, the numbers of its images.
     """
     lengths = [len(source) for source in sources]
     if sum(lengths) < _KEPT_FROM:
@@ -51,9 +51,9 @@ def content_numbers(*sources: Source) -> list[Int[np.ndarray, " _"]]:
     except (OSError, ValueError, EOFError):
         pass
     log.info("comparing the contents of %d images", sum(lengths))
-    found = _compare(sources)
-    _keep(np.concatenate(found), file)
-    return found
+    compared = _compare(sources)
+    _keep(np.concatenate(compared), file)
+    return compared
 
 
 def _compare(sources: tuple[Source, ...]) -> list[np.ndarray]:
@@ -72,12 +72,12 @@ def _compare(sources: tuple[Source, ...]) -> list[np.ndarray]:
 
 
 def _key(source: Source, index: int, of: Callable[[BinaryIO, int], bytes]) -> bytes | None:
-    """A short hash of what `of` takes from an image; None if it cannot be read or is empty."""
+    """Hash of the bytes that `of` takes from an image's stream and size; None if it cannot be read or is empty."""
     try:
         stored = source.stored(index)
         if isinstance(stored, bytes):
             data = of(io.BytesIO(stored), len(stored))
-        elif stat.S_ISREG(os.stat(stored).st_mode):  # opening a pipe waits for a writer
+        elif stat.S_ISREG(os.stat(stored).st_mode):  # opening a pipe would wait for a writer
             with stored.open("rb", buffering=0) as stream:
                 data = of(stream, os.fstat(stream.fileno()).st_size)
         else:
@@ -88,6 +88,7 @@ def _key(source: Source, index: int, of: Callable[[BinaryIO, int], bytes]) -> by
 
 
 def _sketch(stream: BinaryIO, size: int) -> bytes:
+    """Size and three slices of a file; all of a small file."""
     if size <= 4 * _SLICE:
         return stream.read()
     parts = [size.to_bytes(8, "little")]
@@ -98,6 +99,6 @@ def _sketch(stream: BinaryIO, size: int) -> bytes:
 
 
 def _keep(numbers: np.ndarray, file: Path) -> None:
-    with suppress(OSError):  # a disk that is full or read-only: it is found out again next time
+    with suppress(OSError):  # a full or read-only disk: the images are compared again next time
         with written(file) as partial, partial.open("wb") as stream:
             np.save(stream, numbers, allow_pickle=False)

@@ -1,10 +1,10 @@
-"""Images with a target for every pixel: pairs of files, and the layouts of folders in which they are found.
+"""Images with a target for every pixel: pairs of files, and the folders that hold them.
 
-A folder is read without code if it holds `images` and, beside it, `masks` or `annotations` (PNG, a pixel is a class
-index) or `depth` (16-bit PNG in millimetres, or .npy in metres), a target named as its image but for the ending. Parts
-are folders around both (`train/images`, `train/masks`) or inside each (`images/train`, `masks/train`). Beside them may
-lie `classes.txt` or `classes.json` with the names of the classes, and `depth_scale.txt` with the steps in a metre where
-PNGs are not in millimetres.
+A folder holds `images` and, beside it, `masks` or `annotations` (PNG, a pixel is a class index) or `depth` (16-bit PNG
+in millimetres, or .npy in metres). A target has the name of its image, with its own suffix. Splits are folders around
+both (`train/images`, `train/masks`) or inside each (`images/train`, `masks/train`). Beside them may be `classes.txt` or
+`classes.json` with the names of the classes, and `depth_scale.txt` with the steps in a metre of PNGs that are not in
+millimetres.
 """
 
 from __future__ import annotations
@@ -28,31 +28,32 @@ from unic.data.sources.listed import Listed
 from unic.digest import sha256_of_value
 from unic.errors import InputError
 
-Pixels = Literal["masks", "depth"]
+TargetKind = Literal["masks", "depth"]
 
-_KINDS: dict[str, Pixels] = {"masks": "masks", "annotations": "masks", "depth": "depth"}  # by name of the folder
+_KINDS: dict[str, TargetKind] = {"masks": "masks", "annotations": "masks", "depth": "depth"}  # by name of the folder
 _ENDINGS = {"masks": (".png",), "depth": (".png", ".npy")}
 _CHECKED = 16  # pairs that are read when a set is opened
-_COUNTED = 2000  # masks that are read to count classes without names: some seconds
+_COUNTED = 2000  # most masks that are read, in some seconds, to count classes without names
 
 
 class PixelPairs(Source):
     """Files of images and their targets.
 
-    An image whose target is damaged or does not fit is damaged itself: `read` looks at both, since what is measured
-    later needs both. A few pairs are read at once, so that a layout that is wrong everywhere is an error.
+    Later work needs both, so `read` checks the target, too: an image with a damaged or misfitting target is damaged
+    itself. A few pairs are read when the set is opened, so that a wrong layout is an error at once.
 
     Args:
         path: as the user wrote it.
-        root: the folder that holds everything. Links that lead out of it count as missing files, see `Listed`.
-        pairs: names of image and target below `root`.
-        pixels: what the targets are.
-        classes: names of the classes of masks; None: as many as the masks hold, which are all read for it.
-        adapt: what is done to every target that was read, a function of a module (it is sent to worker processes).
+        root: the folder of all files. Links that lead out of it count as missing files, see `Listed`.
+        pairs: names of image and target, relative to `root`.
+        pixels: kind of the targets.
+        classes: names of the classes of masks; None: all masks are read to count the classes.
+        adapt: function on every target that is read. Its module and name are part of the fingerprint, and it is sent to
+            worker processes, so it must be importable.
         depth_scale: steps of a depth PNG in a metre.
 
     Raises:
-        InputError: a file is missing, one of the first pairs does not fit, or classes cannot be counted.
+        InputError: a file is missing, one of the checked pairs does not fit, or classes cannot be counted.
     """
 
     def __init__(
@@ -60,7 +61,7 @@ class PixelPairs(Source):
         path: str,
         root: Path,
         pairs: Sequence[tuple[str, str]],
-        pixels: Pixels,
+        pixels: TargetKind,
         *,
         classes: list[str] | None = None,
         adapt: Callable[[np.ndarray], np.ndarray] | None = None,
@@ -68,7 +69,7 @@ class PixelPairs(Source):
     ) -> None:
         self.path, self.pixels = path, pixels
         self._root, self._adapt, self._scale = root, adapt, depth_scale
-        # Their labels mean nothing: lists that were checked are what is wanted.
+        # `Listed` checks that the files exist; it needs labels, which are not used.
         self._images, self._targets = (
             Listed(path, root, [pair[part] for pair in pairs], np.zeros(len(pairs)), [""]) for part in (0, 1)
         )
@@ -111,15 +112,15 @@ class PixelPairs(Source):
 
     def _count_classes(self) -> list[str]:
         if len(self) > _COUNTED:
-            raise InputError(f"data '{self.path}': no classes.txt or classes.json that names the classes of the masks")
+            raise InputError(f"data '{self.path}': no classes.txt or classes.json names the classes of its masks")
         largest = 0
         for index in range(len(self)):
             with self._misfits_are_errors(index):
                 target = self.target(index)
                 largest = max(largest, int(target.max(initial=0, where=target != IGNORED)))
         if largest == 0:
-            raise InputError(f"data '{self.path}': its masks hold a single class ({IGNORED} means: not asked about)")
-        return [str(number) for number in range(largest + 1)]
+            raise InputError(f"data '{self.path}': its masks hold a single class ({IGNORED} means: ignored)")
+        return [str(label) for label in range(largest + 1)]
 
     def _check_some(self) -> None:
         for index in np.linspace(0, len(self) - 1, min(_CHECKED, len(self))).astype(int).tolist():
@@ -128,7 +129,7 @@ class PixelPairs(Source):
 
     @contextmanager
     def _misfits_are_errors(self, index: int) -> Iterator[None]:
-        """A damaged image passes: it is skipped and listed when it is wanted, like any other."""
+        """Turns a misfit into an `InputError`. A damaged image is no error here: it is left out when it is read."""
         try:
             yield
         except MisfitError as error:
@@ -138,15 +139,16 @@ class PixelPairs(Source):
 
 
 def open_folder(path: str, place: Path, split: str | None) -> PixelPairs | None:
-    """A part of a folder in one of the layouts above; None if it is in none of them.
+    """Opens a folder in one of the layouts above; None if it has none of them.
 
     Args:
-        path: what the user wrote, for messages and for the source's own name.
+        path: as the user wrote it.
         place: the folder.
-        split: a part; None: the training part, or all images where the folder has no parts.
+        split: name of a split; None: the training split, or all images if the folder has no splits.
 
     Raises:
-        InputError: the split, a target or a name is missing, or images or targets are a link out of the folder.
+        InputError: the split, a target or the names of the classes are missing, or the folder of the images or targets
+            is a link out of `place`.
     """
     wanted = split or _splits.TRAIN
     outer = _spelt(path, wanted, place)
@@ -156,23 +158,24 @@ def open_folder(path: str, place: Path, split: str | None) -> PixelPairs | None:
             if (place / images).is_dir() and (place / targets).is_dir():
                 return _open(path, place, place / images, place / targets, _KINDS[name])
         if (place / "images").is_dir() and (place / name).is_dir():
-            inside = (part for part in os.listdir(place / name) if (place / "images" / part).is_dir())
-            parts = set(filter(_splits.kind_of, inside))
-            if parts or split is not None:
-                raise _splits.missing(path, wanted, parts, f"images and {name} have no train/ and test/ subfolders")
+            inside = (folder for folder in os.listdir(place / name) if (place / "images" / folder).is_dir())
+            splits = set(filter(_splits.kind_of, inside))
+            if splits or split is not None:
+                raise _splits.missing(path, wanted, splits, f"images and {name} have no train/ and test/ subfolders")
             return _open(path, place, place / "images", place / name, _KINDS[name])
     return None
 
 
 def _spelt(path: str, split: str, folder: Path) -> str:
+    """The name of a split as the subfolders of a folder spell it; the name itself if none of them is the split."""
     names = filter(_splits.kind_of, _splits.subfolders(folder)) if folder.is_dir() else ()
     return _splits.spelt(path, split, names) or split
 
 
-def _open(path: str, place: Path, images: Path, targets: Path, pixels: Pixels) -> PixelPairs:
+def _open(path: str, place: Path, images: Path, targets: Path, pixels: TargetKind) -> PixelPairs:
     for folder in (images, targets):
         if not _links.stays(folder, place.resolve()):
-            raise InputError(f"data '{path}': {folder} leads out of the folder; {_links.HINT}")
+            raise InputError(f"data '{path}': the link {folder} leads out of the folder; {_links.HINT}")
     listed, endings = Folder(path, images), _ENDINGS[pixels]
     image_part, target_part = (folder.relative_to(place).as_posix() for folder in (images, targets))
     pairs = []
@@ -186,7 +189,7 @@ def _open(path: str, place: Path, images: Path, targets: Path, pixels: Pixels) -
 
 
 def _depth_scale(path: str, file: Path) -> float:
-    """Steps of a depth PNG in a metre: from a file with the number alone, else millimetres."""
+    """Steps of a depth PNG in a metre, from a file that holds this number; without the file, millimetres."""
     if not file.is_file():
         return MILLIMETRES
     try:
@@ -194,5 +197,5 @@ def _depth_scale(path: str, file: Path) -> float:
     except ValueError:
         scale = math.nan
     if not 0 < scale < math.inf:
-        raise InputError(f"data '{path}': {file}: expected a positive number, the steps of a depth PNG in a metre")
+        raise InputError(f"data '{path}': {file}: expected a positive number: the steps of a depth PNG in a metre")
     return scale

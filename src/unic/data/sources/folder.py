@@ -1,4 +1,4 @@
-"""A folder of images in any format and depth; labelled when every image lies in a class subfolder."""
+"""A folder of images, in any format and at any depth; labelled if every image lies in a class subfolder."""
 
 from __future__ import annotations
 
@@ -22,10 +22,17 @@ _LISTS = (".csv", ".tsv", ".json", ".jsonl")
 
 
 class Folder(ImageFiles):
-    """Images below `root`, in the order of their names.
+    """The images below a folder, in the order of their names.
 
-    The names of the first level are the classes if no image lies outside one. Hidden files are left out, and so are
-    links that lead out of the folder (see `_links`), with a warning.
+    The subfolders of the first level are the classes, if no image lies outside of them. Hidden files are left out. So
+    are links that lead out of the folder (see `_links`), with a warning.
+
+    Args:
+        path: as the user wrote it.
+        root: the folder.
+
+    Raises:
+        InputError: the folder holds no image.
     """
 
     def __init__(self, path: str, root: Path) -> None:
@@ -33,14 +40,14 @@ class Folder(ImageFiles):
         self._root = root
         names, outside, unread = _image_names(root)
         names.sort()
-        ways = []
+        hints = []
         for package, files in sorted(unread.items()):
-            ways.append(f"{len(files)} images, the first is {min(files)}, can be read after pip install {package}")
-            log.warning("data '%s': left out: %s", path, ways[-1])
+            hints.append(f"{len(files)} images, the first is {min(files)}, can be read after pip install {package}")
+            log.warning("data '%s': left out: %s", path, hints[-1])
         if not names:
             kinds = " ".join(sorted(suffixes()))
-            hints = "; ".join([*ways, _links.HINT])
-            raise InputError(f"data '{path}': no images in this folder (looked for {kinds}; {hints}){_lists(root)}")
+            hint = "; ".join([*hints, _links.HINT])
+            raise InputError(f"data '{path}': no images in this folder (searched for {kinds}; {hint}){_lists(root)}")
         if outside:
             log.warning(
                 "data '%s': %d links left out, the first is %s; %s", path, len(outside), min(outside), _links.HINT
@@ -53,7 +60,7 @@ class Folder(ImageFiles):
             self.classes = classes.tolist()
         elif beside := _strays(names):
             self.why_unlabelled = f"{beside} outside the class folders"
-            log.warning("data '%s': no labels, because %s; move or remove what lies there", path, self.why_unlabelled)
+            log.warning("data '%s': no labels, because %s; move or remove these images", path, self.why_unlabelled)
         else:
             self.why_unlabelled = f"its images do not lie in class folders{_lists(root)}"
 
@@ -70,14 +77,14 @@ class Folder(ImageFiles):
         name = self.name(index)
         try:
             status = (self._root / name).stat()
-        except OSError:  # a link to nothing: damaged, like any other
+        except OSError:  # a broken link, which counts as a damaged image
             status = (self._root / name).lstat()
         time = f"{status.st_mtime_ns} " if with_times else ""
         return f"{status.st_size} {time}".encode() + os.fsencode(name) + b"\n"
 
 
 def _strays(names: list[str]) -> str:
-    """Images beside folders of images, as the middle of a sentence, where they are few: a mistake, most likely."""
+    """Subject and verb of a sentence about images beside the class folders, if so few that they must be a mistake."""
     strays = [name for name in names if "/" not in name]
     if len(strays) == len(names) or len(strays) > max(1, len(names) // 10):
         return ""
@@ -85,17 +92,21 @@ def _strays(names: list[str]) -> str:
 
 
 def _lists(root: Path) -> str:
-    """Ending of a line: lists beside the images, which are sets of their own."""
+    """Ending of a message: a list in the folder, which the user may have wanted to open."""
     names = sorted(name for name in os.listdir(root) if name.lower().endswith(_LISTS) and name[0] != ".")
-    return f"; a list beside them is read by its own path: {root / names[0]}" if names else ""
+    return f"; to read the list in this folder, name it: {root / names[0]}" if names else ""
 
 
 def _image_names(root: Path) -> tuple[list[str], list[str], dict[str, list[str]]]:
-    """Paths below `root`, with `/` between parts: images, links that are left out, and by package what needs one."""
+    """Paths relative to `root`, with `/` between parts.
+
+    Returns:
+        The images; links that are left out; and, by package, images that need a package that is not installed.
+    """
     inside = root.resolve()
     readable = suffixes()
     unread: dict[str, list[str]] = {}
-    found: list[str] = []
+    images: list[str] = []
     outside: list[str] = []
     follow = _links.are_followed()
     for at, subfolders, files in os.walk(root, followlinks=follow):
@@ -114,6 +125,6 @@ def _image_names(root: Path) -> tuple[list[str], list[str], dict[str, list[str]]
             if suffix not in readable:
                 unread.setdefault(PACKAGES[suffix], []).append(file.relative_to(root).as_posix())
                 continue
-            kept = found if not file.is_symlink() or _links.stays(file, inside) else outside
+            kept = images if not file.is_symlink() or _links.stays(file, inside) else outside
             kept.append(file.relative_to(root).as_posix())
-    return found, outside, unread
+    return images, outside, unread

@@ -1,7 +1,7 @@
 """Images that are drawn when they are read: `generated:dead_leaves?images=100000&size=256&seed=0`.
 
-Families are the files of `unic.data.generated`. An image is a function of (family, options, seed, index), so the source
-needs no disk, is the same in every process, and goes on after a resume as any other.
+Families are the modules of `unic.data.generated`. An image is a function of (family, options, seed, index). So the
+source needs no disk, is the same in every process, and can be resumed like any other.
 """
 
 from __future__ import annotations
@@ -29,23 +29,23 @@ from unic.own_code import own_code
 PREFIX = "generated:"
 PACKAGE = "unic.data.generated"
 _IMAGES, _SIZE, _SEED = 100_000, 256, 0
-_MOST = 1_000_000_000
+_MOST = 1_000_000_000  # images
 _LARGEST = 2048  # pixels of a side
 
 Draw = Callable[[np.random.Generator, int], UInt8[np.ndarray, "s s 3"]]
 
 
 class Generated(Source):
-    """`images` images of one family.
+    """Images of one family.
 
     Args:
         path: as the user wrote it.
-        draw: `(random, size)` → an image, `(size, size, 3)`.
-        identity: what decides the images beside the index, as text.
-        code: hash of the family's code and of the libraries that draw.
-        images: their number.
+        draw: takes a generator and the size, returns an image `(size, size, 3)`.
+        identity: family, size and options, as text; keys the images.
+        code: hash of the family's code and of the libraries with which it draws.
+        images: number of images.
         size: side in pixels.
-        seed: of all draws.
+        seed: of the images.
     """
 
     def __init__(self, path: str, draw: Draw, identity: str, code: str, *, images: int, size: int, seed: int) -> None:
@@ -72,16 +72,16 @@ class Generated(Source):
         return sha256(f"{self.portable_fingerprint()} {self._code}")[:16]
 
     def portable_fingerprint(self) -> str:
-        """Without the versions of the libraries: a run may go on where numpy is a newer one."""
+        """Hash without code and versions of libraries, so that a run can be resumed with a newer numpy."""
         return sha256(f"{self._identity} {self._images} {self._seed}")[:16]
 
 
 def open_generated(path: str) -> Generated:
-    """The source that a path such as `generated:FAMILY?images=N&size=S&seed=K` names; other options are the family's.
+    """Opens a path such as `generated:FAMILY?images=N&size=S&seed=K`, which may have further options of the family.
 
     Raises:
-        InputError: an unknown family or option, or a value that it does not take.
-        UntrustedError: a family of somebody else's that is not trusted.
+        InputError: a family or option is unknown, or an option has an invalid value.
+        UntrustedError: the family is the user's own module, and its code is not trusted.
     """
     family, _, query = path.removeprefix(PREFIX).partition("?")
     module = lookup.module(PACKAGE, family)
@@ -99,22 +99,26 @@ def open_generated(path: str) -> Generated:
             raise InputError(f"data '{path}': unknown option '{key}'{nearest(key, valid)}")
     options = {key: _typed(path, draw, key, text) for key, text in sorted(given.items())}
     identity = " ".join([family, str(size), *(f"{key}={value!r}" for key, value in options.items())])
-    found = Generated(path, partial(draw, **options), identity, _code(module), images=images, size=size, seed=seed)
+    source = Generated(path, partial(draw, **options), identity, _code(module), images=images, size=size, seed=seed)
     try:
-        found.read(0)  # a family refuses values that it does not take when it draws
+        source.read(0)  # a family checks its options when it draws
     except InputError as error:
         raise InputError(f"data '{path}': {error}") from None
-    return found
+    return source
 
 
 def _code(module: ModuleType) -> str:
-    """What draws an image beside its options: the code of the family, and the libraries."""
+    """Hash of the code of a family, and the versions of the libraries.
+
+    A shipped family counts with all files of its package, comments included: an edit there gives the features of every
+    generated set new keys.
+    """
     libraries = f"numpy {np.__version__} pillow {PIL.__version__}"
     if module.__name__.startswith(f"{PACKAGE}."):
         files = sorted(Path(str(module.__file__)).parent.glob("*.py"))
         return f"{sha256(*(file.read_bytes() for file in files))} {libraries}"
     own = own_code([module.__name__])
-    unknown = secrets.token_hex(8) if own.unknown else ""  # what is not known is never taken for the same
+    unknown = secrets.token_hex(8) if own.unknown else ""  # code that is not known in full never has the same key
     return f"{own.digest}{unknown} {libraries}"
 
 
@@ -125,7 +129,7 @@ def _whole(path: str, key: str, text: str, least: int, most: int) -> int:
 
 
 def _typed(path: str, draw: Draw, key: str, text: str) -> Any:
-    """The text of an option as what its default is."""
+    """The value of an option, of the type of its default."""
     default = inspect.signature(draw).parameters[key].default
     kind = str if default is inspect.Parameter.empty else type(default)
     if kind is bool:

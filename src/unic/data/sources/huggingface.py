@@ -1,4 +1,4 @@
-"""Data sets of the Hugging Face hub by name, and local Parquet files too large for memory, through `datasets`."""
+"""Sets that the library `datasets` reads: sets of the Hugging Face hub, and Parquet files too large for memory."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from unic.data.sources.base import DamagedImageError, Source
 from unic.data.sources.parquet import Parquet
 from unic.errors import InputError, reason_of
 
-IN_MEMORY = 4 << 30  # bytes of Parquet above which `datasets` converts the files to a memory map, once
+IN_MEMORY = 4 << 30  # bytes of Parquet files above which `datasets` converts them, once, to a memory map
 
 
 def open_files(path: str, files: Sequence[Path], named: ColumnNames = UNNAMED, every: Sequence[Path] = ()) -> Source:
-    """Local Parquet files; for the arguments see `Parquet`."""
+    """Opens local Parquet files. The arguments are those of `Parquet`."""
     if sum(file.stat().st_size for file in files) <= IN_MEMORY:
         return Parquet(path, files, named, every)
     from datasets import Dataset
@@ -40,15 +40,15 @@ def open_files(path: str, files: Sequence[Path], named: ColumnNames = UNNAMED, e
 
 
 def open_hub(name: str, split: str | None, named: ColumnNames = UNNAMED) -> Source:
-    """A data set of the hub, `ORG/NAME` or `ORG/NAME:CONFIG`; downloaded once into the cache of `datasets`.
+    """Opens a set of the Hugging Face hub, which is downloaded once into the cache of `datasets`.
 
     Args:
-        name: on the hub.
-        split: a part; None: the training part.
+        name: `ORG/NAME` or `ORG/NAME:CONFIG`.
+        split: name of a split; None: the training split.
         named: columns that the user has named.
 
     Raises:
-        InputError: the hub has no such data set or split, or cannot be reached.
+        InputError: the hub has no such set or split, or cannot be reached.
     """
     from datasets import load_dataset
 
@@ -57,42 +57,45 @@ def open_hub(name: str, split: str | None, named: ColumnNames = UNNAMED) -> Sour
     try:
         try:
             dataset = load_dataset(repository, config or None, split=wanted)
-        except ValueError:  # no such split; what its splits are called is asked only now, for that takes a while
+        except ValueError:  # no such split: only now, because it takes a while, ask for the names of all splits
             other = _splits.spelt(name, wanted, on_the_hub(name))
             if other in (None, wanted):
                 raise
             dataset = load_dataset(repository, config or None, split=other)
     except InputError:
         raise
-    except Exception as error:  # network, authorisation, missing split or config: all the user's to see, in one line
+    except Exception as error:  # network, authorisation, missing split or config: the user sees each in one line
         reason = reason_of(error, 200)
         raise InputError(
-            f"data '{name}': no such file or folder here, and not from the Hugging Face hub either ({reason})"
+            f"data '{name}': no such file or folder, and it cannot be opened on the Hugging Face hub ({reason})"
         ) from None
 
     def others(column: str) -> Iterator[pa.ChunkedArray]:
-        for part in sorted(on_the_hub(name) - {str(dataset.split)}):
+        for other in sorted(on_the_hub(name) - {str(dataset.split)}):
             try:
-                found = load_dataset(repository, config or None, split=part)
+                loaded = load_dataset(repository, config or None, split=other)
             except Exception as error:  # as above
                 reason = reason_of(error, 200)
-                raise InputError(f"data '{name}': its part {part} cannot be read ({reason})") from None
-            if column in found.column_names:
-                yield found.select_columns([column]).with_format("arrow")[:][column]
+                raise InputError(f"data '{name}': its split '{other}' cannot be read ({reason})") from None
+            if column in loaded.column_names:
+                yield loaded.select_columns([column]).with_format("arrow")[:][column]
 
     return HuggingFace(name, dataset, None, named, others)
 
 
 class HuggingFace(Source):
-    """A `datasets.Dataset` on a memory map. Images stay encoded: decoding here is what finds the damaged ones.
+    """A `datasets.Dataset` on a memory map. `read` decodes the images, not `datasets`, to notice damaged ones.
 
     Args:
         path: as the user wrote it.
-        dataset: with a split chosen.
-        folder: of a set on this machine: where the names of the classes of its masks may stand, and relative paths of
-            images start. Of a set of the hub masks are left alone, and paths are those of the cache.
+        dataset: a split of a `datasets.DatasetDict`.
+        folder: folder of a local set, for the file that names the classes of masks and for relative paths of images;
+            None: a set of the hub, whose masks are ignored and whose paths lead into the cache of `datasets`.
         named: columns that the user has named.
-        others: the values of a column in the other parts, which together are the classes where none are declared.
+        others: gives the values of a column in the other splits; they are classes, too, if the set declares none.
+
+    Raises:
+        InputError: a column is missing or unclear, or no image can be read.
     """
 
     def __init__(
@@ -108,9 +111,9 @@ class HuggingFace(Source):
         self.path = path
         features, schema = dataset.features.to_dict(), dataset.features.arrow_schema
         first = dataset.select(range(min(SAMPLE, len(dataset)))).with_format("arrow")
-        found = choose(path, schema, features, named, lambda names: first.select_columns(names)[:].to_pydict())
-        self._column, label, self.classes, self.why_unlabelled, _ = found
-        masks = mask_classes(path, folder, features, found, named) if folder else None
+        columns = choose(path, schema, features, named, lambda names: first.select_columns(names)[:].to_pydict())
+        self._column, label, self.classes, self.why_unlabelled, _ = columns
+        masks = mask_classes(path, folder, features, columns, named) if folder else None
         if masks is not None:
             self.classes, self.pixels, label = masks, "masks", None
         kept = [self._column, MASK] if self.pixels else [self._column]
@@ -124,12 +127,12 @@ class HuggingFace(Source):
                 self._labels = labels.with_format("numpy")[:][label]
             else:
                 own = labels.with_format("arrow")[:][label]
-                self.classes, self._labels, self.why_unlabelled = _label_values.numbered(label, own, others(label))
+                self.classes, self._labels, self.why_unlabelled = _label_values.class_labels(label, own, others(label))
         self._folders = None if folder is None else _image_paths.search_order(folder / "any")
         if self._folders is not None:
             values = first.select_columns([self._column])[:].to_pydict()[self._column]
             _image_paths.check_some(path, self._column, values, self._folders)
-        self._fingerprint = str(dataset._fingerprint)  # of the files it was built from; it has no public name
+        self._fingerprint = str(dataset._fingerprint)  # hash of the files of the set; `datasets` has no public name
 
     def __len__(self) -> int:
         return len(self._dataset)
@@ -165,5 +168,5 @@ class HuggingFace(Source):
         if value["bytes"] is not None:
             return value["bytes"]
         if self._folders is None:
-            return Path(value["path"])  # image repositories: files in the cache of `datasets`
+            return Path(value["path"])  # repositories of image files: a file in the cache of `datasets`
         return _image_paths.checked(_image_paths.find(value["path"], self._folders))

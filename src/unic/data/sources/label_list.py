@@ -1,7 +1,7 @@
 """Lists of images and their labels: CSV, TSV, JSON, JSON lines, and text with a path and a class in each line.
 
-Paths are absolute, or start at the folder of the list or at the working folder (`_image_paths`). Where a column `split`
-says `train`, `val` or `test` in every row, the parts are its values.
+Paths are absolute, or relative to the folder of the list or to the working folder (`_image_paths`). If a column `split`
+has `train`, `val` or `test` in every row, its values are the splits.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ import numpy as np
 from unic.data.sources import _image_paths, _label_values, _splits
 from unic.data.sources._columns import SAMPLE, choose
 from unic.data.sources._image_files import ImageFiles
-from unic.data.sources._list_files import SUFFIXES, Columns, read_list
+from unic.data.sources._list_files import SUFFIXES, Cells, read_list
 from unic.data.sources._names import Names
 from unic.data.sources._path_options import UNNAMED, ColumnNames
 from unic.data.sources.base import DamagedImageError
 from unic.digest import sha256_of_each
 from unic.errors import InputError
 
-__all__ = ["SUFFIXES", "LabelList", "Labelled"]
+__all__ = ["SUFFIXES", "LabelList", "ListContent"]
 
-_SPLIT = "split"  # the column
+_SPLIT = "split"  # name of the column
 
 
 class LabelList(ImageFiles):
@@ -33,12 +33,12 @@ class LabelList(ImageFiles):
     Args:
         path: as the user wrote it.
         files: at least one list.
-        split: a part; None: the training part, or all of lists without parts.
+        split: name of a split; None: the training split, or all images if the lists have no splits.
         named: columns that the user has named.
-        every: the lists of all parts, whose labels together are the classes; default: `files`.
+        every: the lists of all splits, whose labels together are the classes; empty: `files`.
 
     Raises:
-        InputError: a list is damaged or empty, has no such part or column, or images are not there.
+        InputError: a list is damaged or empty, has no such split or column, or names an image that cannot be read.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class LabelList(ImageFiles):
         every: Sequence[Path] = (),
     ) -> None:
         self.path = path
-        lists = {file: Labelled.read(path, file, named) for file in dict.fromkeys([*files, *every])}
+        lists = {file: ListContent.read(path, file, named) for file in dict.fromkeys([*files, *every])}
         if not any(lists[file].splits for file in files) and split is not None:
             files, split = _splits.files_of(path, files, split), None
         first = lists[files[0]]
@@ -69,7 +69,7 @@ class LabelList(ImageFiles):
         self.why_unlabelled = first.why_unlabelled
         if first.is_labelled:
             self.classes = _label_values.class_list(_label_values.of_texts(one.labels) for one in lists.values())
-            self._labels = _label_values.class_numbers(_label_values.of_texts(labels), self.classes)
+            self._labels = _label_values.class_indices(_label_values.of_texts(labels), self.classes)
 
     def encoded(self, index: int) -> Path:
         return _image_paths.checked(self._places[index])
@@ -83,48 +83,53 @@ class LabelList(ImageFiles):
     def _state(self, index: int, *, with_times: bool) -> bytes:
         try:
             state = _image_paths.state(Path(self._places[index]), with_times=with_times)
-        except OSError:  # a link to nothing: damaged, like any other
+        except OSError:  # a broken link, which counts as a damaged image
             state = b"-\n"
         return os.fsencode(self._names[index]) + b" " + state
 
 
-class Labelled:
-    """What a list says of its images.
+class ListContent:
+    """The images, labels and splits of a list.
+
+    Args:
+        cells: the cells of the list.
+        columns: names of the image column and of the label column, if there is one.
+        why_unlabelled: the reason why there is no label column, see `Source`.
 
     Attributes:
-        images: a path for each row.
-        labels: a class for each row, empty where it has none; an empty list where no column of classes is known.
-        splits: a part for each row; an empty list where the list has no parts.
-        columns: names of the columns that were taken for images and labels.
-        why_unlabelled: see `Source`.
+        images: path of each row.
+        labels: class of each row, or an empty text; an empty list without a label column.
+        splits: split of each row; an empty list if the list has no splits.
+        columns: as given.
+        why_unlabelled: as given.
     """
 
-    def __init__(self, path: str, columns: Columns, found: tuple[str, str | None], why_unlabelled: str) -> None:
-        image, label = self.columns = found
-        self.images, self.why_unlabelled = columns[image], why_unlabelled
-        self.labels = [] if label is None else columns[label]
+    def __init__(self, cells: Cells, columns: tuple[str, str | None], why_unlabelled: str) -> None:
+        image, label = self.columns = columns
+        self.images, self.why_unlabelled = cells[image], why_unlabelled
+        self.labels = [] if label is None else cells[label]
         splits = [
-            values for name, values in columns.items() if name.lower() == _SPLIT and all(map(_splits.kind_of, values))
+            values for name, values in cells.items() if name.lower() == _SPLIT and all(map(_splits.kind_of, values))
         ]
         self.splits = splits[0] if splits else []
 
     @classmethod
-    def read(cls, path: str, file: Path, named: ColumnNames = UNNAMED) -> Labelled:
-        """Raises `InputError` as `read_list` and `choose` do."""
-        columns, schema = read_list(path, file)
+    def read(cls, path: str, file: Path, named: ColumnNames = UNNAMED) -> ListContent:
+        """Reads a file. Raises `InputError` as `read_list` and `choose` do."""
+        cells, schema = read_list(path, file)
 
         def peek(names: list[str]) -> dict[str, list[str]]:
-            return {name: [cell for cell in columns[name][: 4 * SAMPLE] if cell][:SAMPLE] for name in names}
+            return {name: [cell for cell in cells[name][: 4 * SAMPLE] if cell][:SAMPLE] for name in names}
 
-        found = choose(path, schema, {}, named, peek)
-        return cls(path, columns, (found.image, found.label), found.why_unlabelled)
+        columns = choose(path, schema, {}, named, peek)
+        return cls(cells, (columns.image, columns.label), columns.why_unlabelled)
 
     @property
     def is_labelled(self) -> bool:
         return self.columns[1] is not None
 
     def rows_of(self, path: str, split: str | None) -> Sequence[int]:
-        """Numbers of the rows of a part; None: of the training part, or all of a list without parts."""
+        """Indices of the rows of a split; None: the training split, or all rows if the list has no splits."""
         if not self.splits:
             return range(len(self.images))
         name = _splits.spelt(path, split or _splits.TRAIN, self.splits)
@@ -134,7 +139,7 @@ class Labelled:
 
 
 def _places(path: str, file: Path, texts: Sequence[str]) -> list[str]:
-    """The file of each image, all of which have to be there."""
+    """The file of each image. Raises `InputError` if any of them cannot be read."""
     folders, listing = _image_paths.search_order(file), _image_paths.Listing()
     places, reasons = [], []
     for text in texts:
@@ -145,6 +150,6 @@ def _places(path: str, file: Path, texts: Sequence[str]) -> list[str]:
     if reasons:
         raise InputError(
             f"data '{path}': {len(reasons)} of {len(texts)} images of {file.name} cannot be read, the first: "
-            f"{reasons[0]}; relative paths are looked for in {' and '.join(folders)}"
+            f"{reasons[0]}; relative paths are searched in {' and '.join(folders)}"
         )
     return places

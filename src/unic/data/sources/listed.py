@@ -1,4 +1,4 @@
-"""A list of image files and their labels, as data sets publish their splits."""
+"""Labelled image files by their names, for evaluation sets that publish a list of each split."""
 
 from __future__ import annotations
 
@@ -16,21 +16,20 @@ from unic.errors import InputError
 
 
 class Listed(ImageFiles):
-    """The images that a list names, in its order, all of them with a label.
+    """The images of a list, in its order, each with a label.
 
-    That they are there is checked at once, folder by folder instead of file by file: a million takes seconds. Links
-    that lead out of `root` count as missing, as in `Folder`.
+    The files are checked at once, folder by folder, which takes seconds for a million. Links that lead out of `root`
+    count as missing files, as in `Folder`.
 
     Args:
         path: as the user wrote it.
-        root: the folder that the names start from.
-        names: files below it, with `/` between parts.
+        root: the folder of the files.
+        names: names of the files, relative to `root`, with `/` between parts.
         labels: `(n,)` class indices.
-        classes: their names.
+        classes: names of the classes.
 
     Raises:
-        InputError: the list is empty, names a file outside `root` or one that is not there, or has a label without a
-            class.
+        InputError: the list is empty, names a missing file or one outside of `root`, or has a label without a class.
     """
 
     classes: list[str]
@@ -43,13 +42,13 @@ class Listed(ImageFiles):
         self._labels = np.asarray(labels, dtype=np.int32)
         assert self._labels.shape == (len(names),), (self._labels.shape, len(names))
         if not names:
-            raise InputError(f"data '{path}': no images")
+            raise InputError(f"data '{path}': no images in its list")
         low, high = int(self._labels.min()), int(self._labels.max())
         if low < 0 or high >= len(self.classes):
-            raise InputError(f"data '{path}': labels from {low} to {high}, and {len(self.classes)} classes")
+            raise InputError(f"data '{path}': labels from {low} to {high}, but {len(self.classes)} classes")
         _check_files(path, root, names)
         self._names = Names(names)
-        self._known: dict[bool, str] = {}  # digests, with times and without
+        self._digests: dict[bool, str] = {}  # by `with_times`
 
     def encoded(self, index: int) -> Path:
         return self._root / self.name(index)
@@ -58,9 +57,9 @@ class Listed(ImageFiles):
         return int(self._labels[index])
 
     def _digest(self, *, with_times: bool) -> str:
-        if with_times not in self._known:
-            self._known[with_times] = sha256_of_each(self._states(with_times=with_times))[:16]
-        return self._known[with_times]
+        if with_times not in self._digests:
+            self._digests[with_times] = sha256_of_each(self._states(with_times=with_times))[:16]
+        return self._digests[with_times]
 
     def _states(self, *, with_times: bool) -> Iterator[bytes]:
         root = os.path.join(os.fsencode(self._root), b"")
@@ -78,23 +77,23 @@ def _check_files(path: str, root: Path, names: Sequence[str]) -> None:
         folder, _, file = name.rpartition("/")
         if folder not in present:
             if name.startswith("/") or ".." in folder.split("/"):
-                raise InputError(f"data '{path}': its list names a file outside of it, {name}")
+                raise InputError(f"data '{path}': its list names a file outside of the folder: {name}")
             present[folder] = _files_in(inside, root / folder)
         if file not in present[folder]:
             missing.append(name)
     if missing:
         raise InputError(
-            f"data '{path}': {len(missing)} of {len(names)} images are not there, the first is {missing[0]} "
+            f"data '{path}': {len(missing)} of {len(names)} images are missing, the first is {missing[0]} "
             f"(links that lead out of the folder count as missing; {_links.HINT})"
         )
 
 
 def _files_in(inside: Path, folder: Path) -> set[str]:
-    """Names of what lies in a folder, without links that lead out of `inside`; empty if the folder does itself."""
+    """Names of the entries of a folder, without links that lead out of `inside`; empty if the folder is such a link."""
     try:
         if not _links.stays(folder, inside):
             return set()
-        with os.scandir(folder) as entries:  # knows links without asking for the status of every file
+        with os.scandir(folder) as entries:  # tells links without a query for every file
             return {entry.name for entry in entries if not entry.is_symlink() or _links.stays(Path(entry.path), inside)}
-    except (OSError, ValueError):  # no such folder; a name with a null byte in it
+    except (OSError, ValueError):  # a missing folder, or a name with a null byte
         return set()

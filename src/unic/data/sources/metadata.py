@@ -1,7 +1,7 @@
-"""Folders of images whose labels stand in `metadata.csv` or `metadata.jsonl`, as the library `datasets` lays them out.
+"""Folders of images with labels in `metadata.csv` or `metadata.jsonl`, a layout of the library `datasets`.
 
-The images are those of the folder, in its order: the list only adds labels. So a folder is the same training set with
-and without it.
+The list only adds labels: the images are those of the folder, in its order. So the folder is the same training set with
+and without the list.
 """
 
 from __future__ import annotations
@@ -14,47 +14,50 @@ from unic.data.sources import _label_values, _splits
 from unic.data.sources._names import composed
 from unic.data.sources._path_options import UNNAMED, ColumnNames
 from unic.data.sources.folder import Folder
-from unic.data.sources.label_list import Labelled
+from unic.data.sources.label_list import ListContent
 from unic.errors import InputError
 
 _NAMES = ("metadata.csv", "metadata.jsonl")
 
 
-def open_folder(path: str, place: Path, root: Path, named: ColumnNames = UNNAMED, parts: Sequence[Path] = ()) -> Folder:
-    """A folder of images, with the labels of the list in it or in the folder that the user has named, if there is one.
+def open_folder(
+    path: str, place: Path, root: Path, named: ColumnNames = UNNAMED, siblings: Sequence[Path] = ()
+) -> Folder:
+    """Opens a folder of images. A list in `root`, else in `place`, gives the labels, if there is one.
 
     Args:
         path: as the user wrote it.
         place: the folder that the user has named.
-        root: that of a part, or the same.
+        root: the folder of the images: that of a split, or `place`.
         named: columns of the list that the user has named.
-        parts: folders of the other parts, where the user has named one by one.
+        siblings: folders of all splits, if the user has named each by its own path.
 
     Raises:
-        InputError: no images, or a column is named that is not there.
+        InputError: the folder has no images, or a named column does not exist.
     """
     file = _list_in(root) or _list_in(place)
     if file is None:
         named.refuse(path)
         return Folder(path, root)
-    folders = [*parts, *(place / name for name in _splits.splits_in(place))]
-    return LabelledFolder(path, root, file, named, [found for folder in folders if (found := _list_in(folder))])
+    folders = [*siblings, *(place / name for name in _splits.splits_in(place))]
+    lists = [other for folder in folders if (other := _list_in(folder))]
+    return LabelledFolder(path, root, file, named, lists)
 
 
 class LabelledFolder(Folder):
     """The images of a folder with the labels of a list.
 
-    Classes of folders count where the list has no column of classes. Where both are there, the column has to be named.
+    If the list has no label column, class folders give the labels. If there are both, the user must name the column.
 
     Args:
         path: as the user wrote it.
-        root: the folder of images.
-        file: the list; its paths start at its own folder.
+        root: the folder of the images.
+        file: the list; its paths are relative to its own folder.
         named: columns that the user has named.
-        every: lists of all parts, whose labels together are the classes.
+        every: the lists of all splits, whose labels together are the classes.
 
     Raises:
-        InputError: no images, or a column is named that is not there.
+        InputError: the folder has no images, or a named column does not exist.
     """
 
     def __init__(
@@ -62,12 +65,12 @@ class LabelledFolder(Folder):
     ) -> None:
         super().__init__(path, root)
         try:
-            own = Labelled.read(path, file, named)
-            lists = [own, *(Labelled.read(path, other, named) for other in every or [] if other != file)]
+            own = ListContent.read(path, file, named)
+            lists = [own, *(ListContent.read(path, other, named) for other in every or [] if other != file)]
         except InputError as error:
             if any(named):
                 raise
-            if self.classes is None:  # training needs no labels: it is told where they are needed
+            if self.classes is None:  # no error, because training needs no labels
                 self.why_unlabelled = str(error).removeprefix(f"data '{path}': ")
             return
         if not own.is_labelled:
@@ -80,12 +83,13 @@ class LabelledFolder(Folder):
                 f"?label={own.columns[1]} at the end of the path for the column, or remove {file.name}"
             )
         else:
-            self._take(own, lists, root.relative_to(file.parent).as_posix(), file)
+            self._take_labels(own, lists, root.relative_to(file.parent).as_posix(), file)
 
-    def _take(self, own: Labelled, lists: list[Labelled], prefix: str, file: Path) -> None:
-        known = dict(zip(map(_key, own.images), own.labels, strict=True))
+    def _take_labels(self, own: ListContent, lists: list[ListContent], prefix: str, file: Path) -> None:
+        """Takes the labels of the list. `prefix`: path of the images' folder from that of the list."""
+        label_of = dict(zip(map(_key, own.images), own.labels, strict=True))
         keys = [_key(f"{prefix}/{self.name(index)}") for index in range(len(self))]
-        missing = [index for index, key in enumerate(keys) if key not in known]
+        missing = [index for index, key in enumerate(keys) if key not in label_of]
         if missing:
             self.classes = self._labels = None
             self.why_unlabelled = (
@@ -93,7 +97,8 @@ class LabelledFolder(Folder):
             )
             return
         self.classes = _label_values.class_list(_label_values.of_texts(one.labels) for one in lists)
-        self._labels = _label_values.class_numbers(_label_values.of_texts([known[key] for key in keys]), self.classes)
+        labels = _label_values.of_texts([label_of[key] for key in keys])
+        self._labels = _label_values.class_indices(labels, self.classes)
 
 
 def _key(place: str) -> str:

@@ -1,7 +1,7 @@
-"""Local Parquet files: a column of images, as bytes or as paths, and, if labelled, one of classes (`_columns`).
+"""Local Parquet files with a column of images, as bytes or as paths, and maybe a label column (`_columns`).
 
-In place of labels a second `Image` column, `mask`, may hold the class of every pixel; the names of these classes stand
-in `classes.json` or `classes.txt` beside the files. With both, the labels count and masks are left alone.
+Instead of labels, a second `Image` column, `mask`, may hold the class of every pixel; `classes.json` or `classes.txt`
+beside the files then names the classes. If a table has both, the labels are used and the masks are ignored.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from PIL import Image
 
 from unic.data.decode import decode
 from unic.data.sources import _image_paths, _label_values
-from unic.data.sources._columns import MASK, Columns, choose, features_of, mask_classes
+from unic.data.sources._columns import MASK, TableColumns, choose, features_of, mask_classes
 from unic.data.sources._parquet_files import check_parquet, holds_nulls, peek, read_column, schema_of
 from unic.data.sources._path_options import UNNAMED, ColumnNames
 from unic.data.sources._targets import check_fit, read_mask
@@ -30,14 +30,17 @@ from unic.errors import InputError
 class Parquet(Source):
     """The rows of one or more Parquet files with the same columns, in the order given.
 
-    The encoded images are held in memory (`huggingface.open_files` sends larger sets to a memory map). A worker process
-    gets the file names only and reads the files itself.
+    The encoded images are in memory (`huggingface.open_files` opens larger sets on a memory map). A worker process gets
+    the names of the files and reads them itself.
 
     Args:
         path: as the user wrote it.
         files: at least one file.
         named: columns that the user has named.
-        every: the files of all parts, whose values together are the classes where none are declared; default: `files`.
+        every: the files of all splits, whose labels together are the classes if none are declared; empty: `files`.
+
+    Raises:
+        InputError: a file is damaged or has other columns, a column is missing or unclear, or no image can be read.
     """
 
     def __init__(
@@ -48,32 +51,32 @@ class Parquet(Source):
         for file in self._files:
             check_parquet(path, file)
         schema = schema_of(self._files[0])
-        found = self._choose(self._files[0], named)
-        self._column, label, self.classes, self.why_unlabelled, _ = found
+        columns = self._choose(self._files[0], named)
+        self._column, label, self.classes, self.why_unlabelled, _ = columns
         for file in self._files[1:]:
-            if self._choose(file, named) != found:
+            if self._choose(file, named) != columns:
                 raise InputError(f"data '{path}': {file.name} has other columns or classes than {self._files[0].name}")
         self._counts = np.cumsum([pq.read_metadata(file).num_rows for file in self._files])
         if self._counts[-1] == 0:
-            raise InputError(f"data '{path}': it has no rows")
-        self._folder = os.getcwd()  # of worker processes it may be another
+            raise InputError(f"data '{path}': the set has no rows")
+        self._folder = os.getcwd()  # a worker process may have another one
         self._labels: np.ndarray | None = None
-        masks = mask_classes(path, self._files[0].parent, features_of(schema), found, named)
+        masks = mask_classes(path, self._files[0].parent, features_of(schema), columns, named)
         if masks is not None:
             self.classes, self.pixels = masks, "masks"
         elif label is not None and self.classes is not None:
             self._labels = self._read_labels(label)
         elif label is not None:
             others = [file for file in every if file not in self._files and label in schema_of(file).names]
-            columns = (self._read_column(label, [file]) for file in others)
+            values = (self._read_column(label, [file]) for file in others)
             own = self._read_column(label)
-            self.classes, self._labels, self.why_unlabelled = _label_values.numbered(label, own, columns)
+            self.classes, self._labels, self.why_unlabelled = _label_values.class_labels(label, own, values)
         self._encoded: dict[str, pa.ChunkedArray] = {}
         self._fingerprint: str | None = None
         self._has_paths: bool | None = None
         if self._may_name_files():
-            values = peek(path, self._files[0], [self._column])[self._column]
-            _image_paths.check_some(path, self._column, values, _image_paths.search_order(self._files[0]))
+            cells = peek(path, self._files[0], [self._column])[self._column]
+            _image_paths.check_some(path, self._column, cells, _image_paths.search_order(self._files[0]))
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_encoded": {}}
@@ -83,7 +86,7 @@ class Parquet(Source):
 
     def read(self, index: int) -> Image.Image:
         image = decode(self._stored(self._column, index), whole=self.pixels is not None)
-        if self.pixels:  # whoever measures this image later needs both
+        if self.pixels:  # later work needs both, so an image with a damaged mask is damaged
             check_fit(image, read_mask(self._stored(MASK, index)), self.classes)
         return image
 
@@ -97,7 +100,7 @@ class Parquet(Source):
         return read_mask(self._stored(MASK, index)) if self.pixels else None
 
     def label(self, index: int) -> int | None:
-        if self._labels is None or not self._labels[index] >= 0:  # -1 and null: unlabelled rows, as on the hub
+        if self._labels is None or not self._labels[index] >= 0:  # -1 and null mean no label, as on the hub
             return None
         return int(self._labels[index])
 
@@ -107,8 +110,8 @@ class Parquet(Source):
         return f"{self._files[file].name}[{index - first}]"
 
     def fingerprint(self) -> str:
-        """Hash of the bytes of all files, of the names of classes that stand outside them, and of the names, sizes and
-        times of image files that their rows name."""
+        """Hash of the bytes of all files, of the names of the classes of masks, and of the sizes and times of image
+        files that rows name."""
         if self._fingerprint is None:
             self._fingerprint = self._digest(with_times=True)
         return self._fingerprint
@@ -133,7 +136,7 @@ class Parquet(Source):
 
     @property
     def _names_files(self) -> bool:
-        """Whether some rows hold a path in place of bytes."""
+        """Whether some rows hold a path instead of bytes."""
         if self._has_paths is None:
             values = self._values(self._column) if self._may_name_files() else ()
             self._has_paths = any(_image_paths.path_of(value.as_py()) for value in values)
@@ -145,7 +148,7 @@ class Parquet(Source):
             return any(holds_nulls(file, f"{self._column}.bytes") for file in self._files)
         return not (pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
-    def _choose(self, file: Path, named: ColumnNames) -> Columns:
+    def _choose(self, file: Path, named: ColumnNames) -> TableColumns:
         schema = schema_of(file)
         return choose(self.path, schema, features_of(schema), named, lambda names: peek(self.path, file, names))
 
@@ -168,13 +171,14 @@ class Parquet(Source):
     def _read_labels(self, column: str) -> np.ndarray:
         labels = self._read_column(column)
         if not pa.types.is_integer(labels.type):
-            raise InputError(f"data '{self.path}': its column '{column}' holds {labels.type}, not numbers of classes")
-        found = labels.fill_null(-1).to_numpy()
-        if self.classes is not None and found.max(initial=-1) >= len(self.classes):
+            raise InputError(f"data '{self.path}': its column '{column}' holds {labels.type}, not class indices")
+        indices = labels.fill_null(-1).to_numpy()
+        if self.classes is not None and indices.max(initial=-1) >= len(self.classes):
             raise InputError(
-                f"data '{self.path}': a label is {found.max()}, and {len(self.classes)} classes have names"
+                f"data '{self.path}': its column '{column}' holds class index {indices.max()}, but only "
+                f"{len(self.classes)} classes have names"
             )
-        return found
+        return indices
 
     def _read_column(self, column: str, files: Sequence[Path] = ()) -> pa.ChunkedArray:
         tables = [read_column(self.path, file, column) for file in files or self._files]

@@ -1,4 +1,4 @@
-"""A training and a test part drawn at random, for a set that comes without: `all.parquet?test=0.2&seed=0`."""
+"""A random training and test split, for a set without splits: `all.parquet?test=0.2&seed=0`."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from unic.data.sources.contents import content_numbers
 from unic.data.sources.selection import Selection
 from unic.errors import InputError
 
-_PARTS = (_splits.TRAIN, _splits.TEST[0])
+_SPLITS = (_splits.TRAIN, _splits.TEST[0])
 
 
-def drawn_part(path: str, source: Source, split: str, *, share: float, seed: int) -> Selection:
-    """The training or the test part of a fixed random split.
+def drawn_split(path: str, source: Source, split: str, *, share: float, seed: int) -> Selection:
+    """The training or the test split of a random division.
 
     Args:
         path: as the user wrote it.
         source: all images.
         split: "train" or "test".
-        share: of the images that are test images, in each class, between 0 and 1.
-        seed: of the draw.
+        share: share of the test images in each class, between 0 and 1.
+        seed: of the division.
 
     Raises:
-        InputError: another split, or a part without images.
+        InputError: another split is wanted, the source is streamed, or no test image is left.
     """
-    if split not in _PARTS:
-        raise _splits.missing(path, split, _PARTS, "")
+    if split not in _SPLITS:
+        raise _splits.missing(path, split, _SPLITS, "")
     if source.in_pieces:
         raise InputError(
-            f"data '{path}': a set that stays elsewhere cannot be split at random; name its parts {{split}}"
+            f"data '{path}': a streamed set cannot be split at random; write {{split}} where its URLs differ by split"
         )
     labels = [source.label(index) for index in range(len(source))]
     is_test = draw(
@@ -44,25 +44,29 @@ def drawn_part(path: str, source: Source, split: str, *, share: float, seed: int
     )
     if not is_test.any():
         raise InputError(
-            f"data '{path}': no test image is left of {len(source)} (the first image of a class and copies of training "
-            "images stay in the training part)"
+            f"data '{path}': none of its {len(source)} images is a test image (one of each class and all copies of "
+            "training images stay in the training split); set a larger share with test="
         )
-    return Selection(path, source, np.flatnonzero(is_test == (split == _PARTS[1])))
+    return Selection(path, source, np.flatnonzero(is_test == (split == _SPLITS[1])))
 
 
 def draw(
     labels: Int[np.ndarray, " n"], contents: Int[np.ndarray, " n"], share: float, seed: int
 ) -> Bool[np.ndarray, " n"]:
-    """Which images are test images.
+    """Draws the test images.
 
-    A class gives `share` of its images, rounded so that the sum over the classes fits too, but never its last one. The
-    draw is keyed by the seed and the number of each image. Copies of a training image are training images.
+    Each class gives `share` of its images, but never its last one. Rounding keeps the sum over all classes close to
+    `share`, too. The draw is keyed by the seed and each image's index. Copies of a training image become training
+    images.
 
     Args:
-        labels: class of each image; images without one are a class of their own.
-        contents: equal numbers for equal images.
-        share: of test images, between 0 and 1.
+        labels: class index of each image; images with -1 form a class of their own.
+        contents: a number for the content of each image, equal for equal images.
+        share: share of the test images, between 0 and 1.
         seed: of the draw.
+
+    Returns:
+        True for each test image.
     """
     keys = rng.uniform(rng.stream("split"), seed, torch.arange(len(labels))).numpy()
     order = np.lexsort((keys, labels))

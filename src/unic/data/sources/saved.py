@@ -1,4 +1,4 @@
-"""Folders that `save_to_disk` of the library `datasets` has written: one set, or a folder for each of its parts."""
+"""Folders that `save_to_disk` of the library `datasets` has written: one set, or a folder for each split."""
 
 from __future__ import annotations
 
@@ -17,57 +17,57 @@ from unic.data.sources.huggingface import HuggingFace
 from unic.digest import sha256_of_each
 from unic.errors import InputError, in_one_line
 
-_STATE, _INFO, _PARTS = "state.json", "dataset_info.json", "dataset_dict.json"
+_STATE, _INFO, _SPLITS = "state.json", "dataset_info.json", "dataset_dict.json"
 
 
-def parts_of(place: Path) -> list[str] | None:
-    """Names of the parts of a saved set; empty: it has none; None: the folder is none of these."""
+def saved_splits(place: Path) -> list[str] | None:
+    """Names of the splits of a saved set; empty: the set has no splits; None: the folder is not a saved set."""
     if _is_saved(place):
         return []
     try:
-        parts = read_json(place / _PARTS)["splits"]
-        return [part for part in parts if isinstance(part, str) and part == Path(part).name and _is_saved(place / part)]
+        names = read_json(place / _SPLITS)["splits"]
+        return [name for name in names if isinstance(name, str) and name == Path(name).name and _is_saved(place / name)]
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
 def open_saved(path: str, place: Path, split: str | None, named: ColumnNames = UNNAMED) -> Saved | None:
-    """A part of a saved set; None: the folder is none.
+    """Opens a split of a saved set; None if the folder is not a saved set.
 
     Args:
         path: as the user wrote it.
         place: the folder.
-        split: a part; None: the training part, or all of a set without parts.
+        split: name of a split; None: the training split, or the whole set if it has no splits.
         named: columns that the user has named.
 
     Raises:
-        InputError: no such part, or damaged files.
+        InputError: the set has no such split, or its files are damaged.
     """
-    parts = parts_of(place)
-    if parts is None:
+    splits = saved_splits(place)
+    if splits is None:
         return None
-    if not parts:
+    if not splits:
         if split is not None:
-            raise _splits.missing(path, split, (), "the saved set has no parts")
-        siblings = parts_of(place.parent) or []
-        return Saved(path, place, named, [place.parent / part for part in siblings if part != place.name])
-    name = _splits.spelt(path, split or _splits.TRAIN, parts)
+            raise _splits.missing(path, split, (), "the saved set has no splits")
+        siblings = saved_splits(place.parent) or []
+        return Saved(path, place, named, [place.parent / sibling for sibling in siblings if sibling != place.name])
+    name = _splits.spelt(path, split or _splits.TRAIN, splits)
     if name is None:
-        raise _splits.missing(path, split or _splits.TRAIN, parts, "")
-    return Saved(path, place / name, named, [place / part for part in parts if part != name])
+        raise _splits.missing(path, split or _splits.TRAIN, splits, "")
+    return Saved(path, place / name, named, [place / other for other in splits if other != name])
 
 
 class Saved(HuggingFace):
-    """One part, on a memory map of its Arrow files.
+    """A split of a saved set, on a memory map of its Arrow files.
 
     Args:
         path: as the user wrote it.
-        place: the folder of the part.
+        place: the folder of the split.
         named: columns that the user has named.
-        others: the folders of the other parts.
+        others: the folders of the other splits.
 
     Raises:
-        InputError: files that are damaged, missing or not its own.
+        InputError: a file is damaged or missing, or lies outside of the folder.
     """
 
     def __init__(self, path: str, place: Path, named: ColumnNames = UNNAMED, others: list[Path] | None = None) -> None:
@@ -75,14 +75,15 @@ class Saved(HuggingFace):
 
         def columns(name: str) -> Iterator[pa.ChunkedArray]:
             for other in others or []:
-                found = _load(path, other)
-                if name in found.column_names:
-                    yield found.select_columns([name]).with_format("arrow")[:][name]
+                loaded = _load(path, other)
+                if name in loaded.column_names:
+                    yield loaded.select_columns([name]).with_format("arrow")[:][name]
 
         super().__init__(path, _load(path, place), place, named, columns)
 
     def fingerprint(self) -> str:
-        """Hash of what is written about the set, and of the names, sizes and times of its files."""
+        """Hash of the set's JSON files, of the names, sizes and times of its Arrow files, and of the sizes and times of
+        image files that rows name."""
         return self._digest(with_times=True)
 
     def portable_fingerprint(self) -> str:
@@ -104,7 +105,7 @@ class Saved(HuggingFace):
                 continue
 
     def _paths(self) -> list[Any]:
-        """Those of images that stand in place of bytes, of a set without the type `Image`: others are stored whole."""
+        """The cells of an image column that holds paths; empty for a column of the type `Image`, which holds bytes."""
         whole = _load(self.path, self._place)
         if not is_text(whole.features.arrow_schema.field(self._column).type):
             return []
@@ -116,14 +117,14 @@ def _is_saved(place: Path) -> bool:
 
 
 def _tables(path: str, place: Path) -> list[Path]:
-    """The files of a part. A name that leads out of its folder is refused."""
+    """The Arrow files of a split. Raises `InputError` for a missing file, or one outside of the folder."""
     try:
         names = [entry["filename"] for entry in read_json(place / _STATE)["_data_files"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"data '{path}': {place / _STATE} is damaged ({in_one_line(error)})") from None
     for name in names:
         if not isinstance(name, str) or name != Path(name).name or not (place / name).is_file():
-            raise InputError(f"data '{path}': no file {name} in {place}, which its {_STATE} names")
+            raise InputError(f"data '{path}': its {_STATE} names {name}, which is not a file in {place}")
     return [place / name for name in names]
 
 

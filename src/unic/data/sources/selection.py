@@ -1,4 +1,4 @@
-"""Some images of a source, by number."""
+"""Some images of a source, by their indices."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from unic.digest import sha256
 
 
 class Selection(Source):
-    """The images of `source` that `indices` name, in their order.
+    """The images of `source` with the given indices, in their order.
 
     Args:
         path: as the user wrote it.
         source: all images.
-        indices: `(m,)` their numbers in `source`.
+        indices: `(m,)` indices of images of `source`.
     """
 
     def __init__(self, path: str, source: Source, indices: Int[np.ndarray, " m"]) -> None:
@@ -48,7 +48,7 @@ class Selection(Source):
         return self._source.name(int(self._indices[index]))
 
     def fingerprint(self) -> str:
-        """Hash of the source's own and of the numbers."""
+        """Hash of the source's fingerprint and of the indices."""
         return self._digest(self._source.fingerprint())
 
     def portable_fingerprint(self) -> str:

@@ -1,4 +1,4 @@
-"""Whether two paths of images lead to the same files, told by where they lie: nothing is opened."""
+"""Comparison of two paths of images: whether they share files, by location only; no file is opened."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from unic.data.sources._splits import all_filled
 
 
 def share_files(path: str, other: str) -> bool:
-    """Whether a file or folder that one path names is, or lies in, one that the other names.
+    """Whether a file or folder of one path is, or lies in, a file or folder of the other.
 
-    Paths are as for `open_source`: patterns and `{split}` stand for all that they name, options do not count. Of names
-    on a hub and of URLs, equal ones are the same.
+    Paths are as for `open_source`. Patterns and `{split}` stand for all that they name; options are ignored. URLs and
+    names on the hub share files if they are equal.
     """
     mine, others = _places(path), _places(other)
     return any(not others.isdisjoint((place, *place.parents)) for place in mine) or any(
@@ -24,14 +24,15 @@ def share_files(path: str, other: str) -> bool:
 
 
 def _places(path: str) -> set[Path]:
-    if path.startswith("generated:"):  # drawn, in no file; what looks like options of a path are the family's
+    """The files and folders of a path, resolved."""
+    if path.startswith("generated:"):  # has no files, and its options are not those of a path
         return set()
     named = split_off(path.removeprefix("stream:"))[0]
-    parts = all_filled(named) if "{split}" in named else [named]
-    return {place for part in parts for pattern in expanded(part) for place in _found(os.path.expanduser(pattern))}
+    splits = all_filled(named) if "{split}" in named else [named]
+    return {place for split in splits for name in expanded(split) for place in _matches(os.path.expanduser(name))}
 
 
-def _found(pattern: str) -> set[Path]:
+def _matches(pattern: str) -> set[Path]:
     if os.path.exists(pattern):
         return {Path(pattern).resolve()}
-    return {Path(found).resolve() for found in glob.glob(pattern, recursive=True)} or {Path(pattern)}
+    return {Path(match).resolve() for match in glob.glob(pattern, recursive=True)} or {Path(pattern)}

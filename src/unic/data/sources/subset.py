@@ -1,4 +1,4 @@
-"""A fixed random subset of a source: the same images for everyone who asks for the same number of them."""
+"""A fixed random subset of a source, which depends on its size only."""
 
 from __future__ import annotations
 
@@ -10,9 +10,13 @@ from unic.data.sources.selection import Selection
 
 
 class Subset(Selection):
-    """`limit` images of `source`, drawn without their labels and with a fixed key.
+    """`limit` images of `source`, drawn with a fixed key and without regard to labels.
 
-    Distillation and evaluation therefore see the same images, and a smaller limit is a subset of a larger one.
+    So distillation and evaluation see the same images, and a smaller subset is part of a larger one.
+
+    Args:
+        source: all images.
+        limit: number of images.
     """
 
     def __init__(self, source: Source, limit: int) -> None:

@@ -1,7 +1,7 @@
-"""WebDataset shards (uncompressed tar files) as an indexed set: members are found once, then read by their place.
+"""WebDataset shards (uncompressed tar files) as a set with random access, through an index of the places of members.
 
-A sample is the members that share a name up to its first dot: an image, and its class as `.cls` (a number), `.json`
-(`label` or `cls`) or not at all. Class names stand in `classes.txt` or `classes.json` beside the shards.
+The members of a sample share their name up to its first dot: an image, and maybe its class index as `.cls` or as
+`label` or `cls` in a `.json`. `classes.txt` or `classes.json` beside the shards names the classes.
 """
 
 from __future__ import annotations
@@ -25,16 +25,17 @@ from unic.errors import InputError
 
 
 class WebDataset(Source):
-    """All samples of some shards, in the order of the shards and of the members in them.
+    """All samples of some shards, in the order of the shards and of their members.
 
-    Headers are read once, content only of labels and of what `read` is asked for. Nothing is unpacked to the disk.
+    Headers and labels are read once, for the index; an image is read when `read` asks for it. Nothing is unpacked to
+    the disk.
 
     Args:
         path: as the user wrote it.
         files: at least one shard.
 
     Raises:
-        InputError: a file is no tar archive, is compressed or damaged, or none holds an image.
+        InputError: a file is not a tar archive, is compressed or damaged, or no file holds an image.
     """
 
     def __init__(self, path: str, files: Sequence[Path]) -> None:
@@ -47,8 +48,8 @@ class WebDataset(Source):
         if self.classes is None:
             count = int((self._index.rows["label"] < 0).sum())
             self.why_unlabelled = (
-                f"{count} of its {len(self)} samples have no number of a class (.cls, or label in .json); names of the "
-                "classes stand in classes.txt"
+                f"{count} of its {len(self)} samples have no class index (a number in .cls, or label in .json; names "
+                "of the classes belong in classes.txt)"
             )
 
     def __len__(self) -> int:
@@ -71,7 +72,7 @@ class WebDataset(Source):
         return None if self.classes is None else self.stored_label(index)
 
     def stored_label(self, index: int) -> int | None:
-        """Class index of a sample even where others have none."""
+        """Class index of a sample, even if other samples have none; None: this sample has none."""
         label = int(self._index.rows["label"][index])
         return None if label < 0 else label
 
@@ -85,7 +86,7 @@ class WebDataset(Source):
             return f"{file.name}/byte {place}"
 
     def fingerprint(self) -> str:
-        """Hash of the places and labels of all samples and of the shards' names, sizes and times."""
+        """Hash of the places and labels of all samples, and of the names, sizes and times of the shards."""
         return self._digest(with_times=True)
 
     def portable_fingerprint(self) -> str:
@@ -100,17 +101,17 @@ class WebDataset(Source):
 
 
 def _classes(path: str, folder: Path, labels: np.ndarray) -> list[str] | None:
-    """Class names: from a file beside the shards, else the numbers. None if not every sample has a label."""
+    """Names of the classes: from a file beside the shards, else the indices; None if a sample has no label."""
     if labels.min() < 0:
         return None
     count = int(labels.max()) + 1
-    names = [str(number) for number in range(count)]
+    names = [str(label) for label in range(count)]
     file = next((file for name in ("classes.json", "classes.txt") if (file := folder / name).is_file()), None)
     if file is not None:
         try:
             names = json_names(file) if file.suffix == ".json" else read_text(file).splitlines()
         except (OSError, ValueError) as error:
-            raise InputError(f"data '{path}': {file} is not readable ({error})") from None
+            raise InputError(f"data '{path}': {file} cannot be read ({error})") from None
     if len(names) < count:
-        raise InputError(f"data '{path}': {count} classes in the shards, {len(names)} names in {folder}")
+        raise InputError(f"data '{path}': {count} classes in the shards, but {len(names)} names in {folder}")
     return names

@@ -1,7 +1,7 @@
-"""What a streamed set consists of, before any of it is fetched: its pieces, how many images each holds, its classes.
+"""The pieces of a streamed set, their numbers of images and its classes, before any image is fetched.
 
-Counts come from `manifest.json` (`unic shard`) or `sizes.json` (a WebDataset custom) beside the shards, or from the
-footers of Parquet files. Without them every shard is fetched and counted once, and the counts are kept.
+Numbers of images come from `manifest.json` (`unic shard`) or `sizes.json` (a WebDataset custom) beside the shards, or
+from the footers of Parquet files. Without them every shard is fetched and counted once, and the counts are kept.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 from unic.data.shards.index import MANIFEST, read_manifest
 from unic.data.sources import _label_values, _splits
-from unic.data.sources._columns import Columns, choose, features_of, is_text
+from unic.data.sources._columns import TableColumns, choose, features_of, is_text
 from unic.data.sources._parquet_files import first_values
 from unic.data.sources._path_options import UNNAMED, ColumnNames
 from unic.data.sources.webdataset import WebDataset
@@ -24,16 +24,25 @@ from unic.files import write_text
 
 log = logging.getLogger("unic")
 
-Found = tuple[list[Piece], Columns]
-_MAX_DOCUMENT = 64 << 20  # bytes of a manifest: of 100,000 shards it has 15 MB
-_AT_ONCE = 16  # footers
+Catalogue = tuple[list[Piece], TableColumns]
+"""Pieces of a set; and its classes with, for Parquet, its columns."""
+
+_MAX_DOCUMENT = 64 << 20  # bytes of a manifest; one of 100,000 shards has 15 MB
+_AT_ONCE = 16  # footers that are read at a time
 
 
-def catalogue(path: str, urls: list[str], split: str, shelf: Shelf, named: ColumnNames = UNNAMED) -> Found:
-    """Pieces, and names of classes with, of Parquet, the columns. `named`: those that the user has named.
+def catalogue(path: str, urls: list[str], split: str, shelf: Shelf, named: ColumnNames = UNNAMED) -> Catalogue:
+    """The pieces and columns of a streamed set.
+
+    Args:
+        path: as the user wrote it.
+        urls: the URLs that it stands for; not used for a set of the hub.
+        split: of a set of the hub.
+        shelf: to which shards are fetched for counting, if need be.
+        named: columns that the user has named.
 
     Raises:
-        InputError: a scheme that is not fetched, nothing there, neither shards nor Parquet.
+        InputError: a scheme that is not supported, a URL that cannot be read, or neither shards nor Parquet files.
     """
     if path.startswith("stream:"):
         urls = _on_the_hub(path, split)
@@ -49,39 +58,44 @@ def catalogue(path: str, urls: list[str], split: str, shelf: Shelf, named: Colum
     raise InputError(f"data '{path}': expected .tar shards, .parquet files, or a folder with a {MANIFEST}")
 
 
-def _listed(path: str, folder: str) -> Found:
+def _listed(path: str, folder: str) -> Catalogue:
+    """A folder of shards with a manifest."""
     try:
         manifest = read_manifest(_document(f"{folder}/{MANIFEST}"))
     except (OSError, ValueError) as error:
         reason = reason_of(error)
-        raise InputError(f"data '{path}': no {MANIFEST} of unic shard in it ({reason}); or name its shards") from None
-    pieces = [Piece(f"{folder}/{one['file']}", one["samples"], -1, one["sha256"]) for one in manifest["shards"]]
-    return pieces, Columns("", classes=manifest["classes"])
+        raise InputError(
+            f"data '{path}': no {MANIFEST} of unic shard ({reason}); write one, or name the shards themselves"
+        ) from None
+    pieces = [Piece(f"{folder}/{shard['file']}", shard["samples"], -1, shard["sha256"]) for shard in manifest["shards"]]
+    return pieces, TableColumns("", classes=manifest["classes"])
 
 
-def _shards(path: str, urls: list[str], shelf: Shelf) -> Found:
+def _shards(path: str, urls: list[str], shelf: Shelf) -> Catalogue:
+    """Shards by their URLs, with the counts of a manifest if there is one."""
     folder = urls[0].rpartition("/")[0]
     try:
-        pieces, found = _listed(path, folder)
-        known = {piece.url: piece for piece in pieces}
-        return [known[url] for url in urls], found
+        pieces, columns = _listed(path, folder)
+        listed = {piece.url: piece for piece in pieces}
+        return [listed[url] for url in urls], columns
     except (InputError, KeyError):
         counts = _sizes(folder)
     if not all(url in counts for url in urls):
         counts = _counted(path, urls, shelf)
-    return [Piece(url, counts[url]) for url in urls if counts[url]], Columns("")
+    return [Piece(url, counts[url]) for url in urls if counts[url]], TableColumns("")
 
 
 def _sizes(folder: str) -> dict[str, int]:
+    """Number of images of each shard, from `sizes.json`; empty without it."""
     try:
-        found = json.loads(_document(f"{folder}/sizes.json"))
-        return {f"{folder}/{name}": count for name, count in found.items() if isinstance(count, int) and count >= 0}
+        sizes = json.loads(_document(f"{folder}/sizes.json"))
+        return {f"{folder}/{name}": count for name, count in sizes.items() if isinstance(count, int) and count >= 0}
     except (OSError, ValueError, AttributeError, RecursionError):
         return {}
 
 
 def _counted(path: str, urls: list[str], shelf: Shelf) -> dict[str, int]:
-    """Fetches each shard that was not counted before; what is known is kept after every shard."""
+    """Number of images of each shard: fetches those that were not counted before, and saves the counts after each."""
     file = shelf.folder / "counts.json"
     try:
         counts = {url: int(count) for url, count in json.loads(file.read_text()).items()}
@@ -89,36 +103,40 @@ def _counted(path: str, urls: list[str], shelf: Shelf) -> dict[str, int]:
         counts = {}
     missing = [url for url in urls if url not in counts]
     if missing:
-        log.warning("data '%s': no counts beside its shards, so %d are fetched and counted once", path, len(missing))
+        log.warning(
+            "data '%s': no manifest.json or sizes.json beside its shards; fetching %d shards to count their images",
+            path, len(missing),
+        )  # fmt: skip
     for url in missing:
         counts[url] = len(WebDataset(path, [shelf.get(Piece(url, 0))]))
         write_text(file, json.dumps(counts))
     return counts
 
 
-def _row_groups(path: str, urls: list[str], named: ColumnNames) -> Found:
+def _row_groups(path: str, urls: list[str], named: ColumnNames) -> Catalogue:
     import pyarrow.parquet as pq
 
     def footer(url: str) -> tuple[Any, list[int]]:
         with open_seekable(url) as stream:
             file = pq.ParquetFile(stream)
-            return file.schema_arrow, [file.metadata.row_group(n).num_rows for n in range(file.num_row_groups)]
+            counts = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
+            return file.schema_arrow, counts
 
     try:
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             footers = list(pool.map(footer, urls))
     except InputError:
         raise
-    except Exception as error:  # networks, stores and formats fail in every way
+    except Exception as error:  # networks, stores and formats raise every kind
         raise InputError(f"data '{path}': cannot be read ({reason_of(error, 200)})") from None
     schema = footers[0][0]
-    found = choose(path, schema, features_of(schema), named, lambda names: _first_values(path, urls[0], names))
-    if is_text(schema.field(found.image).type):
+    columns = choose(path, schema, features_of(schema), named, lambda names: _first_values(path, urls[0], names))
+    if is_text(schema.field(columns.image).type):
         raise InputError(
-            f"data '{path}': its column '{found.image}' holds paths; a streamed set must hold the images themselves"
+            f"data '{path}': its column '{columns.image}' holds paths; a streamed set must hold the images themselves"
         )
-    if found.label is not None and found.classes is None:
-        found = _with_values(path, urls, found, is_wanted=named.label is not None)
+    if columns.label is not None and columns.classes is None:
+        columns = _with_values(path, urls, columns, is_wanted=named.label is not None)
     pieces = [
         Piece(url, count, group)
         for url, (_, counts) in zip(urls, footers, strict=True)
@@ -126,8 +144,8 @@ def _row_groups(path: str, urls: list[str], named: ColumnNames) -> Found:
         if count
     ]
     if not pieces:
-        raise InputError(f"data '{path}': it has no rows")
-    return pieces, found
+        raise InputError(f"data '{path}': the set has no rows")
+    return pieces, columns
 
 
 def _first_values(path: str, url: str, names: list[str]) -> dict[str, list[Any]]:
@@ -142,43 +160,44 @@ def _first_values(path: str, url: str, names: list[str]) -> dict[str, list[Any]]
         raise InputError(f"data '{path}': cannot be read ({reason_of(error, 200)})") from None
 
 
-def _with_values(path: str, urls: list[str], found: Columns, *, is_wanted: bool) -> Columns:
-    """Classes that are the values of a column, which are all read for it: only where the user has named the column."""
+def _with_values(path: str, urls: list[str], columns: TableColumns, *, is_wanted: bool) -> TableColumns:
+    """Adds the classes, which are the values of the label column. Reads the whole column, so only if `is_wanted`."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     if not is_wanted:
         reason = (
-            f"its labels are fetched only if you name their column; write ?label={found.label} at the end of the path"
+            f"its labels are fetched only if you name their column; write ?label={columns.label} at the end of the path"
         )
-        return found._replace(label=None, why_unlabelled=reason)
+        return columns._replace(label=None, why_unlabelled=reason)
 
-    def texts(url: str) -> _label_values.Values:
-        known: dict[str, None] = {}
+    def values(url: str) -> _label_values.Values:
+        texts: dict[str, None] = {}
         with open_seekable(url) as stream:
-            for batch in pq.ParquetFile(stream).iter_batches(columns=[found.label], use_threads=False):
-                known |= dict.fromkeys(_label_values.of_arrow(pa.chunked_array([batch.column(0)])).texts)
-        return _label_values.of_texts(list(known))
+            for batch in pq.ParquetFile(stream).iter_batches(columns=[columns.label], use_threads=False):
+                texts |= dict.fromkeys(_label_values.of_arrow(pa.chunked_array([batch.column(0)])).texts)
+        return _label_values.of_texts(list(texts))
 
     try:
         with ThreadPoolExecutor(_AT_ONCE) as pool:
-            return found._replace(classes=_label_values.class_list(pool.map(texts, urls)), are_values=True)
+            return columns._replace(classes=_label_values.class_list(pool.map(values, urls)), are_values=True)
     except InputError:
         raise
     except Exception as error:
         reason = reason_of(error, 200)
-        raise InputError(f"data '{path}': its column '{found.label}' cannot be read ({reason})") from None
+        raise InputError(f"data '{path}': its column '{columns.label}' cannot be read ({reason})") from None
 
 
 def _on_the_hub(path: str, split: str) -> list[str]:
+    """URLs of the files of a split of a set on the Hugging Face hub."""
     from datasets import load_dataset_builder
 
     repository, _, config = path.removeprefix("stream:").partition(":")
     try:
         files = load_dataset_builder(repository, config or None).config.data_files or {}
-    except Exception as error:  # network, authorisation, missing config: all the user's to see, in one line
+    except Exception as error:  # network, authorisation, missing config: the user sees each in one line
         reason = reason_of(error, 200)
-        raise InputError(f"data '{path}': not from the Hugging Face hub ({reason})") from None
+        raise InputError(f"data '{path}': cannot be opened on the Hugging Face hub ({reason})") from None
     name = _splits.spelt(path, split, map(str, files))
     if name is None:
         raise InputError(f"data '{path}': no split '{split}'{nearest(split, map(str, files))}")
@@ -186,8 +205,9 @@ def _on_the_hub(path: str, split: str) -> list[str]:
 
 
 def _document(url: str) -> bytes:
+    """The content of a small file."""
     with open_url(url) as stream:
         data = stream.read(_MAX_DOCUMENT + 1)
     if len(data) > _MAX_DOCUMENT:
-        raise ValueError("it is too large")
+        raise ValueError(f"more than {_MAX_DOCUMENT} bytes")
     return data

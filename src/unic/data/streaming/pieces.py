@@ -1,6 +1,6 @@
-"""Pieces of a set that lies elsewhere (a tar shard, a row group of Parquet), each brought whole to the disk as a tar.
+"""Pieces of a streamed set (a tar shard, or a row group of Parquet), downloaded as tar files to a local folder.
 
-The disk holds a bounded number of them. Processes of one machine share it: a piece is fetched once, under a lock.
+The folder holds a bounded number of pieces. All processes of a machine share it; under a lock, one fetches a piece.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import pyarrow as pa
 from unic._scratch import can_write, scratch
 from unic.data.shards.tar import TarWriter
 from unic.data.sources import _label_values
-from unic.data.sources._columns import Columns
+from unic.data.sources._columns import TableColumns
 from unic.data.sources._parquet_files import rows_at_once
 from unic.data.streaming.remote import open_seekable, open_url
 from unic.digest import sha256, sha256_of_file
@@ -24,15 +24,21 @@ from unic.errors import InputError, reason_of
 from unic.files import written
 
 _TRIES = 3
-_BUCKETS = 64  # of locks
-_MOST_AT_ONCE, _MOST_BYTES = 1 << 30, 16 << 30  # bytes of a row group in memory, and of all of it on the disk
-
-
-_NO_TABLE = Columns("image")
+_LOCKS = 64  # lock files; pieces whose keys share one wait for each other
+_MOST_AT_ONCE = 1 << 30  # bytes of a row group that are in memory at a time
+_MOST_BYTES = 16 << 30  # bytes of a row group on the disk
+_NO_TABLE = TableColumns("image")
 
 
 class Piece(NamedTuple):
-    """`group`: of a Parquet file; -1: a tar shard. `sha256`: of the shard, where a manifest says it."""
+    """A tar shard, or a row group of a Parquet file.
+
+    Attributes:
+        url: of the file.
+        images: number of images.
+        group: index of the row group; -1 for a tar shard.
+        sha256: of a shard, if a manifest has it.
+    """
 
     url: str
     images: int
@@ -46,27 +52,28 @@ class Piece(NamedTuple):
 
 
 class Shelf:
-    """A folder that holds at most about `room` pieces, those used last.
+    """A folder of downloaded pieces. It holds about `room` of them at most: the last ones that were used.
 
     Args:
         path: of the set, for messages.
-        folder: made if need be; where it cannot be written, one of this process takes its place.
-        columns: of Parquet.
+        folder: created if missing; if it cannot be written, a temporary folder of this process replaces it.
+        room: number of pieces.
+        columns: of Parquet files.
     """
 
-    def __init__(self, path: str, folder: Path, room: int, columns: Columns = _NO_TABLE) -> None:
+    def __init__(self, path: str, folder: Path, room: int, columns: TableColumns = _NO_TABLE) -> None:
         self.path, self.room, self.columns = path, room, columns
         self.folder = folder if can_write(folder) else scratch() / folder.name
 
     def get(self, piece: Piece) -> Path:
-        """The piece as a local tar file. Raises `InputError` if it cannot be had after a few tries."""
+        """The piece as a local tar file, downloaded if missing. Raises `InputError` if a few tries fail."""
         from filelock import FileLock
 
         key = sha256(f"{piece.url}#{piece.group}")[:32]
         target = self.folder / f"{key}.tar"
         if not target.exists():
             self.folder.mkdir(parents=True, exist_ok=True)
-            with FileLock(self.folder / f"{int(key, 16) % _BUCKETS}.lock"):
+            with FileLock(self.folder / f"{int(key, 16) % _LOCKS}.lock"):
                 if not target.exists():
                     self._fetch(piece, target)
                     self._make_room()
@@ -77,20 +84,21 @@ class Shelf:
         return target
 
     def _fetch(self, piece: Piece, target: Path) -> None:
-        for number in range(_TRIES):
+        for tried in range(_TRIES):
             try:
                 with written(target, alone=True) as partial:
                     (_copy_shard if piece.group < 0 else self._copy_group)(piece, partial)
                 return
             except InputError:
                 raise
-            except Exception as error:  # networks and stores fail in every way
+            except Exception as error:  # networks and stores raise every kind
                 reason = reason_of(error, 200)
-                if number + 1 < _TRIES:
-                    time.sleep(4**number)
+                if tried + 1 < _TRIES:
+                    time.sleep(4**tried)
         raise InputError(f"data '{self.path}': {piece.url} cannot be fetched, tried {_TRIES} times ({reason})")
 
     def _copy_group(self, piece: Piece, partial: Path) -> None:
+        """Writes the images and labels of a row group as a tar shard."""
         import pyarrow.parquet as pq
 
         image, label = self.columns.image, self.columns.label
@@ -103,25 +111,24 @@ class Shelf:
                 for place, value in enumerate(batch.column(image)):
                     value = value.as_py()
                     data = value.get("bytes") if isinstance(value, dict) else value
-                    tar.add(f"{row:08d}.png", data or b"")  # of any format; empty: listed as damaged when it is read
+                    tar.add(f"{row:08d}.png", data or b"")  # any format; empty data count as damaged when they are read
                     if label and labels[place] is not None:
                         tar.add(f"{row:08d}.cls", str(labels[place]).encode())
                     row += 1
                     if tar.tell() > _MOST_BYTES:
-                        raise InputError(f"data '{self.path}': {piece.name} grows to more than {_MOST_BYTES} bytes")
+                        raise InputError(f"data '{self.path}': {piece.name} holds more than {_MOST_BYTES} bytes")
             tar.close()
 
     def _labels(self, column: pa.Array) -> list[int | None]:
-        """A number for each row, or none."""
+        """The class index of each row; None for a row without a class."""
         if not self.columns.are_values:
             return column.to_pylist()
         values = _label_values.of_arrow(pa.chunked_array([column]))
-        return [
-            None if number < 0 else int(number)
-            for number in _label_values.class_numbers(values, self.columns.classes or [])
-        ]
+        indices = _label_values.class_indices(values, self.columns.classes or [])
+        return [None if index < 0 else index for index in indices.tolist()]
 
     def _make_room(self) -> None:
+        """Deletes the pieces that have not been used for longest."""
         held = []
         for file in self.folder.glob("*.tar"):
             try:
@@ -129,14 +136,15 @@ class Shelf:
             except FileNotFoundError:
                 continue
         for _, file in sorted(held, reverse=True)[self.room :]:
-            file.unlink(missing_ok=True)  # whoever reads it at this moment keeps what is open
+            file.unlink(missing_ok=True)  # a process that has the file open can still read it
 
 
 def _copy_shard(piece: Piece, partial: Path) -> None:
+    """Downloads a tar shard and verifies its size and, if known, its hash."""
     with open_url(piece.url) as source, partial.open("wb") as target:
         shutil.copyfileobj(source, target, 1 << 20)
-        told = getattr(source, "headers", {}).get("Content-Length")
-    if told and told.isdigit() and partial.stat().st_size != int(told):
-        raise OSError(f"{partial.stat().st_size} of {told} bytes arrived")
+        length = getattr(source, "headers", {}).get("Content-Length")
+    if length and length.isdigit() and partial.stat().st_size != int(length):
+        raise OSError(f"{partial.stat().st_size} of {length} bytes arrived")
     if piece.sha256 and sha256_of_file(partial) != piece.sha256:
-        raise OSError("its SHA-256 is not that of the manifest")
+        raise OSError("its SHA-256 differs from the manifest's")

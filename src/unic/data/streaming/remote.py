@@ -1,6 +1,6 @@
-"""Files that lie elsewhere, read as streams: http(s) by the standard library, s3, gs, hf and the like by fsspec.
+"""Remote files, opened by URL: http and https with the standard library, s3, gs, hf and others with fsspec.
 
-No opener starts a program: `pipe:` is refused, and so is everything else that is not in `SCHEMES`.
+Only the schemes in `SCHEMES` are opened, none of which starts a program; `pipe:` would.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import Any, BinaryIO
 from unic.errors import InputError, nearest, reason_of
 
 SCHEMES = ("http", "https", "s3", "gs", "gcs", "hf", "az", "abfs", "file")
-_PATIENCE = 60  # seconds without a byte
+_TIMEOUT = 60  # seconds without a byte
 
 
 def check_url(path: str, url: str) -> None:
-    """Raises `InputError` for what is not fetched, before anything is."""
+    """Raises `InputError` for a URL whose scheme is not supported."""
     if url.startswith("pipe:"):
-        raise InputError(f"data '{path}': 'pipe:' runs a shell command, which no data set may; name the files by URL")
+        raise InputError(f"data '{path}': 'pipe:' runs a shell command, which is not allowed; name the files by URL")
     scheme = url.partition("://")[0]
     if scheme not in SCHEMES:
         raise InputError(f"data '{path}': cannot open '{scheme}://'{nearest(scheme, SCHEMES)}")
@@ -27,9 +27,14 @@ def check_url(path: str, url: str) -> None:
 
 @contextmanager
 def open_url(url: str) -> Iterator[BinaryIO]:
-    """A stream of bytes. Raises `OSError` if there is nothing, or `InputError` for a missing package."""
+    """Opens a file for reading from its start on.
+
+    Raises:
+        OSError: the file is missing or cannot be reached.
+        InputError: a package for the scheme is not installed.
+    """
     if url.startswith(("http://", "https://")):
-        with urllib.request.urlopen(url, timeout=_PATIENCE) as answer:
+        with urllib.request.urlopen(url, timeout=_TIMEOUT) as answer:
             yield answer
         return
     with open_seekable(url) as file:
@@ -38,12 +43,12 @@ def open_url(url: str) -> Iterator[BinaryIO]:
 
 @contextmanager
 def open_seekable(url: str) -> Iterator[Any]:
-    """A file of which parts can be read. Raises as `open_url`."""
+    """Opens a file of which any part can be read. Raises as `open_url`."""
     import fsspec
 
     try:
         opened = fsspec.open(url, "rb")
-    except ImportError as error:  # fsspec's own words name the package
+    except ImportError as error:  # the message of fsspec names the package
         raise InputError(f"data '{url}': {reason_of(error)}") from None
     with opened as file:
         yield file

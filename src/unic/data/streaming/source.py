@@ -1,10 +1,11 @@
-"""Sets that lie elsewhere and stay there: tar shards by URL, and Parquet or tar files of the Hugging Face hub.
+"""Streamed sets, of which only some pieces are on the disk: tar shards by URL, and sets of the Hugging Face hub.
 
-The number of images of every piece is known before the first is fetched (manifest, footers, or counted once). So this
-is an ordinary `Source`: the order of a pass is a hash, a step knows its images, and a resumed run, another number of
-processes or of workers changes nothing. Only the order is not any permutation: pieces come one after another in hashed
-order, and an image of place p of this row goes to the rank of `p + u · span`, u uniform in [0, 1), span the images of
-`window` pieces: what a shuffle buffer of that size does, without its state.
+The number of images of every piece is known before any is fetched (`catalogue`). So this is an ordinary `Source`: the
+order of a pass is a hash, and a resume or another number of processes or workers changes nothing.
+
+But a pass is not any permutation. Pieces follow one another in hashed order. In this row of images, place p is given
+the key `p + u · span`, with u uniform in [0, 1) and `span` the images of `window` pieces, and the images are sorted by
+their keys. This mixes images as a shuffle buffer of that size does, without a state.
 """
 
 from __future__ import annotations
@@ -41,44 +42,46 @@ def open_streamed(
     limit: int | None = None,
     named: ColumnNames = UNNAMED,
 ) -> Streamed:
-    """Opens shards by URL or a set of the hub (`stream:ORG/NAME[:CONFIG]`).
+    """Opens shards by URL, or a set of the Hugging Face hub (`stream:ORG/NAME[:CONFIG]`).
 
     Args:
         path: as the user wrote it.
-        urls: what it stands for.
-        split: a part, which only a set of the hub has; None: the training part, or all that the URLs name.
-        window: see `Streamed`.
-        limit: so many images out of as few pieces as hold them.
-        named: columns of Parquet that the user has named.
+        urls: the URLs that it stands for.
+        split: name of a split, for a set of the hub only; None: the training split, or all that the URLs name.
+        window: pieces that are mixed at a time, see `Streamed`.
+        limit: number of images to use, from as few pieces as hold them; None: all images.
+        named: columns of Parquet files that the user has named.
 
     Raises:
-        InputError: nothing there, no such part, or a scheme that is not fetched.
+        InputError: a URL that cannot be read, no such split, or a scheme that is not supported.
     """
     from unic.data.streaming.catalogue import catalogue
 
     if split is not None and not path.startswith("stream:"):
         check_url(path, path)
-        raise InputError(f"data '{path}': no split '{split}': URLs are one set; write {{split}} where its parts differ")
+        raise InputError(
+            f"data '{path}': no split '{split}'; write {{split}} in the URL where the URLs of the splits differ"
+        )
 
-    asked = f"{path} {tuple(named)}" if any(named) else path  # other labels, other pieces
+    asked = f"{path} {tuple(named)}" if any(named) else path  # pieces hold labels, so other columns are other pieces
     shelf = Shelf(path, default_cache_dir() / "stream" / sha256(asked)[:32], 2 * window + 4)
-    pieces, found = catalogue(path, urls, split or _splits.TRAIN, shelf, named)
-    shelf.columns = found
-    source = Streamed(path, _limited(pieces, limit), shelf, found.classes, window, whole=pieces)
-    source.why_unlabelled = found.why_unlabelled
+    pieces, columns = catalogue(path, urls, split or _splits.TRAIN, shelf, named)
+    shelf.columns = columns
+    source = Streamed(path, _limited(pieces, limit), shelf, columns.classes, window, whole=pieces)
+    source.why_unlabelled = columns.why_unlabelled
     return source
 
 
 class Streamed(Source):
-    """Pieces in a row; at most about `2 · window + 4` of them lie on the disk.
+    """The images of some pieces, of which about `2 · window + 4` at most are on the disk at a time.
 
     Args:
         path: as the user wrote it.
-        pieces: with the number of images of each.
-        shelf: where they are kept.
-        classes: their names, if known.
+        pieces: in the order of the set.
+        shelf: the local folder of the pieces.
+        classes: names of the classes; None: the set has no labels.
         window: pieces that are mixed at a time.
-        whole: the pieces of the whole set, where `pieces` are some of them, or parts of some.
+        whole: the pieces of the whole set, if `pieces` are only some of them, or hold fewer images; None: `pieces`.
     """
 
     in_pieces = True
@@ -113,28 +116,30 @@ class Streamed(Source):
         return decode(self.encoded(index))
 
     def encoded(self, index: int) -> bytes:
-        number, local = self._find(index)
+        piece, local = self._find(index)
         for _ in range(_TRIES):
             try:
-                return self._open(number).encoded(local)
-            except FileNotFoundError:  # another process made room
-                self._opened.pop(number, None)
-        raise InputError(f"data '{self.path}': its pieces leave the disk before they are read; use a larger window")
+                return self._open(piece).encoded(local)
+            except FileNotFoundError:  # another process has evicted the piece
+                self._opened.pop(piece, None)
+        raise InputError(
+            f"data '{self.path}': its shards are evicted from the local cache before they are read; set a larger window"
+        )
 
     def label(self, index: int) -> int | None:
-        number, local = self._find(index)
-        return None if self.classes is None else self._open(number).stored_label(local)
+        piece, local = self._find(index)
+        return None if self.classes is None else self._open(piece).stored_label(local)
 
     def name(self, index: int) -> str:
-        number, local = self._find(index)
-        return f"{self._pieces[number].name}[{local}]"
+        piece, local = self._find(index)
+        return f"{self._pieces[piece].name}[{local}]"
 
     def number(self, index: int) -> int:
-        number, local = self._find(index)
-        return int(self._starts[number]) + local
+        piece, local = self._find(index)
+        return int(self._starts[piece]) + local
 
     def fingerprint(self) -> str:
-        """Hash of the pieces' names, counts and, where a manifest says them, contents."""
+        """Hash of the pieces' URLs, numbers of images and, if a manifest has them, hashes of their contents."""
         return sha256_of_value([tuple(piece) for piece in self._pieces])[:16]
 
     def portable_fingerprint(self) -> str:
@@ -146,24 +151,25 @@ class Streamed(Source):
         before = counts.cumsum(0) - counts
         starts = (self._ends - self._counts)[pieces]
         place = torch.arange(len(self))
-        row = torch.repeat_interleave(starts - before, counts).add_(place)  # all images, piece after piece
+        row = torch.repeat_interleave(starts - before, counts).add_(place)  # indices of all images, piece after piece
         span = self.window * len(self) / len(self._pieces)
         return row[torch.argsort(draws(len(self), *keys).double().mul_(span).add_(place), stable=True)]
 
     def expect(self, indices: Tensor) -> None:
         if self._ahead is None:
             self._ahead = _Ahead(self._shelf)
-        numbers = dict.fromkeys(torch.searchsorted(self._ends, indices, right=True).tolist())
-        # More than that would push out what is being read.
-        self._ahead.ask([self._pieces[number] for number in list(numbers)[: self.window + 2]])
+        places = dict.fromkeys(torch.searchsorted(self._ends, indices, right=True).tolist())
+        # More pieces would evict those that are being read.
+        self._ahead.ask([self._pieces[place] for place in list(places)[: self.window + 2]])
 
     def _find(self, index: int) -> tuple[int, int]:
-        number = int(torch.searchsorted(self._ends, index, right=True))
-        return number, index - int(self._ends[number] - self._counts[number])
+        """Index of an image's piece, and index of the image in it."""
+        place = int(torch.searchsorted(self._ends, index, right=True))
+        return place, index - int(self._ends[place] - self._counts[place])
 
-    def _open(self, number: int) -> WebDataset:
-        if number not in self._opened:
-            piece = self._pieces[number]
+    def _open(self, place: int) -> WebDataset:
+        if place not in self._opened:
+            piece = self._pieces[place]
             file = self._shelf.get(piece)
             try:
                 shard = WebDataset(self.path, [file])
@@ -175,12 +181,12 @@ class Streamed(Source):
                 raise InputError(f"data '{self.path}': {piece.name} holds {len(shard)} images, not {piece.images}")
             if len(self._opened) > 2 * self.window:
                 self._opened.pop(next(iter(self._opened)))
-            self._opened[number] = shard
-        return self._opened[number]
+            self._opened[place] = shard
+        return self._opened[place]
 
 
 class _Ahead:
-    """A thread that fetches pieces before they are needed. What fails here is met, and told, by who reads it."""
+    """A thread that fetches pieces before they are needed. It ignores failures: reading the piece will report them."""
 
     def __init__(self, shelf: Shelf) -> None:
         self._shelf, self._wanted = shelf, list[Piece]()
@@ -188,7 +194,7 @@ class _Ahead:
         threading.Thread(target=self._work, daemon=True).start()
 
     def ask(self, pieces: list[Piece]) -> None:
-        """What is needed next, in place of all that was asked for before: a late piece is no longer worth fetching."""
+        """Replaces the list of the pieces to fetch: earlier ones that are still missing would come too late."""
         with self._told:
             self._wanted = pieces
             self._told.notify()
@@ -205,10 +211,10 @@ class _Ahead:
 
 
 def _limited(pieces: list[Piece], limit: int | None) -> list[Piece]:
-    """So many images out of as few pieces as hold them; the pieces are drawn with a fixed key."""
+    """As few pieces as hold `limit` images, drawn with a fixed key; the last one is cut. None: all pieces."""
     chosen: list[Piece] = []
-    for number in permutation(len(pieces), rng.stream("subset")).tolist() if limit else ():
+    for place in permutation(len(pieces), rng.stream("subset")).tolist() if limit else ():
         left = limit - sum(piece.images for piece in chosen) if limit else 0
         if left > 0:
-            chosen.append(pieces[number]._replace(images=min(left, pieces[number].images)))
+            chosen.append(pieces[place]._replace(images=min(left, pieces[place].images)))
     return chosen or pieces
