@@ -8,8 +8,9 @@ import os
 import re
 from pathlib import Path
 
-from unic.data.sample_images import hint
+from unic.data.sample_images import hint, placed
 from unic.data.sources import _splits
+from unic.data.sources._hub_names import is_hub_name
 from unic.data.sources._path_options import ColumnNames, split_off
 from unic.data.sources._splits import TEST, TRAIN
 from unic.data.sources.base import DamagedImageError, Source
@@ -20,7 +21,6 @@ __all__ = ["TEST", "TRAIN", "DamagedImageError", "Source", "allows_overlap", "op
 _FILES = (".parquet", ".tar")  # sets that come as files, in a folder of them
 _RANGE = re.compile(r"\{(\d{1,9})\.\.(\d{1,9})\}")
 _MOST = 1_000_000  # names that ranges may stand for
-_HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(:[\w.-]+)?")
 
 
 def open_source(path: str, limit: int | None = None, split: str | None = None, window: int = 16) -> Source:
@@ -32,7 +32,8 @@ def open_source(path: str, limit: int | None = None, split: str | None = None, w
             (`label_list`); a folder of `save_to_disk` (`saved`); `ORG/NAME[:CONFIG]` on the Hugging Face hub; with
             `stream:` before it, or as a URL of shards, it stays there (`streamed`); `generated:FAMILY` draws images
             (`generated`). `{split}` stands for the name of the part. At its end `?test=0.2&seed=0` draws a test part
-            at random (`random_split`), and `?image=COLUMN&label=COLUMN` name the columns of a table.
+            at random (`random_split`), and `?image=COLUMN&label=COLUMN` name the columns of a table. `samples/…` that
+            is not in the working folder is looked for where `UNIC_SAMPLES` says, or in the checkout.
         limit: a fixed random subset of so many images (`Subset`).
         split: a part of a set that has parts (`train/` and `test/` inside a folder, `train-*.parquet`, a hub split).
             None: what there is to train on, which is the training part, or all of a set without parts, of one file,
@@ -52,6 +53,7 @@ def open_source(path: str, limit: int | None = None, split: str | None = None, w
     path, options = split_off(given)
     if not path or "\0" in path:
         raise InputError(f"data '{given}': expected the path of a file or folder, a URL or a name on the hub")
+    path = placed(path)
     parts = [path]
     if "{split}" in path:
         if options.test is not None:
@@ -114,7 +116,7 @@ def _open(path: str, split: str | None, named: ColumnNames, parts: list[str]) ->
     if os.path.isfile(place) or glob.has_magic(path) or _RANGE.search(path):
         files = _matches(path)
         return _open_named(path, files, split, named, files if parts == [path] else _files_of(parts))
-    if _HUB_NAME.fullmatch(path) and not os.path.exists(Path(path).parent):
+    if is_hub_name(path) and not os.path.exists(Path(path).parent):
         return huggingface.open_hub(path, split, named)
     raise InputError(f"data '{path}': no such file or folder{_nearest_entry(place)}{hint(path)}")
 
