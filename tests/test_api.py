@@ -13,8 +13,9 @@ from rich.console import Console
 import unic
 from unic import api
 from unic.api import distilling
+from unic.api.recipes import override_lines
 from unic.data.sources.folder import Folder
-from unic.errors import UnfinishedError
+from unic.errors import InputError, UnfinishedError
 from unic.eval.results.schema import Results
 from unic.recipe.schema import load_recipe
 from unic.runs.metrics import read_metrics
@@ -123,3 +124,12 @@ def test_code_is_trusted_where_an_override_names_it(recipe: dict[str, Any]) -> N
             said = [str(error)]
         assert any("no_such" in line for line in said)
         assert not any("trust" in line for line in said)
+
+
+def test_overrides_are_a_mapping_or_keywords() -> None:
+    lines = override_lines({"train.lr": 1e-4, "loss": {"mse": 1.0}}, {"data__size": 96, "train.steps": None})
+    assert lines == ["train.lr=0.0001", 'loss={"mse": 1.0}', "data.size=96", "train.steps=null"]
+    with pytest.raises(InputError, match="'train.lr' is given twice"):
+        override_lines({"train.lr": 1e-4}, {"train__lr": 1e-3})
+    with pytest.raises(InputError, match="'data.train'.*Path"):
+        override_lines({"data.train": Path("images")}, {})

@@ -49,7 +49,8 @@ def distill(
     seeds: Sequence[int] | None = None,
     trust_code: Sequence[str] = (),
     console: Console | None = None,
-    **overrides: Any,
+    overrides: Mapping[str, object] | None = None,
+    **keys: Any,
 ) -> Path:
     """Distils the recipe's teachers into its student: training, export, evaluation, report.
 
@@ -62,8 +63,8 @@ def distill(
             training that has ended is left as it is, one that was interrupted goes on, and further seeds are added.
         trust_code: modules and URIs (without options) whose code may run though the recipe names it; also at a resume.
         console: where progress is shown (default: stderr).
-        overrides: recipe entries by dotted key, for example `**{"train.lr": 1e-4}`; `train__lr=1e-4` means the same.
-            Code that they name is trusted.
+        overrides: recipe entries by dotted key, for example `{"train.lr": 1e-4}`. Code that they name is trusted.
+        keys: further recipe entries, as keyword arguments: `train__lr=1e-4`, or `**{"train.lr": 1e-4}`.
 
     Returns:
         The run folder; with `seeds` the folder of all of them.
@@ -77,7 +78,7 @@ def distill(
     """
     console = console or stderr_console()
     folder = Path(out)
-    lines = override_lines(overrides)
+    lines = override_lines(overrides, keys)
     with stop_signals() as stops, trusting(trust_code, code_in_overrides(lines)):
         if seeds is not None:
             check_seeds(seeds, lines)
@@ -144,7 +145,8 @@ def dry_run(
     random_weights: bool = False,
     seeds: Sequence[int] | None = None,
     trust_code: Sequence[str] = (),
-    **overrides: Any,
+    overrides: Mapping[str, object] | None = None,
+    **keys: Any,
 ) -> list[str]:
     """Builds everything of a recipe, tries it on one batch and returns lines that say what it is; writes nothing.
 
@@ -154,12 +156,13 @@ def dry_run(
         seeds: as of `distill`; the first one is tried, since the others differ in nothing that could fail.
         trust_code: modules and URIs (without options) whose code may run though the recipe names it.
         overrides: recipe entries by dotted key, as of `distill`.
+        keys: further recipe entries, as of `distill`.
 
     Raises:
         InputError: what `distill` would refuse.
         UntrustedError: the recipe names code that is not trusted.
     """
-    lines = override_lines(overrides)
+    lines = override_lines(overrides, keys)
     if seeds is not None:
         check_seeds(seeds, lines)
         lines += [f"seed={seeds[0]}"]
@@ -187,7 +190,8 @@ def check(
     price: float | None = None,
     out: str | Path | None = None,
     trust_code: Sequence[str] = (),
-    **overrides: Any,
+    overrides: Mapping[str, object] | None = None,
+    **keys: Any,
 ) -> Report:
     """Everything that can be known of a run before it starts; what would fail later is among the findings.
 
@@ -199,6 +203,7 @@ def check(
         out: the run folder, which need not exist. The check looks at the free space of its disk.
         trust_code: modules and URIs (without options) whose code may run though the recipe names it.
         overrides: recipe entries by dotted key, as of `distill`.
+        keys: further recipe entries, as of `distill`.
 
     Returns:
         The report: facts (times in hours, sizes in GB), findings, and `is_ready`.
@@ -207,7 +212,7 @@ def check(
         InputError: the recipe cannot be read. What else is wrong with it is a finding of the report.
         UntrustedError: the recipe names code that is not trusted.
     """
-    lines = override_lines(overrides)
+    lines = override_lines(overrides, keys)
     settings = found_from(load_recipe(recipe_source(recipe), lines))
     place = Path(out) if out else None
     with trusting(trust_code, code_in_overrides(lines)):
