@@ -26,16 +26,16 @@ from unic.recipe.keys import first_error, meant
 from unic.recipe.reading import check_unicode, leaves, read_file, replace, with_base
 from unic.recipe.references import WithReferences, closed, resolve
 from unic.recipe.sections import (
-    Checkpoint,
-    Data,
-    Eval,
-    Projector,
+    CheckpointSection,
+    DataSection,
+    EvalSection,
+    ProjectorSection,
     Section,
-    Standardize,
-    Student,
-    Teachers,
-    Train,
-    Weighting,
+    StandardizeSection,
+    StudentSection,
+    TeachersSection,
+    TrainSection,
+    WeightingSection,
 )
 from unic.runs.folder import RunFolder
 
@@ -52,17 +52,17 @@ class Recipe(Section, WithReferences):
     `loss`, `trackers`) are replaced whole, everything else key by key."""
     seed: int = Field(0, ge=0)
     """Everything random is a hash of this, the step and the image."""
-    teachers: Teachers
-    student: Student
-    projector: Projector = Projector()
+    teachers: TeachersSection
+    student: StudentSection
+    projector: ProjectorSection = ProjectorSection()
     loss: dict[str, float] = Field({"cosine": 0.5, "smooth_l1": 0.5})
     """Weights by name: `cosine`, `smooth_l1`, `mse`, or a dotted module."""
-    standardize: Standardize = Standardize()
-    weighting: Weighting = Weighting()
-    data: Data
-    train: Train = Train()
-    checkpoint: Checkpoint = Checkpoint()
-    eval: Eval = Eval()
+    standardize: StandardizeSection = StandardizeSection()
+    weighting: WeightingSection = WeightingSection()
+    data: DataSection
+    train: TrainSection = TrainSection()
+    checkpoint: CheckpointSection = CheckpointSection()
+    eval: EvalSection = EvalSection()
     trackers: dict[str, dict[str, Any]] = Field({"tensorboard": {}})
     """`tensorboard`, `wandb`, `mlflow`, …: a name, a list of names, or options by name."""
     stages: list[dict[str, Any]] = Field([])
@@ -105,7 +105,7 @@ class Recipe(Section, WithReferences):
 
     @field_validator("data")
     @classmethod
-    def _one_size_in_cache(cls, data: Data, known: ValidationInfo) -> Data:
+    def _one_size_in_cache(cls, data: DataSection, known: ValidationInfo) -> DataSection:
         if data.sizes and "student" in known.data and known.data["student"].train_size:
             raise ValueError("student.train_size is one size for all views; leave it out, or data.sizes")
         if data.sizes and "teachers" in known.data and known.data["teachers"].cache:

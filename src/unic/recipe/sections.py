@@ -22,16 +22,26 @@ from unic.runs.metric_names import KNN_UNSEEN
 Positive = Annotated[int, Field(gt=0)]
 
 
+def _title(section: type) -> str:
+    return section.__name__.removesuffix("Section")
+
+
 class Section(BaseModel):
     """A part of the recipe. Unknown keys are errors. The text under a key is its description in `unic schema`."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,
+        model_title_generator=_title,
+    )
 
 
 class Component(BaseModel):
     """A part that is chosen by `type`; its other keys are options that the chosen module declares and checks itself."""
 
-    model_config = ConfigDict(extra="allow", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="allow", frozen=True, use_attribute_docstrings=True, model_title_generator=_title)
     type: str
 
     @property
@@ -39,7 +49,7 @@ class Component(BaseModel):
         return dict(self.model_extra or {})
 
 
-class Projector(Component):
+class ProjectorSection(Component):
     """Maps the student's tokens to each teacher's."""
 
     type: str = "ladder"
@@ -48,7 +58,7 @@ class Projector(Component):
     last."""
 
 
-class Standardize(Component):
+class StandardizeSection(Component):
     """Brings the teachers' tokens to mean 0 and deviation 1 in each channel."""
 
     type: str = "ema"
@@ -57,7 +67,7 @@ class Standardize(Component):
     making huge targets), or `none`."""
 
 
-class Weighting(Component):
+class WeightingSection(Component):
     """How much each teacher counts for each image."""
 
     type: str = "teacher_dropping"
@@ -65,7 +75,7 @@ class Weighting(Component):
     teacher; `normalise: pair` or `image`), or `uniform`."""
 
 
-class Cache(Section):
+class CacheSection(Section):
     """Teacher outputs written once and read in every epoch."""
 
     views: Positive = 1
@@ -83,13 +93,13 @@ class Cache(Section):
     """Refuse a larger one, for example `8GB`."""
 
 
-class Teachers(Section):
+class TeachersSection(Section):
     """What is distilled."""
 
     models: dict[str, str] = Field(min_length=1)
     """URIs by name; a recipe that names some replaces all that its base names. `student`, `start`, `pixels` and
     `concat` are columns of every table and no names of teachers."""
-    cache: Cache | None = None
+    cache: CacheSection | None = None
     """Compute their outputs once; null: in every step."""
     shard: bool = False
     """With `train.engine: fsdp`: each process holds a share of the teachers' blocks."""
@@ -103,7 +113,7 @@ class Teachers(Section):
         return models
 
 
-class Student(Section):
+class StudentSection(Section):
     """What is trained."""
 
     model: str
@@ -127,7 +137,7 @@ class Student(Section):
     train.epochs: 1}, {}]` trains the projectors, then everything (LP-FT)."""
 
 
-class TrainSource(Section):
+class SourceSection(Section):
     """Images to train on; labels are not read."""
 
     path: str
@@ -145,7 +155,7 @@ class TrainSource(Section):
     """Of a streamed source: shards mixed at a time."""
 
 
-class Mixing(Section):
+class MixSection(Section):
     """Views mixed with those of other images of their source; teachers and student see the same mixed view."""
 
     mixup: float = Field(0.0, ge=0)
@@ -156,16 +166,16 @@ class Mixing(Section):
     """Share of the views that are mixed."""
 
     @model_validator(mode="after")
-    def _does_something(self) -> Mixing:
+    def _does_something(self) -> MixSection:
         if not self.mixup and not self.cutmix:
             raise ValueError("expected mixup or cutmix above 0")
         return self
 
 
-class Data(Section):
+class DataSection(Section):
     """What is seen, and how."""
 
-    train: list[TrainSource] = Field(min_length=1)
+    train: list[SourceSection] = Field(min_length=1)
     """Sources; a path, or a list of paths, is short for sources of weight 1."""
     size: Positive = 224
     """Side of the square views, in pixels; each encoder resizes them to its own size."""
@@ -174,7 +184,7 @@ class Data(Section):
     that can and whose URI names no size. One that is listed twice comes twice as often; the largest is `size`."""
     augment: str = "unic"
     """`unic`, the paper's; `light`, for letters and drawings; `none`: the middle of the image."""
-    mix: Mixing | None = None
+    mix: MixSection | None = None
     """Mixed views (mixup, CutMix); null: none."""
     holdout: float = Field(0.0, ge=0, lt=1)
     """Share of each source that is never trained on, the same images in every run; 0.05 where `train.interpolate: auto`
@@ -212,7 +222,7 @@ class Data(Section):
         return sizes
 
 
-class Train(Section):
+class TrainSection(Section):
     """The optimisation: AdamW, a warm-up and a cosine."""
 
     epochs: float = Field(10, gt=0)
@@ -277,7 +287,7 @@ class Train(Section):
         return value
 
 
-class Checkpoint(Section):
+class CheckpointSection(Section):
     """When a run is saved."""
 
     every: Positive = 500
@@ -303,7 +313,7 @@ class Checkpoint(Section):
         return best
 
 
-class Eval(Section):
+class EvalSection(Section):
     """How the student is measured."""
 
     suite: str | dict[str, Any] | None = None
