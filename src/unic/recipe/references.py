@@ -35,7 +35,7 @@ class WithReferences(BaseModel):
     )  # the text in the file by value: of whole keys, and of variables
 
     def written_as(self: Referring, *origins: Mapping[str, str]) -> Referring:
-        """Itself, remembering references as `resolve` returns them. Entries that no run can have written are left out."""
+        """Itself, with references as `resolve` returns them. Entries that no run can have written are left out."""
         for origin in origins:
             known = [(value, text) for value, text in dict(origin).items() if _is_reference(value, text)]
             self._written.update(known[:_LONGEST_REFERENCE])

@@ -142,8 +142,8 @@ class Recipe(Section, WithReferences):
             plans = [load_recipe(whole, change) for change in changes] or [whole]
         if plans[-1].student.frozen:
             raise InputError(
-                "recipe: 'student.frozen' in the last stage leaves the student untrained; train it in a later stage, for "
-                "example stages: [{student.frozen: true, train.epochs: 1}, {}]"
+                "recipe: 'student.frozen' in the last stage leaves the student untrained; train it in a later stage, "
+                "for example stages: [{student.frozen: true, train.epochs: 1}, {}]"
             )
         if any(plan.data.holdout != plans[0].data.holdout for plan in plans):
             raise InputError(
@@ -173,7 +173,7 @@ def load_recipe(
     Args:
         source: a YAML path, the name of a shipped recipe, a mapping, or a finished `Recipe`.
         overrides: `key=value` with dotted keys; values are YAML.
-        has_begun: the recipe of an existing run. Its teachers may have `RESERVED` names, which earlier versions allowed.
+        has_begun: it is the recipe of an existing run, whose teachers may have `RESERVED` names: they once were valid.
         may_miss: keep `${oc.env:NAME}` where this variable is not set.
 
     Raises:

@@ -80,7 +80,7 @@ class CacheSection(Section):
     """Teacher outputs that are computed once and read in each epoch."""
 
     views: Positive = 1
-    """Number V of augmented views of each image; its k-th visit takes view k mod V. 1 is enough with `augment: none`."""
+    """Number V of augmented views of each image; the k-th visit takes view k mod V. `augment: none` needs only 1."""
     tokens: str = Field("all", pattern=r"^(all|cls|pooled:[1-9]\d*x[1-9]\d*)$")
     """`all`: CLS, and patches on the teacher's grid. `pooled:GxG`: patches resized to G × G. `cls`: CLS alone, which
     turns the patch half of the loss off."""
@@ -163,7 +163,7 @@ class MixSection(Section):
     mixup: float = Field(0.0, ge=0)
     """α of the Beta distribution that draws the share of the other image in a blend; 0: no blends."""
     cutmix: float = Field(0.0, ge=0)
-    """The same for a box cut out of the other image; 0: no boxes. If both are set, each mixed view draws one of them."""
+    """The same for a box cut out of the other image; 0: no boxes. With both, each mixed view draws one of them."""
     probability: float = Field(1.0, gt=0, le=1)
     """Share of the views that are mixed."""
 
@@ -310,8 +310,8 @@ class CheckpointSection(Section):
     def _not_by_unseen(cls, best: str | None) -> str | None:
         if (best or "").startswith(KNN_UNSEEN):
             raise ValueError(
-                "a set that chooses a checkpoint is no longer unseen; expected a metric of seen sets or of the training, "
-                f"for example '{KNN_MEAN}'"
+                "a set that chooses a checkpoint is no longer unseen; expected a metric of seen sets or of the "
+                f"training, for example '{KNN_MEAN}'"
             )
         return best
 

@@ -14,7 +14,7 @@ from unic.recipe.schema import Recipe
 from unic.recipe.sections import Component
 
 _WIDTH = 100
-_HEAD = "A key with # before it has its default. unic check shows what this recipe needs, unic distill trains it."
+_HEAD = "A key with # before it has its default. unic check shows what this needs, unic distill trains it."
 _INDENT = "  "
 
 
