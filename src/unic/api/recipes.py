@@ -1,4 +1,4 @@
-"""Recipes as the functions of the API take them."""
+"""Recipes and overrides, in the forms that functions of the API take."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ AnyRecipe = str | Path | Mapping[str, Any] | Recipe
 
 
 def cache_folder(recipe: Recipe) -> Path:
-    """Where features of this recipe are kept: its teacher cache's folder if it names one, else the user's."""
+    """The folder for features of a recipe: that of its teacher cache if it names one, else the user's."""
     setting = recipe.teachers.cache
     return Path(setting.dir) if setting and setting.dir else default_cache_dir()
 
 
-def recipe_source(recipe: AnyRecipe) -> str | Path | dict[str, Any] | Recipe:
+def loadable(recipe: AnyRecipe) -> str | Path | dict[str, Any] | Recipe:
+    """A recipe in a type that `load_recipe` takes."""
     return dict(recipe) if isinstance(recipe, Mapping) else recipe
 
 
