@@ -24,7 +24,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture
 def coloured_set(tmp_path):
-    """Noise in two classes, ten training and four test images of each: none like another or like those trained on."""
+    """Noise in two classes, ten training and four test images of each; all images differ."""
     draw = np.random.default_rng(7)
     for split, count in (("train", 10), ("test", 4)):
         for kind in ("red", "blue"):
@@ -62,7 +62,7 @@ def test_a_good_recipe_is_ready_and_told_what_it_costs(recipe, image_folder):
 
 
 def test_models_take_sixteen_bytes_of_a_trained_parameter_and_four_of_a_frozen_one(recipe):
-    """Of the student and its ladders, which Adam trains, and of the teachers, by timm alone."""
+    """The memory of student and ladders, which Adam trains, and of the teachers, computed with timm alone."""
     facts = checked(recipe).facts
     vit = timm.create_model("test_vit", img_size=32, num_classes=0)
     cnn = timm.create_model("test_efficientnet", num_classes=0)
@@ -149,7 +149,7 @@ def test_a_recipe_that_measures_nothing_unseen_is_told_so(recipe, image_folder, 
 
 
 def test_an_unseen_set_that_shares_images_with_a_source_is_warned_of(recipe, image_folder, coloured_set):
-    """A copy in its training part, in other bytes, which of a seen set would be as it should."""
+    """Copies in its training part, with other bytes. Of a seen set they would be no mistake."""
     for number, file in enumerate(sorted(image_folder.rglob("*.png"))[:3]):
         with Image.open(file) as image:
             image.save(coloured_set / "train" / "red" / f"copy{number}.png", compress_level=1)
@@ -209,7 +209,7 @@ def test_a_step_that_does_not_fit_is_an_error_too(recipe, monkeypatch):
 
 
 def test_processes_share_the_work(recipe):
-    """Times are measured anew, so only those of the same check can be compared."""
+    """Each check measures times anew, so only times of the same check can be compared."""
     report = checked(recipe, processes=4, price=2.0, name="mine")
     time, memory = report.facts["time"], report.facts["memory"]
     assert (memory["at_a_time"], time["processes"]) == (2, 4)

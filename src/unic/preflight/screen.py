@@ -57,8 +57,8 @@ class _NamedRows:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
         table = Table(box=box.SIMPLE_HEAD, padding=0, show_edge=False)
-        numbers = [max(map(len, column)) for column in zip(self.heads, *self.rows, strict=True)][1:]
-        room = max(len(self.heads[0]), options.max_width - sum(numbers) - len(numbers))
+        widths = [max(map(len, column)) for column in zip(self.heads, *self.rows, strict=True)][1:]
+        room = max(len(self.heads[0]), options.max_width - sum(widths) - len(widths))
         table.add_column(self.heads[0], overflow="fold")
         for head in self.heads[1:]:
             table.add_column(head, justify="right", no_wrap=True)
