@@ -47,7 +47,7 @@ def test_catching_its_errors_imports_nothing_heavy():
 
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="tomllib came with Python 3.11")
 def test_every_package_that_is_imported_is_declared():
-    """Each imported package is declared, since one that comes with another may vanish; extras are imported in functions."""
+    """Each imported package is declared: one that comes with another may vanish. Functions import the extras."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = [entry for name, entries in project["optional-dependencies"].items() if name != "dev" for entry in entries]
     core, optional = {_name(entry) for entry in project["dependencies"]}, {_name(entry) for entry in extras}
