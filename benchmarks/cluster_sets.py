@@ -23,7 +23,7 @@ from unic.data.loader import view_batches
 from unic.data.sources import open_source
 from unic.encoders import open_encoder
 from unic.recipe.schema import load_recipe
-from unic.recipe.sections import TrainSource
+from unic.recipe.sections import SourceSection
 
 RECIPE = "recipes/quickstart.yaml"
 
@@ -46,14 +46,14 @@ def main() -> None:
         print(f"{{path: {path}, weight: {len(cluster) / options.clusters / len(rows):.2f}}},")
 
 
-def table_of(source: TrainSource) -> pa.Table:
+def table_of(source: SourceSection) -> pa.Table:
     """Its pictures, without labels, which mean another thing in each file; those that `limit` leaves in."""
     table = pq.read_table(source.path, columns=["image"])
     chosen = open_source(source.path, limit=source.limit)
     return table.take(pa.array([int(chosen.name(index).partition("[")[2].rstrip("]")) for index in range(len(chosen))]))
 
 
-def features_of(uri: str, sources: Sequence[TrainSource]) -> np.ndarray:
+def features_of(uri: str, sources: Sequence[SourceSection]) -> np.ndarray:
     """The teacher's CLS vectors of length 1, without their mean."""
     encoder = open_encoder(uri, device=torch.device("cpu"), precision="auto")
     found = []

@@ -38,7 +38,7 @@ from unic.encoders._attention import choose_attention
 from unic.encoders._drop_path import set_drop_path_keys
 from unic.losses import build_losses
 from unic.projectors import build_projector, project
-from unic.recipe.sections import Train
+from unic.recipe.sections import TrainSection
 from unic.tokens import Tokens
 from unic.training import distiller
 from unic.training.distiller import Distiller
@@ -115,7 +115,7 @@ class Ours:
             self.model.compile()
         self.standardizer = EmaStandardizer(dims).to(device)
         self.weighting = TeacherDropping(len(dims), 0)
-        self.optimizer = build_optimizer(self.model, Train())
+        self.optimizer = build_optimizer(self.model, TrainSection())
         self.number = 0
 
     def step(self, images: Tensor, clock: Callable[[str], Any] = nullcontext) -> None:

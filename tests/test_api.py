@@ -1,4 +1,4 @@
-"""What the functions take, and what a run with stages shows at its end: its last stage's."""
+"""The arguments of the API, and the end of a run with stages, which evaluates the last one."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from rich.console import Console
 import unic
 from unic import api
 from unic.api import distilling
+from unic.api.recipes import override_lines
 from unic.data.sources.folder import Folder
-from unic.errors import UnfinishedError
+from unic.errors import InputError, UnfinishedError
 from unic.eval.results.schema import Results
 from unic.recipe.schema import load_recipe
 from unic.runs.metrics import read_metrics
 
 
 def test_the_last_stage_is_evaluated(recipe: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its teachers are the rows, and its teacher cache is where their features are found."""
+    """The table has the last stage's teachers, and the evaluation reads its teacher cache."""
     larger = {"vit": "timm:test_vit?pretrained=false&img_size=64", "cnn": recipe["teachers"]["models"]["cnn"]}
     cache = {"dir": str(tmp_path / "cache"), "views": 1}
     later = {"teachers": {"models": larger, "cache": cache}, "data.size": 64}
@@ -42,7 +43,7 @@ def test_the_last_stage_is_evaluated(recipe: dict[str, Any], tmp_path: Path, mon
 def test_no_test_image_is_opened_before_the_final_table(
     recipe: dict[str, Any], image_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """At the start the test part is listed. While the run trains it is not even there."""
+    """The test part is listed at the start, and removed while the run trains."""
     test, fit, encoded = tmp_path / "set/test", distilling.fit, Folder.encoded
     opened: list[Path] = []
 
@@ -115,7 +116,7 @@ def test_recipes_are_taken_in_every_form(recipe: dict[str, Any], tmp_path: Path)
 
 
 def test_code_is_trusted_where_an_override_names_it(recipe: dict[str, Any]) -> None:
-    """In `check` and `dry_run` as in `distill`; there is no such module, which is another finding."""
+    """`check` and `dry_run` trust it as `distill` does; that the module is missing is another finding."""
     for asks in (unic.check, api.dry_run):
         try:
             said = [finding.text for finding in asks(recipe, teachers__models={"a": "py:no_such:x"}).findings]
@@ -123,3 +124,12 @@ def test_code_is_trusted_where_an_override_names_it(recipe: dict[str, Any]) -> N
             said = [str(error)]
         assert any("no_such" in line for line in said)
         assert not any("trust" in line for line in said)
+
+
+def test_overrides_are_a_mapping_or_keywords() -> None:
+    lines = override_lines({"train.lr": 1e-4, "loss": {"mse": 1.0}}, {"data__size": 96, "train.steps": None})
+    assert lines == ["train.lr=0.0001", 'loss={"mse": 1.0}', "data.size=96", "train.steps=null"]
+    with pytest.raises(InputError, match="'train.lr' is given twice"):
+        override_lines({"train.lr": 1e-4}, {"train__lr": 1e-3})
+    with pytest.raises(InputError, match="'data.train'.*Path"):
+        override_lines({"data.train": Path("images")}, {})

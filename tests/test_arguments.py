@@ -1,4 +1,4 @@
-"""Messages name arguments as their reader wrote them: flags on the command line, parameters in Python."""
+"""Messages name flags on the command line and parameters in Python."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_a_child_process_speaks_as_its_parent() -> None:
 
 
 def test_no_message_has_a_flag_written_into_it() -> None:
-    """Of all texts but docstrings. A whole command (`unic export RUN --to …`) is to be typed as it is."""
+    """Checks all texts except docstrings. A whole command (`unic export RUN --to …`) is exempt."""
     found = [
         f"{file.relative_to(SOURCE)}: {text}"
         for file in sorted(SOURCE.rglob("*.py"))

@@ -1,4 +1,4 @@
-"""Eighty ways to be wrong: each gets one line that names the thing and the expectation; exit 2, no file."""
+"""Eighty wrong inputs: each gets one line that names the thing and what was expected, exit code 2, and no file."""
 
 from __future__ import annotations
 

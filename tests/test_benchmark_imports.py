@@ -1,4 +1,4 @@
-"""What benchmarks and examples import of unic is there: they are not run here, and a moved name would break them."""
+"""The names that benchmarks and examples import from unic exist; tests do not run these scripts."""
 
 from __future__ import annotations
 

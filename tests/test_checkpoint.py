@@ -1,4 +1,4 @@
-"""Saves are whole or absent; a damaged one is passed over."""
+"""Checkpoints are whole or absent; damaged ones are skipped."""
 
 import errno
 import re
@@ -40,7 +40,7 @@ def test_the_newest_save_stays_where_later_ones_were_damaged(tmp_path: Path) -> 
 def test_an_old_save_that_cannot_be_removed_is_no_failure(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """As on NFS, where a file that somebody reads stays in its folder."""
+    """Like NFS, where a file that is being read cannot leave its folder."""
     save(tmp_path, 1, keep=1)
     remove = shutil.rmtree
 

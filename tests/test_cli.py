@@ -289,7 +289,7 @@ def test_repeated_teachers_are_all_kept(image_folder: Path, monkeypatch: pytest.
     ],
 )
 def test_no_error_fills_the_screen(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
-    """Without a bound, 66,339 characters: every name that timm knows."""
+    """Without a limit the line would have 66,339 characters: all names of timm."""
     code, out, err = unic(capsys, *arguments)
     assert (code, out) == (2, "")
     assert err.count("\n") == 1

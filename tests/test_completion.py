@@ -1,4 +1,4 @@
-"""What a shell offers behind the cursor, asked as the shell's own script asks."""
+"""Completion, called as the shell's own script calls it."""
 
 from __future__ import annotations
 

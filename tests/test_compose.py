@@ -136,7 +136,7 @@ def test_every_section_is_written_with_its_keys_and_comments(tmp_path):
             if name not in ("projector", "standardize", "weighting"):
                 assert any(line.lstrip("# ").startswith(f"{key}:") for line in lines), key
     assert re.search(r"\n  # .*`data\.train`.*\n  epochs: 3", text)
-    assert re.search(r"\n  # Images .*\n  # batch_size: 128", text)
+    assert re.search(r"\n  # .*images.*\n  # batch_size: 128", text)
     # Every key that is a comment has its default: without its marks the file says the same.
     bare = "\n".join(line.replace("# ", "", 1) if _is_key(line) else line for line in lines)
     assert load_recipe(_written(bare, tmp_path)) == load_recipe(tree)

@@ -135,7 +135,7 @@ DOUBLING = {"x0": "ha" * 50} | {f"x{n}": f"${{trackers.t.x{n - 1}}}" * 2 for n i
     ],
 )
 def test_references_do_not_multiply(changed: dict, line: str) -> None:
-    """Ten lines that each name the one before twice are a thousand times the text."""
+    """Ten lines that each name the line before twice would make the text a thousand times longer."""
     with pytest.raises(InputError) as error:
         load_recipe({**MINIMAL, **changed})
     assert line in str(error.value)

@@ -1,4 +1,4 @@
-"""The threads of a step are what data workers leave of the cores that the process may use."""
+"""The threads of a step: the cores of the process without those of its data workers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from unic.training import step, train
 
 @pytest.fixture(autouse=True)
 def _four_cores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A machine of four cores without limits, on which nobody has said how many threads there are."""
+    """A machine with four cores, no limits, and no `OMP_NUM_THREADS`."""
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2, 3}, raising=False)
     monkeypatch.setattr(cores, "_GROUP", tmp_path / "group")
     for name in ("OMP_NUM_THREADS", "LOCAL_WORLD_SIZE"):

@@ -1,4 +1,4 @@
-"""The documentation against the code: what the pages list is all that there is. Links are checked by `make docs`."""
+"""The documentation agrees with the code: its lists are complete. `make docs` checks the links."""
 
 import pkgutil
 import re

@@ -1,4 +1,4 @@
-"""What would fail after the training is found before it: by `check`, by `--dry-run`, and at the start of `distill`."""
+"""Failures after the training are found before it: by `check`, by `--dry-run`, and at the start of `distill`."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_images_that_are_not_here(written: Path, capsys: pytest.CaptureFixture[s
 def test_looks_that_no_set_suits_are_found_by_a_check_and_a_dry_run(
     recipe: dict[str, Any], image_folder: Path, tmp_path: Path
 ) -> None:
-    """The k-NN while training takes every fifth image of a class as a query: here no class has two."""
+    """The k-NN during training takes every fifth image of a class as a query; here no class has two images."""
     for number, image in enumerate(sorted(image_folder.rglob("*.png"))[:4]):
         for split in ("train", "test"):
             place = tmp_path / "set" / split / f"class{number}" / f"{split}{number}.png"

@@ -1,4 +1,4 @@
-"""`unic encode`: what a file of features says of the images and of the model that it is of."""
+"""`unic encode`: the content of a file of features."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An error is one line that can be read, whatever a user or a file has put into it."""
+"""An error is one readable line, whatever a user or a file has put into it."""
 
 import ast
 import errno
@@ -59,7 +59,7 @@ def test_what_an_exception_says_is_cut_and_never_empty() -> None:
 
 
 def test_the_exit_code_of_each_error() -> None:
-    """docs/reliability.md: wrong input 2, the machine 1, a run that goes on later 75 (EX_TEMPFAIL)."""
+    """As in docs/reliability.md: wrong input 2, the machine 1, a run to be resumed 75 (EX_TEMPFAIL)."""
 
     def below(kind: type[UnicError]) -> list[type[UnicError]]:
         return [kind, *(inner for one in kind.__subclasses__() for inner in below(one))]

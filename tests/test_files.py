@@ -1,4 +1,4 @@
-"""`unic.files`: whole or not at all, whatever happens in between."""
+"""`unic.files`: a file is written whole or not at all, also when a write fails."""
 
 from __future__ import annotations
 

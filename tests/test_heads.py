@@ -1,4 +1,4 @@
-"""Kept heads: what the projectors said in training, back in the teacher's space."""
+"""Kept heads: the outputs of the projectors in training, in the teacher's space."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ IMAGES = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 
 
 def train(recipe: dict[str, Any], out: Path, *overrides: str) -> Job:
-    """A short run, and all of it again as training left it."""
+    """Runs a short training, and returns its job as the training left it."""
     settings = load_recipe(recipe, ["train.steps=3", *overrides])
     fit(settings, out, console=Console(quiet=True))
     job = build(settings, torch.device("cpu"))
@@ -45,7 +45,7 @@ def predictions(job: Job, teacher: str) -> Tokens:
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A start for the student whose final norm is not the identity, as after pretraining."""
+    """Weights for the student whose final norm is not the identity, as after pretraining."""
     encoder = load_encoder("timm:test_vit?pretrained=false&img_size=32")
     state = {name.removeprefix("model."): tensor for name, tensor in encoder.state_dict().items()}
     state["norm.weight"], state["norm.bias"] = state["norm.weight"] * 3, state["norm.bias"] + 1

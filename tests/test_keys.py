@@ -1,4 +1,4 @@
-"""An unknown key gets the one that was meant, also where that is of another section."""
+"""The line about an unknown key names the key that was meant, also one of another section."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A name is a module, a dotted path is foreign code, a miss gets the nearest name."""
+"""A name stands for a module, and a dotted path for foreign code; an error names the nearest valid name."""
 
 import pytest
 

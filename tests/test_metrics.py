@@ -1,4 +1,4 @@
-"""metrics.jsonl, the live line and what a resumed run does to them."""
+"""metrics.jsonl and the line on the console, also of a resumed run."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""Source files that a module leads to, told apart by content; what the hash cannot cover is named."""
+"""The hash of the source files that a module imports; it names what it cannot cover."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def fresh(name: str) -> OwnCode:
-    """What a new process finds."""
+    """The hash in a new process."""
     for imported in [imported for imported in sys.modules if imported.startswith("lab_")]:
         del sys.modules[imported]
     importlib.invalidate_caches()
@@ -91,7 +91,7 @@ def test_of_libraries_no_file_counts() -> None:
 
 
 def test_an_edit_after_the_import_does_not_count(lab: Path) -> None:
-    """This process computes with the code that it has imported."""
+    """The hash stays, because this process computes with the code that it has imported."""
     importlib.import_module("lab_main")
     before = own_code(["lab_main"])
     (lab / "lab_kit" / "blocks.py").write_text("block = 2\n")

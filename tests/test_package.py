@@ -47,7 +47,7 @@ def test_catching_its_errors_imports_nothing_heavy():
 
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="tomllib came with Python 3.11")
 def test_every_package_that_is_imported_is_declared():
-    """A package that only comes with another one may go with it; an extra may only be imported inside of a function."""
+    """Each imported package is declared: one that comes with another may vanish. Functions import the extras."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = [entry for name, entries in project["optional-dependencies"].items() if name != "dev" for entry in entries]
     core, optional = {_name(entry) for entry in project["dependencies"]}, {_name(entry) for entry in extras}
@@ -70,7 +70,7 @@ def test_the_versions_that_were_tested_satisfy_what_is_declared():
 
 
 def _imports() -> Iterator[tuple[str, bool]]:
-    """Names of distributions, and whether the import stands inside of a function."""
+    """Names of imported distributions, and whether the import is inside a function."""
     owners = packages_distributions()
     for file in SOURCE.rglob("*.py"):
         tree = ast.parse(file.read_text(encoding="utf-8"))

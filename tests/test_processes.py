@@ -1,4 +1,4 @@
-"""Processes end with the one that started them, whatever ends it, and import no script."""
+"""Child processes end with their parent, however it ends, and do not import its script."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ time.sleep(600)
 @pytest.mark.parametrize("kind", ["forked", "spawned"])
 @pytest.mark.parametrize("end", ["kill", "fail"])
 def test_children_end_with_their_parent(tmp_path: Path, kind: str, end: str) -> None:
-    """A script without a main guard: it is run once, so it prints once."""
+    """A script without a main guard runs once, so it prints once."""
     script = tmp_path / "script.py"
     script.write_text(PARENT)
     done = subprocess.run(

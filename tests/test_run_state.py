@@ -1,4 +1,4 @@
-"""What a checkpoint says of a run: today's layout, and those of earlier versions."""
+"""The state in a checkpoint: today's layout, and those of earlier versions."""
 
 from __future__ import annotations
 
@@ -59,14 +59,14 @@ def test_a_training_has_ended_with_its_last_stage(
 def test_a_later_stage_without_its_epochs_is_not_continued() -> None:
     early = {**FLAT}
     del early["first_epoch"]
-    with pytest.raises(InputError, match="another order of images"):
+    with pytest.raises(InputError, match="orders images.*later stage"):
         Position().load_state_dict(as_parts(45, early)["position"])
 
 
 def test_a_run_begun_in_the_flat_layout_ends_as_one_that_was_not_interrupted(
     recipe: dict[str, Any], tmp_path: Path
 ) -> None:
-    """Two stages with an average, a pull and micro-batches; stopped in the second one."""
+    """Trains two stages with an average, a pull and micro-batches, and stops in the second."""
     recipe |= {"trackers": {}, "stages": [{}, {"train.lr": 0.004}], "checkpoint": {"every": 100}}
     recipe["train"] |= {"steps": 3, "ema": 0.9, "pull": 0.1, "micro_batches": 2}
     settings = load_recipe(recipe, ["eval.every=5"])

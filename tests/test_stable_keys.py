@@ -1,4 +1,4 @@
-"""Keys and fingerprints stay what they were: a cache, a cell or a run of an earlier version is found again.
+"""Keys and fingerprints do not change, so caches, cells and runs of earlier versions are found again.
 
 The digests were taken before `unic.digest` came, each place with a hash of its own.
 """

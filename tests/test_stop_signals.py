@@ -1,4 +1,4 @@
-"""Signals are acted on where that does no harm, and the second half of one signal is not another."""
+"""Signals take effect where that does no harm, and one signal that arrives twice counts once."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from unic.signals import STOP, StoppedBySignal, orderly_end, stop_signals
 
 @pytest.fixture(autouse=True)
 def _survivable(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """What is not handled would end the tests; each begins as if no signal had come before."""
+    """Each test begins without earlier signals. An unhandled signal would end all tests."""
     monkeypatch.setattr(signals, "_last", -10.0)
     before = {number: signal.signal(number, lambda *_: None) for number in STOP}
     yield
@@ -75,7 +75,7 @@ def test_what_starts_a_process_is_not_divided() -> None:
 
 
 def test_a_signal_to_process_and_group_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`timeout -s INT` sends two."""
+    """`timeout -s INT` sends two signals."""
     with stop_signals() as stops:
         os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGINT)

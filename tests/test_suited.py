@@ -1,4 +1,4 @@
-"""A recipe from a few words teaches: enough steps, a ladder that suits, small checkpoints, and an evaluation."""
+"""A recipe made from flags trains well: enough steps, a suitable ladder, few checkpoints, and an evaluation."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ STUDENT = "timm:test_vit?pretrained=false&img_size=32"
 
 
 def pictures(folder: Path, count: int, first: int = 0) -> None:
-    """Images of two classes, no two of them the same."""
+    """Images of two classes, all different."""
     for number in range(first, first + count):
         kind = folder / ("odd" if number % 2 else "even")
         kind.mkdir(parents=True, exist_ok=True)
@@ -126,7 +126,7 @@ def test_a_test_part_without_labels_or_with_training_images_is_not(
 def test_the_whole_path_from_flags(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """distill from flags measures by itself; its resume goes on by what was chosen at the start."""
+    """`distill` from flags evaluates at the end; a resume keeps the values chosen at the start."""
     monkeypatch.chdir(tmp_path)
     pictures(Path("birds/train"), 40)
     pictures(Path("birds/test"), 20, first=40)

@@ -1,4 +1,4 @@
-"""Lines as wide as the console: broken between words or parts, and never within a path."""
+"""Lines are wrapped to the width of the console, between words or parts and never within a path."""
 
 from __future__ import annotations
 

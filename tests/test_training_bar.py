@@ -1,4 +1,4 @@
-"""On a terminal a training is a bar with the newest numbers below it; elsewhere it is lines."""
+"""A training shows a bar with the newest numbers on a terminal, and lines elsewhere."""
 
 from __future__ import annotations
 

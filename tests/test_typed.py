@@ -20,9 +20,9 @@ from torch import Tensor
 import unic
 
 recipe = unic.Recipe.model_validate({"teachers": {}})
-report = unic.check(recipe, processes=2, price=1.5, train__lr=1e-4)
+report = unic.check(recipe, processes=2, price=1.5, overrides={"train.lr": 1e-4}, train__epochs=2)
 ready: bool = report.is_ready
-run: Path = unic.distill("quickstart", out="run", seeds=[0, 1], resume=True)
+run: Path = unic.distill("quickstart", out="run", seeds=[0, 1], resume=True, overrides={"train.lr": 1e-4})
 encoder: unic.Encoder = unic.load_encoder(run)
 tokens: unic.Tokens = encoder(Tensor(1, 3, 32, 32))
 cls: Tensor = unic.load_encoder(encoder, device="cpu").forward(Tensor(1, 3, 32, 32)).cls

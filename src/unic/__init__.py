@@ -12,7 +12,7 @@ import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from unic import _log  # noqa: F401  # what is logged from here on is one line
+from unic import _log  # noqa: F401  # its filter makes each log message one line
 
 __version__ = "0.1.0"
 __all__ = [
@@ -33,12 +33,12 @@ if TYPE_CHECKING:
 class _Package(ModuleType):
     """Loads the API on first use, so that `import unic` and `unic --help` do not import torch.
 
-    `unic.distill` is the function, also where the package of that name has been imported, which is an earlier name of
-    `unic.training`.
+    Public names are looked up here and not in the module's dictionary. So importing the package `unic.distill`, an
+    earlier name of `unic.training`, does not replace the function of that name.
     """
 
     def __getattribute__(self, name: str) -> Any:
-        if name == "InputError":  # whoever catches it need not have used the API yet
+        if name == "InputError":  # `except unic.InputError` works without an import of torch
             from unic import errors
 
             return errors.InputError

@@ -1,4 +1,4 @@
-"""What a shell offers behind the cursor (`unic --install-completion`). A key was pressed, so nothing imports torch."""
+"""Completion in the shell (`unic --install-completion`). It runs at each press of Tab, so nothing imports torch."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def keys(incomplete: str) -> list[str]:
 
 
 def encoders(incomplete: str) -> list[str]:
-    """`timm:` and all other kinds of encoders."""
+    """`timm:` and all other schemes of encoder URIs."""
     return [f"{name}:" for name in _modules("encoders/schemes")]
 
 
 def tasks(incomplete: str) -> list[str]:
-    """Evaluation tasks; of several with commas, the one that is being typed."""
+    """Evaluation tasks. In a list with commas, the last one is completed."""
     before, comma, _ = incomplete.rpartition(",")
     return [f"{before}{comma}{name}" for name in _modules("eval/tasks")]
 

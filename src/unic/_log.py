@@ -1,4 +1,4 @@
-"""The logger `unic`: each of its messages is one line that can be printed, wherever it goes."""
+"""The logger `unic`, whose messages are printable lines wherever they go."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from unic._text import printable
 
 
 class OneLine(logging.Filter):
-    """Names come from files: a log, and the terminal that shows it, get no commands and no lines from them."""
+    """Escapes line breaks and control characters, which names from files may bring into a message."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         record.msg, record.args = printable(record.getMessage()), ()

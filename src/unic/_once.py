@@ -1,4 +1,4 @@
-"""A command that refuses an option which is given twice and takes one value: of two values one would be lost."""
+"""Commands that refuse a repeated option: of two values, one would be dropped silently."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from unic.errors import InputError
 
 
 class Once(TyperCommand):
-    """A command whose options are repeated only where they take several values."""
+    """A command that refuses a repeated option unless the option takes several values."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """As the parent's; raises `InputError` for an option that is given twice."""
+        """Parses as the parent class does. Raises `InputError` for a repeated option that takes one value."""
         *_, order = self.make_parser(ctx).parse_args(args=list(args))
         for option, count in Counter(order).items():
             takes_one = isinstance(option, TyperOption) and not (option.multiple or option.is_flag)
             if count > 1 and takes_one:
-                raise InputError(f"{option.opts[0]}: is given {count} times and takes one value; leave one of them")
+                raise InputError(f"{option.opts[0]}: given {count} times, but it takes one value; keep one of them")
         return super().parse_args(ctx, args)

@@ -1,4 +1,4 @@
-"""Small files that others may have put there: a pipe is not waited for, and a device is not read for ever."""
+"""Small files that strangers may have written: reading them neither waits for a pipe nor reads a device."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import stat
 from pathlib import Path
 from typing import Any
 
-_MOST = 256 << 20  # bytes: results.json of a thousand models has some megabytes
+_MOST = 256 << 20  # bytes; the results.json of a thousand models has a few megabytes
 
 
 def read_bytes(path: Path, most: int | None = _MOST) -> bytes:
     """The content of a regular file.
 
     Args:
-        most: bytes; None: any number.
+        most: the largest size in bytes; None: no limit.
 
     Raises:
-        OSError: there is none, or it is something else.
-        ValueError: it has more bytes.
+        OSError: the file is missing, or is not a regular file.
+        ValueError: the file is larger than `most`.
     """
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))  # opening a pipe waits for a writer
     with os.fdopen(descriptor, "rb") as stream:
@@ -33,13 +33,13 @@ def read_bytes(path: Path, most: int | None = _MOST) -> bytes:
 
 
 def read_text(path: Path) -> str:
-    """The same as UTF-8; what is not, is a `ValueError`."""
+    """The content of a regular file as text. Raises `ValueError` for text that is not UTF-8."""
     return read_bytes(path).decode("utf-8")
 
 
 def read_json(path: Path) -> Any:
-    """The same as JSON; what is not, is a `ValueError`."""
+    """The content of a regular file as JSON. Raises `ValueError` for text that is not JSON."""
     try:
         return json.loads(read_text(path))
     except RecursionError:
-        raise ValueError("it is nested too deeply") from None
+        raise ValueError("its JSON is nested too deeply") from None

@@ -1,4 +1,4 @@
-"""Text that came from a file, written into another language so that it stays text: one function for each language.
+"""Escaping: one function for each output format, in which text from a file must stay text.
 
 HTML is escaped by jinja2 (`unic.reporting.render`) and by `unic.reporting.draw.svg.tag`, YAML and JSON by their
 libraries.
@@ -21,34 +21,34 @@ _MARKDOWN = re.compile(r"[\\`*\[\]<>|&~$]|:(?=//)|(?<=www)\.|(?<!\w)_|_(?!\w)", 
 
 
 def printable(text: object) -> str:
-    """One line for a terminal or a log: what cannot be printed is written as in a Python string (`\\x1b`, `\\n`)."""
+    """One line for a terminal or a log. Unprintable characters are written as in a Python string (`\\x1b`, `\\n`)."""
     return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in str(text))
 
 
 def printable_lines(text: object) -> str:
-    """The same for text of several lines."""
+    """Each line of a text, made `printable`."""
     return "\n".join(map(printable, str(text).split("\n")))
 
 
 def csv_cell(value: object) -> object:
-    """Numbers as they are; a text that a spreadsheet would take for a formula with an apostrophe before it."""
+    """A cell of a CSV file. An apostrophe comes before text that a spreadsheet would read as a formula."""
     if not isinstance(value, str):
         return value
     return f"'{printable(value)}" if value.startswith(_FORMULA) and not _is_number(value) else printable(value)
 
 
 def latex(text: str) -> str:
-    """Text of a LaTeX document, in which nothing is a command."""
+    """Text escaped for LaTeX: nothing in it is a command."""
     return "".join(_LATEX.get(sign, sign) for sign in printable(text))
 
 
 def markdown(text: object) -> str:
-    """Text of a Markdown document, inside tables too, in which nothing is a mark, a tag, a link or a picture."""
+    """Text escaped for Markdown, tables included: nothing in it is a mark, a tag, a link or an image."""
     return _MARKDOWN.sub(lambda found: f"\\{found[0]}", printable(text))
 
 
 def markdown_code(text: object, *, in_table: bool = False) -> str:
-    """A piece of code within a line of Markdown."""
+    """Inline code in Markdown. In a table, `|` is escaped as well."""
     content = printable(text)
     ticks = _fence(content, 1)
     content = f" {content} " if content.startswith("`") or content.endswith("`") else content
@@ -56,18 +56,18 @@ def markdown_code(text: object, *, in_table: bool = False) -> str:
 
 
 def markdown_block(text: str, language: str) -> str:
-    """Lines of code in Markdown, whatever is in them."""
+    """A block of code in Markdown. The text may contain backticks."""
     ticks = _fence(text, 3)
     return f"{ticks}{language}\n{printable_lines(text)}\n{ticks}"
 
 
 def python_string(text: str) -> str:
-    """A string in Python code."""
+    """A string literal of Python."""
     return printable(json.dumps(text, ensure_ascii=False))
 
 
 def _fence(text: str, least: int) -> str:
-    """More backticks than stand side by side in the text."""
+    """A row of backticks longer than any in the text, and at least `least` long."""
     return "`" * max(least, 1 + max(map(len, re.findall("`+", text)), default=0))
 
 

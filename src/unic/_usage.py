@@ -1,4 +1,4 @@
-"""How a student is used without unic."""
+"""The lines of Python that use an exported student without unic."""
 
 from __future__ import annotations
 
@@ -8,7 +8,12 @@ from unic._text import python_string
 
 
 def usage(folder: Path, hub: str | None = None) -> str:
-    """Lines of Python that use the export, here or from the hub, for the terminal, the model card and the report."""
+    """Lines of Python that load an export and encode an image, for the terminal, the model card and the report.
+
+    Args:
+        folder: of the export.
+        hub: repository on the Hugging Face hub to load from, in place of the folder.
+    """
     source = f"hf-hub:{hub}" if hub else f"local-dir:{folder.as_posix()}"
     return "\n".join(
         [

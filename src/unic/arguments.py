@@ -1,7 +1,7 @@
-"""How a message names an argument: `--out` to who typed a command, `out` to who called a function.
+"""Names of arguments in messages: `--out` on the command line, `out` for a caller from Python.
 
-Who asks is known to the process alone, not to the place that finds the mistake. So the command line says that it is
-there, and everything else is a call from Python.
+The code that finds a mistake does not know who called it. So the command line sets a flag of the process (`as_flags`),
+and without that flag arguments are named as in Python.
 """
 
 from __future__ import annotations
@@ -10,21 +10,21 @@ import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_is_typed = False  # of the whole process: a message may come up in any thread of it
+_is_typed = False  # of the process, since any of its threads may write a message
 
 
 def argument(name: str, value: object = None, *, flag: str = "") -> str:
     """An argument as its user writes it.
 
     Args:
-        name: that of the parameter in Python.
-        value: what it is, or is to be set to; several values as a list. None: only the name is meant.
-        flag: on the command line, if that has another name for it.
+        name: name of the Python parameter.
+        value: the value to show; several values as a list. None: only the name.
+        flag: the flag on the command line, where it has another name.
 
     Returns:
-        `--skip-missing` or `skip_missing`; with True `--resume` or `resume=True`; with
-        False, whose `flag` is named, `--no-check` or `check=False`; with a number `--jobs 2` or `jobs=2`;
-        with a list `--format onnx` or `formats=['onnx']`.
+        Without a value `--skip-missing` or `skip_missing`; with True `--resume` or `resume=True`; with False and a
+        `flag` `--no-check` or `check=False`; with a number `--jobs 2` or `jobs=2`; with a list `--format onnx` or
+        `formats=['onnx']`.
     """
     if not _is_typed:
         return name if value is None else f"{name}={value!r}"
@@ -38,7 +38,7 @@ def argument(name: str, value: object = None, *, flag: str = "") -> str:
 
 @contextmanager
 def as_flags() -> Iterator[None]:
-    """While a command is carried out, arguments are flags."""
+    """Names arguments as flags inside the block."""
     global _is_typed
     before, _is_typed = _is_typed, True
     try:
@@ -48,11 +48,11 @@ def as_flags() -> Iterator[None]:
 
 
 def are_flags() -> bool:
-    """Whether arguments are flags now, to be told to a child process."""
+    """Whether arguments are named as flags now; `inherit` takes this in a child process."""
     return _is_typed
 
 
 def inherit(is_typed: bool) -> None:
-    """In a child process: names arguments as its parent does, to its end."""
+    """Makes a child process name arguments as its parent does."""
     global _is_typed
     _is_typed = is_typed

@@ -1,4 +1,4 @@
-"""A recipe from a few words: `unic init` writes it with comments, `unic distill --teachers …` runs it as it is."""
+"""A recipe made of teachers, student and images: `unic init` writes it, `unic distill --teachers …` runs it."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ from unic.trust import trusting
 
 
 def compose(teachers: Sequence[str], student: str, data: Sequence[str], **train: Any) -> dict[str, Any]:
-    """The tree of a recipe; whatever is not said here has the schema's default.
+    """The tree of a recipe. Keys that are not given here keep the schema's defaults.
 
     Args:
         teachers: URIs, or `NAME=URI`.
-        student: a URI, as it was typed: to learn its size, code that it names is run.
+        student: a URI that the user typed. Code that it names runs here, to find the input size.
         data: folders, Parquet files, shards or hub names.
-        train: entries of the section `train`; None is left out.
+        train: entries of the section `train`; None values are left out.
 
     Raises:
-        InputError: nothing given for one of the three; a student that cannot be made (views have its input's size).
+        InputError: one of the three is empty, or the student, whose input size the views get, cannot be built.
     """
     for what, given in (("--teachers", teachers), ("--student", student), ("--data", data)):
         if not given:
             raise InputError(
-                f"{what}: expected at least one, beside --teachers, --student and --data; or the path of a recipe"
+                f"{what}: expected at least one; without a recipe, --teachers, --student and --data are all needed"
             )
     models: dict[str, str] = {}
     for entry in teachers:
         name, uri = _named(entry)
-        number = 2
+        suffix = 2
         is_made = not entry.startswith(f"{name}=")
         while name in models or (is_made and name in RESERVED):
-            name, number = f"{_named(entry)[0]}_{number}", number + 1
+            name, suffix = f"{_named(entry)[0]}_{suffix}", suffix + 1
         models[name] = uri
     chosen = {key: value for key, value in train.items() if value is not None}
     with trusting(student):
@@ -56,30 +56,32 @@ def compose(teachers: Sequence[str], student: str, data: Sequence[str], **train:
 
 
 def check_new(path: Path) -> None:
-    """Refuses a file that is there already, or cannot be written; errors as of `write_recipe`."""
+    """Refuses a file that exists or cannot be written. Errors are those of `write_recipe`."""
     if path.exists():
         raise InputError(f"{path}: exists already; name another file with --out")
     check_writable(path, named="--out")
 
 
 def write_recipe(tree: dict[str, Any], path: Path) -> None:
-    """Writes a new file with comments, which says the same as the tree; an existing one is never replaced.
+    """Writes the tree of a recipe as a new YAML file with comments. An existing file is never replaced.
 
     Raises:
-        InputError: there is one already, this user cannot write there, or the tree is no recipe.
-        StoppedError: its disk is full.
+        InputError: the file exists, this user cannot write there, or the tree is not a valid recipe.
+        StoppedError: the disk is full.
     """
     check_new(path)
     text = commented(tree)
     read = OmegaConf.to_container(OmegaConf.create(text), resolve=False)
     assert isinstance(read, dict)
     if load_recipe({str(key): value for key, value in read.items()}) != load_recipe(tree):
-        raise InputError(f"{path}: not written, as YAML would not say the same; name files without special characters")
+        raise InputError(
+            f"{path}: not written, because YAML changes a name in it; use file names without special characters"
+        )
     write_text(path, text)
 
 
 def _named(entry: str) -> tuple[str, str]:
-    """`NAME=URI`, or a URI with a name made from it: what comes after the scheme, without folders and options."""
+    """Name and URI of `NAME=URI`. A bare URI is named by its last part, without scheme, folders and options."""
     head, equals, uri = entry.partition("=")
     if equals and head.replace("-", "_").isidentifier():
         return head, uri

@@ -1,6 +1,6 @@
-"""The cores that a process may use, and the threads of a step beside the processes that decode its images.
+"""The number of cores that a process may use, and of threads of a step beside the data workers.
 
-Threads of a step wait for each other at every product, so one more than there are cores makes all of them slower.
+The threads of a step wait for each other at every matrix product, so one thread more than cores slows all of them.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from pathlib import Path
 
 import torch
 
-_SET = "OMP_NUM_THREADS"  # by a user, or by torchrun where it starts several processes
-_GROUP = Path("/sys/fs/cgroup")  # what a container sees there is its own control group
+_SET = "OMP_NUM_THREADS"  # set by a user, or by torchrun when it starts several processes
+_GROUP = Path("/sys/fs/cgroup")  # a container sees its own control group here
 
 
 def usable_cores() -> int:
-    """Cores for this process: of its affinity and its container, divided by the processes of a launcher here."""
+    """Cores of this process: those of its affinity and container, shared among the launcher's processes here."""
     here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min(here, _quota() or here) // int(os.environ.get("LOCAL_WORLD_SIZE") or 1))
 
 
 def _quota() -> int | None:
-    """Cores whose time a container gets, rounded up; None without a limit. Control groups of version 2, then 1."""
+    """Cores that the container may use, rounded up; None: no limit. Control groups v2 are read first, then v1."""
     for names in (("cpu.max",), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")):
         try:
             time, period = " ".join((_GROUP / name).read_text() for name in names).split()
@@ -36,13 +36,13 @@ def _quota() -> int | None:
 
 
 def threads_beside(workers: int, processes: int = 1) -> int:
-    """Threads for a step: as many as torch has, and no more than data workers leave of the cores.
+    """Number of threads of a step: at most torch's own, and at most the cores that data workers leave.
 
-    What `OMP_NUM_THREADS` asks for stays, but for processes that share it.
+    Where `OMP_NUM_THREADS` is set, torch's threads are divided among the processes and data workers do not count.
 
     Args:
-        workers: data workers of each process.
-        processes: that work like this one, on the same cores.
+        workers: number of data workers of each process.
+        processes: number of processes that run steps on these cores.
     """
     if os.environ.get(_SET):
         return max(1, torch.get_num_threads() // processes)
@@ -51,7 +51,7 @@ def threads_beside(workers: int, processes: int = 1) -> int:
 
 @contextmanager
 def beside(workers: int) -> Iterator[None]:
-    """A block that has `threads_beside` data workers. The threads are those of the thread that runs it."""
+    """Sets the number of torch threads to `threads_beside(workers)` inside the block."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads_beside(workers))
     try:
@@ -61,6 +61,6 @@ def beside(workers: int) -> Iterator[None]:
 
 
 def described(workers: int) -> str:
-    """The threads of a step, and why so many, in one line."""
-    why = f"{_SET}" if os.environ.get(_SET) else f"of {usable_cores()} cores"
+    """One line: the number of threads of a step, and where it comes from."""
+    why = _SET if os.environ.get(_SET) else f"of {usable_cores()} cores"
     return f"threads of a step: {threads_beside(workers)} ({why}), beside {workers} data workers"

@@ -1,4 +1,4 @@
-"""The device of a process where nobody names one."""
+"""The default device of a process."""
 
 from __future__ import annotations
 

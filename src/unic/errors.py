@@ -1,4 +1,4 @@
-"""Exceptions whose single line is for the user, with the code that a command exits with.
+"""Exceptions that end a command with one line for the user, and the exit code of each.
 
     UnicError
     ├── InputError               2   wrong input
@@ -13,7 +13,7 @@
     │   └── UnfinishedError
     └── PreemptedError          75   a signal; what is done is saved
 
-An exception that is always caught by the package that raises it, such as `DamagedImageError`, stands in that package.
+An exception that is always caught by the package that raises it, such as `DamagedImageError`, is defined there.
 """
 
 from __future__ import annotations
@@ -28,16 +28,15 @@ from typing import ClassVar
 from unic._text import printable
 
 INTERRUPTED = 128 + signal.SIGINT
-"""The exit code of a command that was interrupted before it had anything to save, as shells give it."""
-_LONGEST = 600  # characters of a line; names, values and lists of names that stand in it may have any length
+"""Exit code of a command that was interrupted before it had anything to save; shells use it, too."""
+_LONGEST = 600  # characters of a line; the names and values in it may be of any length
 _MOST_NAMES = 300  # characters of the valid names that a line lists
 
 
 def one_line(text: object) -> str:
-    """A line that an error may be: of a long one the start, which names the thing, and the end, which says what to do.
+    """One line of an error. A long one keeps its start, which names the thing, and its end, which says what to do.
 
-    A line break or another sign that cannot be printed, which only a name can bring in, is written as in a Python
-    string.
+    Line breaks and other unprintable characters, which names bring in, are written as in a Python string.
     """
     line = printable(text)
     if len(line) <= _LONGEST:
@@ -47,13 +46,13 @@ def one_line(text: object) -> str:
 
 
 class UnicError(Exception):
-    """What ends a command with one line for the user: the text, as `one_line`.
+    """An error that ends a command with one line for the user.
 
     Args:
-        text: see `one_line`.
+        text: the message, which `one_line` shortens.
 
     Attributes:
-        exit_code: of a command that ends with it.
+        exit_code: exit code of a command that ends with this error.
     """
 
     exit_code: ClassVar[int] = 1
@@ -69,21 +68,21 @@ class InputError(UnicError, ValueError):
 
 
 class UntrustedError(InputError):
-    """Code that nobody has said to trust; the line names what to add (`unic.trust`)."""
+    """Code that is not trusted; the line names the argument that trusts it (`unic.trust`)."""
 
 
 class NotApplicableError(InputError):
-    """A task has nothing to measure for this model, which is no failure: the cell stays empty, with the reason kept."""
+    """A task has nothing to measure for a model. This is not a failure: the cell stays empty and keeps the reason."""
 
 
 class StoppedError(UnicError, RuntimeError):
-    """A command that cannot go on though its input was right: the line says what the machine lacks or did."""
+    """A command cannot continue although its input is right; the line says what failed on the machine."""
 
     exit_code = 1
 
 
 class FullDiskError(StoppedError):
-    """What has to be written does not fit on its disk, or the disk is gone."""
+    """The disk has no room for a file, or is gone."""
 
 
 class LostPeerError(StoppedError):
@@ -95,25 +94,25 @@ class WorkerError(StoppedError):
 
 
 class NotFiniteError(StoppedError):
-    """The losses are infinite or not a number, step after step."""
+    """The losses were infinite or NaN in too many steps."""
 
 
 class AgreedError(StoppedError):
-    """A run that all its processes end together, so that none waits for another: too many images are damaged."""
+    """All processes of a run end it together, so that none waits for another: too many images are damaged."""
 
 
 class UnfinishedError(StoppedError):
-    """A run was trained whole and is saved, and something after that failed: export, evaluation, report."""
+    """The training is complete and saved, but the export, the evaluation or the report failed."""
 
 
 class PreemptedError(UnicError):
-    """A signal asked the run to stop; what it had done is saved. A scheduler that sees the code requeues the run."""
+    """A signal stopped the run, whose progress is saved. A scheduler that sees the exit code requeues the run."""
 
     exit_code = 75  # EX_TEMPFAIL of sysexits.h
 
 
 def exit_code_of(error: BaseException) -> int:
-    """What a command ends with after an exception, of this file or of any library."""
+    """The exit code of a command that ends with an exception, of unic or of any library."""
     if isinstance(error, UnicError):
         return error.exit_code
     is_name = isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG
@@ -121,28 +120,28 @@ def exit_code_of(error: BaseException) -> int:
 
 
 def reason_of(error: BaseException, longest: int | None = None) -> str:
-    """What an exception says, without its line breaks; of one that says nothing its kind.
+    """The text of an exception without line breaks; the name of its class where it has no text.
 
     Args:
-        error: of any library.
-        longest: characters after which it is cut; None: never.
+        error: an exception of any library.
+        longest: number of characters to keep; None: all.
     """
     return (" ".join(str(error).split()) or type(error).__name__)[:longest]
 
 
 def first_line_of(error: BaseException) -> str:
-    """The first line of what an exception says, where a library appends a trace or advice to it."""
+    """The first line of an exception's text, for libraries that append a trace or advice."""
     return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
 def in_one_line(error: BaseException) -> str:
-    """What an exception says, whole, with its kind where it is none of these errors."""
+    """The text of an exception as one line; the name of its class comes first unless it is an error of unic."""
     is_ours = isinstance(error, InputError | StoppedError)
     return one_line(reason_of(error) if is_ours else f"{type(error).__name__}: {' '.join(str(error).split())}")
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:
-    """Ending of an error line: `; did you mean 'x'?` when something is close, else the valid names, as many as fit."""
+    """Ending of an error line: `; did you mean 'x'?` for a close name, else as many valid names as fit."""
     names = sorted(map(str, valid))
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     if close:

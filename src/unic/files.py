@@ -1,7 +1,7 @@
-"""Files that are written whole or not at all, with the rights that the user's umask gives.
+"""Atomic writes: a file is written whole or not at all, with the rights of the user's umask.
 
-The content goes to a partial file in the same folder, which then takes the place of the old file in one step: a reader
-sees the old content or the new one, whatever happens meanwhile.
+The content goes to a partial file in the same folder, which then replaces the old file in one step. So a reader always
+sees the whole old content or the whole new one.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ _UNSUPPORTED = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EACCES, err
 
 @contextmanager
 def written(path: Path, *, alone: bool = False, synced: bool = False) -> Iterator[Path]:
-    """A partial file to write to. It becomes `path` at the end of the block; where the block fails it is removed.
+    """A partial file to write to. It becomes `path` at the end of the block, and is removed if the block fails.
 
     Args:
-        path: the file; its folder is made. An existing file is replaced.
+        path: the file to write; its folder is created. An existing file is replaced.
         alone: no other process or thread writes this file meanwhile. The partial file then always has the same name,
-            so that the next writer removes what a killed one has left.
-        synced: the content is on the disk before it gets its name, so that a machine that stops leaves no empty file;
-            and so is the name when the block has ended.
+            so the next writer replaces one that a killed process has left.
+        synced: the content is on the disk before the file gets its name, and the name is at the end of the block. So a
+            machine that crashes leaves no empty file.
 
     Raises:
-        OSError: it cannot be written; what was there before is untouched.
+        OSError: the file cannot be written; an existing one is untouched.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name if alone else uuid.uuid4().hex}.partial")
@@ -70,8 +70,9 @@ def write_text(path: Path, text: str, *, alone: bool = False, synced: bool = Fal
 
 
 def sync(path: Path) -> None:
-    """Waits until the content of a file, or the names in a folder, are on the disk. Some network file systems, and
-    Windows, cannot do that for a folder.
+    """Waits until the content of a file, or the names in a folder, are on the disk.
+
+    Windows and some network file systems cannot sync a folder, which is then skipped.
     """
     descriptor = None
     try:

@@ -33,7 +33,9 @@ from unic.training.trained import load_trained
 
 
 def heads_of(run: Path) -> dict[str, Callable[[], Encoder]]:
-    """By teacher, what loads the head of a run; can be sent to another process. Empty without a checkpoint.
+    """Functions that load the kept heads of a run, by teacher; empty without a checkpoint.
+
+    They can be sent to another process.
 
     Raises:
         InputError: the run's recipe cannot be read.
@@ -50,11 +52,11 @@ def kept_head(run: Path, teacher: str, device: str | torch.device | None = None)
     Args:
         run: a run folder.
         teacher: its name in the recipe.
-        device: default: the GPU if there is one.
+        device: device of the head; default: the GPU if there is one.
 
     Raises:
         InputError: not a run folder, no such teacher in it, or no whole checkpoint.
-        UntrustedError: the run names a projector, or a student, that is code and not trusted.
+        UntrustedError: the run's projector or student is code that is not trusted.
     """
     trained = load_trained(run)
     recipe = trained.recipe
@@ -89,14 +91,14 @@ class KeptHead(Encoder):
     """A student that answers in the space of a teacher; `cls` and `patches` have that teacher's widths.
 
     Args:
-        student: as it was trained.
-        projector: of that teacher.
-        blocks: of the student, that the projector reads.
-        dims: the teacher's widths.
+        student: the trained student.
+        projector: its projector for that teacher.
+        blocks: indices of the student's blocks that the projector reads.
+        dims: the teacher's widths, of CLS and of patches.
 
     Attributes:
-        standards: mean and scale of "cls" and "patch" by which training standardised the teacher, each `(D,)`; empty
-            where it did not.
+        standards: mean and scale, each `(D,)`, with which the training standardised the teacher's "cls" and "patch";
+            empty without standardisation.
     """
 
     standards: dict[str, tuple[np.ndarray, np.ndarray]]
@@ -125,7 +127,7 @@ class KeptHead(Encoder):
 def _fold(kind: str, projector: nn.Module, standards: dict[str, tuple[Tensor, Tensor]]) -> None:
     """Undoes the standardisation inside the projector's last layers, which costs nothing at run time.
 
-    Σ_l (W_l h_l + b_l) = z becomes Σ_l (s·W_l) h_l + s·b_l, plus μ once, with s what standardisation divided by.
+    Σ_l (W_l h_l + b_l) = z becomes Σ_l (s·W_l) h_l + s·b_l, plus μ once, where s is the divisor of the standardisation.
     """
     if not hasattr(projector, "output_layers"):
         raise InputError(f"projector '{kind}' has no 'output_layers', which a kept head needs")
@@ -139,7 +141,7 @@ def _fold(kind: str, projector: nn.Module, standards: dict[str, tuple[Tensor, Te
 
 
 def _dims(recipe: Recipe, teacher: str, statistics: dict[str, Tensor]) -> tuple[int, int]:
-    """The teacher's widths, from its statistics: a head is usable where the teacher is not."""
+    """The teacher's widths, of CLS and of patches. Its statistics tell them where the teacher cannot be loaded."""
     if statistics:
         return len(statistics["cls.mean"]), len(statistics["patch.mean"])
     encoder = build_encoder(without_weights(recipe.teachers.models[teacher]))

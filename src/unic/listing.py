@@ -1,4 +1,4 @@
-"""What `unic list` shows: each name with the first line of its file."""
+"""The rows of `unic list`: names, each with the first line of its file."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def rows(what: str) -> Iterator[tuple[str, str]]:
 
 
 def _encoders() -> Iterator[tuple[str, str]]:
-    """Every URI that can be completed by name; the other schemes by their first line."""
+    """The URIs of schemes with a catalogue, and the other schemes with the first line of their files."""
     import timm
 
     for scheme in lookup.names("unic.encoders.schemes"):

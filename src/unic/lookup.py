@@ -1,6 +1,6 @@
 """A name in a recipe is the module of that name: `cosine` → `unic.losses.cosine`, `my_lab.huber` → that dotted path.
 
-A dotted path is code of somebody else's: it is imported only if it is trusted (`unic.trust`).
+A dotted path names code from outside unic, which is imported only if it is trusted (`unic.trust`).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def module(package: str, name: str, *, exclude: frozenset[str] = frozenset({"bas
     """The module that `name` stands for: one of `package`, or any importable dotted path.
 
     Raises:
-        InputError: no such module; the line carries the nearest valid name.
+        InputError: no such module; the line names the nearest valid one.
         UntrustedError: a dotted path that is not trusted.
     """
     path = _path(package, name, exclude)
@@ -43,12 +43,12 @@ def module(package: str, name: str, *, exclude: frozenset[str] = frozenset({"bas
 
 
 def check_name(package: str, name: str) -> None:
-    """Refuses what `module` would refuse before it imports anything. Arguments and errors as of that."""
+    """Refuses the names that `module` refuses, without importing anything. Arguments and errors are the same."""
     _path(package, name, frozenset({"base"}))
 
 
 def is_dotted(name: str) -> bool:
-    """Whether a name is the path of a module of somebody else's."""
+    """Whether a name is the dotted path of a module outside unic."""
     return "." in name and all(part.isidentifier() for part in name.split("."))
 
 
@@ -76,9 +76,9 @@ def entry(package: str, name: str, attribute: str) -> Any:
 
 
 def check_options(target: Callable[..., Any], options: Mapping[str, Any], where: str) -> None:
-    """Refuses options that `target` does not take, with the nearest one that it does.
+    """Refuses options that `target` does not take; the line names the nearest valid one.
 
-    Only keyword-only parameters are options; positional ones are given by the caller.
+    Only keyword-only parameters are options. The caller passes the positional ones.
     """
     parameters = inspect.signature(target).parameters.values()
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
@@ -96,14 +96,14 @@ def options_of(target: Callable[..., Any]) -> list[str]:
 
 
 def check_values(target: Callable[..., Any], options: Mapping[str, Any], where: str) -> None:
-    """Refuses values of options that are not of the kind that `target` declares; what it leaves open is not checked.
+    """Refuses option values that are not of the type that `target` declares. Options without a type pass.
 
     Raises:
-        InputError: the first of them.
+        InputError: names the first wrong value.
     """
     try:
         kinds = inspect.get_annotations(target, eval_str=True)
-    except Exception:  # somebody else's annotations may name what is not there at run time
+    except Exception:  # annotations of foreign code may name what is missing at run time
         return
     for key, value in options.items():
         if key not in kinds:
@@ -112,7 +112,7 @@ def check_values(target: Callable[..., Any], options: Mapping[str, Any], where: 
             TypeAdapter(kinds[key], config=_ANY_TYPE).validate_python(value, strict=True)
         except ValidationError as error:
             raise InputError(f"{where}: option '{key}': {error.errors()[0]['msg']} (got {value!r})") from None
-        except PydanticUserError:  # a kind with settings of its own, a model for example
+        except PydanticUserError:  # a type with settings of its own, such as a pydantic model
             continue
 
 

@@ -1,4 +1,4 @@
-"""Where a command writes: found out before its work, which may take hours."""
+"""Checks of output paths, made before the work, which may take hours."""
 
 from __future__ import annotations
 
@@ -11,20 +11,21 @@ from typing import Literal
 from unic.errors import FullDiskError, InputError
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
-"""Numbers of the errors that say: there is no room left."""
-_BLOCK = 1 << 16  # bytes; what a command writes first is hardly ever less
+"""Error numbers of a full disk and of an exhausted quota."""
+_BLOCK = 1 << 16  # bytes; the first write of a command is hardly ever smaller
 
 
 def check_writable(target: Path, *, named: str, kind: Literal["file", "folder"] = "file") -> None:
-    """Finds out whether a file or a folder, which may not be there yet, can be written. Leaves nothing behind.
+    """Refuses a file or folder that cannot be written. It need not exist, and is not created.
 
     Args:
         target: the path.
-        named: what the user calls it, for example `--out`.
+        named: what the user calls it, for example `--out`; begins the error line.
+        kind: what the command will write there.
 
     Raises:
-        InputError: it leads through a file, is of the other kind, or this user cannot write there.
-        FullDiskError: its disk is full.
+        InputError: the path leads through a file, is of the other kind, or this user cannot write there.
+        FullDiskError: the disk is full.
     """
     if target.is_dir() and kind == "file":
         raise InputError(f"{named} {target}: is a folder; name a file in it")

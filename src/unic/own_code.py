@@ -1,8 +1,8 @@
-"""The user's own code behind a model or a task, as a hash: what a function computes is code, which weights do not show.
+"""The user's own code behind a model or a task, as a hash. Cache keys need it: weights do not show what code computes.
 
-Followed are the `import` statements of each file, those inside functions too, as long as they lead to files outside of
-installed packages; of a package its version counts. Nothing is imported for it. A file is hashed when it is first asked
-about: later edits do not change what this process has already imported.
+The `import` statements of each file are followed, also those inside functions, as long as they lead to files outside
+installed packages; an installed package counts by its version. No module is imported for this. A file is hashed at its
+first use: later edits do not change what this process has imported.
 """
 
 from __future__ import annotations
@@ -28,33 +28,22 @@ _STANDARD = tuple(sysconfig.get_path(name) for name in ("stdlib", "platstdlib"))
 _RUNS_TEXT = frozenset({"eval", "exec"})  # as plain names: `model.eval()` is something else
 _IMPORTS = frozenset({"__import__", "import_module"})
 _LOADS_CODE = frozenset({"exec_module", "run_module", "run_path", "spec_from_file_location"})
-_OPENS = frozenset(
-    {
-        "fromfile",
-        "genfromtxt",
-        "imread",
-        "load_file",
-        "loadtxt",
-        "memmap",
-        "open",
-        "read_bytes",
-        "read_csv",
-        "read_json",
-    }
-    | {"read_parquet", "read_text", "safe_open", "urlopen"}
-)
-_LOADERS = frozenset({"joblib", "np", "numpy", "torch"})  # whose `load` opens a file
+_OPENS = frozenset({
+    "fromfile", "genfromtxt", "imread", "load_file", "loadtxt", "memmap", "open", "read_bytes", "read_csv", "read_json",
+    "read_parquet", "read_text", "safe_open", "urlopen",
+})  # fmt: skip
+_LOADERS = frozenset({"joblib", "np", "numpy", "torch"})  # modules whose `load` opens a file
 
 
 @dataclass(frozen=True)
 class OwnCode:
-    """What is known of it.
+    """A hash of code, and what the hash does not cover.
 
     Attributes:
         digest: hash of the files and of the versions of the packages that they import.
         files: names of the user's own files; empty for the code of installed packages.
-        unknown: what the hash does not cover, as the end of "it depends on …"; empty: nothing.
-        opens_files: name of a file whose code opens files, which the hash does not cover either; empty: none does.
+        unknown: what the hash does not cover, in words that end "it depends on …"; empty: nothing.
+        opens_files: name of a source file that opens other files, which the hash does not cover; empty: no such file.
     """
 
     digest: str = ""
@@ -68,7 +57,7 @@ def own_code(modules: Iterable[str] = (), files: Iterable[Path] = ()) -> OwnCode
 
     Args:
         modules: dotted names; `__main__` is the script.
-        files: source files that are no importable modules, such as those of a repository.
+        files: further source files, which need not be importable, such as those of a repository.
     """
     found: dict[str, _File] = {str(file): _read(file, "") for file in files}
     packages: set[str] = set()
@@ -86,7 +75,7 @@ def own_code(modules: Iterable[str] = (), files: Iterable[Path] = ()) -> OwnCode
             continue
         place = _place(name)
         if place is None or not place.is_file():
-            # A folder without `__init__.py` has no code. What is loaded and in no file was typed in, or made by code.
+            # A folder without `__init__.py` has no code. A loaded module without a file was typed in, or made by code.
             if name in asked or (sys.modules.get(name) and not (place and place.is_dir())):
                 unknown = unknown or (
                     "code in no file" if name == "__main__" else f"module {name}, which is in no file"
@@ -103,7 +92,7 @@ def own_code(modules: Iterable[str] = (), files: Iterable[Path] = ()) -> OwnCode
 
 @dataclass(frozen=True)
 class _File:
-    """`unknown`: what it does that hides code, as the end of a sentence; `opens`: it opens files."""
+    """A source file. `unknown`: why its imports are not known, if they are not; `opens`: whether it opens files."""
 
     name: str
     digest: str
@@ -146,7 +135,7 @@ def _read(file: Path, package: str) -> _File:
 
 
 def _imported(node: ast.AST, package: str) -> Iterator[str]:
-    """Names that a statement may import; the last one may also be that of a function or a class."""
+    """Modules that a statement may import; the last name may also be a function or a class."""
     if isinstance(node, ast.Import):
         for alias in node.names:
             yield from _with_parents(alias.name)
@@ -186,7 +175,7 @@ def _opens(call: ast.Call) -> bool:
 
 
 def _package(name: str) -> str | None:
-    """Name and version of the installed package that a module belongs to; empty for Python and unic, None: neither."""
+    """Name and version of a module's installed package; empty for Python and unic; None for the user's own code."""
     top = name.partition(".")[0]
     place = _place(top)
     if place is None:
@@ -194,7 +183,7 @@ def _package(name: str) -> str | None:
     if _UNIC in (place, *place.parents) or place.name in ("built-in", "frozen"):
         return ""
     if not _INSTALLED.isdisjoint(place.parts):
-        return _version(top)  # None for a copy without metadata: its files count
+        return _version(top)  # None for a copy without metadata, whose files then count
     return "" if str(place).startswith(_STANDARD) else None
 
 
@@ -213,7 +202,7 @@ def _distributions() -> dict[str, list[str]]:
 
 
 def _place(name: str) -> Path | None:
-    """File of a module, or folder of a package without one."""
+    """The file of a module, or the folder of a package that has no file."""
     module = sys.modules.get(name)
     spec = _spec(name) if module is None else getattr(module, "__spec__", None)
     places = [getattr(module, "__file__", None) or getattr(spec, "origin", None)]
@@ -222,7 +211,7 @@ def _place(name: str) -> Path | None:
 
 
 def _spec(name: str) -> ModuleSpec | None:
-    """Of a module that is not imported; its parents are not imported for it either."""
+    """The spec of a module that is not imported; its parents are not imported either."""
     parts = name.split(".")
     try:
         found = importlib.util.find_spec(parts[0])

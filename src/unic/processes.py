@@ -1,19 +1,19 @@
-"""Processes that this one starts: no signal to the group ends them, they end with this one, and import no script.
+"""Child processes: they ignore signals to the group, end with their parent, and do not import the main module.
 
-The three belong to how a process is started, so every one is started here: those that decode images (`forking`), the
-pool of an evaluation and those that build a teacher cache (`Spawning`).
+These three rules hold from the first moment of a process, so all child processes start here: data workers (`forking`),
+the pool of an evaluation and the builders of a teacher cache (`Spawning`).
 
-- A terminal or a scheduler signals the whole group. Who started a process decides when it ends: it does not listen.
-- However this process ends, its end of a pipe to each child closes; a thread of the child waits for that.
-- `multiprocessing` would import the main module in the child, which runs a script without a main guard again and fails
-  for `python -`. What is sent to a child here must be importable without it.
+- A terminal or a scheduler signals the whole process group. Children ignore it: their parent decides when they end.
+- A thread of each child waits for a pipe from its parent. The pipe closes when the parent ends, however it ends.
+- `multiprocessing` would import the main module in the child. That runs a script without a main guard again, and fails
+  for `python -`. So what is sent to a child must be importable without the main module.
 """
 
 from __future__ import annotations
 
 import atexit
 import multiprocessing
-import multiprocessing.util  # its exit waits for children: registered before ours, it runs after it
+import multiprocessing.util  # its exit handler waits for children; registered before ours, it runs after ours
 import os
 import signal
 import sys
@@ -30,13 +30,13 @@ from typing import Any
 from unic import arguments, signals
 from unic.errors import LostPeerError
 
-_ADDRESS = 75  # characters of a temporary folder that leave room for the fork server's socket in it (108 in all)
-_PATIENCE = 5.0  # seconds for a killed process to be gone
+_ADDRESS = 75  # longest path of the temporary folder: the fork server's socket in it may have 108 characters
+_PATIENCE = 5.0  # seconds to wait for the end of a killed process
 _starting = RLock()
 
 
 class _Child(BaseProcess):
-    """What both kinds of processes have in common."""
+    """A process that follows the rules above."""
 
     def start(self) -> None:
         self._are_flags = arguments.are_flags()
@@ -50,7 +50,7 @@ class _Child(BaseProcess):
         super().run()
 
     def terminate(self) -> None:
-        self.kill()  # it does not listen to SIGTERM, and one that is stopped (SIGSTOP) could not
+        self.kill()  # children ignore SIGTERM, and a stopped one (SIGSTOP) would not receive it
 
 
 class _Spawned(_Child, SpawnProcess):
@@ -58,7 +58,7 @@ class _Spawned(_Child, SpawnProcess):
 
 
 class Spawning(SpawnContext):
-    """Starts fresh interpreters; `children` are those that it has started. For `ProcessPoolExecutor`, too."""
+    """A context that starts fresh interpreters and lists them in `children`. `ProcessPoolExecutor` takes it, too."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -77,13 +77,13 @@ if "forkserver" in multiprocessing.get_all_start_methods():
 
 
 def forking(preload: str) -> Callable[..., BaseProcess]:
-    """What starts processes quickly, forked from a clean server process that has imported a module once.
+    """The class of processes that start quickly: forked from a clean server process that has imported a module once.
 
-    Forking this process instead can deadlock: torch, trackers and CUDA run threads in it (Python 3.12 warns). Starting
-    fresh interpreters imports torch again for every one; that is what is left where there is no fork server.
+    Forking this process itself can deadlock, since torch, trackers and CUDA run threads in it (Python 3.12 warns).
+    Where there is no fork server, each child is a fresh interpreter, which imports torch again.
 
     Args:
-        preload: name of the module.
+        preload: name of the module that the server process imports.
     """
     if "forkserver" not in multiprocessing.get_all_start_methods() or len(tempfile.gettempdir()) > _ADDRESS:
         return _Spawned
@@ -92,7 +92,7 @@ def forking(preload: str) -> Callable[..., BaseProcess]:
 
 
 def end(children: Iterable[BaseProcess]) -> None:
-    """Ends processes that were started here, whatever they are doing."""
+    """Kills processes that were started here."""
     begun = [child for child in children if child.pid is not None]
     for child in begun:
         child.kill()
@@ -102,7 +102,7 @@ def end(children: Iterable[BaseProcess]) -> None:
 
 @contextmanager
 def lifeline() -> Iterator[int]:
-    """The standard input of a process that knows nothing of this package: it closes when this process ends."""
+    """A pipe for the standard input of a process without unic. It closes when this process ends."""
     end_of_child, own = os.pipe()
     try:
         yield end_of_child
@@ -113,7 +113,7 @@ def lifeline() -> Iterator[int]:
 
 @contextmanager
 def threads_each(count: int) -> Iterator[None]:
-    """Processes that are started in this block have so many threads: numpy's and torch's libraries read it then."""
+    """Sets the threads of processes that start inside the block: numpy and torch read `OMP_NUM_THREADS` at import."""
     before = os.environ.get("OMP_NUM_THREADS")
     os.environ["OMP_NUM_THREADS"] = str(count)
     try:
@@ -131,7 +131,7 @@ def _end_all() -> None:
 
 
 def _follow() -> None:
-    """Ends this process with the one that started it."""
+    """Ends this process when its parent ends."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()
@@ -140,7 +140,7 @@ def _follow() -> None:
 
 @contextmanager
 def _without_main() -> Iterator[None]:
-    """Hides the main module from what tells a child to import it."""
+    """Hides the main module, so that `multiprocessing` does not tell a child to import it."""
     main, sys.modules["__main__"] = sys.modules["__main__"], ModuleType("__main__")
     try:
         yield
@@ -150,13 +150,13 @@ def _without_main() -> Iterator[None]:
 
 @contextmanager
 def _unheard() -> Iterator[None]:
-    """A child inherits blocked signals, so that one in its first moments, when it imports, does not end it."""
+    """Blocks signals, which a child inherits: a signal must not end it while it imports, before it ignores them."""
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
     before = signal.pthread_sigmask(signal.SIG_BLOCK, signals.STOP)
     try:
-        resource_tracker.ensure_running()  # when it starts, it unblocks some of them here
+        resource_tracker.ensure_running()  # its start unblocks some signals in this process
         signal.pthread_sigmask(signal.SIG_BLOCK, signals.STOP)
         yield
     finally:

@@ -13,7 +13,7 @@ def num_bytes(size: str) -> int:
     """The bytes that a text with a unit stands for: `800B`, `500 MB`, `1.5GB`.
 
     Raises:
-        ValueError: it is no such text.
+        ValueError: the text is not a size.
     """
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kMGT]?)B", size)
     if found is None:
@@ -39,7 +39,7 @@ def clock(seconds: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """A time that was estimated from a few steps, in its largest unit: `40 s`, `12 min`, `2.5 h`."""
+    """An estimated time in its largest unit: `40 s`, `12 min`, `2.5 h`."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

@@ -1,4 +1,4 @@
-"""Counter-based random numbers: the value is a hash of its keys, so nothing has a state to save or to share.
+"""Counter-based random numbers: each is a hash of its keys, so there is no generator state to save or share.
 
 Every random draw of a run (augmentation, teacher dropping, drop path) is `uniform(seed, step, image, …)`. A resumed run
 therefore repeats it bit for bit, and neither the number of processes nor the order of a batch changes it.
@@ -34,7 +34,7 @@ def _mix(x: Tensor) -> Tensor:
 
 
 def stream(name: str) -> int:
-    """A stable integer key for a named stream of draws, so that two uses never share numbers."""
+    """A stable integer key for a named stream of draws, so that two streams never share random numbers."""
     return zlib.crc32(name.encode())
 
 

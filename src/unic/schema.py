@@ -15,14 +15,14 @@ from unic.recipe.schema import Recipe
 
 _INTRODUCTION = """# Recipe
 
-Every key, its default and what it means. This page is `unic schema --markdown`; `unic schema` is the same for editors
-that complete and check YAML. A key on the command line is dotted (`train.lr=1e-4`, `teachers.cache.views=4`).
-`${key}` stands for another key's value and `${oc.env:NAME}` (or `${oc.env:NAME,default}`) for an environment variable,
-in a recipe and on the command line, there in single quotes: `'data.train=${oc.env:IMAGES}/birds'`. `recipe.yaml`,
-export, model card, report, `results.json` and trackers name the variable and not what it held, so these may be shared;
-`checkpoints/`, `train.log`, `damaged.json` and `non_finite/` of a run may hold it. Code that a recipe names (a dotted
-module, a `py:` encoder) runs with `--trust-code NAME`, or without it where an override names it
-([more](extending.md#whose-code-runs)).
+Every key, its default and what it means. `unic schema --markdown` prints this page; `unic schema` prints the keys as a
+JSON schema, for editors that complete and check YAML. A key on the command line is dotted (`train.lr=1e-4`,
+`teachers.cache.views=4`). `${key}` stands for another key's value and `${oc.env:NAME}` (or `${oc.env:NAME,default}`)
+for an environment variable, in a recipe and on the command line, there in single quotes:
+`'data.train=${oc.env:IMAGES}/birds'`. `recipe.yaml`, export, model card, report, `results.json` and trackers name the
+variable, not its value, so they may be shared; `checkpoints/`, `train.log`, `damaged.json` and `non_finite/` of a run
+may hold the value. Code that a recipe names (a dotted module, a `py:` encoder) runs with `--trust-code NAME`, or
+without it where an override names it ([more](extending.md#whose-code-runs)).
 """
 
 

@@ -1,6 +1,6 @@
-"""Signals that ask a program to stop: acted on at once where a block may be left at any point, else noted.
+"""Signals that ask a process to stop: they end a block that can be left at any point, and are noted in others.
 
-A terminal, `timeout` and schedulers signal the whole process group, some of them the process itself once more.
+A terminal, `timeout` and schedulers signal the whole process group; some signal the process itself once more.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ from unic.arguments import argument
 from unic.errors import PreemptedError
 
 STOP = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGUSR1", "SIGINT", "SIGHUP") if hasattr(signal, name))
-"""What a run takes for a request to save and to be continued later."""
+"""Signals that ask a run to save and stop, so that it can be resumed."""
 
-_SAME = 0.3  # seconds within which a second signal is the first one, sent to the process and to its group
+_SAME = 0.3  # seconds; a second signal within them is the first one again, sent to the process and to its group
 
 
 class StoppedBySignal(SystemExit):
-    """The end of a command that has nothing to save, with the code that shells give: 128 and the signal's number.
+    """Ends a command that has nothing to save, with the exit code that shells use: 128 plus the signal's number.
 
-    Like `KeyboardInterrupt` it is no `Exception`, so nothing on its way takes it for a failure.
+    Like `KeyboardInterrupt` it is not an `Exception`, so handlers of failures do not catch it.
     """
 
 
 class _StopError(BaseException):
-    """Raised by the handler in a block that may be left at any point."""
+    """Raised by the handler in a block that can be left at any point."""
 
 
 class StopSignals:
-    """What has arrived. Calling it tells whether anything has."""
+    """The signals received so far. A call returns whether there are any."""
 
     def __init__(self) -> None:
         self._received: list[int] = []
@@ -45,13 +45,13 @@ class StopSignals:
 
     @contextmanager
     def at_once(self, when: str = "") -> Iterator[None]:
-        """A block that ends as soon as a signal arrives.
+        """Ends the block as soon as a signal arrives.
 
         Args:
-            when: goes on with the sentence "stopped by a signal".
+            when: follows "stopped by a signal" in the message.
 
         Raises:
-            PreemptedError: a signal has arrived, here or before.
+            PreemptedError: a signal arrived inside the block or before it.
         """
         before, self._raises = self._raises, True
         try:
@@ -66,7 +66,7 @@ class StopSignals:
 
     @contextmanager
     def noted(self) -> Iterator[None]:
-        """A block that a signal does not end, within one that it does."""
+        """Only notes signals inside the block, even within a block of `at_once`."""
         before, self._raises = self._raises, False
         try:
             yield
@@ -74,13 +74,13 @@ class StopSignals:
             self._raises = before
 
     def catch_up(self) -> None:
-        """Ends the block of `at_once` that this is called in, if something has arrived."""
+        """Ends the surrounding block of `at_once` if a signal has arrived."""
         if self._received and self._raises:
-            self._raises = False  # what cleans up behind the block is not left halfway
+            self._raises = False  # a second signal must not interrupt the cleanup
             raise _StopError
 
     def handle(self, number: int, frame: object) -> None:
-        """The handler. A second Ctrl-C ends the run whatever it is doing."""
+        """Notes a signal, as its handler. A second Ctrl-C ends the run at once, without saving."""
         is_repeated = _is_repeated()
         if number == signal.SIGINT and signal.SIGINT in self._received and not is_repeated:
             raise KeyboardInterrupt
@@ -89,7 +89,7 @@ class StopSignals:
 
 
 _current: StopSignals | None = None
-_last = -math.inf  # when the last signal of all came
+_last = -math.inf  # time of the latest signal
 
 
 def _is_repeated() -> bool:
@@ -100,18 +100,18 @@ def _is_repeated() -> bool:
 
 @contextmanager
 def stop_signals() -> Iterator[StopSignals]:
-    """Takes over `STOP` until the block ends; a block within another shares what it has received.
+    """Handles the signals of `STOP` inside the block. A nested block shares the `StopSignals` of the outer one.
 
-    SIGHUP stays ignored where it is (`nohup`). In a thread that is not the main one signals stay as they are.
+    SIGHUP stays ignored where it already is (`nohup`). Outside the main thread no handler is set.
     """
     global _current
     if _current is not None:
         yield _current
         return
     stops = _current = StopSignals()
-    is_hung_up_on = "SIGHUP" not in _ignored()
+    takes_hangup = "SIGHUP" not in _ignored()
     try:
-        with _handled({number: stops.handle for number in STOP if is_hung_up_on or number != signal.SIGHUP}):
+        with _handled({number: stops.handle for number in STOP if takes_hangup or number != signal.SIGHUP}):
             yield stops
     finally:
         _current = None
@@ -119,7 +119,7 @@ def stop_signals() -> Iterator[StopSignals]:
 
 @contextmanager
 def undivided() -> Iterator[None]:
-    """A block that a signal ends before or after, never between."""
+    """Holds signals back inside the block, which is never left halfway; they take effect at its end."""
     if _current is None or threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -130,9 +130,9 @@ def undivided() -> Iterator[None]:
 
 @contextmanager
 def orderly_end() -> Iterator[None]:
-    """Ends a block at the first SIGINT, SIGTERM or SIGHUP that is not ignored, by `StoppedBySignal`.
+    """Raises `StoppedBySignal` inside the block at the first SIGINT, SIGTERM or SIGHUP that is not ignored.
 
-    What cleans up is not disturbed by another one, unless the user insists (Ctrl-C).
+    Later signals do not disturb the cleanup, unless the user insists with Ctrl-C.
     """
     has_ended = False
 
@@ -150,7 +150,7 @@ def orderly_end() -> Iterator[None]:
 
 
 def ignore() -> None:
-    """Leaves nothing of `STOP` to be heard, for a process that another one ends, or that is about to end."""
+    """Ignores the signals of `STOP`: for a process that its parent ends, or that is about to end."""
     for number in STOP:
         signal.signal(number, signal.SIG_IGN)
 

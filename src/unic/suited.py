@@ -1,6 +1,6 @@
-"""Values of a new recipe that suit its images, its student and its teachers; the schema's are made for many images.
+"""Values of a new recipe that suit its images, student and teachers. The schema's defaults are made for many images.
 
-A recipe that is there keeps its own; what does not suit in it is warned of (`unic.training.advice`).
+An existing recipe keeps its values; `unic.training.advice` warns of unsuitable ones.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ from unic.training.places import found_from
 from unic.trust import trusting
 from unic.typed import code_in
 
-_EPOCHS = 10  # of the schema
-_BATCH = (32, 128)  # images of a step, least and most
-_STEPS_AN_EPOCH = 8  # of fewer images a step takes fewer, down to the least
-_SHORT = 10_000  # steps; a longer run has the schema's rate, the paper's
-_RATE = 2e-3  # for 256 images, of a short run: 1e-3 with batches of 128, as in the recipes of the sample images
-_SAVES = 4  # during a run
+_EPOCHS = 10  # default of the schema
+_BATCH = (32, 128)  # least and most images of a step
+_STEPS_AN_EPOCH = 8  # at least; with fewer images the batches are smaller, down to the least
+_SHORT = 10_000  # steps; a longer run has the schema's learning rate, which is the paper's
+_RATE = 2e-3  # learning rate of a short run for 256 images: 1e-3 with batches of 128, as in the recipes of the samples
+_SAVES = 4  # checkpoints of a run
 _MOST_COMPARED = 100_000  # images of several sources whose bytes are compared; more take minutes
 _EVALUATION: Mapping[str, Any] = {
     "tasks": {"knn": {"k": 20}, "logistic": {"C": 0.01}}, "seeds": [0], "max_train": 5000, "max_test": 2000,
@@ -44,22 +44,22 @@ _EVALUATION: Mapping[str, Any] = {
 
 
 def suited(tree: Mapping[str, Any], overrides: Sequence[str] = ()) -> tuple[dict[str, Any], list[str]]:
-    """The tree of a recipe (see `compose`) with what suits it, and lines about what was found on the way.
+    """The tree of a recipe (see `compose`) with suitable values, and notes for the user.
 
     - `train.batch_size`: a power of two, 32 to 128, of which an epoch has eight or more; fewer where there are fewer
       images. `train.epochs`: ten, or as many as make `FEWEST_STEPS` steps; none beside `train.steps`. `train.lr`: 2e-3
       up to 10,000 steps.
     - `projector.hidden_dim`: see `suited_width`; `last_hidden_dim` is four times as much.
     - `checkpoint.every`: four saves.
-    - `eval.suite`: k-NN and logistic regression on each set of `data.train` whose labelled test part no training image
-      is in.
+    - `eval.suite`: k-NN and logistic regression on each set of `data.train` that has a labelled test part without
+      training images.
 
     Args:
-        tree: as it was typed: code that it names is trusted.
-        overrides: `key=value` of the same command; what they say is suited too.
+        tree: what the user typed. Code that it names is trusted.
+        overrides: `key=value` of the same command. The other values suit what they set.
 
     Raises:
-        InputError: images, a student or a teacher that cannot be opened, in this order.
+        InputError: the images, the student or a teacher cannot be opened; they are tried in this order.
     """
     with trusting(code_in(tree)):
         recipe = found_from(load_recipe(dict(tree), overrides))
@@ -71,8 +71,8 @@ def suited(tree: Mapping[str, Any], overrides: Sequence[str] = ()) -> tuple[dict
     train = _train(images.epoch_length(), {key: getattr(recipe.train, key) for key in said})
     steps = train.get("steps") or math.ceil(train["epochs"] * (images.epoch_length() // train["batch_size"]))
     checkpoint = {"every": max(1, math.ceil(steps / _SAVES))}
-    found = {**tree, "projector": projector, "train": train, "checkpoint": checkpoint}
-    return {**found, **({"eval": {"suite": {"data": data, **_EVALUATION}}} if data else {})}, notes
+    evaluation = {"eval": {"suite": {"data": data, **_EVALUATION}}} if data else {}
+    return {**tree, "projector": projector, "train": train, "checkpoint": checkpoint, **evaluation}, notes
 
 
 def _train(num_images: int, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -82,7 +82,7 @@ def _train(num_images: int, given: Mapping[str, Any]) -> dict[str, Any]:
     an_epoch = max(num_images // batch, 1)
     epochs = given.get("epochs", max(_EPOCHS, math.ceil(FEWEST_STEPS / an_epoch)))
     steps = given.get("steps")
-    length = {"steps": steps} if steps else {"epochs": epochs}  # where both were said, steps count
+    length = {"steps": steps} if steps else {"epochs": epochs}  # where both are given, steps count
     is_short = (steps or epochs * an_epoch) <= _SHORT
     rest = {key: value for key, value in given.items() if key not in ("steps", "epochs")}
     return {**length, "batch_size": batch, **({"lr": _RATE} if is_short else {}), **rest}
@@ -99,7 +99,7 @@ def _projector(recipe: Recipe) -> dict[str, Any]:
 
 
 def _measured(recipe: Recipe, images: ImageList) -> tuple[list[str], list[str]]:
-    """Sets that can be measured on, as a suite names them, and a line for each test part that cannot."""
+    """Evaluation sets as a suite names them, and a note for each test part that cannot be used."""
     data, notes = [], []
     for name, path in _with_test_part(recipe, images):
         spec = f"{name}={path}"
@@ -108,23 +108,25 @@ def _measured(recipe: Recipe, images: ImageList) -> tuple[list[str], list[str]]:
             if len(images.sources) > 1:
                 _refuse_shared(images, open_pair(name, path).test)
         except InputError as error:
-            notes.append(f"{path}: its test part is not measured on: {error}")
+            notes.append(f"{path}: its test part is not evaluated: {error}")
             continue
         data.append(spec)
     return data, notes
 
 
 def _refuse_shared(images: ImageList, test: Source) -> None:
-    """Of several sources one may hold what is the test part of another."""
+    """Refuses a test part that shares images with the training: one source may contain the test part of another."""
     if len(images) + len(test) > _MOST_COMPARED:
-        raise InputError(f"more than {_MOST_COMPARED:,} images are not compared with it; name it in eval.suite")
+        raise InputError(
+            f"more than {_MOST_COMPARED:,} images are too many to look for duplicates; name the set in eval.suite"
+        )
     train, other = content_numbers(images, test)
     if set(train.tolist()) & set(other.tolist()):
-        raise InputError("an image of its test part is a training image, too")
+        raise InputError("one of its images is also a training image")
 
 
 def _with_test_part(recipe: Recipe, images: ImageList) -> Iterator[tuple[str, str]]:
-    """Names and paths of the training sources that have a test part as well; not of those that stay elsewhere."""
+    """Names and paths of the training sources with a test part. Streamed sources are left out."""
     names: list[str] = []
     for entry, source in zip(recipe.data.train, images.sources, strict=True):
         if source.in_pieces or not any(kind_of(split) in TEST for split in splits_of(entry.path)):

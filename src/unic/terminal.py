@@ -1,4 +1,4 @@
-"""What a terminal shows. Names come from files: they hold no commands of the terminal and no markup of rich here."""
+"""Consoles that print plain text: names from files cannot bring in terminal commands or markup of rich."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rich.text import Text
 from unic._text import printable, printable_lines
 
 _PARTS = " · "
-_TIED = "\xa0"  # in place of a space that stays; no line that is printed has one
+_TIED = "\xa0"  # stands for a space at which a line must not break; printed lines have none
 
 
 class PlainConsole(Console):
@@ -42,7 +42,7 @@ def stdout_console() -> Console:
 
 
 def describe(console: Console, lines: Sequence[str]) -> None:
-    """Prints lines `what: text`: on a terminal as two columns, so that what is too long goes on below its own text."""
+    """Prints lines `what: text`; on a terminal as two columns, so that long text wraps within its own column."""
     if not console.is_terminal:
         for line in lines:
             tell(console, line)
@@ -57,24 +57,24 @@ def describe(console: Console, lines: Sequence[str]) -> None:
 
 
 def tell(console: Console, line: object, style: str = "") -> None:
-    """Prints one line, on any console as wide as that is (a file: 80 columns, or `COLUMNS`), see `folded`."""
+    """Prints one line, `folded` to the width of the console (for a file 80 columns, or `COLUMNS`)."""
     console.print(Text("\n".join(folded(printable(line), console.width)), style), soft_wrap=True)
 
 
 def next_commands(console: Console, commands: Mapping[str, str]) -> None:
-    """Prints what may be typed next, each with what it does: beside it where there is room for all, else below it."""
+    """Prints commands to type next. What each does stands beside it where all fit, else below it."""
     head, margin = "next: ", max(map(len, commands)) + 3
     is_narrow = any(len(head) + margin + len(text) > console.width for text in commands.values())
-    for number, (command, text) in enumerate(commands.items()):
-        before = head if number == 0 else " " * len(head)
+    for index, (command, text) in enumerate(commands.items()):
+        before = head if index == 0 else " " * len(head)
         below = f"\n{' ' * len(head)}  " if is_narrow else " " * (margin - len(command))
         console.print(Text(f"{before}{printable(command)}{below}{printable(text)}"), soft_wrap=True)
 
 
 def folded(line: str, width: int) -> list[str]:
-    """A line as several, those after the first indented. A word, such as a path, is whole, though it be wider.
+    """A line wrapped to a width, with rows after the first indented. Words, such as paths, are never broken.
 
-    Between ` · ` a line has parts that stay together where they fit.
+    Parts between ` · ` stay together where they fit.
     """
     parts = line.split(_PARTS)
     if len(parts) > 1:

@@ -42,7 +42,7 @@ class Tokens:
 
 
 def without_patches(cls: Float[Tensor, "b d"]) -> Tokens:
-    """Where only CLS is known or wanted: no patches, on a grid of 0 × 0."""
+    """Tokens of CLS alone: no patches, on a grid of 0 × 0."""
     return Tokens(cls, cls.new_empty(len(cls), 0, 0), (0, 0))
 
 
@@ -59,9 +59,9 @@ def resize_patches(patches: Float[Tensor, "b n e"], old: Grid, new: Grid) -> Flo
 
 
 @lru_cache(maxsize=64)
-@torch.inference_mode(False)  # kept for whoever asks next, with gradients perhaps
+@torch.inference_mode(False)  # the cached matrix may later be used with gradients
 def _resizing(old: Grid, new: Grid, device: torch.device) -> Float[Tensor, "m n"]:
-    """The resize as a matrix: what it makes of each single cell. One product is cheaper than the kernel on maps."""
+    """The resize as a matrix, with a column for each old cell. A product is cheaper than the kernel on maps."""
     cells = torch.eye(old[0] * old[1]).unflatten(1, (1, *old))
     resized = F.interpolate(cells, size=new, mode="bilinear", antialias=True, align_corners=False)
     return resized.flatten(1).T.contiguous().to(device)

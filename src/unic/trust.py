@@ -1,7 +1,8 @@
-"""Whose code may run: what was typed, and what `--trust-code` names. Code that a file names alone is refused.
+"""Whose code may run: code that the user typed or named with `--trust-code`. Code that only a file names is refused.
 
-Every place that imports a module or runs a program of somebody else asks `require`. A command, or a call of the API,
-says with `trusting` what it was told. That holds while it works, is handed to its child processes, and is never stored.
+Every place that imports a module or runs a program from outside unic calls `require` first. A command, or a function of
+the API, calls `trusting` with what its user trusts. This holds until it ends, also in its child processes, and is never
+stored.
 """
 
 from __future__ import annotations
@@ -13,16 +14,16 @@ from contextvars import ContextVar
 from unic.arguments import argument
 from unic.errors import UntrustedError
 
-_ASKED = ("hf:", "hub:", "torchscript:")  # run code with `trust_remote_code=true` only
+_ASKED = ("hf:", "hub:", "torchscript:")  # these schemes run code only with `trust_remote_code=true`
 _TRUSTED: ContextVar[frozenset[str]] = ContextVar("unic.trusted", default=frozenset())
 
 
 @contextmanager
 def trusting(*names: str | Iterable[str]) -> Iterator[None]:
-    """Trusts code while the block runs, beside what is trusted already.
+    """Trusts further code inside the block.
 
     Args:
-        names: dotted modules and URIs, one or several; the options of a URI do not count.
+        names: dotted modules and URIs, one or several; options of a URI are ignored.
     """
     each = [name for one in names for name in ([one] if isinstance(one, str) else one)]
     before = _TRUSTED.set(_TRUSTED.get() | {_without_options(name) for name in each})
@@ -33,20 +34,20 @@ def trusting(*names: str | Iterable[str]) -> Iterator[None]:
 
 
 def typed(uris: Iterable[str]) -> list[str]:
-    """Those of typed URIs that ask for code: of sources that also work without, the ones that say so themselves."""
+    """The URIs, of those that a user typed, whose code is trusted: `_ASKED` need `trust_remote_code=true` for that."""
     return [uri for uri in uris if not uri.startswith(_ASKED) or "trust_remote_code=true" in uri.lower()]
 
 
 def require(where: str, name: str, *others: str) -> None:
-    """Asks whether code may run; to be called right before it would.
+    """Refuses code that is not trusted. To be called right before the code would run.
 
     Args:
-        where: start of the error line: what is asked for, and by which name.
-        name: what has to be trusted; the error tells it.
-        others: further names of the same code, of which each is enough.
+        where: begins the error line: what is asked for, and its name.
+        name: the name to trust, which the error shows.
+        others: further names of the same code; one trusted name is enough.
 
     Raises:
-        UntrustedError: none of them is trusted.
+        UntrustedError: none of the names is trusted.
     """
     name = _without_options(name)
     if _TRUSTED.get().isdisjoint((name, *others)):
@@ -57,12 +58,12 @@ def require(where: str, name: str, *others: str) -> None:
 
 
 def trusted() -> list[str]:
-    """What is trusted now, to be told to a child process."""
+    """The trusted names, for `inherit` in a child process."""
     return sorted(_TRUSTED.get())
 
 
 def inherit(names: Iterable[str]) -> None:
-    """In a child process: trusts what its parent does, to its end."""
+    """Makes a child process trust what its parent trusts."""
     _TRUSTED.set(frozenset(names))
 
 

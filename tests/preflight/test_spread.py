@@ -51,7 +51,7 @@ def test_the_images_that_a_run_sees_first_by_weight_without_generated_ones(image
 
 
 def _narrow(folder: Path) -> str:
-    """One picture in a hundred brightnesses."""
+    """A folder with one picture in a hundred brightnesses."""
     picture = np.asarray(open_source("generated:drawings?images=1&size=32").read(0))
     folder.mkdir()
     for number in range(100):
@@ -60,7 +60,7 @@ def _narrow(folder: Path) -> str:
 
 
 def _broad(folder: Path) -> str:
-    """A hundred pictures of soft noise in colours: far broader for random teachers than dead leaves."""
+    """A folder with a hundred pictures of soft coloured noise, far more varied for random teachers than dead leaves."""
     folder.mkdir()
     draw = np.random.default_rng(0)
     for number in range(100):

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from unic.recipe.sections import Train
+from unic.recipe.sections import TrainSection
 from unic.training.optimizer import build_optimizer, optimizer_step
 
 LR, DECAY, EPS = 0.1, 0.3, 1e-8
@@ -37,7 +37,7 @@ def test_updates_in_a_naive_loop(clip: float | None, bad: float) -> None:
     """Gradients of a sum are divided by its denominator, then clipped; a step that is not finite leaves no trace."""
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(5, 3), nn.LayerNorm(3))
-    setting = Train(weight_decay=DECAY)
+    setting = TrainSection(weight_decay=DECAY)
     optimizer = build_optimizer(model, setting)
     parameters = list(model.parameters())
     numbers = [

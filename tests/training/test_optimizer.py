@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from unic.recipe.sections import Train
+from unic.recipe.sections import TrainSection
 from unic.training.optimizer import build_optimizer, learning_rate, optimizer_step
 
 
@@ -32,7 +32,7 @@ def test_short_warm_ups(warmup: int, first: float, second: float) -> None:
 def test_no_weight_decay_on_biases_and_norms() -> None:
     model = nn.Sequential(nn.Linear(3, 4), nn.LayerNorm(4))
     model[1].weight.requires_grad_(False)
-    decayed, plain = build_optimizer(model, Train()).param_groups
+    decayed, plain = build_optimizer(model, TrainSection()).param_groups
     assert [p.shape for p in decayed["params"]] == [(4, 3)]
     assert decayed["weight_decay"] == 0.03
     assert [p.shape for p in plain["params"]] == [(4,), (4,)]  # two biases; the frozen norm weight is in no group
@@ -41,7 +41,7 @@ def test_no_weight_decay_on_biases_and_norms() -> None:
 
 def test_a_step_without_update_measures_and_changes_nothing() -> None:
     model = nn.Linear(2, 2)
-    optimizer = build_optimizer(model, Train())
+    optimizer = build_optimizer(model, TrainSection())
     before = [p.clone() for p in model.parameters()]
     model(torch.ones(1, 2)).sum().backward()
     norm, skipped = optimizer_step(optimizer, 0.1, torch.tensor(2.0), None, update=False)
@@ -54,7 +54,7 @@ def test_a_step_without_update_measures_and_changes_nothing() -> None:
 
 def test_non_finite_step_changes_nothing() -> None:
     model = nn.Linear(2, 2)
-    optimizer = build_optimizer(model, Train())
+    optimizer = build_optimizer(model, TrainSection())
     model(torch.ones(1, 2)).sum().backward()
     optimizer_step(optimizer, 0.1, torch.tensor(1.0), None)
     before = [p.clone() for p in model.parameters()]

@@ -13,7 +13,7 @@ from torch import nn
 
 from unic.encoders import Encoder
 from unic.recipe.schema import load_recipe
-from unic.recipe.sections import Train
+from unic.recipe.sections import TrainSection
 from unic.training.optimizer import build_optimizer, optimizer_step
 from unic.training.pull import pull_towards
 from unic.training.train import fit
@@ -27,7 +27,7 @@ def test_it_is_a_decay_to_the_start_in_place_of_zero() -> None:
     for parameter in model.parameters():
         parameter.data.fill_(2.0)
     rates = dict.fromkeys(student.parameters(), 0.5)
-    optimizer = build_optimizer(model, Train(weight_decay=0.25, pull=0.5), rates)
+    optimizer = build_optimizer(model, TrainSection(weight_decay=0.25, pull=0.5), rates)
     pull_towards({"weight": torch.ones(1, 1), "bias": torch.ones(1)}, student, optimizer, 0.5)
 
     def step(gradient: float) -> None:

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from unic.encoders import build_encoder
 from unic.errors import InputError
 from unic.recipe.schema import load_recipe
-from unic.recipe.sections import Student
+from unic.recipe.sections import StudentSection
 from unic.training.build import build
 from unic.training.optimizer import optimizer_step
 from unic.training.rates import student_rates
@@ -40,7 +40,7 @@ def test_each_layer_learns_at_its_share(recipe: dict[str, Any]) -> None:
 
 def test_a_cnn_has_layers_too() -> None:
     student = build_encoder(CNN)
-    rates = student_rates(student, Student(model=CNN, layer_decay=0.5))
+    rates = student_rates(student, StudentSection(model=CNN, layer_decay=0.5))
     assert rates[student.model.conv_stem.weight] < rates[student.model.blocks[3][0].conv_pw.weight]
     assert rates[student.model.conv_head.weight] == 1.0
 

@@ -1,4 +1,4 @@
-"""The public API: load an encoder, distil, evaluate, export, report, encode. The CLI is a thin face on it."""
+"""The public API: a function for each task. The command line only calls these functions."""
 
 from __future__ import annotations
 

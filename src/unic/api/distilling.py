@@ -12,7 +12,7 @@ from rich.console import Console
 
 from unic.api.evaluating import evaluate_run
 from unic.api.exporting import export, refresh_card
-from unic.api.recipes import AnyRecipe, override_lines, recipe_source
+from unic.api.recipes import AnyRecipe, loadable, override_lines
 from unic.api.reporting import report
 from unic.device import default_device
 from unic.encoders import without_weights
@@ -49,35 +49,37 @@ def distill(
     seeds: Sequence[int] | None = None,
     trust_code: Sequence[str] = (),
     console: Console | None = None,
-    **overrides: Any,
+    overrides: Mapping[str, object] | None = None,
+    **keys: Any,
 ) -> Path:
     """Distils the recipe's teachers into its student: training, export, evaluation, report.
 
     Args:
-        recipe: see `AnyRecipe`.
-        out: the run folder; must be empty or absent unless `resume`.
+        recipe: a YAML path, the name of a shipped recipe, a mapping or a `Recipe`.
+        out: the run folder, which must be empty or absent unless `resume` is set.
         resume: continue the run in `out` from its newest checkpoint, or start it.
         seeds: train once with each of these in place of the recipe's `seed`, in the run folders `out/seed-0` and so on,
-            and write one table over all trainings of `out` into `out/results.json` and `out/report.html`. Repeated, a
-            training that has ended is left as it is, one that was interrupted goes on, and further seeds are added.
-        trust_code: modules and URIs (without options) whose code may run though the recipe names it; also at a resume.
-        console: where progress is shown (default: stderr).
-        overrides: recipe entries by dotted key, for example `**{"train.lr": 1e-4}`; `train__lr=1e-4` means the same.
-            Code that they name is trusted.
+            and write one table over all trainings of `out` into `out/results.json` and `out/report.html`. A repeated
+            call skips finished trainings, continues interrupted ones and adds further seeds.
+        trust_code: modules and URIs (without options) whose code may run although only the recipe names it. A resume
+            needs it, too.
+        console: shows the progress; default: stderr.
+        overrides: recipe entries by dotted key, for example `{"train.lr": 1e-4}`. Code that they name is trusted.
+        keys: further recipe entries, as keyword arguments: `train__lr=1e-4`, or `**{"train.lr": 1e-4}`.
 
     Returns:
-        The run folder; with `seeds` the folder of all of them.
+        The run folder; with `seeds` the folder that holds all of them.
 
     Raises:
         InputError: the recipe, the folder or the seeds cannot be used.
         UntrustedError: the recipe names code that is not trusted.
-        PreemptedError: a signal has asked to stop; `resume` goes on.
-        StoppedError: a full disk, another process that is gone or silent, or losses that are not finite.
-        UnfinishedError: the run is trained and saved, and its export, evaluation or report failed; the rest is there.
+        PreemptedError: a signal stopped the run, which is saved; `resume` continues it.
+        StoppedError: a full disk, another process that died or does not answer, or losses that are not finite.
+        UnfinishedError: the training is complete and saved, but the export, the evaluation or the report failed.
     """
     console = console or stderr_console()
     folder = Path(out)
-    lines = override_lines(overrides)
+    lines = override_lines(overrides, keys)
     with stop_signals() as stops, trusting(trust_code, code_in_overrides(lines)):
         if seeds is not None:
             check_seeds(seeds, lines)
@@ -94,9 +96,9 @@ def distill(
 def _distill_each(
     recipe: AnyRecipe, folder: Path, lines: Sequence[str], seeds: Sequence[int], console: Console
 ) -> Path:
-    """One training after another, then the table over all of them. What fails after a training is told at the end."""
+    """Trains with one seed after another, then measures all. Failures after a training are reported at the end."""
     begun = next(iter(trainings_in(folder).values()), None)
-    settings = load_recipe(recipe_source(recipe), lines, has_begun=begun is not None)
+    settings = load_recipe(loadable(recipe), lines, has_begun=begun is not None)
     settings = found_from(settings, folder_of(newest_state(begun)) if begun else None)
     problems = []
     for training in plan_trainings(settings, folder, seeds):
@@ -119,16 +121,18 @@ def _distill_each(
 
 
 def _settled(recipe: AnyRecipe, folder: Path, lines: Sequence[str], resume: bool) -> tuple[Recipe, Callback | None]:
-    """The recipe that is run, with its files found, and its looks."""
-    settings = load_recipe(recipe_source(recipe), lines, has_begun=resume and RunFolder(folder).is_begun)
+    """The recipe with the paths of its files, and the callback that runs k-NN during the training."""
+    settings = load_recipe(loadable(recipe), lines, has_begun=resume and RunFolder(folder).is_begun)
     settings = found_from(settings, folder_of(newest_state(folder)) if resume else None)
     with naming(settings.name):
-        return settings, looks_of(settings)
+        return settings, online_knn(settings)
 
 
-def looks_of(recipe: Recipe) -> OnlineKnn | None:
-    """The looks while it trains. What is measured at its end is looked up now, for what is missing must fail now, not
-    then; of test images only names and labels are read. An unseen set that it trains on fails now, too.
+def online_knn(recipe: Recipe) -> OnlineKnn | None:
+    """The callback that runs k-NN during the training; None without one.
+
+    The sets of the suite are listed here, so that a missing one, or an unseen one that is trained on, fails before the
+    training. Of test images only names and labels are read.
     """
     if not recipe.eval.suite:
         return None
@@ -144,29 +148,31 @@ def dry_run(
     random_weights: bool = False,
     seeds: Sequence[int] | None = None,
     trust_code: Sequence[str] = (),
-    **overrides: Any,
+    overrides: Mapping[str, object] | None = None,
+    **keys: Any,
 ) -> list[str]:
-    """Builds everything of a recipe, tries it on one batch and returns lines that say what it is; writes nothing.
+    """Builds all parts of a run, sends one batch through them and returns lines that describe them. Writes nothing.
 
     Args:
-        recipe: see `AnyRecipe`.
+        recipe: the recipe, as of `distill`.
         random_weights: give every timm model random weights, so that nothing is downloaded.
-        seeds: as of `distill`; the first one is tried, since the others differ in nothing that could fail.
-        trust_code: modules and URIs (without options) whose code may run though the recipe names it.
+        seeds: as of `distill`. Only the first is tried, since the others could not fail in another way.
+        trust_code: modules and URIs (without options) whose code may run although only the recipe names it.
         overrides: recipe entries by dotted key, as of `distill`.
+        keys: further recipe entries, as of `distill`.
 
     Raises:
-        InputError: what `distill` would refuse.
+        InputError: `distill` would refuse the recipe.
         UntrustedError: the recipe names code that is not trusted.
     """
-    lines = override_lines(overrides)
+    lines = override_lines(overrides, keys)
     if seeds is not None:
         check_seeds(seeds, lines)
         lines += [f"seed={seeds[0]}"]
-    recipe = found_from(load_recipe(recipe_source(recipe), lines))
+    recipe = found_from(load_recipe(loadable(recipe), lines))
     plans = recipe.plans()
     with naming(recipe.name), trusting(trust_code, code_in_overrides(lines)):
-        looks_of(recipe)
+        online_knn(recipe)
         job = first_of([_randomly(plan) for plan in plans] if random_weights else plans, default_device())
     each = [f"trainings: one with each of the seeds {', '.join(map(str, seeds))}"] if seeds else []
     return [*summary(job), *each, "dry run: one batch went through; nothing was written"]
@@ -187,42 +193,44 @@ def check(
     price: float | None = None,
     out: str | Path | None = None,
     trust_code: Sequence[str] = (),
-    **overrides: Any,
+    overrides: Mapping[str, object] | None = None,
+    **keys: Any,
 ) -> Report:
-    """Everything that can be known of a run before it starts; what would fail later is among the findings.
+    """Checks a run before it starts: what it needs, and what would fail later.
 
     Args:
-        recipe: see `AnyRecipe`.
-        name: what to call the recipe in the report.
-        processes: the number of processes that will run it, each on a device like this one.
-        price: the price of one hour of all processes together, in any currency. Without it the report has no price.
-        out: the run folder, which need not exist. The check looks at the free space of its disk.
-        trust_code: modules and URIs (without options) whose code may run though the recipe names it.
+        recipe: the recipe, as of `distill`.
+        name: the name of the recipe in the report.
+        processes: number of processes of the run, each on a device like this one.
+        price: price of one hour of all processes together, in any currency. Without it the report has no price.
+        out: the planned run folder, whose disk is checked for free space.
+        trust_code: modules and URIs (without options) whose code may run although only the recipe names it.
         overrides: recipe entries by dotted key, as of `distill`.
+        keys: further recipe entries, as of `distill`.
 
     Returns:
         The report: facts (times in hours, sizes in GB), findings, and `is_ready`.
 
     Raises:
-        InputError: the recipe cannot be read. What else is wrong with it is a finding of the report.
+        InputError: the recipe cannot be read. Other mistakes are findings of the report.
         UntrustedError: the recipe names code that is not trusted.
     """
-    lines = override_lines(overrides)
-    settings = found_from(load_recipe(recipe_source(recipe), lines))
+    lines = override_lines(overrides, keys)
+    settings = found_from(load_recipe(loadable(recipe), lines))
     place = Path(out) if out else None
     with trusting(trust_code, code_in_overrides(lines)):
         return check_recipe(settings, default_device(), name=name, processes=processes, price=price, out=place)
 
 
 def finish(folder: Path, settings: Recipe, console: Console) -> Path:
-    """Export, evaluation and report of a trained run; where one fails the next is still tried.
+    """Exports, evaluates and reports a trained run. Where one of these fails, the next is still tried.
 
     Raises:
-        UnfinishedError: one line for all that failed, which train.log has, too.
+        UnfinishedError: names all failures in one line; train.log has them, too.
     """
     if not is_main_process():
         return folder
-    settings = settings.plans()[-1]  # what the last stage has trained is what is shown
+    settings = settings.plans()[-1]  # the result is the student of the last stage
     parts: dict[str, Callable[[], object]] = {"export": lambda: export(folder)}
     if settings.eval.suite:
         parts["evaluation"] = lambda: evaluate_run(folder, settings, console)
@@ -235,7 +243,7 @@ def finish(folder: Path, settings: Recipe, console: Console) -> Path:
 
 
 def _attempts(parts: Mapping[str, Callable[[], object]], when: str, console: Console) -> list[str]:
-    """Does one part after another, and gives a line for each that fails."""
+    """Runs one part after another, and returns a line for each that fails."""
     problems = []
     for name, part in parts.items():
         tell(console, f"{when}: {name}")
@@ -243,7 +251,7 @@ def _attempts(parts: Mapping[str, Callable[[], object]], when: str, console: Con
             part()
         except PreemptedError:
             raise
-        except Exception as error:  # the training is done and saved; nothing that follows may look like its failure
+        except Exception as error:  # the training is saved; a later failure must not look like its own
             if os.environ.get("UNIC_DEBUG"):
                 raise
             problems.append(f"{name} failed: {in_one_line(error)}")

@@ -12,7 +12,7 @@ from rich.console import Console
 from unic.api.recipes import cache_folder
 from unic.errors import InputError, StoppedError, UntrustedError
 from unic.eval.asked import code_asked_for, parse_tasks
-from unic.eval.columns import columns_of
+from unic.eval.columns import Columns, columns_of
 from unic.eval.entrants import Heads
 from unic.eval.named import Given, by_name
 from unic.eval.results.schema import Influence, Results
@@ -53,37 +53,36 @@ def evaluate(
 ) -> dict[str, Any]:
     """Measures encoders on the same images and returns the contents of `results.json`, see `Results`.
 
-    What was measured once, by the content of weights and images, is not measured again.
+    Scores are cached by the content of weights and images, so nothing is measured twice.
 
     Args:
         models: one or several, or several by name: URIs (`NAME=URI` names a column), folders of runs or exports,
             encoders. A run folder (or `run:DIR`) stands for its student, a folder of several trainings for the mean of
-            those that have ended. Code that a URI names is trusted.
-        tasks: for example `["knn", "logistic(C=0.01)"]`, or one text with commas; default: the suite's. A task that the
-            suite has keeps its options there but for those in brackets. `near=knn(k=1)` names the row. A dotted module
-            is trusted.
+            the finished ones. Code that a URI names is trusted.
+        tasks: for example `["knn", "logistic(C=0.01)"]`, or one text with commas; default: the suite's. A task of the
+            suite keeps the suite's options, except those in brackets. `near=knn(k=1)` names the row. A dotted module is
+            trusted.
         data: evaluation sets by name, `{"birds": "path/to/folder"}`; default: the suite's.
-        suite: a shipped suite or a YAML file. Default: none if `data` is given; what the recipes of the runs name, if
-            they name one and the same; else `quick`.
-        seeds: default: the suite's.
-        roles: "student", "teacher" or "other" by model name; by default runs are students, all else is other.
-        teachers: also measure the teachers of each run, alone and concatenated, its start and raw pixels. A model that
-            is in the table already gets no second column; one whose name is taken is called RUN/NAME.
+        suite: a shipped suite, a YAML file or its content. Default: none if `data` is given; the suite that the recipes
+            of all runs name, if it is the same one; else `quick`.
+        seeds: seeds of the probes; default: the suite's.
+        roles: "student", "teacher" or "other" by model name. By default runs are students, and all others are other.
+        teachers: also measure the teachers of each run, alone and concatenated, its student before training, and raw
+            pixels. A model that is in the table already gets no second column; one whose name is taken is called
+            RUN/NAME.
         out: files to write, by suffix: .json, .csv, .md, .tex; .safetensors for the predicted classes.
-        cache: folder where features and scores are kept; default: the user's (`$UNIC_CACHE`).
-        jobs: processes that measure at a time; default: one for each GPU, 1 without.
-        workers: processes that decode images for each of them.
-        data_root: folder of the benchmark sets (default `$UNIC_DATA`, else `data/`).
-        download: fetch missing sets, where their publishers allow that.
-        skip_missing: leave out sets that are not there instead of refusing.
-        trust_code: modules and URIs (without options) whose code may run though a run or a suite names it.
-        console: where progress is shown (default: stderr).
+        cache: folder of features and scores; default: the user's (`$UNIC_CACHE`).
+        jobs: number of processes that measure at a time; default: one for each GPU, 1 without.
+        workers: number of processes that decode images, for each job.
+        data_root: folder of the benchmark sets; default: `$UNIC_DATA`, else `data/`.
+        download: download missing sets where their publishers allow it.
+        skip_missing: leave out missing sets instead of refusing.
+        trust_code: modules and URIs (without options) whose code may run although only a run or a suite names it.
+        console: shows the progress; default: stderr.
 
     Returns:
-        The contents of `results.json` (docs/evaluation.md).
-
-    Returns:
-        The JSON object; `unic.Results.load` of it has attributes with types in place of keys.
+        The content of `results.json` (docs/evaluation.md), a JSON object. `unic.Results.load` makes typed attributes of
+        its keys.
 
     Raises:
         InputError: unknown model, task or data set.
@@ -92,7 +91,9 @@ def evaluate(
     given = by_name(models)
     if not given:
         raise InputError("eval: expected at least one model, for example timm:vit_small_patch16_224 or a run folder")
-    uris = typed(uri for uri in given.values() if isinstance(uri, str) and ":" in uri)  # a folder's name is no module's
+    uris = typed(
+        uri for uri in given.values() if isinstance(uri, str) and ":" in uri
+    )  # the name of a folder is not that of a module
     asked = parse_tasks(tasks or ())
     with trusting(trust_code, uris, code_asked_for(asked)):
         columns = columns_of(given, teachers=teachers, stages_of=stages_of)
@@ -103,9 +104,7 @@ def evaluate(
         all_roles = columns.roles | without_joint(asked_roles, columns.trainings)
         runs = columns.runs
         chosen = None if data and not suite else load_suite(suite or _own_suite(runs))
-        student = next((name for name in runs if all_roles[name] == "student"), None)
-        if any(student in members for members in columns.trainings.values()):
-            student = None  # a mean of trainings has no training of its own
+        trained = _student_run(columns, all_roles)
         asks_influence = "influence" in ([one.task for one in asked] or (chosen.tasks if chosen else ()))
         written = (one.written for one in (*map(recipe_of, runs.values()), chosen) if one)
         results = evaluate_models(
@@ -125,7 +124,7 @@ def evaluate(
             root=data_root,
             download=download,
             skip_missing=skip_missing,
-            influence=_influence(runs[student]) if student and asks_influence else None,
+            influence=_influence(trained) if trained and asks_influence else None,
             hidden=WithReferences().written_as(*written),
             console=console,
         )
@@ -133,6 +132,11 @@ def evaluate(
 
 
 def evaluate_run(folder: Path, settings: Recipe, console: Console) -> None:
+    """Measures a run, or several trainings, with the suite of the recipe, and writes the results into its folder.
+
+    Raises:
+        StoppedError: some cells could not be measured; the others are written.
+    """
     results = Results.load(
         evaluate(
             [str(folder)],
@@ -143,11 +147,11 @@ def evaluate_run(folder: Path, settings: Recipe, console: Console) -> None:
         )
     )
     if failed := results.failed():
-        raise StoppedError(f"{len(failed)} cells, the first is {failed[0]}")
+        raise StoppedError(f"{len(failed)} cells were not measured, the first is {failed[0]}")
 
 
 def results_files(folder: Path) -> list[Path]:
-    """What an evaluation of a run, or of several trainings, leaves in its folder; predictions are each training's."""
+    """The files that an evaluation writes into a run folder. Of several trainings, each has its own predictions."""
     run = RunFolder(folder)
     return [run.results] if trainings_in(folder) else [run.results, run.predictions]
 
@@ -158,22 +162,29 @@ def _own_suite(runs: Mapping[str, Path]) -> str | dict[str, Any] | None:
     return named[0] if named and all(suite == named[0] for suite in named) else None
 
 
+def _student_run(columns: Columns, roles: Mapping[str, str]) -> Path | None:
+    """The run of the student, to read the teachers' influence from; None for a mean of trainings, which has no run."""
+    student = next((name for name in columns.runs if roles[name] == "student"), None)
+    is_mean = any(student in members for members in columns.trainings.values())
+    return None if student is None or is_mean else columns.runs[student]
+
+
 def stages_of(run: Path) -> list[Recipe]:
-    """The stages of a run, with what it has recorded of its models."""
+    """The recipes of the stages of a run, with the models that it has recorded."""
     return [in_run(plan, run) for plan in recipe_of(run).plans()]
 
 
 def _heads(run: Path, called: Mapping[str, str]) -> Heads:
-    """The kept heads of a run, by what their teachers are called in the table."""
+    """The kept heads of a run, by the names of their teachers in the table."""
     return {called[teacher]: load for teacher, load in heads_of(run).items()}
 
 
 def _influence(run: Path) -> Influence | None:
-    """What only the training knows of its teachers' influence; a run without checkpoints or metrics knows nothing."""
+    """The influence of the teachers, as the training has recorded it; None without checkpoints or metrics."""
     try:
         return Influence(**shares(run))
     except UntrustedError:
         raise
     except (InputError, OSError, ValueError, KeyError) as error:
-        log.warning("no shares of influence of %s: %s", run, error)
+        log.warning("influence of the teachers of %s is unknown: %s", run, error)
         return None

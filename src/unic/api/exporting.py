@@ -1,4 +1,4 @@
-"""`unic.export`: the student of a run in the formats that others read."""
+"""`unic.export`: the student of a run in the formats of other libraries."""
 
 from __future__ import annotations
 
@@ -43,28 +43,29 @@ def export(
 ) -> Path:
     """Writes the student of a run in timm's own folder format with a model card, and further formats beside it.
 
-    Options are checked first, and files come into the folder when all of them are there. To a folder that holds an
-    export of the same model the further formats are added; its card and `parity.json` then tell of all that is there.
+    Options are checked first, and files move into the folder only when all are complete. A folder that holds an export
+    of the same model keeps it and gets the further formats; its card and `parity.json` then describe all of them.
 
     Args:
         run: a run folder with at least one checkpoint.
-        to: where to; default `RUN/export`, in which an earlier step's model is replaced, and its graphs removed.
+        to: folder to write; default: `RUN/export`. There the model of an earlier step is replaced, and its graphs are
+            removed.
         formats: of `unic.exporting.formats.FORMATS`; the timm folder is always written.
-        heads: teachers in whose space the student is to answer too: a graph each, below `heads/`.
-        half: of ONNX, a float16 graph as well.
-        dynamic_size: of ONNX, free height and width (CNNs).
-        check: load every export in a fresh process without unic and compare on images of the training set; the
-            deviations are written to `parity.json`.
+        heads: names of teachers; the student with the projector for each is exported as a graph below `heads/`.
+        half: also write a float16 ONNX model.
+        dynamic_size: write an ONNX model that takes any input size (CNNs).
+        check: load each export in a process without unic, and compare its output on training images; the deviations are
+            written to `parity.json`.
         push: also upload the folder to this repository of the Hugging Face hub, `ORG/NAME`.
-        trust_code: modules and URIs (without options) whose code may run though the run names it: of a student, or a
-            projector, of one's own. Teachers are not loaded.
+        trust_code: modules and URIs (without options) whose code may run although only the run names it, for a student
+            or projector from outside unic. Teachers are not loaded.
 
     Returns:
         The folder, for `timm.create_model("local-dir:FOLDER", pretrained=True)`.
 
     Raises:
-        InputError: no run, an unknown format or head, options that do not go with the formats or the network, a folder
-            that holds something else, an export that differs from the encoder.
+        InputError: not a run folder, an unknown format or head, options that do not fit the formats or the network, a
+            folder that holds something else, or an export whose output differs from the encoder's.
         UntrustedError: the student, or the projector of a head, is code that is not trusted.
     """
     check_formats(formats)
@@ -106,7 +107,7 @@ def export(
 
 
 def _some_images(recipe: Recipe, count: int = 8) -> torch.Tensor | None:
-    """A few centre squares of the training images, to compare exports on; None where they are gone."""
+    """A few training images, cropped to their centre squares, to compare exports on; None where they are missing."""
     try:
         source = open_source(recipe.data.train[0].path, limit=count)
         return next(view_batches(source, size=recipe.data.size, batch_size=count)).images.float() / 255
@@ -115,10 +116,10 @@ def _some_images(recipe: Recipe, count: int = 8) -> torch.Tensor | None:
 
 
 def refresh_card(run: Path) -> None:
-    """The card once more, now with the results."""
+    """Writes the model card again, with the results of the evaluation."""
     folder = RunFolder(run).export
     if not (folder / "config.json").is_file():
-        raise InputError("there is no export that it could describe")
+        raise InputError("there is no export to describe")
     trained = load_trained(run)
     write_model_card(run, folder, trained.recipe, provenance(trained.plans, trained.models), trained.alpha)
 
@@ -126,14 +127,16 @@ def refresh_card(run: Path) -> None:
 def write_model_card(
     run: Path, target: Path, recipe: Recipe, made_of: Provenance, alpha: float, hub: str | None = None
 ) -> None:
+    """Writes the model card of an export. `hub`: the repository that its usage example loads from."""
     file = RunFolder(run).results
-    known = {"config.json": "architecture, input size, normalisation, provenance", "model.safetensors": "the weights"}
-    known |= {
+    known = {
+        "config.json": "architecture, input size, normalisation, provenance",
+        "model.safetensors": "the weights",
         "model.onnx": FORMATS["onnx"],
         "model_fp16.onnx": "the same in float16",
         "model.pt2": FORMATS["torch_export"],
+        "parity.json": "largest deviation of each export from the trained encoder",
     }
-    known |= {"parity.json": "largest deviation of each export from the trained encoder"}
     files = {name: what for name, what in known.items() if (target / name).is_file()}
     if (target / "heads").is_dir():
         files["heads/"] = "the student in the space of a teacher, by name"

@@ -1,4 +1,4 @@
-"""`unic.encode`, `unic.shard` and `unic.synthesise`: features of images, and images written."""
+"""`unic.encode` writes features of images, `unic.shard` and `unic.synthesise` write images."""
 
 from __future__ import annotations
 
@@ -42,17 +42,17 @@ def shard(
     Args:
         data: a path or a name, as of `open_source`.
         out: the folder of the shards: absent, empty, or begun by the same call.
-        split: of a set that has several; default: "train", and a line says so where there are others.
-        size: of a shard at most, unless one image alone is larger; with a unit (kB, MB, GB).
-        samples: the number of images in a shard at most.
-        keep_order: keep the order of the set; without, images are shuffled.
-        console: where progress is shown (default: stderr).
+        split: the split to take of a set that has several; default: "train", which a line on the console says.
+        size: largest size of a shard, with a unit (kB, MB, GB). A single larger image gets a shard of its own.
+        samples: largest number of images in a shard.
+        keep_order: keep the order of the set instead of shuffling the images.
+        console: shows the progress; default: stderr.
 
     Returns:
         The manifest of the shards, as of `unic.data.shards.writing.write_shards`.
 
     Raises:
-        InputError: an unknown set or split, a folder that holds something else, or a size that is none.
+        InputError: an unknown set or split, a folder that holds something else, or an invalid size.
         StoppedError: a full disk.
     """
     console = console or stderr_console()
@@ -84,31 +84,32 @@ def synthesise(
 ) -> dict[str, Any]:
     """Makes images by optimising pixels until frozen teachers tell them apart, and writes them as shards.
 
-    A shard holds one pool. A folder in which the same call was stopped is gone on with, from its last whole pool, and
-    gets the bytes that it would have had.
+    A shard holds one pool. A repeated call continues an interrupted one after its last complete pool, and gives the
+    same bytes.
 
     Args:
-        teachers: one or several, or several by name, as of `evaluate`. Their gradients must reach the pixels: a graph
-            that runs outside of torch (`onnx:`) cannot take part.
+        teachers: one or several, or several by name, as of `evaluate`. Gradients must pass through them, so a graph
+            that runs outside torch (`onnx:`) is refused.
         out: the folder of the shards: absent, empty, or begun by the same call.
-        images: the number of images to make.
-        size: their side in pixels.
-        start: path of the images that the optimisation starts from, of which the first `images` are taken.
-        pool: how many images are kept apart from one another; one pool is made at a time, and each is a shard.
-        subset: how many images of a pool one step compares and changes.
-        redraw: the number of steps with one subset.
-        steps: the number of steps for a whole pool.
-        lr: Adam's learning rate on pixels in [0, 1].
-        variation: weight of the total variation, which keeps noise away.
-        seed: of all draws.
-        precision: "auto", "bf16" or "fp32".
-        console: where progress is shown (default: stderr).
+        images: number of images to make.
+        size: side of the images in pixels.
+        start: path of the images to start from; the first `images` of them are taken.
+        pool: number of images that are made to differ from one another. Pools are made one by one, each as a shard.
+        subset: number of images of a pool that one step compares and changes.
+        redraw: number of steps with the same subset.
+        steps: number of steps for a pool.
+        lr: learning rate of Adam, on pixels in [0, 1].
+        variation: weight of the total variation, which suppresses noise.
+        seed: seed of all random draws.
+        precision: precision of the teachers: "auto", "bf16" or "fp32".
+        console: shows the progress; default: stderr.
 
     Returns:
         The manifest of the shards, as of `shard`.
 
     Raises:
-        InputError: no teacher, one without gradients, a number out of its range, or a folder that holds something else.
+        InputError: no teacher, a teacher without gradients, a value out of its range, or a folder that holds something
+            else.
         StoppedError: a full disk, or an objective that is not finite.
     """
     named = by_name(teachers)
@@ -140,26 +141,26 @@ def encode(
     """Writes an encoder's features of a set of images as safetensors.
 
     The file holds `cls (n, D)`, `patch_mean (n, E)`, `index (n,)`, `labels (n,)` if the images are labelled and, on
-    request, `patches (n, N, E)` in float16. Damaged images are left out; `index` says which images of the whole set
-    are there. Its metadata hold the model's URI, the set, and the names of images and classes (docs/data.md).
+    request, `patches (n, N, E)` in float16. Damaged images are left out; `index` has the indices of the others in the
+    set. The metadata have the model's URI, the set, and the names of images and classes (docs/data.md).
 
     Args:
         model: as of `load_encoder`; an encoder is used where it is.
         data: a path or a name, as of `open_source`.
         out: a file that ends in .safetensors.
-        split: of a set that has several; default: "train", and a line says so where there are others.
-        patches: also keep every patch token.
-        limit: a fixed random subset of so many images.
-        precision: "auto", "bf16" or "fp32".
-        batch_size: images at a time.
-        workers: processes that decode images.
-        console: where progress is shown (default: stderr).
+        split: the split to take of a set that has several; default: "train", which a line on the console says.
+        patches: also write every patch token.
+        limit: number of images to take, as a fixed random subset.
+        precision: precision of the encoder: "auto", "bf16" or "fp32".
+        batch_size: number of images in a batch.
+        workers: number of processes that decode images.
+        console: shows the progress; default: stderr.
 
     Returns:
         The file.
 
     Raises:
-        InputError: an unknown model, set or split, or another ending of the file.
+        InputError: an unknown model, set or split, or a file with another suffix.
     """
     target = Path(out)
     if target.suffix != ".safetensors":
@@ -184,7 +185,7 @@ def encode(
 
 
 def _open_split(data: str, split: str | None, limit: int | None, console: Console) -> tuple[Source, str | None]:
-    """A set, and which split of it that is, where it has several. A default that leaves images out is said."""
+    """A set, and the name of its split if it has several. Reports a default split, which leaves images out."""
     source = open_source(data, limit) if split is None else open_source(data, limit, split)
     splits = splits_of(data)
     taken = split or ("train" if len(splits) > 1 or "{split}" in data else None)

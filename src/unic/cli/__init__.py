@@ -1,4 +1,4 @@
-"""The command line: a thin face on `unic.api`. Heavy imports happen inside the commands, so `--help` is quick."""
+"""The command line: each command calls `unic.api`. Commands import what is heavy inside, so `--help` is quick."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ for _name, _command in COMMANDS.items():
 
 
 def main() -> None:
-    """Entry point: an error is one line on stderr and the exit code that stands beside its class in `unic.errors`.
+    """Runs a command. An error is one line on stderr, with the exit code of its class in `unic.errors`.
 
-    SIGINT, SIGTERM and SIGHUP end a command that has nothing to save with 128 and their number.
+    SIGINT, SIGTERM and SIGHUP end a command that has nothing to save with 128 plus the signal's number.
     """
     logging.captureWarnings(True)  # libraries' warnings go to train.log, not into the live line
     try:
@@ -62,7 +62,7 @@ def main() -> None:
             fail(error.format_message(), InputError.exit_code)
         if os.environ.get("UNIC_DEBUG"):
             raise
-        if isinstance(error, OSError) and error.strerror:  # the machine's: a disk, a file that is gone
+        if isinstance(error, OSError) and error.strerror:  # an error of the machine: a disk, a missing file
             fail(f"{f'{error.filename}: ' if error.filename else ''}{error.strerror}", exit_code_of(error))
         if isinstance(error, MemoryError):
             fail("out of memory", exit_code_of(error))

@@ -73,31 +73,32 @@ def distill(
         raise InputError("--resume: name the run folder to continue with --out")
     if random_weights and not dry_run:
         raise InputError("--random-weights: only meant for --dry-run")
-    numbers = seeds_in(seeds)
+    chosen_seeds = seeds_in(seeds)
     from unic.recipe.schema import load_recipe
 
-    begun = begun_recipe(out, resume=resume, has_seeds=numbers is not None)
+    begun = begun_recipe(out, resume=resume, has_seeds=chosen_seeds is not None)
     source, changes = recipe_source(recipe, overrides or [], teachers, student, data, begun)
-    if numbers is not None:
+    if chosen_seeds is not None:
         from unic.training.trainings import check_seeds
 
-        check_seeds(numbers, changes)
+        check_seeds(chosen_seeds, changes)
     settings = load_recipe(source, changes, has_begun=begun is not None)
     trusted = [*(trust_code or []), *typed_code(source, changes)]
     if dry_run:
         from unic import api
         from unic.terminal import describe
 
-        describe(stdout(), api.dry_run(settings, random_weights=random_weights, seeds=numbers, trust_code=trusted))
+        lines = api.dry_run(settings, random_weights=random_weights, seeds=chosen_seeds, trust_code=trusted)
+        describe(stdout(), lines)
         return
     folder = out or Path("runs") / (Path(source).stem if isinstance(source, str) else "mine")
     try:
         with stop_signals() as stops, stops.at_once():
             from unic import api
 
-            api.distill(settings, out=folder, resume=resume, seeds=numbers, trust_code=trusted, console=stderr())
+            api.distill(settings, out=folder, resume=resume, seeds=chosen_seeds, trust_code=trusted, console=stderr())
     except UnfinishedError as error:
-        _show_run(folder)  # what there is; the line that says what is missing comes last
+        _show_run(folder)  # the error line, which says what is missing, comes last
         raise UnfinishedError(f"{error}; to try again: {_again(folder)}") from None
     except (PreemptedError, StoppedError, InputError) as error:
         if not str(error).endswith("with --resume"):
@@ -110,7 +111,7 @@ def distill(
 
 
 def _show_run(folder: Path) -> None:
-    """What a finished run leaves on the screen: the table, and where to look and what to type next."""
+    """Shows a finished run: its table, its report, and the commands to type next."""
     from unic._usage import usage
     from unic.eval.results.schema import Results
     from unic.eval.results.table import render
@@ -132,12 +133,12 @@ def _show_run(folder: Path) -> None:
         f"unic eval {name} --data NAME=PATH": "measures it on labelled images, beside its teachers",
         f"unic report {name}": "writes the page with the numbers",
     }
-    graph = {f"unic export {name} --format onnx": "writes a graph for other programs"}
+    graph = {f"unic export {name} --format onnx": "writes an ONNX model for other programs"}
     tell_next(graph if run.results.is_file() else {**measuring, **graph})
 
 
 def _again(folder: Path) -> str:
-    """The command that was typed, with what makes it go on."""
+    """The command that was typed, with the options that resume the run."""
     words = sys.argv[1:]
     added = [] if any(word == "--out" or word.startswith("--out=") for word in words) else ["--out", str(folder)]
     added += [] if "--resume" in words else ["--resume"]

@@ -69,7 +69,7 @@ def evaluate(
     trust_code: TrustCode = None,
 ) -> None:
     """Measure any encoders on the same images and print one table. What was measured before is not measured again."""
-    numbers = seeds_in(seeds)
+    chosen_seeds = seeds_in(seeds)
     from unic import api
     from unic.eval.named import by_name
     from unic.eval.results.schema import Results
@@ -87,7 +87,7 @@ def evaluate(
         tasks=tasks,
         data=sets_in(data) if data else None,
         suite=suite,
-        seeds=numbers,
+        seeds=chosen_seeds,
         roles=roles,
         teachers=teachers,
         out=out or into,
@@ -106,15 +106,16 @@ def evaluate(
     if into:
         run = into[0].parent
         echo(f"written: {', '.join(map(str, into))}\nnext: unic report {shlex.quote(str(run))}", err=True)
-    if results.failed():  # the table is whole but for these cells; a script must not take it for a success
+    if results.failed():  # the table lacks these cells; a script must not take it for a success
         raise SystemExit(StoppedError.exit_code)
 
 
 def _into_run(models: dict[str, Any], *, is_whole: bool) -> tuple[list[Path], str]:
-    """Where the numbers of one run alone go, and why nowhere: into its folder, where its report looks for them.
+    """The files for the results of a single run, in its folder; or none, with a note that says why.
 
     Args:
-        is_whole: whether nothing narrows the evaluation; one that is narrowed replaces no results that are there.
+        models: what is measured, by name.
+        is_whole: whether no option narrows the evaluation. A narrowed one does not replace existing results.
     """
     place = Path(str(next(iter(models.values()))).removeprefix("run:"))
     if len(models) > 1 or not (trainings_in(place) or RunFolder(place).is_begun):
@@ -128,5 +129,5 @@ def _into_run(models: dict[str, Any], *, is_whole: bool) -> tuple[list[Path], st
     try:
         check_writable(results, named="run")
     except (InputError, StoppedError) as error:
-        return [], f"the numbers are not kept in the run: {error}"
+        return [], f"the results are not written into the run: {error}"
     return results_files(place), ""

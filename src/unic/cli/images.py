@@ -52,7 +52,7 @@ def shard(
     samples: Annotated[int | None, typer.Option(min=1, help="Maximum number of images in a shard.")] = None,
     keep_order: Annotated[bool, typer.Option("--keep-order", help="Do not shuffle the images.")] = False,
 ) -> None:
-    """Write images as WebDataset shards, bytes as they are, with an index, their names and a manifest."""
+    """Write images as WebDataset shards: unchanged bytes, with an index, their names and a manifest."""
     from unic import api
 
     found = api.shard(data, out, split=split, size=size, samples=samples, keep_order=keep_order, console=stderr())

@@ -27,7 +27,7 @@ def init(
     epochs: Annotated[float | None, typer.Option(min=0, help="Number of passes over the images.")] = None,
     out: Annotated[Path, typer.Option(help="File to write.")] = Path("recipe.yaml"),
 ) -> None:
-    """Write a commented recipe from flags; asks for what is not given."""
+    """Write a commented recipe. Asks for what the flags leave out."""
     from unic.compose import check_new, compose, write_recipe
     from unic.suited import suited
 
@@ -51,7 +51,7 @@ def init(
     if "eval" not in tree:
         from unic.terminal import tell
 
-        text = "To measure the student at the end: name a suite in eval.suite, or images with a labelled test part."
+        text = "To measure the student at the end, name a suite in eval.suite, or images with a labelled test part."
         tell(stdout(), text)
 
 
@@ -63,7 +63,7 @@ def schema(
     if what not in ("recipe", "results"):
         raise InputError(f"schema: unknown file '{what}'{nearest(what, ('recipe', 'results'))}")
     if markdown and what == "results":
-        raise InputError("schema results: --markdown is for the recipe")
+        raise InputError("schema results: only the recipe has a --markdown page")
     from unic.schema import as_json, as_markdown, results_as_json
 
     echo(as_markdown() if markdown else as_json() if what == "recipe" else results_as_json(), nl=not markdown)

@@ -26,7 +26,7 @@ def list_names(
     found = [(name, text) for name, text in rows(what) if contains.lower() in name.lower()]
     if not found:
         raise InputError(
-            f"list {what}: no name has '{contains}' in it{nearest(contains, [name for name, _ in rows(what)])}"
+            f"list {what}: no name contains '{contains}'{nearest(contains, [name for name, _ in rows(what)])}"
         )
     width = max(len(name) for name, _ in found)
     for name, text in found:

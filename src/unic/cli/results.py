@@ -19,7 +19,7 @@ def report(
         Path | None, typer.Option(help="Page to write [default: RUN/report.html; comparison.html for several runs].")
     ] = None,
 ) -> None:
-    """Write RUN/report.html, one self-contained page; of several runs one page that compares them."""
+    """Write a self-contained page about a run, RUN/report.html, or one that compares several runs."""
     from unic import api
 
     echo(api.report(runs[0], out) if len(runs) == 1 else api.compare(runs, out or Path("comparison.html")))

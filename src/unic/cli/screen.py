@@ -1,4 +1,4 @@
-"""What a command shows: lines, notes, and what may be typed next."""
+"""Output of the commands: lines, notes, and commands to type next."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The recipe that a command line means: a file, a name, or flags."""
+"""The recipe of a command line: a file, a name, or flags."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from unic.runs.folder import RunFolder, trainings_in
 
 
 def begun_recipe(out: Path | None, *, resume: bool, has_seeds: bool) -> Path | None:
-    """The recipe of the run that goes on, or of the first of several trainings."""
+    """The recipe of the run to continue, or of the first of several trainings; None where nothing has begun."""
     if out is None:
         return None
     runs = list(trainings_in(out).values()) if has_seeds else [out] if resume else []
@@ -27,33 +27,38 @@ def recipe_source(
     data: list[str] | None,
     begun: Path | None,
 ) -> tuple[Any, list[str]]:
-    """A recipe's name and overrides, or the tree that the flags describe; the first override may stand in its place.
+    """The recipe, as a name, a path or a tree made from flags, and its overrides.
 
     Args:
-        begun: the recipe of the run that goes on: what flags do not say is as it was at its start.
+        recipe: the first argument; beside flags it is an override.
+        overrides: the other arguments.
+        teachers: of the flag.
+        student: of the flag.
+        data: of the flag.
+        begun: the recipe of the run to continue. It gives the values that the flags do not set.
     """
     if not (teachers or student or data):
         if recipe is None:
             raise InputError("distill: expected a recipe, or --teachers, --student and --data")
         return recipe, overrides
     if recipe is not None and "=" not in recipe:
-        raise InputError(f"distill: either the recipe '{recipe}' or --teachers, --student and --data, not both")
+        raise InputError(f"distill: expected either the recipe '{recipe}' or --teachers, --student and --data")
     from unic.compose import compose
 
     tree = compose(uris_in(teachers), student or "", data or [])
+    changes = ([recipe] if recipe else []) + overrides
     if begun:
         tree["base"] = str(begun)
     else:
         from unic.suited import suited
 
-        changes = ([recipe] if recipe else []) + overrides
         tree, notes = suited(tree, changes)
         tell_notes(notes)
-    return tree, ([recipe] if recipe else []) + overrides
+    return tree, changes
 
 
 def typed_code(source: Any, overrides: list[str]) -> list[str]:
-    """What of a recipe was typed: its overrides, and a tree that flags describe."""
+    """Code that the user typed: what overrides name, and a tree made from flags."""
     from unic.typed import code_in, code_in_overrides
 
     return [*code_in_overrides(overrides), *(code_in(source) if isinstance(source, dict) else [])]

@@ -1,4 +1,4 @@
-"""What was typed into an option, taken apart."""
+"""Parsing of the texts of options."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ TrustCode = Annotated[
     list[str] | None,
     typer.Option(
         "--trust-code", metavar="NAME",
-        help="Code to run although a file names it: a module, or a URI without its options; repeatable.",
+        help="Code to run although only a file names it: a module, or a URI without its options; repeatable.",
     ),
 ]  # fmt: skip
 
 
 def uris_in(texts: list[str] | None) -> list[str]:
-    """URIs separated by commas. A comma within a URI (`mean=0.485,0.456,0.406`) has no scheme behind it."""
+    """URIs separated by commas. A comma inside a URI (`mean=0.485,0.456,0.406`) has no scheme after it."""
     parts = [part for text in texts or [] for part in re.split(r",(?=\s*(?:[\w-]+=)?[a-z_]+:)", text)]
     return [part.strip(" ,") for part in parts if part.strip(" ,")]
 
 
 def names_in(texts: list[str] | None) -> list[str]:
-    """Names of an option that takes several, with commas or repeated."""
+    """The names in an option that is separated by commas, or repeated."""
     return [part.strip() for text in texts or [] for part in text.split(",") if part.strip()]
 
 
@@ -37,7 +37,7 @@ def pair_in(text: str, what: str) -> tuple[str, str]:
 
 
 def sets_in(entries: list[str]) -> dict[str, str]:
-    """Paths of evaluation sets by name; a dictionary alone would keep the last of two sets of one name."""
+    """Paths of evaluation sets by name. A name that is given twice is refused."""
     named: dict[str, str] = {}
     for name, path in (pair_in(entry, "--data") for entry in entries):
         if name in named:

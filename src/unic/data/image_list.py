@@ -14,7 +14,7 @@ from unic import rng
 from unic.data.holdout import divided
 from unic.data.sources import Source, open_source
 from unic.data.sources.base import MAX_PIXELS, permutation
-from unic.recipe.sections import TrainSource
+from unic.recipe.sections import SourceSection
 
 
 class ImageList(Source):
@@ -48,7 +48,9 @@ class ImageList(Source):
             self._starts.append(self._starts[-1] + len(source))
 
     @classmethod
-    def from_config(cls, train: Sequence[TrainSource], max_pixels: int = MAX_PIXELS, holdout: float = 0.0) -> ImageList:
+    def from_config(
+        cls, train: Sequence[SourceSection], max_pixels: int = MAX_PIXELS, holdout: float = 0.0
+    ) -> ImageList:
         """Opens the sources of a recipe's `data.train`.
 
         Args:

@@ -17,7 +17,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from unic import rng
-from unic.recipe.sections import Mixing
+from unic.recipe.sections import MixSection
 
 _MIX = rng.stream("mix")
 _IS_MIXED, _IS_CUT, _PARTNER, _LEFT, _TOP = range(5)
@@ -41,7 +41,7 @@ class Mix:
     probability: float = 1.0
 
     @classmethod
-    def of(cls, setting: Mixing | None) -> Mix | None:
+    def of(cls, setting: MixSection | None) -> Mix | None:
         """The `Mix` of a recipe's `data.mix`; None without it."""
         return cls(setting.mixup, setting.cutmix, setting.probability) if setting else None
 

@@ -1,4 +1,4 @@
-"""Pre-flight: everything that can be known of a run before its first hour, on one screen."""
+"""Pre-flight check: what a run needs, and what would fail later, before it starts."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from unic.tokens import Tokens
 from unic.training.advice import advice
 from unic.training.batch_norms import SINGLE_IMAGES, batch_norms, sees_single_images
 from unic.training.build import build
+from unic.training.job import Job
 from unic.training.memory import out_of_memory_named
 from unic.training.stages import first_of
 
@@ -43,24 +44,26 @@ def check_recipe(
     """Builds everything that a run needs, tries it on one real batch and looks for what would go wrong.
 
     Args:
-        processes: that will run it, each on a device like this one. What they wait for each other is not foreseen.
-        price: of an hour of all that runs, in any currency.
-        out: where the run folder would be, for the space on its disk.
+        recipe: the recipe of the run.
+        device: the device to try it on.
+        name: the name of the recipe in the report.
+        processes: number of processes of the run, each on a device like this one. The time in which they wait for each
+            other is not estimated.
+        price: price of an hour of all processes, in any currency; None: no price.
+        out: the planned run folder, whose disk is checked for free space.
 
     Returns:
-        The report. Wrong input is among its findings and not raised, so that all of it is seen at once. Of a recipe
-        with stages it is that of the first, and holds the others'.
+        The report. Wrong input is among its findings and not raised, so that all of it is seen at once. For a recipe
+        with stages it is the report of the first, which holds those of the others.
 
     Raises:
-        InputError: a stage does not make a recipe.
+        InputError: a stage does not give a valid recipe.
     """
     plans = recipe.plans()
-    names = (
-        [f"{name}, stage {number} of {len(plans)}" for number in range(1, len(plans) + 1)] if recipe.stages else [name]
-    )
+    names = [f"{name}, stage {index + 1} of {len(plans)}" if recipe.stages else name for index in range(len(plans))]
     first, *later = [
-        _check(plan, device, Report(each), processes, price, out, plans[:place])
-        for place, (plan, each) in enumerate(zip(plans, names, strict=True))
+        _check(plan, device, Report(names[index]), processes, price, out, plans[:index])
+        for index, plan in enumerate(plans)
     ]
     first.stages = later
     if later and all(report.is_ready for report in (first, *later)):
@@ -80,19 +83,15 @@ def _check(
     out: Path | None,
     before: Sequence[Recipe],
 ) -> Report:
+    """Fills the report of one stage. `before`: the recipes of the stages before it."""
     encoders = load_all(recipe, device, report)
-    images: ImageList | None = None
-    try:
-        images = ImageList.from_config(recipe.data.train, recipe.data.max_pixels, recipe.data.holdout)
-        look_at(images, recipe, report)
-    except InputError as error:
-        report.add("error", "data", str(error))
-    measured = _measured(recipe, report)
-    if images is not None and measured is not None:
-        find_duplicates(images, measured, report)
+    images = _images(recipe, report)
+    evaluation = _evaluation(recipe, report)
+    if images is not None and evaluation is not None:
+        find_duplicates(images, evaluation, report)
     if not report.is_ready or len(encoders) < len(recipe.teachers.models):
         return report
-    del encoders  # built again with everything else: two copies of large teachers need not fit
+    del encoders  # they are built again with everything else; two copies of large teachers may not fit
     try:
         job = build(recipe, device, processes)
     except InputError as error:
@@ -103,21 +102,9 @@ def _check(
     for section, text in advice(job, before):
         report.add("warning", section, text)
     if not recipe.eval.suite:
-        report.add("note", "eval.suite", "nothing measures the student at the end; eval.suite names what would")
-    views = job.views(job.first_batch(min(few_images(device), recipe.train.batch_size)))
-    tokens: dict[str, Tokens] = {}
-    job.student.eval()
-    largest, taken = (recipe.data.size, recipe.data.size), {"student": job.resolutions.grids, **job.resolutions.taken}
-    for model, encoder in {"student": job.student, **job.encoders}.items():
-        size = largest if largest in taken.get(model, ()) else encoder.input_size
-        with beside(recipe.data.workers):  # as many threads as a step has
-            row, tokens[model] = describe(model, encoder, views, size)
-        report.models.append(row)
-    report.facts["views"] = recipe.data.sizes or [recipe.data.size]
-    compare(report.models, tokens, recipe, report)
+        report.add("note", "eval.suite", "nothing is measured at the end; name a suite to measure the student")
+    _look_at_models(job, report)
     look_at_spread(job, report)
-    if recipe.data.sizes:
-        report.add("note", "data.sizes", job.resolutions.describe())
     try:
         with out_of_memory_named(job):
             sides = recipe.data.sizes or [recipe.data.size]
@@ -129,8 +116,37 @@ def _check(
     return report
 
 
-def _measured(recipe: Recipe, report: Report) -> Plan | None:
-    """What will be measured, opened as the evaluation and the looks while training will open it."""
+def _images(recipe: Recipe, report: Report) -> ImageList | None:
+    """The training images; None, with an error in the report, where they cannot be opened."""
+    try:
+        images = ImageList.from_config(recipe.data.train, recipe.data.max_pixels, recipe.data.holdout)
+        look_at(images, recipe, report)
+    except InputError as error:
+        report.add("error", "data", str(error))
+        return None
+    return images
+
+
+def _look_at_models(job: Job, report: Report) -> None:
+    """Sends one batch through student and teachers: adds their rows, and findings about each and about pairs."""
+    recipe = job.recipe
+    views = job.views(job.first_batch(min(few_images(job.device), recipe.train.batch_size)))
+    tokens: dict[str, Tokens] = {}
+    job.student.eval()
+    largest, taken = (recipe.data.size, recipe.data.size), {"student": job.resolutions.grids, **job.resolutions.taken}
+    for model, encoder in {"student": job.student, **job.encoders}.items():
+        size = largest if largest in taken.get(model, ()) else encoder.input_size
+        with beside(recipe.data.workers):  # speed is measured with the threads of a step
+            row, tokens[model] = describe(model, encoder, views, size)
+        report.models.append(row)
+    report.facts["views"] = recipe.data.sizes or [recipe.data.size]
+    compare(report.models, tokens, recipe, report)
+    if recipe.data.sizes:
+        report.add("note", "data.sizes", job.resolutions.describe())
+
+
+def _evaluation(recipe: Recipe, report: Report) -> Plan | None:
+    """The plan of the evaluation, opened as the run will open it; None without one, or with an error in the report."""
     if not recipe.eval.suite:
         return None
     try:
@@ -145,7 +161,7 @@ def _measured(recipe: Recipe, report: Report) -> Plan | None:
     if not plan.unseen:
         report.add(
             "note", "eval.suite",
-            "nothing unseen is measured, so nothing will tell what the student forgets; name a set that is no source "
-            "of training, for example eval.suite.unseen=[mine=PATH] (docs/evaluation.md)",
+            "no unseen set is measured, so it will not show what the student forgets; name a set that is not trained "
+            "on, for example eval.suite.unseen=[mine=PATH] (docs/evaluation.md)",
         )  # fmt: skip
     return plan

@@ -1,4 +1,4 @@
-"""What a run will cost: memory at this batch size and the largest that fits, time (`duration`), money, disk."""
+"""The cost of a run: memory at its batch size and the largest batch that fits, time (`duration`), price, disk."""
 
 from __future__ import annotations
 
@@ -26,22 +26,24 @@ def count_ladder(job: Job) -> dict[str, Any]:
 
 
 def estimate(job: Job, trials: Sequence[Trial], price: float | None, out: Path, report: Report) -> None:
-    """Adds memory, time and disk to the report, and what would not fit to its findings.
+    """Adds memory, time and disk to the facts of the report, and what does not fit to its findings.
 
     Args:
+        job: the run.
         trials: one for each size of views.
-        price: of an hour.
-        out: where the run folder would be.
+        price: price of an hour; None: no price.
+        out: the planned run folder.
+        report: the report to add to.
     """
-    cache = _Cache(job) if job.recipe.teachers.cache else None
+    cache = _CacheCost(job) if job.recipe.teachers.cache else None
     report.facts["ladder"] = count_ladder(job)
     report.facts["memory"] = _memory(job, max(trial.saved_bytes for trial in trials), report)
     report.facts["time"] = duration(job, trials, cache.seconds if cache else None, price)
     report.facts["disk"] = _disk(job, cache, out, report)
 
 
-class _Cache:
-    """Of a teacher cache what is still to be built, and where."""
+class _CacheCost:
+    """The part of a teacher cache that is still to be built: its folder, its size, and the seconds it takes."""
 
     def __init__(self, job: Job) -> None:
         plan = CachePlan(job.recipe, job.encoders, job.grids, job.images)
@@ -52,18 +54,22 @@ class _Cache:
 
 
 def _memory(job: Job, each: float, report: Report) -> dict[str, Any]:
-    """Args:
-    each: bytes that an image keeps.
+    """Facts about the memory; adds an error where the models, or a batch, do not fit.
+
+    Args:
+        job: the run.
+        each: bytes that a forward pass keeps for one image.
+        report: the report to add to.
     """
     batch = job.images_at_a_time
     fixed, available = model_bytes(job), room(job)
     largest = largest_batch(job, each, available)
     if largest < 1:
-        text = f"the models alone need {gigabytes(fixed)}, there are {gigabytes(available)}"
+        text = f"the models alone need {gigabytes(fixed)}, {gigabytes(available)} are available"
         report.add("error", "memory", f"{text}; choose smaller models, or a projector with fewer blocks")
     elif batch > largest:
         needed = fixed + batch * each
-        text = f"{batch} images at a time need about {gigabytes(needed)}, there are {gigabytes(available)}"
+        text = f"{batch} images at a time need about {gigabytes(needed)}, {gigabytes(available)} are available"
         report.add("error", "memory", f"{text}; {what_fits(job, largest)}")
     return {
         "models_gb": fixed / 1e9, "batch_gb": batch * each / 1e9, "at_a_time": batch,
@@ -71,7 +77,7 @@ def _memory(job: Job, each: float, report: Report) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _disk(job: Job, cache: _Cache | None, out: Path, report: Report) -> dict[str, Any]:
+def _disk(job: Job, cache: _CacheCost | None, out: Path, report: Report) -> dict[str, Any]:
     _, checkpoints = checkpoint_bytes(job)
     try:
         check_writable(out, named=argument("out"), kind="folder")

@@ -1,4 +1,4 @@
-"""How long a run will take, as a range: what the steps that were tried say, and what decoding allows."""
+"""The time that a run will take, as a range: from the steps of the trial and the time to decode images."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ Choice = Callable[[Sequence[float]], float]
 
 
 def duration(job: Job, trials: Sequence[Trial], cache_seconds: float | None, price: float | None) -> dict[str, Any]:
-    """Hours by the median step, and from the fastest, had nothing else run, to the slowest.
+    """Facts about the time: hours by the median step, and a range from the fastest step to the slowest.
 
-    Evaluation, export and saves are not among them.
+    The fastest step is taken as on an idle machine (`Trial.alone`). Evaluation, export and saves are not included.
 
     Args:
+        job: the run.
         trials: one for each size of views.
-        cache_seconds: to build what is missing of the teacher cache; None: teachers are live.
-        price: of an hour.
+        cache_seconds: time to build the missing part of the teacher cache; None: teachers are live.
+        price: price of an hour; None: no price.
     """
     is_cached = cache_seconds is not None
 
@@ -30,7 +31,7 @@ def duration(job: Job, trials: Sequence[Trial], cache_seconds: float | None, pri
         return (job.total_steps * step + building(choose, tried)) / 3600
 
     def building(choose: Choice, tried: Sequence[Trial] = trials) -> float:
-        """The cache was timed once; that may have been at any moment of the trial."""
+        """Seconds to build the cache. It was timed once, so it gets the spread of the teachers' times."""
         usual = fmean(median(trial.teachers) for trial in trials)
         spread = fmean(choose(trial.teachers) for trial in tried) / usual if usual else 1.0
         return (cache_seconds or 0.0) / job.world_size * spread
@@ -60,7 +61,7 @@ def duration(job: Job, trials: Sequence[Trial], cache_seconds: float | None, pri
 
 
 def _step_seconds(job: Job, trial: Trial, choose: Choice, *, is_cached: bool) -> float:
-    """Of one step of one process: its own work, or that of its data workers where they are slower."""
+    """Seconds of a step of one process: its own work, or that of its data workers where they are slower."""
     images, workers = job.recipe.train.batch_size / job.world_size, job.recipe.data.workers
     parts = zip(trial.teachers, trial.student, strict=True)
     passes = choose([student + (0 if is_cached else teachers) for teachers, student in parts]) / trial.images

@@ -1,4 +1,4 @@
-"""What a pre-flight check found: facts for the screen, and what would go wrong."""
+"""The report of a pre-flight check: facts about the run, and findings about what would go wrong."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ Level = Literal["error", "warning", "note"]
 
 @dataclass(frozen=True)
 class Finding:
-    """Attributes:
-    level: "error" would fail later; "warning" would work and surprise; "note" is good to know.
-    about: the teacher, source or setting.
+    """One finding of a check.
+
+    Attributes:
+        level: "error" would fail later; "warning" would work, with a result that surprises; "note" is good to know.
+        about: the teacher, source or key that it is about.
+        text: one line.
     """
 
     level: Level
@@ -25,11 +28,12 @@ class Report:
     """The result of a check.
 
     Attributes:
-        models: a row for the student and for each teacher that could be loaded.
+        recipe: its name.
+        models: a row for the student and for each teacher that loads.
         images: a row for each training source.
-        facts: ladder, memory, time, disk: what the run will cost.
-        findings: worst first.
-        stages: of a recipe with stages, the reports of those after the first.
+        facts: sizes of views, projectors (`ladder`), memory, time and disk; spread and duplicates of the images.
+        findings: errors, then warnings, then notes.
+        stages: the reports of the stages after the first.
     """
 
     recipe: str
@@ -49,7 +53,7 @@ class Report:
 
     @property
     def is_ready(self) -> bool:
-        """Nothing was found that would fail later, in no stage."""
+        """Whether no stage has an error."""
         return not self.num_errors and all(stage.is_ready for stage in self.stages)
 
     def to_json(self) -> dict[str, Any]:

@@ -17,14 +17,14 @@ from unic.eval.plan import Plan
 from unic.preflight.findings import Report
 from unic.recipe.schema import Recipe
 
-_SAMPLE = 64  # images of each source that are decoded
-_SECONDS = 20.0  # for the search of duplicates
-_SIDE = 16  # of the thumbnails that are compared
-_CLOSE = 2.0  # mean difference of grey levels (0 to 255) below which two thumbnails show the same
+_SAMPLE = 64  # images of each source to decode
+_SECONDS = 20.0  # for the search for duplicates
+_SIDE = 16  # side of the thumbnails that are compared, in pixels
+_CLOSE = 2.0  # mean difference of grey levels (0 to 255) below which two thumbnails show the same image
 
 
 def look_at(images: ImageList, recipe: Recipe, report: Report) -> None:
-    """A row for each source: how many, how large, and which of a fixed sample are damaged."""
+    """Adds a row for each source: the number and size of its images, and the damaged ones of a fixed sample."""
     visits = [len(source) * weight for source, weight in zip(images.sources, images.weights, strict=True)]
     for source, entry, visited in zip(images.sources, recipe.data.train, visits, strict=True):
         sizes, damaged = [], []
@@ -43,7 +43,7 @@ def look_at(images: ImageList, recipe: Recipe, report: Report) -> None:
         share = len(damaged) / max(1, len(sizes) + len(damaged))
         if damaged:
             too_many = share > recipe.data.max_damaged and len(damaged) > 1
-            text = f"{len(damaged)} of {len(sizes) + len(damaged)} images looked at are damaged ({damaged[0]})"
+            text = f"{len(damaged)} of {len(sizes) + len(damaged)} images of a sample are damaged ({damaged[0]})"
             report.add(
                 "error" if too_many else "warning",
                 entry.path,
@@ -54,8 +54,9 @@ def look_at(images: ImageList, recipe: Recipe, report: Report) -> None:
 
 
 def find_duplicates(images: ImageList, plan: Plan, report: Report) -> None:
-    """Test images, and any images of unseen sets, that the training has seen: the same thumbnails. Stops after a while
-    and says how far it came.
+    """Adds a warning where training images look like test images, or like any images of unseen sets.
+
+    Images are compared by thumbnails. The search stops after `_SECONDS`; the report says how many it has compared.
     """
     until = time.monotonic() + _SECONDS
     unseen = [pair.name for pair in plan.unseen]
@@ -63,12 +64,12 @@ def find_duplicates(images: ImageList, plan: Plan, report: Report) -> None:
     compared = 0
     for pair in plan.pairs:
         for part in (pair.test, *([pair.train] if pair.name in unseen else [])):
-            for _, thumbnail in _thumbnails(part, until):
+            for thumbnail in _thumbnails(part, until):
                 known.setdefault(_coarse(thumbnail), []).append((pair.name, thumbnail))
                 compared += 1
     found: dict[str, int] = {}
     seen = 0
-    for _, thumbnail in _thumbnails(images, until):
+    for thumbnail in _thumbnails(images, until):
         seen += 1
         alike = {name for name, other in known.get(_coarse(thumbnail), []) if _is_same(thumbnail, other)}
         for name in sorted(alike):
@@ -77,11 +78,11 @@ def find_duplicates(images: ImageList, plan: Plan, report: Report) -> None:
     looked = f"{seen} of {len(images)} training images compared with {compared} {others}"
     report.facts["duplicates"] = {"found": found, "looked_at": looked}
     for name, count in found.items():
-        whose = "an image of this set, which is called unseen" if name in unseen else "one of its test images"
-        report.add("warning", f"data {name}", f"{count} training images look the same as {whose} ({looked})")
+        others = "an image of this unseen set" if name in unseen else "one of its test images"
+        report.add("warning", f"data {name}", f"{count} training images look the same as {others} ({looked})")
 
 
-def _thumbnails(source: Source, until: float) -> Iterator[tuple[int, np.ndarray]]:
+def _thumbnails(source: Source, until: float) -> Iterator[np.ndarray]:
     for index in _some(source, len(source)):
         if time.monotonic() > until:
             return
@@ -89,7 +90,7 @@ def _thumbnails(source: Source, until: float) -> Iterator[tuple[int, np.ndarray]
             grey = source.read(index).convert("L").resize((_SIDE, _SIDE), Image.Resampling.BOX)
         except DamagedImageError:
             continue
-        yield index, np.asarray(grey)
+        yield np.asarray(grey)
 
 
 def _is_same(thumbnail: np.ndarray, other: np.ndarray) -> bool:
@@ -97,11 +98,11 @@ def _is_same(thumbnail: np.ndarray, other: np.ndarray) -> bool:
 
 
 def _coarse(thumbnail: np.ndarray) -> bytes:
-    """A key that near duplicates mostly share: which half of the image is brighter, row by row and column by column."""
+    """A key that near duplicates mostly share: which of 4 × 4 cells are brighter than the mean, and the mean."""
     small = thumbnail.reshape(4, 4, 4, 4).mean((1, 3))
     return bytes(np.concatenate([(small > small.mean()).ravel(), [small.mean() // 32]]).astype(np.uint8))
 
 
 def _some(source: Source, count: int) -> list[int]:
-    """A fixed random choice, the same for everyone."""
+    """Indices of a random sample that is fixed."""
     return source.order(rng.stream("check"))[:count].tolist()

@@ -18,14 +18,14 @@ from unic.recipe.schema import Recipe
 from unic.tokens import Tokens
 from unic.training.resolutions import enlargement
 
-_SAME = 0.95  # CKA of two teachers from which one of them adds little
-_COARSER = 4.0  # student patches for each of a teacher's, worth a warning
+_SAME = 0.95  # CKA of two teachers above which one of them adds little
+_COARSER = 4.0  # number of student patches for each patch of a teacher from which a warning is due
 _MISNORMALISED = 1e-3  # largest difference on a random image; 1e-4 is rounding
 _NON_COMMERCIAL = ("-nc", "noncommercial", "non-commercial", "research")
 
 
 def load_all(recipe: Recipe, device: torch.device, report: Report) -> dict[str, Encoder]:
-    """Every teacher that loads; the others are findings, all of them and not only the first."""
+    """The teachers that load. Each of the others becomes a finding."""
     encoders = {}
     for name, uri in recipe.teachers.models.items():
         try:
@@ -36,7 +36,7 @@ def load_all(recipe: Recipe, device: torch.device, report: Report) -> dict[str, 
 
 
 def describe(name: str, encoder: Encoder, images: Tensor, size: Size) -> tuple[dict[str, Any], Tokens]:
-    """A row of the table, and the tokens of the images seen at `size`; speed is that of the better of two passes."""
+    """A row of the table, and the tokens of the images at `size`. The speed is that of the faster of two passes."""
     best, tokens = float("inf"), None
     with torch.no_grad():
         for _ in range(2):
@@ -69,7 +69,7 @@ def describe(name: str, encoder: Encoder, images: Tensor, size: Size) -> tuple[d
 
 
 def compare(rows: list[dict[str, Any]], tokens: dict[str, Tokens], recipe: Recipe, report: Report) -> None:
-    """Grids, sizes and licences against the student's, and teachers against each other."""
+    """Adds findings: grids, sizes and licences of the teachers beside the student's, and teachers beside each other."""
     student = rows[0]
     _look_at_licence("the student's start", student["licence"], report)
     for row in rows:
@@ -82,18 +82,22 @@ def compare(rows: list[dict[str, Any]], tokens: dict[str, Tokens], recipe: Recip
         ratio = (student["grid"][0] * student["grid"][1]) / (row["grid"][0] * row["grid"][1])
         if ratio >= _COARSER:
             text = f"its {_by(row['grid'])} patches are stretched to the student's {_by(student['grid'])}"
-            report.add("warning", about, f"{text}; a larger input size of the teacher gives more")
+            report.add("warning", about, f"{text}; a larger input size of the teacher gives a finer grid")
         _look_at_licence(about, row["licence"], report)
         error = row["normalisation_error"]
         if error is not None and error > _MISNORMALISED:
             report.add(
-                "error", about, f"it normalises otherwise than its own library (by {error:.1e}): see mean and std"
+                "error",
+                about,
+                f"it normalises images otherwise than its own library (by {error:.1e}); set mean and std",
             )
     for first, second in combinations([row["name"] for row in rows[1:]], 2):
         one, other = (tokens[name].cls.float().cpu().numpy() for name in (first, second))
         similarity = cka(one, other) if len(one) >= FEWEST else 0.0
         if similarity >= _SAME:
-            text = f"nearly the same as '{second}' on these images (CKA {similarity:.2f}): it counts twice"
+            text = (
+                f"features nearly identical to those of '{second}' (CKA {similarity:.2f}): the pair gets double weight"
+            )
             report.add("warning", f"teacher {first}", text)
 
 

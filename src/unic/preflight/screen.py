@@ -1,4 +1,4 @@
-"""A check as one screen, as wide as the console."""
+"""The report of a check as one screen."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _STYLES = {"error": "bold red", "warning": "yellow", "note": "dim"}
 
 
 def render(report: Report) -> Group:
-    """Models, images, cost, findings, and a last line that says whether it can start."""
+    """Models, images, cost and findings; the last line says whether the run can start."""
     parts: list[Any] = []
     if report.models:
         parts += [_models(report), *map(_origin, report.models)]
@@ -50,15 +50,15 @@ def _models(report: Report) -> _NamedRows:
 
 @dataclass(frozen=True)
 class _NamedRows:
-    """A table whose numbers are whole, with names in what room the console leaves beside them."""
+    """A table whose numbers are never cut. The names of its first column wrap in the remaining width."""
 
     heads: Sequence[str]
     rows: Sequence[Sequence[str]]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
         table = Table(box=box.SIMPLE_HEAD, padding=0, show_edge=False)
-        numbers = [max(map(len, column)) for column in zip(self.heads, *self.rows, strict=True)][1:]
-        room = max(len(self.heads[0]), options.max_width - sum(numbers) - len(numbers))
+        widths = [max(map(len, column)) for column in zip(self.heads, *self.rows, strict=True)][1:]
+        room = max(len(self.heads[0]), options.max_width - sum(widths) - len(widths))
         table.add_column(self.heads[0], overflow="fold")
         for head in self.heads[1:]:
             table.add_column(head, justify="right", no_wrap=True)
@@ -70,7 +70,7 @@ class _NamedRows:
 
 
 def _between_words(name: str, width: int) -> str:
-    """A name in lines that end where a word of it does; only a word that is too wide is broken."""
+    """A name in lines that end at the ends of its words; only a word that is too wide is broken."""
     lines = [""]
     for word in re.findall(r"[^_\-./]*[_\-./]*", name):
         if lines[-1] and len(lines[-1] + word) > width:
@@ -80,7 +80,7 @@ def _between_words(name: str, width: int) -> str:
 
 
 def _origin(row: dict[str, Any]) -> Text:
-    """Where a model comes from, its licence and how it normalises: too long for columns."""
+    """A line with the source, licence and normalisation of a model, which are too long for columns."""
     mean, std = (_numbers(row[key]) for key in ("mean", "std"))
     revision = f" @ {row['revision']}" if row["revision"] else ""
     licence = {None: "licence unknown", NO_LICENCE: "no licence needed"}.get(row["licence"], row["licence"])
@@ -88,7 +88,7 @@ def _origin(row: dict[str, Any]) -> Text:
 
 
 def _numbers(values: list[float]) -> str:
-    """One number where it stands for all channels."""
+    """The values of the channels; one number where all are equal."""
     return "/".join(f"{value:.3g}" for value in (values[:1] if len(set(values)) == 1 else values))
 
 
@@ -141,7 +141,7 @@ def _cost(report: Report) -> Table:
 
 
 def _time(time: dict[str, Any]) -> str:
-    """Of a run, with what it was computed from."""
+    """The time of a run, and what the estimate is based on."""
     low, high = map(long_duration, time["hours_range"])
     between = f" ({low} to {high})" if low != high else ""
     by = "train.steps" if time["epochs"] is None else f"{time['epochs']:g} epochs"
@@ -154,7 +154,7 @@ def _time(time: dict[str, Any]) -> str:
     threads = f"{tried['threads']} thread{'s' if tried['threads'] > 1 else ''}"
     return (
         f"{long_duration(time['hours'])}{between} for {time['steps']:,} steps ({by}){processes}, of that teachers "
-        f"{long_duration(time['teachers_h'])}{price}; by {tried['steps']} steps of "
-        f"{' or '.join(map(str, tried['images']))} images tried here on {threads}, {each} s each{busy}; "
-        "the evaluation comes after it"
+        f"{long_duration(time['teachers_h'])}{price}; estimated from {tried['steps']} steps of "
+        f"{' or '.join(map(str, tried['images']))} images on {threads}, {each} s each{busy}; "
+        "without the evaluation"
     )

@@ -1,9 +1,10 @@
-"""Whether the training images are narrow: in how many directions the teachers' features vary on them.
+"""The spread of the training images: the number of directions in which the teachers' features vary on them.
 
-Effective rank (Roy and Vetterli, EUSIPCO 2007), here of the covariance: exp of the entropy of its eigenvalues, divided
-by their sum. It grows with the number of images and depends on the teacher, so it is compared with that of as many dead
-leaves, which are the same for everybody. Not with several families of generated images: what differs between families
-outweighs what differs within one, and the rank of all is lower than that of each.
+It is measured by the effective rank (Roy and Vetterli, EUSIPCO 2007) of their covariance: exp of the entropy of its
+eigenvalues, divided by their sum. The rank grows with the number of images and depends on the teacher. So it is
+compared with the rank on as many generated dead leaves, which are the same for everyone. Several families of generated
+images would not serve: differences between families outweigh those within one, so the rank of all is lower than that of
+each.
 """
 
 from __future__ import annotations
@@ -24,20 +25,21 @@ from unic.features import default_cache_dir, extract
 from unic.preflight.findings import Report
 from unic.training.job import Job
 
-_IMAGES, _FEWEST = 256, 64  # that are looked at, and with which there is nothing to tell
+_IMAGES, _FEWEST = 256, 64  # images to look at, and the fewest that tell something
 _REFERENCE = "dead_leaves"
-_LARGEST = 256  # side of the generated images
-_NARROW = 1.2  # times the rank on dead leaves: letters 1.0, clothes 1.15, emoji 1.4, photographs 1.5, clip art 1.6
-_SECONDS = 60.0  # that one teacher may take
+_LARGEST = 256  # side of the generated images, in pixels
+_NARROW = 1.2  # ratio of the ranks: letters 1.0, clothes 1.15, emoji 1.4, photographs 1.5, clip art 1.6
+_SECONDS = 60.0  # for one teacher at most
 
 
 def look_at_spread(job: Job, report: Report) -> None:
-    """Adds the effective ranks to the facts, and a warning where they are low and no source makes up for it.
+    """Adds the effective ranks to the facts, and a warning where they are low and no source is generated.
 
-    Generated sources are left out: of them it is known what they are. Features are kept in the user's cache.
+    Generated images are not measured themselves. Features are kept in the user's cache.
 
     Args:
-        report: has the speed of each teacher in its rows.
+        job: the run.
+        report: the report to add to. Its rows have the speed of each teacher; slow ones are left out.
     """
     own = first_seen(job.images, job.recipe.seed, _IMAGES)
     if own is None or len(own) < _FEWEST:
@@ -62,14 +64,14 @@ def look_at_spread(job: Job, report: Report) -> None:
     times = mean_times(found)
     report.facts["spread"] = {"images": len(own), "teachers": found, "times": round(times, 2)}
     if times < _NARROW and not any(map(_is_generated, job.images.sources)):
-        text = f"narrow images: the teachers' features have {times:.2f} times the effective rank that they have on"
-        remedy = "a student forgets what it does not see; add photographs or generated images, and hold its features "
-        remedy += "near the start's on them: anchor: 0.3 (docs/generalise.md)"
-        report.add("warning", "data.train", f"{text} generated dead leaves, on photographs 1.5 times; {remedy}")
+        text = f"narrow images: the effective rank of the teachers' features is {times:.2f} times that on generated "
+        text += "dead leaves (photographs: 1.5 times), and a student forgets what it does not see; add photographs or "
+        text += "generated images, with anchor: 0.3 to keep the start's features on them (docs/generalise.md)"
+        report.add("warning", "data.train", text)
 
 
 def first_seen(images: ImageList, seed: int, count: int) -> Source | None:
-    """The images that a run sees first: a sample of all sources by their weights. None: all are generated."""
+    """The images that a run sees first, a sample of all sources by their weights; None if all are generated."""
     pairs = [
         (source, weight)
         for source, weight in zip(images.sources, images.weights, strict=True)
@@ -84,7 +86,8 @@ def first_seen(images: ImageList, seed: int, count: int) -> Source | None:
 
 
 def effective_rank(features: Float[np.ndarray, "n d"]) -> float:
-    """Of the covariance of features: 1 where all lie on a line, at most min(n − 1, d); 0 where all are the same."""
+    """Effective rank of the covariance of features: 1 where all lie on a line, at most min(n − 1, d); 0 where all
+    are the same."""
     x = torch.from_numpy(np.array(features, dtype=np.float64))
     x = x - x.mean(0)
     eigenvalues = torch.linalg.eigvalsh(x @ x.T if len(x) < x.shape[1] else x.T @ x).clamp(min=0)
@@ -93,7 +96,7 @@ def effective_rank(features: Float[np.ndarray, "n d"]) -> float:
 
 
 def mean_times(found: Mapping[str, Mapping[str, float]]) -> float:
-    """Geometric mean over the teachers of the rank on one's own images, divided by that on generated ones."""
+    """Geometric mean, over the teachers, of the rank on the training images divided by that on generated ones."""
     ratios = [max(ranks["own"], 1e-3) / max(ranks["generated"], 1e-3) for ranks in found.values()]
     return math.exp(sum(map(math.log, ratios)) / len(ratios))
 

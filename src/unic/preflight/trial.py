@@ -1,7 +1,7 @@
-"""A few steps of a run, tried as the run makes them: how long each takes, and what an image keeps of the memory.
+"""A trial of a few steps of a run: the time of each, and the memory that an image needs.
 
-A step has costs of its own beside those of its images: gradients of large projectors, the update. So it is tried with
-as many images as the run has at a time where memory and patience allow.
+Some costs of a step do not depend on its images: gradients of large projectors, the update. So the trial takes as many
+images at a time as the run, where memory and patience allow.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ from unic.training.optimizer import optimizer_step
 from unic.training.step import batch_loss
 from unic.training.teachers import Outputs
 
-PATIENCE = 20.0  # seconds for the steps of all sizes of views together, once the first have shown what they cost
-_MOST, _LEAST = 10, 2  # steps that are timed
+PATIENCE = 20.0  # seconds for the timed steps, over all sizes of views
+_MOST, _LEAST = 10, 2  # number of timed steps, at most and at least
 _SCHEDULER = Path("/proc/thread-self/schedstat")
 _FEW = {"cpu": 16, "cuda": 64}  # images of the first steps
 
 
 @dataclass(frozen=True)
 class Trial:
-    """Steps on views of one size. Entries of the lists are those of one step after the other.
+    """Timed steps on views of one size. The lists have an entry for each step.
 
     Attributes:
-        images: of a step.
-        saved_bytes: that a forward pass keeps of one image.
-        decoding: seconds that one process decodes an image.
-        teachers: seconds of the teachers.
-        student: seconds of everything else that a batch is sent through.
-        update: seconds of the optimiser, whatever the number of images is.
-        waited: of all these, seconds in which other processes had the cores; 0 where the system does not tell.
+        images: number of images of a step.
+        saved_bytes: bytes that a forward pass keeps for one image.
+        decoding: seconds in which one process decodes an image.
+        teachers: seconds of the teachers' forward passes.
+        student: seconds of all other forward and backward passes.
+        update: seconds of the optimiser's update, which do not depend on the number of images.
+        waited: seconds of the step in which this thread waited for a core; 0 where the system does not tell.
     """
 
     images: int
@@ -51,7 +51,7 @@ class Trial:
     waited: list[float] = field(default_factory=list)
 
     def alone(self) -> Trial:
-        """The same as if nothing else had run: all parts of a step shorter by the share of it that was waited."""
+        """The same steps as on an idle machine: their parts are shortened by the share in which they waited."""
         whole = [sum(parts) for parts in zip(self.teachers, self.student, self.update, strict=True)]
         shares = [1 - min(waited / seconds, 1) for waited, seconds in zip(self.waited, whole, strict=True)]
 
@@ -69,11 +69,12 @@ def few_images(device: torch.device) -> int:
 
 
 def try_steps(job: Job, side: int, patience: float) -> Trial:
-    """Tries steps with the threads that the run has. The weights stay as they are; a job that is tried is not run.
+    """Times steps with the number of threads of the run. The weights do not change, but the job must not run later.
 
     Args:
-        side: of the views.
-        patience: seconds for the steps that are timed.
+        job: the run.
+        side: side of the views in pixels.
+        patience: seconds for the timed steps.
     """
     clock = _Clock(job)
     with beside(job.recipe.data.workers):
@@ -81,7 +82,7 @@ def try_steps(job: Job, side: int, patience: float) -> Trial:
         saved = SavedBytes()
         with saved:
             clock.step(batch)
-        each = sum(clock.step(batch)) / len(batch)  # what a first step costs once is over
+        each = sum(clock.step(batch)) / len(batch)  # without the costs that only the first step has
         largest = largest_batch(job, saved.total / len(batch), room(job))
         affordable = min(largest, int(patience / (_LEAST + 2) / each))
         count = min(job.images_at_a_time, max(len(batch), affordable))
@@ -100,22 +101,22 @@ def try_steps(job: Job, side: int, patience: float) -> Trial:
 
 
 def _decoded(job: Job, count: int, side: int) -> tuple[Batch, float]:
-    """So many of the first images, and the seconds that each of them took."""
+    """A batch of the first images, and the seconds to decode each of them."""
     started = time.perf_counter()
     batch = job.first_batch(count, side)
     return batch, (time.perf_counter() - started) / len(batch)
 
 
 class _Clock:
-    """Steps of a job with live teachers, timed."""
+    """Times steps of a job with live teachers."""
 
     def __init__(self, job: Job) -> None:
-        self.job, self.teachers = job, _Timed(job.live_teachers(), job.device)
+        self.job, self.teachers = job, _TimedTeachers(job.live_teachers(), job.device)
         job.distiller.train()
         job.standardizer.eval()
 
     def step(self, batch: Batch) -> tuple[float, float, float]:
-        """Seconds of the teachers, of the rest of forward and backward pass, and of the update."""
+        """Seconds of the teachers, of all other forward and backward passes, and of the update."""
         job = self.job
         self.teachers.seconds = 0.0
         started = _now(job.device)
@@ -127,8 +128,8 @@ class _Clock:
         return self.teachers.seconds, passed - started - self.teachers.seconds, ended - passed
 
 
-class _Timed:
-    """Teachers, and how long they took."""
+class _TimedTeachers:
+    """Teachers whose seconds are added up."""
 
     def __init__(self, teachers: Outputs, device: torch.device) -> None:
         self.teachers, self.device, self.seconds = teachers, device, 0.0
@@ -141,7 +142,7 @@ class _Timed:
 
 
 def _waited() -> float:
-    """Seconds that this thread has been ready to run and had no core (Linux)."""
+    """Seconds for which this thread was ready to run and had no core (Linux)."""
     try:
         return int(_SCHEDULER.read_text().split()[1]) / 1e9
     except (OSError, ValueError, IndexError):
@@ -149,7 +150,7 @@ def _waited() -> float:
 
 
 def _now(device: torch.device) -> float:
-    """Seconds, when everything asked of the device so far is done."""
+    """The time in seconds, after all work given to the device is done."""
     if device.type == "cuda":
         torch.cuda.synchronize()
     return time.perf_counter()

@@ -1,4 +1,4 @@
-"""The files that a recipe was read from: which of them a mistake is in."""
+"""The files that a recipe was read from, to name the one that holds a mistake."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 
 from unic.errors import InputError
 
-UNNAMED = "recipe"  # what begins a line about a recipe that is not of a file, or about an override
+UNNAMED = "recipe"  # begins a line about an override, or about a recipe that was not read from a file
 
 
 class RecipeFile(NamedTuple):
-    """`name` begins a line about it: `recipe birds.yaml`; `tree` is what it says without its base."""
+    """`name` begins a line about the file, `recipe birds.yaml`; `tree` is its content without its base."""
 
     name: str
     folder: Path
@@ -22,23 +22,24 @@ class RecipeFile(NamedTuple):
 
 
 def holder(files: Sequence[RecipeFile], overrides: Sequence[str], location: Sequence[int | str]) -> str:
-    """What begins the line about a key: the file that holds it, or most of its way; no file if an override sets it.
+    """The beginning of a line about a key: names the file that holds the key, or the longest part of its path.
 
     Args:
         files: the recipe, then its bases.
-        location: names of keys, and places in lists.
+        overrides: `key=value`. A key that one of them sets is in no file.
+        location: path of the key: names, and indices in lists.
     """
     for override in overrides:
         typed = [part for part in re.split(r"[.\[\]]+", override.partition("=")[0]) if part]
         if all(part == str(own) for part, own in zip(typed, location, strict=False)):
             return UNNAMED
-    # The first of equals: what a recipe says itself stands above its base.
+    # `max` takes the first of equals: a recipe comes before its base.
     return max(files, key=lambda file: _depth(file.tree, location)).name if files else UNNAMED
 
 
 @contextmanager
 def naming(name: str) -> Iterator[None]:
-    """A block whose lines about a recipe, of parts that do not know where it was read, begin with this name."""
+    """Gives errors about a recipe this name, where the code that raises them does not know its file."""
     try:
         yield
     except InputError as error:
@@ -49,7 +50,7 @@ def naming(name: str) -> Iterator[None]:
 
 
 def _depth(tree: Any, location: Sequence[int | str]) -> int:
-    """How many parts of the way there are."""
+    """How many parts of a key's path are in the tree."""
     for depth, part in enumerate(location):
         is_there = part in tree if isinstance(tree, Mapping) else isinstance(tree, list) and part in range(len(tree))
         if not is_there:

@@ -1,4 +1,4 @@
-"""The keys of a schema: what an unknown one may have meant, at whatever level it belongs."""
+"""The keys of a schema, and the valid key that an unknown one may have meant, in any section."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from pydantic_core import ErrorDetails
 
 from unic.errors import nearest
 
-_CLEARLY = 0.15  # by so much likelier must a key of another level be than one of the same
-_SIMILAR = 0.7  # least likeness of a key of another level
+_CLEARLY = 0.15  # a key of another section must be more similar by this much than one of the same section
+_SIMILAR = 0.7  # least similarity of a key of another section
 
 
 def meant(schema: type[BaseModel], location: Sequence[int | str]) -> str:
     """Ending of the line about an unknown key: `; did you mean 'train.lr'?`, else the keys of its section.
 
-    A key of its own section is named by its last part, one of another section whole.
+    A key of the same section is named by its last part, a key of another section by all parts.
 
     Args:
-        schema: of the whole file.
-        location: of the unknown key, as pydantic gives it: names of keys, and places in lists.
+        schema: schema of the whole file.
+        location: path of the unknown key, as pydantic gives it: names, and indices in lists.
     """
     *parents, name = location
     word = str(name)
@@ -41,12 +41,12 @@ def meant(schema: type[BaseModel], location: Sequence[int | str]) -> str:
 
 
 def first_error(errors: Sequence[ErrorDetails]) -> ErrorDetails:
-    """The one to tell: an unknown key before a missing one, which may be the same key misspelt."""
+    """The error to show: an unknown key comes before a missing one, of which it may be a misspelling."""
     return min(errors, key=lambda error: error["type"] != "extra_forbidden")
 
 
 def section_of(annotation: Any) -> type[BaseModel] | None:
-    """The section in `Section`, `Section | None` and `list[Section]`."""
+    """The section that an annotation names: `Section`, `Section | None` or `list[Section]`."""
     kinds = [annotation, *get_args(annotation)]
     return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
 
@@ -61,7 +61,7 @@ def _section_at(schema: type[BaseModel], parents: Sequence[int | str]) -> type[B
 
 
 def dotted(section: type[BaseModel], prefix: str = "") -> Iterator[str]:
-    """Every key; not those within lists, which a dotted key cannot name."""
+    """Every key as a dotted one. Keys inside lists, which a dotted key cannot name, are left out."""
     for name, field in section.model_fields.items():
         yield f"{prefix}{name}"
         inner = section_of(field.annotation)
@@ -70,7 +70,7 @@ def dotted(section: type[BaseModel], prefix: str = "") -> Iterator[str]:
 
 
 def _closest(word: str, names: Iterable[str]) -> tuple[float, str]:
-    """The likeness of the name that is most like a word, and that name."""
+    """The similarity of the name that is closest to a word, and this name."""
     ratios = [(difflib.SequenceMatcher(None, name, word).ratio(), name) for name in names]
     return max(ratios, default=(0.0, ""))
 

@@ -1,4 +1,4 @@
-"""Recipe files as trees: found by name, laid over their bases, changed by overrides."""
+"""Recipe files as trees: found by name, merged with their bases, changed by overrides."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PACKAGE = Path(__file__).parents[1]
 
 
 def leaves(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Values by dotted key: `{train: {lr: 1}}` → `{"train.lr": 1}`; lists are values."""
+    """Values by dotted key: `{train: {lr: 1}}` → `{"train.lr": 1}`. A list is one value."""
     found: dict[str, Any] = {}
     for name, value in tree.items():
         found |= leaves(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
@@ -27,7 +27,7 @@ def leaves(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def recipe_folder() -> Path:
-    """Where the shipped recipes are: inside the installed package, or at the root of a checkout."""
+    """The folder of the shipped recipes: inside the installed package, or at the root of a checkout."""
     installed = _PACKAGE / "recipes"
     return installed if installed.is_dir() else _PACKAGE.parents[1] / "recipes"
 
@@ -42,26 +42,31 @@ def read_file(name: str) -> RecipeFile:
         path = shipped
     try:
         tree = OmegaConf.to_container(OmegaConf.create(read_text(path)), resolve=False)
-    except Exception as error:  # PyYAML and OmegaConf raise many kinds, all of them the user's to see
-        first = reason_of(error)
-        raise InputError(f"recipe {path}: not valid YAML ({first})") from None
+    except Exception as error:  # PyYAML and OmegaConf raise many kinds, all of which the user must see
+        raise InputError(f"recipe {path}: not valid YAML ({reason_of(error)})") from None
     if not isinstance(tree, dict) or not tree:
         raise InputError(f"recipe {path}: expected a mapping with at least teachers, student and data")
     return RecipeFile(f"recipe {path}", path.parent, {str(key): value for key, value in tree.items()})
 
 
 def _no_recipe(path: Path) -> str:
-    """What is wrong with a path that is no file."""
+    """Why a path cannot be a recipe."""
     if path.is_dir():
         run = RunFolder(path)
         return f"is a folder, not a YAML file{f'; its recipe is {run.recipe}' if run.is_begun else ''}"
     if path.parent != Path(".") and not path.parent.is_dir():
-        return f"no such file, as there is no folder {path.parent}, and no shipped recipe has this name"
+        return f"no such file, because the folder {path.parent} is missing, and no shipped recipe has this name"
     return "no such file, and no shipped recipe has this name"
 
 
 def with_base(file: RecipeFile, files: list[RecipeFile], seen: tuple[str, ...] = ()) -> dict[str, Any]:
-    """The tree on top of its base, and of that one's. Each of them is added to `files`."""
+    """The tree of a recipe file, merged over its base and that one's bases.
+
+    Args:
+        file: the recipe file.
+        files: takes the file and its bases, in this order.
+        seen: names of the bases so far, to find a circle.
+    """
     tree = dict(file.tree)
     files.append(file._replace(folder=file.folder.absolute()))
     base = tree.get("base")
@@ -74,7 +79,7 @@ def with_base(file: RecipeFile, files: list[RecipeFile], seen: tuple[str, ...] =
     parent = with_base(read_file(name), files, (*seen, name))
     if "trackers" in tree:
         parent = {**parent, "trackers": tree["trackers"]}
-    for section in ("teachers", "loss"):  # maps of names: naming others replaces the whole map, not single entries
+    for section in ("teachers", "loss"):  # maps of names: a recipe that has one replaces its base's whole map
         if section in tree and section in parent:
             child = tree[section]
             if section == "loss":
@@ -87,14 +92,14 @@ def with_base(file: RecipeFile, files: list[RecipeFile], seen: tuple[str, ...] =
 
 
 def replace(tree: Any, override: str) -> None:
-    """An override replaces what was there: `teachers.models={…}` names the teachers, it does not add some."""
+    """Applies an override in place. It replaces the value: `teachers.models={…}` keeps no other teacher."""
     key = override.partition("=")[0]
     try:
         value: Any = OmegaConf.to_container(OmegaConf.from_dotlist([override]), resolve=False)
         for _ in filter(None, re.split(r"[.\[\]]+", key)):
-            value = next(iter(value.values()))  # references are resolved with those of the recipe
+            value = next(iter(value.values()))  # references in it are resolved later, with those of the recipe
         OmegaConf.update(tree, key, value, merge=False)
-    except Exception as error:  # PyYAML and OmegaConf raise many kinds, all of them the user's to see
+    except Exception as error:  # PyYAML and OmegaConf raise many kinds, all of which the user must see
         raise InputError(f"override '{_line(override)}': {_line(error)}") from None
 
 
@@ -103,7 +108,7 @@ def _line(text: object) -> str:
 
 
 def check_unicode(tree: dict[Any, Any], name: str) -> None:
-    """A run writes its recipe as UTF-8, which has no place for the bytes of some old file names."""
+    """Refuses text that is not UTF-8, such as old file names: a run writes its recipe as UTF-8."""
     try:
         json.dumps(tree, ensure_ascii=False, default=str, skipkeys=True).encode()
     except UnicodeEncodeError as error:

@@ -1,6 +1,6 @@
-"""References in YAML: `${key}` to a plain value and `${oc.env:NAME}`, nothing else. And the way back.
+"""References in YAML: `${key}` to a plain value, and `${oc.env:NAME}` to an environment variable.
 
-What a variable of the environment stood for is needed to run and nobody else's: what leaves a run names the variable.
+The value of an environment variable is private. So the way back is here as well: what leaves a run names the variable.
 """
 
 from __future__ import annotations
@@ -18,22 +18,24 @@ from unic.errors import InputError, first_line_of
 
 _REFERENCE = re.compile(r"\$\{(?:oc\.env:\s*\w+\s*(?:,[^${}]*)?|(\w[\w.\[\]-]*))\}")
 _ENVIRONMENT = re.compile(r"\$\{oc\.env:\s*(\w+)\s*(,[^${}]*)?\}")
-_OPEN, _CLOSED = "${", "\0{"  # a reference, and text that looks like one; YAML has no zeros
-_MOST_TEXT = 50_000_000  # characters that a file may become when its references are written out
-_LEAST_HIDDEN = 4  # characters: shorter values are no secret, and stand everywhere by chance
-_LONGEST_REFERENCE = 1000  # characters, and entries: more is no memory of a run of ours
-_WITHIN = "\0"  # before the value of a variable, which is no value of a key
+_OPEN, _CLOSED = "${", "\0{"  # a reference, and text that only looks like one; YAML has no NUL characters
+_MOST_TEXT = 50_000_000  # characters that a file may have after its references are replaced by values
+_LEAST_HIDDEN = 4  # characters; shorter values are no secrets, and other texts contain them by chance
+_LONGEST_REFERENCE = 1000  # characters, and entries; no run writes more
+_WITHIN = "\0"  # begins the value of a variable, in contrast to the whole value of a key
 
 Referring = TypeVar("Referring", bound="WithReferences")
 
 
 class WithReferences(BaseModel):
-    """What was read from a file with references, and how they were written there."""
+    """A model that was read from a file with references, and remembers how they were written."""
 
-    _written: dict[str, str] = PrivateAttr(default_factory=dict)  # by what it stands for: values of keys, variables
+    _written: dict[str, str] = PrivateAttr(
+        default_factory=dict
+    )  # the text in the file by value: of whole keys, and of variables
 
     def written_as(self: Referring, *origins: Mapping[str, str]) -> Referring:
-        """Itself, with what references stood for (see `resolve`). What no run of ours has written down is left out."""
+        """Itself, with references as `resolve` returns them. Entries that no run can have written are left out."""
         for origin in origins:
             known = [(value, text) for value, text in dict(origin).items() if _is_reference(value, text)]
             self._written.update(known[:_LONGEST_REFERENCE])
@@ -44,16 +46,16 @@ class WithReferences(BaseModel):
         return self._written
 
     def unresolved(self, tree: Any) -> Any:
-        """A tree with values as they stood in the file wherever one held a variable of the environment."""
+        """A tree in which values that named an environment variable are written as in the file."""
         return _mapped(tree, lambda text: self._written.get(text, text))
 
     def shared(self, tree: Any) -> Any:
-        """The same for what leaves the run: the value of a variable is hidden within other texts, too."""
+        """A tree that may leave the run: `unresolved`, and values of variables are hidden inside other texts, too."""
         names = {value.removeprefix(_WITHIN): text for value, text in self._written.items()}
         hidden = sorted((value for value in names if len(value) >= _LEAST_HIDDEN), key=len, reverse=True)
         if not hidden:
             return self.unresolved(tree)
-        # Once over each text: what stands for a value is not looked through for others.
+        # One pass over each text: replacements are not searched again.
         values = re.compile("|".join(map(re.escape, hidden)))
 
         def hide(text: str) -> str:
@@ -63,23 +65,23 @@ class WithReferences(BaseModel):
 
 
 def closed(tree: Any) -> Any:
-    """A tree of values that are final: what looks like a reference in them is none."""
+    """A tree whose values are final: text that looks like a reference is marked as plain."""
     return _mapped(tree, lambda text: text.replace(_OPEN, _CLOSED))
 
 
 def resolve(tree: Mapping[str, Any], what: str, *, may_miss: bool = False) -> tuple[dict[str, Any], dict[str, str]]:
-    """Writes references out.
+    """Replaces references by their values.
 
     Args:
         tree: plain containers.
         what: begins the error line.
-        may_miss: leave references to variables that are not set as they are.
+        may_miss: keep references to variables that are not set.
 
     Returns:
-        The tree, and how what came from the environment was written: by value, whole values and variables.
+        The tree, and the text in the file of what came from the environment, by value: whole values and variables.
 
     Raises:
-        InputError: a reference to nothing, to a reference, to another resolver, or so many that they fill the memory.
+        InputError: a reference to nothing, to another reference or to another resolver, or too many references.
     """
     if may_miss:
         tree = _mapped(tree, lambda text: _ENVIRONMENT.sub(_unset_closed, text))
@@ -114,23 +116,25 @@ def _unset_closed(found: re.Match[str]) -> str:
 
 
 def _check(tree: Any, what: str) -> None:
-    """`${key}` and `${oc.env:NAME}` only, and no reference to a reference: a chain of those doubles with every line."""
+    """Refuses other kinds of references, and references to references: a chain of those doubles with every line."""
     holders = {key: text for key, text in _texts(tree) if _OPEN in text}
     references: list[str] = []
     for key, text in holders.items():
         references += (found := _REFERENCE.findall(text))
         if text.count(_OPEN) > len(found):
-            raise InputError(f"{what}: '{key}': a reference is ${{key}} or ${{oc.env:NAME}}, with none inside it")
+            raise InputError(
+                f"{what}: '{key}': expected a reference ${{key}} or ${{oc.env:NAME}}, with no other inside it"
+            )
     for reference in references:
         name = re.sub(r"[\[\].]+", ".", reference).strip(".")
         if name and any(f"{key}.".startswith(f"{name}.") or f"{name}.".startswith(f"{key}.") for key in holders):
-            raise InputError(f"{what}: '${{{reference}}}' names something that holds a reference itself")
+            raise InputError(f"{what}: '${{{reference}}}' names a value that holds a reference itself")
     if len(references) * len(str(tree)) > _MOST_TEXT:
         raise InputError(f"{what}: {len(references)} references in {len(str(tree))} characters are too many")
 
 
 def _texts(tree: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Values as text, by dotted key; a list is one value."""
+    """Values as text, with their dotted keys. A list is one value."""
     if isinstance(tree, Mapping):
         for name, value in tree.items():
             yield from _texts(value, f"{prefix}.{name}" if prefix else str(name))
@@ -139,7 +143,7 @@ def _texts(tree: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
 
 
 def _pairs(tree: Any, plain: Any) -> Iterator[tuple[str, str]]:
-    """Texts of one tree with those in their places in another."""
+    """Each text of a tree with the text in the same place of another tree."""
     if isinstance(tree, Mapping) and isinstance(plain, Mapping):
         for key in tree:
             yield from _pairs(tree[key], plain[key])
@@ -151,7 +155,7 @@ def _pairs(tree: Any, plain: Any) -> Iterator[tuple[str, str]]:
 
 
 def _mapped(tree: Any, change: Callable[[str], str]) -> Any:
-    """The tree with every text in it changed, but for keys."""
+    """The tree with each text changed, except for keys."""
     if isinstance(tree, Mapping):
         return {key: _mapped(value, change) for key, value in tree.items()}
     if isinstance(tree, list | tuple):

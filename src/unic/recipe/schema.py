@@ -26,63 +26,63 @@ from unic.recipe.keys import first_error, meant
 from unic.recipe.reading import check_unicode, leaves, read_file, replace, with_base
 from unic.recipe.references import WithReferences, closed, resolve
 from unic.recipe.sections import (
-    Checkpoint,
-    Data,
-    Eval,
-    Projector,
+    CheckpointSection,
+    DataSection,
+    EvalSection,
+    ProjectorSection,
     Section,
-    Standardize,
-    Student,
-    Teachers,
-    Train,
-    Weighting,
+    StandardizeSection,
+    StudentSection,
+    TeachersSection,
+    TrainSection,
+    WeightingSection,
 )
 from unic.runs.folder import RunFolder
 
 STAGE_SECTIONS = ("data", "train", "student", "teachers")
-HOLDOUT = 0.05  # of each source, where something must be measured on images that were not trained on
-RESERVED = ("student", "start", "pixels", "concat")  # columns of every table: no names of teachers
+HOLDOUT = 0.05  # share of each source, where `train.interpolate: auto` needs images that were not trained on
+RESERVED = ("student", "start", "pixels", "concat")  # columns of every table, so no teacher may have these names
 
 
 class Recipe(Section, WithReferences):
-    """A whole recipe; `recipe.yaml` in a run folder is one with every default written out."""
+    """A whole recipe. `recipe.yaml` in a run folder has every default written out."""
 
     base: str | None = None
     """A recipe to start from: a file beside this one, or the name of a shipped one. Maps of names (`teachers.models`,
     `loss`, `trackers`) are replaced whole, everything else key by key."""
     seed: int = Field(0, ge=0)
-    """Everything random is a hash of this, the step and the image."""
-    teachers: Teachers
-    student: Student
-    projector: Projector = Projector()
+    """Seed of all random draws; each is a hash of the seed, the step and the image."""
+    teachers: TeachersSection
+    student: StudentSection
+    projector: ProjectorSection = ProjectorSection()
     loss: dict[str, float] = Field({"cosine": 0.5, "smooth_l1": 0.5})
     """Weights by name: `cosine`, `smooth_l1`, `mse`, or a dotted module."""
-    standardize: Standardize = Standardize()
-    weighting: Weighting = Weighting()
-    data: Data
-    train: Train = Train()
-    checkpoint: Checkpoint = Checkpoint()
-    eval: Eval = Eval()
+    standardize: StandardizeSection = StandardizeSection()
+    weighting: WeightingSection = WeightingSection()
+    data: DataSection
+    train: TrainSection = TrainSection()
+    checkpoint: CheckpointSection = CheckpointSection()
+    eval: EvalSection = EvalSection()
     trackers: dict[str, dict[str, Any]] = Field({"tensorboard": {}})
     """`tensorboard`, `wandb`, `mlflow`, …: a name, a list of names, or options by name."""
     stages: list[dict[str, Any]] = Field([])
-    """What each stage in turn changes: sections, or dotted keys, of `data`, `train`, `student`, `teachers`; empty: one
-    stage."""
+    """Changes that each stage makes to the recipe: sections, or dotted keys, of `data`, `train`, `student`, `teachers`.
+    Empty: one stage."""
     _folders: list[Path] = PrivateAttr(default_factory=list)
     _name: str = PrivateAttr(UNNAMED)
 
     @property
     def folders(self) -> Sequence[Path]:
-        """Where the recipe and its bases were read: what they name may lie beside them."""
+        """Folders of the recipe and its bases: files that they name may lie beside them."""
         return self._folders
 
     @property
     def name(self) -> str:
-        """What begins a line about it: `recipe`, and its file if that is all it was read from, without overrides."""
+        """The beginning of a line about it: `recipe`, with the name of its file unless overrides changed it."""
         return self._name
 
     def read_as(self, other: Recipe) -> Recipe:
-        """Itself, read where the other one was."""
+        """Itself, with the folders, name and references of another recipe."""
         self._folders, self._name = list(other.folders), other.name
         return self.written_as(other.written)
 
@@ -97,7 +97,7 @@ class Recipe(Section, WithReferences):
     @model_validator(mode="before")
     @classmethod
     def _auto_needs_holdout(cls, tree: Any) -> Any:
-        """Written into the recipe here, as it decides what is trained on: a resume then keeps it."""
+        """Writes `data.holdout` into the recipe, because it decides what is trained on: a resume must keep it."""
         train, data = (tree.get(key) if isinstance(tree, dict) else None for key in ("train", "data"))
         if isinstance(train, dict) and train.get("interpolate") == "auto" and isinstance(data, dict):
             return {**tree, "data": {"holdout": HOLDOUT, **data}}
@@ -105,7 +105,7 @@ class Recipe(Section, WithReferences):
 
     @field_validator("data")
     @classmethod
-    def _one_size_in_cache(cls, data: Data, known: ValidationInfo) -> Data:
+    def _one_size_in_cache(cls, data: DataSection, known: ValidationInfo) -> DataSection:
         if data.sizes and "student" in known.data and known.data["student"].train_size:
             raise ValueError("student.train_size is one size for all views; leave it out, or data.sizes")
         if data.sizes and "teachers" in known.data and known.data["teachers"].cache:
@@ -123,38 +123,38 @@ class Recipe(Section, WithReferences):
         return stages
 
     def __eq__(self, other: object) -> bool:
-        """Whether both say the same, wherever they were read."""
+        """Whether all keys are equal. The files that they were read from do not matter."""
         return isinstance(other, Recipe) and self.model_dump() == other.model_dump()
 
     def plans(self) -> list[Recipe]:
-        """One recipe for each stage, without `stages`; each stage starts from what the recipe says.
+        """One recipe for each stage, without `stages`: the recipe with the changes of that stage alone.
 
         Raises:
-            InputError: a stage does not make a recipe, the last one trains no student, or one trains on what another
-                holds out.
+            InputError: a stage does not give a valid recipe, the last one trains no student, or one trains on images
+                that another holds out.
         """
         whole = self.model_copy(update={"stages": []})
-        # Values are final by now: text that looks like a reference, such as one to a variable that is not set, is none.
+        # Values are final by now: text that looks like a reference, as to a variable that is not set, is plain text.
         changes = [
             [f"{key}={json.dumps(closed(value))}" for key, value in leaves(stage).items()] for stage in self.stages
         ]
-        with naming(self._name):  # its file has said what is an override here
+        with naming(self._name):  # a stage, which is applied as overrides, stands in the recipe's file
             plans = [load_recipe(whole, change) for change in changes] or [whole]
         if plans[-1].student.frozen:
             raise InputError(
-                "recipe: 'student.frozen' at the end leaves the student as it was; train it in a later stage, for "
-                "example stages: [{student.frozen: true, train.epochs: 1}, {}]"
+                "recipe: 'student.frozen' in the last stage leaves the student untrained; train it in a later stage, "
+                "for example stages: [{student.frozen: true, train.epochs: 1}, {}]"
             )
         if any(plan.data.holdout != plans[0].data.holdout for plan in plans):
             raise InputError(
-                "recipe: 'data.holdout' cannot change between stages: one would train on what another left out"
+                "recipe: 'data.holdout' cannot change between stages: one would train on images that another holds out"
             )
         return plans
 
     def to_yaml(self) -> str:
-        """The recipe as it may be shared: `${oc.env:NAME}` stands as it was written, other references are resolved."""
+        """The recipe as it may be shared: `${oc.env:NAME}` is kept as written, other references are resolved."""
         text = OmegaConf.to_yaml(OmegaConf.create(self.unresolved(self.model_dump(mode="json"))))
-        if self.train.steps is None or self.stages:  # a stage may say otherwise
+        if self.train.steps is None or self.stages:  # a stage may set them
             return text
         return re.sub(
             r"(?m)^(train:\n(?:  .*\n)*?  epochs: .*)$", r"\1  # does not count, as steps is set", text, count=1
@@ -173,11 +173,11 @@ def load_recipe(
     Args:
         source: a YAML path, the name of a shipped recipe, a mapping, or a finished `Recipe`.
         overrides: `key=value` with dotted keys; values are YAML.
-        has_begun: it is the recipe of a run: teachers may have `RESERVED` names, as they might once.
-        may_miss: leave `${oc.env:NAME}` as it is where there is no such variable.
+        has_begun: it is the recipe of an existing run, whose teachers may have `RESERVED` names: they once were valid.
+        may_miss: keep `${oc.env:NAME}` where this variable is not set.
 
     Raises:
-        InputError: one line for the first problem found.
+        InputError: names the first problem in one line.
     """
     files: list[RecipeFile] = []
     if isinstance(source, Recipe):
@@ -200,7 +200,7 @@ def load_recipe(
     assert isinstance(unresolved, dict)
     plain, written = resolve({str(key): value for key, value in unresolved.items()}, name, may_miss=may_miss)
     check_unicode(plain, name)
-    plain["base"] = None  # resolved: what the base said is now written out
+    plain["base"] = None  # its keys are merged by now
     try:
         recipe = Recipe.model_validate(plain)
     except ValidationError as error:
@@ -219,20 +219,20 @@ def load_recipe(
 
 
 def load_run_recipe(run: Path) -> Recipe:
-    """The recipe of a run folder, for a look at what it has made: a variable that is not set here stays as it is named.
+    """The recipe of a run folder, to read its results. A reference to a variable that is not set here is kept.
 
     Raises:
-        InputError: there is none, or it is not valid.
+        InputError: the recipe is missing or not valid.
     """
     return load_recipe(RunFolder(run).recipe, has_begun=True, may_miss=True)
 
 
 def _check_names(recipe: Recipe, held_by: Callable[[str], str]) -> None:
-    """Refuses teachers, of stages too, whose names are columns of every table.
+    """Refuses teachers, also those of stages, whose names are columns of every table.
 
     Args:
-        recipe: with its stages.
-        held_by: gives what begins the line about a key.
+        recipe: the recipe, with its stages.
+        held_by: returns the beginning of a line about a key (`holder`).
     """
     named = [f"teachers.models.{name}" for name in recipe.teachers.models]
     for key in [*named, *(key for stage in recipe.stages for key in leaves(stage))]:
@@ -245,7 +245,7 @@ def _check_names(recipe: Recipe, held_by: Callable[[str], str]) -> None:
 
 
 def _explain(error: ErrorDetails, location: Sequence[int | str]) -> str:
-    """One line for one pydantic error, with the nearest valid key for an unknown one."""
+    """One line for a pydantic error. For an unknown key it names the nearest valid one."""
     dotted = ".".join(map(str, location))
     if error["type"] == "extra_forbidden":
         return f"unknown key '{dotted}'{meant(Recipe, location)}"

@@ -1,6 +1,6 @@
-"""The sections of a recipe, strict: an unknown key is an error.
+"""The sections of a recipe.
 
-The text under a key is its description in `unic schema` and on the recipe page, which makes this file long.
+The text below a key is its description in `unic schema` and on the page docs/recipe.md, which makes this file long.
 """
 
 from __future__ import annotations
@@ -17,21 +17,31 @@ from pydantic import (
 )
 
 from unic.quantities import SIZE
-from unic.runs.metric_names import KNN_UNSEEN
+from unic.runs.metric_names import KNN_MEAN, KNN_UNSEEN
 
 Positive = Annotated[int, Field(gt=0)]
 
 
-class Section(BaseModel):
-    """A part of the recipe. Unknown keys are errors. The text under a key is its description in `unic schema`."""
+def _title(section: type) -> str:
+    return section.__name__.removesuffix("Section")
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
+
+class Section(BaseModel):
+    """A part of the recipe, in which unknown keys are errors."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,
+        model_title_generator=_title,
+    )
 
 
 class Component(BaseModel):
-    """A part that is chosen by `type`; its other keys are options that the chosen module declares and checks itself."""
+    """A part whose `type` names a module. The other keys are options, which that module declares and checks."""
 
-    model_config = ConfigDict(extra="allow", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="allow", frozen=True, use_attribute_docstrings=True, model_title_generator=_title)
     type: str
 
     @property
@@ -39,60 +49,62 @@ class Component(BaseModel):
         return dict(self.model_extra or {})
 
 
-class Projector(Component):
+class ProjectorSection(Component):
     """Maps the student's tokens to each teacher's."""
 
     type: str = "ladder"
-    """`ladder` (options `hidden_dim`, default the student's width, and `last_hidden_dim`, default 4 × it), `linear`, or
-    a dotted module. For all of them `blocks`: `all`, `last`, or a list of the student's blocks that ends with the
-    last."""
+    """`ladder`, `linear`, or a dotted module. Options of `ladder`: `hidden_dim`, by default the student's width, and
+    `last_hidden_dim`, by default 4 × `hidden_dim`. Option of all: `blocks`, which is `all`, `last`, or a list of the
+    student's blocks that ends with the last."""
 
 
-class Standardize(Component):
-    """Brings the teachers' tokens to mean 0 and deviation 1 in each channel."""
+class StandardizeSection(Component):
+    """Shifts and scales the teachers' tokens to mean 0 and standard deviation 1 in each channel."""
 
     type: str = "ema"
-    """`ema` (options `momentum: [1.0, 0.001]`, the first and last value of a cosine over the run; `floor: 0`, the least
-    deviation of a channel as a share of its teacher's mean deviation, which keeps channels that hardly ever vary from
-    making huge targets), or `none`."""
+    """`ema` or `none`. Options of `ema`: `momentum: [1.0, 0.001]`, the first and last value of a cosine over the run;
+    `floor: 0`, the least deviation of a channel as a share of its teacher's mean deviation. A floor keeps channels that
+    hardly vary from making huge targets."""
 
 
-class Weighting(Component):
+class WeightingSection(Component):
     """How much each teacher counts for each image."""
 
     type: str = "teacher_dropping"
-    """`teacher_dropping` (options `level: image` or `batch`; `p: auto`, which is min(teachers / 8, ½), 0 with one
-    teacher; `normalise: pair` or `image`), or `uniform`."""
+    """`teacher_dropping` or `uniform`. Options of `teacher_dropping`: `level: image` or `batch`; `p`, the probability
+    of a drop, by default `auto`: min(number of teachers / 8, ½), and 0 with one teacher; `normalise: pair` or
+    `image`."""
 
 
-class Cache(Section):
-    """Teacher outputs written once and read in every epoch."""
+class CacheSection(Section):
+    """Teacher outputs that are computed once and read in each epoch."""
 
     views: Positive = 1
-    """Augmented views of each image; its k-th visit takes view k mod V. 1 is enough with `augment: none`."""
+    """Number V of augmented views of each image; the k-th visit takes view k mod V. `augment: none` needs only 1."""
     tokens: str = Field("all", pattern=r"^(all|cls|pooled:[1-9]\d*x[1-9]\d*)$")
-    """`all`: patches on the teacher's grid; `pooled:GxG`: resized to G × G; `cls`: none, and the patch half of the loss
-    is off."""
+    """`all`: CLS, and patches on the teacher's grid. `pooled:GxG`: patches resized to G × G. `cls`: CLS alone, which
+    turns the patch half of the loss off."""
     dtype: Literal["fp16", "fp32", "int8"] = "fp16"
-    """Of the patches; CLS and the mean of the patches are float32."""
+    """Type of the patches on the disk; CLS and the mean of the patches are float32."""
     processes: Positive = 1
-    """How many build it on this machine, for each rank; on several GPUs each takes the next one."""
+    """Number of processes that build the cache on this machine, for each rank; on several GPUs each takes the next
+    one."""
     dir: str | None = None
-    """Where it lies; null: `$UNIC_CACHE`, else `~/.cache/unic`."""
+    """Folder of the cache; null: `$UNIC_CACHE`, else `~/.cache/unic`."""
     budget: str | None = Field(None, pattern=SIZE)
-    """Refuse a larger one, for example `8GB`."""
+    """Largest size of the cache, for example `8GB`; a larger one is refused. Null: no limit."""
 
 
-class Teachers(Section):
-    """What is distilled."""
+class TeachersSection(Section):
+    """The models that are distilled."""
 
     models: dict[str, str] = Field(min_length=1)
-    """URIs by name; a recipe that names some replaces all that its base names. `student`, `start`, `pixels` and
-    `concat` are columns of every table and no names of teachers."""
-    cache: Cache | None = None
-    """Compute their outputs once; null: in every step."""
+    """URIs by name. They replace all teachers of the base. `student`, `start`, `pixels` and `concat` are columns of
+    every table, so no teacher may have these names."""
+    cache: CacheSection | None = None
+    """Cache of the teachers' outputs; null: they are computed in each step."""
     shard: bool = False
-    """With `train.engine: fsdp`: each process holds a share of the teachers' blocks."""
+    """Give each process a share of the teachers' blocks; with `train.engine: fsdp`."""
 
     @field_validator("models")
     @classmethod
@@ -103,98 +115,98 @@ class Teachers(Section):
         return models
 
 
-class Student(Section):
-    """What is trained."""
+class StudentSection(Section):
+    """The model that is trained."""
 
     model: str
-    """The URI of a timm or packaged model; its weights are the start, unless it says `pretrained=false` (ImageNet's
-    mean and std then, unless it says others)."""
+    """URI of a timm or packaged model. Training starts from its weights, unless the URI says `pretrained=false`; then
+    mean and std are ImageNet's, unless the URI names others."""
     train_size: Positive | None = None
-    """Side at which it sees the views while it trains; null: its own input size, at which it is evaluated and exported
-    in any case. A smaller one is faster (FixRes)."""
+    """Side of the views that the student sees in training; null: its own input size, at which it is always evaluated
+    and exported. A smaller one is faster (FixRes)."""
     drop_path: float = Field(0.1, ge=0, lt=1)
     """Rate of stochastic depth, as timm's `drop_path_rate`."""
     batch_norms: Literal["batch", "start"] = "batch"
-    """Whose statistics batch norms use while they train: of the `batch`, which their running statistics follow, or of
-    the `start`, which stay as they are."""
+    """Statistics of batch norms in training: `batch`, those of each batch, which the running statistics follow, or
+    `start`, those that the student starts with, which stay."""
     lr_scale: float = Field(1.0, gt=0)
-    """The student's learning rate as a multiple of the projectors', which begin at random weights."""
+    """Factor of the student's learning rate; the projectors, which start from random weights, learn with 1."""
     layer_decay: float = Field(1.0, gt=0, le=1)
-    """Factor of the rate from each layer to the one below it, as in BEiT and timm: the last learns with `lr_scale`, the
-    first with least; 1: all alike."""
+    """Factor of the learning rate from each layer to the one below it, as in BEiT and timm: the last layer learns with
+    `lr_scale`, the first with the least; 1: all learn alike."""
     frozen: bool = False
-    """Projectors alone learn, before an encoder in evaluation mode. For a first stage: `stages: [{student.frozen: true,
-    train.epochs: 1}, {}]` trains the projectors, then everything (LP-FT)."""
+    """Train the projectors alone; the student stays in evaluation mode. For a first stage: `stages: [{student.frozen:
+    true, train.epochs: 1}, {}]` trains the projectors, then everything (LP-FT)."""
 
 
-class TrainSource(Section):
-    """Images to train on; labels are not read."""
+class SourceSection(Section):
+    """Images to train on. Labels are not read."""
 
     path: str
-    """Folder, Parquet files, shards, data set of the hub, or a URL of shards."""
+    """A folder, Parquet files, shards, a data set of the hub, or a URL of shards."""
     weight: float = Field(1.0, gt=0)
-    """How often one epoch goes over it (0.5: half of it, another half each epoch; 2: twice)."""
+    """Passes over the source in one epoch; 2: two passes; 0.5: half of its images, another half in each epoch."""
     limit: Positive | None = None
-    """A fixed random subset of so many images."""
+    """Number of images to use, a fixed random subset; null: all."""
     teachers: list[str] | None = Field(None, min_length=1)
-    """Those that learn from its images; null: all."""
+    """Names of the teachers that the student learns from on these images; null: all."""
     anchor: float = Field(0.0, ge=0)
-    """Weight of a term that holds the student's own CLS near its start's on these images; for what the start knows and
-    must not forget. 0: none. Checkpoints then hold the start's weights, too."""
+    """Weight of a loss that holds the student's own CLS near that of its start on these images, so that it does not
+    forget what the start knew. Checkpoints then contain the start's weights, too. 0: none."""
     window: Positive = 16
-    """Of a streamed source: shards mixed at a time."""
+    """Number of shards of a streamed source whose images are mixed."""
 
 
-class Mixing(Section):
-    """Views mixed with those of other images of their source; teachers and student see the same mixed view."""
+class MixSection(Section):
+    """Mixes views with those of other images of their source. Teachers and student see the same mixed view."""
 
     mixup: float = Field(0.0, ge=0)
-    """α of the Beta distribution of the other image's share in a blend; 0: no blends."""
+    """α of the Beta distribution that draws the share of the other image in a blend; 0: no blends."""
     cutmix: float = Field(0.0, ge=0)
-    """The same for a box cut out of the other image; 0: no boxes. With both, each mixed view draws one of the two."""
+    """The same for a box cut out of the other image; 0: no boxes. With both, each mixed view draws one of them."""
     probability: float = Field(1.0, gt=0, le=1)
     """Share of the views that are mixed."""
 
     @model_validator(mode="after")
-    def _does_something(self) -> Mixing:
+    def _does_something(self) -> MixSection:
         if not self.mixup and not self.cutmix:
             raise ValueError("expected mixup or cutmix above 0")
         return self
 
 
-class Data(Section):
-    """What is seen, and how."""
+class DataSection(Section):
+    """The training images, and the views of them."""
 
-    train: list[TrainSource] = Field(min_length=1)
-    """Sources; a path, or a list of paths, is short for sources of weight 1."""
+    train: list[SourceSection] = Field(min_length=1)
+    """Sources of training images; a path, or a list of paths, is short for sources of weight 1."""
     size: Positive = 224
-    """Side of the square views, in pixels; each encoder resizes them to its own size."""
+    """Side of the square views in pixels; each encoder resizes them to its own size."""
     sizes: list[Positive] | None = Field(None, min_length=1)
-    """Each step draws the side of its views from these, and the student sees them as they are; so does each teacher
-    that can and whose URI names no size. One that is listed twice comes twice as often; the largest is `size`."""
+    """Sides from which each step draws that of its views. The student sees the views as they are; so does each teacher
+    that can and whose URI names no size. A side listed twice is drawn twice as often; the largest must be `size`."""
     augment: str = "unic"
-    """`unic`, the paper's; `light`, for letters and drawings; `none`: the middle of the image."""
-    mix: Mixing | None = None
+    """`unic`: the paper's augmentation; `light`: for letters and drawings; `none`: the centre of the image."""
+    mix: MixSection | None = None
     """Mixed views (mixup, CutMix); null: none."""
     holdout: float = Field(0.0, ge=0, lt=1)
-    """Share of each source that is never trained on, the same images in every run; 0.05 where `train.interpolate: auto`
-    asks for some and this says nothing."""
+    """Share of each source that is never trained on, the same images in each run. Default with
+    `train.interpolate: auto`: 0.05."""
     validation: list[str] = []
-    """Further images that are never trained on, unlabelled: paths like those of `train`. What `train.interpolate: auto`
-    chooses by."""
+    """Further images that are never trained on: paths like those of `train`, without labels. `train.interpolate: auto`
+    measures on them."""
     workers: int = Field(2, ge=0)
-    """Processes that decode images, for each process that trains."""
+    """Number of processes that decode images, for each process that trains."""
     timeout: int = Field(600, ge=0)
-    """Seconds that a batch of theirs is waited for before the run saves and ends; 0: without end."""
+    """Seconds to wait for a batch of the workers before the run saves and ends; 0: no limit."""
     max_damaged: float = Field(0.01, ge=0, le=1)
-    """A run ends when more than this share of its images cannot be read."""
+    """Largest share of images that cannot be read; above it the run ends."""
     max_pixels: Positive = 200_000_000
-    """Larger images are left out as damaged; one of more than 89 megapixels is decoded smaller."""
+    """Largest image in pixels. Larger ones are left out as damaged; above 89 megapixels an image is decoded smaller."""
 
     @field_validator("train", mode="before")
     @classmethod
     def _paths(cls, value: Any) -> Any:
-        """`train: images/` and `train: [a, b]` are short for lists of sources with weight 1."""
+        """Expands `train: images/` and `train: [a, b]` to lists of sources."""
         sources = value if isinstance(value, list) else [value]
         return [{"path": source} if isinstance(source, str) else source for source in sources]
 
@@ -208,65 +220,66 @@ class Data(Section):
     def _largest(cls, sizes: list[int] | None, known: ValidationInfo) -> list[int] | None:
         size = known.data.get("size")
         if sizes and size is not None and max(sizes) != size:
-            raise ValueError(f"the largest, {max(sizes)}, is not data.size, which is {size}")
+            raise ValueError(f"the largest size, {max(sizes)}, must be data.size, which is {size}")
         return sizes
 
 
-class Train(Section):
-    """The optimisation: AdamW, a warm-up and a cosine."""
+class TrainSection(Section):
+    """The optimisation: AdamW, with a linear warm-up and a cosine decay of the learning rate."""
 
     epochs: float = Field(10, gt=0)
-    """Passes over `data.train`; parts of one are allowed."""
+    """Number of passes over `data.train`; fractions are allowed."""
     steps: Positive | None = None
-    """In place of `epochs`, which then does not count."""
+    """Number of steps; replaces `epochs`."""
     batch_size: Positive = 128
-    """Images of one step, over all processes."""
+    """Number of images of a step, over all processes."""
     micro_batches: Positive = 1
-    """Parts of a batch whose gradients add up, for less memory; the result is that of the whole batch, but that batch
-    norms see a part at a time."""
+    """Number of parts of a batch whose gradients are added, to need less memory. The result is that of the whole batch,
+    except that batch norms see one part at a time."""
     lr: float = Field(3e-4, gt=0)
-    """Peak of the rate for 256 images: it is multiplied by `batch_size` / 256."""
+    """Peak learning rate for a batch of 256 images; it is multiplied by `batch_size` / 256."""
     min_lr: float = Field(1e-6, ge=0)
-    """Where the cosine ends."""
+    """Learning rate at the end of the cosine."""
     warmup_epochs: float = Field(1, ge=0)
-    """Linear from 0 to the peak."""
+    """Epochs in which the learning rate rises linearly from 0 to its peak."""
     weight_decay: float = Field(0.03, ge=0)
-    """Of matrices; vectors (biases, norms) have none."""
+    """Weight decay of matrices; vectors (biases, norms) have none."""
     pull: float = Field(0.0, ge=0)
-    """Decay of all of the student's parameters towards those that it started from, in place of `weight_decay` (L2-SP);
-    0: none. Checkpoints then hold the start's weights, too."""
+    """Decay of the student's parameters towards those that it started from, in place of `weight_decay` (L2-SP).
+    Checkpoints then contain the start's weights, too. 0: none."""
     betas: tuple[float, float] = (0.9, 0.99)
-    """Of AdamW."""
+    """The betas of AdamW."""
     clip_grad: float | None = Field(None, gt=0)
-    """Largest norm of the gradient; null: any."""
+    """Largest norm of the gradient; null: no limit."""
     precision: Literal["auto", "bf16", "fp32"] = "auto"
-    """`auto`: bf16 where the hardware multiplies it faster, for each encoder on its own."""
+    """Precision of the encoders; `auto`: bf16 where the hardware multiplies it faster, decided for each encoder."""
     compile: bool = False
-    """Student, projectors, losses and teachers through torch.compile."""
+    """Compile student, projectors, losses and teachers with torch.compile."""
     engine: Literal["ddp", "fsdp"] = "ddp"
-    """With several processes: what is trained whole on each, or in shards (FSDP2)."""
+    """How several processes share the trained models: each holds them whole (`ddp`), or in shards (`fsdp`, FSDP2)."""
     gradients: Literal["fp32", "bf16"] = "fp32"
-    """In what processes exchange gradients; bf16 halves what is sent."""
+    """Type in which processes exchange gradients; bf16 halves the traffic."""
     ema: float | None = Field(None, gt=0, lt=1)
-    """Decay of a moving average of the weights, which is then what is evaluated and exported."""
+    """Decay of a moving average of the weights, which is then evaluated and exported."""
     interpolate: float | Literal["auto"] | None = None
-    """Share α of what was trained in the student that leaves the run: its weights are (1 − α) · start + α · trained, 1
-    is as trained (WiSE-FT). `auto`: the α of 0.25, 0.5, 0.75 and 1 that answers best for the teachers on images that
-    were not trained on (`data.holdout`, `data.validation`). With null it leaves as trained."""
+    """Share α of the trained weights in the student that is evaluated and exported: (1 − α) · start + α · trained
+    (WiSE-FT). `auto`: the α of 0.25, 0.5, 0.75 and 1 that predicts the teachers best on images that were not trained on
+    (`data.holdout`, `data.validation`). Null: as trained, like 1."""
     interpolate_norms: Literal["mixed", "again"] = "mixed"
-    """Statistics of its batch norms: `mixed` as its weights are, or computed `again` on the first 2,048 images."""
+    """Statistics of batch norms of the interpolated student: `mixed` like its weights, or computed `again` on the first
+    2,048 images."""
     checkpoint_activations: bool = False
-    """Of the student: computed again in the backward pass, for less memory."""
+    """Compute the student's activations again in the backward pass, to need less memory."""
     patch_share: float = Field(1.0, gt=0, le=1)
-    """Of each image's patches, the share that projectors and loss see, drawn anew in each step."""
+    """Share of each image's patches that projectors and loss see, drawn in each step."""
     log_every: Positive = 10
-    """Steps."""
+    """Steps between log lines."""
     max_skipped: Positive = 20
-    """Steps in a row that are not finite, after which the run ends with a diagnosis."""
+    """Number of steps in a row without a finite loss after which the run ends with a diagnosis."""
     lower_after: Positive | None = None
-    """Halve the rate each time that so many steps in all were not finite."""
+    """Halve the learning rate after each so many steps without a finite loss; null: never."""
     timeout: Positive = 1800
-    """Seconds that a process waits for the others."""
+    """Seconds for which a process waits for the others."""
 
     @field_validator("interpolate", mode="before")
     @classmethod
@@ -277,40 +290,40 @@ class Train(Section):
         return value
 
 
-class Checkpoint(Section):
-    """When a run is saved."""
+class CheckpointSection(Section):
+    """When a run is saved, and which checkpoints are kept."""
 
     every: Positive = 500
-    """Steps."""
+    """Steps between checkpoints."""
     keep: Positive = 2
-    """How many of the newest stay."""
+    """Number of newest checkpoints to keep."""
     best: str | None = None
-    """A logged metric whose best checkpoint stays too, for example `knn/mean` (`eval.every`); of `loss…` the lowest.
-    `knn_unseen/…` only shows what is forgotten, and chooses nothing."""
+    """A logged metric whose best checkpoint is kept too, for example `knn/mean` (`eval.every`): the highest, of `loss…`
+    the lowest. `knn_unseen/…` is refused, since a set that chooses a checkpoint is not unseen."""
     asynchronous: bool = False
-    """Write beside the training."""
+    """Write checkpoints in the background."""
     on_full: Literal["continue", "stop"] = "continue"
-    """What to do when a save cannot be written."""
+    """What to do when a checkpoint cannot be written."""
 
     @field_validator("best")
     @classmethod
     def _not_by_unseen(cls, best: str | None) -> str | None:
         if (best or "").startswith(KNN_UNSEEN):
             raise ValueError(
-                "a set that chooses a checkpoint is not unseen any more; expected a metric of seen sets or of the "
-                "training, for example 'knn/mean'"
+                "a set that chooses a checkpoint is no longer unseen; expected a metric of seen sets or of the "
+                f"training, for example '{KNN_MEAN}'"
             )
         return best
 
 
-class Eval(Section):
-    """How the student is measured."""
+class EvalSection(Section):
+    """The evaluation of the student."""
 
     suite: str | dict[str, Any] | None = None
-    """Measured at the end: a name (`unic list suites`), a YAML file, or what such a file holds (`{data: [NAME=PATH]}`,
-    also `unseen: [NAME=PATH]`, sets that are no source of training); null: not at all."""
+    """Suite to measure at the end: a name (`unic list suites`), a YAML file, or the content of such a file (`{data:
+    [NAME=PATH]}`, also `unseen: [NAME=PATH]` for sets that are not trained on); null: none."""
     every: Positive | None = None
-    """Steps between looks while it trains: k-NN of a fixed fifth of each set's training part (of at most 2500 images)
-    among the rest, `knn/…` in `metrics.jsonl`, of unseen sets `knn_unseen/…`; no test image is opened; null: none."""
+    """Run k-NN every so many steps; null: never. It classifies a fixed fifth of each set's training part (at most 2500
+    images) by the rest and opens no test image. `metrics.jsonl` has `knn/…`, for unseen sets `knn_unseen/…`."""
     patience: Positive | None = None
-    """Looks without a better `knn/mean`, which counts seen sets, after which a stage ends."""
+    """Number of k-NN runs without a better `knn/mean` (of seen sets) after which a stage ends; null: no early end."""

@@ -1,4 +1,4 @@
-"""A new recipe as YAML: every section and key with what the schema says of it; those that are not set are comments."""
+"""A new recipe as YAML with the schema's descriptions. Sections and keys that are not set are comments."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from unic.recipe.schema import Recipe
 from unic.recipe.sections import Component
 
 _WIDTH = 100
-_HEAD = "A key with # before it has its default. unic check shows what this asks for, unic distill runs it."
+_HEAD = "A key with # before it has its default. unic check shows what this needs, unic distill trains it."
 _INDENT = "  "
 
 
@@ -22,7 +22,7 @@ def commented(tree: Mapping[str, Any]) -> str:
     """The recipe with comments.
 
     Args:
-        tree: what is set; everything else has the schema's default.
+        tree: the keys that are set. All others have the schema's defaults.
     """
     fields = Recipe.model_fields
     parts = {key: field.default for key, field in fields.items() if isinstance(field.default, dict)}

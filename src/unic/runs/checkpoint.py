@@ -1,8 +1,8 @@
 """Checkpoints: safetensors and JSON, saved atomically, verified by checksum when read, never a pickle.
 
-checkpoints/step-500/{tensors.safetensors, state.json}      a finished save
-checkpoints/step-500/SHA256SUMS                             of both, written last; `sha256sum -c` reads it too
-checkpoints/last, checkpoints/best                          text: names of folders
+checkpoints/step-500/{tensors.safetensors, state.json}      a checkpoint
+checkpoints/step-500/SHA256SUMS                             its checksums, written last; `sha256sum -c` reads them, too
+checkpoints/last, checkpoints/best                          text files that name a folder
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ log = logging.getLogger("unic")
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What one save holds: the step after which it was taken, tensors by name, and plain JSON values."""
+    """The content of a checkpoint: the step after which it was saved, tensors by name, and plain JSON values."""
 
     step: int
     tensors: dict[str, Tensor]
@@ -48,11 +48,11 @@ def save(run: Path, checkpoint: Checkpoint, keep: int, best: int | None = None) 
     the previous checkpoint in place.
 
     Args:
-        keep: how many of the newest stay.
-        best: a step that stays as well.
+        keep: number of newest checkpoints to keep.
+        best: step of a further checkpoint to keep.
 
     Raises:
-        OSError: it could not be written (a full disk, say); what was there before is untouched.
+        OSError: the checkpoint cannot be written, for example on a full disk. Earlier ones are untouched.
     """
     root = RunFolder(run).checkpoints
     final = root / f"step-{checkpoint.step}"
@@ -76,7 +76,11 @@ def save(run: Path, checkpoint: Checkpoint, keep: int, best: int | None = None) 
 
 
 def load_newest(run: Path) -> tuple[Checkpoint, list[str]] | None:
-    """The newest checkpoint that is whole, and a line for each damaged one that was passed over; None without any."""
+    """The newest undamaged checkpoint, and a line for each damaged one that was skipped; None without checkpoints.
+
+    Raises:
+        InputError: all checkpoints are damaged.
+    """
     problems: list[str] = []
     for folder in _folders(RunFolder(run).checkpoints):
         try:
@@ -89,16 +93,18 @@ def load_newest(run: Path) -> tuple[Checkpoint, list[str]] | None:
 
 
 def newest_state(run: Path) -> tuple[int, dict[str, Any]] | None:
-    """Step and plain values of the newest finished save, without a look at its tensors; None without any."""
+    """Step and plain values of the newest readable checkpoint, whose tensors are not read; None without any."""
     for folder in _folders(RunFolder(run).checkpoints):
-        with suppress(OSError, ValueError, KeyError, TypeError):  # a damaged one: an older one says the same of the run
+        with suppress(
+            OSError, ValueError, KeyError, TypeError
+        ):  # it is damaged; an older one says the same about the run
             document = read_json(folder / "state.json")
             return int(document["step"]), dict(document["state"])
     return None
 
 
 def newest_step(run: Path) -> int | None:
-    """The step of the newest finished save, by its name alone."""
+    """The step of the newest checkpoint, from the name of its folder."""
     folders = _folders(RunFolder(run).checkpoints)
     return _step_of(folders[0]) if folders else None
 
@@ -116,11 +122,11 @@ def _write(folder: Path, checkpoint: Checkpoint) -> None:
     try:
         with written(folder / "tensors.safetensors", alone=True) as partial:
             save_file(tensors, partial)
-    except SafetensorError as error:  # its own kind even for a full disk; the number is in the text
-        number = re.search(r"(?:os error|code:) (\d+)", str(error))
-        if number is None:
+    except SafetensorError as error:  # also raised for a full disk, with the errno in its text only
+        code = re.search(r"(?:os error|code:) (\d+)", str(error))
+        if code is None:
             raise
-        raise OSError(int(number[1]), os.strerror(int(number[1]))) from None
+        raise OSError(int(code[1]), os.strerror(int(code[1]))) from None
     (folder / "state.json").write_text(json.dumps({"step": checkpoint.step, "state": checkpoint.state}))
     sums = [f"{_sha256(path)}  {path.name}\n" for path in sorted(folder.iterdir())]
     (folder / _SUMS).write_text("".join(sums))
@@ -131,7 +137,7 @@ def _write(folder: Path, checkpoint: Checkpoint) -> None:
 
 def _load(folder: Path) -> Checkpoint:
     document = read_json(folder / "state.json")
-    if "sha256" in document:  # of version 0.1, without a file of sums
+    if "sha256" in document:  # version 0.1 had no file of checksums
         sums = {"tensors.safetensors": document["sha256"]}
     else:
         lines = read_text(folder / _SUMS).splitlines()
@@ -144,7 +150,7 @@ def _load(folder: Path) -> Checkpoint:
 
 
 def _folders(root: Path) -> list[Path]:
-    """Finished saves, newest first."""
+    """The folders of checkpoints, newest first."""
     found = [path for path in root.glob("step-*") if path.name.removeprefix("step-").isdigit()]
     return sorted(found, key=_step_of, reverse=True)
 
@@ -154,14 +160,14 @@ def _step_of(folder: Path) -> int:
 
 
 def _prune(root: Path, keep: int, best: int | None, newest: int) -> None:
-    """Later steps than the newest are of a run that was resumed from before them, as they were damaged."""
+    """Removes old checkpoints. Later steps than `newest` are damaged: the run was resumed from before them."""
     found = _folders(root)
     kept = [folder for folder in found if _step_of(folder) <= newest][:keep]
     old = [folder for folder in found if folder not in kept and _step_of(folder) != best]
-    for folder in [*old, *root.glob(".step-*.partial")]:  # those of a run that was killed while it saved
+    for folder in [*old, *root.glob(".step-*.partial")]:  # the partial ones are of a run that was killed while it saved
         try:
             shutil.rmtree(folder)
-        except OSError as error:  # of a save that is whole by now, this is no failure
+        except OSError as error:  # the new checkpoint is saved, so this is not a failure
             log.warning("old checkpoint %s cannot be removed (%s)", folder, error.strerror or error)
 
 

@@ -1,4 +1,4 @@
-"""The folder of a run: where each of its files lies, and the one line about a folder that is none.
+"""The folder of a run: the paths of its files, and the error line for a folder that is not a run.
 
 Trainings of several seeds lie side by side, each an ordinary run folder: `DIR/seed-0`, `DIR/seed-1`, …
 """
@@ -18,22 +18,22 @@ _OF_SEED = re.compile(r"seed-(0|[1-9][0-9]*)")
 
 @dataclass(frozen=True)
 class RunFolder:
-    """The paths of everything in a run folder; none of them need exist.
+    """The paths of the files and folders of a run, which need not exist.
 
     Args:
-        path: the folder.
+        path: the run folder.
     """
 
     path: Path
 
     @property
     def recipe(self) -> Path:
-        """The recipe with all stages, as it was resolved."""
+        """The resolved recipe, with all stages."""
         return self.path / "recipe.yaml"
 
     @property
     def environment(self) -> Path:
-        """Versions, device, threads, start."""
+        """Versions of packages, device, threads, processes, and the time of the start (JSON)."""
         return self.path / "environment.json"
 
     @property
@@ -42,17 +42,17 @@ class RunFolder:
 
     @property
     def metrics(self) -> Path:
-        """One line for each logged step (JSON)."""
+        """A line of JSON for each logged step."""
         return self.path / "metrics.jsonl"
 
     @property
     def damaged(self) -> Path:
-        """Images that could not be read."""
+        """Names of the images that could not be read (JSON)."""
         return self.path / "damaged.json"
 
     @property
     def non_finite(self) -> Path:
-        """A folder of steps that were not finite (`unic.training.diagnosis`)."""
+        """A folder of steps whose losses were not finite (`unic.training.diagnosis`)."""
         return self.path / "non_finite"
 
     @property
@@ -66,12 +66,12 @@ class RunFolder:
 
     @property
     def interpolated(self) -> Path:
-        """A folder with checkpoints of its own: the student that leaves the run (`train.interpolate`)."""
+        """A folder with the checkpoint of the student that is evaluated and exported, with `train.interpolate`."""
         return self.path / "interpolated"
 
     @property
     def export(self) -> Path:
-        """The student as a timm folder, and graphs beside it."""
+        """The student as a timm folder, with graphs beside it."""
         return self.path / "export"
 
     @property
@@ -93,7 +93,7 @@ class RunFolder:
 
 
 def of_seed(seed: int) -> str:
-    """What the run folder of one of several trainings is called."""
+    """The name of the run folder with this seed, below the folder of several trainings."""
     return f"seed-{seed}"
 
 
@@ -102,7 +102,7 @@ def is_of_seed(name: str) -> bool:
 
 
 def trainings_in(folder: Path) -> dict[int, Path]:
-    """The run folders of several trainings by seed, smallest first; empty where `folder` is none of trainings."""
+    """The run folders below a folder of several trainings, by seed in ascending order; empty for another folder."""
     if not folder.is_dir() or RunFolder(folder).is_begun:
         return {}
     found = {
@@ -117,7 +117,7 @@ def check_free(folder: Path, resume: bool) -> None:
     """Refuses a folder for a new run that holds anything but a lock, unless it is to be resumed.
 
     Raises:
-        InputError: it does.
+        InputError: the folder is not empty.
     """
     lock = RunFolder(folder).lock
     if not resume and folder.is_dir() and any(path.name != lock.name for path in folder.iterdir()):
@@ -128,14 +128,14 @@ def check_free(folder: Path, resume: bool) -> None:
 
 
 def check_run_folder(run: Path, named: str = "run") -> None:
-    """Refuses what is not the folder of a run.
+    """Refuses a path that is not a run folder.
 
     Args:
-        run: the folder.
+        run: the path.
         named: begins the error line.
 
     Raises:
-        InputError: it is missing, is a file, or holds no `recipe.yaml`.
+        InputError: the path is missing, is a file, holds several trainings, or has no `recipe.yaml`.
     """
     if not run.exists():
         raise InputError(f"{named} {run}: no such folder{nearest_folder(run)}")
@@ -149,7 +149,7 @@ def check_run_folder(run: Path, named: str = "run") -> None:
 
 
 def nearest_folder(missing: Path) -> str:
-    """Ending of the line about a missing folder: what is spelled most like it beside it, if anything is."""
+    """Ending of the line about a missing folder: names the folder beside it with the most similar name, if any."""
     if not missing.parent.is_dir():
         return ""
     names = [entry.name for entry in missing.parent.iterdir() if entry.is_dir()]

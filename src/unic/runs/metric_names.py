@@ -1,4 +1,4 @@
-"""Names of measures, and keys of metrics.jsonl, that several modules spell."""
+"""Names of measures, and keys of metrics.jsonl, that several modules use."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ LOSS = "loss"
 """The loss of a step, over all teachers."""
 
 KNN, KNN_UNSEEN = "knn", "knn_unseen"
-"""What keys of the k-NN while training begin with, on seen and on unseen sets: `knn/SET`."""
+"""Beginnings of the keys of k-NN during training, on seen and on unseen sets: `knn/SET`."""
 
 KNN_MEAN = f"{KNN}/mean"
-"""Mean of the k-NN over the seen sets."""
+"""Mean of k-NN over the seen sets."""
 
 
 def loss_of(teacher: str) -> str:
-    """The part of a teacher in the loss."""
+    """Key of a teacher's part of the loss."""
     return f"{LOSS}/{teacher}"
 
 
 def cosine_of(teacher: str, tokens: Literal["cls", "patch"]) -> str:
-    """Mean cosine between the tokens of a teacher and what the student makes of its own."""
+    """Key of the mean cosine between a teacher's tokens and the student's projected tokens."""
     return f"cos/{teacher}/{tokens}"
 
 
 def kept_of(teacher: str) -> str:
-    """Share of the images for which the loss to a teacher counts."""
+    """Key of the share of images for which the loss to a teacher counts."""
     return f"kept/{teacher}"

@@ -1,7 +1,7 @@
-"""What a run tells: one JSON line per log step, a live console line, `train.log` and the trackers of the recipe.
+"""The outputs of a run at a log step: a line of metrics.jsonl, of the console and of train.log, and the trackers.
 
-Nothing here reads a device: the loop hands over plain numbers, and only at log steps. Nothing here can end a run: what
-cannot be written (a full disk, a closed terminal, a server that is away) is said once and left out.
+Nothing here reads from a device: the loop passes plain numbers, and only at log steps. Nothing here ends a run: an
+output that fails (a full disk, a closed terminal, a server that does not answer) is reported once and left out.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ class MetricsLog:
 
     Args:
         run: the run folder.
-        after: the step a resumed run continues from; later lines of an interrupted attempt are cut.
-        total_steps: for the remaining time.
-        console: where the live line goes.
-        trackers: started (`unic.training.trackers.open_trackers`); one that fails is dropped, the run goes on.
+        after: the step that a resumed run continues from; later lines, of an interrupted attempt, are cut.
+        total_steps: number of steps of the run, for the remaining time.
+        console: the console for the newest line.
+        trackers: started trackers (`unic.training.trackers.open_trackers`); one that fails is dropped.
     """
 
     def __init__(self, run: Path, after: int, total_steps: int, console: Console, trackers: Sequence[Any] = ()) -> None:
@@ -60,21 +60,21 @@ class MetricsLog:
     def __exit__(self, *error: object) -> None:
         self._try(self.path.name, self._file.close)
         for tracker in self._trackers:
-            self._told(tracker, tracker.finish)
+            self._track(tracker, tracker.finish)
         if self._bar:
             self._try("the screen", self._bar.stop)
 
     def advance(self, step: int) -> None:
-        """Says that a step is done, without numbers."""
+        """Reports a finished step without numbers."""
         if self._bar:
-            self._try("the screen", partial(self._bar.step, step))
+            self._try("the screen", partial(self._bar.advance_to, step))
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
-        """Adds one line `{"step": step, **values}` everywhere; what is not finite is null in it, as JSON has no NaN."""
+        """Writes `{"step": step, **values}` to all outputs; null where a value is not finite, since JSON has no NaN."""
         row = {key: value if math.isfinite(value) else None for key, value in values.items()}
         self._try(self.path.name, partial(self._append, json.dumps({"step": step, **row}) + "\n"))
         for tracker in list(self._trackers):
-            self._told(tracker, partial(tracker.log, dict(values), step=step))
+            self._track(tracker, partial(tracker.log, dict(values), step=step))
         line = self._line(step, values)
         left = f" · ETA {clock(self._seconds_left(step))}" if "images_per_s" in values else ""
         log.info(line + left)
@@ -85,7 +85,7 @@ class MetricsLog:
         self._file.flush()
 
     def _show(self, line: str, left: str) -> None:
-        if self._bar:  # which has the remaining time itself
+        if self._bar:  # the bar shows the remaining time itself
             self._bar.say(line)
         else:
             tell(self._console, line + left)
@@ -94,7 +94,7 @@ class MetricsLog:
         return (time.monotonic() - self._started) / max(step - self._first, 1) * (self._total - step)
 
     def _try(self, what: str, write: Callable[[], Any]) -> None:
-        """A full disk or a closed terminal costs lines of the log, not the run; every outage is said once."""
+        """Writes to an output, and reports an `OSError` once for each outage: it must not end the run."""
         try:
             write()
             self._silent.discard(what)
@@ -105,10 +105,10 @@ class MetricsLog:
                 with suppress(OSError):
                     print(f"unic: {what} cannot be written ({error.strerror or error})", file=sys.stderr)
 
-    def _told(self, tracker: Any, tell: Callable[[], Any]) -> None:
-        """A server that is away, or a full account, must not cost the run."""
+    def _track(self, tracker: Any, call: Callable[[], Any]) -> None:
+        """Calls a tracker, and drops it if it fails: a server that does not answer must not end the run."""
         try:
-            tell()
+            call()
         except Exception as error:
             log.warning("tracker %s failed and is left out from here on: %s", tracker.name, reason_of(error))
             self._trackers = [other for other in self._trackers if other is not tracker]
@@ -132,10 +132,10 @@ class MetricsLog:
 
 
 class _RunLog(logging.FileHandler):
-    """A file that may fail to be written, without a traceback for each line and without an end to the run."""
+    """A log file whose failed writes neither end the run nor print a traceback for each line."""
 
     def handleError(self, record: logging.LogRecord) -> None:
-        """Nothing: the metrics, on the same disk, say that it is full."""
+        """Does nothing: the metrics, on the same disk, report that it is full."""
 
     def close(self) -> None:
         with suppress(OSError):
@@ -144,7 +144,7 @@ class _RunLog(logging.FileHandler):
 
 @contextmanager
 def logged_to(run: Path) -> Iterator[None]:
-    """Sends the `unic` logger to `run/train.log` meanwhile."""
+    """Writes messages of the logger `unic` to `run/train.log` inside the block."""
     handler = log_to(run)
     try:
         yield
@@ -154,7 +154,7 @@ def logged_to(run: Path) -> Iterator[None]:
 
 
 def log_to(run: Path) -> logging.Handler:
-    """Sends the `unic` logger to `run/train.log`; the caller removes the handler when the run ends."""
+    """Writes messages of the logger `unic` to `run/train.log`, until the caller removes the returned handler."""
     handler = _RunLog(RunFolder(run).log, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%d %H:%M:%S"))
     log.addHandler(handler)
@@ -163,7 +163,7 @@ def log_to(run: Path) -> logging.Handler:
 
 
 def read_metrics(run: Path) -> list[dict[str, Any]]:
-    """All lines of `metrics.jsonl`; a torn last line (killed while writing) is left out."""
+    """All lines of `metrics.jsonl`, except a torn last one, which a killed process has left."""
     path = RunFolder(run).metrics
     return (
         [row for line in read_bytes(path, None).decode("utf-8").splitlines() if (row := _parse(line))]
@@ -173,7 +173,7 @@ def read_metrics(run: Path) -> list[dict[str, Any]]:
 
 
 def _cut_after(path: Path, step: int) -> None:
-    """Leaves out the lines of later steps and torn ones; a new file replaces the old, so a kill loses none."""
+    """Removes torn lines and those of later steps. A new file replaces the old one, so a kill loses no line."""
     if not path.exists():
         return
     lines = read_bytes(path, None).splitlines()
@@ -184,6 +184,6 @@ def _cut_after(path: Path, step: int) -> None:
 def _parse(line: str | bytes) -> dict[str, Any] | None:
     try:
         row = json.loads(line)
-    except ValueError:  # also of bytes that are no UTF-8
+    except ValueError:  # or bytes that are not UTF-8
         return None
     return row if isinstance(row, dict) and "step" in row else None

@@ -1,6 +1,6 @@
 """The plain values in a checkpoint of a run: one mapping for each part that has a state (`unic.training.parts`).
 
-Those of earlier versions had another layout and are read as today's.
+Checkpoints of earlier versions have another layout, which is converted here.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from unic.arguments import argument
 from unic.errors import InputError
 from unic.runs import checkpoint
 
-# Names of the parts, in the order in which they are restored: what refuses to go on comes first.
+# Names of the parts, in the order in which they are restored: parts that may refuse a resume come first.
 IDENTITY = "identity"
 RECORD = "models"
 PLACES = "places"
@@ -36,7 +36,7 @@ RunState = Mapping[str, Mapping[str, Any]]
 
 @dataclass
 class Position:
-    """Where a run is.
+    """The position of a run: its stage, and the newest step.
 
     Attributes:
         stage: index of the stage.
@@ -55,11 +55,11 @@ class Position:
 
     @classmethod
     def of(cls, state: RunState | None) -> Position | None:
-        """That of a checkpoint; None without one."""
+        """The position in the state of a checkpoint; None without a state."""
         return None if state is None else cls(**state[POSITION])
 
     def has_ended(self, num_stages: int) -> bool:
-        """Whether the training of a recipe with so many stages has ended; one that does not say counts as ended."""
+        """Whether the training of a recipe with so many stages has ended; `is_finished` None counts as ended."""
         return self.is_finished is not False and self.stage + 1 >= max(1, num_stages)
 
     def state_dict(self) -> dict[str, Any]:
@@ -69,12 +69,12 @@ class Position:
         """Takes over the position of a checkpoint.
 
         Raises:
-            InputError: it was saved in a later stage by a version that ordered images in another way.
+            InputError: the checkpoint is of a later stage and of a version that ordered images in another way.
         """
         if state["first_epoch"] is None and state["stage"]:
             raise InputError(
-                f"{argument('resume')}: an earlier version of unic wrote this run's later stages, in another order of "
-                "images"
+                f"{argument('resume')}: an earlier version of unic, which orders images in another way, wrote this "
+                "checkpoint of a later stage; start a new run"
             )
         self.stage, self.first, self.step = state["stage"], state["first"], state["step"]
         self.first_epoch = state["first_epoch"] or 0
@@ -82,7 +82,7 @@ class Position:
 
 
 def newest_state(run: Path) -> RunState | None:
-    """The plain values of a run's newest checkpoint, without a look at its tensors; None without any."""
+    """The state in a run's newest checkpoint, whose tensors are not read; None without checkpoints."""
     found = checkpoint.newest_state(run)
     return None if found is None else as_parts(*found)
 
@@ -92,24 +92,24 @@ def has_ended(run: Path, num_stages: int) -> bool:
 
     Args:
         run: the folder.
-        num_stages: of its recipe.
+        num_stages: number of stages of its recipe.
     """
     position = Position.of(newest_state(run))
     return position is not None and position.has_ended(num_stages)
 
 
 def as_parts(step: int, state: Mapping[str, Any]) -> RunState:
-    """The state in a checkpoint, whichever version of unic wrote it.
+    """The state in a checkpoint of any version of unic, by parts.
 
     Args:
-        step: of the checkpoint.
-        state: as `unic.runs.checkpoint` reads it.
+        step: the step of the checkpoint.
+        state: its plain values, as `unic.runs.checkpoint` reads them.
     """
     return state if POSITION in state else _of_flat(step, state)
 
 
 def _of_flat(step: int, state: Mapping[str, Any]) -> RunState:
-    """Versions before 0.3 kept the position and others beside the parts."""
+    """Converts the state of versions before 0.3, which had no parts."""
     parts: dict[str, Mapping[str, Any]] = {
         IDENTITY: state["identity"],
         POSITION: {

@@ -1,4 +1,4 @@
-"""How far a training is, on a terminal: a bar, and below it the newest numbers."""
+"""The progress of a training on a terminal: a bar, with the newest numbers below it."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ _EVERY = 0.2  # seconds between two drawings
 
 
 class TrainingBar(Progress):
-    """A bar that draws only when it is told of something: no thread writes to a terminal that may be gone.
+    """A bar that is drawn only when its methods are called: no thread writes to a terminal that may be closed.
 
     Args:
-        console: where it is shown.
+        console: the console that shows it.
         after: the step that the run continues from.
         total: the last step.
     """
 
     def __init__(self, console: Console, after: int, total: int) -> None:
-        self._line = ""  # drawn by the parent's constructor already
+        self._line = ""  # the parent's constructor draws it
         self._drawn = 0.0
         super().__init__(
             TextColumn("step"), MofNCompleteColumn(), BarColumn(None), TaskProgressColumn(), TextColumn("left"),
@@ -40,14 +40,14 @@ class TrainingBar(Progress):
                 "\n".join(folded(self._line, self.console.width)), style="dim", no_wrap=True, overflow="ellipsis"
             )
 
-    def step(self, number: int) -> None:
-        """A step is done; drawn now and then."""
-        self.update(self._task, completed=number)
+    def advance_to(self, step: int) -> None:
+        """Sets the bar to a finished step, and draws it now and then."""
+        self.update(self._task, completed=step)
         if time.monotonic() - self._drawn >= _EVERY:
             self._draw()
 
     def say(self, line: str) -> None:
-        """The newest numbers, in place of those before; drawn at once."""
+        """Replaces the numbers below the bar, and draws at once."""
         self._line = printable(line)
         self._draw()
 

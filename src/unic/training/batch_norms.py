@@ -13,12 +13,12 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from unic.recipe.schema import Recipe
-from unic.recipe.sections import Train
+from unic.recipe.sections import TrainSection
 
 SINGLE_IMAGES = "its batch norms use their running statistics, because a micro-batch holds a single image"
 
 
-def sees_single_images(train: Train, world_size: int) -> bool:
+def sees_single_images(train: TrainSection, world_size: int) -> bool:
     """Whether some process has a micro-batch of one image."""
     return train.batch_size // (world_size * train.micro_batches) == 1
 

@@ -29,7 +29,7 @@ from unic.features import Extraction, Features, default_cache_dir, find
 from unic.features.patches import BYTES
 from unic.quantities import gigabytes, num_bytes
 from unic.recipe.schema import Recipe
-from unic.recipe.sections import Cache
+from unic.recipe.sections import CacheSection
 from unic.tokens import Grid
 
 _SHARD_BYTES = 1 << 30  # of a shard at most, and
@@ -176,7 +176,7 @@ def _cut(sources: Sequence[Source], most: int) -> list[Stretch]:
     return stretches
 
 
-def cached_grid(setting: Cache, own: Grid) -> Grid | None:
+def cached_grid(setting: CacheSection, own: Grid) -> Grid | None:
     """The grid that is stored: the teacher's own for `all`, `GxG` for `pooled:GxG`, none for `cls`."""
     if setting.tokens == "cls":
         return None
@@ -184,7 +184,7 @@ def cached_grid(setting: Cache, own: Grid) -> Grid | None:
     return (int(match[1]), int(match[2])) if match else own
 
 
-def image_bytes(setting: Cache, encoder: Encoder, own: Grid) -> int:
+def image_bytes(setting: CacheSection, encoder: Encoder, own: Grid) -> int:
     """Of one view of an image: patches in `dtype`; what evaluation reads (CLS, mean of patches) in float32."""
     grid = cached_grid(setting, own)
     vectors = 4 * (encoder.embed_dim + encoder.patch_dim) + 8 * 3  # its number and a sum of each array
@@ -194,13 +194,15 @@ def image_bytes(setting: Cache, encoder: Encoder, own: Grid) -> int:
     return vectors + 8 + BYTES[setting.dtype] * grid[0] * grid[1] * encoder.patch_dim + ranges
 
 
-def cache_bytes(setting: Cache, encoders: Mapping[str, Encoder], grids: Mapping[str, Grid], num_images: int) -> int:
+def cache_bytes(
+    setting: CacheSection, encoders: Mapping[str, Encoder], grids: Mapping[str, Grid], num_images: int
+) -> int:
     """Size of the finished cache, before it is planned in detail."""
     per_view = sum(image_bytes(setting, encoder, grids[name]) for name, encoder in encoders.items())
     return per_view * num_images * setting.views
 
 
-def check_budget(setting: Cache, size: int) -> None:
+def check_budget(setting: CacheSection, size: int) -> None:
     """Refuses a cache that would not fit `teachers.cache.budget`, before anything is computed."""
     if setting.budget is None:
         return

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from unic.data.batch import Batch
 from unic.errors import NotFiniteError
-from unic.recipe.sections import Train
+from unic.recipe.sections import TrainSection
 
 log = logging.getLogger("unic")
 
@@ -35,7 +35,7 @@ class Guard:
         lr_scale: factor on the scheduled learning rate.
     """
 
-    def __init__(self, setting: Train, device: torch.device) -> None:
+    def __init__(self, setting: TrainSection, device: torch.device) -> None:
         self._setting = setting
         self.lr_scale = 1.0
         self._counts = torch.zeros(2, device=device)  # (skipped in all, skipped in a row)

@@ -16,11 +16,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
-from unic.recipe.sections import Train
+from unic.recipe.sections import TrainSection
 
 
 def build_optimizer(
-    model: nn.Module, setting: Train, student: Mapping[nn.Parameter, float] | None = None
+    model: nn.Module, setting: TrainSection, student: Mapping[nn.Parameter, float] | None = None
 ) -> torch.optim.AdamW:
     """AdamW over what is trainable; no weight decay on biases and other 1-d parameters.
 

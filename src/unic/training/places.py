@@ -6,15 +6,13 @@ images, in the URIs of weight files, and in the paths of a cache and of a suite.
 
 from __future__ import annotations
 
-import glob
-import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from unic.data.sample_images import sample_places
+from unic.data.sample_images import exists, sample_places
 from unic.data.sources._path_options import split_off
 from unic.encoders import parse_uri
 from unic.errors import InputError
@@ -26,7 +24,6 @@ _IMAGES = ("data.train", "data.train.path", "data.validation")
 _PATHS = ("teachers.cache.dir", "eval.suite")
 _SETS = ("eval.suite.data", "eval.suite.unseen")  # of a suite that the recipe writes itself: `NAME=PATH`
 _CHECKPOINT = re.compile(r"([?&]checkpoint=)[^&]*")
-_RANGE = re.compile(r"\{[^{}]*\}")  # `{000..012}`, and `{split}`
 
 Change = Callable[[str, str], str]  # of a key and its text
 
@@ -132,6 +129,4 @@ def _absolute(path: str, folders: Sequence[Path], others: Callable[[str], list[P
 
 def _exists(path: str) -> bool:
     """Whether a path, also one that is a pattern or ends with options, leads somewhere."""
-    place = os.path.expanduser(split_off(path)[0])
-    # Not recursive: `**` of somebody's run folder must not walk the whole disk.
-    return os.path.exists(place) or any(glob.iglob(_RANGE.sub("*", place)))
+    return exists(split_off(path)[0])

@@ -12,10 +12,10 @@ from torch import nn
 from unic.encoders import Encoder
 from unic.encoders.timm_encoder import TimmEncoder
 from unic.errors import InputError
-from unic.recipe.sections import Student
+from unic.recipe.sections import StudentSection
 
 
-def student_rates(student: Encoder, setting: Student) -> dict[nn.Parameter, float]:
+def student_rates(student: Encoder, setting: StudentSection) -> dict[nn.Parameter, float]:
     """The rate of each trainable parameter of the student, as a multiple of the projectors'.
 
     Raises:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from unic.encoders import Encoder, parse_uri
 from unic.encoders.base import Size, check_multiple
 from unic.errors import InputError
-from unic.recipe.sections import Data, Student
+from unic.recipe.sections import DataSection, StudentSection
 from unic.tokens import Grid
 
 _ENLARGED = 2.0  # sides of a teacher's input to sides of views that are worth a warning
@@ -38,7 +38,7 @@ class Resolutions:
         return f"{line}; at their own size: {', '.join(rest)}" if rest else line
 
 
-def resolutions(data: Data, student: Encoder, teachers: Mapping[str, Encoder]) -> Resolutions:
+def resolutions(data: DataSection, student: Encoder, teachers: Mapping[str, Encoder]) -> Resolutions:
     """What a recipe's `data.sizes` mean for these encoders.
 
     A teacher whose URI names its size keeps it: it was chosen.
@@ -62,7 +62,7 @@ def resolutions(data: Data, student: Encoder, teachers: Mapping[str, Encoder]) -
     return Resolutions(grids, taken)
 
 
-def training_size(asked: Student, student: Encoder) -> Size | None:
+def training_size(asked: StudentSection, student: Encoder) -> Size | None:
     """The size that `student.train_size` asks for; None: the student's own.
 
     Raises:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from unic.arguments import argument
 from unic.errors import FullDiskError, StoppedError
-from unic.recipe.sections import Checkpoint as Setting
+from unic.recipe.sections import CheckpointSection
 from unic.runs import checkpoint
 from unic.runs.checkpoint import Checkpoint
 from unic.runs.state import SAVER
@@ -35,7 +35,7 @@ class Saver:
         tell: shows a line on the screen.
     """
 
-    def __init__(self, run: Path, setting: Setting, tell: Callable[[str], object]) -> None:
+    def __init__(self, run: Path, setting: CheckpointSection, tell: Callable[[str], object]) -> None:
         self._run, self._setting, self._tell = run, setting, tell
         self._best: Best | None = None
         self._score: float | None = None

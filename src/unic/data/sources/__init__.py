@@ -8,8 +8,9 @@ import os
 import re
 from pathlib import Path
 
-from unic.data.sample_images import hint
+from unic.data.sample_images import hint, placed
 from unic.data.sources import _splits
+from unic.data.sources._hub_names import is_hub_name
 from unic.data.sources._path_options import ColumnNames, split_off
 from unic.data.sources._splits import TEST, TRAIN
 from unic.data.sources.base import DamagedImageError, Source
@@ -20,7 +21,6 @@ __all__ = ["TEST", "TRAIN", "DamagedImageError", "Source", "allows_overlap", "op
 _FILES = (".parquet", ".tar")  # suffixes of the files that a folder may consist of
 _RANGE = re.compile(r"\{(\d{1,9})\.\.(\d{1,9})\}")
 _MOST = 1_000_000  # names that the ranges of a path may stand for
-_HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(:[\w.-]+)?")
 
 
 def open_source(path: str, limit: int | None = None, split: str | None = None, window: int = 16) -> Source:
@@ -37,7 +37,8 @@ def open_source(path: str, limit: int | None = None, split: str | None = None, w
     - `generated:FAMILY`, images that are drawn when they are read (`generated`).
 
     `{split}` in a path stands for the name of the split. `?test=0.2&seed=0` at its end draws a random test split
-    (`random_split`), and `?image=COLUMN&label=COLUMN` names the columns of a table.
+    (`random_split`), and `?image=COLUMN&label=COLUMN` names the columns of a table. `samples/…` that is not in the
+    working folder is looked for where `UNIC_SAMPLES` says, or in the checkout.
 
     Args:
         path: as above.
@@ -59,6 +60,7 @@ def open_source(path: str, limit: int | None = None, split: str | None = None, w
     path, options = split_off(given)
     if not path or "\0" in path:
         raise InputError(f"data '{given}': expected the path of a file or folder, a URL or a name on the hub")
+    path = placed(path)
     siblings = [path]
     if "{split}" in path:
         if options.test is not None:
@@ -122,7 +124,7 @@ def _open(path: str, split: str | None, named: ColumnNames, siblings: list[str])
     if os.path.isfile(place) or glob.has_magic(path) or _RANGE.search(path):
         files = _matches(path)
         return _open_named(path, files, split, named, files if siblings == [path] else _files_of(siblings))
-    if _HUB_NAME.fullmatch(path) and not os.path.exists(Path(path).parent):
+    if is_hub_name(path) and not os.path.exists(Path(path).parent):
         return huggingface.open_hub(path, split, named)
     raise InputError(f"data '{path}': no such file or folder{_nearest_entry(place)}{hint(path)}")
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 
+from unic.data.sample_images import placed
+from unic.data.sources._hub_names import is_hub_name
 from unic.data.sources._path_options import split_off
 from unic.data.sources._splits import TEST, TRAIN, kind_of, split_of_file, splits_in, subfolders
 
@@ -23,13 +24,14 @@ def splits_of(path: str) -> list[str]:
     path, options = split_off(path)
     if options.test is not None:
         return [TEST[0], TRAIN]
+    path = placed(path)
     place = Path(path).expanduser()
     if place.is_dir():
         return sorted(_in_folder(place))
     if place.is_file() and place.suffix.lower() in label_list.SUFFIXES:
         return sorted(set(label_list.ListContent.read(path, place, options.columns).splits))
     name = path.removeprefix("stream:")
-    is_on_the_hub = re.fullmatch(r"[\w.-]+/[\w.-]+(:[\w.-]+)?", name) and (name != path or not place.parent.exists())
+    is_on_the_hub = is_hub_name(name) and (name != path or not place.parent.exists())
     return sorted(on_the_hub(name)) if is_on_the_hub else []
 
 
