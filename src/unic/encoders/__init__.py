@@ -132,7 +132,7 @@ def _no_uri(text: str) -> str:
     if place.is_dir():
         return f"{expected}; for the run in this folder use run:{text}"
     if "/" in text:
-        return f"no such folder{nearest_folder(place)}; {expected} or a run folder"
+        return f"no such folder{nearest_folder(place)}; {expected}, or a run folder"
     return f"{expected}, or a run folder; there is no folder of this name"
 
 

@@ -60,7 +60,7 @@ def origin_of(spec: Spec) -> Origin:
         if missing:
             hint = "&".join(f"{key}=imagenet" for key in missing)
             raise InputError(
-                f"encoder '{spec.uri}': the mean and std that its weights were trained with are unknown; "
+                f"encoder '{spec.uri}': the mean and std that its weights were trained with are not known; "
                 f"add {hint}, or the numbers of their training"
             )
         found = _IMAGENET  # the options replace both

@@ -114,8 +114,8 @@ def _normalisation(spec: Spec, dtype: np.dtype[Any]) -> tuple[list[float], list[
         is_coarse = "scale" not in spec.options and max(ends) - min(ends) < _LEVELS
         if min(ends) < limits.min - 0.5 or max(ends) > limits.max + 0.5 or is_coarse:
             raise InputError(
-                f"encoder '{spec.uri}': its input is {dtype}, {limits.min} to {limits.max}, but images would range from "
-                f"{min(ends):.4g} to {max(ends):.4g}; set scale, mean and std"
+                f"encoder '{spec.uri}': its input is {dtype}, {limits.min} to {limits.max}, but images would range "
+                f"from {min(ends):.4g} to {max(ends):.4g}; set scale, mean and std"
             )
     return (
         [value / scale for value, scale in zip(mean, scales, strict=True)],

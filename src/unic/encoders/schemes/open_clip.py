@@ -61,7 +61,7 @@ def load(spec: Spec) -> OpenClipEncoder:
         model = _with_weights(spec, create, path)
         if not settings.keys() | spec.options.keys() >= {"mean", "std"}:
             raise InputError(
-                f"encoder '{spec.uri}': the mean and std that its weights were trained with are unknown; "
+                f"encoder '{spec.uri}': the mean and std that its weights were trained with are not known; "
                 "add mean=clip&std=clip, or the numbers of their training"
             )
         mean, std = spec.mean_std(*(model.visual.preprocess_cfg[key] for key in ("mean", "std")))
