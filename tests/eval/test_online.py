@@ -104,7 +104,7 @@ def test_a_set_that_cannot_be_divided_is_refused_in_one_line(coloured, tmp_path)
 
 def test_two_sets_of_one_name_are_refused(coloured, tmp_path):
     shutil.copytree(coloured, tmp_path / "copy")
-    with pytest.raises(InputError, match="suite: 'a'.* 2 times"):
+    with pytest.raises(InputError, match="suite: .*'a'.* 2 times"):
         OnlineKnn(Suite(data=[f"a={coloured}", f"a={tmp_path}/copy"]))
 
 

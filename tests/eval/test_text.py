@@ -91,7 +91,7 @@ def test_a_module_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, t
     monkeypatch.syspath_prepend(tmp_path)
     tower = load_text_tower("words_lab.tower")
     assert isinstance(tower, TextTower)
-    with pytest.raises(InputError, match="Tower .* 2 wide"):
+    with pytest.raises(InputError, match="Tower .*\\b2\\b"):
         tower.project(np.ones((1, 3), np.float32))
     for spec, line in (
         ("words_lab.empty", "'load'"),

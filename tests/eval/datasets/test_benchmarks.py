@@ -311,7 +311,7 @@ def test_levels_of_cog(paint):
 def test_shifted_sets_need_the_published_number_of_classes(paint):
     imagenet_r(paint)
     paint.images("imagenet_r/imagenet-r/n00000003/x.jpg")
-    with pytest.raises(InputError, match="expected 2 test classes, found 3"):
+    with pytest.raises(InputError, match="expected 2 test classes, .*3"):
         resolve("imagenet_r", root=paint.root)
     paint.set("imagenet_r", NUM_TEST_CLASSES=4)
     paint.images("imagenet_r/imagenet-r/n99999999/x.jpg")

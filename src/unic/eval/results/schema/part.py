@@ -11,9 +11,9 @@ Interval = Annotated[list[float], Field(min_length=2, max_length=2)]
 
 
 class Part(BaseModel):
-    """A part of results.json. The text under a key is its description in `unic schema results`.
+    """A part of results.json. The docstring of a key is its description in `unic schema results`.
 
-    Values are taken as they are and never converted. Keys of newer versions are kept.
+    Values are checked and never converted. Keys of newer versions are kept.
     """
 
     model_config = ConfigDict(extra="allow", frozen=True, strict=True, use_attribute_docstrings=True)

@@ -27,7 +27,7 @@ class ModelEntry(Part):
     num_parameters: int | None = None
     """Number of parameters."""
     also: list[str] = Field(default_factory=list)
-    """Other names under which the same model would have been measured."""
+    """Other names of the same model, which is measured once."""
     trainings: list[str] = Field(default_factory=list)
     """Names of the trainings whose mean this student is."""
 
@@ -46,9 +46,9 @@ class Cell(Part):
     by_seed: list[float] | None = None
     """The score of each probe seed; null where seeds change nothing."""
     details: list[dict[str, Any]] = Field(default_factory=list)
-    """What else the task measured, in the task's own keys: one entry where all seeds agree, else one for each seed."""
+    """Further results of the task, in its own keys: one entry if all seeds agree, else one for each seed."""
     by_training: list[float] | None = None
-    """Of a mean of trainings, the score of each."""
+    """Score of each training, for a student that is a mean of trainings."""
     training_spread: float | None = None
     """Sample standard deviation over trainings; null for a single training."""
     error: str | None = None
@@ -120,13 +120,13 @@ class Differences(Part):
     tasks: dict[str, dict[str, Difference]] = Field(default_factory=dict)
     """By task, then by model."""
     means: dict[str, dict[str, Difference]] = Field(default_factory=dict)
-    """Mean over the seen sets of a task that several have: by task, then by model."""
+    """Mean over the seen sets, for tasks on several sets: by task, then by model."""
     mean: dict[str, Difference] = Field(default_factory=dict)
     """Mean over all seen tasks, by model; empty for a single task or several measures."""
 
 
 class Influence(Part):
-    """What only the training of the student knows of its teachers' influence."""
+    """Influence of the teachers in the training of the student, which only its run knows."""
 
     gradient: dict[str, float] = Field(default_factory=dict)
     """Share of each teacher in the gradient at the trained weights; the sum is 1."""
