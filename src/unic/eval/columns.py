@@ -88,8 +88,8 @@ def columns_of(
             found.runs[column] = folder
             recipe = load_run_recipe(folder)
             if teachers:
-                _bring(found, column, run, stages_of(folder) if stages_of else recipe.plans(), known)
-            _call(found, column, run, recipe)
+                _add_models(found, column, run, stages_of(folder) if stages_of else recipe.plans(), known)
+            _name_teachers(found, column, run, recipe)
     return found
 
 
@@ -109,7 +109,7 @@ def teacher_column(name: str, run: str) -> str:
     return f"{run}/{name}" if name in RESERVED else name
 
 
-def _bring(
+def _add_models(
     found: Columns, student: str, run: str, stages: Sequence[Recipe], known: dict[tuple[str, str, str], str]
 ) -> None:
     """Adds the models of one run under free names, and to `known`; those that are in `known` already stay."""
@@ -125,7 +125,7 @@ def _bring(
             called[name] = known[model]
 
 
-def _call(found: Columns, student: str, run: str, recipe: Recipe) -> None:
+def _name_teachers(found: Columns, student: str, run: str, recipe: Recipe) -> None:
     """Names the teachers that were not added: like the given model of the same URI, else by a free name."""
     given = {found.models[column]: column for column in found.given.values() if column in found.models}
     called = found.teachers.setdefault(student, {})

@@ -97,7 +97,7 @@ def enter(
         roles: roles by name; default: "other".
         suite: the suite, which tells the vectors of teachers.
         heads: functions that load kept heads, by student, then by teacher.
-        say: is told which model is being loaded.
+        say: function that shows a line of progress.
         brought: models that were added for runs, with the name of the run. Such a model is dropped if another one has
             the same fingerprint and was given or added for another run.
 

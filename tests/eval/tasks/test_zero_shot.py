@@ -134,7 +134,7 @@ def test_wrong_combinations_are_named(colours: Any, pair: DataPair, student: Sub
     for subject, options, line in (
         (plain, {"text": tower, "teacher": "clip"}, "'plain' has no head"),
         (plain, {"text": tower}, "'plain' has no head"),
-        (student, {}, "0 teachers of 'student'"),
+        (student, {}, "'student' has 0 .*teachers"),
         (Subject("c", "concat", pair, members=[plain]), {}, "several encoders"),
     ):
         with pytest.raises(NotApplicableError, match=line):

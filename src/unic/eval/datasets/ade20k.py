@@ -47,7 +47,7 @@ def _part(root: Path, part: str) -> PixelPairs:
 def _classes(file: Path) -> list[str]:
     """The last column of the table beside the images; the numbers of the classes if the table is missing."""
     if not file.is_file():
-        return [str(number) for number in range(1, NUM_CLASSES + 1)]
+        return [str(value) for value in range(1, NUM_CLASSES + 1)]
     lines = file.read_text(encoding="utf-8").splitlines()[1:]
     names = [line.split("\t")[-1].strip() for line in lines if line.strip()]
-    return names if len(set(names)) == len(names) else [f"{number} {name}" for number, name in enumerate(names, 1)]
+    return names if len(set(names)) == len(names) else [f"{value} {name}" for value, name in enumerate(names, 1)]

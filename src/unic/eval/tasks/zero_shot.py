@@ -67,13 +67,13 @@ def run(
     tower, classes = _words_in_space(spec, words, sentences)
     images = _in_space(tower, features.cls, project)
     predicted, rank = _classify(images, classes, features.labels)
-    numbers = pair.test_class_numbers()
+    class_of = pair.test_class_numbers()
     details = {
         "top5": round(100 * float((rank < 5).mean()), 3),
         "text": spec,
         "num_templates": len(sentences),
     }
-    return top1(numbers[predicted], Labelled(images, numbers[features.labels]), **details)
+    return top1(class_of[predicted], Labelled(images, class_of[features.labels]), **details)
 
 
 def _image_side(subject: Subject, teacher: str | None, text: str | None) -> tuple[Encoder | None, str]:

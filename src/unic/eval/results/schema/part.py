@@ -1,4 +1,4 @@
-"""What all parts of results.json share."""
+"""The base of all parts of results.json."""
 
 from __future__ import annotations
 

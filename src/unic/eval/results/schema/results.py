@@ -107,7 +107,7 @@ class Results(Part):
             key = ".".join(map(str, first["loc"]))
             where = f"'{key}': " if key else ""
             text = "expected a JSON object" if first["type"] in _NO_OBJECT else first["msg"]
-            raise InputError(f"{name} is no file of unic eval: {where}{text}") from None
+            raise InputError(f"{name} is not as unic eval writes it: {where}{text}") from None
         if found.version > VERSION:
             raise InputError(
                 f"{name} has format {found.version}, and this version of unic reads formats up to {VERSION}; "
