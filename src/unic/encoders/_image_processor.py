@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float, Real, UInt8
 from torch import Tensor
 
-Size = tuple[int, int]
+from unic.encoders.base import Size
 
 
 def normalisation(processor: Any) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -22,7 +22,7 @@ from unic.errors import InputError
 
 
 @dataclass(frozen=True)
-class Origin:
+class WeightOrigin:
     """Mean and std for images in [0, 1], and the licence: a name, `NO_LICENCE`, or None if it is unknown."""
 
     mean: Sequence[float]
@@ -30,8 +30,8 @@ class Origin:
     licence: str | None = None
 
 
-SCRATCH = Origin(IMAGENET_MEAN, IMAGENET_STD, NO_LICENCE)
-_IMAGENET = Origin(IMAGENET_MEAN, IMAGENET_STD)
+SCRATCH = WeightOrigin(IMAGENET_MEAN, IMAGENET_STD, NO_LICENCE)
+_IMAGENET = WeightOrigin(IMAGENET_MEAN, IMAGENET_STD)
 
 # Files that timm does not list, by the ends of their paths. Mean and std are from the authors' training code. The
 # licence of the weights is unknown: both repositories are under Apache-2.0, but neither says that its weights are.
@@ -46,7 +46,7 @@ _EXPORTS = ("model.safetensors", "pytorch_model.bin")  # the weight files that a
 _WEIGHTS = (".safetensors", ".pth", ".pt", ".bin", ".tar", ".ckpt")
 
 
-def origin_of(spec: Spec) -> Origin:
+def origin_of(spec: Spec) -> WeightOrigin:
     """The origin of the weights of a `timm:` URI, with its options `mean` and `std` applied. Reads no weights.
 
     Random weights get ImageNet's mean and std.
@@ -68,7 +68,7 @@ def origin_of(spec: Spec) -> Origin:
     return replace(found, mean=mean, std=std)
 
 
-def _without_options(spec: Spec) -> Origin | None:
+def _without_options(spec: Spec) -> WeightOrigin | None:
     tag = spec.name.partition(".")[2]
     if "checkpoint" not in spec.options:
         return published(spec.name) if spec.flag("pretrained", True) else SCRATCH
@@ -80,16 +80,16 @@ def _without_options(spec: Spec) -> Origin | None:
     return beside or _of_name(path)
 
 
-def published(name: str) -> Origin:
+def published(name: str) -> WeightOrigin:
     """The origin of timm's weights of that name; for a name without a tag, of the architecture's default weights."""
     try:
         config = timm.get_pretrained_cfg(name)
     except RuntimeError:  # no such tag; building the model raises the error for it
         config = None
-    return _IMAGENET if config is None else Origin(config.mean, config.std, config.license)
+    return _IMAGENET if config is None else WeightOrigin(config.mean, config.std, config.license)
 
 
-def _of_name(path: Path) -> Origin | None:
+def _of_name(path: Path) -> WeightOrigin | None:
     """The origin of a file whose name is that of a published one."""
     ends = "/".join(path.parts[-2:])
     found = next((origin for pattern, origin in _FILES.items() if fnmatch(ends, f"*{pattern}")), None)
@@ -97,18 +97,18 @@ def _of_name(path: Path) -> Origin | None:
 
 
 @lru_cache(maxsize=1)
-def _files_of_timm() -> dict[str, Origin]:
+def _files_of_timm() -> dict[str, WeightOrigin]:
     """Origins by file name, for the authors' files that timm's weights were made from: DINO, DINOv2, MAE and others."""
-    found: dict[str, set[Origin]] = {}
+    found: dict[str, set[WeightOrigin]] = {}
     for model in timm.list_pretrained():
         config = timm.get_pretrained_cfg(model)
         if config is not None and config.url:
-            origin = Origin(tuple(config.mean), tuple(config.std), config.license)
+            origin = WeightOrigin(tuple(config.mean), tuple(config.std), config.license)
             found.setdefault(str(config.url).rpartition("/")[2], set()).add(origin)
     return {name: origins.pop() for name, origins in found.items() if len(origins) == 1}
 
 
-def _beside(path: Path, architecture: str) -> Origin | None:
+def _beside(path: Path, architecture: str) -> WeightOrigin | None:
     """The origin in the `config.json` beside a file, if that is of this architecture and of no other file there."""
     config = path.parent / "config.json"
     if not config.is_file():
@@ -124,4 +124,4 @@ def _beside(path: Path, architecture: str) -> Origin | None:
     others = [file for file in path.parent.iterdir() if file.suffix in _WEIGHTS and file.name != path.name]
     if path.name not in _EXPORTS and others:
         return None
-    return Origin(mean, std, settings.get("license"))
+    return WeightOrigin(mean, std, settings.get("license"))

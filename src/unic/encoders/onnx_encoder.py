@@ -15,7 +15,7 @@ from unic.encoders._onnx_tokens import Split, square_split
 from unic.encoders.base import Encoder
 from unic.tokens import Grid, Tokens, patches_of
 
-Layout = Literal["nchw", "nhwc"]
+ImageLayout = Literal["nchw", "nhwc"]
 
 
 class OnnxEncoder(Encoder):
@@ -39,7 +39,7 @@ class OnnxEncoder(Encoder):
         *,
         mean: list[float],
         std: list[float],
-        layout: Layout = "nchw",
+        layout: ImageLayout = "nchw",
         is_bgr: bool = False,
         batch_size: int | None = None,
     ) -> None:

@@ -17,7 +17,7 @@ StagesOf = Callable[[Path], Sequence[Recipe]]
 
 
 @dataclass
-class Columns:
+class ModelColumns:
     """The models of `evaluate_models` by column, and what is known of them.
 
     Attributes:
@@ -46,7 +46,7 @@ class Columns:
 
 def columns_of(
     models: Mapping[str, str | Encoder], *, teachers: bool = True, stages_of: StagesOf | None = None
-) -> Columns:
+) -> ModelColumns:
     """The columns of an evaluation.
 
     - A given model keeps its name; a single run is called `student`.
@@ -64,7 +64,7 @@ def columns_of(
         InputError: another model is called student beside a run, a run's recipe cannot be read, or no training of a
             folder has ended.
     """
-    found = Columns()
+    found = ModelColumns()
     runs = {name: of_model for name, model in models.items() if (of_model := _runs_of(model, found.left_out))}
     if runs and "student" in models and "student" not in runs:
         raise InputError(
@@ -93,7 +93,7 @@ def columns_of(
     return found
 
 
-def _students(found: Columns, name: str, runs: Mapping[str, Path]) -> list[str]:
+def _students(found: ModelColumns, name: str, runs: Mapping[str, Path]) -> list[str]:
     """The columns of a given model: its own, or those of several trainings, which are added to `found.trainings`."""
     column = found.given[name]
     if len(runs) < 2:
@@ -110,7 +110,7 @@ def teacher_column(name: str, run: str) -> str:
 
 
 def _add_models(
-    found: Columns, student: str, run: str, stages: Sequence[Recipe], known: dict[tuple[str, str, str], str]
+    found: ModelColumns, student: str, run: str, stages: Sequence[Recipe], known: dict[tuple[str, str, str], str]
 ) -> None:
     """Adds the models of one run under free names, and to `known`; those that are in `known` already stay."""
     called = found.teachers.setdefault(student, {})
@@ -125,7 +125,7 @@ def _add_models(
             called[name] = known[model]
 
 
-def _name_teachers(found: Columns, student: str, run: str, recipe: Recipe) -> None:
+def _name_teachers(found: ModelColumns, student: str, run: str, recipe: Recipe) -> None:
     """Names the teachers that were not added: like the given model of the same URI, else by a free name."""
     given = {found.models[column]: column for column in found.given.values() if column in found.models}
     called = found.teachers.setdefault(student, {})
@@ -144,7 +144,7 @@ def _models_of(stages: Sequence[Recipe]) -> Iterator[tuple[str, str, str]]:
     yield "pixels", "pixels:32", "pixels"
 
 
-def _free(found: Columns, name: str, run: str) -> str:
+def _free(found: ModelColumns, name: str, run: str) -> str:
     taken = {*found.models, *found.trainings}
     if name in taken and "/" not in name:
         name = f"{run}/{name}"

@@ -23,8 +23,8 @@ from unic.errors import InputError, nearest
 SEVERITIES = (1, 2, 3, 4, 5)
 _VERSION = 1  # part of the cache keys of features; raise it when the pixels of any corruption change
 
-Pixels = Float[np.ndarray, "h w 3"]  # float32 in [0, 1]; results of corruptions are clipped to this range
-_Operation = Callable[[Pixels, float, np.random.Generator], Pixels]
+PixelArray = Float[np.ndarray, "h w 3"]  # float32 in [0, 1]; results of corruptions are clipped to this range
+_Operation = Callable[[PixelArray, float, np.random.Generator], PixelArray]
 
 
 class _Changed(Source):
@@ -103,30 +103,30 @@ def corrupt(image: Image.Image, name: str, severity: int, draw: np.random.Genera
     return _image(operation(pixels, amounts[severity - 1], draw))
 
 
-def gaussian_noise(x: Pixels, amount: float, draw: np.random.Generator) -> Pixels:
+def gaussian_noise(x: PixelArray, amount: float, draw: np.random.Generator) -> PixelArray:
     return x + amount * draw.standard_normal(x.shape, dtype=np.float32)
 
 
-def shot_noise(x: Pixels, amount: float, draw: np.random.Generator) -> Pixels:
+def shot_noise(x: PixelArray, amount: float, draw: np.random.Generator) -> PixelArray:
     """Poisson noise of `1 / amount²` photons at full brightness, where `amount` is the standard deviation."""
     photons = amount**-2
     return draw.poisson(x * photons).astype(np.float32) / np.float32(photons)
 
 
-def impulse_noise(x: Pixels, amount: float, draw: np.random.Generator) -> Pixels:
+def impulse_noise(x: PixelArray, amount: float, draw: np.random.Generator) -> PixelArray:
     """Sets a fraction `amount` of the values to 0 or 1."""
     chance = draw.random(x.shape, dtype=np.float32)
     return np.where(chance < amount / 2, np.float32(0), np.where(chance < amount, np.float32(1), x))
 
 
-def defocus_blur(x: Pixels, amount: float, draw: np.random.Generator) -> Pixels:
+def defocus_blur(x: PixelArray, amount: float, draw: np.random.Generator) -> PixelArray:
     """Convolution with a disc of radius `amount`."""
     radius = amount * min(x.shape[:2])
     rows, columns = _offsets(math.ceil(radius))
     return _convolved(x, (radius + 0.5 - np.hypot(rows, columns)).clip(0, 1))
 
 
-def motion_blur(x: Pixels, amount: float, draw: np.random.Generator) -> Pixels:
+def motion_blur(x: PixelArray, amount: float, draw: np.random.Generator) -> PixelArray:
     """Convolution with a line of half length `amount` in a random direction."""
     half = amount * min(x.shape[:2])
     angle = math.pi * draw.random()
@@ -137,7 +137,7 @@ def motion_blur(x: Pixels, amount: float, draw: np.random.Generator) -> Pixels:
     return _convolved(x, (1 - np.hypot(beyond, across)).clip(0))
 
 
-def zoom_blur(x: Pixels, amount: float, draw: np.random.Generator) -> Pixels:
+def zoom_blur(x: PixelArray, amount: float, draw: np.random.Generator) -> PixelArray:
     """Mean of eight magnifications from 1 to `1 + amount` about the centre."""
     image = _image(x)
     width, height = image.size
@@ -149,7 +149,7 @@ def zoom_blur(x: Pixels, amount: float, draw: np.random.Generator) -> Pixels:
     return total / (8 * 255)
 
 
-def fog(x: Pixels, amount: float, draw: np.random.Generator) -> Pixels:
+def fog(x: PixelArray, amount: float, draw: np.random.Generator) -> PixelArray:
     """Light grey mist with a density of at most `amount`, a sum of random grids of 2, 4, …, 32 cells, coarse ones
     weighted more."""
     height, width = x.shape[:2]
@@ -162,26 +162,26 @@ def fog(x: Pixels, amount: float, draw: np.random.Generator) -> Pixels:
     return x * (1 - density) + 0.8 * density
 
 
-def brightness(x: Pixels, amount: float, draw: np.random.Generator) -> Pixels:
+def brightness(x: PixelArray, amount: float, draw: np.random.Generator) -> PixelArray:
     """Adds `amount` to the value of HSV; hue and saturation stay."""
     value = x.max(axis=2, keepdims=True)
     brighter = (value + amount).clip(max=1)
     return np.where(value > 0, x * (brighter / np.maximum(value, 1 / 512)), brighter)
 
 
-def contrast(x: Pixels, amount: float, draw: np.random.Generator) -> Pixels:
+def contrast(x: PixelArray, amount: float, draw: np.random.Generator) -> PixelArray:
     """Reduces the distance to the mean colour by a fraction `amount`."""
     mean = x.mean(axis=(0, 1))
     return mean + (1 - amount) * (x - mean)
 
 
-def saturate(x: Pixels, amount: float, draw: np.random.Generator) -> Pixels:
+def saturate(x: PixelArray, amount: float, draw: np.random.Generator) -> PixelArray:
     """Multiplies the distance to grey by `amount`."""
     grey = (x @ np.array([0.299, 0.587, 0.114], np.float32))[..., None]
     return grey + amount * (x - grey)
 
 
-def pixelate(x: Pixels, amount: float, draw: np.random.Generator) -> Pixels:
+def pixelate(x: PixelArray, amount: float, draw: np.random.Generator) -> PixelArray:
     """Replaces squares of side `amount` by their mean colour."""
     image = _image(x)
     cell = max(1.0, amount * min(image.size))
@@ -189,7 +189,7 @@ def pixelate(x: Pixels, amount: float, draw: np.random.Generator) -> Pixels:
     return np.asarray(small.resize(image.size, Image.Resampling.NEAREST), dtype=np.float32) / 255
 
 
-def jpeg_compression(x: Pixels, amount: float, draw: np.random.Generator) -> Pixels:
+def jpeg_compression(x: PixelArray, amount: float, draw: np.random.Generator) -> PixelArray:
     """Stores the image as JPEG of quality `amount`; blocks have a side of eight pixels at any image size."""
     stored = io.BytesIO()
     _image(x).save(stored, "JPEG", quality=int(amount))
@@ -212,7 +212,7 @@ CORRUPTIONS: dict[str, tuple[_Operation, tuple[float, float, float, float, float
 }
 
 
-def _image(x: Pixels) -> Image.Image:
+def _image(x: PixelArray) -> Image.Image:
     return Image.fromarray((x.clip(0, 1) * 255 + 0.5).astype(np.uint8))
 
 
@@ -222,7 +222,7 @@ def _offsets(reach: int) -> tuple[np.ndarray, np.ndarray]:
     return steps[:, None], steps[None, :]
 
 
-def _convolved(x: Pixels, kernel: Float[np.ndarray, "k l"]) -> Pixels:
+def _convolved(x: PixelArray, kernel: Float[np.ndarray, "k l"]) -> PixelArray:
     """Convolution with a kernel that is scaled to sum 1; the border is repeated.
 
     It is computed by FFT, as kernels have up to 1000 taps.

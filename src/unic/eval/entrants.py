@@ -22,7 +22,7 @@ ROLES = tuple(role for role in get_args(Role) if role != TRAINING)  # roles that
 CONCAT = "concat"  # name of the model that an evaluation adds for two or more teachers
 
 Model = str | Encoder | Sequence[str]  # a URI, an encoder, or the names of the models whose vectors are concatenated
-Heads = Mapping[str, Callable[[], Encoder]]  # by teacher: a function that loads the student's kept head for it
+KeptHeads = Mapping[str, Callable[[], Encoder]]  # by teacher: a function that loads the student's kept head for it
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Entrant:
     role: Role
     source: str | Encoder | None
     members: tuple[str, ...] = ()
-    heads: Heads = field(default_factory=dict)
+    heads: KeptHeads = field(default_factory=dict)
     vector: Vector = "cls"
     fingerprint: str = ""
     unknown: str = ""
@@ -84,7 +84,7 @@ def enter(
     models: Mapping[str, Model],
     roles: Mapping[str, str],
     suite: Suite,
-    heads: Mapping[str, Heads] | None = None,
+    heads: Mapping[str, KeptHeads] | None = None,
     say: Callable[[str], None] = lambda _: None,
     brought: Mapping[str, str] | None = None,
 ) -> dict[str, Entrant]:

@@ -25,7 +25,7 @@ _RESERVED = ("seed", "seeds", "size")
 
 
 @dataclass(frozen=True)
-class Row:
+class PlanRow:
     """One task on one set: a row of the table."""
 
     pair: DataPair
@@ -71,7 +71,7 @@ class Plan:
 
     suite: Suite
     pairs: list[DataPair]
-    rows: list[Row]
+    rows: list[PlanRow]
     missing: dict[str, str]  # reason by name of each set that could not be opened; empty unless `skip_missing` was set
 
     @property
@@ -219,11 +219,13 @@ def _used(specs: Sequence[str], tasks: Mapping[str, Entry]) -> list[str]:
     return [spec for spec in specs if spec in named]
 
 
-def _rows(pairs: Mapping[str, DataPair], by_set: Mapping[str, Mapping[str, Entry]], unseen: Sequence[str]) -> list[Row]:
+def _rows(
+    pairs: Mapping[str, DataPair], by_set: Mapping[str, Mapping[str, Entry]], unseen: Sequence[str]
+) -> list[PlanRow]:
     rows = []
     for spec, pair in pairs.items():
         for name, entry in by_set[spec].items():
-            row = Row(pair, name, entry, spec in unseen)
+            row = PlanRow(pair, name, entry, spec in unseen)
             named = entry.data is None or spec in entry.data
             if named and getattr(row.module, "DATA", "labels") in (pair.kind, "any"):
                 getattr(row.module, "check", _accept)(pair, entry.options)
@@ -232,7 +234,7 @@ def _rows(pairs: Mapping[str, DataPair], by_set: Mapping[str, Mapping[str, Entry
 
 
 def _check_rows(
-    rows: Sequence[Row],
+    rows: Sequence[PlanRow],
     pairs: Mapping[str, DataPair],
     by_set: Mapping[str, Mapping[str, Entry]],
     missing: Mapping[str, str],

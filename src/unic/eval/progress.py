@@ -14,7 +14,7 @@ from unic.terminal import tell
 _EVERY = 30.0  # seconds between two lines
 
 
-class Progress:
+class CellProgress:
     """Counts finished cells and shows their number. A context manager.
 
     Args:
@@ -31,7 +31,7 @@ class Progress:
         self._task = self._bar.add_task("evaluation", total=None)
         self._done, self._total, self._told = 0, 0, time.monotonic()
 
-    def __enter__(self) -> Progress:
+    def __enter__(self) -> CellProgress:
         self._bar.start()
         return self
 

@@ -18,10 +18,10 @@ from unic.encoders.base import Encoder
 from unic.errors import UntrustedError
 from unic.eval.cells import CellStore, cell_key
 from unic.eval.datasets import DataPair
-from unic.eval.entrants import Entrant, Heads, Model, enter
+from unic.eval.entrants import Entrant, KeptHeads, Model, enter
 from unic.eval.outcome import Outcome
-from unic.eval.plan import Plan, Row, make_plan
-from unic.eval.progress import Progress
+from unic.eval.plan import Plan, PlanRow, make_plan
+from unic.eval.progress import CellProgress
 from unic.eval.results.formats import check_targets, wants_predictions, write_results
 from unic.eval.results.schema import Influence, Results
 from unic.eval.results.scored import Measured
@@ -45,7 +45,7 @@ def evaluate_models(
     tasks: str | Sequence[str] | None = None,
     data: Mapping[str, str] | None = None,
     seeds: Sequence[int] | None = None,
-    heads: Mapping[str, Heads] | None = None,
+    heads: Mapping[str, KeptHeads] | None = None,
     brought: Mapping[str, str] | None = None,
     trainings: Trainings | None = None,
     out: Sequence[Path] = (),
@@ -87,7 +87,7 @@ def evaluate_models(
     check_targets(out)
     plan = make_plan(suite, tasks, data, seeds, root=root, download=download, skip_missing=skip_missing)
     console = console or Console(quiet=True)
-    with tempfile.TemporaryDirectory(prefix="unic-eval-") as scratch, Progress(console) as progress:
+    with tempfile.TemporaryDirectory(prefix="unic-eval-") as scratch, CellProgress(console) as progress:
         entrants = enter(models, roles, plan.suite, heads, progress.describe, brought)
         work = _Work(plan, entrants, cache or Path(scratch), Path(scratch), workers)
         missing = work.missing()
@@ -170,7 +170,7 @@ class _Work:
         for seed in self._plan.suite.seeds:
             self._failures[self._key(row, failure.model, seed)] = failure
 
-    def _failure(self, row: Row, name: str) -> Failure | None:
+    def _failure(self, row: PlanRow, name: str) -> Failure | None:
         keys = (self._key(row, name, seed) for seed in self._plan.suite.seeds)
         return next((self._failures[key] for key in keys if key in self._failures), None)
 
@@ -210,14 +210,14 @@ class _Work:
                 arrays[f"{row.title}/{name}"] = predicted.astype(np.int32)
         return arrays
 
-    def _images(self, row: Row, name: str) -> dict[str, np.ndarray]:
+    def _images(self, row: PlanRow, name: str) -> dict[str, np.ndarray]:
         """Labels and indices of the images whose classes a model predicted, without damaged images."""
         single = next(iter(self._entrants[name].members), name)
         subject = self._unit(row.pair.name, single, []).subject(single, lambda _: None)
         labels, index = subject.labelled("test").y, subject.features("test").index
         return {f"{row.pair.name}/index": index.astype(np.int32), f"{row.pair.name}/labels": labels.astype(np.int32)}
 
-    def _places(self) -> Iterator[tuple[Row, str]]:
+    def _places(self) -> Iterator[tuple[PlanRow, str]]:
         for row in self._plan.rows:
             for name, entrant in self._entrants.items():
                 if entrant.role in getattr(row.module, "ROLES", (entrant.role,)):
@@ -228,14 +228,14 @@ class _Work:
         size, cache = self._plan.suite.size, self._cache
         return Unit(name, self._entrants, pair, size, cache, self._scratch, todo, self._workers)
 
-    def _outcome(self, row: Row, name: str, seed: int) -> Outcome:
+    def _outcome(self, row: PlanRow, name: str, seed: int) -> Outcome:
         key = self._key(row, name, seed)
         outcome = self._finished.get(key) or self._store.load(key, row.measure, is_kept=self._is_kept(row, name))
         assert outcome is not None, f"{row.title}, {name}: stored and gone from {self._cache}"
         self._finished[key] = outcome
         return outcome
 
-    def _key(self, row: Row, name: str, seed: int) -> str:
+    def _key(self, row: PlanRow, name: str, seed: int) -> str:
         seed = seed if row.is_random else 0
         if (row.title, name, seed) not in self._keys:
             entrant = self._entrants[name]
@@ -246,7 +246,7 @@ class _Work:
             )  # fmt: skip
         return self._keys[row.title, name, seed]
 
-    def _is_kept(self, row: Row, name: str) -> bool:
+    def _is_kept(self, row: PlanRow, name: str) -> bool:
         """Whether the key covers everything that decides the outcome, so that it may be kept.
 
         A warning is logged here for a task; features log it for a model.

@@ -19,7 +19,7 @@ from unic.eval.datasets import DataPair
 from unic.eval.outcome import Dense, Labelled
 from unic.features import Features, extract
 
-Part = Literal["train", "test"]
+SetPart = Literal["train", "test"]
 Vector = Literal["cls", "patch_mean", "cls+patch_mean"]
 Say = Callable[[str], None]
 
@@ -81,10 +81,10 @@ class Subject:
         object.__setattr__(found, "_known", self._known)  # both share what was derived
         return found
 
-    def source(self, part: Part | Source) -> Source:
+    def source(self, part: SetPart | Source) -> Source:
         return (self.pair.train if part == "train" else self.pair.test) if isinstance(part, str) else part
 
-    def features(self, part: Part | Source, *, encoder: Encoder | None = None) -> Features:
+    def features(self, part: SetPart | Source, *, encoder: Encoder | None = None) -> Features:
         """Pooled vectors of a part of the set, or of any other images such as corrupted ones.
 
         Args:
@@ -93,7 +93,7 @@ class Subject:
         """
         return self._extract(part, encoder=encoder)
 
-    def labelled(self, part: Part | Source, *, vector: Vector | None = None) -> Labelled:
+    def labelled(self, part: SetPart | Source, *, vector: Vector | None = None) -> Labelled:
         """Vectors with labels, which are class indices of the training part.
 
         Args:
@@ -111,7 +111,7 @@ class Subject:
             self._known[key] = self._labelled(part, vector)
         return self._known[key]
 
-    def _labelled(self, part: Part | Source, vector: Vector | None) -> Labelled:
+    def _labelled(self, part: SetPart | Source, vector: Vector | None) -> Labelled:
         if self.members:
             joined = [(m.labelled("train", vector=vector), m.labelled(part, vector=vector)) for m in self.members]
             return concatenate(joined)[1]
@@ -126,7 +126,7 @@ class Subject:
             return Labelled(features.patch_mean, labels)
         return Labelled(np.concatenate([features.cls, features.patch_mean], axis=1), labels)
 
-    def dense(self, part: Part, *, blocks: int | Sequence[int] = ()) -> Dense:
+    def dense(self, part: SetPart, *, blocks: int | Sequence[int] = ()) -> Dense:
         """Patch tokens with a target for every pixel of the view, which is the whole image, so that every pixel counts.
 
         Args:
@@ -143,7 +143,7 @@ class Subject:
             self._known[key] = self._dense(part, blocks)
         return self._known[key]
 
-    def _dense(self, part: Part, blocks: int | Sequence[int]) -> Dense:
+    def _dense(self, part: SetPart, blocks: int | Sequence[int]) -> Dense:
         source = self.source(part)
         if source.pixels is None:
             raise InputError(f"data '{self.pair.name}': {source.path} has neither masks nor depths")
@@ -166,7 +166,7 @@ class Subject:
 
     def _extract(
         self,
-        part: Part | Source,
+        part: SetPart | Source,
         *,
         encoder: Encoder | None = None,
         patches: bool = False,

@@ -21,7 +21,7 @@ from unic.eval.cells import CellStore
 from unic.eval.datasets import DataPair
 from unic.eval.entrants import Entrant
 from unic.eval.outcome import Outcome
-from unic.eval.plan import Row
+from unic.eval.plan import PlanRow
 from unic.eval.subject import Say, Subject
 from unic.trust import inherit, trusted
 
@@ -30,7 +30,7 @@ from unic.trust import inherit, trusted
 class Todo:
     """A cell and seed that is not finished yet. `is_kept`: its outcome is kept after this evaluation."""
 
-    row: Row
+    row: PlanRow
     seed: int
     key: str
     is_kept: bool = True

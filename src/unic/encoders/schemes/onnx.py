@@ -18,7 +18,7 @@ from unic.encoders import Spec
 from unic.encoders._onnx_loops import endless_loop
 from unic.encoders._onnx_tokens import split_of, square_split
 from unic.encoders.base import NORMALISATIONS, Encoder
-from unic.encoders.onnx_encoder import Layout, OnnxEncoder
+from unic.encoders.onnx_encoder import ImageLayout, OnnxEncoder
 from unic.errors import InputError, nearest, reason_of
 
 
@@ -154,7 +154,7 @@ class _Graph:
         self.shape = shapes[0]
         self.dtype = onnx.helper.tensor_dtype_to_np_dtype(inputs[0].type.tensor_type.elem_type)
         self.batch_size = self.shape[0] or None
-        self.layout: Layout = "nhwc" if self.shape[3] == 3 and self.shape[1] != 3 else "nchw"
+        self.layout: ImageLayout = "nhwc" if self.shape[3] == 3 and self.shape[1] != 3 else "nchw"
 
     def size(self, layout: str) -> tuple[int, int] | None:
         height, width = self.shape[2:] if layout == "nchw" else self.shape[1:3]

@@ -24,7 +24,7 @@ LEAST_STEPS = 2000  # on a small set a head has not converged after 40 epochs
 _WARMUP = 0.05  # fraction of the steps
 _INIT_STD = 0.01
 
-Loss = Callable[[Float[Tensor, "b k h w"], Tensor], Tensor]
+DenseLoss = Callable[[Float[Tensor, "b k h w"], Tensor], Tensor]
 
 
 class Head(nn.Module):
@@ -59,7 +59,7 @@ def train_head(
     train: Dense,
     targets: Tensor,
     outputs: int,
-    loss: Loss,
+    loss: DenseLoss,
     *,
     seed: int,
     steps: int | None,

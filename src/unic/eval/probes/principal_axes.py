@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Axes:
+class PrincipalAxes:
     """Standardisation with the training split's statistics, then rotation to its principal axes."""
 
     mean: Tensor  # (D,)
@@ -19,7 +19,7 @@ class Axes:
     rotation: Tensor  # (D, r), orthonormal columns, r = min(n, D)
 
     @classmethod
-    def fit(cls, x: np.ndarray) -> Axes:
+    def fit(cls, x: np.ndarray) -> PrincipalAxes:
         """The principal axes of training vectors `(n, D)`."""
         data, mean, std = _standardised(x)
         if len(data) < data.shape[1]:
@@ -32,13 +32,13 @@ class Axes:
         data = (torch.from_numpy(np.ascontiguousarray(x, dtype=np.float32)) - self.mean) / self.std
         return F.pad(data @ self.rotation, (0, 1), value=1.0)
 
-    def of_part(self, x: np.ndarray) -> Axes:
+    def of_part(self, x: np.ndarray) -> PrincipalAxes:
         """Axes for a part of the vectors, with the mean and std of this part. A square rotation is reused, as any
         rotation leaves the solution unchanged."""
         if len(x) < x.shape[1]:
-            return Axes.fit(x)
+            return PrincipalAxes.fit(x)
         _, mean, std = _standardised(x)
-        return Axes(mean, std, self.rotation)
+        return PrincipalAxes(mean, std, self.rotation)
 
 
 def _standardised(x: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:

@@ -15,7 +15,7 @@ _TOLERANCE = 1e-3  # at points of the grid
 _FINAL_TOLERANCE = 1e-5
 
 
-class Path:
+class SolutionPath:
     """The solutions for vectors `x (n, r + 1)` in principal axes and labels `y (n,)`, among which each class occurs.
 
     Weights are nearly linear in log C: where the training loss vanishes they grow along a fixed direction. So the line

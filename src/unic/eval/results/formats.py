@@ -16,7 +16,7 @@ from safetensors.numpy import save
 from unic._text import csv_cell, latex, markdown, printable
 from unic.arguments import argument
 from unic.errors import InputError, nearest
-from unic.eval.results.grid import Grid, GridCell, GridRow, make_grid
+from unic.eval.results.grid import GridCell, GridRow, TableGrid, make_grid
 from unic.eval.results.schema import Results
 from unic.eval.results.scoreboard import Scoreboard
 from unic.eval.results.seen import mean_gains
@@ -129,13 +129,13 @@ def _with_minus(text: str) -> str:
     return text.replace("-", r"\textminus{}")
 
 
-def _head(grid: Grid) -> list[str]:
+def _head(grid: TableGrid) -> list[str]:
     has_ends = any(cell.ends for row in grid.rows for cell in row.cells)
     corner = f"{grid.corner} [95 % interval]" if has_ends else grid.corner
     return [corner, *grid.names, *(["gain %"] if grid.has_gain else [])]
 
 
-def _body(grid: Grid, marked: Callable[[GridCell | None], str], label: Callable[[str], str]) -> list[list[str]]:
+def _body(grid: TableGrid, marked: Callable[[GridCell | None], str], label: Callable[[str], str]) -> list[list[str]]:
     def title(row: GridRow) -> str:
         return f"{row.title} to {grid.compared_with}" if row.kind == "difference" else row.title
 

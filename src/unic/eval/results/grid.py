@@ -67,7 +67,7 @@ class GridRow:
 
 
 @dataclass(frozen=True)
-class Grid:
+class TableGrid:
     """The table: a column for each model, and one for gains if a student is compared with teachers.
 
     Attributes:
@@ -85,7 +85,7 @@ class Grid:
     compared_with: str = ""
 
 
-def make_grid(results: Results) -> Grid:
+def make_grid(results: Results) -> TableGrid:
     """The table with all rows: tasks, the mean of each task over the seen sets, axes, mean gains, mean rank,
     descriptions.
 
@@ -123,7 +123,7 @@ class _Rows:
         units = {self._board.metric(task).name for task in results.tasks}
         self._corner = units.pop() if len(units) == 1 else "score"
 
-    def grid(self) -> Grid:
+    def grid(self) -> TableGrid:
         results, differences = self._results, self._results.differences
         rows = []
         for task in [*self._seen, *tasks_of(results, "unseen")]:
@@ -141,7 +141,7 @@ class _Rows:
             ranks = [_number(results.ranks.get(name)) for name in self._names]
             rows.append(GridRow("rank", labelled("mean rank", results), ranks))
         rows += [self._description(task, row) for task, row in results.descriptions.items()]
-        return Grid(self._corner, self._names, self._student is not None, rows, differences.to)
+        return TableGrid(self._corner, self._names, self._student is not None, rows, differences.to)
 
     def _task(self, task: str) -> GridRow:
         results, metric = self._results, self._board.metric(task)

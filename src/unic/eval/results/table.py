@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from unic._text import printable
-from unic.eval.results.grid import Grid, GridCell, GridRow, compared_student, make_grid
+from unic.eval.results.grid import GridCell, GridRow, TableGrid, compared_student, make_grid
 from unic.eval.results.schema import Results
 from unic.eval.results.scoreboard import Scoreboard
 from unic.eval.results.seen import labelled, mean_gains, tasks_of
@@ -87,13 +87,13 @@ def _at_the_ceiling(results: Results) -> list[str]:
     ]
 
 
-def _printable(grid: Grid) -> Grid:
+def _printable(grid: TableGrid) -> TableGrid:
     """The grid with all names as they are printed, so that widths are right."""
     rows = [replace(row, label=printable(row.label), unit=printable(row.unit)) for row in grid.rows]
     return replace(grid, corner=printable(grid.corner), names=[printable(name) for name in grid.names], rows=rows)
 
 
-def _table(grid: Grid, columns: slice, widths: Sequence[int], label: int, *, gain: bool) -> Table:
+def _table(grid: TableGrid, columns: slice, widths: Sequence[int], label: int, *, gain: bool) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=0)
     table.add_column(Text(grid.corner), width=label, overflow="fold")
     for name, width in zip(grid.names[columns], widths, strict=True):

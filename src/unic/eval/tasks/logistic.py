@@ -14,8 +14,8 @@ from torch import Tensor
 
 from unic.errors import InputError
 from unic.eval.outcome import Labelled, Outcome, num_classes, top1
-from unic.eval.probes.principal_axes import Axes
-from unic.eval.probes.softmax_path import Path
+from unic.eval.probes.principal_axes import PrincipalAxes
+from unic.eval.probes.softmax_path import SolutionPath
 
 VERSION = 1
 C_RANGE = (1e-5, 1e6)
@@ -51,7 +51,7 @@ def run(train: Labelled, test: Labelled, *, seed: int = 0, C: float | None = Non
 class Classifier:
     """The classifier that `run` fits, for test images of any set. `details` are those of the outcome."""
 
-    axes: Axes
+    axes: PrincipalAxes
     weights: Float[Tensor, "k r"]
     details: dict[str, float]
 
@@ -77,7 +77,7 @@ def fit_classifier(train: Labelled, *, seed: int = 0, C: float | None = None, tr
         if not len(held):
             raise InputError("logistic: no class has two training images, of which one could be held out; set C")
         own = axes.of_part(train.x[kept])  # the held-out images do not count in the standardisation either
-        path = Path(own(train.x[kept]), y[kept], len(present))
+        path = SolutionPath(own(train.x[kept]), y[kept], len(present))
         held_x, held_y = own(train.x[held]), y[held]
 
         def accuracy(value: float) -> float:
@@ -86,7 +86,7 @@ def fit_classifier(train: Labelled, *, seed: int = 0, C: float | None = None, tr
         C, best = _search(accuracy, trials, seed)
         details["validation"] = round(100 * best, 3)
     x = axes(train.x)
-    solution = Path(x, y, len(present)).solve(scale * C)
+    solution = SolutionPath(x, y, len(present)).solve(scale * C)
     details["train_accuracy"] = round(100 * float((solution.predict(x) == y).double().mean()), 3)
     weights = torch.zeros(classes, x.shape[1])
     weights[:, -1] = -torch.inf  # a class without training images is never predicted
@@ -95,9 +95,9 @@ def fit_classifier(train: Labelled, *, seed: int = 0, C: float | None = None, tr
 
 
 @lru_cache(maxsize=1)
-def _axes(train: Labelled) -> Axes:
+def _axes(train: Labelled) -> PrincipalAxes:
     """The principal axes, kept for the next seed: they take as long as a fit and do not depend on the seed."""
-    return Axes.fit(train.x)
+    return PrincipalAxes.fit(train.x)
 
 
 def stratified_split(y: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:

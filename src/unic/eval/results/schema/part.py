@@ -10,7 +10,7 @@ Interval = Annotated[list[float], Field(min_length=2, max_length=2)]
 """The lower and the upper end of a 95 % interval."""
 
 
-class Part(BaseModel):
+class ResultsPart(BaseModel):
     """A part of results.json. The docstring of a key is its description in `unic schema results`.
 
     Values are checked and never converted. Keys of newer versions are kept.

@@ -6,12 +6,12 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from unic.eval.results.schema.part import Interval, Part
+from unic.eval.results.schema.part import Interval, ResultsPart
 
 Role = Literal["student", "teacher", "concat", "pixels", "other", "training"]
 
 
-class ModelEntry(Part):
+class ModelEntry(ResultsPart):
     """A model of the evaluation: a column of the table, or one training of a student that is a mean of several."""
 
     role: Role
@@ -32,7 +32,7 @@ class ModelEntry(Part):
     """Names of the trainings whose mean this student is."""
 
 
-class Cell(Part):
+class Cell(ResultsPart):
     """One model on one task. It has a score, or an error."""
 
     score: float | None = None
@@ -55,7 +55,7 @@ class Cell(Part):
     """Why there is no score."""
 
 
-class Metric(Part):
+class Metric(ResultsPart):
     """The measure of a task."""
 
     name: str
@@ -64,7 +64,7 @@ class Metric(Part):
     """True for an error."""
 
 
-class Gain(Part):
+class Gain(ResultsPart):
     """A mean gain over the best teacher of each task."""
 
     gain: float | None = None
@@ -73,7 +73,7 @@ class Gain(Part):
     """95 % interval in percent."""
 
 
-class SingleTeacher(Part):
+class SingleTeacher(ResultsPart):
     """The student against the one teacher with the highest mean score, over the seen tasks in percent."""
 
     name: str
@@ -86,7 +86,7 @@ class SingleTeacher(Part):
     """95 % interval of the student's mean minus that of the best teacher, in points."""
 
 
-class Axis(Part):
+class Axis(ResultsPart):
     """A group of tasks, compared with the one teacher that is the best over all of them."""
 
     tasks: list[str] = Field(default_factory=list)
@@ -103,7 +103,7 @@ class Axis(Part):
     """95 % interval of the student's gain, in percent."""
 
 
-class Difference(Part):
+class Difference(ResultsPart):
     """A model against the first one."""
 
     difference: float
@@ -112,7 +112,7 @@ class Difference(Part):
     """Paired 95 % interval of the difference."""
 
 
-class Differences(Part):
+class Differences(ResultsPart):
     """Models against the first of them; empty where there are not two models to compare."""
 
     to: str = ""
@@ -125,7 +125,7 @@ class Differences(Part):
     """Mean over all seen tasks, by model; empty for a single task or several measures."""
 
 
-class Influence(Part):
+class Influence(ResultsPart):
     """Influence of the teachers in the training of the student, which only its run knows."""
 
     gradient: dict[str, float] = Field(default_factory=dict)

@@ -6,10 +6,10 @@ from typing import Any
 
 from pydantic import Field
 
-from unic.eval.results.schema.part import Part
+from unic.eval.results.schema.part import ResultsPart
 
 
-class Counts(Part):
+class Counts(ResultsPart):
     """Sizes of one evaluation set."""
 
     train: int
@@ -20,7 +20,7 @@ class Counts(Part):
     """Number of classes; 0 where images have no labels."""
 
 
-class Bootstrap(Part):
+class Bootstrap(ResultsPart):
     """Settings of the bootstrap that gave the intervals."""
 
     resamples: int | None = None
@@ -34,7 +34,7 @@ class Bootstrap(Part):
     key they do not."""
 
 
-class Protocol(Part):
+class Protocol(ResultsPart):
     """The suite as it was measured, with the tasks, sets and seeds that the user chose, and versions of packages."""
 
     data: list[str] = Field(default_factory=list)

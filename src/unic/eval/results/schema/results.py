@@ -9,7 +9,7 @@ from pydantic import Field, ValidationError
 
 from unic._regular_files import read_json
 from unic.errors import InputError
-from unic.eval.results.schema.part import Interval, Part
+from unic.eval.results.schema.part import Interval, ResultsPart
 from unic.eval.results.schema.parts import Axis, Cell, Differences, Gain, Influence, Metric, ModelEntry, SingleTeacher
 from unic.eval.results.schema.protocol import Protocol
 
@@ -18,7 +18,7 @@ VERSION = 1
 _NO_OBJECT = ("dict_type", "model_type")  # pydantic's error types for a value that is no JSON object
 
 
-class Results(Part):
+class Results(ResultsPart):
     """The contents of results.json. Tasks are named `SET/TASK`, for example `clipart/knn`."""
 
     version: int = 0
