@@ -13,7 +13,7 @@ from unic.api.recipes import cache_folder
 from unic.errors import InputError, StoppedError, UntrustedError
 from unic.eval.asked import code_asked_for, parse_tasks
 from unic.eval.columns import columns_of
-from unic.eval.entrants import Heads
+from unic.eval.entrants import KeptHeads
 from unic.eval.named import Given, by_name
 from unic.eval.results.schema import Influence, Results
 from unic.eval.results.trainings import without_joint
@@ -163,7 +163,7 @@ def stages_of(run: Path) -> list[Recipe]:
     return [in_run(plan, run) for plan in recipe_of(run).plans()]
 
 
-def _heads(run: Path, called: Mapping[str, str]) -> Heads:
+def _heads(run: Path, called: Mapping[str, str]) -> KeptHeads:
     """The kept heads of a run, by what their teachers are called in the table."""
     return {called[teacher]: load for teacher, load in heads_of(run).items()}
 
