@@ -1,8 +1,8 @@
 """An encoder's weights inside a training checkpoint, found by the names of its own architecture.
 
 Training codes put an encoder into a container (`model`, `ema`, `teacher`), behind wrappers (`module.`, `_orig_mod.`,
-`_fsdp_wrapped_module.`) and beside heads, in any order. The encoder is what lies below the prefix that the most names
-of the architecture have.
+`_fsdp_wrapped_module.`) and beside heads, in any order. The encoder has the prefix behind which the most names of the
+architecture are found.
 """
 
 from __future__ import annotations

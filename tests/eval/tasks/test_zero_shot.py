@@ -135,13 +135,13 @@ def test_wrong_combinations_are_named(colours: Any, pair: DataPair, student: Sub
         (plain, {"text": tower, "teacher": "clip"}, "'plain' has no head"),
         (plain, {"text": tower}, "'plain' has no head"),
         (student, {}, "'student' has 0 .*teachers"),
-        (Subject("c", "concat", pair, members=[plain]), {}, "several encoders"),
+        (Subject("c", "concat", pair, members=[plain]), {}, "'c' is a concatenation"),
     ):
         with pytest.raises(NotApplicableError, match=line):
             run(subject, **options)
     for subject, options, line in (
         (student, {"text": tower}, "'teacher'.*clip, grey"),
-        (both, {}, "2 teachers of 's'"),
+        (both, {}, "'s' has 2 .*teachers"),
         (student, {"text": tower, "teacher": "clpi"}, "'clpi'.*'clip'"),
         (student, {"teacher": "clip"}, "'clip'.*no text tower"),
         (student, {"text": tower, "teacher": "clip", "project": False}, "6-d.* 3-d"),

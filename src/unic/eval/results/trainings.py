@@ -6,7 +6,7 @@ about s / √k, where s is the deviation of the k scores. Two or three scores gi
 trainings with replacement would underestimate the variance by a factor (k − 1) / k and ignore the uncertainty of s. So
 trainings enter like the seeds of a probe, by Student's t with k − 1 degrees of freedom (`bootstrap.seed_effect`).
 
-The chance with which a single training is right on these images is part of both effects. So the variance is too large
+The luck of a single training on these images is part of both effects. So the variance is too large
 by that part, divided by k. No way of resampling two factors avoids this (McCullagh, Bernoulli 2000; Owen, Annals of
 Applied Statistics 2007): the interval is rather too wide than too narrow.
 """
