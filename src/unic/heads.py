@@ -1,8 +1,8 @@
-"""Kept heads: a student with the projector it was trained with for one teacher, in that teacher's own space.
+"""Kept heads: a student with its projector for one teacher, whose outputs are in the space of that teacher.
 
 ŷ = z · (σ + 1e-6) + μ, with z the projector's output and μ, σ the statistics that standardised the teacher's tokens.
-UNIC (arXiv 2408.05088) drops its projectors after training. Kept, they let a teacher's text tower read the student, as
-in AM-RADIO (arXiv 2312.06709), and show how well it imitates each teacher.
+UNIC (arXiv 2408.05088) drops its projectors after training. If they are kept, a teacher's text tower can be used with
+the student, as in AM-RADIO (arXiv 2312.06709), and the student can be compared with each teacher.
 """
 
 from __future__ import annotations
@@ -33,9 +33,13 @@ from unic.training.trained import load_trained
 
 
 def heads_of(run: Path) -> dict[str, Callable[[], Encoder]]:
-    """Functions that load the kept heads of a run, by teacher; empty without a checkpoint.
+    """A function for each teacher of a run that loads its head; functions can be sent to another process.
 
-    They can be sent to another process.
+    Args:
+        run: a run folder.
+
+    Returns:
+        The functions by teacher; empty for a run without a checkpoint.
 
     Raises:
         InputError: the run's recipe cannot be read.
@@ -55,8 +59,8 @@ def kept_head(run: Path, teacher: str, device: str | torch.device | None = None)
         device: device of the head; default: the GPU if there is one.
 
     Raises:
-        InputError: not a run folder, no such teacher in it, or no whole checkpoint.
-        UntrustedError: the run's projector or student is code that is not trusted.
+        InputError: not a run folder, no such teacher in it, or no complete checkpoint.
+        UntrustedError: the recipe names a student or a projector whose code is not trusted.
     """
     trained = load_trained(run)
     recipe = trained.recipe
@@ -69,7 +73,7 @@ def kept_head(run: Path, teacher: str, device: str | torch.device | None = None)
     blocks = choose_blocks(options.pop("blocks", "all"), len(student.block_dims))
     rung_dims = [student.block_dims[block] for block in blocks]
     projector = build_projector(recipe.projector.type, rung_dims, dims, student.embed_dim, options)
-    what = f"run {run}: the projector of its recipe and its checkpoint do not fit each other"
+    what = f"run {run}: the checkpoint does not fit the projector of its recipe"
     load_all(projector, trained.part(f"distiller.projectors.{teacher}."), what)
 
     floor = recipe.standardize.options.get("floor", 0.0)
@@ -88,17 +92,17 @@ def kept_head(run: Path, teacher: str, device: str | torch.device | None = None)
 
 
 class KeptHead(Encoder):
-    """A student that answers in the space of a teacher; `cls` and `patches` have that teacher's widths.
+    """A student with its projector for a teacher; `cls` and `patches` have the teacher's widths.
 
     Args:
-        student: the trained student.
-        projector: its projector for that teacher.
+        student: the student as it was trained.
+        projector: the projector for the teacher.
         blocks: indices of the student's blocks that the projector reads.
-        dims: the teacher's widths, of CLS and of patches.
+        dims: widths of the teacher's CLS and patches.
 
     Attributes:
-        standards: mean and scale, each `(D,)`, with which the training standardised the teacher's "cls" and "patch";
-            empty without standardisation.
+        standards: mean and scale `(D,)` each, for "cls" and "patch", by which training standardised the teacher; empty
+            if it did not.
     """
 
     standards: dict[str, tuple[np.ndarray, np.ndarray]]
@@ -125,12 +129,12 @@ class KeptHead(Encoder):
 
 @torch.no_grad()
 def _fold(kind: str, projector: nn.Module, standards: dict[str, tuple[Tensor, Tensor]]) -> None:
-    """Undoes the standardisation inside the projector's last layers, which costs nothing at run time.
+    """Undoes the standardisation in the weights of the projector's last layers, so that it costs no time later.
 
-    Σ_l (W_l h_l + b_l) = z becomes Σ_l (s·W_l) h_l + s·b_l, plus μ once, where s is the divisor of the standardisation.
+    z = Σ_l (W_l h_l + b_l) becomes Σ_l ((s·W_l) h_l + s·b_l) + μ, where s is the scale that standardisation divided by.
     """
     if not hasattr(projector, "output_layers"):
-        raise InputError(f"projector '{kind}' has no 'output_layers', which a kept head needs")
+        raise InputError(f"projector '{kind}' has no method 'output_layers', which a kept head needs")
     layers_of: Any = projector.output_layers
     for token, layers in layers_of().items():
         mean, scale = standards[token]
@@ -141,7 +145,7 @@ def _fold(kind: str, projector: nn.Module, standards: dict[str, tuple[Tensor, Te
 
 
 def _dims(recipe: Recipe, teacher: str, statistics: dict[str, Tensor]) -> tuple[int, int]:
-    """The teacher's widths, of CLS and of patches. Its statistics tell them where the teacher cannot be loaded."""
+    """The teacher's widths, from its statistics if there are any, so that a head can be used without the teacher."""
     if statistics:
         return len(statistics["cls.mean"]), len(statistics["patch.mean"])
     encoder = build_encoder(without_weights(recipe.teachers.models[teacher]))

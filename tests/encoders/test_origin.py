@@ -95,7 +95,7 @@ def test_a_config_beside_the_file_says_it(weights: Path) -> None:
 )
 def test_a_config_of_something_else_says_nothing(weights: Path, changes: dict[str, Any]) -> None:
     config(weights.parent, **changes)
-    with pytest.raises(InputError, match="is not known"):
+    with pytest.raises(InputError, match="not known"):
         load_encoder(f"timm:test_vit?img_size=32&checkpoint={weights}")
 
 
@@ -104,7 +104,7 @@ def test_a_config_beside_several_files_speaks_of_the_one_of_its_format(weights: 
     export = weights.parent / "model.safetensors"
     export.write_bytes(weights.read_bytes())
     assert numbers(load_encoder(f"timm:test_vit?img_size=32&checkpoint={export}"))[0] == [0.1, 0.2, 0.3]
-    with pytest.raises(InputError, match="is not known"):
+    with pytest.raises(InputError, match="not known"):
         load_encoder(f"timm:test_vit?img_size=32&checkpoint={weights}")
 
 
@@ -143,7 +143,7 @@ def test_names_that_others_use_too_say_nothing(tmp_path: Path, state: dict[str, 
     path = tmp_path / name
     path.parent.mkdir(exist_ok=True)
     torch.save(state, path)
-    with pytest.raises(InputError, match="is not known"):
+    with pytest.raises(InputError, match="not known"):
         load_encoder(f"timm:test_vit?img_size=32&checkpoint={path}")
 
 

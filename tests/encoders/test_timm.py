@@ -202,7 +202,7 @@ def test_weights_that_are_not_here_fail_at_once_when_offline(monkeypatch: pytest
         ("timm:local-dir:runs/mine/export", "run:runs/mine/export"),
         ("local-dir:runs/mine/export", "run:runs/mine/export"),
         ("timm:hf-hub:timm/test_vit.r160_in1k", "timm:test_vit.r160_in1k"),
-        ("hf-hub:me/mine", "architecture.*weights"),
+        ("hf-hub:me/mine", "checkpoint=FILE.*weights"),
     ],
 )
 def test_names_that_timm_takes_and_a_uri_does_not(uri: str, line: str) -> None:

@@ -37,7 +37,7 @@ def test_unseen_sets_are_looked_at_and_are_in_no_mean_of_the_seen_ones(coloured,
 
 def test_a_seen_and_an_unseen_set_of_one_name_are_refused(coloured, tmp_path):
     shutil.copytree(coloured, tmp_path / "copy")
-    with pytest.raises(InputError, match="suite: 'a' is named 2 times"):
+    with pytest.raises(InputError, match="suite: .*'a'.* 2 times"):
         OnlineKnn(Suite(data=[f"a={coloured}"], unseen=[f"a={tmp_path}/copy"]))
 
 
@@ -104,7 +104,7 @@ def test_a_set_that_cannot_be_divided_is_refused_in_one_line(coloured, tmp_path)
 
 def test_two_sets_of_one_name_are_refused(coloured, tmp_path):
     shutil.copytree(coloured, tmp_path / "copy")
-    with pytest.raises(InputError, match="suite: 'a'.* 2 times"):
+    with pytest.raises(InputError, match="suite: .*'a'.* 2 times"):
         OnlineKnn(Suite(data=[f"a={coloured}", f"a={tmp_path}/copy"]))
 
 

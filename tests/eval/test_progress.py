@@ -9,7 +9,7 @@ def test_where_no_bar_can_be_shown_a_line_comes_now_and_then(monkeypatch):
     now = [0.0]
     monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
     console = Console(file=io.StringIO(), width=100)
-    with progress.Progress(console) as shown:
+    with progress.CellProgress(console) as shown:
         shown.describe("loading")
         shown.expect(8)
         for second in range(100):
@@ -24,7 +24,7 @@ def test_where_no_bar_can_be_shown_a_line_comes_now_and_then(monkeypatch):
 
 def test_a_terminal_gets_a_bar_and_no_lines():
     console = Console(file=io.StringIO(), width=100, force_terminal=True)
-    with progress.Progress(console) as shown:
+    with progress.CellProgress(console) as shown:
         shown.expect(2)
         shown.describe("images/knn")
         shown.advance(1)

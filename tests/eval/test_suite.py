@@ -21,7 +21,7 @@ def test_suites_from_names_and_files(tmp_path):
         ("data: [a=b]\ntasks: {knn: {tokens: clss}}\n", "'tasks.knn.tokens': Input should be"),
         ("data: []\n", "'data': .*at least 1"),
         ("data: [a\n", "not valid YAML"),
-        ("data: [a=b]\nunseen: [a=b]\n", "'unseen': 'a=b'.*'data'"),
+        ("data: [a=b]\nunseen: [a=b]\n", "'unseen': .*'a=b'.*'data'"),
         ("data: [a=b]\nunsen: [c=d]\n", "'unsen': .*'unseen'"),
         ("data: [a=b]\nunseen_tasks: {knn: {k: 5}}\n", "'unseen_tasks': .*'unseen'"),
         ("data: [a=b]\nunseen: [c=d]\nunseen_tasks: {}\n", "'unseen_tasks': .*at least 1"),

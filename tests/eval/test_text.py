@@ -91,10 +91,10 @@ def test_a_module_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, t
     monkeypatch.syspath_prepend(tmp_path)
     tower = load_text_tower("words_lab.tower")
     assert isinstance(tower, TextTower)
-    with pytest.raises(InputError, match="Tower .* 2 wide"):
+    with pytest.raises(InputError, match="Tower .*\\b2\\b"):
         tower.project(np.ones((1, 3), np.float32))
     for spec, line in (
-        ("words_lab.empty", "has no 'load'"),
+        ("words_lab.empty", "'load'"),
         ("words_lab.twoer", "cannot import it"),
         ("ViT-B-32", "expected open_clip:ARCH/PRETRAINED"),
     ):

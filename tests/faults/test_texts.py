@@ -15,7 +15,7 @@ from rich.console import Console
 
 from unic._text import csv_cell, latex, markdown, markdown_block, markdown_code, python_string
 from unic._usage import usage
-from unic.eval.progress import Progress
+from unic.eval.progress import CellProgress
 from unic.eval.results.formats import to_csv, to_latex, to_markdown
 from unic.eval.results.schema import Results
 from unic.eval.results.table import render
@@ -51,7 +51,7 @@ def test_terminals_get_no_commands(terminal: bool) -> None:
     console.print(render(Results.load(results(EVIL))))
     console.print(EVIL)
     tell(console, EVIL, "red")
-    with console.status(EVIL), Progress(console) as progress:
+    with console.status(EVIL), CellProgress(console) as progress:
         progress.describe(EVIL)
         progress._bar.refresh()
     shown = file.getvalue()

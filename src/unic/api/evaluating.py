@@ -12,8 +12,8 @@ from rich.console import Console
 from unic.api.recipes import cache_folder
 from unic.errors import InputError, StoppedError, UntrustedError
 from unic.eval.asked import code_asked_for, parse_tasks
-from unic.eval.columns import Columns, columns_of
-from unic.eval.entrants import Heads
+from unic.eval.columns import ModelColumns, columns_of
+from unic.eval.entrants import KeptHeads
 from unic.eval.named import Given, by_name
 from unic.eval.results.schema import Influence, Results
 from unic.eval.results.trainings import without_joint
@@ -162,7 +162,7 @@ def _own_suite(runs: Mapping[str, Path]) -> str | dict[str, Any] | None:
     return named[0] if named and all(suite == named[0] for suite in named) else None
 
 
-def _student_run(columns: Columns, roles: Mapping[str, str]) -> Path | None:
+def _student_run(columns: ModelColumns, roles: Mapping[str, str]) -> Path | None:
     """The run of the student, to read the teachers' influence from; None for a mean of trainings, which has no run."""
     student = next((name for name in columns.runs if roles[name] == "student"), None)
     is_mean = any(student in members for members in columns.trainings.values())
@@ -174,7 +174,7 @@ def stages_of(run: Path) -> list[Recipe]:
     return [in_run(plan, run) for plan in recipe_of(run).plans()]
 
 
-def _heads(run: Path, called: Mapping[str, str]) -> Heads:
+def _heads(run: Path, called: Mapping[str, str]) -> KeptHeads:
     """The kept heads of a run, by the names of their teachers in the table."""
     return {called[teacher]: load for teacher, load in heads_of(run).items()}
 

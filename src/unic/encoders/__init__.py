@@ -1,6 +1,7 @@
 """Encoders from any source: `load_encoder(uri)` reads the scheme of the URI and calls the file of that name.
 
-Inside unic, where the URI may be a file's, it is `open_encoder`, which runs code of others only if that is trusted.
+`load_encoder` is for a URI that a user typed, which counts as trusted. unic itself calls `open_encoder`: a URI that
+comes from a file runs code only if that code is trusted.
 """
 
 from __future__ import annotations
@@ -39,13 +40,13 @@ class Spec:
     options: dict[str, str] = field(default_factory=dict)
 
     def check(self, *valid: str) -> None:
-        """Refuses options that the scheme does not know."""
+        """Refuses options that are not among `valid`."""
         for key in self.options:
             if key not in valid:
                 raise InputError(f"encoder '{self.uri}': unknown option '{key}'{nearest(key, valid)}")
 
     def completed(self, options: Mapping[str, str]) -> str:
-        """The URI with those of the options that it leaves open."""
+        """The URI, with those `options` added that it does not set itself."""
         added = {key: value for key, value in options.items() if key not in self.options}
         return f"{self.uri}{'&' if self.options else '?'}{urlencode(added, safe='/,')}" if added else self.uri
 
@@ -66,14 +67,14 @@ class Spec:
         return int(parts[0]), int(parts[-1])
 
     def input_size(self) -> tuple[int, int] | None:
-        """The option `img_size`, or `size`; None where the model's own is meant."""
+        """The option `img_size`, or `size`; None where the URI sets neither."""
         key = "img_size" if "img_size" in self.options else "size"
         return self.size(key, (0, 0)) if key in self.options else None
 
     def floats(
         self, key: str, default: tuple[float, ...], named: Mapping[str, tuple[float, ...]] | None = None
     ) -> tuple[float, ...]:
-        """Numbers separated by commas, or one of the names; a single number stands for all channels."""
+        """Numbers separated by commas, or one of the names in `named`; a single number stands for all channels."""
         text = self.options.get(key)
         if text is None:
             return default
@@ -103,7 +104,11 @@ class Spec:
 
 
 def parse_uri(uri: str) -> Spec:
-    """Splits `scheme:name?options`."""
+    """Splits `scheme:name?options`.
+
+    Raises:
+        InputError: the text is not of this form, or the scheme is unknown.
+    """
     scheme, colon, rest = uri.partition(":")
     valid = lookup.names("unic.encoders.schemes")
     if not colon or not rest or "/" in scheme:
@@ -121,14 +126,14 @@ def parse_uri(uri: str) -> Spec:
 
 
 def _no_uri(text: str) -> str:
-    """What is wrong with a text that has no scheme: mostly a run folder was meant."""
+    """The error for a text without a scheme, which most often is a mistyped run folder."""
     expected = "expected SCHEME:NAME, for example timm:vit_base_patch16_224"
     place = Path(text.partition("?")[0])
     if place.is_dir():
-        return f"{expected}; of the run in this folder it is run:{text}"
+        return f"{expected}; for the run in this folder use run:{text}"
     if "/" in text:
-        return f"no such folder{nearest_folder(place)}; or {expected}"
-    return f"{expected}, or a run folder; no folder has this name"
+        return f"no such folder{nearest_folder(place)}; {expected}, or a run folder"
+    return f"{expected}, or a run folder; there is no folder of this name"
 
 
 def load_encoder(
@@ -136,14 +141,14 @@ def load_encoder(
 ) -> Encoder:
     """Loads an encoder, frozen and in evaluation mode.
 
-    Weights that are drawn and not read (`pretrained=false`) are a function of the URI: the same in every process.
+    Random weights (`pretrained=false`) are a function of the URI, so they are the same in every process.
 
     Args:
-        model: `timm:NAME`, `hf:ORG/NAME`, `run:DIR`, … with options after `?` (docs/encoders.md); as it was typed, so
-            the code that it names is trusted. Or the folder of a run or of an export. Or an `Encoder`, which is
-            returned itself.
-        device: where to put it; default: the CPU, and an `Encoder` stays where it is.
-        precision: "auto", "bf16" or "fp32"; default: "auto", and that of an `Encoder` stays.
+        model: a URI such as `timm:NAME`, `hf:ORG/NAME` or `run:DIR`, with options after `?` (docs/encoders.md). The
+            code that the URI names is trusted, as it was typed. Or the folder of a run or of an export. Or an
+            `Encoder`, which is returned itself.
+        device: device to move the encoder to; default: the CPU for a URI, its present device for an `Encoder`.
+        precision: "auto", "bf16" or "fp32"; default: "auto" for a URI, its present precision for an `Encoder`.
 
     Raises:
         InputError: unknown scheme, name or option; missing file or package.
@@ -156,19 +161,20 @@ def load_encoder(
 
 
 def uri_of(model: str | Path) -> str:
-    """The URI that a text or a path stands for: of a folder `run:DIR`, also if its name has a colon in it."""
+    """The URI that a text or a path stands for; `run:DIR` for a folder, even if its name contains a colon."""
     text = str(model)
     is_folder = isinstance(model, Path) or bool(text and os.path.isdir(text.partition("?")[0]))
     return f"run:{text}" if is_folder else text
 
 
 def open_encoder(uri: str, *, device: str | torch.device = "cpu", precision: str = "auto") -> Encoder:
-    """As `load_encoder`, for a URI that may be a file's.
+    """As `load_encoder`, for a URI that may come from a file.
 
     Raises:
+        InputError: as `load_encoder`.
         UntrustedError: it names code that is not trusted (`unic.trust`).
     """
-    # Forked: whoever draws next from torch's generator must not notice that an encoder was loaded.
+    # Forked, so that loading an encoder does not change what torch's generator draws next.
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(rng.seed_of(rng.stream(uri)))
         encoder = build_encoder(uri)
@@ -176,9 +182,9 @@ def open_encoder(uri: str, *, device: str | torch.device = "cpu", precision: str
 
 
 def place(encoder: Encoder, device: torch.device, precision: str = "auto") -> Encoder:
-    """Moves an encoder to a device, in the precision for it, see `pick_precision`."""
+    """Moves an encoder to a device and sets its precision there, see `pick_precision`."""
     if device.type == "cpu":
-        keep_freed_memory()  # here, as every process that runs an encoder comes by
+        keep_freed_memory()  # here, because every process that runs an encoder passes here
     encoder.precision = pick_precision(precision, encoder, device)
     return encoder.to(device)
 
@@ -186,10 +192,10 @@ def place(encoder: Encoder, device: torch.device, precision: str = "auto") -> En
 def build_encoder(uri: str, **student_options: Any) -> Encoder:
     """The encoder of a URI, trainable, on the CPU, fp32. `student_options` go to `load` (timm: `drop_path`).
 
-    Weights that are drawn come from torch's generator as it stands, so a student's are those of the run's seed.
+    Random weights come from torch's generator in its present state, so a student's weights depend on the run's seed.
 
     Raises:
-        InputError: as `load_encoder`; a source of frozen encoders and student options.
+        InputError: as `load_encoder`; student options for a scheme whose encoders are frozen.
         UntrustedError: as `open_encoder`.
     """
     spec = parse_uri(uri)
@@ -208,10 +214,10 @@ def as_options(mean: Sequence[float], std: Sequence[float]) -> dict[str, str]:
 
 
 def input_size(uri: str) -> Size:
-    """Height and width that the network of a URI sees, as it will be built. Weights of `timm:` models are not read.
+    """Height and width of the network's input, once the URI is built. Weights of `timm:` models are not read.
 
     Raises:
-        InputError: as `load_encoder`; a model that cannot be made has no size.
+        InputError: as `load_encoder`.
     """
     spec = parse_uri(uri)
     if (asked := spec.input_size()) is not None:
@@ -221,14 +227,14 @@ def input_size(uri: str) -> Size:
 
 
 def without_weights(uri: str) -> str:
-    """The same architecture, mean and std at random weights, without a download.
+    """A URI of the same architecture, mean and std with random weights, which needs no download.
 
     URIs other than `timm:` and `safetensors:` stay as they are.
 
     Raises:
         InputError: a weight file of unknown mean and std.
     """
-    from unic.encoders._origin import origin_of  # these read a `Spec`
+    from unic.encoders._origin import origin_of  # here: both modules import `Spec` from this one
     from unic.encoders.schemes.safetensors import as_timm
 
     spec = parse_uri(uri)
@@ -237,13 +243,21 @@ def without_weights(uri: str) -> str:
         return uri
     origin = origin_of(spec)
     options = {key: value for key, value in spec.options.items() if key not in ("checkpoint", "pretrained")}
-    if spec.mean_std(IMAGENET_MEAN, IMAGENET_STD) != (origin.mean, origin.std):  # which random weights would get
+    # Random weights get ImageNet's mean and std unless the URI says otherwise.
+    if spec.mean_std(IMAGENET_MEAN, IMAGENET_STD) != (origin.mean, origin.std):
         options |= as_options(origin.mean, origin.std)
     return f"timm:{spec.name}?{urlencode(options | {'pretrained': 'false'}, safe='/,')}"
 
 
 def pick_precision(setting: str, encoder: Encoder, device: torch.device) -> Precision:
-    """`auto`: bf16 where the hardware multiplies it faster, except for CNNs on a CPU (depthwise convolutions lose)."""
+    """The precision that a setting stands for on a device.
+
+    `auto` is bf16 where the hardware multiplies it faster, except for CNNs on a CPU: depthwise convolutions are slower
+    in bf16.
+
+    Raises:
+        InputError: `setting` is none of auto, bf16 and fp32.
+    """
     if setting not in ("auto", "bf16", "fp32"):
         raise InputError(f"precision '{setting}'{nearest(setting, ('auto', 'bf16', 'fp32'))}")
     if setting != "auto":

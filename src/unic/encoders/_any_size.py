@@ -1,6 +1,7 @@
-"""A finished timm ViT at other sizes: position embeddings are interpolated in the forward pass (`dynamic_img_size`).
+"""Other image sizes for a built timm ViT, which then interpolates its position embeddings (`dynamic_img_size`).
 
-timm takes this as an argument of the constructor. Set afterwards, it leaves what is exported as it was.
+timm takes `dynamic_img_size` as an argument of the constructor. It is set afterwards here, so that exports do not
+contain it.
 """
 
 from __future__ import annotations
@@ -11,9 +12,9 @@ from timm.layers import Format
 
 
 def take_any_size(model: Any) -> None:
-    """Sets what timm's constructor sets in a plain ViT; a model that knows no such setting stays as it is.
+    """Sets what timm's constructor would set in a plain ViT; a model without this setting stays as it is.
 
-    Not for what is made for one size at construction: Swin's masks (maps of tokens), rotary embeddings.
+    Models that build parts for one size stay as they are too: Swin (masks), rotary embeddings.
     """
     if not getattr(model, "dynamic_img_size", True) and getattr(model, "rope", None) is None:
         model.dynamic_img_size = True

@@ -1,7 +1,7 @@
-"""Attention of a student that trains on a CPU in bf16, written out: two products and a softmax, 2 to 5 times as fast.
+"""Choice of the attention for a student that trains on a CPU in bf16: two products and a softmax, not the fused kernel.
 
-That is with the backward pass, against torch's fused kernel, at 65 and 197 tokens (docs/log.md). Frozen encoders have
-the kernel, which does not round the scores: that is worth half a point of a teacher's k-NN.
+With the backward pass this is 2 to 5 times as fast as torch's fused kernel, at 65 and 197 tokens (docs/log.md). Frozen
+encoders keep the kernel, which does not round the scores to bf16: rounding costs a teacher half a point of k-NN.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ import torch
 
 from unic.encoders.base import Encoder
 
-_MOST_PATCHES = 400  # with more the forward pass gains nothing, and the scores of all heads fill the memory
+_MOST_PATCHES = 400  # with more patches it is not faster, and the scores of all heads take too much memory
 
 
 def choose_attention(encoder: Encoder, device: torch.device, largest: int | None = None) -> None:
-    """Sets what timm's blocks read in every forward pass (`fused_attn`); other models stay as they are.
+    """Sets `fused_attn`, which timm's blocks read in every forward pass; other models stay as they are.
 
     Args:
         encoder: with its precision set.
-        device: where it will train.
-        largest: side of the largest views, where it takes several sizes.
+        device: device of the training.
+        largest: side of the largest views, if the views have several sizes.
     """
     rows, columns = getattr(encoder, "grid", (0, 0))
     num_patches = rows * columns * ((largest or encoder.input_size[0]) / encoder.input_size[0]) ** 2

@@ -1,7 +1,8 @@
 """Drop path with keyed draws: image i keeps a branch iff uniform(seed, step, i, layer) ≥ p, and scales it by 1/(1 − p).
 
 Stochastic depth (Huang et al., arXiv 1603.09382) in timm's form, one draw per image and residual branch. timm draws
-from the global generator, so batch order and the number of processes would change the run; these depend on keys alone.
+from the global generator, so the order of batches and the number of processes would change the run. Keyed draws do not
+depend on them.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ _STREAM = rng.stream("drop_path")
 class KeyedDropPath(nn.Module):
     """Drops the branch of whole images in training; the identity in evaluation.
 
-    `set_drop_path_keys` writes `draws`; a training forward without it is an error, because a silent fall-back on the
-    global generator would only show as a resumed run that differs.
+    `set_drop_path_keys` writes `draws` before each forward pass. A training forward without it raises an error: with a
+    silent fall-back on the global generator, resumed runs would differ and nobody would know why.
     """
 
     draws: Float[Tensor, "b"] | None
@@ -59,13 +60,13 @@ def set_drop_path_keys(model: nn.Module, seed: int, step: int | Tensor, index: I
         model: an encoder (or any module that contains one). Without drop path nothing happens.
         seed: of the run.
         step: of the optimiser.
-        index: `(b,)` int64, which image of the data set each element of the batch is (views of one image may use
-            different numbers).
+        index: `(b,)` int64, image index in the data set for each element of the batch. Views of one image may have
+            different indices.
     """
     layers = [module for module in model.modules() if isinstance(module, KeyedDropPath)]
     if not layers:
         return
-    number = torch.arange(len(layers), device=index.device)
-    draws = rng.uniform(index[None, :], _STREAM, seed, step, number[:, None])
+    depth = torch.arange(len(layers), device=index.device)
+    draws = rng.uniform(index[None, :], _STREAM, seed, step, depth[:, None])
     for layer, row in zip(layers, draws, strict=True):
         layer.draws = row

@@ -1,8 +1,8 @@
-"""On a CPU, memory that torch has freed stays with the process, for the next step: 1.1 to 1.4 × as fast (docs/log.md).
+"""A setting of malloc that keeps freed memory in the process: training on a CPU is 1.1 to 1.4 × as fast (docs/log.md).
 
-torch asks malloc for every tensor. glibc maps large blocks anew each time and gives the end of its heap back to the
-system, which then has to clear the same pages in every step: an eighth of the processor's time. The price is that the
-process keeps its largest size until it ends.
+torch asks malloc for every tensor. By default glibc maps large blocks anew each time and returns the end of its heap to
+the system, which then clears the same pages in every step. That takes an eighth of the processor's time. The price of
+the setting: the process keeps its largest size until it ends.
 """
 
 from __future__ import annotations
@@ -12,14 +12,17 @@ import os
 from contextlib import suppress
 from functools import cache
 
-# Of glibc's malloc.h.
+# Values from glibc's malloc.h.
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 _SETTINGS = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_MAX_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TOP_PAD_")
 
 
 @cache
 def keep_freed_memory() -> None:
-    """For the whole process. Nothing happens without glibc, with `UNIC_MALLOC=system`, or where the user has set it."""
+    """Changes malloc for the whole process.
+
+    Does nothing without glibc, with `UNIC_MALLOC=system`, or if the user has set malloc by environment variables.
+    """
     own = any(name in os.environ for name in _SETTINGS) or "glibc.malloc" in os.environ.get("GLIBC_TUNABLES", "")
     if own or os.environ.get("UNIC_MALLOC") == "system":
         return
@@ -32,6 +35,6 @@ def keep_freed_memory() -> None:
 
 
 def give_freed_memory_back() -> None:
-    """Once, so that the system counts it as free; nothing happens without glibc."""
+    """Returns freed memory to the system once, so that it counts as free; does nothing without glibc."""
     with suppress(OSError, AttributeError):
         ctypes.CDLL("libc.so.6").malloc_trim(0)

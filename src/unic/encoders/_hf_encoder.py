@@ -1,12 +1,12 @@
-"""A transformers vision model as encoder: which of its outputs is CLS, which are patches, per family of models.
+"""A vision model of transformers as encoder. The family of the model decides which outputs are CLS and patches:
 
 | family | CLS | patches |
 |---|---|---|
-| a class token | it, after the final norm | what follows class token and registers, after the final norm |
-| no class token, a trained pooler (SigLIP, AIMv2, Swin, Hiera) | the pooler's output | all tokens |
-| neither (I-JEPA, SAM) | the mean of the patches | all tokens, or the cells of the map |
-| BEiT and data2vec with mean pooling | the norm of the patches' mean | tokens without a final norm: they have none |
-| C-RADIO | its summary | its features |
+| class token | class token after the final norm | tokens behind class token and registers, after the final norm |
+| trained pooler, no class token (SigLIP, AIMv2, Swin, Hiera) | output of the pooler | all tokens |
+| neither (I-JEPA, SAM) | mean of the patches | all tokens, or the cells of the map |
+| BEiT and data2vec with mean pooling | mean of the patches, then the norm | tokens, without a norm |
+| C-RADIO | summary | features |
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ _NOT_THE_MODEL = ("_name_or_path", "architectures", "dtype", "torch_dtype", "tra
 
 
 class HfEncoder(Encoder):
-    """A model whose `forward` takes pixel values and returns transformers' outputs. `probe` completes it.
+    """A model whose `forward` takes pixel values and returns outputs of transformers. Call `probe` before its use.
 
     Attributes:
         model: the transformers model.
-        processor: its image processor, to compare with; None where mean and std were given.
+        processor: its image processor, for `library_input`; None if the user gave mean and std.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class HfEncoder(Encoder):
             self.config.mask_ratio = 0.0
 
     def probe(self, where: str) -> None:
-        """Sets widths, the final norm and whether there is a class token, from one empty image.
+        """Sets `embed_dim`, `patch_dim`, `final_norm` and `has_cls` from one empty image.
 
         Raises:
             InputError: the model does not run at this size.
@@ -78,7 +78,7 @@ class HfEncoder(Encoder):
 
     def _inputs(self, x: Float[Tensor, "b 3 h w"]) -> dict[str, Any]:
         """The arguments of the model's `forward`."""
-        if self.config.model_type == "siglip2_vision_model":  # sequences of patches from images of any shape
+        if self.config.model_type == "siglip2_vision_model":  # takes sequences of patches, from images of any shape
             assert self.patch_size is not None
             patches = to_patches(x, self.patch_size[0])
             shape = [side // step for side, step in zip(self.input_size, self.patch_size, strict=True)]
@@ -90,14 +90,14 @@ class HfEncoder(Encoder):
         inputs: dict[str, Any] = {"pixel_values": x}
         if self.interpolates:
             inputs["interpolate_pos_encoding"] = True
-        if self.config.model_type == "vit_mae":  # it orders the patches by this noise, also where it masks none
+        if self.config.model_type == "vit_mae":  # it orders the patches by this noise, even if it masks none
             assert self.patch_size is not None
             num_patches = (self.input_size[0] // self.patch_size[0]) * (self.input_size[1] // self.patch_size[1])
             inputs["noise"] = torch.arange(num_patches, device=x.device).expand(len(x), -1)
         return inputs
 
     def _missing_norm(self, output: Any) -> nn.Module | None:
-        """The final norm where `forward` applies it to the class token alone, as CLIP does; it is for all tokens."""
+        """The final norm of a model whose `forward` applies it to the class token alone, as CLIP does; else None."""
         pooled, tokens = getattr(output, "pooler_output", None), getattr(output, "last_hidden_state", None)
         norm = next((part for name, part in self.model.named_modules() if name.endswith("post_layernorm")), None)
         if pooled is None or tokens is None or norm is None or torch.allclose(pooled, tokens[:, 0]):
@@ -108,7 +108,7 @@ class HfEncoder(Encoder):
         return self._read(self.model(**self._inputs(x)))[0]
 
     def _read(self, output: Any) -> tuple[Tokens, bool]:
-        """Tokens, and whether CLS is a class token."""
+        """The tokens, and whether CLS is a class token."""
         features = getattr(output, "last_hidden_state", None)
         if features is None or hasattr(output, "summary"):
             return self.reader.read(output)

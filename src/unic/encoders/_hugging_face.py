@@ -1,4 +1,4 @@
-"""The Hugging Face hub: is it within reach, and which licence does a model card name."""
+"""The Hugging Face hub: a check that it can be reached, cached files, and licences in model cards."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ _SECONDS = 5
 
 
 def require_hub(where: str, url: str = "") -> None:
-    """Fails at once where a download cannot work; huggingface_hub alone would repeat itself for half a minute.
+    """Fails at once if a download cannot work; huggingface_hub alone would retry for half a minute.
 
     Args:
         where: start of the error line.
-        url: what is to be reached; default: the hub.
+        url: address to reach; default: the hub.
 
     Raises:
         InputError: offline by `HF_HUB_OFFLINE`, or no answer.
@@ -30,18 +30,18 @@ def require_hub(where: str, url: str = "") -> None:
     try:
         urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=_SECONDS).close()
     except urllib.error.HTTPError:
-        pass  # an answer, if an unfriendly one
+        pass  # the server has answered, so it can be reached
     except OSError:
         raise InputError(f"{where}: not in the local cache, and {url} cannot be reached") from None
 
 
 def commit_of(cached: Path | None) -> str | None:
-    """The commit that a file in the local cache belongs to; it stands under `snapshots/COMMIT/`."""
+    """The commit of a file in the local cache, whose path is `snapshots/COMMIT/NAME`; None for other paths."""
     return cached.parent.name if cached is not None and cached.parent.parent.name == "snapshots" else None
 
 
 def licence_of(source: str, revision: str | None = None) -> str | None:
-    """The licence in the model card of a folder or of a cached model; None where there is no card or no licence."""
+    """The licence in the model card of a folder or of a cached model; None without a card or a licence in it."""
     from huggingface_hub.repocard import metadata_load
 
     folder = Path(source)
@@ -50,7 +50,7 @@ def licence_of(source: str, revision: str | None = None) -> str | None:
         return None
     try:
         metadata = metadata_load(card) or {}
-    except ValueError:  # a damaged header: the weights are fine all the same
+    except ValueError:  # a damaged header in the card, which does not affect the weights
         return None
     licence = metadata.get("license")
     name = metadata.get("license_name") if licence == "other" else licence
@@ -58,7 +58,7 @@ def licence_of(source: str, revision: str | None = None) -> str | None:
 
 
 def cached_file(repository: str, name: str, revision: str | None = None) -> Path | None:
-    """A file of a model in the local cache, without a look at the network."""
+    """Path of a model's file in the local cache, without using the network; None if it is not there."""
     from huggingface_hub import try_to_load_from_cache
 
     path = try_to_load_from_cache(repository, name, revision=revision)
@@ -66,7 +66,7 @@ def cached_file(repository: str, name: str, revision: str | None = None) -> Path
 
 
 def fetch_card(source: str, revision: str | None) -> None:
-    """Brings the model card into the cache, for `licence_of`; the model is usable without it."""
+    """Downloads the model card into the cache, for `licence_of`. Failures are ignored: no model needs its card."""
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import HfHubHTTPError
 

@@ -1,4 +1,4 @@
-"""What a transformers image processor does to an image: x = (255 · image · rescale − mean) / std, at which size."""
+"""Image processors of transformers: their normalisation x = (255 · image · rescale − mean) / std, and their size."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float, Real, UInt8
 from torch import Tensor
 
-Size = tuple[int, int]
+from unic.encoders.base import Size
 
 
 def normalisation(processor: Any) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -20,7 +20,7 @@ def normalisation(processor: Any) -> tuple[tuple[float, ...], tuple[float, ...]]
 
 
 def input_size(processor: Any) -> Size | None:
-    """Height and width that leave the processor for a square image; None if it does not say."""
+    """Height and width of the processor's output for a square image; None if its settings do not tell."""
     if getattr(processor, "max_num_patches", None) and getattr(processor, "patch_size", None):  # SigLIP 2, any aspect
         return (int(processor.max_num_patches**0.5) * processor.patch_size,) * 2
     wanted = ["size"]
@@ -41,11 +41,11 @@ def input_size(processor: Any) -> Size | None:
 
 
 def preprocess(processor: Any, image: UInt8[np.ndarray, "h w 3"]) -> Real[Tensor, "1 3 h w"]:
-    """The processor on an image that has the right size already; one that only orders the bytes gives them back."""
+    """Output of the processor for an image that already has the right size."""
     height, width = image.shape[:2]
     options = {name: False for name in ("do_resize", "do_center_crop", "do_pad") if hasattr(processor, name)}
     patch = getattr(processor, "patch_size", None)
-    if getattr(processor, "max_num_patches", None) and patch:  # it resizes to as many patches as it may have
+    if getattr(processor, "max_num_patches", None) and patch:  # it would resize the image to the largest number allowed
         options = {"max_num_patches": (height // patch) * (width // patch)}
     pixels = processor(images=[image], return_tensors="pt", **options)["pixel_values"]
     return pixels if patch is None or pixels.ndim == 4 else from_patches(pixels, patch, (height, width))

@@ -1,4 +1,4 @@
-"""A released ladder of projectors: ŷ = Σ_l (W2_l · GELU(W1_l · x_l + b1_l) + b2_l) · (σ + 1e-6) + μ (METHOD §2, §3).
+"""A released ladder of projectors: ŷ = Σ_l (W2_l · GELU(W1_l · x_l + b1_l) + b2_l) · (σ + 1e-6) + μ (docs/method.md).
 
 Names in the released files: `lp.heads.TEACHER.{cls,patch}.BLOCK.layers.{0,2}.{weight,bias}`, and beside the weights
 `teacher_ft_stats[TEACHER][{cls,patch}][{mean,std}]`. x_l is the output of block l without a norm.
@@ -25,16 +25,17 @@ _EPS = 1e-6
 
 
 def teachers_of(state: Mapping[str, Tensor]) -> list[str]:
-    """The teachers that a file has ladders for."""
+    """Names of the teachers for which a file has ladders."""
     return sorted({found["teacher"] for key in state if (found := _KEY.fullmatch(key))})
 
 
 class LadderHead(Encoder):
-    """The student in the space of one teacher; without stored statistics in that teacher's standardised space.
+    """The student followed by its ladder for one teacher. Outputs are in the teacher's space, or in its standardised
+    space if the file has no statistics.
 
     Args:
-        student: its encoder, frozen.
-        teacher: as the file names it.
+        student: encoder of the student, frozen.
+        teacher: name of the teacher in the file.
         state: all weights of the file.
         statistics: `{"cls": {"mean", "std"}, "patch": …}` of that teacher, or None.
         where: start of an error line.
@@ -45,7 +46,7 @@ class LadderHead(Encoder):
     ) -> None:
         super().__init__(student.mean.flatten().tolist(), student.std.flatten().tolist())
         self.student = student
-        student.norm_last = False  # the last rung, too, reads its block without the final norm
+        student.norm_last = False  # the last rung reads its block without the final norm, like the others
         found = [(match, value) for key, value in state.items() if (match := _KEY.fullmatch(key))]
         found = [(match, value) for match, value in found if match["teacher"] == teacher]
         self.blocks = sorted({int(match["block"]) for match, _ in found})
@@ -76,13 +77,13 @@ class LadderHead(Encoder):
 def _rungs(
     found: Sequence[tuple[re.Match[str], Tensor]], kind: str, blocks: Sequence[int], where: str
 ) -> tuple[nn.ModuleList, int]:
-    """One two-layer MLP for each block, and the width of what they give."""
+    """One two-layer MLP for each block, and the width of their outputs."""
     ladder, outputs = nn.ModuleList(), 0
     for block in blocks:
         state = {m["part"]: value for m, value in found if m["kind"] == kind and int(m["block"]) == block}
         if state.keys() != _PARTS:
             listed = ", ".join(sorted(state)) or "nothing"
-            raise InputError(f"{where}: the {kind} ladder has {listed} for block {block}, not two layers without norms")
+            raise InputError(f"{where}: {kind} ladder, block {block}: expected two layers without norms, not {listed}")
         (hidden, width), outputs = state["0.weight"].shape, len(state["2.weight"])
         mlp = nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, outputs))
         mlp.load_state_dict(state)

@@ -1,7 +1,8 @@
-"""Which of a timm model's features are patches, and on which grid: said by the model, and held against its input.
+"""Patches among a timm model's features, and their grid: as the model's attributes say, compared with the input size.
 
-Families differ: maps with channels first or last, tokens behind none, one or several others, class tokens alone (PiT),
-features of several scales (CrossViT, CoaT's parallel ones). What does not make one whole grid of patches is refused.
+Families differ: maps with channels first or last, patches behind no, one or several prefix tokens, class tokens alone
+(PiT), features of several scales (CrossViT, parallel CoaT). Features that are not one whole grid of patches are
+refused.
 """
 
 from __future__ import annotations
@@ -16,17 +17,17 @@ from unic.tokens import Grid
 
 
 class NoGridError(ValueError):
-    """The features are not those of one grid of patches; the text goes on with the sentence "its features …"."""
+    """The features are not one grid of patches; the text continues a sentence that begins with "its features"."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Of what `forward_features` returns.
+    """Layout of what `forward_features` returns.
 
     Attributes:
-        is_map: `(B, E, H, W)` or `(B, H, W, E)`, and not tokens `(B, N, E)`.
-        channels_last: of a map.
-        num_prefix_tokens: how many tokens stand before the patches.
+        is_map: True for a map `(B, E, H, W)` or `(B, H, W, E)`, False for tokens `(B, N, E)`.
+        channels_last: True for a map `(B, H, W, E)`.
+        num_prefix_tokens: number of tokens before the patches.
     """
 
     is_map: bool = False
@@ -35,7 +36,7 @@ class Layout:
 
 
 def layout_of(model: Any, features: Any) -> Layout:
-    """From the features of an image. Raises `NoGridError`."""
+    """The layout of a model, from its features of an image. Raises `NoGridError`."""
     if not isinstance(features, Tensor):
         raise NoGridError(f"are a {type(features).__name__}, of several scales or kinds")
     if features.ndim == 4:
@@ -60,7 +61,7 @@ def grid_of(model: Any, num_patches: int, size: tuple[int, int]) -> Grid:
 
 
 def _num_prefix_tokens(model: Any) -> int:
-    """As timm says it; some families (CoaT, VOLO) do not, and have one class token of the last stage or none."""
+    """`num_prefix_tokens` of the model; in families without it (CoaT, VOLO) the last stage has one or none."""
     told = getattr(model, "num_prefix_tokens", None)
     if told is not None:
         return int(told)

@@ -1,6 +1,7 @@
-"""Which arguments of timm a file may give: those that say how a network is built, as numbers, text or lists of these.
+"""Arguments of timm that a file may set: those that describe a network, as numbers, text or lists of these.
 
-timm takes others by the same door: `checkpoint_path` reads a file, `pretrained_cfg` names an address to download from.
+`timm.create_model` takes dangerous ones in the same way: `checkpoint_path` reads any file, `pretrained_cfg` names an
+address to download from.
 """
 
 from __future__ import annotations
@@ -22,16 +23,17 @@ _PLAIN = (bool, int, float, str, type(None))
 
 
 def check_model_args(where: str, arguments: Mapping[str, Any]) -> None:
-    """Refuses what is no plain description of a network.
+    """Refuses arguments that do not describe a network.
 
     Args:
         where: start of the error line: the model and the file.
+        arguments: arguments of `timm.create_model`, as the file has them.
 
     Raises:
-        InputError: the first such argument.
+        InputError: an unknown argument, or a value that is not plain; the line names the first.
     """
     for key, value in arguments.items():
         if key not in _ARGUMENTS:
-            raise InputError(f"{where}: model_args: '{key}' does not say how a network is built, so it is refused")
+            raise InputError(f"{where}: model_args: '{key}' is refused, as it does not describe a network")
         if not all(isinstance(part, _PLAIN) for part in (value if isinstance(value, list) else [value])):
             raise InputError(f"{where}: model_args: '{key}' must be a number, text or a list of these")

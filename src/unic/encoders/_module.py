@@ -1,4 +1,4 @@
-"""Any torch module as a frozen encoder; its options `size`, `mean`, `std`, `num_prefix_tokens` say what it cannot."""
+"""Any torch module as a frozen encoder, with the options `size`, `mean`, `std` and `num_prefix_tokens` of its URI."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ OPTIONS = ("size", "mean", "std", "num_prefix_tokens")
 
 
 def require_trust(spec: Spec, what: str) -> None:
-    """Refuses to run foreign code unless the URI says that it is code, and the user that it is trusted."""
+    """Refuses to run foreign code unless the URI has `trust_remote_code=true` and the user trusts the URI."""
     if not spec.flag("trust_remote_code", False):
         raise InputError(f"encoder '{spec.uri}': {what} is code; if you trust it, add trust_remote_code=true")
     trust.require(f"encoder '{spec.uri}'", spec.uri)
 
 
 class ModuleOptions(TypedDict):
-    """What `ModuleEncoder` takes beside its module."""
+    """Keyword arguments of `ModuleEncoder`."""
 
     input_size: tuple[int, int]
     mean: Sequence[float]
@@ -36,28 +36,33 @@ class ModuleOptions(TypedDict):
 
 
 def read_options(spec: Spec) -> ModuleOptions:
-    """The options of the URI: 224 pixels and ImageNet's mean and std unless they say otherwise."""
-    number = spec.options.get("num_prefix_tokens")
-    if number is not None and not number.isdigit():
-        raise InputError(f"encoder '{spec.uri}': option 'num_prefix_tokens' must be a number, not '{number}'")
+    """The options of the URI; defaults are 224 pixels and ImageNet's mean and std."""
+    num_prefix = spec.options.get("num_prefix_tokens")
+    if num_prefix is not None and not num_prefix.isdigit():
+        raise InputError(f"encoder '{spec.uri}': option 'num_prefix_tokens' must be a number, not '{num_prefix}'")
     mean, std = spec.mean_std(IMAGENET_MEAN, IMAGENET_STD)
     return {
         "input_size": spec.size("size", (224, 224)),
         "mean": mean,
         "std": std,
-        "num_prefix_tokens": None if number is None else int(number),
+        "num_prefix_tokens": None if num_prefix is None else int(num_prefix),
     }
 
 
 class ModuleEncoder(Encoder):
-    """A module whose `forward_features`, or else `forward`, gives something that `OutputReader` reads.
+    """A module whose `forward_features`, or else `forward`, returns an output that `OutputReader` can read.
 
     Args:
+        module: the module, which is put into evaluation mode.
         where: start of an error line.
-        description: what tells this module from others of the same weights.
+        input_size: height and width of the module's input.
+        mean: of each channel, for images in [0, 1].
+        std: of each channel, for images in [0, 1].
+        num_prefix_tokens: number of tokens before the patches; default: the module's own, else from its output.
+        description: tells this module from others with the same weights; part of the fingerprint.
 
     Raises:
-        InputError: it does not give tokens at this size.
+        InputError: the module does not return tokens at this size.
     """
 
     def __init__(
@@ -83,7 +88,7 @@ class ModuleEncoder(Encoder):
         self._probe(where)
 
     def _probe(self, where: str) -> None:
-        """Learns widths and whether there is a class token from one empty image."""
+        """Sets `embed_dim`, `patch_dim` and `has_cls` from one empty image."""
         if self.patch_size:
             check_multiple(where, self.input_size, self.patch_size)
         try:
@@ -91,7 +96,8 @@ class ModuleEncoder(Encoder):
                 tokens, self.has_cls = self.reader.read(self._run(torch.zeros(1, 3, *self.input_size)))
         except Exception as error:  # the code of somebody else
             size, reason = "x".join(map(str, self.input_size)), reason_of(error)[-300:]
-            raise InputError(f"{where}: no tokens from it at size {size} ({type(error).__name__}: {reason})") from None
+            text = f"the module returns no tokens at size {size} ({type(error).__name__}: {reason})"
+            raise InputError(f"{where}: {text}") from None
         self.embed_dim, self.patch_dim = tokens.cls.shape[-1], tokens.patches.shape[-1]
 
     def _run(self, x: Tensor) -> Any:
@@ -106,7 +112,7 @@ class ModuleEncoder(Encoder):
 
 
 def _patch_size(module: nn.Module) -> tuple[int, int] | None:
-    """As timm's and DINO's ViTs tell it."""
+    """The attribute `patch_size`, where the ViTs of timm and DINO have it; None without one."""
     value = getattr(module, "patch_size", None) or getattr(getattr(module, "patch_embed", None), "patch_size", None)
     if isinstance(value, int):
         return value, value

@@ -1,7 +1,9 @@
-"""What a URI meant to the versions that guessed: its numbers written out, for runs that those versions began.
+"""URIs of runs that earlier versions of unic began, with the numbers written out that those versions guessed.
 
-They gave a weight file, and random weights, the mean and std of the architecture's default weights; images in [0, 1] to
-integers of an ONNX graph; and took a square number of tokens for a grid, with or without a class token.
+Earlier versions guessed that
+- a weight file, and random weights, have the mean and std of the architecture's default weights;
+- an ONNX graph that takes integers wants images in [0, 1];
+- a square number of tokens is a grid, with or without a class token.
 """
 
 from __future__ import annotations
@@ -15,12 +17,12 @@ from unic.errors import InputError
 
 
 def as_before(uri: str) -> str:
-    """The URI that now gives what `uri` gave before; itself where nothing has changed, or where it cannot be read."""
+    """The URI that now means what `uri` meant to earlier versions; `uri` itself if that is the same, or on an error."""
     spec = parse_uri(uri)
     rule = {"timm": _timm, "safetensors": _safetensors, "onnx": _onnx, "open_clip": _open_clip}.get(spec.scheme)
     try:
         return spec.completed(rule(spec)) if rule else uri
-    except InputError:  # it is told where the model is loaded
+    except InputError:  # the same error is shown when the model is loaded
         return uri
 
 

@@ -1,4 +1,4 @@
-"""The files that an ONNX model consists of: its graph, and those in which the graph says that its weights are."""
+"""The files of an ONNX model: its graph, and the weight files that the graph names."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from unic.digest import sha256, sha256_of_file
 
 
 def content_of(path: Path) -> str:
-    """Hash of the graph and of its files of weights, whatever they are called; one that is not there counts as none."""
+    """Hash of the content of the graph and of its weight files. Names do not count, and missing files are skipped."""
     import onnx
 
     names = sorted(set(_locations(onnx.load(path, load_external_data=False))))
@@ -19,7 +19,7 @@ def content_of(path: Path) -> str:
 
 
 def _locations(message: Any) -> Iterator[str]:
-    """Names of external files, of all tensors anywhere in the model (`TensorProto.external_data`)."""
+    """Names of the external files of all tensors, anywhere in the model (`TensorProto.external_data`)."""
     if message.DESCRIPTOR.name == "TensorProto":
         yield from (entry.value for entry in message.external_data if entry.key == "location")
         return

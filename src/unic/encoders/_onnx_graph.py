@@ -1,8 +1,8 @@
 """An ONNX graph as a torch module: its nodes run one after the other, its float constants are parameters.
 
-Unlike an onnxruntime session it moves to a GPU, follows autocast and is saved with a state dict. Only the operators
-that the packaged teachers use are here; `unic.encoders.schemes.onnx` runs every other graph in onnxruntime.
-Operator semantics: https://onnx.ai/onnx/operators, opset 12.
+Unlike an onnxruntime session it moves to a GPU, follows autocast and is saved with a state dict. It knows only the
+operators that the packaged teachers use; `unic.encoders.schemes.onnx` runs every other graph in onnxruntime.
+Semantics of the operators: https://onnx.ai/onnx/operators, opset 12.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class OnnxGraph(nn.Module):
         output: name of the tensor to return.
 
     Raises:
-        InputError: the graph needs an operator that is not here.
+        InputError: the graph needs an operator that is not implemented here.
     """
 
     def __init__(self, path: Path, output: str) -> None:
@@ -60,7 +60,7 @@ class OnnxGraph(nn.Module):
         for step, (op, inputs, output, attributes) in enumerate(self.nodes):
             values[output] = _OPERATORS[op](*(values[name] for name in inputs), **attributes)
             for name in set(inputs):
-                if self.last_use[name] == step:  # activations of 400 nodes would not fit otherwise
+                if self.last_use[name] == step:  # all activations of 400 nodes would not fit into memory
                     del values[name]
         return values[self.output]
 

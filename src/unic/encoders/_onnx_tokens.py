@@ -1,7 +1,7 @@
-"""Which of an ONNX graph's tokens are patches, and their grid: read off its patch embedding, or said by the user.
+"""Patches among an ONNX graph's tokens, and their grid: from the patch embedding, or from options of the URI.
 
-A patch embedding is a convolution whose kernel equals its stride. It tells the patch size; the grid is the input size
-over the patch size, and the tokens that are left over stand before the patches: a class token and registers.
+A patch embedding is a convolution whose kernel equals its stride, which is the patch size. The grid is the input size
+divided by the patch size. The remaining tokens stand before the patches: a class token and registers.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from unic.encoders import Spec
 from unic.errors import InputError
 from unic.tokens import Grid
 
-# A patch embedding behind one of these cuts something else than the image into patches.
+# Behind one of these, a convolution cuts patches from something other than the image.
 _RESIZING = frozenset(
     {
         "AveragePool",
@@ -30,7 +30,7 @@ _RESIZING = frozenset(
 )
 
 GRID = "unic.grid"
-"""Under this key in its metadata an export says what grid its `patches` are: ROWSxCOLUMNS."""
+"""Metadata key under which an export of unic stores the grid of its output `patches`: ROWSxCOLUMNS."""
 
 
 @dataclass(frozen=True)
@@ -42,19 +42,22 @@ class Split:
 
 
 def split_of(spec: Spec, num_tokens: int, size: tuple[int, int], model: Any, output: str) -> Split:
-    """The split by the options `grid` and `num_prefix_tokens`, and by the patch size where they are not given.
+    """The split by the options `grid` and `num_prefix_tokens`, or by the patch size if they are not given.
 
     Args:
-        num_tokens: that the tensor `output` has for one image of `size` pixels.
+        spec: the URI.
+        num_tokens: number of tokens in the tensor `output` for one image.
+        size: height and width of that image in pixels.
         model: the ONNX model.
+        output: name of the tensor.
 
     Raises:
-        InputError: the options, or the patch size, do not make that many tokens.
+        InputError: the number of tokens does not agree with the options or with the patch size.
     """
-    number = spec.options.get("num_prefix_tokens")
-    if number is not None and not number.isdigit():
-        raise InputError(f"encoder '{spec.uri}': option 'num_prefix_tokens' must be a number, not '{number}'")
-    stored = _stored_grid(model) if output == "patches" and number is None else None
+    given = spec.options.get("num_prefix_tokens")
+    if given is not None and not given.isdigit():
+        raise InputError(f"encoder '{spec.uri}': option 'num_prefix_tokens' must be a number, not '{given}'")
+    stored = _stored_grid(model) if output == "patches" and given is None else None
     patch_size = patch_size_of(model.graph, output)
     if "grid" in spec.options or stored:
         grid = spec.size("grid", stored or (0, 0))
@@ -65,17 +68,17 @@ def split_of(spec: Spec, num_tokens: int, size: tuple[int, int], model: Any, out
     else:
         grid, source = (0, 0), "no patch embedding"
     num_prefix = num_tokens - grid[0] * grid[1]
-    if min(grid) < 1 or num_prefix < 0 or (number is not None and num_prefix != int(number)):
-        prefix = "" if number is None else f" and num_prefix_tokens={number}"
+    if min(grid) < 1 or num_prefix < 0 or (given is not None and num_prefix != int(given)):
+        prefix = "" if given is None else f" and num_prefix_tokens={given}"
         raise InputError(
-            f"encoder '{spec.uri}': its {num_tokens} tokens do not come out with {source}{prefix}; "
-            "give grid=HEIGHTxWIDTH, the grid of its patches, and num_prefix_tokens, the tokens before them"
+            f"encoder '{spec.uri}': cannot split its {num_tokens} tokens with {source}{prefix}; set "
+            "grid=HEIGHTxWIDTH, the grid of the patches, and num_prefix_tokens, the number of tokens before them"
         )
     return Split(num_prefix, grid)
 
 
 def square_split(num_tokens: int) -> Split:
-    """What earlier versions took: a class token and a square, else a square, else a sequence, a grid of one row."""
+    """The split that earlier versions guessed: class token and square, else square alone, else a grid of one row."""
     side, side_without_cls = round(num_tokens**0.5), round((num_tokens - 1) ** 0.5)
     if num_tokens > 1 and side_without_cls**2 == num_tokens - 1:
         return Split(1, (side_without_cls, side_without_cls))
@@ -83,7 +86,7 @@ def square_split(num_tokens: int) -> Split:
 
 
 def _stored_grid(model: Any) -> Grid | None:
-    """The grid of `patches` in an export of a student, which its shape alone does not tell."""
+    """The grid of `patches` as an export of a student stores it; None in other graphs."""
     text = next((entry.value for entry in model.metadata_props if entry.key == GRID), "")
     rows, _, columns = text.partition("x")
     return (int(rows), int(columns)) if rows.isdigit() and columns.isdigit() else None
@@ -92,7 +95,7 @@ def _stored_grid(model: Any) -> Grid | None:
 def patch_size_of(graph: Any, output: str) -> tuple[int, int] | None:
     """Kernel of the first convolution on the way to `output` whose kernel equals its stride.
 
-    None without one, and where padding or a layer before it makes the grid another than input size / patch size.
+    None without such a convolution, or if padding or an earlier layer changes the grid from input size / patch size.
     """
     shapes = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
     for node in _before(graph, [output]):
@@ -118,7 +121,7 @@ def _before(graph: Any, tensors: list[str]) -> Iterator[Any]:
 
 
 def _window(node: Any, shapes: dict[str, tuple[int, ...]]) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Kernel and strides of a convolution; of other nodes, nothing."""
+    """Kernel and strides of a convolution; empty for other nodes."""
     if node.op_type not in ("Conv", "QLinearConv", "ConvInteger"):
         return (), ()
     weight = node.input[3 if node.op_type == "QLinearConv" else 1]

@@ -2,10 +2,10 @@
 
 | tower | pooled vector | patches | projection |
 |---|---|---|---|
-| ViT of open_clip | of the tokens after `ln_post` | the same tokens | a matrix |
-| CoCa | of its attention pool | tokens of the last block, before that pool; they have no norm | a matrix |
-| ResNet of CLIP | of its attention pool, already in the joint space | the map before it | none |
-| timm | what the trunk pools | the trunk's `forward_features` | the trunk's classifier, then `head` |
+| ViT of open_clip | pooled from the tokens after `ln_post` | these tokens | a matrix |
+| CoCa | output of the attention pool | tokens of the last block, without a norm | a matrix |
+| ResNet of CLIP | output of the attention pool, in the joint space | map before the pool | none |
+| timm | pooled by the trunk | `forward_features` of the trunk | the trunk's classifier, then `head` |
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from unic.tokens import Tokens
 
 
 class OpenClipEncoder(Encoder):
-    """The visual part of an open_clip model.
+    """The image tower of an open_clip model.
 
     Attributes:
-        projected: CLS is in the joint space.
+        projected: True if CLS is the joint embedding, False if it is the pooled vector.
     """
 
     def __init__(self, visual: Any, *, mean: Sequence[float], std: Sequence[float], projected: bool = False) -> None:
@@ -41,7 +41,7 @@ class OpenClipEncoder(Encoder):
         self.projection: nn.Parameter | None = None
         if hasattr(visual, "attnpool"):
             self.pool, visual.attnpool = visual.attnpool, nn.Identity()
-        elif not self.is_timm:  # what it returns is then the pooled vector
+        elif not self.is_timm:  # without `proj` the tower returns the pooled vector
             self.projection, visual.proj = visual.proj, None
         body = visual.trunk if self.is_timm else visual
         self.architecture = "vit" if hasattr(body, "patch_embed" if self.is_timm else "patch_size") else "cnn"
@@ -54,7 +54,7 @@ class OpenClipEncoder(Encoder):
         self.patch_dim = tokens.patches.shape[-1]
 
     def _project(self, pooled: Float[Tensor, "b d"]) -> Float[Tensor, "b j"]:
-        """Into the joint space of images and texts, not normalised: what open_clip's `encode_image` returns."""
+        """The joint embedding of images and texts, not normalised, as open_clip's `encode_image` returns it."""
         if self.is_timm:
             return self.visual.head(self.visual.trunk.get_classifier()(pooled))
         return pooled if self.projection is None else pooled @ self.projection
@@ -69,7 +69,7 @@ class OpenClipEncoder(Encoder):
         if self.pool is not None:
             features = self.visual(x)
             return self.pool(features), self.reader.read(features)[0]
-        has_norm = self.visual.attn_pool is None  # CoCa's norm is for what its pool gives
+        has_norm = self.visual.attn_pool is None  # CoCa applies its norm to the output of the pool
         output = self.visual.forward_intermediates(x, 1, normalize_intermediates=has_norm, output_fmt="NLC")
         pooled, patches = output["image_features"], output["image_intermediates"][0]
         return pooled, Tokens(pooled, patches, self.visual.grid_size)
@@ -86,5 +86,5 @@ class OpenClipEncoder(Encoder):
         return result[None]
 
     def describe(self) -> str:
-        # The activation is no tensor: QuickGELU and GELU share their weights.
+        # The text of the module names the activation: towers with QuickGELU and with GELU have equal weights.
         return f"{self.visual} {self.projected}"

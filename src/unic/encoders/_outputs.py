@@ -1,4 +1,4 @@
-"""Tokens from whatever a foreign module returns: named parts where it has them, else the rank of the tensor decides."""
+"""Tokens from the output of a foreign module: from its named parts if it has them, else by the rank of the tensor."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from unic.tokens import Grid, Tokens, patches_of
 
-# How CLS and patches are called: DINOv2 and v3; C-RADIO.
+# Keys of CLS and patches in the outputs of DINOv2 and DINOv3, and of C-RADIO.
 _NAMES = (("x_norm_clstoken", "x_norm_patchtokens"), ("summary", "features"))
 _COARSER = (1, 2, 4, 8, 16)
 
@@ -20,9 +20,9 @@ class OutputReader:
     """Splits outputs into CLS and patches.
 
     Attributes:
-        input_size: height and width that the module sees.
-        patch_size: stride of its first layer, if known; pyramids end 2 to 16 times coarser.
-        num_prefix_tokens: of a sequence, class token first; None: as many as the grid leaves.
+        input_size: height and width of the module's input.
+        patch_size: stride of its first layer, if known. The last stage of a pyramid is 2 to 16 times coarser.
+        num_prefix_tokens: number of tokens before the patches, class token first; None: all that exceed the grid.
     """
 
     input_size: tuple[int, int]
@@ -30,10 +30,10 @@ class OutputReader:
     num_prefix_tokens: int | None = None
 
     def read(self, output: Any) -> tuple[Tokens, bool]:
-        """Tokens, and whether `cls` is the module's own and no mean of the patches.
+        """The tokens, and whether `cls` comes from the module (True) or is the mean of the patches (False).
 
         Raises:
-            ValueError: nothing of a known form.
+            ValueError: the output has no known form.
         """
         cls, patches = _parts(output)
         if patches is None:
@@ -53,7 +53,7 @@ class OutputReader:
         return Tokens(patches.mean(dim=1) if cls is None else cls, patches, (grid[0], grid[1])), cls is not None
 
     def split(self, num_tokens: int) -> tuple[int, Grid]:
-        """How many of the tokens stand before the patches, and the grid of the rest."""
+        """Number of tokens before the patches, and grid of the patches."""
         if self.num_prefix_tokens is not None:
             return self.num_prefix_tokens, self.grid(num_tokens - self.num_prefix_tokens)
         for grid in self._strided():
@@ -63,7 +63,7 @@ class OutputReader:
             found = self._proportional(num_tokens - num_prefix)
             if found:
                 return num_prefix, found
-        raise ValueError(f"its {num_tokens} tokens are no grid, with or without a class token; give num_prefix_tokens")
+        raise ValueError(f"its {num_tokens} tokens form no grid, with or without a class token; set num_prefix_tokens")
 
     def grid(self, num_patches: int) -> Grid:
         """Rows and columns of that many patches."""
@@ -72,11 +72,11 @@ class OutputReader:
                 return grid
         found = self._proportional(num_patches)
         if found is None:
-            raise ValueError(f"its {num_patches} patches are no grid over {self.input_size[0]}x{self.input_size[1]}")
+            raise ValueError(f"its {num_patches} patches form no grid over {self.input_size[0]}x{self.input_size[1]}")
         return found
 
     def _strided(self) -> list[Grid]:
-        """Grids that the patch size allows, the finest first."""
+        """Grids that agree with the patch size, the finest first."""
         if self.patch_size is None:
             return []
         (height, width), (rows, columns) = self.input_size, self.patch_size
@@ -84,7 +84,7 @@ class OutputReader:
         return [grid for grid in grids if min(grid)]
 
     def _proportional(self, num_patches: int) -> Grid | None:
-        """The grid of square patches over the input, if that many make one."""
+        """The grid of that many square patches over the input; None if they form none."""
         height, width = self.input_size
         rows = round((max(num_patches, 0) * height / width) ** 0.5)
         columns = num_patches // rows if rows else 0

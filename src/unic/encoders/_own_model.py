@@ -1,4 +1,4 @@
-"""What a model of a user's own code is made of beside its weights: modules of code, and plain values."""
+"""A model of a user's own code beside its weights: its modules of code, and a hash of its plain values."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from torch import Tensor, nn
 
 from unic.digest import sha256, sha256_of_each
 
-_BOOKKEEPING = frozenset(vars(nn.Module()))  # its parameters, buffers, hooks and mode
+_BOOKKEEPING = frozenset(vars(nn.Module()))  # attributes of torch: parameters, buffers, hooks, mode
 _Function = types.FunctionType | types.MethodType
 _NAMED = type | _Function | types.BuiltinFunctionType
-_DEPTH = 8  # of containers in containers
+_DEPTH = 8  # of containers in containers; what lies deeper counts by its type
 
 
 def modules_of(model: nn.Module) -> set[str]:
-    """Names of the modules that define the classes of a model, and functions that were put into it."""
+    """Names of the modules that define the classes of a model, its hooks, and functions set as its attributes."""
     names: set[str] = set()
     for module in model.modules():
         names.update(kind.__module__ for kind in type(module).__mro__)
@@ -36,7 +36,7 @@ def modules_of(model: nn.Module) -> set[str]:
 
 
 def values_of_model(model: nn.Module) -> str:
-    """Hash of what decides the output and is not in the state dict: plain attributes and unsaved tensors."""
+    """Hash of what can change the output but is not in the state dict: plain attributes and non-persistent buffers."""
     return sha256_of_each(_values(model))[:16]
 
 
@@ -50,7 +50,7 @@ def _values(model: nn.Module) -> Iterator[str]:
 
 
 def _parts(value: Any, depth: int = 0) -> Iterator[object]:
-    """What is the same in every process; of other objects their type."""
+    """The content of a value in a form that is the same in every process; for other objects, their type."""
     below = functools.partial(_parts, depth=depth + 1)
     if isinstance(value, Tensor) and value.layout == torch.strided and not (value.is_meta or value.is_quantized):
         flat = value.detach().cpu().contiguous().flatten()

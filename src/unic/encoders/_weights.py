@@ -1,4 +1,4 @@
-"""Foreign weights: read safely (safetensors, or `torch.load` with an allow-list), loaded into a timm model."""
+"""Foreign weights: reading them safely (safetensors, or `torch.load` with an allow-list), loading them into a model."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from torch import Tensor, nn
 from unic.encoders._unwrap import unwrap
 from unic.errors import InputError, in_one_line
 
-# Layers behind the features: classifiers and the projection heads of self-supervised training.
+# Names of heads: classifiers, and the projection heads of self-supervised training.
 _HEADS = re.compile(r"(head|head_dist|fc|classifier|decoder\w*|mask_token)(\.|$)")
 
 
 class _Ignored:
-    """Stands in for a Python object beside the weights, such as the arguments of a training: keeps and runs nothing."""
+    """Replaces a Python object beside the weights, such as the arguments of a training; it keeps and runs nothing."""
 
     def __new__(cls, *_: Any) -> _Ignored:
         return object.__new__(cls)
@@ -31,8 +31,8 @@ class _Ignored:
     def __setstate__(self, state: Any) -> None: ...
 
 
-# What training codes store with their weights. torch's own allow-list has tensors and plain containers; of these names
-# the stand-in is used, never the object. Every other name ends the reading.
+# Objects that training codes store beside their weights. torch's own allow-list has tensors and plain containers.
+# Objects of these names become `_Ignored`. Any other name ends the reading with an error.
 _INERT = tuple(
     (_Ignored, name)
     for name in (
@@ -46,12 +46,12 @@ _INERT = tuple(
 
 
 def read_state_dict(path: Path, where: str, model: nn.Module | None = None) -> dict[str, Tensor]:
-    """The tensors of a checkpoint file, with the wrappers of training codes taken off.
+    """The tensors of a checkpoint file, without the wrappers of training codes.
 
     Args:
         path: a `.safetensors` file, or any file that `torch.save` wrote.
         where: start of the error line.
-        model: whose weights are looked for by their names, see `unwrap`.
+        model: the model whose weights are searched for by name, see `unwrap`.
 
     Raises:
         InputError: missing file, damaged file, or a pickle that holds code.
@@ -61,7 +61,7 @@ def read_state_dict(path: Path, where: str, model: nn.Module | None = None) -> d
 
 
 def read_checkpoint(path: Path, where: str) -> Any:
-    """Everything that is in a checkpoint file: tensors, numbers and text in plain containers; nothing is executed.
+    """The whole content of a checkpoint file: tensors, numbers and text in plain containers. No code is executed.
 
     Raises:
         InputError: as `read_state_dict`.
@@ -73,8 +73,8 @@ def read_checkpoint(path: Path, where: str) -> Any:
             return safetensors.torch.load_file(path)
         with torch.serialization.safe_globals(list(_INERT)):
             return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a file of something else breaks a reader in any way: KeyError, ValueError, …
-        # torch's own text advises `weights_only=False`, which runs whatever code the file holds.
+    except Exception as error:  # readers raise many kinds for a file of another format: KeyError, ValueError, …
+        # torch's own text is not shown: it advises `weights_only=False`, which runs any code that the file holds.
         reason = "a pickle of more than tensors" if isinstance(error, pickle.UnpicklingError) else "a damaged file"
         found = re.search(r"GLOBAL ([\w.]+)", str(error))
         reason += f": {found[1]}" if found else ""
@@ -82,31 +82,33 @@ def read_checkpoint(path: Path, where: str) -> Any:
 
 
 def load_weights(model: nn.Module, state: dict[str, Tensor], where: str) -> None:
-    """Loads every parameter of `model` strictly; only weights of heads that it does not have are left out.
+    """Loads every parameter of `model` strictly; only the weights of heads that it does not have are skipped.
 
     Raises:
-        InputError: names or shapes differ, with the first of each.
+        InputError: names or shapes differ; the line names the first of each kind.
     """
     wanted = model.state_dict()
     if _shapes(state) != _shapes(wanted):
-        # timm knows how the original codes name things, and how to resize position embeddings.
+        # timm converts the names of the original codes and resizes position embeddings.
         convert = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", None)
         try:
             state = convert(state, model) if convert else state
-        except Exception as error:  # it expects what its authors' files hold, and fails in any way without
+        except Exception as error:  # written for the authors' files; fails with any exception on others
             raise InputError(f"{where}: the weights do not fit the model ({in_one_line(error)})") from None
     state = {key: value for key, value in state.items() if key in wanted or not _HEADS.match(key)}
     load_all(model, state, f"{where}: the weights do not fit the model")
 
 
 def load_all(module: nn.Module, state: Mapping[str, Tensor], what: str) -> None:
-    """Loads a module from the tensors of its own state, no more and no fewer.
+    """Loads a module from exactly the tensors of its state dict.
 
     Args:
-        what: begins the error line.
+        module: the module.
+        state: its tensors by name.
+        what: start of the error line.
 
     Raises:
-        InputError: names or shapes differ, with the first of each.
+        InputError: names or shapes differ; the line names the first of each kind.
     """
     wanted = module.state_dict()
     problems = {

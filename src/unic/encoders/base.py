@@ -31,33 +31,35 @@ NORMALISATIONS = {
 }
 """Usual pairs of mean and std, for images in [0, 1], by the name that stands for each in a URI."""
 NO_LICENCE = ""
-"""The licence where there is nothing to license: random weights, raw pixels."""
+"""The licence of what needs none: random weights, raw pixels."""
 UNKNOWN = "unknown"
-"""Stands in a licence that an exported student hands on, for those that nobody knows."""
-_OVERSHOOT = 0.25  # how far outside [0, 1] a sharp resizing may go; normalised images go farther
+"""Stands for an unknown licence in the licence of an exported student."""
+_OVERSHOOT = 0.25  # a sharp resizing may leave [0, 1] by this much; normalised images leave it by more
 
 
 class Encoder(nn.Module, ABC):
-    """The common interface. Subclasses set the attributes and implement `encode`. Those that can be students override
-    `encode_blocks` and perhaps `checkpoint_activations`, those that can take other sizes `grid_at`; any may say more of
-    itself in `describe` and `library_input`.
+    """The common interface. Subclasses set the attributes and implement `encode`.
+
+    A subclass that can be a student also overrides `encode_blocks` and perhaps `checkpoint_activations`. One that can
+    take other image sizes overrides `grid_at`. `describe` and `library_input` are optional.
 
     Attributes:
-        uri: where it came from, as the user wrote it.
+        uri: the URI of the encoder, as the user wrote it.
         embed_dim: width of the CLS vector. A CNN's CLS is the pooled vector that its exported model returns.
         patch_dim: width of a patch vector.
-        input_size: height and width that the network sees.
-        has_cls: False when there is no CLS token and `cls` is a pooled vector.
+        input_size: height and width of the network's input.
+        has_cls: False if the model has no CLS token and `cls` is a pooled vector.
         architecture: "vit" or "cnn"; decides the automatic precision.
-        licence: SPDX name where known; None where not; `NO_LICENCE` where nothing of anybody's is in it.
-        revision: the exact version of its weights where the source has one (a commit of the Hugging Face hub).
-        code: hash of the user's own code behind it, part of the fingerprint. Sources that know more of it than the
-            classes of the model tell set it; else it is found from these, and empty for a library's model.
+        licence: SPDX name of the weights' licence; None if it is unknown; `NO_LICENCE` if there is nothing to license.
+        revision: exact version of the weights if the source has one (a commit of the Hugging Face hub).
+        code: hash of the user's own code behind the model, part of the fingerprint. Schemes that know more about the
+            code than the classes of the model tell set it; otherwise it is computed from these classes. Empty for a
+            library's model.
         unknown: what `code` does not cover, see `unidentified`.
         block_dims: width of CLS and patches after each block (CNN: stage); empty if it cannot be a student.
-        from_scratch: it was made with random weights (a student's start).
-        channels_last: keep the network's input in channels_last (CNNs).
-        can_compile: False where torch.compile would find little but breaks.
+        from_scratch: True if the weights are random, as at a student's start.
+        channels_last: True if the network's input is kept in channels_last (CNNs).
+        can_compile: False if torch.compile would break the graph nearly everywhere.
         precision: "fp32" or "bf16" (autocast), see `unic.encoders.pick_precision`.
     """
 
@@ -71,13 +73,13 @@ class Encoder(nn.Module, ABC):
     revision: str | None = None
     code: str = ""
     unknown: str = ""
-    _own: OwnCode | None = None  # what was found where no source has told
+    _own: OwnCode | None = None  # computed where the scheme has set neither `code` nor `unknown`
     block_dims: Sequence[tuple[int, int]] = ()
     from_scratch: bool = False
     channels_last: bool = False
     can_compile: bool = True
     precision: Precision = "fp32"
-    _fingerprint: str | None = None  # known from before `round_weights`
+    _fingerprint: str | None = None  # set by `round_weights`, from before the rounding
     _has_seen_images: bool = False
     mean: Tensor
     std: Tensor
@@ -90,39 +92,42 @@ class Encoder(nn.Module, ABC):
 
     @abstractmethod
     def encode(self, x: Float[Tensor, "b 3 h w"]) -> Tokens:
-        """Tokens of images that `prepare` has made, after the final norm.
+        """Tokens after the final norm.
 
         Args:
-            x: resized and normalised images.
+            x: resized and normalised images, as `prepare` returns them.
         """
 
     def encode_blocks(self, x: Float[Tensor, "b 3 h w"], blocks: Sequence[int]) -> list[Tokens]:
         """Tokens after each of several blocks, from one forward pass.
 
         Args:
-            x: images that `prepare` has made.
+            x: resized and normalised images, as `prepare` returns them.
             blocks: 0-based indices into `block_dims`, ascending.
+
+        Raises:
+            TypeError: the encoder gives no access to its blocks.
         """
         raise TypeError(f"{self.uri}: {type(self).__name__} has no blocks to read, so it cannot be a student")
 
     def checkpoint_activations(self) -> None:
-        """Trains with less memory: blocks keep their inputs alone and are computed again in the backward pass.
+        """Saves memory in training: each block keeps only its inputs and is computed again in the backward pass.
 
-        Gradients stay the same; the running statistics of a batch norm move twice in each step.
+        Gradients stay the same; the running statistics of a batch norm are updated twice in each step.
 
         Raises:
-            InputError: a network that cannot.
+            InputError: the network does not support it.
         """
-        raise InputError(f"student '{self.uri}': it has no train.checkpoint_activations")
+        raise InputError(f"student '{self.uri}': this model does not support train.checkpoint_activations")
 
     def grid_at(self, size: Size) -> Grid | None:
-        """Makes the network take images of another size too.
+        """Prepares the network for images of another size, in addition to its own.
 
         Args:
             size: height and width in pixels.
 
         Returns:
-            Rows and columns of its patches there; None if it cannot take the size.
+            Rows and columns of the patches at that size; None if the network cannot take it.
         """
         return None
 
@@ -131,7 +136,7 @@ class Encoder(nn.Module, ABC):
 
         Args:
             images: floats in [0, 1].
-            size: height and width that the network sees; default: `input_size`. Another one needs a `grid_at` first.
+            size: height and width of the result; default: `input_size`. Call `grid_at` first for any other size.
         """
         x = (resize(images, size or self.input_size) - self.mean) / self.std
         return x.contiguous(memory_format=torch.channels_last) if self.channels_last else x
@@ -171,7 +176,7 @@ class Encoder(nn.Module, ABC):
             return self.encode_blocks(self.prepare(images, size), blocks)
 
     def _check(self, images: Tensor) -> None:
-        """Refuses what are no images in [0, 1]. The range only once: to look at it is to wait for the device."""
+        """Refuses images that are not floats in [0, 1]. The range is read once only, as that waits for the device."""
         where = f"encoder '{self.uri or type(self).__name__}'"
         if not images.is_floating_point():
             raise InputError(f"{where}: expected images as floats in [0, 1], not {images.dtype}; divide 0…255 by 255")
@@ -180,7 +185,8 @@ class Encoder(nn.Module, ABC):
         low, high = torch.stack(torch.aminmax(images.detach())).tolist()
         if low < -_OVERSHOOT or high > 1 + _OVERSHOOT:
             raise InputError(
-                f"{where}: expected images in [0, 1], not from {low:.3g} to {high:.3g}; it normalises them itself"
+                f"{where}: expected images in [0, 1], not from {low:.3g} to {high:.3g}; "
+                "the encoder normalises them itself"
             )
         self._has_seen_images = True
 
@@ -188,20 +194,21 @@ class Encoder(nn.Module, ABC):
         return torch.autocast(images.device.type, torch.bfloat16, enabled=self.precision == "bf16")
 
     def round_weights(self) -> Encoder:
-        """In bf16: keeps the weights of frozen matrix products as autocast would round them in every forward pass.
+        """Rounds linear and convolution weights to bf16 once, as autocast would in every forward pass.
 
-        Outputs stay the same bit for bit, and so does the fingerprint; the weights take half the memory.
+        For a frozen encoder in bf16; another one stays as it is. Outputs and fingerprint stay the same bit for bit, and
+        the weights take half the memory.
         """
         if self.precision == "bf16":
             self._fingerprint = self.fingerprint()
             for module in self.modules():
-                # Not of subclasses: what they do with their weights is their own.
+                # Subclasses are left alone: they may use their weights in other ways.
                 if type(module) in (nn.Linear, nn.Conv2d):
                     module.to(torch.bfloat16)
         return self
 
     def freeze(self) -> Encoder:
-        """Evaluation mode, no gradients: what a teacher or a measured model is."""
+        """Puts the encoder into evaluation mode without gradients, as a teacher or a measured model."""
         return self.eval().requires_grad_(False)
 
     def num_parameters(self) -> int:
@@ -214,7 +221,7 @@ class Encoder(nn.Module, ABC):
         return sha256_of_each(self._decisive())[:16]
 
     def _decisive(self) -> Iterator[str | bytes]:
-        """What the fingerprint is of."""
+        """The parts that the fingerprint hashes."""
         described = (type(self).__name__, self.input_size, self.mean.flatten().tolist(), self.std.flatten().tolist())
         yield repr((*described, self.precision, self.describe(), self._find_code()))
         for name, tensor in sorted(self.state_dict().items()):
@@ -222,9 +229,9 @@ class Encoder(nn.Module, ABC):
             yield tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
 
     def unidentified(self) -> str:
-        """What decides the output and is not in the fingerprint, as the end of "it depends on …"; empty: nothing.
+        """What the output depends on beyond the fingerprint, as the end of a sentence "it depends on …".
 
-        What is computed with such a model is not kept on the disk.
+        Empty if the fingerprint covers everything. Otherwise no output of the encoder is cached.
         """
         if self._own is None:
             self._find_code()
@@ -237,7 +244,7 @@ class Encoder(nn.Module, ABC):
         return self._own.digest if self._own.files or self._own.unknown else ""
 
     def library_input(self, image: UInt8[np.ndarray, "h w 3"]) -> Real[Tensor, "1 3 h w"] | None:
-        """What the library that the model comes from makes of an image; None without a library.
+        """The image after the preprocessing of the model's own library; None without one.
 
         Args:
             image: RGB, of the input size.
@@ -245,9 +252,10 @@ class Encoder(nn.Module, ABC):
         return None
 
     def normalisation_error(self) -> float | None:
-        """Largest difference between `prepare` and `library_input`, on a random image; above 1e-4 something is wrong.
+        """Largest difference between `prepare` and `library_input` on a random image; None without a library.
 
-        It compares range, mean, std and channel order, not the resizing, which is ours for every encoder.
+        A value above 1e-4 means that range, mean, std or channel order is wrong. Resizing is not compared, because unic
+        resizes for every encoder.
         """
         image = np.random.default_rng(0).integers(0, 256, (*self.input_size, 3), dtype=np.uint8)
         theirs = self.library_input(image)
@@ -262,14 +270,23 @@ class Encoder(nn.Module, ABC):
 
 
 def resize(images: Float[Tensor, "b 3 h w"], size: tuple[int, int]) -> Float[Tensor, "b 3 h2 w2"]:
-    """Bicubic, anti-aliased; the aspect is not kept, for views are square."""
+    """Resizes images, bicubic and anti-aliased; does not keep the aspect ratio, as views are square."""
     if tuple(images.shape[-2:]) == size:
         return images
     return F.interpolate(images, size, mode="bicubic", antialias=True, align_corners=False).clamp(0, 1)
 
 
 def check_multiple(where: str, size: tuple[int, int], patch_size: tuple[int, int]) -> None:
-    """Refuses a size that would cut patches off, and names the nearest ones that fit. `where` starts the line."""
+    """Refuses a size that is not a multiple of the patch size, and names the nearest ones that are.
+
+    Args:
+        where: start of the error line.
+        size: height and width of the image in pixels.
+        patch_size: height and width of a patch in pixels.
+
+    Raises:
+        InputError: a side would cut patches off.
+    """
     for side, step in zip(size, patch_size, strict=True):
         if side % step:
             valid = " or ".join(str(times * step) for times in (side // step, side // step + 1) if times)

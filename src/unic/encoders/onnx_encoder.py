@@ -15,18 +15,21 @@ from unic.encoders._onnx_tokens import Split, square_split
 from unic.encoders.base import Encoder
 from unic.tokens import Grid, Tokens, patches_of
 
-Layout = Literal["nchw", "nhwc"]
+ImageLayout = Literal["nchw", "nhwc"]
 
 
 class OnnxEncoder(Encoder):
-    """A graph tapped at one tensor. Its rank says what it is:
+    """A graph whose tensor `output` is read. The rank of the tensor decides what it is.
 
-    2: `(B, D)`, a CLS; it is its own only patch. 4: a map, NCHW or NHWC. 3: `(B, N, D)`, tokens as `split` says.
-    Without CLS, `cls` is the mean.
+    - Rank 2, `(B, D)`: a CLS, which is also the only patch.
+    - Rank 3, `(B, N, D)`: tokens, with prefix and grid as in `split`.
+    - Rank 4: a map, NCHW or NHWC.
+
+    Without a CLS, `cls` is the mean of the patches.
     """
 
     can_compile = False
-    architecture = "cnn"  # onnxruntime runs in fp32, whatever autocast says
+    architecture = "cnn"  # so that the automatic precision is fp32 on a CPU; onnxruntime ignores autocast
 
     def __init__(
         self,
@@ -36,7 +39,7 @@ class OnnxEncoder(Encoder):
         *,
         mean: list[float],
         std: list[float],
-        layout: Layout = "nchw",
+        layout: ImageLayout = "nchw",
         is_bgr: bool = False,
         batch_size: int | None = None,
     ) -> None:
@@ -47,29 +50,30 @@ class OnnxEncoder(Encoder):
         self.layout = layout
         self.is_bgr = is_bgr
         self.batch_size = batch_size
-        self.split: Split | None = None  # of tokens
+        self.split: Split | None = None  # set for a tensor of rank 3
         self.content = content_of(path)
         self._session: Any = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_session": None}  # a session cannot be copied; the copy opens its own
+        return {**self.__dict__, "_session": None}  # a session cannot be copied; a copy of the encoder opens a new one
 
     def describe(self) -> str:
         described = (self.content, self.output, self.layout, self.is_bgr)
         split = self.split
         if split is None or split == square_split(split.num_prefix + split.grid[0] * split.grid[1]):
-            return repr(described)  # as before there was a split to describe: features in caches and runs stay valid
+            # The description of earlier versions, which had no split: their caches and runs stay valid.
+            return repr(described)
         return repr((*described, split.num_prefix, split.grid))
 
     def measure(self, empty: Tensor) -> None:
-        """Learns the widths, and whether there is a CLS, from what the graph made of one empty image."""
+        """Sets `embed_dim`, `patch_dim` and `has_cls` from the tensor for one empty image."""
         cls, patches, _ = self._parts(empty)
         self.has_cls = cls is not None
         self.patch_dim = patches.shape[-1]
         self.embed_dim = self.patch_dim if cls is None else cls.shape[-1]
 
     def tap(self, x: Float[Tensor, "b 3 h w"]) -> Tensor:
-        """The tensor at `output`, of rank 2 to 4."""
+        """The tensor `output` of a batch of images, of rank 2 to 4."""
         x = x.flip(1) if self.is_bgr else x
         array = x.detach().float().cpu().numpy()
         array = self._run(array if self.layout == "nchw" else array.transpose(0, 2, 3, 1))
@@ -90,12 +94,12 @@ class OnnxEncoder(Encoder):
         return y[:, 0] if num_prefix else None, y[:, num_prefix:], self.split.grid
 
     def _is_nhwc(self, y: Tensor) -> bool:
-        # Converters change the layout inside a graph, so the map's own shape speaks first: its equal sides are H and W.
+        # Converters may change the layout inside a graph. So the equal sides of the map, H and W, decide first.
         _, a, b, c = y.shape
         return a == b if (a == b) != (b == c) else self.layout == "nhwc"
 
     def _run(self, x: np.ndarray) -> np.ndarray:
-        """The graph on a batch of any size; one exported with a fixed batch gets it in pieces, the last one padded."""
+        """Runs the graph on a batch of any size. A graph with a fixed batch size gets pieces, the last one padded."""
         session = self._open()
         piece = self.batch_size or max(len(x), 1)
         name, dtype = session.get_inputs()[0].name, _DTYPES.get(session.get_inputs()[0].type, np.float32)

@@ -1,7 +1,7 @@
-"""A timm model as an encoder, which is also what students and exports are.
+"""A timm model as an encoder: students, exports, and most teachers.
 
 CLS = forward_head(forward_features(x)), which is what the exported `model(x)` returns; patches = forward_features(x)
-without the prefix tokens. These are the students, and teachers as well.
+without the prefix tokens.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from unic.tokens import Grid, Tokens, patches_of
 class TimmEncoder(Encoder):
     """A timm model as encoder: token models (ViT and the like) and map models (CNNs, Swin).
 
-    Rungs of the ladder: a ViT's blocks, un-normed, with the class token (or the mean of the patches) as CLS; a map
-    model's stages, pooled to the grid of the last one, with their mean as CLS. The last rung of a map model is what
-    `encode` returns, and so is that of a ViT with `norm_last`.
+    The rungs of a token model are its blocks without a norm, with the class token (or the mean of the patches) as CLS.
+    The rungs of a map model are its stages, pooled to the grid of the last one, with their mean as CLS. The last rung
+    of a map model is the output of `encode`, and so is that of a token model with `norm_last`.
 
     Attributes:
         model: the timm model, `num_classes=0`.
-        name: its architecture in timm, without the tag of the weights.
-        model_args: what `timm.create_model` needs to build it again (never drop path).
-        norm_last: the last rung of a ViT is `encode`'s output, after the final norm, which trains. False from
-            scratch: there the rung is un-normed and the norm stays frozen at weight 1, bias 0, as in the reference
-            (METHOD §2); the export applies it.
+        name: name of the architecture in timm, without the tag of the weights.
+        model_args: arguments of `timm.create_model` that build the model again, without drop path.
+        norm_last: True if the last rung of a token model is `encode`'s output, after the final norm, which is trained.
+            False from scratch: the last rung has no norm, and the final norm stays frozen at weight 1, bias 0, as in
+            the reference (docs/method.md). The export applies this norm.
     """
 
     def __init__(
@@ -64,20 +64,21 @@ class TimmEncoder(Encoder):
         if not self.norm_last:
             for name_of_norm in ("norm", "fc_norm"):
                 getattr(model, name_of_norm).requires_grad_(False)
-        self._grids: dict[Size, Grid] = {}  # at sizes that `grid_at` was asked for
+        self._grids: dict[Size, Grid] = {}  # by the sizes that `grid_at` has prepared
         try:
             self._probe()
         except NoGridError as error:
             raise InputError(f"timm model '{name}': its features {error}; expected one grid of patches") from None
         except NotImplementedError as error:
-            raise InputError(f"timm model '{name}': it gives no vector of an image ({in_one_line(error)})") from None
+            raise InputError(f"timm model '{name}': it has no vector for an image ({in_one_line(error)})") from None
 
     def _probe(self) -> None:
-        """Sets layout, grid and widths from one tiny forward pass: what timm's attributes say differs between families.
+        """Sets layout, grid and widths from the forward pass of one image, as timm's attributes differ between
+        families.
 
         Raises:
             NoGridError: the features are no grid of patches.
-            NotImplementedError: the model makes no vector of them.
+            NotImplementedError: the model has no pooled vector.
         """
         training = self.training
         self.eval()
@@ -105,7 +106,10 @@ class TimmEncoder(Encoder):
         return len(getattr(self.model, "blocks", ())) if is_token_model else 0
 
     def grid_at(self, size: Size) -> Grid | None:
-        """A CNN takes any size; a ViT then interpolates its position embeddings, which leaves its own size as it is."""
+        """Prepares the model for images of another size: a CNN takes any, a ViT interpolates its position embeddings.
+
+        The outputs at the model's own size stay the same.
+        """
         if size not in self._grids:
             if not self.is_map:
                 take_any_size(self.model)
@@ -114,7 +118,7 @@ class TimmEncoder(Encoder):
             try:
                 with torch.no_grad(), self._autocast(x):
                     self._grids[size] = self._grid_of(self.model.forward_features(x), size)
-            except (AssertionError, RuntimeError, ValueError):  # how timm's families say no, and `grid_of`
+            except (AssertionError, RuntimeError, ValueError):  # raised by timm's families and by `grid_of`
                 return None
             finally:
                 self.train(training)
@@ -133,12 +137,13 @@ class TimmEncoder(Encoder):
         return features.permute(0, 3, 1, 2) if self.layout.channels_last else features
 
     def _tokens(self, features: Tensor, grid: Grid) -> Tokens:
-        """From `forward_features`. Without `pre_logits`: with no classifier this is `model(x)` to the letter."""
+        """The tokens of the output of `forward_features`. `cls` equals `model(x)`, as the model has no classifier."""
         cls = self.model.forward_head(features)
         if not self.is_map:
             return Tokens(cls, features[:, self.num_prefix_tokens :], grid)
         maps = self._as_map(features)
-        return Tokens(cls, patches_of(maps), (maps.shape[-2], maps.shape[-1]))  # of other sizes as well, in an export
+        # Not `grid`: an export takes other sizes too.
+        return Tokens(cls, patches_of(maps), (maps.shape[-2], maps.shape[-1]))
 
     def encode(self, x: Float[Tensor, "b 3 h w"]) -> Tokens:
         return self._tokens(self.model.forward_features(x), self._grid_for(x))
@@ -153,7 +158,7 @@ class TimmEncoder(Encoder):
         result = self.model.forward_intermediates(
             x,
             indices=list(blocks),
-            return_prefix_tokens=self.has_cls,  # not where there are none: some families fail then
+            return_prefix_tokens=self.has_cls,  # False without prefix tokens: some families fail otherwise
             output_fmt="NLC",
             intermediates_only=not needs_final,
         )
@@ -176,7 +181,7 @@ class TimmEncoder(Encoder):
             pooled = F.adaptive_avg_pool2d(stage, grid)
             rungs.append(Tokens(pooled.mean(dim=(2, 3)), patches_of(pooled), grid))
         if len(self.model.feature_info) - 1 in blocks:
-            # Not the last stage but what follows it (EfficientNet's conv_head): the exported output must be trained.
+            # The output of what follows the last stage (EfficientNet's conv_head): the exported output must be trained.
             rungs[-1] = self._tokens(final, grid)
         return rungs
 
@@ -191,7 +196,7 @@ class TimmEncoder(Encoder):
 
 
 def _is_convolutional(model: nn.Module) -> bool:
-    """Whether windows overlap somewhere: a ViT's or Swin's patch embedding does not make a CNN of it."""
+    """Whether some convolution has overlapping windows, which the patch embedding of a ViT or Swin has not."""
     return any(
         any(size > step for size, step in zip(layer.kernel_size, layer.stride, strict=True))
         for layer in model.modules()
@@ -200,7 +205,7 @@ def _is_convolutional(model: nn.Module) -> bool:
 
 
 def _head_is_norm(model: nn.Module) -> bool:
-    """A ViT whose `forward_head` only picks or averages tokens beside its norms, so skipping it leaves all trained."""
+    """Whether the head of a ViT has no weights beside its norms, so that all weights are trained without it."""
     return (
         all(isinstance(getattr(model, name, None), nn.Module) for name in ("blocks", "norm", "fc_norm"))
         and getattr(model, "global_pool", None) in ("token", "avg")

@@ -1,4 +1,4 @@
-"""Tasks as they are typed, `knn(k=5),near=knn(k=1, tokens=patch_mean),logistic`, as entries of a suite."""
+"""Tasks as a user types them, `knn(k=5),near=knn(k=1, tokens=patch_mean),logistic`, parsed to entries of a suite."""
 
 from __future__ import annotations
 
@@ -21,10 +21,12 @@ _OF_SUITES = ("task", "data")
 
 @dataclass(frozen=True)
 class AskedTask:
-    """Attributes:
-    name: of its row; without one of its own, the task with what was typed of its options, `knn(k=5)`.
-    task: a task, or the name of an entry of the suite.
-    options: of the task, and `tokens` or `blocks`; None where none were typed.
+    """A task that a user has typed.
+
+    Attributes:
+        name: name of its row; by default the typed text, `knn(k=5)`.
+        task: a task, or the name of an entry of the suite.
+        options: typed options of the task, and `tokens` or `blocks`; None if none were typed.
     """
 
     name: str
@@ -33,36 +35,42 @@ class AskedTask:
 
 
 def parse_tasks(tasks: str | Sequence[str]) -> list[AskedTask]:
-    """Takes texts apart at the commas that are in no brackets.
+    """The tasks in one or several texts, which are split at the commas outside of brackets.
 
     Args:
         tasks: `TASK`, `TASK(OPTION=VALUE, …)` or `NAME=TASK(…)`, one or several in each text. Values are YAML.
 
     Raises:
-        InputError: a text of another form, or two rows of one name.
+        InputError: a text of another form, or two tasks with the same name.
     """
     texts = [tasks] if isinstance(tasks, str) else tasks
     found: dict[str, AskedTask] = {}
     for text in (part for one in texts for part in _parts(one)):
         asked = _parse(text)
         if asked.name in found:
-            raise InputError(f"task '{asked.name}' is asked for twice; NAME=TASK(…) gives a row another name")
+            raise InputError(f"task '{asked.name}' is given twice; give one of them another name with NAME=TASK(…)")
         found[asked.name] = asked
     return list(found.values())
 
 
 def entries_of(tasks: Sequence[AskedTask], suite: Mapping[str, Entry]) -> dict[str, Entry]:
-    """Entries by the name of their row. A task that the suite has starts from its entry there, with what was typed
-    changed; one that it does not have starts from its defaults, on all sets.
+    """The entry of each task, by the name of its row.
+
+    For a task in the suite, typed options replace those of the suite's entry. A task that the suite does not have gets
+    its defaults and runs on all sets.
+
+    Args:
+        tasks: the typed tasks.
+        suite: the suite's entries by name.
 
     Raises:
-        InputError: `tokens` or `blocks` that are none.
+        InputError: a wrong value of `tokens` or `blocks`.
     """
     return {asked.name: _entry(asked, suite.get(asked.task)) for asked in tasks}
 
 
 def code_asked_for(tasks: Sequence[AskedTask]) -> list[str]:
-    """Modules that were typed: tasks, and whatever in options has the form of a module's name."""
+    """Names of modules that the user typed: tasks, and options that have the form of a module's name."""
     texts = [text for asked in tasks for text in (asked.options or {}).values() if isinstance(text, str)]
     return [asked.task for asked in tasks] + [text for text in texts if lookup.is_dotted(text)]
 
@@ -86,9 +94,7 @@ def _parse(text: str) -> AskedTask:
     options = None if form["options"] is None else dict(_option(text, part) for part in _parts(form["options"]))
     name = form["name"].strip() if form["name"] else text
     if "/" in name:
-        raise InputError(
-            f"task '{text}': a row cannot have '/' in its name; give it another one, for example mine={text}"
-        )
+        raise InputError(f"task '{text}': the name of a row must not contain '/'; rename it, for example mine={text}")
     return AskedTask(name, task, options)
 
 
@@ -97,24 +103,24 @@ def _option(task: str, text: str) -> tuple[str, Any]:
     if not (key and equals):
         raise InputError(f"task '{task}': expected OPTION=VALUE, not '{text}'")
     if key in _OF_SUITES:
-        raise InputError(f"task '{task}': '{key}' belongs into a suite; a task is measured on all sets of its kind")
+        raise InputError(f"task '{task}': option '{key}' is for suites only; a typed task runs on all sets of its kind")
     try:
         tree = OmegaConf.to_container(OmegaConf.from_dotlist([f"value={value}"]), resolve=False)
         assert isinstance(tree, dict)
         return key, tree["value"]
     except Exception as error:  # YAML and OmegaConf raise many kinds
-        raise InputError(f"task '{task}': '{key}': not a value ({reason_of(error)})") from None
+        raise InputError(f"task '{task}': option '{key}': not a YAML value ({reason_of(error)})") from None
 
 
 def _parts(text: str) -> Iterator[str]:
-    """What stands between the commas outside of brackets and quotes."""
+    """The parts of a text between the commas outside of brackets and quotes."""
     depth, quote, start = 0, "", 0
-    for place, sign in enumerate(text):
-        if quote or sign in _QUOTES:
-            quote = "" if sign == quote else quote or sign
-        elif sign in _OPEN + _CLOSED:
-            depth += 1 if sign in _OPEN else -1
-        elif sign == "," and not depth:
+    for place, letter in enumerate(text):
+        if quote or letter in _QUOTES:
+            quote = "" if letter == quote else quote or letter
+        elif letter in _OPEN + _CLOSED:
+            depth += 1 if letter in _OPEN else -1
+        elif letter == "," and not depth:
             yield text[start:place].strip()
             start = place + 1
     if text[start:].strip():

@@ -1,6 +1,6 @@
-"""Finished outcomes on disk, by a hash of everything that decides them: what was measured once is never measured again.
+"""Finished outcomes on disk, by a hash of everything that decides them, so that no cell is measured twice.
 
-An entry is one safetensors file, written whole or not at all; one that is damaged counts as missing.
+An outcome is one safetensors file, written whole or not at all. A damaged file counts as missing.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ class CellStore:
     """Outcomes by key in a folder.
 
     Args:
-        folder: where they are kept.
-        scratch: of this evaluation, for those that may not be kept, and for all where `folder` cannot be written;
+        folder: folder of the outcomes.
+        scratch: folder of this evaluation, for outcomes that must not be kept, and for all if `folder` is read-only;
             default: `folder`.
     """
 
@@ -35,12 +35,12 @@ class CellStore:
         self._folder, self._scratch = folder, scratch or folder
 
     def load(self, key: str, measure: Measure, *, is_kept: bool = True) -> Outcome | None:
-        """The outcome, or None if it was never finished or its file is damaged."""
+        """The outcome; None if it is not finished or its file is damaged."""
         folders = [self._folder, self._scratch] if is_kept else [self._scratch]
         return next((found for folder in folders if (found := _load(folder / _name(key), measure))), None)
 
     def save(self, key: str, outcome: Outcome, *, is_kept: bool = True) -> None:
-        """Writes it, with the rights that the user's umask gives: others may share the folder."""
+        """Writes an outcome with the rights of the user's umask, as users may share the folder."""
         arrays = {"marks": np.ascontiguousarray(outcome.marks)}
         if outcome.predicted is not None:
             arrays["predicted"] = np.ascontiguousarray(outcome.predicted)
@@ -75,8 +75,9 @@ def cell_key(task: str, *, options: Mapping[str, Any] | None = None, **decides: 
     """Hash of the versions of the task's code and of everything else that decides the outcome.
 
     Args:
-        options: of the task; what is in the files and modules that they name decides too.
-        decides: the rest, as it is.
+        task: name of the task.
+        options: options of the task. The content of files and modules that they name is hashed as well.
+        decides: everything else that decides the outcome.
     """
     named = content_of_options(task, options or {})
     key = (task, FORMAT, versions(task, options or {}), code_of_task(task).digest, named, sorted(decides.items()))

@@ -1,4 +1,4 @@
-"""Columns of an evaluation: the models that a user gives and those that their runs bring, each under its own name."""
+"""Columns of an evaluation: the models that a user gives, and those that are added for runs, each with its own name."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 from unic.encoders import Encoder, build_encoder, uri_of
 from unic.errors import InputError
+from unic.eval.named import free_name
 from unic.recipe.schema import RESERVED, Recipe, load_run_recipe
 from unic.runs.folder import trainings_in
 from unic.runs.state import has_ended
@@ -16,18 +17,21 @@ StagesOf = Callable[[Path], Sequence[Recipe]]
 
 
 @dataclass
-class Columns:
-    """What `evaluate_models` takes, by column.
+class ModelColumns:
+    """The models of `evaluate_models` by column, and what is known of them.
 
     Attributes:
-        given: the column of each model that was given, by the name that it was given.
-        runs: folders, by the column of the run's student.
-        trainings: columns of the students that are the mean of several runs, with the columns of these. The former are
-            no `models`, and have no role: they are students.
+        models: URI or encoder of each column.
+        roles: role of each column.
+        given: column of each given model, by the name that the user gave it.
+        runs: run folders by the column of their student.
+        trainings: columns of the trainings, by the student that is their mean. This student has no entry in `models`
+            and `roles`.
         left_out: a line for each training that has not ended.
-        brought: columns that runs add, with the run of each. One whose model is in the table anyway need not stay.
-        teachers: by the column of a run's student, then by the name in its recipe: the name of each teacher here,
-            which is a column if the teacher is measured.
+        brought: columns that are added for a run, with the name of the run. Such a column may be dropped if its model
+            has another column.
+        teachers: names of teachers in this table, by the column of a run's student, then by the name in its recipe. The
+            name is a column if the teacher is measured.
     """
 
     models: dict[str, str | Encoder] = field(default_factory=dict)
@@ -42,51 +46,55 @@ class Columns:
 
 def columns_of(
     models: Mapping[str, str | Encoder], *, teachers: bool = True, stages_of: StagesOf | None = None
-) -> Columns:
-    """A column for each model. Given names stay; a run that is alone is called student. What a run brings has its name
-    in the recipe, or is called RUN/NAME where that is taken. A folder of several trainings has a column that is their
-    mean, and one for each of them: `seed-0`, of one folder beside other models NAME/seed-0. They bring their models
-    once.
+) -> ModelColumns:
+    """The columns of an evaluation.
+
+    - A given model keeps its name; a single run is called `student`.
+    - A model that is added for a run has its name in the recipe, or RUN/NAME if that is taken.
+    - A folder of several trainings has a column for their mean and one for each training: `seed-0`, or NAME/seed-0 if
+      other models are given. The models of their recipe are added once.
 
     Args:
-        models: URIs or encoders by name; a run folder, or `run:DIR`, stands for its student, a folder of trainings for
-            those of them that have ended.
-        teachers: also bring each run's start, teachers and raw pixels.
-        stages_of: the recipe of each stage of a run folder; default: as its recipe.yaml has them.
+        models: URIs or encoders by name. A run folder, or `run:DIR`, stands for its student. A folder of trainings
+            stands for those that have ended.
+        teachers: also add the start, the teachers and the raw pixels of each run.
+        stages_of: a function that gives the recipes of all stages of a run folder; default: those in its recipe.yaml.
 
     Raises:
-        InputError: a model is called student beside a run, which has one, a run's recipe cannot be read, or no training
-            of a folder has ended.
+        InputError: another model is called student beside a run, a run's recipe cannot be read, or no training of a
+            folder has ended.
     """
-    found = Columns()
+    found = ModelColumns()
     runs = {name: of_model for name, model in models.items() if (of_model := _runs_of(model, found.left_out))}
     if runs and "student" in models and "student" not in runs:
         raise InputError(
-            f"model 'student': run '{next(iter(runs))}' has a student in the same table; give the model another name"
+            f"model 'student': run '{next(iter(runs))}' has a student as well; give the model another name"
         )
     found.given.update({name: "student" if runs and len(models) == 1 else name for name in models})
     for name, model in models.items():
         own = runs.get(name, {})
         for column, uri in zip(_students(found, name, own), own or [model], strict=True):
             if column in found.models:
-                raise InputError(f"model '{column}': one of the trainings of '{name}' is called so; give another name")
+                raise InputError(
+                    f"model '{column}': a training of '{name}' has the same name; give the model another one"
+                )
             found.models[column] = uri if isinstance(uri, Encoder) else uri_of(uri)
             found.roles[column] = "student" if own else "other"
     for name, own in runs.items():
-        known: dict[tuple[str, str, str], str] = {}  # what the trainings before have brought
+        known: dict[tuple[str, str, str], str] = {}  # columns that were added for earlier trainings
         columns = _students(found, name, own)
         for column, folder in zip(columns, own.values(), strict=True):
             run = column if len(columns) > 1 else name
             found.runs[column] = folder
             recipe = load_run_recipe(folder)
             if teachers:
-                _bring(found, column, run, stages_of(folder) if stages_of else recipe.plans(), known)
-            _call(found, column, run, recipe)
+                _add_models(found, column, run, stages_of(folder) if stages_of else recipe.plans(), known)
+            _name_teachers(found, column, run, recipe)
     return found
 
 
-def _students(found: Columns, name: str, runs: Mapping[str, Path]) -> list[str]:
-    """The columns of what was given under a name: its own, or those of several trainings, which are noted."""
+def _students(found: ModelColumns, name: str, runs: Mapping[str, Path]) -> list[str]:
+    """The columns of a given model: its own, or those of several trainings, which are added to `found.trainings`."""
     column = found.given[name]
     if len(runs) < 2:
         return [column]
@@ -97,14 +105,14 @@ def _students(found: Columns, name: str, runs: Mapping[str, Path]) -> list[str]:
 
 
 def teacher_column(name: str, run: str) -> str:
-    """What a teacher of a run is called in a table, if that is free; older recipes may have `RESERVED` names."""
+    """The name of a run's teacher in a table: its own, or RUN/NAME for `RESERVED` names, which old recipes may have."""
     return f"{run}/{name}" if name in RESERVED else name
 
 
-def _bring(
-    found: Columns, student: str, run: str, stages: Sequence[Recipe], known: dict[tuple[str, str, str], str]
+def _add_models(
+    found: ModelColumns, student: str, run: str, stages: Sequence[Recipe], known: dict[tuple[str, str, str], str]
 ) -> None:
-    """Adds the models of one run under names that are free, but for those that are `known`, which it adds to."""
+    """Adds the models of one run under free names, and to `known`; those that are in `known` already stay."""
     called = found.teachers.setdefault(student, {})
     for model in _models_of(stages):
         name, uri, role = model
@@ -117,8 +125,8 @@ def _bring(
             called[name] = known[model]
 
 
-def _call(found: Columns, student: str, run: str, recipe: Recipe) -> None:
-    """Says what teachers are called that are not brought: as a given model of their URI, or as nothing in the table."""
+def _name_teachers(found: ModelColumns, student: str, run: str, recipe: Recipe) -> None:
+    """Names the teachers that were not added: like the given model of the same URI, else by a free name."""
     given = {found.models[column]: column for column in found.given.values() if column in found.models}
     called = found.teachers.setdefault(student, {})
     for name, uri in recipe.teachers.models.items():
@@ -127,7 +135,7 @@ def _call(found: Columns, student: str, run: str, recipe: Recipe) -> None:
 
 
 def _models_of(stages: Sequence[Recipe]) -> Iterator[tuple[str, str, str]]:
-    """Name, URI and role of where the student started, the teachers of the last stage, and pixels."""
+    """Name, URI and role of the student's start, of the teachers of the last stage, and of pixels."""
     start = stages[0].student.model
     if not build_encoder(start).from_scratch:
         yield "start", start, "other"
@@ -136,18 +144,15 @@ def _models_of(stages: Sequence[Recipe]) -> Iterator[tuple[str, str, str]]:
     yield "pixels", "pixels:32", "pixels"
 
 
-def _free(found: Columns, name: str, run: str) -> str:
+def _free(found: ModelColumns, name: str, run: str) -> str:
     taken = {*found.models, *found.trainings}
     if name in taken and "/" not in name:
         name = f"{run}/{name}"
-    free, number = name, 2
-    while free in taken:
-        free, number = f"{name}-{number}", number + 1
-    return free
+    return free_name(name, taken)
 
 
 def _runs_of(model: str | Encoder, left_out: list[str]) -> dict[str, Path]:
-    """Run folders by their URIs: one of a run, of a folder of trainings those that have ended, else none."""
+    """Run folders by URI: the folder itself for a run, those that have ended for a folder of trainings, else none."""
     if isinstance(model, Encoder):
         return {}
     place, mark, options = model.removeprefix("run:").partition("?")
@@ -158,9 +163,7 @@ def _runs_of(model: str | Encoder, left_out: list[str]) -> dict[str, Path]:
     ended = {seed: run for seed, run in runs.items() if _has_ended(run)}
     if runs and not ended:
         raise InputError(f"model '{model}': none of its trainings has ended: {', '.join(map(str, runs.values()))}")
-    left_out += [
-        f"{run}: the training has not ended, and is left out" for seed, run in runs.items() if seed not in ended
-    ]
+    left_out += [f"{run}: left out, as this training has not ended" for seed, run in runs.items() if seed not in ended]
     return {f"run:{run}{mark}{options}": run for run in ended.values()}
 
 

@@ -1,6 +1,6 @@
-"""All teachers side by side: each standardised with training statistics, divided by √dim, then concatenated.
+"""Concatenation of all teachers: each is standardised with training statistics and divided by √dim.
 
-The division gives every teacher the same expected squared norm, 1, so that a wide one does not outvote the others.
+The division gives every teacher an expected squared norm of 1, so that wide teachers do not dominate.
 """
 
 from __future__ import annotations

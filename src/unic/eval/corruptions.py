@@ -1,8 +1,8 @@
 """Twelve corruptions of an image in five severities, in the spirit of ImageNet-C (Hendrycks and Dietterich, 2019).
 
-Noise, blur, weather and digital damage as there (arXiv 1903.12261, §3.1), written anew: lengths are shares of the
-shorter side, each severity changes more than the one below, and what is random in an image is a function of
-(corruption, severity, index).
+Noise, blur, weather and digital damage as in arXiv 1903.12261, §3.1, in an implementation of our own. Lengths are
+fractions of the shorter side. Each severity changes an image more than the one below. Random values are a function of
+(corruption, severity, image index).
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from unic.data.sources import Source
 from unic.errors import InputError, nearest
 
 SEVERITIES = (1, 2, 3, 4, 5)
-_VERSION = 1  # raise it when the pixels of any corruption change: features are cached by it
+_VERSION = 1  # part of the cache keys of features; raise it when the pixels of any corruption change
 
-Pixels = Float[np.ndarray, "h w 3"]  # float32 in [0, 1]; a corruption may leave the range, it is clipped afterwards
-_Operation = Callable[[Pixels, float, np.random.Generator], Pixels]
+PixelArray = Float[np.ndarray, "h w 3"]  # float32 in [0, 1]; results of corruptions are clipped to this range
+_Operation = Callable[[PixelArray, float, np.random.Generator], PixelArray]
 
 
 class _Changed(Source):
-    """The images of another source, changed as they are read."""
+    """The images of another source, changed when they are read."""
 
     def __init__(self, source: Source, change: str) -> None:
         self.path, self.classes = f"{source.path} ({change})", source.classes
@@ -48,7 +48,12 @@ class _Changed(Source):
 
 
 class Square(_Changed):
-    """The centre square of every image at `side` pixels: the view that an encoder of this input size gets of it."""
+    """The centre square of every image at `side` pixels, as an encoder of this input size gets it.
+
+    Args:
+        source: the images.
+        side: side of the square in pixels.
+    """
 
     def __init__(self, source: Source, side: int) -> None:
         super().__init__(source, f"square {side}")
@@ -63,6 +68,7 @@ class Corrupted(_Changed):
     """Every image of `source` with a corruption; sizes and labels stay.
 
     Args:
+        source: the images.
         name: one of `CORRUPTIONS`.
         severity: 1 to 5.
 
@@ -84,36 +90,43 @@ class Corrupted(_Changed):
 
 
 def corrupt(image: Image.Image, name: str, severity: int, draw: np.random.Generator) -> Image.Image:
-    """An RGB image of the same size; all that is random comes from `draw`."""
+    """The corrupted image, RGB, of the same size.
+
+    Args:
+        image: an RGB image.
+        name: one of `CORRUPTIONS`.
+        severity: 1 to 5.
+        draw: generator of all random values.
+    """
     operation, amounts = CORRUPTIONS[name]
     pixels = np.asarray(image, dtype=np.float32) / 255
     return _image(operation(pixels, amounts[severity - 1], draw))
 
 
-def gaussian_noise(x: Pixels, amount: float, draw: np.random.Generator) -> Pixels:
+def gaussian_noise(x: PixelArray, amount: float, draw: np.random.Generator) -> PixelArray:
     return x + amount * draw.standard_normal(x.shape, dtype=np.float32)
 
 
-def shot_noise(x: Pixels, amount: float, draw: np.random.Generator) -> Pixels:
-    """`1 / amount²` photons at full brightness, so that `amount` is the deviation there."""
+def shot_noise(x: PixelArray, amount: float, draw: np.random.Generator) -> PixelArray:
+    """Poisson noise of `1 / amount²` photons at full brightness, where `amount` is the standard deviation."""
     photons = amount**-2
     return draw.poisson(x * photons).astype(np.float32) / np.float32(photons)
 
 
-def impulse_noise(x: Pixels, amount: float, draw: np.random.Generator) -> Pixels:
-    """A share of the values becomes 0 or 1."""
+def impulse_noise(x: PixelArray, amount: float, draw: np.random.Generator) -> PixelArray:
+    """Sets a fraction `amount` of the values to 0 or 1."""
     chance = draw.random(x.shape, dtype=np.float32)
     return np.where(chance < amount / 2, np.float32(0), np.where(chance < amount, np.float32(1), x))
 
 
-def defocus_blur(x: Pixels, amount: float, draw: np.random.Generator) -> Pixels:
+def defocus_blur(x: PixelArray, amount: float, draw: np.random.Generator) -> PixelArray:
     """Convolution with a disc of radius `amount`."""
     radius = amount * min(x.shape[:2])
     rows, columns = _offsets(math.ceil(radius))
     return _convolved(x, (radius + 0.5 - np.hypot(rows, columns)).clip(0, 1))
 
 
-def motion_blur(x: Pixels, amount: float, draw: np.random.Generator) -> Pixels:
+def motion_blur(x: PixelArray, amount: float, draw: np.random.Generator) -> PixelArray:
     """Convolution with a line of half length `amount` in a random direction."""
     half = amount * min(x.shape[:2])
     angle = math.pi * draw.random()
@@ -124,7 +137,7 @@ def motion_blur(x: Pixels, amount: float, draw: np.random.Generator) -> Pixels:
     return _convolved(x, (1 - np.hypot(beyond, across)).clip(0))
 
 
-def zoom_blur(x: Pixels, amount: float, draw: np.random.Generator) -> Pixels:
+def zoom_blur(x: PixelArray, amount: float, draw: np.random.Generator) -> PixelArray:
     """Mean of eight magnifications from 1 to `1 + amount` about the centre."""
     image = _image(x)
     width, height = image.size
@@ -136,8 +149,9 @@ def zoom_blur(x: Pixels, amount: float, draw: np.random.Generator) -> Pixels:
     return total / (8 * 255)
 
 
-def fog(x: Pixels, amount: float, draw: np.random.Generator) -> Pixels:
-    """Light grey mist of uneven density, at most `amount`: random grids of 2, 4, …, 32 cells, coarse ones heavier."""
+def fog(x: PixelArray, amount: float, draw: np.random.Generator) -> PixelArray:
+    """Light grey mist with a density of at most `amount`, a sum of random grids of 2, 4, …, 32 cells, coarse ones
+    weighted more."""
     height, width = x.shape[:2]
     mist = np.zeros((height, width), np.float32)
     for cells in (2, 4, 8, 16, 32):
@@ -148,35 +162,35 @@ def fog(x: Pixels, amount: float, draw: np.random.Generator) -> Pixels:
     return x * (1 - density) + 0.8 * density
 
 
-def brightness(x: Pixels, amount: float, draw: np.random.Generator) -> Pixels:
-    """Adds to the value of HSV: hue and saturation stay."""
+def brightness(x: PixelArray, amount: float, draw: np.random.Generator) -> PixelArray:
+    """Adds `amount` to the value of HSV; hue and saturation stay."""
     value = x.max(axis=2, keepdims=True)
     brighter = (value + amount).clip(max=1)
     return np.where(value > 0, x * (brighter / np.maximum(value, 1 / 512)), brighter)
 
 
-def contrast(x: Pixels, amount: float, draw: np.random.Generator) -> Pixels:
-    """Loses a share of the distance to the mean colour."""
+def contrast(x: PixelArray, amount: float, draw: np.random.Generator) -> PixelArray:
+    """Reduces the distance to the mean colour by a fraction `amount`."""
     mean = x.mean(axis=(0, 1))
     return mean + (1 - amount) * (x - mean)
 
 
-def saturate(x: Pixels, amount: float, draw: np.random.Generator) -> Pixels:
-    """`amount` times as far from grey."""
+def saturate(x: PixelArray, amount: float, draw: np.random.Generator) -> PixelArray:
+    """Multiplies the distance to grey by `amount`."""
     grey = (x @ np.array([0.299, 0.587, 0.114], np.float32))[..., None]
     return grey + amount * (x - grey)
 
 
-def pixelate(x: Pixels, amount: float, draw: np.random.Generator) -> Pixels:
-    """Squares of side `amount`, each of the mean colour below it."""
+def pixelate(x: PixelArray, amount: float, draw: np.random.Generator) -> PixelArray:
+    """Replaces squares of side `amount` by their mean colour."""
     image = _image(x)
     cell = max(1.0, amount * min(image.size))
     small = image.resize([max(1, round(side / cell)) for side in image.size], Image.Resampling.BOX)
     return np.asarray(small.resize(image.size, Image.Resampling.NEAREST), dtype=np.float32) / 255
 
 
-def jpeg_compression(x: Pixels, amount: float, draw: np.random.Generator) -> Pixels:
-    """Stored at quality `amount`; the blocks have eight pixels at any size."""
+def jpeg_compression(x: PixelArray, amount: float, draw: np.random.Generator) -> PixelArray:
+    """Stores the image as JPEG of quality `amount`; blocks have a side of eight pixels at any image size."""
     stored = io.BytesIO()
     _image(x).save(stored, "JPEG", quality=int(amount))
     return np.asarray(Image.open(stored), dtype=np.float32) / 255
@@ -198,7 +212,7 @@ CORRUPTIONS: dict[str, tuple[_Operation, tuple[float, float, float, float, float
 }
 
 
-def _image(x: Pixels) -> Image.Image:
+def _image(x: PixelArray) -> Image.Image:
     return Image.fromarray((x.clip(0, 1) * 255 + 0.5).astype(np.uint8))
 
 
@@ -208,8 +222,11 @@ def _offsets(reach: int) -> tuple[np.ndarray, np.ndarray]:
     return steps[:, None], steps[None, :]
 
 
-def _convolved(x: Pixels, kernel: Float[np.ndarray, "k l"]) -> Pixels:
-    """Convolution with a kernel that is scaled to sum 1; the border repeats. By FFT: kernels have up to 1000 taps."""
+def _convolved(x: PixelArray, kernel: Float[np.ndarray, "k l"]) -> PixelArray:
+    """Convolution with a kernel that is scaled to sum 1; the border is repeated.
+
+    It is computed by FFT, as kernels have up to 1000 taps.
+    """
     reach = (len(kernel) - 1) // 2
     padded = np.pad(x, ((reach, reach), (reach, reach), (0, 0)), mode="edge")
     size = padded.shape[:2]

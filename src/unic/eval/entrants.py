@@ -11,17 +11,18 @@ from unic.device import default_device
 from unic.encoders import open_encoder
 from unic.encoders.base import Encoder
 from unic.errors import InputError, nearest
+from unic.eval.named import free_name
 from unic.eval.results.schema import ModelEntry, Role
 from unic.eval.results.trainings import TRAINING
 from unic.eval.subject import Vector
 from unic.eval.suite import Suite
 from unic.trust import trusted
 
-ROLES = tuple(role for role in get_args(Role) if role != TRAINING)  # what a model can be asked to be
-CONCAT = "concat"  # the name of the model that evaluation adds to two or more teachers
+ROLES = tuple(role for role in get_args(Role) if role != TRAINING)  # roles that a user can give a model
+CONCAT = "concat"  # name of the model that an evaluation adds for two or more teachers
 
 Model = str | Encoder | Sequence[str]  # a URI, an encoder, or the names of the models whose vectors are concatenated
-Heads = Mapping[str, Callable[[], Encoder]]  # by teacher: what gives the student that ends in its space
+KeptHeads = Mapping[str, Callable[[], Encoder]]  # by teacher: a function that loads the student's kept head for it
 
 
 @dataclass(frozen=True)
@@ -29,18 +30,22 @@ class Entrant:
     """One model of an evaluation.
 
     Attributes:
+        name: name of its column.
+        role: what the model is in the comparison.
         source: a URI or an encoder; None for a concatenation.
         members: names of the concatenated models.
-        fingerprint: of the encoder, or of all members.
-        unknown: what decides the output and is not in the fingerprint, see `Encoder.unidentified`.
-        facts: what results.json says of it.
+        heads: functions that load the student's kept heads, by teacher.
+        vector: the vector of an image by which the model is measured.
+        fingerprint: fingerprint of the encoder, or of all members.
+        unknown: what the output depends on beyond the fingerprint, see `Encoder.unidentified`.
+        facts: its entry in results.json.
     """
 
     name: str
     role: Role
     source: str | Encoder | None
     members: tuple[str, ...] = ()
-    heads: Heads = field(default_factory=dict)
+    heads: KeptHeads = field(default_factory=dict)
     vector: Vector = "cls"
     fingerprint: str = ""
     unknown: str = ""
@@ -54,7 +59,7 @@ class Entrant:
 
     @property
     def is_local(self) -> bool:
-        """An encoder of this process, which another one cannot load."""
+        """Whether the source is an encoder object, which other processes cannot load."""
         return isinstance(self.source, Encoder)
 
 
@@ -64,9 +69,9 @@ def _loaded(uri: str) -> Encoder:
 
 @lru_cache(maxsize=2)
 def _kept(uri: str, trusted_code: tuple[str, ...]) -> Encoder:
-    """Two are kept: a student's head, or a teacher beside it, must not reload the model for every set.
+    """The encoder of a URI. Two are kept, so that a student and its head or teacher are not reloaded for every set.
 
-    `trusted_code`: what one evaluation may run another one must ask for.
+    `trusted_code` is a key of the cache, as each evaluation must ask for its own trust.
     """
     return open_encoder(uri, device=default_device())
 
@@ -79,15 +84,22 @@ def enter(
     models: Mapping[str, Model],
     roles: Mapping[str, str],
     suite: Suite,
-    heads: Mapping[str, Heads] | None = None,
+    heads: Mapping[str, KeptHeads] | None = None,
     say: Callable[[str], None] = lambda _: None,
     brought: Mapping[str, str] | None = None,
 ) -> dict[str, Entrant]:
-    """All models, members before their concatenations; two or more teachers get one. Every encoder is loaded once.
+    """All models of an evaluation, members before their concatenations. Every encoder is loaded once.
+
+    Two or more teachers get a concatenation, unless `models` has one already.
 
     Args:
-        brought: models that runs add, with the run of each. They give way to the same model, by its fingerprint, that
-            was given or that another run adds.
+        models: URIs, encoders or lists of members, by name.
+        roles: roles by name; default: "other".
+        suite: the suite, which tells the vectors of teachers.
+        heads: functions that load kept heads, by student, then by teacher.
+        say: function that shows a line of progress.
+        brought: models that were added for runs, with the name of the run. Such a model is dropped if another one has
+            the same fingerprint and was given or added for another run.
 
     Raises:
         InputError: no model, an unknown role or member, or a model that cannot be loaded.
@@ -126,10 +138,10 @@ def _single(name: str, role: Role, model: str | Encoder, suite: Suite) -> Entran
 
 
 def _folded(entrants: dict[str, Entrant], brought: Mapping[str, str]) -> dict[str, str]:
-    """Takes out the brought models that are there under another name, and says by which column each is replaced.
+    """Drops the brought models that are there under another name, and returns the column that replaces each.
 
-    That column gets the role of what it replaces. A student stays beside an equal teacher, and so does the start of a
-    student: they are different parts of one comparison. Equal teachers of one run stay, too.
+    The remaining column gets the role of the dropped one. A student that equals a teacher keeps its column, and so does
+    the start of a student: they have different roles in the comparison. Equal teachers of one run are kept as well.
     """
     runs_of: dict[str, set[str]] = {name: set() for name in entrants if name not in brought}
     stands_for: dict[str, str] = {}
@@ -152,26 +164,26 @@ def _folded(entrants: dict[str, Entrant], brought: Mapping[str, str]) -> dict[st
 
 
 def _checked(models: Mapping[str, Model], roles: Mapping[str, str]) -> Mapping[str, Role]:
-    """The roles, each of which is one, of models that can be measured."""
+    """The roles, after a check of models, roles and members."""
     if not models:
         raise InputError("eval: expected at least one model")
     for name, role in roles.items():
         if name not in models:
-            raise InputError(f"role of unknown model '{name}'{nearest(name, models)}")
+            raise InputError(f"role '{role}': unknown model '{name}'{nearest(name, models)}")
         if role not in ROLES:
             raise InputError(f"model '{name}': unknown role '{role}'{nearest(role, ROLES)}")
     singles = [name for name, model in models.items() if isinstance(model, str | Encoder)]
     for name, model in models.items():
         for part in () if isinstance(model, str | Encoder) else model:
             if part not in singles:
-                raise InputError(f"model '{name}': unknown part '{part}'{nearest(str(part), singles)}")
+                raise InputError(f"model '{name}': unknown member '{part}'{nearest(str(part), singles)}")
     return cast("Mapping[str, Role]", roles)
 
 
 def _joined(
     models: Mapping[str, Model], roles: Mapping[str, Role], entrants: Mapping[str, Entrant]
 ) -> dict[str, tuple[Role, list[str]]]:
-    """Role and members by the name of each concatenation: those asked for, and that of all teachers."""
+    """Role and members of each concatenation by name: those that were given, and that of all teachers."""
     joined: dict[str, tuple[Role, list[str]]] = {
         name: (roles.get(name, "other"), list(model))
         for name, model in models.items()
@@ -179,8 +191,5 @@ def _joined(
     }
     teachers = [name for name, entrant in entrants.items() if entrant.role == "teacher"]
     if len(teachers) > 1 and CONCAT not in joined and "concat" not in roles.values():
-        name, number = CONCAT, 2
-        while name in entrants or name in joined:
-            name, number = f"{CONCAT}-{number}", number + 1
-        joined[name] = "concat", teachers
+        joined[free_name(CONCAT, {*entrants, *joined})] = "concat", teachers
     return joined

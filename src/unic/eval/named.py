@@ -1,27 +1,27 @@
-"""Models as a user gives them, one or several, with names or without: each gets the name of its column."""
+"""Names of columns for the models that a user gives: one or several, with names or without."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 
 from unic.encoders import Encoder, uri_of
 from unic.errors import InputError
 
 Given = str | Path | Encoder
-"""What stands for a model: a URI, the folder of a run or of an export, or an encoder."""
+"""A model as a user gives it: a URI, the folder of a run or of an export, or an encoder."""
 
 
 def by_name(models: Given | Sequence[Given] | Mapping[str, Given]) -> dict[str, str | Encoder]:
     """Models by the name of their column, in the order in which they are given.
 
     Args:
-        models: one, several, or several by name. A text `NAME=URI` has a name; a `=` behind a `:`, `?` or `/` is an
-            option's, and a folder may be called `lr=1e-4`. For the others names are made from what they are.
+        models: one model, several, or several by name. A text `NAME=URI` has a name, unless the `=` follows a `:`, `?`
+            or `/`, or the text is the name of a folder such as `lr=1e-4`. Other models get a name from their URI.
 
     Raises:
-        InputError: two models of one name, or a name without a model.
+        InputError: two models with the same name, or a name without a model.
     """
     if isinstance(models, Mapping):
         return {name: _plain(model) for name, model in models.items()}
@@ -31,13 +31,13 @@ def by_name(models: Given | Sequence[Given] | Mapping[str, Given]) -> dict[str, 
     for own, model in pairs:
         name = next(made) if own is None else own
         if name in named:
-            raise InputError(f"model '{name}' is given twice; NAME=URI gives one of them another name")
+            raise InputError(f"model '{name}' is given twice; give one of them another name with NAME=URI")
         named[name] = _plain(model)
     return named
 
 
 def _pair(model: Given) -> tuple[str | None, Given]:
-    """Name and model; None where no name is given."""
+    """Name and model; the name is None if the user gave none."""
     if not isinstance(model, str):
         return None, model
     name, equals, uri = model.partition("=")
@@ -53,23 +53,29 @@ def _plain(model: Given) -> str | Encoder:
 
 
 def _shown(model: Given) -> str:
-    """What a name is made from."""
+    """The text from which the name of a model is made."""
     return (model.uri or type(model).__name__) if isinstance(model, Encoder) else str(model)
 
 
 def unique_names(uris: Sequence[str]) -> dict[str, str]:
-    """A column's name for every URI: its short name, with a number where several have the same."""
+    """URIs by the name of their column: the short name, with a suffix `-2`, `-3` if several have the same."""
     named: dict[str, str] = {}
     for uri in uris:
-        name, number = short_name(uri), 2
-        while name in named:
-            name, number = f"{short_name(uri)}-{number}", number + 1
-        named[name] = uri
+        named[free_name(short_name(uri), named)] = uri
     return named
 
 
+def free_name(name: str, taken: Container[str]) -> str:
+    """The name itself; `name-2`, `name-3`, … if it is taken."""
+    free, suffix = name, 2
+    while free in taken:
+        free, suffix = f"{name}-{suffix}", suffix + 1
+    return free
+
+
 def short_name(uri: str) -> str:
-    """A column's name for a URI: what comes after the scheme, without options and folders."""
+    """A column's name for a URI: the part after the scheme, without options and folders."""
     place = uri.partition("?")[0].removeprefix("run:")
     last = place.rstrip("/").rpartition("/")[2]
-    return (last if os.path.isdir(place) else last.rpartition(":")[2]) or uri  # a folder may be named by a time
+    # The name of a folder may contain colons, as in a time.
+    return (last if os.path.isdir(place) else last.rpartition(":")[2]) or uri

@@ -1,7 +1,7 @@
-"""k-NN of the student while it trains: a callback that the API hands to the training loop.
+"""k-NN of the student during training: a callback that the API passes to the training loop.
 
-It chooses checkpoints and ends stages, so it must not see what the final table is measured on: both its queries and the
-images that vote are of the training parts.
+Its scores choose checkpoints and end stages. So it must not see the test images of the final table: its queries and the
+images that vote are from the training parts.
 """
 
 from __future__ import annotations
@@ -27,24 +27,24 @@ from unic.runs.metric_names import KNN, KNN_UNSEEN
 
 log = logging.getLogger("unic")
 
-_ONE_IN = 5  # images that is a query
+_ONE_IN = 5  # every fifth image is a query
 
 
 class OnlineKnn:
     """`(encoder, step) -> {"knn/clipart": 44.7, …, "knn/mean": …}`, on the training parts of a suite's labelled sets.
 
-    A fifth of each (`queries`) is classified by the rest. Of unseen sets it is `knn_unseen/…`, so that forgetting shows
-    while it happens; `knn/mean` is without them. No image of a test part is opened. Nothing is cached: the student of
-    one step is never seen again. Training mode and gradients are left as found.
-    A look that fails is a warning without scores: what is only told must not end a training.
+    A fifth of each training part (`queries`) is classified by the rest. Scores of unseen sets are `knn_unseen/…`, to
+    show forgetting during training; they do not count in `knn/mean`. No image of a test part is opened. No features are
+    cached, as the student of a step is not used again. Training mode and gradients stay as they were. A failure is
+    logged as a warning, because a measurement must not end a training.
 
     Args:
-        limit: of a larger training part (or of the suite's `max_train`, if that is less) so many images, the same at
-            every look and in every run.
+        suite: its labelled sets are used.
+        limit: largest number of images of a training part; a smaller `max_train` of the suite replaces it. The images
+            are the same at every step and in every run.
 
     Raises:
-        InputError: no seen set has labels, some of its images have none, a set is too small to be divided, or two have
-            one name.
+        InputError: no seen set has labels, some images have none, a set is too small, or two sets have the same name.
     """
 
     def __init__(self, suite: Suite, *, limit: int = 2500) -> None:
@@ -56,13 +56,13 @@ class OnlineKnn:
         }
         for name, count in Counter(name for sets in opened.values() for name, _ in sets).items():
             if count > 1:
-                raise InputError(f"suite: '{name}' is named {count} times; give one of the sets another name")
+                raise InputError(f"suite: set '{name}' is listed {count} times; give each a name of its own")
         self._parts = {
             prefix: [_part(name, source) for name, source in sets if source.pixels is None]
             for prefix, sets in opened.items()
         }
         if not self._parts[KNN]:
-            raise InputError("eval.every: the k-NN needs a set with a class for each image, and the suite has none")
+            raise InputError("eval.every: k-NN needs a set with a class for each image, but the suite has none")
 
     def __call__(self, encoder: Encoder, step: int) -> dict[str, float]:
         try:
@@ -99,24 +99,24 @@ def _part(name: str, source: Source) -> _Part:
     labels = [source.label(index) for index in range(len(source))]
     if source.classes is None or None in labels:
         raise InputError(
-            f"data '{name}': some images of {source.path} have no label, which the k-NN (eval.every) needs"
+            f"data '{name}': some images of {source.path} have no label, which k-NN (eval.every) needs"
             f"{f': {source.why_unlabelled}' if source.why_unlabelled else ''}"
         )
-    numbers = np.array(labels, dtype=np.int64)
-    is_query = queries(numbers)
+    classes = np.array(labels, dtype=np.int64)
+    is_query = queries(classes)
     if not is_query.any():
         raise InputError(
-            f"data '{name}': {len(labels)} training images are too few for the k-NN (eval.every), which takes every "
-            f"{_ONE_IN}th of those whose class has two or more as a query; use a larger set or leave eval.every out"
+            f"data '{name}': {len(labels)} training images are too few for k-NN (eval.every), which needs at least "
+            f"{_ONE_IN} in classes of two or more images; use a larger set or set eval.every=null"
         )
-    return _Part(name, source, numbers, is_query)
+    return _Part(name, source, classes, is_query)
 
 
 def queries(labels: Int[np.ndarray, " n"]) -> Bool[np.ndarray, " n"]:
-    """Which images are queries: a fifth of all and, to within one image, of each class; the same for every run.
+    """Whether each image is a query: a fifth of all images, and of each class to within one image.
 
-    Images are ordered by class and, within one, by a hash of their number; every fifth is taken. An image alone in its
-    class is never a query, as nothing could vote for it.
+    Images are sorted by class, then by a hash of their index, and every fifth is a query, the same in every run. The
+    only image of a class is never a query, as no other image could vote for its class.
     """
     keys = rng.uniform(rng.stream("queries"), torch.arange(len(labels))).numpy()
     order = np.lexsort((keys, labels))

@@ -1,4 +1,4 @@
-"""What tasks take and return: vectors or patch tokens with their targets in, one row of marks per test image out."""
+"""Inputs and outputs of tasks: vectors or patch tokens with their targets, and a row of marks for each test image."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from unic.errors import InputError
 from unic.runs import metric_names
 from unic.tokens import Grid
 
-IGNORED = 255  # the mask value of pixels that no one is asked about
+IGNORED = 255  # mask value of pixels that do not count
 
 
 @dataclass(frozen=True, eq=False)  # compared and hashed by identity
 class Labelled:
-    """Frozen vectors of a split with their labels. Where they came from (one encoder, several, pixels) is not told.
+    """Frozen vectors of a split with their labels, from one encoder, several, or pixels.
 
     Attributes:
-        x: `(n, D)` float32, possibly on a memory map: read it in slices where n can be large.
+        x: `(n, D)` float32, possibly on a memory map; read it in slices if n can be large.
         y: `(n,)` int64, class indices from 0.
     """
 
@@ -43,7 +43,7 @@ class Dense:
     Attributes:
         patches: `(n, N, E)` float16 or float32, row by row, possibly on a memory map; `N = grid[0] * grid[1]`.
         grid: rows and columns of the patches.
-        targets: item i is `(H, W)`: uint8 class indices with `IGNORED`, or float32 metres with 0 where unknown.
+        targets: `(H, W)` for each image: uint8 class indices with `IGNORED`, or float32 metres with 0 for unknown.
         classes: names of the classes; empty for depth.
     """
 
@@ -62,13 +62,13 @@ class Dense:
 
 @dataclass(frozen=True)
 class Measure:
-    """A score as a function of the mean, over test images, of each image's marks: what a bootstrap can resample.
+    """A score that is a function of the mean marks over the test images, so that a bootstrap can resample images.
 
     Attributes:
-        name: with its unit, the head of a column: "top-1 %".
-        reduce: mean marks `(r, k)` → scores `(r,)`; percentages are 0 to 100. NaN where there is no score: a resample
-            without a measured image is left out of the interval.
-        lower_is_better: an error; gains turn their sign.
+        name: name with its unit, the head of a column: "top-1 %".
+        reduce: mean marks `(r, k)` → scores `(r,)`; percentages are 0 to 100. NaN for a resample without a measured
+            image, which the interval leaves out.
+        lower_is_better: True for an error; gains then change their sign.
         is_score: False for a description (a rank, a width) that is shown and never compared.
     """
 
@@ -89,7 +89,7 @@ TOP1 = Measure(metric_names.TOP1, _first_in_percent)
 
 
 def ratio(part: Float[np.ndarray, " r"], whole: Real[np.ndarray, " r"]) -> Float[np.ndarray, " r"]:
-    """`part / whole`, and NaN where `whole` is 0: a mean over nothing."""
+    """`part / whole`; NaN where `whole` is 0."""
     return np.divide(part, whole, out=np.full(len(part), np.nan), where=whole > 0)
 
 
@@ -98,10 +98,10 @@ class Outcome:
     """The result of one task on one set with one seed.
 
     Attributes:
-        marks: `(n, k)` float64, a row for each test image; for top-1 a single column, 1 where it was right.
+        marks: `(n, k)` float64, a row for each test image; for top-1 a single column, 1 for a correct prediction.
         measure: the task's `MEASURE`.
-        details: whatever else the task chose or measured, ready for JSON.
-        predicted: `(n,)` int64 class index for each test image, where the task classifies.
+        details: further results and chosen settings, as values for JSON.
+        predicted: `(n,)` int64 class index for each test image; None if the task does not classify.
     """
 
     marks: Float[np.ndarray, "n k"]
@@ -118,7 +118,13 @@ class Outcome:
 
 
 def top1(predicted: Int[np.ndarray, " n"], test: Labelled, **details: Any) -> Outcome:
-    """Top-1 and mean per-class accuracy of predicted class indices."""
+    """The outcome of predicted class indices: top-1, with the mean per-class accuracy in its details.
+
+    Args:
+        predicted: class index for each test image.
+        test: the test images, for their labels.
+        details: further details of the outcome.
+    """
     correct = (predicted == test.y).astype(np.float64)
     count = np.bincount(test.y)
     per_class = np.bincount(test.y, correct)[count > 0] / count[count > 0]
@@ -127,11 +133,11 @@ def top1(predicted: Int[np.ndarray, " n"], test: Labelled, **details: Any) -> Ou
 
 
 def num_classes(train: Labelled) -> int:
-    """Classes of a training split.
+    """Number of classes of a training split.
 
     Raises:
-        InputError: it is empty or has a single class, so there is nothing to learn.
+        InputError: fewer than two classes.
     """
     if len(np.unique(train.y)) < 2:
-        raise InputError(f"a probe needs at least two classes of training images, not {len(np.unique(train.y))}")
+        raise InputError(f"a probe needs training images of at least two classes, not {len(np.unique(train.y))}")
     return int(train.y.max()) + 1

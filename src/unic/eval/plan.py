@@ -1,4 +1,4 @@
-"""What will be measured: the rows of the table, checked before the first model is loaded."""
+"""The plan of an evaluation: the rows of the table, checked before the first model is loaded."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _RESERVED = ("seed", "seeds", "size")
 
 
 @dataclass(frozen=True)
-class Row:
+class PlanRow:
     """One task on one set: a row of the table."""
 
     pair: DataPair
@@ -55,7 +55,8 @@ class Row:
 
     @property
     def reads_teachers(self) -> bool:
-        """Whether it may see the teachers: a task of one's own that is given the whole subject, unless it says no."""
+        """Whether the task gets the teachers: as `READS_TEACHERS` of its file says. The default is True for a user's
+        own task on subjects, and False for any other task."""
         default = not is_shipped(self.task) and self.input == "subject"
         return bool(getattr(self.module, "READS_TEACHERS", default))
 
@@ -70,19 +71,19 @@ class Plan:
 
     suite: Suite
     pairs: list[DataPair]
-    rows: list[Row]
-    missing: dict[str, str]  # sets that are not here, by name, and why; only where that was allowed
+    rows: list[PlanRow]
+    missing: dict[str, str]  # reason by name of each set that could not be opened; empty unless `skip_missing` was set
 
     @property
     def unseen(self) -> list[DataPair]:
-        """The sets whose images are no source of training."""
+        """The sets that are unseen: their images are not used in training."""
         return [pair for pair in self.pairs if any(row.is_unseen for row in self.rows if row.pair is pair)]
 
     def protocol(self, *, has_trainings: bool = False) -> Protocol:
-        """What results.json says of how it was measured.
+        """The protocol in results.json.
 
         Args:
-            has_trainings: a model is the mean of several trainings, which are drawn as well.
+            has_trainings: True if a model is the mean of several trainings; the bootstrap then draws trainings as well.
         """
         packages = ("torch", "timm", "numpy", "optuna", "scikit-learn")
         return Protocol(
@@ -115,18 +116,18 @@ def make_plan(
     skip_missing: bool = False,
     opens_images: bool = True,
 ) -> Plan:
-    """Resolves everything that needs no model.
+    """Resolves the suite and everything else that needs no model.
 
     Args:
-        suite: not needed with `data`.
-        tasks: names, with options where they are to be others, see `unic.eval.asked`; default: the suite's.
+        suite: the suite; may be None if `data` is given.
+        tasks: names of tasks, with options that replace the suite's, see `unic.eval.asked`; default: the suite's tasks.
         data: paths by name, in place of the suite's sets.
-        seeds: in place of the suite's.
+        seeds: seeds in place of the suite's.
         root, download, opens_images: see `unic.eval.datasets.resolve`.
-        skip_missing: leave out sets that cannot be opened instead of refusing; they are named in the results.
+        skip_missing: leave out the sets that cannot be opened and list them in the results, instead of an error.
 
     Raises:
-        InputError: unknown task, option or set; a task that no set suits, or a set that no task suits.
+        InputError: unknown task, option or set; a task without a set of its kind, or a set without a task of its kind.
     """
     sets = [f"{name}={path}" for name, path in data.items()] if data else None
     if suite is None and sets is None:
@@ -150,21 +151,17 @@ def make_plan(
         except InputError as error:
             missing[spec] = str(error)
     if missing and (not skip_missing or not pairs):
-        more = (
-            f" (and {len(missing) - 1} more sets: {argument('skip_missing', True)} leaves them out)"
-            if len(missing) > 1
-            else ""
-        )
-        raise InputError(next(iter(missing.values())) + more)
+        hint = f" (and {len(missing) - 1} more sets; {argument('skip_missing', True)} leaves them out)"
+        raise InputError(next(iter(missing.values())) + (hint if len(missing) > 1 else ""))
     rows = _rows(pairs, by_set, suite.unseen)
     _check_rows(rows, pairs, by_set, missing, explicit=bool(explicit))
     return Plan(suite, list(pairs.values()), rows, missing)
 
 
 def _chosen(suite: Suite, asked: Sequence[AskedTask], sets: list[str] | None) -> Suite:
-    """The suite with what was asked for in place of its own tasks and sets, and without sets that no task is for.
+    """The suite with the typed tasks and given sets in place of its own, and without sets that no task runs on.
 
-    An unseen set gets the asked tasks that its own are, or that the suite does not have.
+    On an unseen set the typed tasks are measured that are among its own, or that the suite does not have.
     """
     tasks, of_unseen = dict(suite.tasks), None if sets else suite.unseen_tasks
     if asked:
@@ -172,7 +169,7 @@ def _chosen(suite: Suite, asked: Sequence[AskedTask], sets: list[str] | None) ->
         if of_unseen is not None:
             theirs = [one for one in asked if one.task in of_unseen or one.task not in suite.tasks]
             of_unseen = entries_of(theirs, of_unseen)
-    if sets:  # a suite's own sets are gone, and with them what it says of them
+    if sets:  # entries of the suite may name sets of the suite, which are not measured
         tasks = {name: entry.model_copy(update={"data": None}) for name, entry in tasks.items()}
     for name, entry in [*tasks.items(), *(of_unseen or {}).items()]:
         _check_entry(name, entry)
@@ -193,7 +190,7 @@ def _check_entry(name: str, entry: Entry) -> None:
     where = f"task '{name}'"
     for key in _RESERVED:
         if key in entry.options:
-            raise InputError(f"{where}: '{key}' is the suite's, not an option")
+            raise InputError(f"{where}: '{key}' is a key of the suite, not an option of a task")
     run = lookup.entry("unic.eval.tasks", entry.task or name, "run")
     lookup.check_options(run, entry.options, where)
     lookup.check_values(run, entry.options, where)
@@ -203,30 +200,32 @@ def _check_entry(name: str, entry: Entry) -> None:
     takes = getattr(module, "INPUT", "vectors")
     for key, value, kind in (("tokens", entry.tokens, "vectors"), ("blocks", entry.blocks, "dense")):
         if value is not None and takes != kind:
-            raise InputError(f"{where}: '{key}' is for tasks on {kind}, this one is on {takes}")
+            raise InputError(f"{where}: option '{key}' is for tasks on {kind}, but this task is on {takes}")
 
 
 def _accept(pair: DataPair, options: Mapping[str, Any]) -> None:
-    """What a task without a `check` says of any set."""
+    """The `check` of a task that has none."""
 
 
 def _used(specs: Sequence[str], tasks: Mapping[str, Entry]) -> list[str]:
-    """The sets that some entry runs on: choosing tasks must not ask for the data of others."""
+    """The sets that some entry runs on; the other ones need not be there."""
     for name, entry in tasks.items():
         for wanted in entry.data or []:
             if wanted not in specs:
-                raise InputError(f"task '{name}': no set '{wanted}' in the suite{nearest(wanted, specs)}")
+                raise InputError(f"task '{name}': the suite has no set '{wanted}'{nearest(wanted, specs)}")
     if any(entry.data is None for entry in tasks.values()):
         return list(specs)
     named = {wanted for entry in tasks.values() for wanted in entry.data or []}
     return [spec for spec in specs if spec in named]
 
 
-def _rows(pairs: Mapping[str, DataPair], by_set: Mapping[str, Mapping[str, Entry]], unseen: Sequence[str]) -> list[Row]:
+def _rows(
+    pairs: Mapping[str, DataPair], by_set: Mapping[str, Mapping[str, Entry]], unseen: Sequence[str]
+) -> list[PlanRow]:
     rows = []
     for spec, pair in pairs.items():
         for name, entry in by_set[spec].items():
-            row = Row(pair, name, entry, spec in unseen)
+            row = PlanRow(pair, name, entry, spec in unseen)
             named = entry.data is None or spec in entry.data
             if named and getattr(row.module, "DATA", "labels") in (pair.kind, "any"):
                 getattr(row.module, "check", _accept)(pair, entry.options)
@@ -235,25 +234,24 @@ def _rows(pairs: Mapping[str, DataPair], by_set: Mapping[str, Mapping[str, Entry
 
 
 def _check_rows(
-    rows: Sequence[Row],
+    rows: Sequence[PlanRow],
     pairs: Mapping[str, DataPair],
     by_set: Mapping[str, Mapping[str, Entry]],
     missing: Mapping[str, str],
     *,
     explicit: bool,
 ) -> None:
-    """Refuses tasks and sets without a row, and rows of one title."""
+    """Refuses tasks and sets without a row, and rows with the same title."""
     for name, entry in (named for tasks in by_set.values() for named in tasks.items()):
         lacks = explicit and not any(row.name == name for row in rows)
         if not missing and (lacks or (entry.data and not any(row.entry is entry for row in rows))):
             kind = getattr(lookup.module("unic.eval.tasks", entry.task or name), "DATA", "labels")
-            raise InputError(
-                f"task '{name}' needs a set with {kind}; {', '.join(p.name for p in pairs.values())}: none"
-            )
+            names = ", ".join(pair.name for pair in pairs.values())
+            raise InputError(f"task '{name}' needs a set with {kind}, but none of the sets has them: {names}")
     for pair in pairs.values():
         if not any(row.pair is pair for row in rows):
-            raise InputError(f"data '{pair.name}' has {pair.kind}, and no task of this evaluation is for them")
+            raise InputError(f"data '{pair.name}' has {pair.kind}, but no task of this evaluation uses them")
     titles = [row.title for row in rows]
     for title in titles:
         if titles.count(title) > 1:
-            raise InputError(f"'{title}' is measured twice; give one of the sets or tasks another name")
+            raise InputError(f"row '{title}' is there twice; give one of the sets or tasks another name")

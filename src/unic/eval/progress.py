@@ -1,4 +1,4 @@
-"""How far an evaluation is: a bar on a terminal, else (logs, schedulers) a line now and then."""
+"""The progress of an evaluation: a bar on a terminal, a line every half minute elsewhere (logs, schedulers)."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from unic.terminal import tell
 _EVERY = 30.0  # seconds between two lines
 
 
-class Progress:
-    """Counts finished cells. A context manager.
+class CellProgress:
+    """Counts finished cells and shows their number. A context manager.
 
     Args:
-        console: where it is shown.
+        console: console for the bar or the lines.
     """
 
     def __init__(self, console: Console) -> None:
@@ -31,7 +31,7 @@ class Progress:
         self._task = self._bar.add_task("evaluation", total=None)
         self._done, self._total, self._told = 0, 0, time.monotonic()
 
-    def __enter__(self) -> Progress:
+    def __enter__(self) -> CellProgress:
         self._bar.start()
         return self
 
@@ -39,14 +39,14 @@ class Progress:
         self._bar.stop()
 
     def describe(self, text: str) -> None:
-        """What is going on."""
+        """Shows what is being done."""
         self._bar.update(self._task, description=printable(text))
         if not self.console.is_terminal and time.monotonic() - self._told > _EVERY:
             self._told = time.monotonic()
             tell(self.console, f"{self._done} of {self._total or '?'} cells; {text}")
 
     def expect(self, total: int) -> None:
-        """How many cells there are to do."""
+        """Sets the number of cells to measure."""
         self._total = total
         self._bar.update(self._task, total=total)
 

@@ -1,7 +1,7 @@
-"""Prompts for zero-shot classification: the words of each class in sentences.
+"""Prompts for zero-shot classification: sentences with the words for a class.
 
-CLIP (arXiv 2103.00020), §3.1.4. The templates here are our own. The 80 prompts and 1000 class names of OpenAI for
-ImageNet-1K come from open_clip where it is installed, by the name `openai`.
+CLIP (arXiv 2103.00020), §3.1.4. The templates `simple` are our own. The 80 templates and 1000 class names of OpenAI for
+ImageNet-1K, named `openai`, come from the package open_clip.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ SIMPLE = (
 
 
 def read_templates(setting: str | Sequence[str]) -> list[str]:
-    """Sentences with `{}` where the class goes.
+    """Sentences with `{}` in place of the class.
 
     Args:
-        setting: a list; `simple`, ours; `openai`; or a file with one a line (.txt) or as a list (.json).
+        setting: a list of sentences, `simple`, `openai`, or a file with one sentence a line (.txt) or a list (.json).
 
     Raises:
         InputError: no such file, or a sentence without `{}`.
@@ -39,21 +39,21 @@ def read_templates(setting: str | Sequence[str]) -> list[str]:
     templates = _read(setting, "templates") if isinstance(setting, str) else list(setting)
     if not templates or not all(isinstance(template, str) and "{}" in template for template in templates):
         wrong = next((template for template in templates if "{}" not in str(template)), templates)
-        raise InputError(f"templates: expected a list of sentences with {{}} where the class goes, not {wrong!r}")
+        raise InputError(f"templates: expected a list of sentences with {{}} in place of the class, not {wrong!r}")
     return list(templates)
 
 
 def class_words(classes: Sequence[str], names: str | None) -> list[str]:
-    """What to call each class in a sentence.
+    """The words for each class in a sentence.
 
     Args:
-        classes: as the data set calls them.
-        names: a file of words by class, JSON (`{"n01440764": "tench"}`) or text (`n01440764 tench` on each line);
-            `openai`: OpenAI's for ImageNet-1K, where the classes are its WordNet numbers, or some of them; None: the
-            classes' own names, with spaces for underscores.
+        classes: names of the classes in the data set.
+        names: a file of words by class, JSON (`{"n01440764": "tench"}`) or text (`n01440764 tench` on each line).
+            `openai`: OpenAI's words for ImageNet-1K, if the names of the classes are its WordNet numbers. None: the
+            names of the classes, with spaces for underscores.
 
     Raises:
-        InputError: no such file, or it lacks a class.
+        InputError: no such file, or no words for a class.
     """
     if names is None:
         return [name.replace("_", " ") for name in classes]
@@ -82,7 +82,7 @@ def _imagenet_words() -> dict[str, str]:
 def _read(path: str, what: str) -> list[Any] | dict[str, Any]:
     file = Path(path).expanduser()
     if not file.is_file():
-        raise InputError(f"{what} '{path}': no such file; expected one with .json or .txt")
+        raise InputError(f"{what} '{path}': no such file; expected a .json or .txt file")
     try:
         if file.suffix != ".json":
             return [line.strip() for line in read_text(file).splitlines() if line.strip()]

@@ -1,4 +1,4 @@
-"""`evaluate_models`: plan, what is finished already, the rest, and all of it as results.json."""
+"""`evaluate_models`: makes the plan, reads finished cells, measures the others, and returns results.json."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from unic.encoders.base import Encoder
 from unic.errors import UntrustedError
 from unic.eval.cells import CellStore, cell_key
 from unic.eval.datasets import DataPair
-from unic.eval.entrants import Entrant, Heads, Model, enter
+from unic.eval.entrants import Entrant, KeptHeads, Model, enter
 from unic.eval.outcome import Outcome
-from unic.eval.plan import Plan, Row, make_plan
-from unic.eval.progress import Progress
+from unic.eval.plan import Plan, PlanRow, make_plan
+from unic.eval.progress import CellProgress
 from unic.eval.results.formats import check_targets, wants_predictions, write_results
 from unic.eval.results.schema import Influence, Results
 from unic.eval.results.scored import Measured
@@ -45,7 +45,7 @@ def evaluate_models(
     tasks: str | Sequence[str] | None = None,
     data: Mapping[str, str] | None = None,
     seeds: Sequence[int] | None = None,
-    heads: Mapping[str, Heads] | None = None,
+    heads: Mapping[str, KeptHeads] | None = None,
     brought: Mapping[str, str] | None = None,
     trainings: Trainings | None = None,
     out: Sequence[Path] = (),
@@ -61,24 +61,24 @@ def evaluate_models(
 ) -> Results:
     """Measures every model on every task of every set and returns the contents of results.json.
 
-    Two or more teachers are also measured concatenated. A cell that fails holds the reason and the rest is finished.
-    Finished cells are kept in the cache by content: an evaluation that was killed goes on, one that is repeated or
-    extended measures only what is new.
+    Two or more teachers are also measured side by side, as a concatenation. A cell that fails holds the reason, and the
+    other cells are measured. Finished cells are cached by content: an evaluation that was killed resumes, and one that
+    is repeated or extended measures only new cells.
 
     Args:
-        models: by name, see `Model`; the name is a column of the table.
-        roles: one of `ROLES` by name, default "other". Gains are the first student's.
+        models: models by name, see `Model`; the name is a column of the table.
+        roles: one of `ROLES` by name, default "other". Gains are those of the first student.
         suite, tasks, data, seeds, root, download, skip_missing: see `make_plan`.
-        heads: by student, then by teacher: the student with the projector that ends in that teacher's space.
-        brought: models that runs add, with the run of each; none has a second column for one model, see `enter`.
+        heads: functions that load kept heads, by student, then by teacher.
+        brought: models that were added for runs, with the name of the run; each model gets one column, see `enter`.
         trainings: students that are the mean of others of `models`, see `unic.eval.results.trainings`.
-        out: also write the results there, see `unic.eval.results.formats`.
+        out: files to write the results to, see `unic.eval.results.formats`.
         cache: folder of features and cells; None: nothing is kept.
-        jobs: processes that measure at a time; default: one for each GPU, 1 without.
-        workers: processes that decode images for each of them.
-        influence: what the student's run knows of its training.
-        hidden: what results.json must not say, see `unic.recipe.references`.
-        console: for progress and failures; None: silent.
+        jobs: number of processes that measure at a time; default: one for each GPU, 1 without a GPU.
+        workers: number of processes that decode images for each of them.
+        influence: shares of the teachers in the student's training.
+        hidden: values that results.json must not contain, see `unic.recipe.references`.
+        console: console for progress and failures; None: silent.
 
     Raises:
         InputError: unknown model, role, task, option or set; raised before anything is measured where possible.
@@ -87,7 +87,7 @@ def evaluate_models(
     check_targets(out)
     plan = make_plan(suite, tasks, data, seeds, root=root, download=download, skip_missing=skip_missing)
     console = console or Console(quiet=True)
-    with tempfile.TemporaryDirectory(prefix="unic-eval-") as scratch, Progress(console) as progress:
+    with tempfile.TemporaryDirectory(prefix="unic-eval-") as scratch, CellProgress(console) as progress:
         entrants = enter(models, roles, plan.suite, heads, progress.describe, brought)
         work = _Work(plan, entrants, cache or Path(scratch), Path(scratch), workers)
         missing = work.missing()
@@ -99,7 +99,7 @@ def evaluate_models(
                 if not failure.skipped:
                     tell(console, f"{failure.title}, {failure.model}: {failure.reason}", "red")
         outcomes = work.outcomes()
-        for note in work.unmeasured() if tasks else ():  # asked for by name, and nothing came of it
+        for note in work.unmeasured() if tasks else ():  # only for tasks that the user has named
             tell(console, note)
     measures = {row.title: row.measure for row in plan.rows}
     unseen = [row.title for row in plan.rows if row.is_unseen]
@@ -113,13 +113,13 @@ def evaluate_models(
     results = results.model_copy(update=beside)
     if hidden is not None:
         results = shareable(results, hidden.shared)
-    for target in sorted(out, key=wants_predictions):  # last: they may read the images again
+    for target in sorted(out, key=wants_predictions):  # predictions last, as they may read the images again
         write_results(results, target, work.predictions() if wants_predictions(target) else {})
     return results
 
 
 class _Work:
-    """Which cells there are, which of them are finished, and their outcomes in the end."""
+    """The cells of an evaluation: which are missing, and the outcomes of all."""
 
     def __init__(self, plan: Plan, entrants: Mapping[str, Entrant], cache: Path, scratch: Path, workers: int) -> None:
         self._plan, self._entrants, self._cache, self._scratch = plan, entrants, cache, scratch
@@ -132,13 +132,13 @@ class _Work:
         self._failures: dict[str, Failure] = {}
 
     def missing(self) -> dict[Place, list[Todo]]:
-        """What is still to do of each (set, model)."""
+        """The missing cells of each (set, model)."""
         missing: dict[Place, list[Todo]] = {}
         seen: set[str] = set()
         for row, name in self._places():
             for seed in self._plan.suite.seeds:
                 key = self._key(row, name, seed)
-                if key in seen:  # a task that draws nothing has one outcome for all seeds
+                if key in seen:  # one outcome for all seeds, as the task draws nothing
                     continue
                 seen.add(key)
                 is_kept = self._is_kept(row, name)
@@ -150,7 +150,7 @@ class _Work:
         return missing
 
     def units(self, missing: Mapping[Place, Sequence[Todo]]) -> Iterator[list[Unit]]:
-        """Two rounds, model by model: what needs one encoder only, then what finds the features of others ready."""
+        """Two rounds of units, model by model: cells that need one encoder, then cells that read features of others."""
         for of_others in (False, True):
             units = []
             for name in self._entrants:
@@ -165,17 +165,17 @@ class _Work:
             yield units
 
     def note(self, failure: Failure) -> None:
-        """Keeps a failure for every model that shares the cell: the same weights under two names."""
+        """Keeps a failure by the key of its cell, which models with the same weights share."""
         row = next(row for row in self._plan.rows if row.title == failure.title)
         for seed in self._plan.suite.seeds:
             self._failures[self._key(row, failure.model, seed)] = failure
 
-    def _failure(self, row: Row, name: str) -> Failure | None:
+    def _failure(self, row: PlanRow, name: str) -> Failure | None:
         keys = (self._key(row, name, seed) for seed in self._plan.suite.seeds)
         return next((self._failures[key] for key in keys if key in self._failures), None)
 
     def outcomes(self) -> dict[str, dict[str, Measured]]:
-        """What was measured: by title of the row, then by model."""
+        """Outcomes or failures by title of the row, then by model; without rows that have neither."""
         outcomes: dict[str, dict[str, Measured]] = {row.title: {} for row in self._plan.rows}
         for row, name in self._places():
             failure = self._failure(row, name)
@@ -187,12 +187,12 @@ class _Work:
         return {title: row for title, row in outcomes.items() if row}
 
     def unmeasured(self) -> list[str]:
-        """A line for each row in which no model could be measured, with a reason."""
+        """A line with the reason for each row that is not applicable to any model."""
         reasons: dict[str, list[Failure | None]] = {}
         for row, name in self._places():
             reasons.setdefault(row.title, []).append(self._failure(row, name))
         return [
-            f"{title}: nothing to measure ({failures[0].reason})"
+            f"{title}: no model can be measured ({failures[0].reason})"
             for title, failures in reasons.items()
             if failures[0] and all(failure and failure.skipped for failure in failures)
         ]
@@ -210,14 +210,14 @@ class _Work:
                 arrays[f"{row.title}/{name}"] = predicted.astype(np.int32)
         return arrays
 
-    def _images(self, row: Row, name: str) -> dict[str, np.ndarray]:
-        """Labels and numbers of the images whose classes a model predicted: damaged ones are not among them."""
+    def _images(self, row: PlanRow, name: str) -> dict[str, np.ndarray]:
+        """Labels and indices of the images whose classes a model predicted, without damaged images."""
         single = next(iter(self._entrants[name].members), name)
         subject = self._unit(row.pair.name, single, []).subject(single, lambda _: None)
         labels, index = subject.labelled("test").y, subject.features("test").index
         return {f"{row.pair.name}/index": index.astype(np.int32), f"{row.pair.name}/labels": labels.astype(np.int32)}
 
-    def _places(self) -> Iterator[tuple[Row, str]]:
+    def _places(self) -> Iterator[tuple[PlanRow, str]]:
         for row in self._plan.rows:
             for name, entrant in self._entrants.items():
                 if entrant.role in getattr(row.module, "ROLES", (entrant.role,)):
@@ -228,14 +228,14 @@ class _Work:
         size, cache = self._plan.suite.size, self._cache
         return Unit(name, self._entrants, pair, size, cache, self._scratch, todo, self._workers)
 
-    def _outcome(self, row: Row, name: str, seed: int) -> Outcome:
+    def _outcome(self, row: PlanRow, name: str, seed: int) -> Outcome:
         key = self._key(row, name, seed)
         outcome = self._finished.get(key) or self._store.load(key, row.measure, is_kept=self._is_kept(row, name))
         assert outcome is not None, f"{row.title}, {name}: stored and gone from {self._cache}"
         self._finished[key] = outcome
         return outcome
 
-    def _key(self, row: Row, name: str, seed: int) -> str:
+    def _key(self, row: PlanRow, name: str, seed: int) -> str:
         seed = seed if row.is_random else 0
         if (row.title, name, seed) not in self._keys:
             entrant = self._entrants[name]
@@ -246,8 +246,11 @@ class _Work:
             )  # fmt: skip
         return self._keys[row.title, name, seed]
 
-    def _is_kept(self, row: Row, name: str) -> bool:
-        """Whether the key covers all that decides; a line says it of a task, the features say it of a model."""
+    def _is_kept(self, row: PlanRow, name: str) -> bool:
+        """Whether the key covers everything that decides the outcome, so that it may be kept.
+
+        A warning is logged here for a task; features log it for a model.
+        """
         unknown = unknown_of(row.task, row.entry.options)
         if unknown:
             say_not_kept(f"task '{row.name}'", unknown)
@@ -258,7 +261,7 @@ class _Work:
         return [entrant for entrant in self._entrants.values() if entrant.role == "teacher"]
 
     def _company(self, entrant: Entrant) -> list[Any]:
-        """What a task that compares a model with the teachers sees beside its vectors."""
+        """The part of a key for a task that compares a model with the teachers: all of them, and the kept heads."""
         if entrant.name not in self._head_prints:
             self._head_prints[entrant.name] = {teacher: _print(load) for teacher, load in entrant.heads.items()}
         return [
@@ -270,7 +273,7 @@ class _Work:
         ]
 
     def _content(self, pair: DataPair) -> str:
-        """Hash of the images and labels of a set; taken once, since a folder of a million files is listed for it."""
+        """Hash of the images and labels of a set; computed once, as it lists all files of a folder."""
         if pair.name not in self._contents:
             pairs = [pair, *pair.parts.values()]
             described = [(s.fingerprint(), s.label_fingerprint()) for one in pairs for s in (one.train, one.test)]
@@ -279,10 +282,10 @@ class _Work:
 
 
 def _print(load: Callable[[], Encoder]) -> str:
-    """Hash of a kept head, whose projector is in a checkpoint that the student's own fingerprint does not cover."""
+    """Fingerprint of a kept head. The student's own does not cover the head's projector, which is in a checkpoint."""
     try:
         return load().fingerprint()
     except UntrustedError:
         raise
-    except Exception as error:  # the cell that needs the head will say so
+    except Exception as error:  # the cell that needs the head will fail with it
         return str(error)

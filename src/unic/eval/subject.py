@@ -1,4 +1,4 @@
-"""A subject: one model on one evaluation set, and everything of it that a task may ask for."""
+"""A subject: one model on one evaluation set, and all the features of it that a task may use."""
 
 from __future__ import annotations
 
@@ -19,28 +19,29 @@ from unic.eval.datasets import DataPair
 from unic.eval.outcome import Dense, Labelled
 from unic.features import Features, extract
 
-Part = Literal["train", "test"]
+SetPart = Literal["train", "test"]
 Vector = Literal["cls", "patch_mean", "cls+patch_mean"]
 Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """One model on one set. Tokens are computed when first asked for, once, and kept in the feature cache.
+    """One model on one set. Tokens are computed once, when they are first read, and kept in the feature cache.
 
     Attributes:
-        name: of the model, a column of the table.
+        name: name of the model, a column of the table.
         role: "student", "teacher", "concat", "pixels" or "other".
         pair: the set.
-        load: gives the encoder, already on its device; not for a concatenation.
-        members: the models whose vectors lie side by side, where this one is a concatenation.
+        load: function that returns the encoder on its device; None for a concatenation.
+        members: the concatenated models if this one is a concatenation, else empty.
         teachers: the teachers of the same evaluation, on the same set, by name; empty for a teacher.
-        heads: by teacher, what gives the encoder that ends in that teacher's space: student and kept projector.
-        vector: what of an image stands for it unless a task is told otherwise.
+        heads: functions that load the student's kept heads, by teacher: encoders whose outputs are in the space of that
+            teacher.
+        vector: the vector of an image, unless a task sets another one.
         size: side of the square view that the encoder gets and resizes itself; None: the encoder's own input size.
         cache: folder of the feature cache.
-        workers: processes that decode images; 0: this one.
-        say: told what is going on, for a line of progress.
+        workers: number of processes that decode images; 0: this process.
+        say: function that shows a line of progress.
     """
 
     name: str
@@ -62,55 +63,55 @@ class Subject:
         """The encoder.
 
         Raises:
-            NotApplicableError: the model is a concatenation, which has none.
+            NotApplicableError: the model is a concatenation, which has no encoder of its own.
         """
         if self.load is None:
-            raise NotApplicableError(f"'{self.name}' is several encoders side by side; this task needs a single one")
+            raise NotApplicableError(f"model '{self.name}' is a concatenation, but this task needs a single encoder")
         return self.load()
 
     def fingerprint(self) -> str:
-        """Hash of the weights and settings behind the vectors; changes when they may change."""
+        """Hash of everything that decides the vectors: weights and settings."""
         if self.members:
             return "+".join(member.fingerprint() for member in self.members)
         return f"{self.encoder.fingerprint()}/{self.vector}"
 
     def alone(self) -> Subject:
-        """Without teachers and heads, for a task whose outcomes are kept without regard to them."""
+        """The subject without teachers and heads, for a task whose key does not cover them."""
         found = replace(self, teachers={}, heads={})
-        object.__setattr__(found, "_known", self._known)  # what was derived holds for both
+        object.__setattr__(found, "_known", self._known)  # both share what was derived
         return found
 
-    def source(self, part: Part | Source) -> Source:
+    def source(self, part: SetPart | Source) -> Source:
         return (self.pair.train if part == "train" else self.pair.test) if isinstance(part, str) else part
 
-    def features(self, part: Part | Source, *, encoder: Encoder | None = None) -> Features:
-        """Pooled vectors of a part of the set, or of any other images, such as a changed test part.
+    def features(self, part: SetPart | Source, *, encoder: Encoder | None = None) -> Features:
+        """Pooled vectors of a part of the set, or of any other images such as corrupted ones.
 
         Args:
             part: "train" or "test", or a source of images.
-            encoder: used in place of the model's own, for example one of `heads`.
+            encoder: encoder in place of the model's own, for example one of `heads`.
         """
         return self._extract(part, encoder=encoder)
 
-    def labelled(self, part: Part | Source, *, vector: Vector | None = None) -> Labelled:
-        """Vectors with labels, numbered as the classes of the training part. Other images than "train" are numbered
-        as the test part.
+    def labelled(self, part: SetPart | Source, *, vector: Vector | None = None) -> Labelled:
+        """Vectors with labels, which are class indices of the training part.
 
         Args:
-            part: "train" or "test", or a source of images.
-            vector: "cls", "patch_mean" or both; default: the model's `vector`.
+            part: "train" or "test", or a source of images whose classes are those of the test part.
+            vector: "cls", "patch_mean" or "cls+patch_mean"; default: the model's `vector`.
 
         Raises:
             InputError: some images have no label.
         """
         if not isinstance(part, str):
             return self._labelled(part, vector)
-        key = (part, vector or self.vector)  # the same object for every task and seed, which may keep what it derives
+        # The same object for every task and seed: tasks may cache by it what they derive.
+        key = (part, vector or self.vector)
         if key not in self._known:
             self._known[key] = self._labelled(part, vector)
         return self._known[key]
 
-    def _labelled(self, part: Part | Source, vector: Vector | None) -> Labelled:
+    def _labelled(self, part: SetPart | Source, vector: Vector | None) -> Labelled:
         if self.members:
             joined = [(m.labelled("train", vector=vector), m.labelled(part, vector=vector)) for m in self.members]
             return concatenate(joined)[1]
@@ -125,22 +126,24 @@ class Subject:
             return Labelled(features.patch_mean, labels)
         return Labelled(np.concatenate([features.cls, features.patch_mean], axis=1), labels)
 
-    def dense(self, part: Part, *, blocks: int | Sequence[int] = ()) -> Dense:
-        """Patch tokens with a target for every pixel of the view, which is the whole image: none goes unmeasured.
+    def dense(self, part: SetPart, *, blocks: int | Sequence[int] = ()) -> Dense:
+        """Patch tokens with a target for every pixel of the view, which is the whole image, so that every pixel counts.
 
         Args:
             part: "train" or "test".
-            blocks: the last so many blocks, or these (0-based), channels side by side; default: the encoder's output.
+            blocks: a number of last blocks, or a list of 0-based indices, whose channels are concatenated; default: the
+                encoder's output.
 
         Raises:
-            InputError: the images have no masks or depths.
+            InputError: the images have no masks or depths, or the encoder has no such block.
+            NotApplicableError: the encoder gives no access to its blocks.
         """
         key = (part, "dense", blocks if isinstance(blocks, int) else tuple(blocks))
         if key not in self._known:  # the same object for all seeds, see `labelled`
             self._known[key] = self._dense(part, blocks)
         return self._known[key]
 
-    def _dense(self, part: Part, blocks: int | Sequence[int]) -> Dense:
+    def _dense(self, part: SetPart, blocks: int | Sequence[int]) -> Dense:
         source = self.source(part)
         if source.pixels is None:
             raise InputError(f"data '{self.pair.name}': {source.path} has neither masks nor depths")
@@ -154,7 +157,7 @@ class Subject:
     def _blocks(self, blocks: int | Sequence[int]) -> Sequence[int]:
         count = len(self.encoder.block_dims)
         if blocks and not count:
-            raise NotApplicableError(f"model '{self.name}': its inner blocks cannot be read, only its output")
+            raise NotApplicableError(f"model '{self.name}': only its output can be read, not its blocks")
         chosen = range(count - blocks, count) if isinstance(blocks, int) and blocks else blocks or ()
         for block in chosen:
             if not 0 <= block < count:
@@ -163,7 +166,7 @@ class Subject:
 
     def _extract(
         self,
-        part: Part | Source,
+        part: SetPart | Source,
         *,
         encoder: Encoder | None = None,
         patches: bool = False,
@@ -185,7 +188,7 @@ class Subject:
 
 
 class _Targets(Sequence[np.ndarray]):
-    """Targets squeezed into the view as their images are (nearest neighbour), read when asked for."""
+    """Targets, resized to the view like their images (nearest neighbour); each is read when it is used."""
 
     def __init__(self, source: Source, index: np.ndarray, size: tuple[int, int]) -> None:
         self._source, self._index, self._size = source, index, size

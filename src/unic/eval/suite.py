@@ -1,4 +1,4 @@
-"""Suites: what is measured, fixed for all models. A shipped one by name, or a YAML file."""
+"""Suites: sets, tasks and settings that are the same for all models. A suite has a name here, or is a YAML file."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from unic.recipe.sections import Positive, Section
 
 
 class Entry(BaseModel):
-    """A task of a suite. Its keys are the options of the task's file, and these:
+    """A task of a suite. Its keys are the options of the task, and these:
 
     Attributes:
-        task: the file, where the entry's name is another one (the same task twice, with different options).
-        data: the sets it runs on; default: all of the suite that are of its kind.
-        tokens: the vector of an image, for every model; default: see `Suite.teacher_vector`.
-        blocks: of dense tasks, the blocks whose patch tokens are read: the last so many, or a list.
+        task: name of the task, if the entry has another name (the same task twice, with different options).
+        data: sets on which the task runs; default: all sets of the suite that are of its kind.
+        tokens: vector of an image, for every model; default: see `Suite.teacher_vector`.
+        blocks: for dense tasks, the blocks whose patch tokens are read: a number of last blocks, or a list of indices.
     """
 
     model_config = ConfigDict(extra="allow", frozen=True)
@@ -41,20 +41,20 @@ class Entry(BaseModel):
 
 
 class Suite(Section, WithReferences):
-    """What is measured. A YAML file with these keys is a suite too.
+    """A suite: sets, tasks and settings. A YAML file with these keys is a suite too.
 
     Attributes:
         data: names of evaluation sets, with options (`cog?level=3`), or `NAME=PATH`.
         tasks: entries by name.
-        unseen: further sets, named like those of `data`, whose images are no source of training, labelled or not. They
-            have a mean gain of their own and count in no other mean, nor in ranks.
-        unseen_tasks: what is measured on these; null: `tasks`.
-        seeds: one run of every task for each.
+        unseen: further sets, named like those of `data`, whose images must not be used in training, with labels or
+            without. They have a mean gain of their own and count in no other mean and in no rank.
+        unseen_tasks: tasks on the unseen sets; null: `tasks`.
+        seeds: seeds; every task runs once for each.
         size: side of the square view that every encoder gets and resizes itself; null: the encoder's own input size.
-        max_train, max_test: fixed random subsets of each set.
-        teacher_vector: what a ViT teacher with a CLS token is measured by; all other models by their `cls`. Side by
-            side with the mean of its patches it is mostly stronger, which makes the bar for the student stricter.
-        axes: groups of rows by name, as patterns of `SET/TASK`; a gain over the best teacher is given for each.
+        max_train, max_test: largest number of images of each part; larger parts are replaced by a fixed random subset.
+        teacher_vector: vector by which a ViT teacher with a CLS token is measured; other models use `cls`. With the
+            mean of its patches a teacher mostly scores higher, so the comparison is stricter for the student.
+        axes: groups of rows by name, as patterns of `SET/TASK`; each gets a gain over its best teacher.
     """
 
     data: list[str] = Field(min_length=1)
@@ -73,14 +73,14 @@ class Suite(Section, WithReferences):
     def _either_seen_or_not(cls, unseen: list[str], known: ValidationInfo) -> list[str]:
         for spec in unseen:
             if spec in known.data.get("data", ()):
-                raise ValueError(f"'{spec}' is in 'data' too; a set is either seen or unseen")
+                raise ValueError(f"set '{spec}' is in 'data' too; a set is either seen or unseen")
         return unseen
 
     @field_validator("unseen_tasks")
     @classmethod
     def _have_sets(cls, tasks: dict[str, Entry] | None, known: ValidationInfo) -> dict[str, Entry] | None:
         if tasks and not known.data.get("unseen"):
-            raise ValueError("there is no set for them; 'unseen' names some")
+            raise ValueError("expected unseen sets for these tasks; list them in 'unseen'")
         return tasks
 
     def describe(self) -> str:
@@ -101,9 +101,9 @@ def _entries(**tasks: dict[str, Any]) -> dict[str, Entry]:
 _SAMPLES = ["clipart", "emoji", "glyphs", "fashion"]
 _SHIFTS = ["imagenet_v2", "imagenet_r", "imagenet_sketch", "imagenet_a"]
 _FINE_GRAINED = ["aircraft", "cars", "dtd", "eurosat", "flowers", "pets", "food101", "sun397"]
-# Shown, never part of a score. Influence reads every kept head, a forward pass each: on two sets only.
+# Shown, but never part of a score. Influence runs on two sets only: each kept head takes a forward pass.
 _DESCRIPTIONS: dict[str, dict[str, Any]] = {"influence": {"data": ["clipart", "glyphs"]}, "spectrum": {}}
-# Few images of each class: more than five neighbours would be of other classes, and a search of C would be noise.
+# Classes have few images: more than five neighbours would be of other classes, and a search of C would find noise.
 _UNSEEN: dict[str, Any] = {"unseen": ["stamps"], "unseen_tasks": _entries(knn={"k": 5}, logistic={"C": 0.01})}
 SUITES = {
     "quick": Suite(
@@ -149,10 +149,13 @@ SUITES = {
 
 
 def load_suite(name: str | Path | Mapping[str, Any] | None = None) -> Suite:
-    """A shipped suite (default `quick`), one from a YAML file, or what a recipe writes in its place.
+    """A suite by name (default `quick`), from a YAML file, or from a mapping in a recipe.
+
+    Args:
+        name: a key of `SUITES`, the path of a YAML file, or the suite itself as a mapping.
 
     Raises:
-        InputError: no such suite, or the file is not one.
+        InputError: no such suite, or the file or mapping is not a suite.
     """
     if isinstance(name, Mapping):
         return _checked(name, "recipe: 'eval.suite'")
@@ -162,7 +165,7 @@ def load_suite(name: str | Path | Mapping[str, Any] | None = None) -> Suite:
     if not Path(name).is_file():
         if "/" in name or name.endswith((".yaml", ".yml")):
             raise InputError(f"suite '{name}': no such file")
-        raise InputError(f"unknown suite '{name}'{nearest(name, SUITES)}; or the path of a YAML file")
+        raise InputError(f"unknown suite '{name}'{nearest(name, SUITES)}; or give the path of a YAML file")
     try:
         tree = OmegaConf.to_container(OmegaConf.load(name), resolve=False)
         if not isinstance(tree, dict):
@@ -171,7 +174,7 @@ def load_suite(name: str | Path | Mapping[str, Any] | None = None) -> Suite:
         return _checked(plain, f"suite {name}").written_as(written)
     except InputError:
         raise
-    except Exception as error:  # YAML and OmegaConf raise many kinds, all of them the user's to see
+    except Exception as error:  # YAML and OmegaConf raise many kinds
         raise InputError(f"suite {name}: not valid YAML ({reason_of(error)})") from None
 
 

@@ -1,8 +1,8 @@
-"""What decides an outcome beside vectors and labels: the code of a task, and what its options name.
+"""The part of a cell's key for the code of its task, and for the files and modules that its options name.
 
-The code of a shipped task stands in a key as a number, `VERSION`, that is raised when the task's numbers change: an
-edited comment measures nothing again. `tests/eval/tasks/test_versions.py` fails where numbers change and it was not.
-A task of one's own has no such test, so its files are hashed.
+For a shipped task the key has its `VERSION`, a number that is raised when the scores of the task change. So an edited
+comment does not invalidate finished cells. `tests/eval/tasks/test_versions.py` fails if scores change under the same
+version. A user's own task has no such test, so its files are hashed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from unic.digest import sha256_of_file
 from unic.own_code import OwnCode, own_code
 
 SHARED_VERSION = 1
-"""Version of what all tasks are given: vectors and their concatenation, labels, masks and depths of evaluation sets.
+"""Version of the inputs of all tasks: vectors and their concatenation, labels, masks and depths of evaluation sets.
 
 Raise it when any of these change; features have a version of their own (`unic.features.FORMAT`)."""
 
@@ -29,9 +29,9 @@ def is_shipped(task: str) -> bool:
 
 
 def versions(task: str, options: Mapping[str, Any]) -> list[tuple[str, int]]:
-    """Versions of the shipped code that decides an outcome: of what all share, of the task and of the probe it runs.
+    """Versions of the shipped code that decides an outcome: the shared code, the task, and the probe that it runs.
 
-    A task of one's own may use any shipped task.
+    A user's own task may use any shipped task, so all versions count.
     """
     shipped = lookup.names("unic.eval.tasks")
     decides = set(shipped)
@@ -43,15 +43,14 @@ def versions(task: str, options: Mapping[str, Any]) -> list[tuple[str, int]]:
 
 
 def code_of_task(task: str) -> OwnCode:
-    """A user's own module and what it imports; nothing for a shipped task."""
+    """Code of a user's own task and of what it imports; empty for a shipped task."""
     return OwnCode() if is_shipped(task) else own_code([task])
 
 
 def content_of_options(task: str, options: Mapping[str, Any]) -> list[Any]:
-    """Options, and what is in the files and modules of the user's own that they name.
+    """Names and values of the options, with hashes of the user's files and modules that they name.
 
-    A task tells in `FILES` which of its options name files. A task of one's own that does not tell may mean a file by
-    any text that is the name of one.
+    `FILES` of a task lists the options that may name files. In a user's own task without `FILES` any option may.
     """
     files = _files(task)
     return [
@@ -65,18 +64,18 @@ def content_of_options(task: str, options: Mapping[str, Any]) -> list[Any]:
 
 
 def content_of_uri(uri: str | None) -> tuple[str | None, list[str]]:
-    """A URI, and what is in its `checkpoint`: a task may read more of the file than the encoder holds."""
+    """A URI, and a hash of its `checkpoint`, of which a task may read more than the encoder does."""
     return uri, [] if uri is None or "checkpoint=" not in uri else _contents(uri)
 
 
 def unknown_of(task: str, options: Mapping[str, Any]) -> str:
-    """What may decide and is not in the key, as the end of "it depends on …"; empty: nothing."""
+    """What the outcome depends on beyond the key, as the end of a sentence "it depends on …"; empty: nothing."""
     named = [module for value in options.values() for module in _texts(value) if _is_own_module(module)]
     for code, tells in [(code_of_task(task), _files(task) is not None), *((own_code([name]), False) for name in named)]:
         if code.unknown:
             return code.unknown
         if code.opens_files and not tells:
-            return f"{code.opens_files}, which opens files; the task names the options that decide which in FILES"
+            return f"{code.opens_files}, which opens files; list the options that name them in FILES of the task"
     return ""
 
 
@@ -99,12 +98,12 @@ def _contents(value: Any) -> list[str]:
 
 
 def _file(text: str) -> Path | None:
-    """The file that a path, or the checkpoint of a URI, stands for."""
+    """The file of a path, or of the `checkpoint` in a URI; None if there is no such file."""
     name = dict(parse_qsl(text.partition("?")[2].replace("+", "%2B"))).get("checkpoint", text)
     try:
         path = Path(name).expanduser()
         return path if path.is_file() else None
-    except (OSError, RuntimeError, ValueError):  # too long, or of letters that no name has
+    except (OSError, RuntimeError, ValueError):  # too long, or letters that a path cannot have
         return None
 
 
@@ -113,6 +112,6 @@ def _modules(value: Any) -> list[str]:
 
 
 def _is_own_module(text: str) -> bool:
-    """A dotted module, such as a probe or a text tower of the user's own."""
+    """Whether a text is the dotted name of a user's own module, such as a probe or a text tower."""
     is_name = "." in text and all(part.isidentifier() for part in text.split("."))
     return is_name and bool(own_code([text]).files)

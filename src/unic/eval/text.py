@@ -1,4 +1,4 @@
-"""Text towers: sentences to unit vectors, in the joint space that a CLIP-like model has for images and texts."""
+"""Text towers: they map sentences to unit vectors in the joint space of images and texts of a CLIP-like model."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ class TextTower(ABC):
 
     @abstractmethod
     def embed(self, texts: Sequence[str]) -> Float[np.ndarray, "n d"]:
-        """Unit vectors, float32."""
+        """Unit vectors of sentences, float32."""
 
     def project(self, cls: Float[np.ndarray, "n w"]) -> Float[np.ndarray, "n d"]:
-        """Vectors of the image tower before its projection → the joint space, not normalised.
+        """Projects vectors of the image tower, from before its projection, to the joint space; not normalised.
 
         Raises:
-            InputError: there is no such projection, or it is for another width.
+            InputError: the model has no such projection, or it is for another width.
         """
-        raise InputError(f"{type(self).__name__} has no visual projection; image vectors must be {self.dim} wide")
+        raise InputError(f"{type(self).__name__} has no visual projection; expected image vectors of width {self.dim}")
 
 
 def load_text_tower(spec: str, device: str | torch.device | None = None) -> TextTower:
@@ -51,7 +51,7 @@ def load_text_tower(spec: str, device: str | torch.device | None = None) -> Text
     Args:
         spec: `open_clip:ARCH/PRETRAINED` (downloaded by open_clip), `open_clip:ARCH?checkpoint=PATH`, or a dotted
             module of your own with `load() -> TextTower`.
-        device: default: the GPU if there is one.
+        device: device of the tower; default: the GPU if there is one.
 
     Raises:
         InputError: no such architecture, weights or module, or open_clip is not installed.
@@ -68,31 +68,36 @@ def load_text_tower(spec: str, device: str | torch.device | None = None) -> Text
     except ModuleNotFoundError as error:
         raise InputError(f"text '{spec}': cannot import it ({error})") from None
     if not hasattr(module, "load"):
-        raise InputError(f"text '{spec}': the module has no 'load', which gives the tower")
+        raise InputError(f"text '{spec}': the module has no function 'load', which returns the tower")
     tower = module.load()
     assert isinstance(tower, TextTower), tower
     return tower
 
 
 def own_tower(uri: str, name: str) -> str:
-    """The text tower that belongs to the encoder `name`; `uri` may carry options of the image side.
+    """The text tower of an encoder.
+
+    Args:
+        uri: URI of the encoder; options other than `checkpoint` are ignored.
+        name: name of the encoder, for the error line.
 
     Raises:
-        InputError: it has none.
+        InputError: the encoder has no text tower.
     """
     if not uri.startswith(SCHEME):
-        raise InputError(f"'{name}' ({uri or 'not in this evaluation'}) has no text tower; name one with 'text'")
+        raise InputError(f"'{name}' ({uri or 'not in this evaluation'}) has no text tower; set one with 'text'")
     model, _, query = uri.partition("?")
     checkpoint = [part for part in query.split("&") if part.startswith("checkpoint=")]
     return "?".join([model, *checkpoint])
 
 
 class OpenClipText(TextTower):
-    """The text tower of an open_clip model, and its visual projection where that is one matrix.
+    """The text tower of an open_clip model, and its visual projection if that is a single matrix.
 
     Args:
-        model: an open_clip model; its image tower is taken out.
-        tokenizer: its own.
+        model: an open_clip model; its image tower is removed.
+        tokenizer: tokenizer of the model.
+        spec: the text that names the tower, for error lines.
     """
 
     def __init__(self, model: Any, tokenizer: Any, spec: str) -> None:
@@ -110,7 +115,7 @@ class OpenClipText(TextTower):
 
     def project(self, cls: Float[np.ndarray, "n w"]) -> Float[np.ndarray, "n d"]:
         if self._projection is None:
-            raise InputError(f"text '{self._spec}': its visual projection is not one matrix")
+            raise InputError(f"text '{self._spec}': its visual projection is not a single matrix")
         weight, bias = self._projection
         if cls.shape[1] != weight.shape[0]:
             raise InputError(
@@ -120,7 +125,7 @@ class OpenClipText(TextTower):
 
 
 def _visual_projection(visual: nn.Module) -> tuple[np.ndarray, np.ndarray | float] | None:
-    """Weight `(w, D)` and bias: `proj` of open_clip's own image towers, `head.proj` of those from timm; else None."""
+    """Weight `(w, D)` and bias: `proj` of open_clip's own image towers, `head.proj` of timm's; None for others."""
     own = getattr(visual, "proj", None)
     if isinstance(own, Tensor):
         return own.detach().float().cpu().numpy(), 0.0
@@ -149,14 +154,14 @@ def _open_clip_tower(spec: str, device: torch.device) -> OpenClipText:
     if checkpoint is None and pretrained not in tags:
         raise InputError(f"text '{spec}': '{architecture}' has no weights '{pretrained}'{nearest(pretrained, tags)}")
     weights = str(Path(checkpoint).expanduser()) if checkpoint else pretrained
-    # Weights trained with the quick approximation of GELU are wrong with the exact one, by a little everywhere.
+    # Weights that were trained with QuickGELU give slightly wrong vectors with the exact GELU.
     quick = bool((open_clip.get_pretrained_cfg(architecture, pretrained) or {}).get("quick_gelu", False))
     try:
         model = open_clip.create_model(
             architecture, pretrained=weights, device=device, weights_only=True, force_quick_gelu=quick
         )
         return OpenClipText(model, open_clip.get_tokenizer(architecture), spec)
-    except Exception as error:  # network, a damaged or unfitting file: all the user's to see, in one line
+    except Exception as error:  # open_clip raises many kinds for the network, a damaged file or other weights
         raise InputError(f"text '{spec}': cannot load it ({reason_of(error, 200)})") from None
 
 

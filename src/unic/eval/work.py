@@ -21,16 +21,16 @@ from unic.eval.cells import CellStore
 from unic.eval.datasets import DataPair
 from unic.eval.entrants import Entrant
 from unic.eval.outcome import Outcome
-from unic.eval.plan import Row
+from unic.eval.plan import PlanRow
 from unic.eval.subject import Say, Subject
 from unic.trust import inherit, trusted
 
 
 @dataclass(frozen=True)
 class Todo:
-    """One cell and seed that is not finished yet. `is_kept`: beyond this evaluation."""
+    """A cell and seed that is not finished yet. `is_kept`: its outcome is kept after this evaluation."""
 
-    row: Row
+    row: PlanRow
     seed: int
     key: str
     is_kept: bool = True
@@ -38,7 +38,7 @@ class Todo:
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a cell is empty. `skipped`: the task has nothing to measure there, which is no fault."""
+    """The reason why a cell is empty. `skipped`: the task is not applicable to the model, which is no fault."""
 
     title: str
     model: str
@@ -48,7 +48,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class Unit:
-    """What is missing of one model on one set. `scratch`: a folder of this evaluation, see `CellStore`."""
+    """The missing cells of one model on one set. `scratch`: a folder of this evaluation, see `CellStore`."""
 
     model: str
     entrants: Mapping[str, Entrant]
@@ -68,7 +68,7 @@ class Unit:
         return any(entrant.is_local for entrant in self.entrants.values())
 
     def run(self, say: Say = lambda _: None, advance: Callable[[], None] = lambda: None) -> list[Failure]:
-        """Measures and stores every cell; what fails is returned and does not stop the rest."""
+        """Measures and stores every cell. Failures are returned and do not stop the others."""
         failures: dict[str, Failure] = {}
         subject = self.subject(self.model, say)
         for todo in self.todo:
@@ -79,13 +79,13 @@ class Unit:
                     self.store.save(todo.key, _measure(todo, subject), is_kept=todo.is_kept)
                 except NotApplicableError as error:
                     failures[title] = Failure(title, self.model, str(error), skipped=True)
-                except Exception as error:  # reported in its cell; every other one is finished
+                except Exception as error:  # reported in its cell; the other cells are measured
                     failures[title] = Failure(title, self.model, in_one_line(error))
             advance()
         return list(failures.values())
 
     def rest(self, advance: Callable[[int], None]) -> Unit:
-        """Without the cells that a process finished before it died."""
+        """The unit without the cells that a process finished before it died."""
         todo = [
             entry for entry in self.todo if self.store.load(entry.key, entry.row.measure, is_kept=entry.is_kept) is None
         ]
@@ -109,7 +109,7 @@ def _measure(todo: Todo, subject: Subject) -> Outcome:
     entry = todo.row.entry
     run = todo.row.module.run
     if todo.row.input == "subject":
-        # What is not in the key of its outcome a task cannot read.
+        # A task must not read what the key of its outcome does not cover.
         outcome = run(subject if todo.row.reads_teachers else subject.alone(), seed=todo.seed, **entry.options)
     elif todo.row.input == "dense":
         parts = [subject.dense(part, blocks=entry.blocks or ()) for part in ("train", "test")]
@@ -122,10 +122,10 @@ def _measure(todo: Todo, subject: Subject) -> Outcome:
 
 
 def run_units(units: Sequence[Unit], jobs: int, say: Say, advance: Callable[[int], None]) -> Iterator[Failure]:
-    """Runs all units; yields what failed as it happens.
+    """Runs all units and yields each failure when it happens.
 
     Args:
-        jobs: processes; each has its share of the cores, and its own GPU in turn. 1: this process.
+        jobs: number of processes, which share the cores and use the GPUs in turn; 1: this process.
     """
     if jobs <= 1 or len(units) <= 1 or any(unit.is_local for unit in units):
         for unit in units:
@@ -134,8 +134,8 @@ def run_units(units: Sequence[Unit], jobs: int, say: Say, advance: Callable[[int
     queue, suspects = deque(units), list[Unit]()
     while queue:
         suspects += yield from _pooled(queue, jobs, advance)
-    # A process that dies takes its pool along. Each suspect in a process of its own, then each of its cells: only the
-    # culprit dies again.
+    # If a process dies, its pool ends. Then each unit that was running gets a process of its own, and if that dies,
+    # each of its cells does, so that only the cell at fault is lost.
     for unit in suspects:
         for again in (yield from _pooled(deque([unit.rest(advance)]), 1, advance)):
             for todo in again.rest(advance).todo:
@@ -145,7 +145,7 @@ def run_units(units: Sequence[Unit], jobs: int, say: Say, advance: Callable[[int
 
 
 def _pooled(queue: deque[Unit], jobs: int, advance: Callable[[int], None]) -> Generator[Failure, None, list[Unit]]:
-    """One pool's life; takes units from the queue. Returns those that were running when one of its processes died."""
+    """Runs units of the queue in one pool. Returns those that were running when a process of the pool died."""
     died: list[Unit] = []
     running: dict[Future[list[Failure]], Unit] = {}
     with _pool(min(jobs, len(queue)), max(unit.workers for unit in queue)) as pool:
@@ -163,7 +163,7 @@ def _pooled(queue: deque[Unit], jobs: int, advance: Callable[[int], None]) -> Ge
                 except BrokenProcessPool:
                     died.append(unit)
                     continue
-                except Exception as error:  # it could not be sent, or its answer could not
+                except Exception as error:  # the unit, or its answer, could not be sent between processes
                     for title in dict.fromkeys(todo.row.title for todo in unit.todo):
                         yield Failure(title, unit.model, in_one_line(error))
                 advance(len(unit.todo))
@@ -180,12 +180,12 @@ def _pool(jobs: int, workers: int = 0) -> Iterator[ProcessPoolExecutor]:
             pool = ProcessPoolExecutor(jobs, context, initializer=_start, initargs=start)
         except OSError as error:  # the locks of its counter and its queues
             raise StoppedError(
-                f"eval: {argument('jobs', jobs)} needs a little room in /dev/shm ({error}); "
-                f"{argument('jobs', 1)} does not"
+                f"eval: {argument('jobs', jobs)} needs some free space in /dev/shm ({error}); "
+                f"{argument('jobs', 1)} needs none"
             ) from None
         try:
             yield pool
-        except BaseException:  # a signal, say: what they are at may take hours
+        except BaseException:  # a signal, for example; the work of the processes may take hours
             processes.end(context.children)
             raise
         finally:
@@ -193,11 +193,11 @@ def _pool(jobs: int, workers: int = 0) -> Iterator[ProcessPoolExecutor]:
 
 
 def _start(counter: Any, threads: int, trusted_code: Sequence[str]) -> None:
-    """In a new process: its threads, the GPU that is its own in turn, and the code that its parent trusts."""
+    """Sets up a new process: the code that its parent trusts, its number of threads, and its GPU."""
     inherit(trusted_code)
     torch.set_num_threads(threads)
     with counter.get_lock():
-        number = counter.value
+        index = counter.value
         counter.value += 1
     if torch.cuda.is_available():
-        torch.cuda.set_device(number % torch.cuda.device_count())
+        torch.cuda.set_device(index % torch.cuda.device_count())

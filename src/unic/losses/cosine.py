@@ -8,6 +8,6 @@ from torch import Tensor
 
 
 def loss(prediction: Float[Tensor, "b *n d"], target: Float[Tensor, "b *n d"]) -> Float[Tensor, "b"]:
-    """UNIC (arXiv 2408.05088), §3: the angular half of the loss."""
+    """The half of UNIC's loss that compares directions (arXiv 2408.05088, §3)."""
     distance = 1 - F.cosine_similarity(prediction, target, dim=-1)
     return distance.flatten(1).mean(1) if distance.ndim > 1 else distance

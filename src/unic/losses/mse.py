@@ -8,5 +8,5 @@ from torch import Tensor
 
 
 def loss(prediction: Float[Tensor, "b *n d"], target: Float[Tensor, "b *n d"]) -> Float[Tensor, "b"]:
-    """Plain regression, the usual single-teacher baseline."""
+    """Plain regression, the usual baseline of distillation from one teacher."""
     return F.mse_loss(prediction, target, reduction="none").flatten(1).mean(1)

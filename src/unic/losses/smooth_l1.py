@@ -8,5 +8,5 @@ from torch import Tensor
 
 
 def loss(prediction: Float[Tensor, "b *n d"], target: Float[Tensor, "b *n d"]) -> Float[Tensor, "b"]:
-    """UNIC (arXiv 2408.05088), §3: the half of the loss that also matches lengths."""
+    """The half of UNIC's loss that also compares lengths (arXiv 2408.05088, §3)."""
     return F.smooth_l1_loss(prediction, target, reduction="none", beta=1.0).flatten(1).mean(1)

@@ -22,9 +22,12 @@ def build_projector(
     Args:
         name: a file of this package, or a dotted path.
         rung_dims: widths of the student's tokens at each block that is read, shallow to deep.
-        output_dims: widths of the teacher's tokens; with a patch width of 0 the projector gives no patches.
-        width: the student's width, which hidden layers scale with by default.
+        output_dims: widths of the teacher's tokens; with a patch width of 0 the projector returns no patches.
+        width: the student's width, to which hidden layers are proportional by default.
         options: the other keys of the recipe's `projector`.
+
+    Raises:
+        InputError: unknown projector or option.
     """
     kind = lookup.entry("unic.projectors", name, "Projector")
     lookup.check_options(kind, options, f"recipe: projector '{name}'")
@@ -36,7 +39,11 @@ def build_projector(
 def project(projectors: Sequence[nn.Module], rungs: Sequence[Tokens]) -> list[Tokens]:
     """The student's tokens in the space of every teacher.
 
-    Projectors of one kind may offer `together(projectors, rungs)`, which computes them all at once.
+    If all projectors have one class with a method `together(projectors, rungs)`, it computes them all at once.
+
+    Args:
+        projectors: one for each teacher.
+        rungs: the student's tokens at each block that is read, shallow to deep.
     """
     kinds = {type(projector) for projector in projectors}
     together = getattr(kinds.pop(), "together", None) if len(kinds) == 1 else None
@@ -46,9 +53,15 @@ def project(projectors: Sequence[nn.Module], rungs: Sequence[Tokens]) -> list[To
 
 
 def choose_blocks(setting: str | Sequence[int], num_blocks: int) -> list[int]:
-    """`all`, `last`, or a list of 0-based blocks (negative ones count from the end) → sorted indices.
+    """Sorted indices of the blocks that `projector.blocks` names.
 
-    The last block must be among them: what is exported is read there, so it has to be trained.
+    Args:
+        setting: `all`, `last`, or a list of 0-based indices; negative ones count from the end.
+        num_blocks: number of the student's blocks.
+
+    Raises:
+        InputError: an unknown setting or block, or a list without the last block. The exported output is read there, so
+            it has to be trained.
     """
     if setting == "all":
         return list(range(num_blocks))

@@ -1,4 +1,4 @@
-"""How wide a ladder suits a student: the rule by which `unic init` chooses, and by which a wider one is warned of."""
+"""The hidden width of a ladder that suits a student, for `unic init` and for the warning about wider ladders."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ import torch
 
 from unic.projectors import Dims, build_projector
 
-TIMES_STUDENT = 4  # so many times the student's parameters may the projectors of all teachers have together
-_STEP = 64  # widths are multiples of it
+TIMES_STUDENT = 4  # largest number of parameters of all projectors together, in times those of the student
+_STEP = 64  # widths are multiples of this
 
 
 def num_parameters(rung_dims: Sequence[Dims], output_dims: Sequence[Dims], width: int, hidden_dim: int) -> int:
-    """Parameters of the ladders of all teachers.
+    """Number of parameters of the ladders of all teachers.
 
     Args:
         rung_dims: widths of the student's tokens (CLS, patches) at each block that is read.
         output_dims: widths of each teacher's tokens.
         width: the student's width.
-        hidden_dim: of inner rungs; the last one has four times as much.
+        hidden_dim: hidden width of inner rungs; the last rung has four times as much.
     """
     options = {"hidden_dim": hidden_dim, "last_hidden_dim": 4 * hidden_dim}
     with torch.device("meta"):
@@ -28,10 +28,17 @@ def num_parameters(rung_dims: Sequence[Dims], output_dims: Sequence[Dims], width
 
 
 def suited_width(rung_dims: Sequence[Dims], output_dims: Sequence[Dims], width: int, student_parameters: int) -> int:
-    """The hidden width: the largest multiple of 64, at most the student's width, with which the projectors of all
-    teachers have at most `TIMES_STUDENT` times the student's parameters; 64 where none has.
+    """The largest hidden width with which the projectors of all teachers have at most `TIMES_STUDENT` times the
+    student's parameters.
 
-    The paper's setting (ViT-B/16, four teachers of its width) stays as it is: 768. Arguments as of `num_parameters`.
+    It is a multiple of 64, at least 64 and at most the student's width. For the paper's setting (ViT-B/16, four
+    teachers of its width) it is 768, as in the paper.
+
+    Args:
+        rung_dims: see `num_parameters`.
+        output_dims: see `num_parameters`.
+        width: the student's width.
+        student_parameters: number of the student's parameters.
     """
     most = TIMES_STUDENT * student_parameters
     for hidden_dim in range(width - width % _STEP, _STEP, -_STEP):

@@ -1,11 +1,11 @@
 """Ladder of projectors: z = Σ_l W2_l · GELU(W1_l · x_l + b1_l) + b2_l over the student's blocks l.
 
-UNIC (arXiv 2408.05088), §3.2. One ladder per token type, so CLS and patches never share weights. With the last block
-alone it is the plain "expendable projector". Blocks enter as they are, without a norm.
+UNIC (arXiv 2408.05088), §3.2. CLS and patches have a ladder each and share no weights. A ladder on the last block alone
+is the paper's plain "expendable projector". Tokens of blocks are read without a norm.
 
-Computed as z_t = [W2_t1 … W2_tL] · concat_l GELU(W1_tl x_l + b1_tl) + Σ_l b2_tl for teacher t; on CLS the W1_tl of all
-teachers are one product as well. Parameters stay those of single rungs: checkpoints do not know of the form, and each
-bias has its own state in the optimiser.
+For teacher t it is computed as z_t = [W2_t1 … W2_tL] · concat_l GELU(W1_tl x_l + b1_tl) + Σ_l b2_tl; on CLS the W1_tl
+of all teachers are one product as well. The parameters stay those of single rungs, so checkpoints do not depend on this
+form, and each bias has its own state in the optimiser.
 """
 
 from __future__ import annotations
@@ -49,9 +49,9 @@ class Ladder(nn.Module):
         return [rung.fc2 for rung in self.parts()]
 
     def sum_up(self, hidden: Sequence[Float[Tensor, "*n _"]]) -> Float[Tensor, "*n e"]:
-        """The second layers of all rungs in one product, which also adds them up, in float32 on every device."""
+        """Sum of the second layers of all rungs, as one matrix product; float32 on every device."""
         layers = self.last_layers()
-        # Not `stack(…).sum(0)`: biases would share the memory of one gradient, and accumulation writes to it in place.
+        # Not `stack(…).sum(0)`: all biases would share one gradient tensor, into which accumulation writes in place.
         biases: list[Tensor] = [layer.bias for layer in layers]
         bias = reduce(torch.add, biases)
         weight = torch.cat([_rounded(layer.weight) for layer in layers], dim=1)
@@ -59,11 +59,11 @@ class Ladder(nn.Module):
 
 
 def climb(ladders: Sequence[Ladder], xs: Sequence[Float[Tensor, "*n _"]]) -> list[Float[Tensor, "*n _"]]:
-    """What several ladders make of the same tokens, one output for each ladder.
+    """The outputs of several ladders for the same tokens.
 
     Args:
-        ladders: of the same blocks, of one teacher each.
-        xs: the tokens of each block that is read, shallow to deep.
+        ladders: one for each teacher, on the same blocks.
+        xs: tokens of each block that is read, shallow to deep.
     """
     hidden: list[list[Tensor]] = [[] for _ in ladders]
     for rungs, x in zip(zip(*(ladder.parts() for ladder in ladders), strict=True), xs, strict=True):
@@ -73,7 +73,7 @@ def climb(ladders: Sequence[Ladder], xs: Sequence[Float[Tensor, "*n _"]]) -> lis
 
 
 def _first_layers(rungs: Sequence[Rung], x: Float[Tensor, "*n d"]) -> Sequence[Float[Tensor, "*n _"]]:
-    if x.ndim > 2:  # patches: each product is large already, and taking a stacked one apart costs more than it saves
+    if x.ndim > 2:  # patches: each product is large already, so splitting a stacked one costs more than it saves
         return [rung.fc1(x) for rung in rungs]
     weight = torch.cat([_rounded(rung.fc1.weight) for rung in rungs])
     bias = torch.cat([rung.fc1.bias for rung in rungs])
@@ -81,7 +81,7 @@ def _first_layers(rungs: Sequence[Rung], x: Float[Tensor, "*n d"]) -> Sequence[F
 
 
 def _rounded(x: Tensor) -> Tensor:
-    """As autocast would round it before a product: once for all of them, and before a concatenation that copies it."""
+    """`x` as autocast would round it before a product; done early to round only once, and before copies are made."""
     device = x.device.type
     return x.to(torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else x
 
@@ -91,7 +91,7 @@ class Projector(nn.Module):
 
     Args:
         rung_dims: widths of CLS and patches at each block that is read, shallow to deep.
-        output_dims: widths of the teacher's CLS and patches; 0: no ladder for the patches.
+        output_dims: widths of the teacher's CLS and patches; a patch width of 0: no ladder for patches.
         width: the student's width.
         hidden_dim: hidden width of inner rungs; default: `width` (768 for ViT-B, as in the paper).
         last_hidden_dim: hidden width of the last rung; default: `4 * width` (3072 for ViT-B).
@@ -118,7 +118,7 @@ class Projector(nn.Module):
 
     @staticmethod
     def together(projectors: Sequence[Projector], rungs: Sequence[Tokens]) -> list[Tokens]:
-        """What `[projector(rungs) for projector in projectors]` gives, in fewer and larger products."""
+        """The same as `[projector(rungs) for projector in projectors]`, computed in fewer and larger products."""
         cls = climb([projector.cls for projector in projectors], [rung.cls for rung in rungs])
         ladders = [projector.patch for projector in projectors if projector.patch]
         if not ladders:

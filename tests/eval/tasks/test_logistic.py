@@ -6,9 +6,9 @@ import torch
 from sklearn.linear_model import LogisticRegression
 
 from unic.errors import InputError
-from unic.eval.probes.principal_axes import Axes
+from unic.eval.probes.principal_axes import PrincipalAxes
 from unic.eval.probes.softmax import Problem
-from unic.eval.probes.softmax_path import Path
+from unic.eval.probes.softmax_path import SolutionPath
 from unic.eval.tasks import Labelled, logistic
 
 
@@ -32,8 +32,8 @@ def objective(logits, y, weights, C):
 @pytest.mark.parametrize(("n", "dim", "classes"), [(500, 40, 7), (150, 300, 4)])
 def test_equals_scikit_learn(n, dim, classes, C):
     train, test = images(n, dim, classes)
-    axes = Axes.fit(train.x)
-    solution = Path(axes(train.x), torch.from_numpy(train.y), classes).solve(C)
+    axes = PrincipalAxes.fit(train.x)
+    solution = SolutionPath(axes(train.x), torch.from_numpy(train.y), classes).solve(C)
     mean, std = train.x.mean(0, dtype=np.float64), train.x.std(0, dtype=np.float64)
     reference = LogisticRegression(C=C, max_iter=5000, tol=1e-7).fit((train.x - mean) / std, train.y)
     expected = objective(reference.decision_function((train.x - mean) / std), train.y, reference.coef_, C)
@@ -83,15 +83,15 @@ def test_nothing_to_choose_C_on_is_one_line():
 
 def test_path_is_a_function_of_C_alone_and_close_to_the_solution():
     train, test = images(200, 30, 5)
-    axes = Axes.fit(train.x)
+    axes = PrincipalAxes.fit(train.x)
     x, y, test_x = axes(train.x), torch.from_numpy(train.y), axes(test.x)
-    path = Path(x, y, 5)
+    path = SolutionPath(x, y, 5)
     for C in (1e3, 1e-4, 2.0):
         path.weights(C)
     for C in (1e-7, 1e-5, 0.03, 1.7, 9e5):
         weights = path.weights(C)
-        torch.testing.assert_close(weights, Path(x, y, 5).weights(C), rtol=0, atol=0)
-        torch.testing.assert_close(path.solve(C).weights, Path(x, y, 5).solve(C).weights, rtol=0, atol=0)
+        torch.testing.assert_close(weights, SolutionPath(x, y, 5).weights(C), rtol=0, atol=0)
+        torch.testing.assert_close(path.solve(C).weights, SolutionPath(x, y, 5).solve(C).weights, rtol=0, atol=0)
         if C > 1e-6:  # where a path begins
             agreement = (weights @ test_x.T).argmax(0) == path.solve(C).predict(test_x)
             assert agreement.double().mean() >= 0.99, C
@@ -101,11 +101,11 @@ def test_path_is_a_function_of_C_alone_and_close_to_the_solution():
 def test_the_solution_does_not_depend_on_the_start(C, other):
     """Of separable images. Random weights stand for a start from which Newton's method would not come back."""
     train, _ = images(150, 300, 4)
-    x, y = Axes.fit(train.x)(train.x), torch.from_numpy(train.y)
+    x, y = PrincipalAxes.fit(train.x)(train.x), torch.from_numpy(train.y)
     problem = Problem.of(x, y, 4)
-    expected = Path(x, y, 4).solve(C)
+    expected = SolutionPath(x, y, 4).solve(C)
     far = torch.randn(4, x.shape[1], generator=torch.Generator().manual_seed(0))
-    for start in (torch.zeros_like(far), far, Path(x, y, 4).solve(other).weights):
+    for start in (torch.zeros_like(far), far, SolutionPath(x, y, 4).solve(other).weights):
         found = problem.solve(C, start, tolerance=1e-4)
         assert found.objective == pytest.approx(expected.objective, rel=1e-4)
         close = 0.02 * float(expected.weights.std())
@@ -157,7 +157,7 @@ def test_the_search_standardises_without_what_it_holds_out(monkeypatch, dim):
     train = Labelled(draw.normal(size=(50, dim)).astype(np.float32), np.arange(50) % 5)
     kept, _ = logistic.stratified_split(train.y, logistic.VALIDATION, 3)
     paths = []
-    monkeypatch.setattr(logistic, "Path", lambda x, *rest: (paths.append(x), Path(x, *rest))[1])
+    monkeypatch.setattr(logistic, "SolutionPath", lambda x, *rest: (paths.append(x), SolutionPath(x, *rest))[1])
     logistic.fit_classifier(train, seed=3, trials=2)
     x = torch.from_numpy((train.x[kept] - train.x[kept].mean(0)) / train.x[kept].std(0))
     coordinates = paths[0][:, :-1]

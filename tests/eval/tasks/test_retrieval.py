@@ -80,5 +80,5 @@ def test_wrong_input_is_one_line():
     train, test = blobs(10, 0), blobs(10, 1)
     with pytest.raises(InputError, match="'tests'.*'test'"):
         retrieval.run(train, test, gallery="tests")
-    with pytest.raises(InputError, match="no test image"):
+    with pytest.raises(InputError, match="the test part has no"):
         retrieval.run(train, Labelled(test.x, np.arange(10)))

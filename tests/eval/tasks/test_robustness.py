@@ -128,7 +128,7 @@ def test_wrong_input_is_one_line(subject):
 def test_the_plain_probe_under_the_name_of_robustness_is_refused(coloured):
     """Before anything is measured; it would count twice in gains and ranks."""
     data = {"c": str(coloured)}
-    with pytest.raises(InputError, match="robustness on 'c'.*'corruptions'"):
+    with pytest.raises(InputError, match="robustness: .*'c'.*'corruptions'"):
         make_plan(None, ["knn", "robustness"], data)
     for corruptions in ("all", ["fog"], []):
         suite = Suite(data=["c=there"], tasks={"robustness": Entry(corruptions=corruptions)})

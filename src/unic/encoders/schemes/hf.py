@@ -1,7 +1,8 @@
 """Vision models of transformers: `hf:ORG/NAME[@REVISION]` or `hf:./FOLDER`, with `?img_size=&mean=&std=`.
 
-CLIP-like models give their vision tower. Mean, std and input size are those of the model's image processor. What is in
-the local cache is read without a look at the network, and code beside the weights only with `trust_remote_code=true`.
+Of a CLIP-like model the vision tower is read. Mean, std and input size are those of the model's image processor. A
+model in the local cache is read without using the network. Code beside the weights runs only with
+`trust_remote_code=true`.
 """
 
 from __future__ import annotations
@@ -21,28 +22,28 @@ from unic.encoders.base import check_multiple
 from unic.errors import InputError
 
 _TOWER = r"vision_(model|tower|encoder)\."
-_TOLERANCE = 1e-3  # of normalised pixels, against the processor itself
+_TOLERANCE = 1e-3  # largest difference of normalised pixels to those of the processor
 
 
 def load(spec: Spec) -> HfEncoder:
     """The model with its own preprocessing, frozen.
 
     Options:
-        img_size (or size): another input size; position embeddings are interpolated where the model can do it.
-        mean, std: for a folder or repository without image processor; both, then the processor is not read.
+        img_size (or size): another input size; position embeddings are interpolated if the model supports it.
+        mean, std: for a folder or repository without image processor. Set both; then the processor is not read.
         trust_remote_code: `true` runs Python code of the repository.
 
     Raises:
         InputError: unknown name or revision, nothing cached and no network, weights that are not those of a vision
             model, a size that the model cannot take, or a processor that does more than resize and normalise.
-        UntrustedError: `trust_remote_code=true` in a URI that nobody typed.
+        UntrustedError: `trust_remote_code=true` in a URI that the user has not typed.
     """
     spec.check("img_size", "size", "mean", "std", "trust_remote_code")
     if spec.flag("trust_remote_code", False):
         trust.require(f"encoder '{spec.uri}'", spec.uri)
     given = {"mean", "std"} & spec.options.keys()
     if len(given) == 1:
-        raise InputError(f"encoder '{spec.uri}': give both mean and std, or none of them")
+        raise InputError(f"encoder '{spec.uri}': set both mean and std, or neither")
     asked, where = spec.input_size(), f"encoder '{spec.uri}'"
     mean, std = spec.mean_std([0.0] * 3, [1.0] * 3)
     source, revision, is_folder = _source(spec)
@@ -56,13 +57,13 @@ def load(spec: Spec) -> HfEncoder:
         encoder.revision = commit_of(cached_file(source, "config.json", revision)) or revision
     encoder.licence = licence_of(source, encoder.revision)
     if asked and encoder.architecture == "vit" and encoder.patch_size:
-        check_multiple(where, asked, encoder.patch_size)  # a model's own size may cut patches off
+        check_multiple(where, asked, encoder.patch_size)  # of a given size only: a model's own may cut patches off
     encoder.probe(where)
     error = encoder.normalisation_error()
     if error is not None and error > _TOLERANCE:
         raise InputError(
-            f"{where}: its {type(processor).__name__} does more than resize and normalise, "
-            f"which is not supported (pixels differ by {error:.3g})"
+            f"{where}: its {type(processor).__name__} is not supported, as it does more than resize and normalise "
+            f"(pixels differ by {error:.3g})"
         )
     return encoder
 
@@ -76,7 +77,7 @@ def _import(uri: str) -> Any:
 
 
 def _source(spec: Spec) -> tuple[str, str | None, bool]:
-    """Folder or repository, revision, and whether it is a folder."""
+    """Name of the folder or repository, revision, and whether it is a folder."""
     folder = Path(spec.name).expanduser()
     if folder.is_dir():
         return str(folder), None, True
@@ -90,7 +91,7 @@ def _source(spec: Spec) -> tuple[str, str | None, bool]:
 
 @contextmanager
 def _quiet(transformers: Any) -> Iterator[None]:
-    """No progress bars and no tables of the weights that the vision tower leaves out."""
+    """Turns off transformers' progress bars and its tables of the weights that the vision tower does not have."""
     logging = transformers.utils.logging
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
@@ -106,7 +107,7 @@ def _quiet(transformers: Any) -> Iterator[None]:
 def _open(
     spec: Spec, source: str, revision: str | None, is_folder: bool, *, wants_processor: bool
 ) -> tuple[Any, Any, Any]:
-    """Model, configuration and processor, from the local cache if all are there, else from the hub."""
+    """Model, configuration and processor: from the local cache if it has all of them, else from the hub."""
     where = f"encoder '{spec.uri}'"
     options = {"revision": revision, "trust_remote_code": spec.flag("trust_remote_code", False)}
     try:
@@ -120,10 +121,10 @@ def _open(
         return _read(where, source, options, wants_processor)
     except InputError:
         raise
-    except Exception as error:  # a damaged configuration or file fails anywhere in the library, in any class
+    except Exception as error:  # transformers raises many kinds for a damaged configuration or file
         text = str(error).strip() or type(error).__name__
         if "trust_remote_code" in text:
-            hint = "it needs Python code of the repository; if you trust it, add trust_remote_code=true"
+            hint = "this model runs Python code of its repository; if you trust that code, add trust_remote_code=true"
             raise InputError(f"{where}: {hint}") from None
         raise InputError(f"{where}: cannot load it ({text.partition(chr(10))[0]})") from None
 
@@ -133,9 +134,9 @@ def _read(where: str, source: str, options: dict[str, Any], wants_processor: boo
 
     config = AutoConfig.from_pretrained(source, **options)
     if "timm_wrapper" in (config.model_type, getattr(_part(config), "model_type", "")):
-        # transformers hands any argument that the configuration holds to timm.
-        raise InputError(f"{where}: it is a timm model; use timm:NAME, or run:DIR for a folder")
-    # The processor first: it is small, and without it a large download would be in vain.
+        # Refused: transformers passes any argument in the configuration on to timm.
+        raise InputError(f"{where}: this is a timm model; use timm:NAME, or run:DIR for a folder")
+    # The processor first: it is small, and if it is missing, nothing large has been downloaded.
     processor = AutoImageProcessor.from_pretrained(source, **options) if wants_processor else None
     return _tower(where, source, config, options), config, processor
 
@@ -145,8 +146,8 @@ def _tower(where: str, source: str, config: Any, options: dict[str, Any]) -> Any
     from transformers import MODEL_MAPPING, AutoModel
 
     tower = _part(config)
-    is_whole = tower is not config and type(tower) not in MODEL_MAPPING  # a tower that transformers does not load alone
-    # Weights of a joint model may stand below the tower's name, for which not every tower looks, and behind wrappers.
+    is_whole = tower is not config and type(tower) not in MODEL_MAPPING  # transformers cannot load the tower alone
+    # The weights may have the name of the tower as prefix, which not every tower expects, or names of wrappers.
     below, wrappers = rf"(model\.)?{_TOWER}", r"((module|_orig_mod|_fsdp_wrapped_module|model)\.)+"
     for prefix in ("", f"^{wrappers}") if is_whole else ("", f"^{below}", f"^{wrappers}({below})?"):
         renamed = {"key_mapping": {prefix: ""}} if prefix else {}
@@ -159,14 +160,14 @@ def _tower(where: str, source: str, config: Any, options: dict[str, Any]) -> Any
             break
     else:
         listed = ", ".join(sorted(missing)[:3])
-        raise InputError(f"{where}: {len(missing)} weights of {type(model).__name__} are not in it ({listed})")
+        raise InputError(f"{where}: {len(missing)} weights of {type(model).__name__} are missing ({listed})")
     if missing:
-        model.pooler = None  # random weights must not decide the fingerprint; nothing reads this pooler
+        model.pooler = None  # nothing reads it, and its random weights would change the fingerprint
     return model.float()
 
 
 def _part(config: Any) -> Any:
-    """What is read of a model: the vision tower of images and text, else the whole."""
+    """Configuration of the part to read: the vision tower of a model of images and text, else the whole model."""
     return getattr(config, "vision_config", None) or config
 
 

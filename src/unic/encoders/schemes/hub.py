@@ -20,10 +20,13 @@ from unic.own_code import own_code
 
 
 def load(spec: Spec) -> ModuleEncoder:
-    """What the entry returns, called without arguments; CLS and patches as `forward_features` or `forward` give them.
+    """The module that the entry returns when it is called without arguments, as an encoder.
+
+    CLS and patches come from its `forward_features`, or else from `forward`.
 
     Raises:
-        InputError: no trust, no such folder, repository or entry, or outputs that are no tokens.
+        InputError: no `trust_remote_code=true`, no such folder, repository or entry, or outputs that are no tokens.
+        UntrustedError: the URI is not trusted.
     """
     spec.check(*OPTIONS, "trust_remote_code")
     repository, _, entry = spec.name.rpartition(":")
@@ -39,12 +42,12 @@ def load(spec: Spec) -> ModuleEncoder:
     name, source = (str(folder), "local") if is_folder else (repository, "github")
     try:
         model = torch.hub.load(name, entry, source=source, trust_repo=True, verbose=False)
-    except Exception as error:  # the code of somebody else
+    except Exception as error:  # foreign code may raise anything
         raise InputError(f"encoder '{spec.uri}': cannot load it ({reason_of(error, 300)})") from None
     if not isinstance(model, nn.Module):
-        raise InputError(f"encoder '{spec.uri}': '{entry}' gives a {type(model).__name__}, not a torch module")
+        raise InputError(f"encoder '{spec.uri}': '{entry}' returns a {type(model).__name__}, not a torch module")
     encoder = ModuleEncoder(model, f"encoder '{spec.uri}'", description=spec.name, **options)
-    # All files of the repository, as its code may choose among them, and the modules that Python already had.
+    # All files of the repository count, as its code may choose among them, and all modules that are already imported.
     files = [file for place in ([folder] if is_folder else _checkouts(repository)) for file in place.rglob("*.py")]
     found = own_code(modules_of(model) & sys.modules.keys(), files)
     encoder.code = f"{found.digest} {values_of_model(model)}"
@@ -58,7 +61,7 @@ def _is_cached(repository: str) -> bool:
 
 
 def _checkouts(repository: str) -> list[Path]:
-    """Where torch.hub keeps a repository; a default branch is called main or master."""
+    """Folders in which torch.hub keeps a repository; a default branch is called main or master."""
     name, _, branch = repository.partition(":")
     places = [f"{name}_{ref}".replace("/", "_") for ref in ([branch] if branch else ["main", "master"])]
     return [place for place in (Path(torch.hub.get_dir()) / folder for folder in places) if place.is_dir()]

@@ -1,7 +1,7 @@
 """The authors' released checkpoints of UNIC and DUNE: `official:NAME?checkpoint=PATH[&head=TEACHER&img_size=SIZE]`.
 
-The files are pickles with arguments and optimiser states; tensors alone are read (`unic.encoders._weights`). Encoders
-become timm models. `head=` reads the student through its ladder for that teacher: ŷ = Σ_l MLP_l(x_l) · (σ + 1e-6) + μ.
+The files are pickles with arguments and optimiser states, of which only tensors are read (`unic.encoders._weights`).
+Encoders become timm models. `head=` adds the student's ladder for a teacher: ŷ = Σ_l MLP_l(x_l) · (σ + 1e-6) + μ.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from unic.errors import InputError, nearest
 
 @dataclass(frozen=True)
 class Release:
-    """What the file does not say: the architecture in timm, and the licence of the weights where it is known."""
+    """Facts that the file does not hold: a description, the architecture in timm, and the licence if it is known."""
 
     text: str
     architecture: str
@@ -47,14 +47,14 @@ _RELEASES = {
 CATALOGUE = {f"{name}?checkpoint=PATH": release.text for name, release in _RELEASES.items()}
 """Names and descriptions, for `unic list encoders`."""
 
-_NEEDED = ("cls_token", "pos_embed", "patch_embed.proj.weight")  # of the encoder, wherever it stands in the file
+_NEEDED = ("cls_token", "pos_embed", "patch_embed.proj.weight")  # names by which the encoder is found in the file
 _NAMES = {"register_tokens": "reg_token"}
 
 
 def load(spec: Spec, *, drop_path: float = 0.0) -> Encoder:
     """The released encoder; CLS and patches are those after the final norm, as in the papers' evaluations.
 
-    Size of the input, number of blocks, registers and layer scale are read off the weights.
+    The input size, the number of blocks, registers and layer scale are inferred from the weights.
 
     Raises:
         InputError: unknown name, no `checkpoint`, a file of another form, or no ladder for `head`.
@@ -65,7 +65,7 @@ def load(spec: Spec, *, drop_path: float = 0.0) -> Encoder:
         raise InputError(f"{where}: unknown release '{spec.name}'{nearest(spec.name, _RELEASES)}")
     asked, (mean, std) = spec.input_size(), spec.mean_std(IMAGENET_MEAN, IMAGENET_STD)
     if "checkpoint" not in spec.options:
-        raise InputError(f"{where}: give the downloaded file, official:{spec.name}?checkpoint=PATH")
+        raise InputError(f"{where}: add the downloaded file, official:{spec.name}?checkpoint=PATH")
     tree = read_checkpoint(Path(spec.options["checkpoint"]).expanduser(), where)
     found = unwrap(tree, where, dict.fromkeys(_NEEDED))
     encoder_state = {_renamed(key): value for key, value in found.items() if key != "mask_token"}
@@ -76,7 +76,7 @@ def load(spec: Spec, *, drop_path: float = 0.0) -> Encoder:
     if head is None:
         return student
     if drop_path:
-        raise InputError(f"{where}: with 'head' it cannot be a student")
+        raise InputError(f"{where}: an encoder with 'head' cannot be a student")
     state = unwrap(tree, where)
     teachers = teachers_of(state)
     if head not in teachers:
@@ -87,29 +87,29 @@ def load(spec: Spec, *, drop_path: float = 0.0) -> Encoder:
 
 
 def _renamed(key: str) -> str:
-    """timm's name: blocks stand in chunks (`blocks.0.7`), of which there is one, or several that keep the numbers."""
+    """timm's name for a weight: `blocks.7` for `blocks.0.7`, as released blocks are in one or several chunks."""
     return _NAMES.get(key) or re.sub(r"^blocks\.\d+\.(\d+)\.", r"blocks.\1.", key)
 
 
 def _build(
     spec: Spec, state: dict[str, Tensor], asked: tuple[int, int] | None, drop_path: float
 ) -> tuple[Any, dict[str, Any], tuple[int, int]]:
-    """timm's model with the weights, the arguments that make it again, and its input size."""
+    """The timm model with the weights, the arguments that build it again, and its input size."""
     where, release = f"encoder '{spec.uri}'", _RELEASES[spec.name]
     absent = [key for key in _NEEDED if key not in state]
     if absent:
-        raise InputError(f"{where}: not a checkpoint of UNIC or DUNE: it has no {absent[0]}")
+        raise InputError(f"{where}: the file is no checkpoint of UNIC or DUNE, as it has no {absent[0]}")
     patch = state["patch_embed.proj.weight"].shape[-1]
     if f"_patch{patch}_" not in release.architecture:
         raise InputError(f"{where}: the file has patches of {patch} pixels, so it is not {spec.name}")
     side = round((state["pos_embed"].shape[1] - 1) ** 0.5) * patch
     model_args: dict[str, Any] = {
         "depth": 1 + max((int(key.split(".")[1]) for key in state if key.startswith("blocks.")), default=-1),
-        # Its value is that of the weights; here it only says that there is a layer scale.
+        # Any value adds a layer scale; its weights are loaded below.
         "init_values": 1e-5 if "blocks.0.ls1.gamma" in state else None,
     }
     if "reg_token" in state:
-        # The position of the class token is added to it before the registers come between; timm wants it inside.
+        # timm has no position for the class token of a model with registers, so it is added to the token.
         model_args |= {"reg_tokens": state["reg_token"].shape[1], "no_embed_class": True}
         position = state["pos_embed"]
         state = {**state, "cls_token": state["cls_token"] + position[:, :1], "pos_embed": position[:, 1:]}

@@ -18,38 +18,38 @@ from unic.encoders import Spec
 from unic.encoders._onnx_loops import endless_loop
 from unic.encoders._onnx_tokens import split_of, square_split
 from unic.encoders.base import NORMALISATIONS, Encoder
-from unic.encoders.onnx_encoder import Layout, OnnxEncoder
+from unic.encoders.onnx_encoder import ImageLayout, OnnxEncoder
 from unic.errors import InputError, nearest, reason_of
 
 
 def load(spec: Spec) -> Encoder:
-    """Opens the graph and taps it at one tensor.
+    """Opens the graph and reads one of its tensors.
 
     Options, all with defaults from the graph:
         output: name of any tensor; default: the first output of float type.
         size: input size; default: the static size of the graph, else 224.
-        layout: nchw or nhwc; default: where the 3 stands in the input's shape.
-        channels: rgb (default) or bgr, the order in which the graph wants them.
+        layout: nchw or nhwc; default: by the place of the 3 in the input's shape.
+        channels: rgb (default) or bgr, the order of channels in the graph's input.
         mean, std: in RGB order, in the units of the scaled image, or the name of a usual pair.
-        scale: 255 for graphs that take 0..255; default: 255 where the input is an integer, else 1.
-        num_prefix_tokens, grid: of tokens, how many stand before the patches, and the grid of the patches.
+        scale: 255 for graphs that take 0..255; default: 255 if the input is an integer, else 1.
+        num_prefix_tokens, grid: number of tokens before the patches, and grid of the patches.
 
     Raises:
-        InputError: unreadable file, wrong option, a graph that does not run at this size, images that do not fit into
-            its integers, or tokens of which it is not known which are patches.
+        InputError: unreadable file, wrong option, a graph that does not run at this size, images outside the range of
+            its integers, or tokens that cannot be split into prefix and patches.
     """
     encoder, graph, empty = _opened(spec)
     if empty.ndim == 3:
         encoder.split = split_of(spec, empty.shape[1], encoder.input_size, graph.model, encoder.output)
     for key in spec.options.keys() & {"num_prefix_tokens", "grid"} if empty.ndim != 3 else ():
         what = "vector" if empty.ndim == 2 else "map"
-        raise InputError(f"encoder '{spec.uri}': '{key}' is for tokens, and '{encoder.output}' is a {what}")
+        raise InputError(f"encoder '{spec.uri}': option '{key}' needs tokens, but '{encoder.output}' is a {what}")
     encoder.measure(empty)
     return encoder
 
 
 def options_before(spec: Spec) -> dict[str, str]:
-    """The options that make of a graph what versions before they existed made of it, see `unic.encoders._old_rules`."""
+    """The options with which a graph gives what earlier versions without them gave, see `unic.encoders._old_rules`."""
     options = {"scale": "1"} if np.issubdtype(_Graph(spec).dtype, np.integer) else {}
     _, _, empty = _opened(replace(spec, options=options | spec.options))
     if empty.ndim == 3:
@@ -59,13 +59,13 @@ def options_before(spec: Spec) -> dict[str, str]:
 
 
 def _opened(spec: Spec) -> tuple[OnnxEncoder, _Graph, Tensor]:
-    """The graph as an encoder of which the split of tokens is open, and what it makes of one empty image."""
+    """The graph as an encoder that has no split of tokens yet, the graph itself, and its output for an empty image."""
     spec.check("output", "size", "layout", "channels", "mean", "std", "scale", "num_prefix_tokens", "grid")
     graph = _Graph(spec)
     layout = _choice(spec, "layout", graph.layout, ("nchw", "nhwc"))
     size = spec.size("size", graph.size(layout) or (224, 224))
     if graph.size(layout) not in (None, size):
-        raise InputError(f"encoder '{spec.uri}': the graph takes the size {graph.size(layout)} alone, not {size}")
+        raise InputError(f"encoder '{spec.uri}': the graph takes only size {graph.size(layout)}, not {size}")
     mean, std = _normalisation(spec, graph.dtype)
     encoder = OnnxEncoder(
         graph.path,
@@ -79,7 +79,7 @@ def _opened(spec: Spec) -> tuple[OnnxEncoder, _Graph, Tensor]:
     )
     try:
         empty = encoder.tap(torch.zeros(1, 3, *size))
-    except Exception as error:  # onnxruntime raises classes of its own C++ module
+    except Exception as error:  # onnxruntime raises classes of its C++ module
         raise InputError(f"encoder '{spec.uri}': the graph does not run ({reason_of(error)})") from None
     if empty.ndim not in (2, 3, 4):
         shape = tuple(empty.shape)
@@ -88,12 +88,16 @@ def _opened(spec: Spec) -> tuple[OnnxEncoder, _Graph, Tensor]:
 
 
 def _normalisation(spec: Spec, dtype: np.dtype[Any]) -> tuple[list[float], list[float]]:
-    """Mean and std for images in [0, 1]; what is then fed to the graph must fit into its integers."""
+    """Mean and std for images in [0, 1].
+
+    Raises:
+        InputError: a wrong option, or normalised images outside the range of the graph's integers.
+    """
     is_integer = np.issubdtype(dtype, np.integer)
     scales = spec.floats("scale", (255.0 if is_integer else 1.0,) * 3)
 
     def floats(key: str, default: float, which: int) -> tuple[float, ...]:
-        # Usual pairs are for images in [0, 1], numbers of the URI for scaled ones.
+        # Named pairs are for images in [0, 1], numbers in the URI for scaled images.
         named = {
             name: tuple(value * scale for value, scale in zip(pair[which], scales, strict=True))
             for name, pair in NORMALISATIONS.items()
@@ -102,17 +106,16 @@ def _normalisation(spec: Spec, dtype: np.dtype[Any]) -> tuple[list[float], list[
 
     mean, std = floats("mean", 0.0, 0), floats("std", 1.0, 1)
     if 0 in (*scales, *std):
-        raise InputError(f"encoder '{spec.uri}': mean, std, scale are one number or three; scale and std are not 0")
+        raise InputError(f"encoder '{spec.uri}': options 'std' and 'scale' must not be 0")
     if is_integer:
         limits = np.iinfo(dtype)
         ends = [(end * scale - m) / s for end in (0, 1) for scale, m, s in zip(scales, mean, std, strict=True)]
-        is_coarse = (
-            "scale" not in spec.options and max(ends) - min(ends) < _LEVELS
-        )  # normalised, then rounded to 0, 1, 2
+        # Images that are normalised and then rounded would have only a few values, such as 0, 1 and 2.
+        is_coarse = "scale" not in spec.options and max(ends) - min(ends) < _LEVELS
         if min(ends) < limits.min - 0.5 or max(ends) > limits.max + 0.5 or is_coarse:
             raise InputError(
-                f"encoder '{spec.uri}': its input is {dtype}, {limits.min} to {limits.max}, and images would be "
-                f"{min(ends):.4g} to {max(ends):.4g} in it; give scale, mean and std"
+                f"encoder '{spec.uri}': its input is {dtype}, {limits.min} to {limits.max}, but images would range "
+                f"from {min(ends):.4g} to {max(ends):.4g}; set scale, mean and std"
             )
     return (
         [value / scale for value, scale in zip(mean, scales, strict=True)],
@@ -128,7 +131,7 @@ def _choice(spec: Spec, key: str, default: str, valid: tuple[str, ...]) -> str:
 
 
 class _Graph:
-    """What the file says about its input and its tensors."""
+    """An ONNX file: its graph, input and tensors."""
 
     def __init__(self, spec: Spec) -> None:
         onnx = _import(spec.uri)
@@ -138,20 +141,20 @@ class _Graph:
             raise InputError(f"encoder '{spec.uri}': no such file: {self.path}")
         try:
             self.model = onnx.load(self.path, load_external_data=False)
-        except Exception as error:  # protobuf's DecodeError; which class depends on its version
+        except Exception as error:  # protobuf's DecodeError, a class that depends on its version
             raise InputError(f"encoder '{spec.uri}': not an ONNX file ({error})") from None
         if reason := endless_loop(self.model):
-            raise InputError(f"encoder '{spec.uri}': it may run for ever: {reason}; export the graph without loops")
+            raise InputError(f"encoder '{spec.uri}': it may run forever: {reason}; export the graph without loops")
         self.graph = self.model.graph
         weights = {tensor.name for tensor in self.graph.initializer}
         inputs = [value for value in self.graph.input if value.name not in weights]
         shapes = [[dim.dim_value for dim in value.type.tensor_type.shape.dim] for value in inputs]  # 0: dynamic
         if len(shapes) != 1 or len(shapes[0]) != 4:
-            raise InputError(f"encoder '{spec.uri}': the graph must have one input of rank 4, images; it has {shapes}")
+            raise InputError(f"encoder '{spec.uri}': expected one input of rank 4 (images), not {shapes}")
         self.shape = shapes[0]
         self.dtype = onnx.helper.tensor_dtype_to_np_dtype(inputs[0].type.tensor_type.elem_type)
         self.batch_size = self.shape[0] or None
-        self.layout: Layout = "nhwc" if self.shape[3] == 3 and self.shape[1] != 3 else "nchw"
+        self.layout: ImageLayout = "nhwc" if self.shape[3] == 3 and self.shape[1] != 3 else "nchw"
 
     def size(self, layout: str) -> tuple[int, int] | None:
         height, width = self.shape[2:] if layout == "nchw" else self.shape[1:3]
@@ -168,14 +171,12 @@ class _Graph:
         return name
 
 
-_LEVELS = 128  # of grey: fewer are no image any more
-
-
+_LEVELS = 128  # fewest integer values that an image should have
 _FLOATS = frozenset({1, 10, 11, 16})  # onnx.TensorProto: FLOAT, FLOAT16, DOUBLE, BFLOAT16
 
 
 def _nearest_tensor(name: str, tensors: list[str]) -> str:
-    # A graph has thousands of tensors: never list them all, the last ones are what people look for.
+    # A graph has thousands of tensors, too many to list; the last ones are the most likely to be meant.
     text = nearest(name, tensors)
     return text if text.startswith("; did you mean") else f"; the last ones are: {', '.join(tensors[-3:])}"
 
@@ -183,7 +184,7 @@ def _nearest_tensor(name: str, tensors: list[str]) -> str:
 def _import(uri: str) -> Any:
     try:
         import onnx
-        import onnxruntime  # noqa: F401  the session needs it later; a missing package is told now
+        import onnxruntime  # noqa: F401  the session needs it later, but a missing package must be an error now
     except ImportError:
         raise InputError(f"encoder '{uri}': needs onnx and onnxruntime; run: pip install onnx onnxruntime") from None
     return onnx

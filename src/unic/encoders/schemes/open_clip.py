@@ -1,7 +1,7 @@
 """Image towers of open_clip: `open_clip:ARCH/PRETRAINED` or `open_clip:ARCH?checkpoint=PATH`, with `&projected=true`.
 
-CLS is the pooled vector before the projection into the joint space of images and texts, patches are those after the
-tower's final norm. `projected=true` makes the joint embedding, which `encode_image` returns, the CLS.
+CLS is the pooled vector before the projection into the joint space of images and texts. Patches are those after the
+tower's final norm. With `projected=true` CLS is the joint embedding, as `encode_image` returns it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from unic.encoders._weights import read_checkpoint
 from unic.encoders.base import NORMALISATIONS
 from unic.errors import InputError, nearest, reason_of
 
-_EVERY = {"logit_scale": None}  # which every model of images and texts has
+_EVERY = {"logit_scale": None}  # a weight that every model of images and texts has
 
 
 def load(spec: Spec) -> OpenClipEncoder:
@@ -34,7 +34,7 @@ def load(spec: Spec) -> OpenClipEncoder:
         checkpoint: a file of the whole model, instead of the name of published weights.
         projected: `true` for the joint embedding as CLS.
         img_size (or size): another input size; position embeddings are interpolated.
-        mean, std: needed with `checkpoint`, unless open_clip's `open_clip_config.json` lies beside the file.
+        mean, std: needed with `checkpoint`, unless open_clip's `open_clip_config.json` is beside the file.
 
     Raises:
         InputError: unknown architecture, weights or option; an unreadable file; no network.
@@ -54,21 +54,21 @@ def load(spec: Spec) -> OpenClipEncoder:
             architecture,
             force_image_size=size,
             force_preprocess_cfg=settings,
-            # Weights trained with QuickGELU under the name of an architecture without it, as OpenAI's are.
+            # OpenAI's weights were trained with QuickGELU but use the name of an architecture without it.
             force_quick_gelu=settings.get("quick_gelu", False),
             weights_only=True,
         )
         model = _with_weights(spec, create, path)
         if not settings.keys() | spec.options.keys() >= {"mean", "std"}:
             raise InputError(
-                f"encoder '{spec.uri}': with which mean and std its weights were trained is not known; "
+                f"encoder '{spec.uri}': the mean and std that its weights were trained with are not known; "
                 "add mean=clip&std=clip, or the numbers of their training"
             )
         mean, std = spec.mean_std(*(model.visual.preprocess_cfg[key] for key in ("mean", "std")))
         encoder = OpenClipEncoder(model.visual, mean=mean, std=std, projected=projected)
     except InputError:
         raise
-    except Exception as error:  # a damaged or unfitting file, or a size that does not fit, fails anywhere in there
+    except Exception as error:  # open_clip raises many kinds for a damaged file, other weights or a wrong size
         raise InputError(f"encoder '{spec.uri}': cannot load it ({reason_of(error, 200)})") from None
     repository = os.path.split(settings.get("hf_hub", ""))[0]
     if repository and "checkpoint" not in spec.options:
@@ -85,7 +85,7 @@ def _import(uri: str) -> Any:
 
 
 def _with_weights(spec: Spec, create: Callable[..., Any], path: Path) -> Any:
-    """The model with the weights of a file. What open_clip cannot read may be its own weights behind wrappers."""
+    """The model with the weights of a file. A file that open_clip cannot read is tried again without wrappers."""
     try:
         return create(pretrained=str(path))
     except Exception as error:
@@ -103,7 +103,7 @@ def _with_weights(spec: Spec, create: Callable[..., Any], path: Path) -> Any:
 
 
 def _settings(spec: Spec, open_clip: Any, architecture: str, tag: str) -> dict[str, Any]:
-    """What is published about the weights: their mean, std and activation, and where they are."""
+    """Facts published about the weights: their mean, std, activation and address."""
     tags = open_clip.list_pretrained_tags_by_model(architecture)
     if "checkpoint" not in spec.options:
         settings = open_clip.get_pretrained_cfg(architecture, tag)
@@ -111,12 +111,12 @@ def _settings(spec: Spec, open_clip: Any, architecture: str, tag: str) -> dict[s
             raise InputError(f"encoder '{spec.uri}': '{architecture}' has no weights '{tag}'{nearest(tag, tags)}")
         return dict(settings)
     if tag:
-        raise InputError(f"encoder '{spec.uri}': give the weights '{tag}' or a checkpoint, not both")
+        raise InputError(f"encoder '{spec.uri}': name the weights '{tag}' or a checkpoint, not both")
     return _beside(Path(spec.options["checkpoint"]).expanduser())
 
 
 def _beside(path: Path) -> dict[str, Any]:
-    """Mean and std of the `open_clip_config.json` that open_clip keeps beside a file that it puts on the hub."""
+    """Mean and std in the `open_clip_config.json` that open_clip puts beside weights on the hub; empty without it."""
     if path.name not in ("open_clip_model.safetensors", "open_clip_pytorch_model.bin"):
         return {}
     try:
@@ -127,10 +127,10 @@ def _beside(path: Path) -> dict[str, Any]:
 
 
 def published_normalisation(spec: Spec) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """The mean and std that published weights of an architecture share; open_clip's own where none are published.
+    """The mean and std that all published weights of an architecture share; CLIP's if it has no published weights.
 
     Raises:
-        InputError: they differ, or open_clip is not installed.
+        InputError: published weights differ in mean and std, or open_clip is not installed.
     """
     open_clip = _import(spec.uri)
     tags = open_clip.list_pretrained_tags_by_model(spec.name)
@@ -142,7 +142,7 @@ def published_normalisation(spec: Spec) -> tuple[tuple[float, ...], tuple[float,
 
 
 def _weights(spec: Spec, open_clip: Any, settings: Mapping[str, Any]) -> Path:
-    """The file of the whole model; downloaded if it is not in the cache."""
+    """Path of the file of the whole model, which is downloaded if it is not in the cache."""
     where = f"encoder '{spec.uri}'"
     if "checkpoint" in spec.options:
         path = Path(spec.options["checkpoint"]).expanduser()
@@ -163,7 +163,7 @@ def _weights(spec: Spec, open_clip: Any, settings: Mapping[str, Any]) -> Path:
 
 
 def _cached(settings: Mapping[str, Any]) -> Path | None:
-    """Safetensors first, as open_clip does."""
+    """Path of the weights in the cache, safetensors first as in open_clip; None if they are not there."""
     if not settings.get("hf_hub"):
         path = Path("~/.cache/clip").expanduser() / os.path.basename(settings["url"])
         return path if path.is_file() else None

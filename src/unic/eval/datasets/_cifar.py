@@ -1,4 +1,4 @@
-"""The binary version of CIFAR: records of label bytes and 32 × 32 pixels, plane by plane. The others are pickles."""
+"""The binary version of CIFAR, which is no pickle: records of label bytes and 32 × 32 pixels, channel by channel."""
 
 from __future__ import annotations
 
@@ -14,11 +14,17 @@ _SIDE = 32
 
 
 def records(name: str, files: Sequence[Path], classes: Sequence[str], *, num_labels: int = 1) -> Arrays:
-    """The images of some files, by the last of the `num_labels` bytes before each.
+    """The images of some files, with their labels.
+
+    Args:
+        name: name of the set.
+        files: files of records.
+        classes: names of the classes.
+        num_labels: number of bytes for labels before each image; the last of them is the label.
 
     Raises:
         InputError: a file is cut off, or a label has no class.
-        OSError: a file is not there.
+        OSError: a file is missing.
     """
     width = num_labels + 3 * _SIDE**2
     parts = []
@@ -30,11 +36,11 @@ def records(name: str, files: Sequence[Path], classes: Sequence[str], *, num_lab
     table = np.concatenate(parts)
     labels = table[:, num_labels - 1]
     if labels.max() >= len(classes):
-        raise InputError(f"data '{name}': label {labels.max()} in {files[0].parent}, and {len(classes)} classes")
+        raise InputError(f"data '{name}': label {labels.max()} in {files[0].parent}, but only {len(classes)} classes")
     images = table[:, num_labels:].reshape(-1, 3, _SIDE, _SIDE).transpose(0, 2, 3, 1)
     return Arrays(name, images, labels, classes)
 
 
 def class_names(file: Path) -> list[str]:
-    """One name a line; these files end with an empty one."""
+    """The names in a file, one on each line; empty lines are skipped."""
     return [line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]

@@ -1,4 +1,4 @@
-"""What sets made of files share: where they come from, how they are fetched, and folders that are classes."""
+"""Parts that sets of files share: their publisher, downloads, and lists of images by file, text file or folder."""
 
 from __future__ import annotations
 
@@ -20,13 +20,14 @@ _ENDINGS = tuple(SUFFIXES)
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a set comes from and belongs, for the one line that is printed when it is not there.
+    """The publisher of a set and its folder, for the error line if the set is missing.
 
     Attributes:
-        name: of the set, and of its folder below the data root.
-        expected: what must lie in that folder.
-        url: where its publisher has it.
-        size: of what is downloaded; None: it cannot be downloaded from here.
+        name: name of the set, and of its folder below the data root.
+        expected: files or folders that must be in that folder.
+        url: address of the set.
+        size: size of the download; None if unic cannot download the set.
+        archives: names of archives that are unpacked if they are in the folder.
     """
 
     name: str
@@ -48,16 +49,24 @@ class Origin:
 
     @contextmanager
     def reading(self, root: Path, download: bool = False) -> Iterator[None]:
-        """Whatever goes wrong inside, in fetching or reading files, becomes one `InputError`."""
+        """Turns any error while files are fetched or read into an `InputError`."""
         try:
             yield
         except InputError:
             raise
-        except Exception as error:  # of parsers, archives, network: the files are not what they should be
+        except Exception as error:  # parsers, archives and the network raise many kinds
             raise self.error(root, self._problem(root, error, download), download=download) from None
 
     def fetch(self, root: Path, archives: Iterable[tuple[str, str]]) -> None:
-        """Downloads archives, given as URL and MD5, and unpacks them into the folder of the set."""
+        """Downloads archives and unpacks them into the folder of the set.
+
+        Args:
+            root: folder of the sets.
+            archives: URL and MD5 of each archive.
+
+        Raises:
+            InputError: the download or the unpacking fails.
+        """
         from torchvision.datasets.utils import download_and_extract_archive
 
         with self.reading(root, download=True):
@@ -76,24 +85,41 @@ class Origin:
 
 
 def listed(folder: Path, files: Iterable[str | Path], labels: Sequence[int], classes: Sequence[str]) -> Listed:
-    """Files given by their path from the working folder or the root of the disk, all of them below `folder`."""
+    """Labelled images from their files.
+
+    Args:
+        folder: folder that contains all files.
+        files: paths, absolute or from the working folder.
+        labels: class index of each file.
+        classes: names of the classes.
+    """
     prefix = os.path.join(os.path.normpath(folder), "")
     names = [os.path.normpath(file).removeprefix(prefix).replace(os.sep, "/") for file in files]
     return Listed(str(folder), folder, names, labels, classes)
 
 
 def from_list(file: Path, folder: Path, class_of: Callable[[str], str]) -> Listed:
-    """Images below `folder` that a text file names, one a line, with the class in the name."""
+    """Labelled images from a text file with the path of an image on each line.
+
+    Args:
+        file: the text file.
+        folder: folder to which the paths are relative.
+        class_of: function from the path of an image to its class.
+    """
     lines = file.read_text(encoding="utf-8").splitlines()
     names = [line.strip().removeprefix("/") for line in lines if line.strip()]
     kinds = [class_of(name) for name in names]
     classes = sorted(set(kinds))
-    number = {kind: index for index, kind in enumerate(classes)}
-    return Listed(str(file), folder, names, [number[kind] for kind in kinds], classes)
+    index_of = {kind: index for index, kind in enumerate(classes)}
+    return Listed(str(file), folder, names, [index_of[kind] for kind in kinds], classes)
 
 
 def class_folders(folder: Path) -> Listed:
-    """A folder with one folder for each class and images in these, by name. Raises `OSError` if it is not there."""
+    """Labelled images from a folder that has a folder of images for each class, sorted by name.
+
+    Raises:
+        OSError: the folder is missing.
+    """
     names: list[str] = []
     counts = []
     with os.scandir(folder) as entries:

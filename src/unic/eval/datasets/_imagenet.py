@@ -18,13 +18,13 @@ ORIGIN = Origin(
 
 
 def training(root: Path) -> Listed:
-    """ImageNet-1K's training images; the classes are WordNet's numbers ("n01440764"), sorted."""
+    """ImageNet-1K's training images; classes are WordNet numbers ("n01440764"), sorted."""
     with ORIGIN.reading(root):
         return class_folders(ORIGIN.folder(root) / "train")
 
 
 def borrowed(name: str, root: Path) -> Listed:
-    """`training` for the set `name`, whose own folder does not have them."""
+    """`training` for the set `name`, which has no training images of its own."""
     try:
         return training(root)
     except InputError as error:
@@ -34,15 +34,17 @@ def borrowed(name: str, root: Path) -> Listed:
 def shifted(
     origin: Origin, folder: str, num_classes: int, root: Path, archive: tuple[str, str] | None = None
 ) -> DataPair:
-    """ImageNet-1K's training part with another set's images, in folders named after some of its classes.
+    """ImageNet-1K's training part with the test images of another set, whose folders have the names of its classes.
 
     Args:
-        folder: what holds the class folders, in the set's own one.
-        num_classes: how many the test part has.
-        archive: URL and MD5 of what to fetch if it is not there.
+        origin: publisher of the other set.
+        folder: name of the folder with the class folders, in the folder of the other set.
+        num_classes: number of classes of the test part.
+        root: folder of the sets.
+        archive: URL and MD5 of an archive to fetch if the folder is missing.
 
     Raises:
-        InputError: one of the two is not there, or the number of test classes is not the published one.
+        InputError: a part is missing, or the number of test classes is not the published one.
     """
     train = borrowed(origin.name, root)
     if archive and not (origin.folder(root) / folder).exists():
@@ -50,5 +52,5 @@ def shifted(
     with origin.reading(root):
         test = class_folders(origin.folder(root) / folder)
     if len(test.classes) != num_classes:
-        raise InputError(f"data '{origin.name}': expected {num_classes} test classes, found {len(test.classes)}")
+        raise InputError(f"data '{origin.name}': expected {num_classes} test classes, not {len(test.classes)}")
     return DataPair(origin.name, train, test, is_shifted=True)

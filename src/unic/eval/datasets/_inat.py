@@ -1,4 +1,4 @@
-"""The yearly iNaturalist challenges: images in one tree, train and val as annotations in the format of COCO."""
+"""The yearly iNaturalist challenges: all images in one folder, train and val as annotation files in COCO's format."""
 
 from __future__ import annotations
 
@@ -15,11 +15,14 @@ _BUCKET = "https://ml-inat-competition-datasets.s3.amazonaws.com"
 
 
 def open_year(year: int, md5: Sequence[str], size: str, root: Path, download: bool) -> DataPair:
-    """One year's training and validation images.
+    """The training and validation images of a year.
 
     Args:
-        md5: of the archives of images, training and validation annotations.
-        size: of all three.
+        year: the year.
+        md5: MD5 of the archives of images, training annotations and validation annotations.
+        size: size of the three archives together.
+        root: folder of the sets.
+        download: fetch the archives if they are missing.
     """
     archives = (f"train_val{year}.tar.gz", f"train{year}.json.tar.gz", f"val{year}.json.tar.gz")
     origin = Origin(
@@ -29,7 +32,7 @@ def open_year(year: int, md5: Sequence[str], size: str, root: Path, download: bo
         size,
     )
     folder = origin.folder(root)
-    if download and not (folder / f"val{year}.json").exists():  # the last to be unpacked
+    if download and not (folder / f"val{year}.json").exists():  # the file that is unpacked last
         origin.fetch(root, [(f"{_BUCKET}/{year}/{name}", md5) for name, md5 in zip(archives, md5, strict=True)])
     with origin.reading(root):
         train, test = (_part(folder / f"{part}{year}.json") for part in ("train", "val"))
@@ -39,11 +42,11 @@ def open_year(year: int, md5: Sequence[str], size: str, root: Path, download: bo
 def _part(file: Path) -> Listed:
     content: dict[str, Any] = json.loads(file.read_bytes())
     categories = sorted(content["categories"], key=lambda category: category["id"])
-    number = {category["id"]: index for index, category in enumerate(categories)}
+    index_of = {category["id"]: index for index, category in enumerate(categories)}
     classes = [str(category["name"]) for category in categories]
     if len(set(classes)) < len(classes):
         classes = [str(category["id"]) for category in categories]
     category_of = {annotation["image_id"]: annotation["category_id"] for annotation in content["annotations"]}
     names = [image["file_name"] for image in content["images"]]
-    labels = [number[category_of[image["id"]]] for image in content["images"]]
+    labels = [index_of[category_of[image["id"]]] for image in content["images"]]
     return Listed(str(file), file.parent, names, labels, classes)

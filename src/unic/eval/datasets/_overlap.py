@@ -1,4 +1,4 @@
-"""No test image may be a training image: a model that has its answer in the bank is measured on its memory."""
+"""A check that no test image is a training image, as a score on such an image shows memory only."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from unic.eval.datasets.base import DataPair
 
 
 def refuse_overlap(pair: DataPair, remedy: str) -> None:
-    """Compares the stored bytes of all training and test images, whatever the files are called.
+    """Compares the stored bytes of all training and test images; names of files do not count.
 
     Args:
-        pair: the set, limited to what is measured.
-        remedy: what makes it measure all the same, the end of the message.
+        pair: the set, limited to the images that are measured.
+        remedy: end of the error line: how to allow the overlap.
 
     Raises:
         InputError: an image is in both parts.
@@ -28,5 +28,5 @@ def refuse_overlap(pair: DataPair, remedy: str) -> None:
             count = "all" if len(shared) == len(test) else f"{len(shared)} of"
             raise InputError(
                 f"data '{part.name}': {count} {len(test)} test images are training images too, the first is "
-                f"{part.test.name(first)} ({part.train.name(twin)} in training); take them out of one part, or {remedy}"
+                f"{part.test.name(first)} ({part.train.name(twin)} in training); remove them from one part, or {remedy}"
             )

@@ -1,4 +1,4 @@
-"""A fixed test part of sets that are published without one."""
+"""A fixed test part for sets that are published without one."""
 
 from __future__ import annotations
 
@@ -10,9 +10,14 @@ from unic import rng
 
 
 def held_out(name: str, labels: Int[np.ndarray, " n"], per_class: int) -> tuple[np.ndarray, np.ndarray]:
-    """Numbers of the training and of the test images, ascending: `per_class` test images of each class.
+    """Indices of the training and of the test images, ascending, with `per_class` test images of each class.
 
-    The draw is keyed by the set's name and the number of each image, the same for everyone and for every seed.
+    The draw depends on the name of the set and on the index of each image only, so it is the same in every evaluation.
+
+    Args:
+        name: name of the set.
+        labels: class of each image.
+        per_class: number of test images of each class.
     """
     keys = rng.uniform(rng.stream(name), torch.arange(len(labels))).numpy()
     by_class = np.lexsort((keys, labels))

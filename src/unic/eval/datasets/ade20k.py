@@ -1,6 +1,6 @@
 """ADE20K scene parsing, 150 classes; train and validation of the 2016 challenge (Zhou et al., arXiv 1608.05442).
 
-Its masks hold classes from 1; 0, all that is none of the 150, is not asked about.
+Masks have the classes 1 to 150, and 0 for all other things, which do not count.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def load_train(root: Path) -> PixelPairs:
 
 
 def from_zero(mask: np.ndarray) -> np.ndarray:
-    """Classes 1 … 150 become 0 … 149, and 0 becomes 255: arithmetic of 8 bits does both."""
+    """A mask in which classes 1 … 150 become 0 … 149, and 0 becomes 255, by 8-bit arithmetic."""
     return mask - np.uint8(1)
 
 
@@ -45,9 +45,9 @@ def _part(root: Path, part: str) -> PixelPairs:
 
 
 def _classes(file: Path) -> list[str]:
-    """The last column of the table that comes with the images; the numbers of the classes where it is missing."""
+    """The last column of the table beside the images; the numbers of the classes if the table is missing."""
     if not file.is_file():
-        return [str(number) for number in range(1, NUM_CLASSES + 1)]
+        return [str(value) for value in range(1, NUM_CLASSES + 1)]
     lines = file.read_text(encoding="utf-8").splitlines()[1:]
     names = [line.split("\t")[-1].strip() for line in lines if line.strip()]
-    return names if len(set(names)) == len(names) else [f"{number} {name}" for number, name in enumerate(names, 1)]
+    return names if len(set(names)) == len(names) else [f"{value} {name}" for value, name in enumerate(names, 1)]

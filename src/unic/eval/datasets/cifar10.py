@@ -23,7 +23,7 @@ def load(root: Path, *, download: bool = False) -> DataPair:
 
 
 def load_train(root: Path) -> Arrays:
-    return _part(root, [f"data_batch_{number}.bin" for number in range(1, 6)])
+    return _part(root, [f"data_batch_{batch}.bin" for batch in range(1, 6)])
 
 
 def _part(root: Path, files: list[str]) -> Arrays:

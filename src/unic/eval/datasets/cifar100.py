@@ -30,7 +30,7 @@ def _part(root: Path, file: str) -> Arrays:
     folder = _folder(root)
     with _ORIGIN.reading(root):
         classes = class_names(folder / "fine_label_names.txt")
-        return records("cifar100", [folder / file], classes, num_labels=2)  # the superclass, then the class
+        return records("cifar100", [folder / file], classes, num_labels=2)  # superclass and class
 
 
 def _folder(root: Path) -> Path:

@@ -1,7 +1,7 @@
-"""ImageNet-CoG, five levels of 1000 classes of ImageNet-21K, ever farther from ImageNet-1K (arXiv 2012.05649).
+"""ImageNet-CoG, five levels of 1000 classes of ImageNet-21K, each farther from ImageNet-1K (arXiv 2012.05649).
 
-Levels and splits are published as pickles, which are not read here: docs/evaluation.md has a program that turns them
-into one list for each level and part, `L1_train.txt` … `L5_test.txt`, with lines `WNID/FILE`.
+Levels and splits are published as pickles, which unic does not read. A program in docs/evaluation.md converts them to a
+list for each level and part, `L1_train.txt` … `L5_test.txt`, with lines `WNID/FILE`.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from unic.errors import InputError, nearest
 from unic.eval.datasets._files import Origin, from_list
 from unic.eval.datasets.base import DataPair
 
-COUNTS = None  # differs by level; what all levels have in common is verified here
+COUNTS = None  # they differ by level; the numbers that all levels share are verified here
 NUM_CLASSES = 1000
-TRAIN_PER_CLASS = (732, 1300)  # fewest and most
+TRAIN_PER_CLASS = (732, 1300)  # smallest and largest number of images
 TEST_PER_CLASS = 50
 _LEVELS = ("1", "2", "3", "4", "5")
 _ORIGIN = Origin(
@@ -32,11 +32,14 @@ def load(root: Path, *, download: bool = False, level: int | str | None = None) 
 
     Args:
         root: folder of the benchmark sets.
-        download: fetch what is missing, where its publisher allows that.
+        download: unused, as unic cannot download the set.
         level: 1 to 5; None: all five, as parts.
+
+    Raises:
+        InputError: unknown level, or images or lists that are missing or not as published.
     """
     if level is None:
-        parts = {f"L{number}": _level(root, number) for number in _LEVELS}
+        parts = {f"L{level}": _level(root, level) for level in _LEVELS}
         return DataPair("cog", parts["L1"].train, parts["L1"].test, parts)
     if str(level) not in _LEVELS:
         raise InputError(f"data 'cog': no level '{level}'{nearest(str(level), _LEVELS)}")
@@ -61,8 +64,7 @@ def _class(name: str) -> str:
 def _verify(file: str, part: Listed, fewest: int, most: int) -> None:
     counts = np.bincount([part.label(index) for index in range(len(part))])
     if len(counts) != NUM_CLASSES:
-        raise InputError(f"data 'cog': {file} has {len(counts)} classes, expected {NUM_CLASSES}")
+        raise InputError(f"data 'cog': {file}: expected {NUM_CLASSES} classes, not {len(counts)}")
     if counts.min() < fewest or counts.max() > most:
-        raise InputError(
-            f"data 'cog': {file} has {counts.min()} to {counts.max()} images of a class, expected {fewest} to {most}"
-        )
+        given = f"{counts.min()} to {counts.max()}"
+        raise InputError(f"data 'cog': {file}: expected {fewest} to {most} images of each class, not {given}")

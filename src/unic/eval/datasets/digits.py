@@ -1,4 +1,4 @@
-"""Handwritten digits, 10 classes, 8 px grey: the 1,797 that scikit-learn brings along (UCI); our fixed split."""
+"""Handwritten digits, 10 classes, 8 px grey: the 1,797 images in scikit-learn (UCI); our fixed split."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def load(root: Path, *, download: bool = False) -> DataPair:
     from sklearn.datasets import load_digits
 
     digits = load_digits()
-    images = np.rint(digits.images * (255 / 16)).astype(np.uint8)  # 17 shades
+    images = np.rint(digits.images * (255 / 16)).astype(np.uint8)  # from 17 shades of grey, 0 to 16
     classes = [str(name) for name in digits.target_names]
     train, test = (
         Arrays("digits", images[part], digits.target[part], classes)

@@ -1,7 +1,7 @@
 """EuroSAT in RGB, 10 kinds of land use seen by a satellite (Helber et al., arXiv 1709.00029); our fixed split.
 
-It has no published split. That of t-ReX, whose protocol UNIC follows, has 8,100 test images, 810 of each class, in a
-random draw of which there is no list. Ours has the same counts, and the draw is fixed.
+It has no published split. t-ReX, whose protocol UNIC follows, drew 8,100 test images at random, 810 of each class, and
+published no list of them. Our split has the same counts and a fixed draw.
 """
 
 from __future__ import annotations

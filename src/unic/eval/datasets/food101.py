@@ -1,4 +1,4 @@
-"""Food-101, 101 dishes; the training images are noisy on purpose (Bossard et al., 2014)."""
+"""Food-101, 101 dishes; the training images are uncleaned on purpose (Bossard et al., 2014)."""
 
 from __future__ import annotations
 

@@ -19,13 +19,13 @@ def load(root: Path, *, download: bool = False) -> DataPair:
     with ORIGIN.reading(root):
         flat = next((folder / "val").glob("*.JPEG"), None)
     if flat:
-        raise ORIGIN.error(root, f"{flat} lies in no class folder; move val/ away and unpack it again")
+        raise ORIGIN.error(root, f"{flat} is in no class folder; remove val/ and unpack it again")
     with ORIGIN.reading(root):
         return DataPair("imagenet", train, class_folders(folder / "val"))
 
 
 def _unpack(root: Path) -> None:
-    """Archives → class folders, which for val needs the development kit; those already there are left alone."""
+    """Unpacks archives into class folders, which for val needs the development kit. Existing folders stay."""
     from torchvision.datasets import ImageNet
 
     for part in ("train", "val"):

@@ -20,6 +20,6 @@ def load(root: Path, *, download: bool = False) -> DataPair:
     train = borrowed("imagenet_v2", root)
     with _ORIGIN.reading(root):
         test = class_folders(_ORIGIN.folder(root) / "imagenetv2-matched-frequency-format-val")
-        # Folders are numbers of ILSVRC's classes in the order of their WordNet numbers, not in that of their names.
-        test.classes = [train.classes[int(number)] for number in test.classes]
+        # The names of folders are indices of ILSVRC's classes, in the order of their WordNet numbers.
+        test.classes = [train.classes[int(folder)] for folder in test.classes]
     return DataPair("imagenet_v2", train, test, is_shifted=True)

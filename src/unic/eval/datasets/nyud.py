@@ -1,7 +1,7 @@
 """NYU Depth v2, indoor rooms with the depths of a Kinect; the official labelled split (Silberman et al., ECCV 2012).
 
-In the files that the preparation of BTS (arXiv 1907.10326) writes from the published archive: JPEG, and 16-bit PNG in
-millimetres with 0 where the sensor saw nothing.
+Images are JPEG files and depths 16-bit PNG files in millimetres, 0 for unknown, as the preparation script of BTS (arXiv
+1907.10326) writes them from the published archive.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ def load_train(root: Path) -> PixelPairs:
 
 
 def eigen_crop(depth: np.ndarray) -> np.ndarray:
-    """Depths outside rows 45 … 470 and columns 41 … 600 of 480 × 640 become unknown.
+    """Depths with unknown values outside rows 45 … 470 and columns 41 … 600 of 480 × 640.
 
-    The sensor measures little near the border; papers since Eigen et al. (arXiv 1406.2283) leave them out.
+    The sensor measures little near the border, so papers since Eigen et al. (arXiv 1406.2283) leave it out.
     """
     height, width = depth.shape
     top, bottom = round(45 / 480 * height), round(471 / 480 * height)

@@ -37,5 +37,5 @@ def load(root: Path, *, download: bool = False) -> DataPair:
 
 
 def _class(name: str) -> str:
-    """`a/abbey/sun_xyz.jpg`: the first letter of the class, the class, which may have a second level, the file."""
+    """The class in a path such as `a/abbey/sun_xyz.jpg`: its first letter, the class of one or two levels, the file."""
     return name.rpartition("/")[0][2:]

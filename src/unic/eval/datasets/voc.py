@@ -1,4 +1,4 @@
-"""Pascal VOC 2012 segmentation, 20 classes and background; its own train and val (Everingham et al., 2015)."""
+"""Pascal VOC 2012 segmentation, 20 classes and background; the official train and val (Everingham et al., 2015)."""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""Parts of tasks that learn or compare: linear heads, regressions, similarities."""

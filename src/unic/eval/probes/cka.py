@@ -1,11 +1,11 @@
-"""Linear CKA, the likeness of two sets of features of the same images (Kornblith et al., arXiv 1905.00414).
+"""Linear CKA, a similarity of two sets of features of the same images (Kornblith et al., arXiv 1905.00414).
 
 It uses the unbiased estimate of HSIC (Song et al., JMLR 2012)
 
     HSIC(K, L) = [tr(K̃L̃) + 1ᵀK̃1·1ᵀL̃1 / ((n−1)(n−2)) − 2·1ᵀK̃L̃1 / (n−2)] / (n(n−3)),   K̃ = XXᵀ, diagonal 0
 
-written with `XᵀY (D, E)` and `Xᵀ1`, so that nothing of size n × n is made. The plain estimate grows towards 1 where
-images are not many more than channels; this one is 0 on average for unrelated features, at any width.
+written with `XᵀY (D, E)` and `Xᵀ1`, so that no n × n matrix is stored. The biased estimate goes to 1 as the number of
+channels approaches that of images; this one is 0 on average for unrelated features of any width.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from torch import Tensor
 from unic.device import default_device
 
 FEWEST = 4
-"""Images that the unbiased estimate needs."""
+"""Smallest number of images for the unbiased estimate."""
 
 
 def cka(x: Float[np.ndarray, "n d"], y: Float[np.ndarray, "n e"]) -> float:
-    """Linear CKA of two sets of features of the same images; 0 where one of them does not vary.
+    """Linear CKA of two sets of features of the same images; 0 if one of them is constant.
 
-    Computed in float64 after centring, which changes nothing but the rounding.
+    It is computed in float64. Features are centred first, which reduces rounding and does not change the result.
 
     Args:
         x, y: features of the same n images, at least `FEWEST`.

@@ -1,4 +1,4 @@
-"""Vectors of unit length, chunk by chunk: of a large set, no normalised copy as a whole and no copy on the device."""
+"""Vectors of unit length, chunk by chunk, so that no normalised copy of a large set is stored."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from unic.device import default_device
 
 
 def units(x: Float[np.ndarray, "n d"], size: int) -> Iterator[tuple[int, Float[Tensor, "_ d"]]]:
-    """The first row of each chunk of `size` rows, and its unit vectors in float32, on the GPU if there is one.
+    """For each chunk of `size` rows its first row and its unit vectors in float32, on the GPU if there is one.
 
     Args:
-        x: possibly on a memory map, which is read once, in order.
+        x: vectors, possibly on a memory map, which are read once, in order.
+        size: number of rows in a chunk.
     """
     device = default_device()
     for start in range(0, len(x), size):

@@ -18,17 +18,17 @@ from unic.errors import InputError
 from unic.eval.outcome import Dense
 from unic.tokens import Grid, map_of
 
-POINTS = 4  # pixels for each patch and axis at which the loss is taken; with all of them scores are the same, slower
+POINTS = 4  # pixels per patch and axis in the loss; all of them would be slower, with the same scores
 EPOCHS = 40
-LEAST_STEPS = 2000  # of a small set 40 epochs end before the head has learned what it can
-_WARMUP = 0.05  # share of the steps
+LEAST_STEPS = 2000  # on a small set a head has not converged after 40 epochs
+_WARMUP = 0.05  # fraction of the steps
 _INIT_STD = 0.01
 
-Loss = Callable[[Float[Tensor, "b k h w"], Tensor], Tensor]
+DenseLoss = Callable[[Float[Tensor, "b k h w"], Tensor], Tensor]
 
 
 class Head(nn.Module):
-    """Maps of `outputs` values from patch tokens."""
+    """A linear head that turns patch tokens into maps of `outputs` channels."""
 
     def __init__(self, width: int, outputs: int, grid: Grid, seed: int) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ class Head(nn.Module):
         return map_of(self.linear(self.norm(patches.flatten(0, 1)).unflatten(0, patches.shape[:2])), self.grid)
 
     def predictions(self, data: Dense, batch_size: int) -> Iterator[tuple[int, Float[Tensor, "k h w"]]]:
-        """The row of every image of a split and its maps, on the grid of the patches."""
+        """For every image of a split its row and its maps, on the grid of the patches."""
         self.eval()
         for start in range(0, len(data), batch_size):
             rows = np.arange(start, min(start + batch_size, len(data)))
@@ -59,7 +59,7 @@ def train_head(
     train: Dense,
     targets: Tensor,
     outputs: int,
-    loss: Loss,
+    loss: DenseLoss,
     *,
     seed: int,
     steps: int | None,
@@ -67,21 +67,22 @@ def train_head(
     lr: float,
     weight_decay: float,
 ) -> Head:
-    """Trains with AdamW, the learning rate rising over 5 % of the steps and falling to 0 along a cosine.
+    """Trains a head with AdamW. The learning rate rises over 5 % of the steps and then falls to 0 along a cosine.
 
     Args:
-        targets: what `sampled` gives.
-        loss: a scalar of maps `(b, outputs, h, w)` and targets `(b, h, w)`, to which the maps were resized.
-        steps: None: as many as `EPOCHS` have, and at least `LEAST_STEPS`.
+        targets: targets of `train` as `sampled` returns them.
+        loss: function of maps `(b, outputs, h, w)`, resized to the targets, and of targets `(b, h, w)`.
+        steps: number of steps; None: those of `EPOCHS` epochs, and at least `LEAST_STEPS`.
 
     Raises:
         InputError: an option is out of range, or fewer than two images.
     """
     if min(1 if steps is None else steps, batch_size - 1, lr) <= 0 or weight_decay < 0:
         given = f"steps={steps}, batch_size={batch_size}, lr={lr}, weight_decay={weight_decay}"
-        raise InputError(f"expected at least 1 step and batches of 2, lr above 0 and no negative decay, not {given}")
+        text = "expected at least 1 step and batches of 2, lr above 0 and weight_decay of 0 or more"
+        raise InputError(f"dense head: {text}, not {given}")
     if len(train) < 2:
-        raise InputError(f"a head needs at least two training images, not {len(train)}")
+        raise InputError(f"dense head: needs at least two training images, not {len(train)}")
     head = Head(train.patches.shape[2], outputs, train.grid, seed)
     head.to(default_device()).train()
     batch_size = min(batch_size, len(train))
@@ -98,9 +99,9 @@ def train_head(
     return head
 
 
-@lru_cache(maxsize=1)  # for the next seed: decoding the targets may cost more than the head
+@lru_cache(maxsize=1)  # for the next seed: decoding targets may take longer than training the head
 def sampled(data: Dense) -> Tensor:
-    """Targets `(n, h, w)` of all images at `POINTS` pixels for each patch and axis, or whole where they are smaller."""
+    """Targets `(n, h, w)` of all images at `POINTS` pixels per patch and axis, or all pixels if they have fewer."""
     first = data.targets[0]
     places = []
     for count, length in zip(points(data), first.shape, strict=True):
@@ -118,9 +119,9 @@ def points(data: Dense) -> tuple[int, int]:
 
 
 def resize(maps: Float[Tensor, "... h w"], size: tuple[int, int]) -> Float[Tensor, "... height width"]:
-    """Bilinear, like `F.interpolate(align_corners=False)`, as two products of matrices.
+    """Resizes maps like bilinear `F.interpolate(align_corners=False)`, by two matrix products.
 
-    That is faster on a CPU, and on a GPU the gradient is the same from run to run, which that of `interpolate` is not.
+    This is faster on a CPU. On a GPU its gradient is deterministic, which that of `interpolate` is not.
     """
     rows, columns = (_weights(old, new, maps) for old, new in zip(maps.shape[-2:], size, strict=True))
     return rows @ (maps @ columns.T)
@@ -136,12 +137,12 @@ def _patches(data: Dense, rows: np.ndarray, device: torch.device) -> Float[Tenso
 
 
 def _batches(count: int, batch_size: int, seed: int) -> Iterator[np.ndarray]:
-    """Rows of each step, epoch after epoch; what does not fill a batch waits for another epoch."""
+    """Rows of each step, epoch after epoch. An epoch skips the images that do not fill a batch."""
     rng = np.random.default_rng(seed)
     while True:
         order = rng.permutation(count)
         for start in range(0, count - batch_size + 1, batch_size):
-            yield np.sort(order[start : start + batch_size])  # in the order in which they lie on the disk
+            yield np.sort(order[start : start + batch_size])  # in the order on the disk
 
 
 def _rate(step: int, steps: int) -> float:

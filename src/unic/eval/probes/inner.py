@@ -1,4 +1,4 @@
-"""A probe inside another task: chosen by name, with options of its own."""
+"""A probe that another task runs, chosen by name, with options of its own."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ PROBES = ("knn", "linear", "logistic")
 
 
 def inner_probe(task: str, name: str, options: Mapping[str, Any] | None) -> Callable[..., Outcome]:
-    """What takes `train`, `test` and `seed`, with the options set.
+    """The `run` of a probe with its options set; it takes `train`, `test` and `seed`.
 
     Raises:
-        InputError: not one of `PROBES`, or not an option of it.
+        InputError: a name that is not in `PROBES`, or an unknown option.
     """
     if name not in PROBES:
         raise InputError(f"{task}: unknown probe '{name}'{nearest(name, PROBES)}")
@@ -25,5 +25,5 @@ def inner_probe(task: str, name: str, options: Mapping[str, Any] | None) -> Call
     where = f"{task}: probe '{name}'"
     lookup.check_options(run, options, where)
     if "seed" in options:
-        raise InputError(f"{where}: 'seed' is the suite's, not an option")
+        raise InputError(f"{where}: 'seed' is a key of the suite, not an option")
     return partial(run, **options)

@@ -4,8 +4,8 @@ Head h minimises, over `W_h (K, D + 1)` whose last column is the intercept,
 
     f(W_h) = mean_i −log softmax(W_h x_i)[y_i] + wd_h ‖W_h‖² / 2
 
-by `V ← 0.9 V + ∇f(W)` and `W ← W − lr_h (1 + cos(π t / T)) / 2 · V`. That is the step of `torch.optim.SGD`, written out
-because the gradient is `(softmax − one-hot) xᵀ / b` and `V` can be the accumulator of its matrix product.
+by `V ← 0.9 V + ∇f(W)` and `W ← W − lr_h (1 + cos(π t / T)) / 2 · V`. This is the step of `torch.optim.SGD`. It is
+written out here because the gradient is `(softmax − one-hot) xᵀ / b`, whose matrix product can be accumulated into `V`.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from unic import rng
 from unic.eval.probes.unit_vectors import UnitVectors
 
 _MOMENTUM = 0.9
-# Logits a time. They are used three times in a row: on a CPU they should stay in its cache meanwhile.
+# Logits at a time. They are used three times in a row, so on a CPU they should fit into its cache.
 _AT_ONCE = {"cpu": 1 << 20, "cuda": 1 << 26}
-_BLOCK = 8  # neighbouring rows that are read together: with 768 channels 24 KiB
-_POOL = 1 << 17  # rows in memory at a time, of sets that are read from a disk: with 768 channels 400 MiB
+_BLOCK = 8  # neighbouring rows that are read together; 24 KiB with 768 channels
+_POOL = 1 << 17  # rows in memory at a time, for sets that are read from a disk; 400 MiB with 768 channels
 
 
 class Setting(NamedTuple):
-    """What tells one head from another."""
+    """The settings in which heads differ."""
 
     lr: float
     weight_decay: float
@@ -39,12 +39,12 @@ class Setting(NamedTuple):
 
 @dataclass(frozen=True)
 class Schedule:
-    """What all heads share.
+    """The settings that all heads share.
 
     Attributes:
         epochs: passes over the rows; the learning rate falls to 0 over their steps.
-        batch_size: at most; the batches of an epoch are of equal size, so that none is a noisy rest.
-        seed: of the order, which is a function of it and of the number of rows, wherever the features are.
+        batch_size: largest size of a batch. The batches of an epoch have equal sizes, so that none is small and noisy.
+        seed: seed of the order of rows, which depends only on it and on the number of rows.
     """
 
     epochs: int
@@ -55,11 +55,11 @@ class Schedule:
         return math.ceil(num_rows / self.batch_size)
 
     def order(self, num_rows: int, epoch: int) -> Iterator[list[Int[Tensor, " _"]]]:
-        """The batches of an epoch, as many at a time as fill a pool, in which rows are shuffled freely.
+        """The batches of an epoch, pool by pool; the rows of a pool are shuffled.
 
-        Pools are filled with random blocks of neighbours, which a disk can read. One is enough for small sets: their
-        order is uniform over all permutations. In a set sorted by class a block is of one class, so a pool must hold
-        many blocks.
+        A pool consists of random blocks of neighbouring rows, which a disk can read fast. A small set is a single pool,
+        so its order is uniform over all permutations. In a set that is sorted by class a block has a single class, so a
+        pool must hold many blocks.
         """
         draw = torch.Generator().manual_seed(rng.seed_of(rng.stream("linear"), self.seed, epoch))
         first = torch.randperm(math.ceil(num_rows / _BLOCK), generator=draw) * _BLOCK
@@ -81,7 +81,7 @@ class Heads:
     def logits(
         self, vectors: UnitVectors, rows: Int[np.ndarray, " n"] | None = None
     ) -> Iterator[Float[Tensor, "h k _"]]:
-        """Logits of some or all vectors, batch by batch in their order."""
+        """Logits of all vectors, or of some rows, batch by batch in their order."""
         wanted = torch.from_numpy(np.arange(len(vectors)) if rows is None else rows)
         heads, classes, _ = self.weights.shape
         for batch in wanted.split(max(1, _AT_ONCE[self.weights.device.type] // (heads * classes))):
@@ -89,7 +89,7 @@ class Heads:
                 yield (self.weights.flatten(0, 1) @ x.T).view(heads, classes, len(x))
 
     def predict(self, vectors: UnitVectors, rows: Int[np.ndarray, " n"] | None = None) -> Int[np.ndarray, "h n"]:
-        """The class that each head gives each of some or all vectors."""
+        """The class that each head predicts for each vector, or for some rows."""
         return torch.cat([part.argmax(1) for part in self.logits(vectors, rows)], dim=1).cpu().numpy()
 
 
@@ -101,12 +101,15 @@ def train_heads(
     settings: Sequence[Setting],
     schedule: Schedule,
 ) -> Heads:
-    """Trains a head for each of `settings` from zero weights on some of the vectors; each as if it were alone.
+    """Trains a head for each of `settings` from zero weights on some of the vectors. Heads do not affect each other.
 
     Args:
-        vectors, y: all of them, with their labels.
-        rows: ascending numbers of those to train on.
-        classes: `K`.
+        vectors: all vectors.
+        y: labels of all vectors.
+        rows: rows to train on, ascending.
+        classes: number of classes, `K`.
+        settings: settings of each head.
+        schedule: settings of all heads.
     """
     shape = (len(settings), classes, vectors.width)
     weights, velocity = torch.zeros(shape, device=vectors.device), torch.zeros(shape, device=vectors.device)

@@ -1,4 +1,4 @@
-"""Standardised vectors in their principal axes, where a softmax regression is easy to precondition."""
+"""Standardised vectors in the coordinates of their principal axes, in which a softmax regression converges faster."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Axes:
+class PrincipalAxes:
     """Standardisation with the training split's statistics, then rotation to its principal axes."""
 
     mean: Tensor  # (D,)
@@ -19,8 +19,8 @@ class Axes:
     rotation: Tensor  # (D, r), orthonormal columns, r = min(n, D)
 
     @classmethod
-    def fit(cls, x: np.ndarray) -> Axes:
-        """From training vectors `(n, D)`."""
+    def fit(cls, x: np.ndarray) -> PrincipalAxes:
+        """The principal axes of training vectors `(n, D)`."""
         data, mean, std = _standardised(x)
         if len(data) < data.shape[1]:
             span, coordinates = torch.linalg.qr(data.T)
@@ -28,20 +28,21 @@ class Axes:
         return cls(mean, std, torch.linalg.eigh(data.T @ data).eigenvectors)
 
     def __call__(self, x: np.ndarray) -> Tensor:
-        """`(n, D)` → `(n, r + 1)`: coordinates and a last column of ones, the intercept's."""
+        """Coordinates of vectors, with a last column of ones for the intercept: `(n, D)` → `(n, r + 1)`."""
         data = (torch.from_numpy(np.ascontiguousarray(x, dtype=np.float32)) - self.mean) / self.std
         return F.pad(data @ self.rotation, (0, 1), value=1.0)
 
-    def of_part(self, x: np.ndarray) -> Axes:
-        """For a part of the vectors: standardised by itself; a square rotation serves it as well as its own would."""
+    def of_part(self, x: np.ndarray) -> PrincipalAxes:
+        """Axes for a part of the vectors, with the mean and std of this part. A square rotation is reused, as any
+        rotation leaves the solution unchanged."""
         if len(x) < x.shape[1]:
-            return Axes.fit(x)
+            return PrincipalAxes.fit(x)
         _, mean, std = _standardised(x)
-        return Axes(mean, std, self.rotation)
+        return PrincipalAxes(mean, std, self.rotation)
 
 
 def _standardised(x: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
-    """`x (n, D)` in standard deviations from the mean, the mean, the standard deviation."""
+    """`x (n, D)` after standardisation, its mean, and its standard deviation."""
     data = torch.from_numpy(np.ascontiguousarray(x, dtype=np.float32))
     mean, std = data.mean(0), data.std(0, correction=0)
     std[std < 1e-6 * std.max().clamp(min=1e-30)] = 1  # constant channels stay 0, as in scikit-learn

@@ -4,14 +4,14 @@ Minimises, over `W (K, D)` and an unpenalised intercept, scikit-learn's objectiv
 
     f(W) = mean_i −log softmax(W x_i)[y_i] + ‖W‖² / (2 n C).
 
-At large C most small sets are separated perfectly, `f` is a few millionths of a nat, and its curvature fades with the
-loss. Two things keep the solution true there. The curvature is always that of the present point, met by conjugate
-gradients on the Hessian itself. And probabilities of wrong classes are computed from differences of logits and are
-never subtracted from 1, so that single precision keeps their leading digits however small they are.
+At large C most small sets are separated perfectly: `f` is a few millionths of a nat, and its curvature vanishes with
+the loss. Two things keep the solution accurate there. Conjugate gradients use the exact Hessian of the present point.
+Probabilities of wrong classes are computed from differences of logits and never by subtraction from 1, so that single
+precision keeps their leading digits however small they are.
 
-A rotation of the features leaves the problem unchanged, so `n < D` images need `n` coordinates only, and in the
-principal axes the diagonal of the Hessian is a good preconditioner. Along a direction logits are linear, so the line
-search costs no matrix product.
+A rotation of the features leaves the problem unchanged, so `n < D` images need only `n` coordinates, and in the
+principal axes the diagonal of the Hessian is a good preconditioner. Logits are linear along a direction, so the line
+search needs no matrix product.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from torch import Tensor
 _MAX_STEPS = 200
 _MAX_INNER = 500  # conjugate gradients in a step
 _SEARCH_STEPS = 15
-_ROUNDING = 1e-7  # of an objective in single precision
+_ROUNDING = 1e-7  # relative rounding error of an objective in single precision
 
 log = logging.getLogger("unic")
 
@@ -45,13 +45,15 @@ class Fit:
 
 @dataclass(frozen=True)
 class Problem:
-    """The data. All is laid out class first, `(K, n)` and `(K, r + 1)`, which is several times faster with few classes.
+    """The data of a regression.
+
+    Logits are `(K, n)` and weights `(K, r + 1)`, class first, which is several times faster with few classes.
 
     Attributes:
         x: `(n, r + 1)`, vectors in principal axes and a column of ones.
         own: `(1, n)`, labels; each of the `K` classes occurs.
-        classes: `K`.
-        mean_squares: `(r + 1,)`, of the columns of `x`.
+        classes: number of classes, `K`.
+        mean_squares: `(r + 1,)`, mean squares of the columns of `x`.
     """
 
     x: Tensor
@@ -64,23 +66,24 @@ class Problem:
         return cls(x, y[None], classes, x.square().mean(0))
 
     def margins(self, weights: Tensor) -> Tensor:
-        """`(K, n)`: logits less that of the image's own class, which is 0."""
+        """`(K, n)`: logits minus the logit of the image's own class."""
         logits = weights @ self.x.T
         return logits - logits.gather(0, self.own)
 
     def solve(self, C: float, start: Tensor, *, tolerance: float) -> Fit:
         """The minimum for this `C`, from the weights `start`.
 
-        Newton steps end after one that was expected to gain less than `tolerance` of the penalty and whose full length
-        left a tenth of the slope at most: so the curvature held along it and the expectation was right. That step has
-        been taken; what is left is a small part of it. The penalty measures what C decides: a few images that no
-        weights separate, such as one with two labels, would hide all others in the objective.
+        The last Newton step is one with an expected gain below `tolerance` times the penalty, that was taken in full
+        length and left at most a tenth of the slope. Then the curvature was constant along the step, so the expected
+        gain was right, and the remaining error is a small part of this step. The gain is compared with the penalty and
+        not with the objective: a few images that no weights separate, such as one with two labels, would dominate the
+        objective.
         """
         penalty = torch.full_like(self.mean_squares, 1 / (len(self.x) * C))
         penalty[-1] = 0
         weights, margins = start, self.margins(start)
         point = _Point.of(margins, self)
-        if point.loss > math.log(self.classes):  # worse than no weights; far off, curvature is lost to rounding
+        if point.loss > math.log(self.classes):  # worse than zero weights; so far off, rounding hides the curvature
             weights, margins = torch.zeros_like(weights), torch.zeros_like(margins)
             point = _Point.of(margins, self)
         shrinkage = float((penalty * weights.square()).sum()) / 2
@@ -96,16 +99,16 @@ class Problem:
             expected = -slope / 2
             if is_solved and (expected <= _ROUNDING * objective or (length == 1 and expected <= tolerance * shrinkage)):
                 return Fit(weights, objective)
-        log.warning("logistic: C = %g is not solved to the end after %d Newton steps", C, _MAX_STEPS)
+        log.warning("logistic: C = %g has not converged after %d Newton steps", C, _MAX_STEPS)
         return Fit(weights, objective)
 
     def _newton_step(
         self, point: _Point, gradient: Tensor, penalty: Tensor, wanted: float
     ) -> tuple[Tensor, Tensor, bool]:
-        """−Hessian⁻¹ · gradient by conjugate gradients, its margins, and whether they came to an end.
+        """−Hessian⁻¹ · gradient by conjugate gradients, its margins, and whether the iterations converged.
 
-        Each of them gains something by the quadratic model. They end when as many again, each gaining what the last
-        did, would gain less than a tenth of all, or of what is `wanted` (after Nash and Sofer, 1990).
+        Each iteration has a gain in the quadratic model. After `count` iterations they end if another `count` with the
+        last gain would add less than a tenth of the total gain, or of `wanted` (after Nash and Sofer, 1990).
         """
         diagonal = (point.spread()[:, None] * self.mean_squares + penalty).clamp(min=1e-30)
         step, ahead = torch.zeros_like(gradient), torch.zeros_like(point.wrong)
@@ -129,7 +132,10 @@ class Problem:
     def _line_search(
         self, weights: Tensor, step: Tensor, margins: Tensor, ahead: Tensor, penalty: Tensor, slope: float
     ) -> float:
-        """Minimises the convex `f(weights + t · step)` over t, to a tenth of its slope at 0: Newton in a bracket."""
+        """The t that minimises the convex `f(weights + t · step)`, to a tenth of the slope at 0.
+
+        Newton's method inside a bracket.
+        """
         linear = float((penalty * weights * step).sum())
         square = float((penalty * step.square()).sum())
         low, high, length = 0.0, math.inf, 1.0
@@ -151,7 +157,8 @@ class Problem:
 
 @dataclass(frozen=True)
 class _Point:
-    """The loss at some margins. `wrong (K, n)` are probabilities, 0 for the own class; `missed (n,)` their sum."""
+    """The loss at some margins, with the probabilities `wrong (K, n)`, 0 for the own class, and their sum
+    `missed (n,)`."""
 
     problem: Problem
     wrong: Tensor
@@ -165,16 +172,16 @@ class _Point:
         total = parts.sum(0)
         wrong = (parts / total).scatter(0, problem.own, 0.0)
         missed = wrong.sum(0)
-        # Where the own class is the most likely, log1p keeps the digits of a loss far below 1e-7.
+        # If the own class is the most likely, log1p keeps the digits of a loss far below 1e-7.
         losses = torch.where(highest > 0, highest + total.log(), -torch.log1p(-missed))
         return cls(problem, wrong, missed, float(losses.mean()))
 
     def gradient(self) -> Tensor:
-        """Of the loss, `(K, r + 1)`."""
+        """Gradient of the loss, `(K, r + 1)`."""
         return self._times_images(self.wrong, self.missed)
 
     def spread(self) -> Tensor:
-        """`(K,)`: mean over images of p (1 − p)."""
+        """Mean over images of p (1 − p), `(K,)`."""
         own = self.missed * (1 - self.missed)
         return (self.wrong * (1 - self.wrong)).scatter(0, self.problem.own, own[None]).mean(1)
 
@@ -184,5 +191,5 @@ class _Point:
         return self._times_images(change, change.sum(0))
 
     def _times_images(self, wrong: Tensor, missed: Tensor) -> Tensor:
-        """`(K, n)`, whose entries at the own class are −`missed`, times the images, over n."""
+        """`wrong (K, n)`, with −`missed` as entries of the own class, times the images `x`, divided by n."""
         return wrong.scatter(0, self.problem.own, -missed[None]) @ self.problem.x / len(self.problem.x)

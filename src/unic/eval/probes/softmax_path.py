@@ -1,4 +1,4 @@
-"""Solutions of a softmax regression along C: from small to large, each continued from those below."""
+"""Solutions of a softmax regression along C, from small to large, each started from the two solutions before."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from torch import Tensor
 
 from unic.eval.probes.softmax import Fit, Problem
 
-_GRID = 0.5  # decades of C between two points of the path
-_FIRST = -11  # it begins at C = 3e-6, where a cold start needs a handful of products with the images
-_TOLERANCE = 1e-3  # at a point of it
+_GRID = 0.5  # decades of C between two points of the grid
+_FIRST = -11  # the grid begins at C = 3e-6, where a solution from zero weights needs only a few matrix products
+_TOLERANCE = 1e-3  # at points of the grid
 _FINAL_TOLERANCE = 1e-5
 
 
-class Path:
+class SolutionPath:
     """The solutions for vectors `x (n, r + 1)` in principal axes and labels `y (n,)`, among which each class occurs.
 
     Weights are nearly linear in log C: where the training loss vanishes they grow along a fixed direction. So the line
-    through two points of a grid foretells the next, one Newton step corrects it, and between points the weights are
-    interpolated. A solution is a function of its C alone, whatever was asked before, and a search of 40 values costs
-    what the grid costs.
+    through two points of a grid predicts the next point, and one Newton step corrects it. Between points weights are
+    interpolated. A solution depends only on its C and not on earlier calls, and a search over 40 values of C takes as
+    long as the grid.
     """
 
     def __init__(self, x: Tensor, y: Tensor, classes: int) -> None:
@@ -29,7 +29,7 @@ class Path:
         self._grid: list[Tensor] = []
 
     def weights(self, C: float) -> Tensor:
-        """`(K, r + 1)`, close to the solution for `C`; those of the first grid point for a smaller one."""
+        """Weights `(K, r + 1)` close to the solution for `C`; those of the first point for any smaller C."""
         place = max(_place(C), 0)
         below = math.floor(place)
         self._extend_to(below + 1)
@@ -51,11 +51,12 @@ class Path:
             )
 
     def _start(self, place: float, known: int) -> Tensor:
-        """What the last two of the first `known` points foretell for a place on the grid."""
+        """The weights at a place on the grid, extrapolated from the last two of the first `known` points."""
         if known < 1:
             return torch.zeros(self._problem.classes, self._problem.x.shape[1])
         return torch.lerp(self._grid[max(known - 2, 0)], self._grid[known - 1], place - (known - 2))
 
 
 def _place(C: float) -> float:
+    """The place of `C` on the grid, in points from the first."""
     return math.log10(C) / _GRID - _FIRST

@@ -1,4 +1,4 @@
-"""Features as a linear classifier sees them: of unit length, with a last column of ones for the intercept."""
+"""Inputs of a linear classifier: features of unit length, with a last column of ones for the intercept."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from torch import Tensor
 
 from unic.device import default_device
 
-_KEPT_ON_CPU = 1 << 30  # bytes; on a GPU half of what is free
-_CHUNK = 16384  # rows copied a time
+_KEPT_ON_CPU = 1 << 30  # bytes; on a GPU half of the free memory
+_CHUNK = 16384  # rows to copy at a time
 
 
 class UnitVectors:
-    """`(n, D + 1)` on the GPU if there is one: kept there if they fit, else read from their array when asked for.
+    """Unit vectors `(n, D + 1)`, on the GPU if there is one. They are kept if they fit into memory, else computed from
+    the array in each pass.
 
-    The array, which may lie on a memory map, is never copied as a whole in the second case.
+    The array may be on a memory map. In the second case it is never copied as a whole.
     """
 
     def __init__(self, x: Float[np.ndarray, "n d"]) -> None:
@@ -33,7 +34,7 @@ class UnitVectors:
         return len(self._x)
 
     def batches(self, pool: Sequence[Int[Tensor, " _"]]) -> Iterator[Float[Tensor, "_ d"]]:
-        """The vectors with these row numbers, batch by batch; a pool of batches is read at once, in ascending order."""
+        """The vectors of these rows, batch by batch. The rows of all batches are read together, in ascending order."""
         sizes = [len(batch) for batch in pool]
         rows = torch.cat(list(pool))
         source = self._kept

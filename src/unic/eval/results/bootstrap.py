@@ -1,7 +1,7 @@
 """Paired percentile bootstrap: every model and task of a set is scored on the same resampled test images and seeds.
 
-Differences between models then keep what images and seeds have in common, which makes their intervals far narrower
-than those of the scores (Efron and Tibshirani 1993, chapters 13 and 16).
+What is common to all models on some images and seeds then cancels in their differences, whose intervals are far
+narrower than those of the scores (Efron and Tibshirani 1993, chapters 13 and 16).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from unic import rng
 RESAMPLES = 1000
 LEVEL = 95
 TAILS = ((100 - LEVEL) / 2, (100 + LEVEL) / 2)  # percentiles
-_CHUNK = 50  # resamples a time: bounds the counts to 50 x n
+_CHUNK = 50  # resamples at a time, so that counts take 50 × n numbers
 
 Sample = Float[np.ndarray, " r"]
 """The scores of one model on one task under each resampling of images and seeds."""
@@ -25,11 +25,11 @@ Sample = Float[np.ndarray, " r"]
 def resampled_means(
     marks: Sequence[Float[np.ndarray, "n _"]], *, seed: int
 ) -> list[Float[np.ndarray, f"{RESAMPLES} _"]]:
-    """Mean marks under resampling of the images, which all results share.
+    """Mean marks of each result under resampling of the images, with the same resamples for all results.
 
     Args:
-        marks: of each result, on the same n images; the number of columns may differ.
-        seed: the same seed and n give the same resamples.
+        marks: marks of each result, on the same n images; the number of columns may differ.
+        seed: seed of the resamples, which depend on it and on n only.
     """
     draw = np.random.default_rng(seed)
     count = len(marks[0])
@@ -41,16 +41,17 @@ def resampled_means(
 
 
 def seed_effect(scores: Float[np.ndarray, " k"], of: str = "seeds") -> Float[np.ndarray, f"{RESAMPLES}"]:
-    """What another draw of seeds, of the probe or of the training, would add to the mean of `scores`, one for each.
+    """The change of the mean of `scores` by other seeds of the probe or of the training, in each resample.
 
-    Three seeds drawn from three again and again vary too little: their deviation is 2/3 of the true variance on average
-    and often far less. Here the k deviations get weights, `w @ (scores - mean)`, of which each linear combination of
-    scores gets Student's t of its own: `s / √k · t` with k − 1 degrees of freedom, s the sample deviation. The weights
-    depend on k alone, so results are paired by seed: the effect of a difference is the difference of the effects.
+    Drawing three seeds from three with replacement varies too little: the variance is 2/3 of the true one on average
+    and often far less. Here the effect is `w @ (scores - mean)` with random weights w, chosen so that it has the
+    distribution of Student's t, `s / √k · t` with k − 1 degrees of freedom and the sample deviation s. The weights
+    depend on k only. So results are paired by seed: the effect on a difference of scores is the difference of the
+    effects.
 
     Args:
-        scores: in the order of the seeds; a single one has no effect.
-        of: whose seeds; "seeds" are the probe's, which are drawn apart from those of "trainings".
+        scores: one score for each seed, in the order of the seeds; the effect of a single seed is 0.
+        of: the kind of seeds: "seeds" for those of the probe, "trainings" for those of trainings, with other weights.
     """
     count = len(scores)
     if count < 2:
@@ -63,15 +64,15 @@ def seed_effect(scores: Float[np.ndarray, " k"], of: str = "seeds") -> Float[np.
 
 
 def mean_difference(one: Sequence[Sample], other: Sequence[Sample]) -> list[float]:
-    """The paired interval of the mean, over tasks, of how much `one` is above `other`.
+    """The paired interval of the mean difference `one` minus `other` over tasks.
 
     Args:
-        one, other: for each task the scores of a model under the same resamples of images and seeds.
+        one, other: scores of a model in each task, under the same resamples of images and seeds.
     """
     return interval(np.mean([own - rival for own, rival in zip(one, other, strict=True)], axis=0))
 
 
 def interval(values: Float[np.ndarray, " r"]) -> list[float]:
-    """The central 95 % of resampled values, as [low, high]; those that are not defined are left out."""
+    """The central 95 % of resampled values, as [low, high]; NaN values do not count."""
     low, high = np.nanpercentile(values, TAILS)
     return [round(float(low), 3), round(float(high), 3)]

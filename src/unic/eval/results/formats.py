@@ -1,5 +1,5 @@
-"""Results as files, by suffix: .json (all of it), .csv (one line a cell), .md and .tex (the table), .safetensors (the
-predicted class of every test image).
+"""Results as files, by suffix: .json (everything), .csv (a line for each cell), .md and .tex (the table), .safetensors
+(the predicted class of every test image).
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from safetensors.numpy import save
 from unic._text import csv_cell, latex, markdown, printable
 from unic.arguments import argument
 from unic.errors import InputError, nearest
-from unic.eval.results.grid import Grid, GridCell, GridRow, make_grid
+from unic.eval.results.grid import GridCell, GridRow, TableGrid, make_grid
 from unic.eval.results.schema import Results
 from unic.eval.results.scoreboard import Scoreboard
 from unic.eval.results.seen import mean_gains
 from unic.files import write_bytes
 from unic.outputs import check_writable
 
-_NO_ENDS = ("", "")  # of an interval that is not known
+_NO_ENDS = ("", "")  # of an unknown interval
 
 
 def check_targets(paths: Sequence[Path]) -> None:
-    """Refuses names of files that could not be written in the end.
+    """Refuses files that could not be written at the end of the evaluation.
 
     Raises:
-        InputError: a suffix that names no format, a folder, or a place where this user cannot write.
+        InputError: a suffix of no known format, a folder, or a place without write permission.
         StoppedError: a full disk.
     """
     for path in paths:
@@ -54,7 +54,7 @@ def write_results(results: Results, path: Path, predictions: Mapping[str, np.nda
 
 
 def to_csv(results: Results) -> str:
-    """One line for each task and model, unrounded, for other programs; then each mean gain as a line without a set."""
+    """A line for each task and model, unrounded, for other programs; then a line without a set for each mean gain."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     head = ["set", "task", "measure", "model", "role", "score", "spread", "ci_low", "ci_high"]
@@ -86,10 +86,8 @@ def to_csv(results: Results) -> str:
 
 
 def to_markdown(results: Results) -> str:
-    """The table for a README; the best teacher in italics, a supported win of the student in bold.
-
-    In brackets, here and in LaTeX: 95 % intervals.
-    """
+    """The table for a README: the best teacher in italics, a significant win of the student in bold, and 95 % intervals
+    in brackets."""
     grid = make_grid(results)
 
     def marked(cell: GridCell | None) -> str:
@@ -105,7 +103,8 @@ def to_markdown(results: Results) -> str:
 
 
 def to_latex(results: Results) -> str:
-    """A booktabs tabular; the best teacher underlined, a supported win of the student in bold."""
+    """A tabular for the package booktabs: the best teacher underlined, a significant win of the student in bold, and
+    95 % intervals in brackets."""
     grid = make_grid(results)
 
     def marked(cell: GridCell | None) -> str:
@@ -117,26 +116,26 @@ def to_latex(results: Results) -> str:
 
     lines = [rf"\begin{{tabular}}{{l{'r' * (len(_head(grid)) - 1)}}}", r"\toprule"]
     lines += [" & ".join(latex(text) for text in _head(grid)) + r" \\", r"\midrule"]
-    first = next((number for number, row in enumerate(grid.rows) if not row.is_of_task), 0)
-    for number, cells in enumerate(_body(grid, marked, latex)):
-        if first and number == first:
+    first = next((place for place, row in enumerate(grid.rows) if not row.is_of_task), 0)
+    for place, cells in enumerate(_body(grid, marked, latex)):
+        if first and place == first:
             lines.append(r"\midrule")
         lines.append(" & ".join(cells) + r" \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
 
 
 def _with_minus(text: str) -> str:
-    """Of numbers: a hyphen is shorter than a minus sign."""
+    """Replaces the hyphens in numbers by minus signs, which are longer."""
     return text.replace("-", r"\textminus{}")
 
 
-def _head(grid: Grid) -> list[str]:
+def _head(grid: TableGrid) -> list[str]:
     has_ends = any(cell.ends for row in grid.rows for cell in row.cells)
     corner = f"{grid.corner} [95 % interval]" if has_ends else grid.corner
     return [corner, *grid.names, *(["gain %"] if grid.has_gain else [])]
 
 
-def _body(grid: Grid, marked: Callable[[GridCell | None], str], label: Callable[[str], str]) -> list[list[str]]:
+def _body(grid: TableGrid, marked: Callable[[GridCell | None], str], label: Callable[[str], str]) -> list[list[str]]:
     def title(row: GridRow) -> str:
         return f"{row.title} to {grid.compared_with}" if row.kind == "difference" else row.title
 

@@ -1,4 +1,4 @@
-"""results.json as rows and columns of short texts with their marks: what every format of the table prints."""
+"""The table of results as rows and columns of short texts with their marks, which every format prints."""
 
 from __future__ import annotations
 
@@ -12,17 +12,21 @@ from unic.eval.results.seen import MeanGain, kind_of, labelled, mean_gains, task
 from unic.eval.results.trainings import TRAINING
 
 RowKind = Literal["task", "difference", "description", "mean", "gain", "axis", "rank"]
-_LAST = ("concat", "pixels")  # roles of columns that nobody has named
+_LAST = ("concat", "pixels")  # roles of the last columns, which the user has not named
 
 
 @dataclass(frozen=True)
 class GridCell:
-    """Attributes:
-    is_best: the best teacher of the task.
-    is_win: the student above that teacher, or a model above the one it is compared with, by the paired interval of
-        their difference.
-    ends: of the 95 % interval, "[41.5, 47.9]".
-    value: the number behind the text.
+    """A cell of the table.
+
+    Attributes:
+        text: the text to print, without marks.
+        is_best: True for the best teacher of the task.
+        is_win: True if the paired interval says that the student is above that teacher, or a model above the one that
+            it is compared with.
+        is_failed: True if the cell could not be measured.
+        value: the number of the text, unrounded.
+        ends: the 95 % interval, "[41.5, 47.9]".
     """
 
     text: str
@@ -35,10 +39,16 @@ class GridCell:
 
 @dataclass(frozen=True)
 class GridRow:
-    """Attributes:
-    unit: of a description, which is not that of the table.
-    is_of_task: it has the scores of one task, or what stands beneath them.
-    is_unseen: of a task on images that are no source of training.
+    """A row of the table.
+
+    Attributes:
+        kind: what the row holds.
+        label: name of the row.
+        cells: a cell for each model.
+        gain: the student's gain.
+        unit: unit of a description, which differs from that of the table.
+        is_of_task: True for the scores of one task, and for the differences below them.
+        is_unseen: True for a task on an unseen set.
     """
 
     kind: RowKind
@@ -51,17 +61,21 @@ class GridRow:
 
     @property
     def title(self) -> str:
-        """The label with what a reader of this row alone must know."""
+        """The label with the unit of a description, and "unseen" for an unseen set."""
         notes = [*([self.unit] if self.unit else []), *(["unseen"] if self.is_unseen else [])]
         return f"{self.label} ({', '.join(notes)})" if notes else self.label
 
 
 @dataclass(frozen=True)
-class Grid:
-    """The table: a corner, a column for each model, and one of gains where a student is compared with teachers.
+class TableGrid:
+    """The table: a column for each model, and one for gains if a student is compared with teachers.
 
     Attributes:
-        compared_with: the model that differences are to.
+        corner: text above the labels of the rows.
+        names: names of the models.
+        has_gain: True if there is a column of gains.
+        rows: the rows.
+        compared_with: name of the model to which differences are given.
     """
 
     corner: str
@@ -71,24 +85,25 @@ class Grid:
     compared_with: str = ""
 
 
-def make_grid(results: Results) -> Grid:
-    """All rows: tasks, the mean of each task over the seen sets, axes, mean gains, mean rank, descriptions.
+def make_grid(results: Results) -> TableGrid:
+    """The table with all rows: tasks, the mean of each task over the seen sets, axes, mean gains, mean rank,
+    descriptions.
 
-    Where models are compared with the first one, a row beneath that of the scores has the differences.
+    If models are compared with the first one, each row of scores is followed by a row of differences.
     """
     return _Rows(results).grid()
 
 
 def compared_student(results: Results) -> str | None:
-    """The model whose gains are the table's; None without one or without a teacher to compare it with."""
+    """The student of the table's column of gains; None without a student or without a teacher."""
     board = Scoreboard.of(results)
     return board.student if board.teachers else None
 
 
 def model_order(results: Results) -> list[str]:
-    """As they were named, then what their runs bring, run by run; last what nobody has named.
+    """Names of the columns: given models, then models that were added for runs, then the concatenation and pixels.
 
-    Single trainings have no column: the mean of them has.
+    Single trainings have no column; their mean has one.
     """
     roles = {name: model.role for name, model in results.models.items() if model.role != TRAINING}
     return sorted(roles, key=lambda name: _LAST.index(roles[name]) + 1 if roles[name] in _LAST else 0)
@@ -108,7 +123,7 @@ class _Rows:
         units = {self._board.metric(task).name for task in results.tasks}
         self._corner = units.pop() if len(units) == 1 else "score"
 
-    def grid(self) -> Grid:
+    def grid(self) -> TableGrid:
         results, differences = self._results, self._results.differences
         rows = []
         for task in [*self._seen, *tasks_of(results, "unseen")]:
@@ -126,7 +141,7 @@ class _Rows:
             ranks = [_number(results.ranks.get(name)) for name in self._names]
             rows.append(GridRow("rank", labelled("mean rank", results), ranks))
         rows += [self._description(task, row) for task, row in results.descriptions.items()]
-        return Grid(self._corner, self._names, self._student is not None, rows, differences.to)
+        return TableGrid(self._corner, self._names, self._student is not None, rows, differences.to)
 
     def _task(self, task: str) -> GridRow:
         results, metric = self._results, self._board.metric(task)
@@ -161,14 +176,14 @@ class _Rows:
         return [GridRow("difference", label, cells, is_of_task=is_of_task)]
 
     def _kinds(self) -> dict[str, list[str]]:
-        """The seen tasks by what stands behind their set; those that have a single set are left out."""
+        """The seen tasks `SET/TASK` by `TASK`, without those on a single set."""
         kinds: dict[str, list[str]] = {}
         for task in self._seen:
             kinds.setdefault(task.partition("/")[2], []).append(task)
         return {kind: tasks for kind, tasks in kinds.items() if len(tasks) > 1}
 
     def _mean(self, kind: str, tasks: Sequence[str]) -> GridRow:
-        """Mean over the seen sets; empty where a cell is missing."""
+        """Mean over the seen sets; an empty cell for a model without all scores."""
         means = [_number(self._board.mean(name, tasks)) for name in self._names]
         return GridRow("mean", labelled(f"mean {kind}", self._results), means)
 
@@ -181,7 +196,7 @@ class _Rows:
         return GridRow("axis", label, cells, _percent(axis.gain, axis.ci))
 
     def _mean_gain(self, mean: MeanGain) -> GridRow:
-        """The student's, with its interval, stands in the column of gains too."""
+        """The mean gain of each model. The student's is in the column of gains too, with its interval."""
         cells = [_percent(mean.gains.get(name)) for name in self._names]
         return GridRow("gain", mean.label, cells, _percent(mean.gain, mean.ci))
 
@@ -204,7 +219,7 @@ def _signed(value: float, measure: str) -> str:
 
 
 def _ends(interval: Sequence[float] | None, measure: str, *, signed: bool = False) -> str:
-    """Empty without an interval."""
+    """The text of an interval; empty without one."""
     if not interval:
         return ""
     sign = "+" if signed else ""

@@ -1,14 +1,15 @@
-"""The interval of an advantage over the best of several rivals, where the best is chosen on the images it is scored on.
+"""The interval of an advantage over the best of several rivals, if the best is chosen on the images that score it.
 
-The best of M equal teachers is the luckiest one, so an interval that takes it for given says "below" far too often. The
-advantage over the best is the smallest of those over each: it is above a bound where all of them are, and below one
-where any is. Hence the two ends
+The best of M equal teachers is partly the luckiest one, so an interval that ignores the choice says "below" far too
+often. The advantage over the best rival is the smallest of the advantages over each: it is above a bound if all of them
+are, and below a bound if any of them is. This gives the two ends
 
-    low  = min over rivals of each one's own lower end
-    high = min over rivals of upper ends that hold for all of them at once: `d + c · w`, with w the rival's own reach
-           upwards and c from the largest of the studentised deviations (max-t; Romano and Wolf, Econometrica 2005)
+    low  = min over rivals of the lower end for that rival
+    high = min over rivals of upper ends that hold for all rivals at once: `d + c · w`, where w is the rival's distance
+           from its estimate d to its upper end and c comes from the largest of the studentised deviations (max-t;
+           Romano and Wolf, Econometrica 2005)
 
-For a mean over tasks, each with a best rival of its own, the rivals are all choices of one for each task.
+For a mean over tasks the rivals are all combinations of one rival for each task.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from jaxtyping import Float
 
 from unic.eval.results.bootstrap import TAILS
 
-_HOPELESS = 0.5  # percent of the resamples in which a rival beats the best; with fewer it cannot be the best
+_HOPELESS = 0.5  # a rival that beats the best in less than this percentage of the resamples is left out
 _ROUNDING = 1e-9
 
 
@@ -29,8 +30,8 @@ class Rivals(NamedTuple):
     """Advantages over each of m rivals in one task.
 
     Attributes:
-        measured: on all images.
-        drawn: under each resampling of images and seeds; NaN where it is not defined.
+        measured: advantages on all images.
+        drawn: advantages under each resampling of images and seeds; NaN where undefined.
     """
 
     measured: Float[np.ndarray, " m"]
@@ -40,17 +41,17 @@ class Rivals(NamedTuple):
 def interval_over_best(tasks: Sequence[Rivals]) -> list[float]:
     """The 95 % interval [low, high] of the mean, over tasks, of the advantage over the best rival of each.
 
-    With a single rival in every task it is the percentile interval. "Better than the best" by `low > 0` and "worse" by
-    `high < 0` are each wrong in at most 2.5 % of evaluations, up to the error of the bootstrap itself.
+    With a single rival in every task it is the percentile interval. `low > 0` (better than the best) and `high < 0`
+    (worse) are each wrong in at most 2.5 % of evaluations, up to the error of the bootstrap.
 
     Args:
-        tasks: at least one, each with at least one rival and with the same number of resamples.
+        tasks: the rivals of each task: at least one task, each with at least one rival, all with the same resamples.
     """
     return [round(_low(tasks), 3), round(_high(tasks), 3)]
 
 
 def _low(tasks: Sequence[Rivals]) -> float:
-    """The smallest lower end over the choices of a rival for each task, found task by task from the best ones on."""
+    """The smallest lower end over the combinations of rivals, searched task by task from the best rivals on."""
     chosen = [int(task.measured.argmin()) for task in tasks]
     total = np.sum([task.drawn[rival] for task, rival in zip(tasks, chosen, strict=True)], axis=0)
     low, before = float(np.nanpercentile(total, TAILS[0])), np.inf
@@ -76,7 +77,7 @@ def _high(tasks: Sequence[Rivals]) -> float:
 
 
 def _contenders(task: Rivals) -> Rivals:
-    """Without the rivals that lose to the best one in nearly every resample: they would only widen the interval."""
+    """The rivals without those that lose to the best one in nearly every resample, which would widen the interval."""
     best = task.drawn[task.measured.argmin()]
     wins = 100 * (task.drawn <= best).mean(axis=1)
     kept = (wins >= _HOPELESS) | (task.measured == task.measured.min())
@@ -84,11 +85,12 @@ def _contenders(task: Rivals) -> Rivals:
 
 
 def _largest_deviation(tasks: Sequence[Rivals], reaches: Sequence[Float[np.ndarray, " _"]]) -> Float[np.ndarray, " r"]:
-    """For each resample the largest ratio `Σ deviation / Σ reach` over the choices of a rival for each task.
+    """For each resample the largest ratio `Σ deviation / Σ reach` over the combinations of rivals.
 
-    The choice that maximises `Σ (deviation − ratio · reach)` is made task by task; a ratio that it leaves as it is is
-    the largest (Dinkelbach, Management Science 1967). It only rises on the way: a choice without any reach has no
-    ratio, and if it could lower what is found, it would be picked in turn with another one for ever.
+    Given a ratio, the combination that maximises `Σ (deviation − ratio · reach)` is found task by task, and gives the
+    next ratio; the largest ratio is the one that stays the same (Dinkelbach, Management Science 1967). The ratio must
+    only rise: a combination with a reach of 0 has no ratio, and without this rule the search could alternate between it
+    and another one forever.
     """
     deviations = [task.drawn - task.measured[:, None] for task in tasks]
     ratio, before = np.zeros(deviations[0].shape[1]), None

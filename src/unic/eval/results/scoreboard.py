@@ -1,6 +1,6 @@
-"""Scores of all models by task, and what follows from them: signs, best teachers, means and gains.
+"""Scores of all models by task, and quantities derived from them: signs, best teachers, means and gains.
 
-Whoever needs one of these takes it from here: the summary of an evaluation, its table and its pages.
+The summary of an evaluation, its table and its pages all use these, so that they agree.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _TOP1 = Metric(name=TOP1)
 
 
 def best_of(values: Mapping[Key, float], *, lower_is_better: bool) -> Key | None:
-    """The key with the best value, of equal ones the first; None of nothing."""
+    """The key with the best value, the first of equal ones; None for an empty mapping."""
     return (min if lower_is_better else max)(values, key=lambda key: values[key], default=None)
 
 
@@ -27,14 +27,14 @@ class Scoreboard:
 
     Args:
         tasks: cells by task, then by model.
-        roles: by model.
-        measures: by task; default: top-1 in percent.
-        best_teacher: by task, where it is known; default: the teacher with the best score above 0, since nothing can be
-            relative to 0.
+        roles: roles by model.
+        measures: measures by task; default: top-1 in percent.
+        best_teacher: best teachers by task, if they are known; default: the teachers with the best scores above 0, as
+            no gain is relative to 0.
 
     Attributes:
-        scores: by task and model, of the cells that have one.
-        student: the first one; None without one.
+        scores: scores by task and model, for cells that have one.
+        student: the first student; None without one.
         teachers: names of all teachers.
     """
 
@@ -67,26 +67,26 @@ class Scoreboard:
         return self._measures.get(task, _TOP1)
 
     def cell(self, task: str, name: str | None) -> Cell:
-        """What is known of a model on a task; an empty cell where that is nothing."""
+        """The cell of a model on a task; an empty cell if there is none."""
         return self.tasks.get(task, {}).get(name or "", Cell())
 
     def score(self, task: str, name: str | None) -> float | None:
         return self.scores.get((task, name or ""))
 
     def sign(self, task: str) -> int:
-        """1, and -1 of an error: what makes more better."""
+        """The sign that makes larger values better: 1, or -1 for an error."""
         return -1 if self.metric(task).lower_is_better else 1
 
     def difference(self, task: str, own: Any, other: Any) -> Any:
-        """How much better `own` is, in the unit of the measure; of numbers or of arrays."""
+        """The advantage of `own` over `other` in the unit of the measure, for numbers or arrays."""
         return self.sign(task) * (own - other)
 
     def relative_gain(self, task: str, own: Any, other: Any) -> Any:
-        """How much better `own` is, in percent of `other`; NaN where that is 0, as in a resample without a hit."""
+        """The advantage in percent of `other`; NaN where `other` is 0, as in a resample without a hit."""
         return self.sign(task) * 100 * (own - other) / np.where(other > 0, other, np.nan)
 
     def gain(self, task: str, name: str) -> float | None:
-        """Gain over the best teacher of the task in percent; None without one of both scores."""
+        """Gain over the best teacher of the task in percent; None if either score is missing."""
         own, best = self.score(task, name), self.score(task, self.best_teacher.get(task))
         return None if own is None or not best else float(self.relative_gain(task, own, best))
 
@@ -95,12 +95,12 @@ class Scoreboard:
         return all((task, name) in self.scores for task in tasks)
 
     def mean(self, name: str | None, tasks: Sequence[str]) -> float | None:
-        """Mean score over tasks of one measure; None of no task, and where a score is missing."""
+        """Mean score over tasks of one measure; None for no task or if a score is missing."""
         if name is None or not tasks or not self.has_all(name, tasks):
             return None
         return float(np.mean([self.scores[task, name] for task in tasks]))
 
     def best_single_teacher(self, tasks: Sequence[str]) -> str | None:
-        """The teacher with the best mean over tasks of one measure, among those that have them all."""
+        """The teacher with the best mean over tasks of one measure, among those that have scores on all of them."""
         means = {name: mean for name in self.teachers if (mean := self.mean(name, tasks)) is not None}
         return best_of(means, lower_is_better=bool(means) and self.metric(tasks[0]).lower_is_better)

@@ -1,4 +1,4 @@
-"""From marks per test image to cells: scores, spreads and intervals, and their resamples for whatever compares them."""
+"""From marks per test image to cells: scores, spreads and intervals, with the resamples for comparisons of models."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from unic.eval.results.bootstrap import LEVEL, Sample, interval, resampled_means
 from unic.eval.results.schema import Cell, Interval
 from unic.eval.results.trainings import Trainings, joined
 
-# One model on one task: an outcome for each seed (one where nothing is drawn), or the line that says why there is none.
+# One model on one task: an outcome for each seed (a single one if nothing is drawn), or the reason why there is none.
 Measured = list[Outcome] | str
 Outcomes = Mapping[str, Mapping[str, Measured]]  # task ("clipart/knn") → model → outcomes
 
@@ -22,15 +22,15 @@ Outcomes = Mapping[str, Mapping[str, Measured]]  # task ("clipart/knn") → mode
 def cells_of(
     outcomes: Outcomes, measures: Mapping[str, Measure], trainings: Trainings
 ) -> tuple[dict[str, dict[str, Cell]], dict[tuple[str, str], Sample]]:
-    """All cells, and their scores under the resamples that all cells of a set share.
+    """All cells, and their scores under the resamples, which are the same for all cells of a set.
 
     Args:
-        outcomes: by task, then by model.
-        measures: by task.
+        outcomes: outcomes by task, then by model.
+        measures: measures by task.
         trainings: students that are the mean of others; their cells come first.
 
     Returns:
-        By task, then by model; by task and model.
+        Cells by task, then by model; samples by task and model.
     """
     cells: dict[tuple[str, str], Cell] = {}
     by_images: dict[tuple[str, int], list[tuple[str, str]]] = {}
@@ -67,11 +67,11 @@ def _add_means_of_trainings(
     cells: dict[tuple[str, str], Cell],
     samples: dict[tuple[str, str], Sample],
 ) -> None:
-    """Adds the cells, and the samples, of the students that are the mean of others."""
+    """Adds the cells and the samples of the students that are the mean of others."""
     for name, members in trainings.items():
         for task, row in outcomes.items():
             if not any(member in row for member in members):
-                continue  # the task is not for such a model
+                continue  # the task does not apply to students
             failed = {member: row.get(member, "not measured") for member in members if (task, member) not in samples}
             if failed:
                 cells[task, name] = Cell(error=f"{next(iter(failed))}: {next(iter(failed.values()))}")
@@ -86,7 +86,7 @@ def _add_means_of_trainings(
 
 
 def _by_seed(measured: Sequence[Outcome]) -> Float[np.ndarray, " k"]:
-    """The score of each seed; a single one where no seed changes a mark, since nothing was drawn there."""
+    """The score of each seed; a single one if all seeds have the same marks, as nothing was drawn."""
     drawn = any(not np.array_equal(outcome.marks, measured[0].marks) for outcome in measured)
     return np.array([outcome.score for outcome in (measured if drawn else measured[:1])])
 
@@ -97,10 +97,10 @@ def _cell(
     """The cell of a score.
 
     Args:
-        scores: of each seed.
-        sample: the score under each resample.
-        measure: what reduces marks to a score.
-        is_drawn: the sample has the effect of other trainings, beside that of other seeds.
+        scores: score of each seed.
+        sample: score under each resample.
+        measure: measure of the task.
+        is_drawn: True if the sample has the effect of other trainings, in addition to that of other seeds.
         more: further keys of the cell.
     """
     score, spread = float(scores.mean()), float(scores.std(ddof=1)) if len(scores) > 1 else None
@@ -115,7 +115,7 @@ def _cell(
 
 
 def _in_range(sample: Sample, measure: Measure) -> Sample:
-    """Percentages between 0 and 100, which images never leave and the effect of other seeds may."""
+    """The sample with percentages clipped to 0 … 100, which the effect of other seeds may leave."""
     return np.clip(sample, 0, 100) if measure.name.endswith("%") else sample
 
 

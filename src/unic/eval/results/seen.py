@@ -1,7 +1,7 @@
 """Seen and unseen tasks of results.json, and the mean gain over each kind.
 
-A set is unseen where its suite says so: its images are no source of training. Tables, pages and sentences all take from
-here which tasks they count, so that no two of them count others.
+A set is unseen if its suite says so: its images are not used in training. Tables, pages and sentences all get their
+tasks from here, so that all count the same ones.
 """
 
 from __future__ import annotations
@@ -17,14 +17,15 @@ Kind = Literal["seen", "unseen"]
 
 @dataclass(frozen=True)
 class MeanGain:
-    """The mean, over the tasks of a kind, of the gain over the best teacher of each.
+    """The mean gain over the best teachers of the tasks of one kind.
 
     Attributes:
-        label: "mean gain", and the kind where results have both.
-        kind: of the tasks that it counts.
-        tasks: those of the kind.
-        gain, ci: of the first student and its 95 % interval, in percent; None without one, or where a task is missing.
-        gains, ends: the same of every model that is no teacher.
+        label: "mean gain", with the kind if results have both.
+        kind: the kind of the tasks.
+        tasks: the tasks of this kind.
+        gain, ci: mean gain of the first student and its 95 % interval, in percent; None without a student or if a task
+            is missing.
+        gains, ends: the same for every model that is not a teacher.
     """
 
     label: str
@@ -37,23 +38,23 @@ class MeanGain:
 
 
 def tasks_of(results: Results, kind: Kind) -> list[str]:
-    """The compared tasks of a kind, in their order. Results of older versions have no unseen ones."""
+    """The compared tasks of a kind, in their order. Results of older versions have no unseen tasks."""
     unseen = set(results.unseen)
     return [task for task in results.tasks if (task in unseen) == (kind == "unseen")]
 
 
 def kind_of(results: Results, tasks: Sequence[str]) -> Kind:
-    """What the tasks of an axis are."""
+    """The kind of an axis: unseen if all of its tasks are."""
     return "unseen" if tasks and set(tasks) <= set(tasks_of(results, "unseen")) else "seen"
 
 
 def labelled(label: str, results: Results, kind: Kind = "seen") -> str:
-    """What a number over the tasks of a kind is called: "mean rank (seen)"; the plain label where nothing is unseen."""
+    """The label of a number over the tasks of a kind, "mean rank (seen)"; the plain label if no task is unseen."""
     return f"{label} ({kind})" if tasks_of(results, "unseen") else label
 
 
 def mean_gains(results: Results) -> list[MeanGain]:
-    """That of the seen tasks and that of the unseen ones; of a kind without a task none."""
+    """The mean gains of the seen and of the unseen tasks, without a kind that has no task."""
     kinds: list[Kind] = [kind for kind in get_args(Kind) if tasks_of(results, kind)]
     return [_mean_gain(results, kind) for kind in kinds or ["seen"]]
 

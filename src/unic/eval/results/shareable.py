@@ -1,4 +1,4 @@
-"""Results as they may leave a machine: what variables of the environment held is named again by its variable."""
+"""Results that may be shared: values of environment variables are replaced by the names of the variables."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from unic.eval.results.schema import Cell, Results
 
 
 def shareable(results: Results, share: Callable[[Any], Any]) -> Results:
-    """Writes places of models and images, and the lines of failures, as they may be shared; names and numbers stay.
+    """Replaces private values in the addresses of models and images and in the lines of failures.
 
     Args:
-        results: of an evaluation.
-        share: see `WithReferences.shared`.
+        results: results of an evaluation.
+        share: function that replaces private values, see `WithReferences.shared`.
     """
 
     def of_cells(tasks: Mapping[str, Mapping[str, Cell]]) -> dict[str, dict[str, Cell]]:

@@ -37,24 +37,25 @@ def summarise(
     unseen: Collection[str] = (),
     trainings: Trainings | None = None,
 ) -> Results:
-    """The measured part of results.json: all but the protocol, the duration and what the training knows.
+    """The measured part of results.json: everything except the protocol, the duration and the influence in training.
 
-    The gain of a model on a task is `100 · (s − b) / b` with `b` the best single teacher of that task on all test
-    images, and its sign is turned for errors, so that more is always better. Intervals are of the gain over whichever
-    teacher is the best in truth, see `unic.eval.results.rivals`: the one that looks best is the luckiest of several.
+    The gain of a model with score `s` on a task is `100 · (s − b) / b`, where `b` is the score of the best single
+    teacher of that task on all test images. Its sign is reversed for errors, so that more is always better. An interval
+    is that of the gain over the teacher that is truly the best, as the one that scores best may only be the luckiest,
+    see `unic.eval.results.rivals`.
 
     Args:
-        outcomes: by task, then by model.
-        models: what is known of each; their roles say who is compared with whom.
-        measures: by task; default: top-1.
+        outcomes: outcomes by task, then by model.
+        models: entries of the models; their roles decide which ones are compared.
+        measures: measures by task; default: top-1.
         axes: patterns of tasks by the name of the axis.
-        unseen: tasks on images that are no source of training.
+        unseen: tasks on unseen sets.
         trainings: models that are the mean of others, which have the role `TRAINING`, see
             `unic.eval.results.trainings`.
 
     Returns:
-        `Results`, which say what each key holds. A mean is null where a task is missing. Means and ranks are over the
-        tasks that are not unseen, but for those with `unseen` in their name; axes see `_counted`.
+        The results; `Results` documents each key. A mean is null if a task is missing. Means and ranks count the seen
+        tasks, except those with `unseen` in their name; for axes see `_counted`.
     """
     measures = {task: (measures or {}).get(task, TOP1) for task in outcomes}
     cells, samples = cells_of(outcomes, measures, trainings or {})
@@ -99,15 +100,15 @@ def _metric(measure: Measure) -> Metric:
 
 
 class _Table:
-    """Everything that follows from who is the best teacher where, with its intervals."""
+    """Gains, means, axes, ranks and differences with their intervals."""
 
     def __init__(self, board: Scoreboard, samples: Mapping[tuple[str, str], Sample]) -> None:
         self._board, self._samples = board, samples
 
     def _rivals(self, name: str, tasks: Sequence[str], compare: Callable[[str, Any, Any], Any]) -> Rivals:
-        """The mean over tasks of the advantage of `name` over each teacher that has them all.
+        """Advantages of `name`, in the mean over tasks, over each teacher that has scores on all of them.
 
-        A teacher with a score of 0 is no rival where the comparison is relative.
+        In relative comparisons a teacher with a score of 0 is no rival.
         """
         teachers = [one for one in self._board.teachers if self._board.has_all(one, tasks)]
 
@@ -129,11 +130,11 @@ class _Table:
         return np.mean([compare(task, values[task, name], values[task, other]) for task in tasks], axis=0)
 
     def difference_interval(self, task: str, name: str) -> Interval:
-        """Of the advantage of `name` over the best teacher, in units of the measure."""
+        """Interval of the advantage of `name` over the best teacher, in units of the measure."""
         return interval_over_best([self._rivals(name, [task], self._board.difference)])
 
     def gain_interval(self, task: str, name: str) -> Interval:
-        """The same in percent of the best teacher's score."""
+        """Interval of the advantage of `name` over the best teacher, in percent of its score."""
         return interval_over_best([self._rivals(name, [task], self._board.relative_gain)])
 
     def gains(self, name: str) -> dict[str, float]:
@@ -141,7 +142,7 @@ class _Table:
         return {task: gain for task, gain in found.items() if gain is not None}
 
     def mean_gain(self, name: str, tasks: Sequence[str]) -> Gain:
-        """Over `tasks`, and its interval; None where one of them is missing."""
+        """Mean gain over `tasks` and its interval; both are None if a task is missing."""
         gains = self.gains(name)
         if not tasks or not set(tasks) <= set(gains):
             return Gain(gain=None, ci=None)
@@ -164,15 +165,17 @@ class _Table:
         )
 
     def differences(self, tasks: Sequence[str], seen: Sequence[str]) -> Differences:
-        """How far models are above the first of them, in units of the measure, with paired intervals.
+        """Differences of models to the first of them, in units of the measure, with paired intervals.
 
-        Means are of tasks with one measure, all of which both models have.
+        Students are compared if there are teachers, else all models. A mean needs tasks with the same measure, on all
+        of which both models have scores.
 
         Args:
-            seen: the tasks that means count.
+            tasks: the compared tasks.
+            seen: the tasks that count in means.
 
         Returns:
-            Empty where there are not two models to compare.
+            The differences; empty if there are not two models to compare.
         """
         roles = self._board.roles
         wanted = ("student",) if self._board.teachers else tuple(roles.values())
@@ -204,15 +207,15 @@ class _Table:
         return Difference(difference=round(float(mean), 3), ci=mean_difference(own, other))
 
     def axes(self, axes: Mapping[str, Sequence[str]], student: str, unseen: Collection[str]) -> dict[str, Axis]:
-        """For each axis the mean gain over its tasks of every model, each against the best teacher of the axis.
+        """Mean gains over the tasks of each axis, relative to the best teacher of the axis.
 
-        The best teacher of an axis is the one with the highest mean gain over the best teachers of its tasks.
+        The best teacher of an axis has the highest mean gain over the best teachers of the axis' tasks.
         """
         board, found = self._board, dict[str, Axis]()
         for axis, patterns in axes.items():
             tasks = _counted(patterns, list(board.best_teacher), unseen)
             whole = [name for name in board.roles if board.has_all(name, tasks)]
-            # Nothing is relative to a score of 0.
+            # No gain is relative to a score of 0.
             teachers = [name for name in board.teachers if all(board.scores.get((task, name), 0) > 0 for task in tasks)]
             if not tasks or not teachers:
                 continue
@@ -231,7 +234,7 @@ class _Table:
         return found
 
     def ranks(self, tasks: Sequence[str]) -> dict[str, float]:
-        """Mean rank of every model that has all tasks; 1 is the best, equal scores share theirs."""
+        """Mean rank of every model with scores on all tasks; 1 is the best, and equal scores get their mean rank."""
         from scipy.stats import rankdata
 
         board = self._board
@@ -244,6 +247,6 @@ class _Table:
 
 
 def _counted(patterns: Sequence[str], tasks: Sequence[str], unseen: Collection[str]) -> list[str]:
-    """The tasks of an axis: the seen ones that a pattern names, or the unseen ones where it names no others."""
+    """The tasks of an axis: the seen tasks that match a pattern, or the unseen ones if no seen task matches."""
     named = [task for task in tasks if any(fnmatchcase(task, pattern) for pattern in patterns)]
     return [task for task in named if task not in unseen] or named

@@ -12,32 +12,32 @@ from rich.table import Table
 from rich.text import Text
 
 from unic._text import printable
-from unic.eval.results.grid import Grid, GridCell, GridRow, compared_student, make_grid
+from unic.eval.results.grid import GridCell, GridRow, TableGrid, compared_student, make_grid
 from unic.eval.results.schema import Results
 from unic.eval.results.scoreboard import Scoreboard
 from unic.eval.results.seen import labelled, mean_gains, tasks_of
 from unic.eval.results.trainings import mean_gains_of_trainings
 
-WIDTH = 100  # columns: what a terminal and a README show without wrapping
-_GAIN, _LEAST, _LONGEST = 8, 6, 9  # columns of the gains, of the narrowest score and of one that need not be folded
-_CEILING = 99  # percent from which a task is called too easy
-_ENDS = 14  # columns of an interval of a difference, [+10.3, +14.0]
+WIDTH = 100  # characters that a terminal and a README show without wrapping
+_GAIN, _LEAST, _LONGEST = 8, 6, 9  # widths of the gains, of the narrowest score, and of a name that is not folded
+_CEILING = 99  # percentage from which a task counts as too easy
+_ENDS = 14  # width of an interval of a difference, [+10.3, +14.0]
 
 
 def render(results: Results) -> RenderableType:
-    """A rich table as wide as the terminal, at most `WIDTH`; more models than fit go into further tables below it.
+    """A rich table as wide as the terminal, at most `WIDTH`. Models that do not fit are in further tables below it.
 
-    Underlined: the best teacher of the task. Bold: the student where the paired interval of its difference to that
-    teacher lies above 0. Unseen tasks are the last ones. Then means over the sets, axes, mean gains and rank, and what
-    only describes. Where models are compared with the first one, the row beneath has their differences to it, with
-    paired intervals.
+    The best teacher of a task is underlined. The student is bold if the paired interval of its difference to that
+    teacher is above 0. Seen tasks come first, then unseen tasks, then means over the sets, axes, mean gains and rank,
+    and last descriptions. If models are compared with the first one, each row of scores is followed by a row of
+    differences with paired intervals.
     """
     return _Fitted(results)
 
 
 @dataclass(frozen=True)
 class _Fitted:
-    """The table, laid out for the console that prints it: a file has 80 columns unless `COLUMNS` says otherwise."""
+    """The table, laid out for the console that prints it; a file has 80 columns unless `COLUMNS` is set."""
 
     results: Results
 
@@ -67,7 +67,7 @@ def _laid_out(results: Results, columns: int) -> Group:
 
 
 def _widths(names: Sequence[str], needs: Sequence[int], width: int, room: int) -> list[int]:
-    """Of each column: what its scores need, and its name up to `width`; then what the others leave."""
+    """Width of each column: enough for its scores and for its name up to `width`; then folded names get free space."""
     widths = [max(need, min(len(name), width)) for name, need in zip(names, needs, strict=True)]
     rest = room - sum(each + 1 for each in widths)
     while rest > 0 and (cut := [place for place, name in enumerate(names) if len(name) > widths[place]]):
@@ -78,7 +78,7 @@ def _widths(names: Sequence[str], needs: Sequence[int], width: int, room: int) -
 
 
 def _at_the_ceiling(results: Results) -> list[str]:
-    """Tasks on which no model can rise above the best teacher by more than noise."""
+    """Tasks on which the best teacher scores so high that no model can be better by more than noise."""
     board = Scoreboard.of(results)
     return [
         printable(task)
@@ -87,17 +87,17 @@ def _at_the_ceiling(results: Results) -> list[str]:
     ]
 
 
-def _printable(grid: Grid) -> Grid:
-    """With names as they are shown, so that columns are as wide as they look."""
+def _printable(grid: TableGrid) -> TableGrid:
+    """The grid with all names as they are printed, so that widths are right."""
     rows = [replace(row, label=printable(row.label), unit=printable(row.unit)) for row in grid.rows]
     return replace(grid, corner=printable(grid.corner), names=[printable(name) for name in grid.names], rows=rows)
 
 
-def _table(grid: Grid, columns: slice, widths: Sequence[int], label: int, *, gain: bool) -> Table:
+def _table(grid: TableGrid, columns: slice, widths: Sequence[int], label: int, *, gain: bool) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=0)
     table.add_column(Text(grid.corner), width=label, overflow="fold")
     for name, width in zip(grid.names[columns], widths, strict=True):
-        # Long names are folded: cut, two ablations would often read the same.
+        # Long names are folded and not cut, as the names of ablations often differ only at their ends.
         table.add_column(Text(name), justify="right", overflow="fold", max_width=width)
     if gain:
         table.add_column("gain %", justify="right", no_wrap=True)
@@ -130,9 +130,7 @@ def _caption(results: Results) -> str:
     if Scoreboard.of(results).best_teacher:
         parts.append("underlined: best teacher of the task")
     if ceiling := _at_the_ceiling(results):
-        parts.append(
-            f"too easy to tell models apart: {', '.join(ceiling)}, where the best teacher has {_CEILING} % or more"
-        )
+        parts.append(f"too easy to tell models apart: {', '.join(ceiling)} (the best teacher has {_CEILING} % or more)")
     if any(metric.lower_is_better for metric in results.measures.values()):
         parts.append("↓: lower is better")
     if compared_student(results):
@@ -142,31 +140,31 @@ def _caption(results: Results) -> str:
         ]
         parts += verdict(results)
     if unseen := dict.fromkeys(task.partition("/")[0] for task in tasks_of(results, "unseen")):
-        parts.append(f"unseen, no source of training and in no other mean, axis or rank: {', '.join(unseen)}")
+        parts.append(f"unseen, not used in training and in no other mean, axis or rank: {', '.join(unseen)}")
     if first := results.differences.to:
         parts.append(
             f"difference: to {first}, with its paired 95 % interval; "
             f"bold: better than {first}, as 0 is outside the interval"
         )
     if results.protocol.missing:
-        parts.append(f"left out, not here: {', '.join(results.protocol.missing)}")
+        parts.append(f"left out, as they could not be opened: {', '.join(results.protocol.missing)}")
     return "; ".join(parts)
 
 
 def _trainings(results: Results) -> list[str]:
-    """Of which trainings a student is the mean, and what each of them gains."""
+    """Lines for students that are a mean: the names of their trainings, and the gains of each training."""
     gains, found = mean_gains_of_trainings(results), []
     for name, model in results.models.items():
         if members := model.trainings:
             found.append(f"{name}: mean of the {len(members)} trainings {', '.join(members)}")
         for kind, values in gains.get(name, {}).items():
             listed = ", ".join("–" if value is None else f"{value:+.1f}" for value in values)
-            found.append(f"{kind} of each: {listed} %")
+            found.append(f"{kind} of each training: {listed} %")
     return found
 
 
 def verdict(results: Results) -> list[str]:
-    """One sentence on the student against the best single teacher; empty if it cannot be said."""
+    """A sentence that compares the student with the best single teacher; empty if there is no such comparison."""
     single = results.single_teacher
     if single is None or single.difference_ci is None:
         return []

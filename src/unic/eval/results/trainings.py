@@ -1,14 +1,14 @@
-"""Several trainings of one recipe as one model of the table, whose intervals hold for another training as well.
+"""Several trainings of one recipe as one model of the table, whose intervals also cover the choice of the trainings.
 
-Its score is the mean over its trainings, which differ in their seeds alone. Other test images and probe seeds move all
-trainings together, so the bootstrap draws these for all trainings at once. Other trainings would move the mean by
-s / √k, with s the deviation of the k scores. Two or three scores tell little of that deviation. Drawing k out of k with
-replacement would give it (k − 1) / k of its variance and no doubt at all. Instead it enters with Student's t of k − 1
-degrees of freedom, as the seeds of a probe do (`bootstrap.seed_effect`).
+The score is the mean over k trainings, which differ only in their seeds. Other test images and probe seeds change the
+scores of all trainings together, so the bootstrap draws the same ones for all. Other trainings would change the mean by
+about s / √k, where s is the deviation of the k scores. Two or three scores give a poor estimate of s. Drawing k of k
+trainings with replacement would underestimate the variance by a factor (k − 1) / k and ignore the uncertainty of s. So
+trainings enter like the seeds of a probe, by Student's t with k − 1 degrees of freedom (`bootstrap.seed_effect`).
 
-What a training gets right on these images by chance is in both parts, so the variance is too large by that, which is
-divided by k. No way of drawing both factors avoids it (McCullagh, Bernoulli 2000; Owen, Annals of Applied Statistics
-2007): the interval errs on the wide side.
+The luck of a single training on these images is part of both effects. So the variance is too large
+by that part, divided by k. No way of resampling two factors avoids this (McCullagh, Bernoulli 2000; Owen, Annals of
+Applied Statistics 2007): the interval is rather too wide than too narrow.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from unic.errors import InputError
 from unic.eval.results.bootstrap import Sample, seed_effect
 from unic.eval.results.schema import Gain, ModelEntry, Results
 
-TRAINING: Final = "training"  # the role of a model that is one of the trainings of another
-Trainings = Mapping[str, Sequence[str]]  # by student: the models whose mean it is
+TRAINING: Final = "training"  # role of a model that is one of several trainings of a student
+Trainings = Mapping[str, Sequence[str]]  # by student: the models of which it is the mean
 
 
 class Joined(NamedTuple):
     """Several trainings on one task.
 
     Attributes:
-        by_seed: the mean over the trainings for each probe seed.
-        sample: the mean under each resampling of images, probe seeds and trainings.
-        by_training: the score of each training.
-        training_spread: sample deviation over the trainings; None of a single one.
+        by_seed: mean over the trainings for each probe seed.
+        sample: mean under each resampling of images, probe seeds and trainings.
+        by_training: score of each training.
+        training_spread: sample deviation over the trainings; None for a single training.
     """
 
     by_seed: Float[np.ndarray, " p"]
@@ -47,8 +47,8 @@ def joined(by_seed: Sequence[Float[np.ndarray, " _"]], samples: Sequence[Sample]
     """The mean of trainings on one task.
 
     Args:
-        by_seed: of each training its scores by probe seed, a single one where that changes nothing.
-        samples: of each training its score under the same resamples of images and probe seeds.
+        by_seed: scores of each training by probe seed; a single one if seeds change nothing.
+        samples: score of each training under the same resamples of images and probe seeds.
     """
     scores = np.array([each.mean() for each in by_seed])
     sample = np.mean(samples, axis=0) + seed_effect(scores, "trainings")
@@ -58,7 +58,7 @@ def joined(by_seed: Sequence[Float[np.ndarray, " _"]], samples: Sequence[Sample]
 
 
 def with_joint(models: Mapping[str, ModelEntry], trainings: Trainings) -> dict[str, ModelEntry]:
-    """All models, with the students that are means before the first of their trainings."""
+    """All models, with each student that is a mean inserted before the first of its trainings."""
     student_of = {member: name for name, members in trainings.items() for member in members}
     found: dict[str, ModelEntry] = {}
     for name, model in models.items():
@@ -74,22 +74,22 @@ def with_joint(models: Mapping[str, ModelEntry], trainings: Trainings) -> dict[s
 
 
 def without_joint(roles: Mapping[str, str], trainings: Trainings) -> dict[str, str]:
-    """The roles of single models.
+    """The roles without those of students that are means.
 
     Raises:
-        InputError: several trainings are to be anything but a student.
+        InputError: the role of several trainings is not "student".
     """
     for name, members in trainings.items():
         if roles.get(name, "student") != "student":
             raise InputError(
-                f"model '{name}': several trainings are one student, no {roles[name]}; name one of them: "
-                f"{', '.join(members)}"
+                f"model '{name}': several trainings are one student, so their role cannot be '{roles[name]}'; "
+                f"name one of them: {', '.join(members)}"
             )
     return {name: role for name, role in roles.items() if name not in trainings}
 
 
 def mean_gains_of_trainings(results: Results) -> dict[str, dict[str, list[float | None]]]:
-    """Every mean gain of each training: student → "mean gain" → one for each training."""
+    """The mean gains of each training: by student, then by "mean gain" or "mean gain unseen"."""
     found: dict[str, dict[str, list[float | None]]] = {}
     kinds = {"mean gain": results.mean_gains, "mean gain unseen": results.mean_gains_unseen}
     for name, model in results.models.items():

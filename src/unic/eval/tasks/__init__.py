@@ -1,20 +1,20 @@
-"""Measurements of frozen encoders, one file each. A file holds
+"""Tasks: measurements of frozen encoders, one file each. A file holds
 
-- `run`: keyword-only arguments are the task's options (`seed` is the runner's), and it returns an `Outcome`;
-- `VERSION`: of a task in this folder, raised when its numbers change, so that its finished cells are measured again
-  (a test says when that is due);
+- `run`: returns an `Outcome`. Its keyword-only arguments are the options of the task; `seed` is set by the runner.
+- `VERSION`: version of a task in this folder. Raise it when scores change, so that finished cells are measured again. A
+  test fails if scores change under the same version.
 - `INPUT`: what `run` gets before the options. "vectors" (default): `train: Labelled, test: Labelled`. "dense":
-  `train: Dense, test: Dense`. "subject": `subject: Subject`, one model on one set with everything it can give;
-- `DATA`: the kind of set it runs on, "labels" (default), "masks", "depth" or "any";
-- `MEASURE`: how marks become a score (default: top-1);
-- `ROLES`: the roles of the models it is for (default: all);
-- `IS_RANDOM`: False where nothing is drawn: one outcome then stands for all seeds;
-- `READS_TEACHERS`: whether a subject comes with its teachers and heads, which then decide as well (default: True for a
-  task of one's own, False for one in this folder);
-- `FILES`: the options that may name files, whose content then decides as well. A task of one's own that opens files and
-  does not say which is measured anew each time;
-- `CODE`: the options that may name a module of one's own; whether it is trusted is asked before anything is measured;
-- `check(pair, options)`: raises `InputError` where the options do not suit a set, before anything is measured.
+  `train: Dense, test: Dense`. "subject": `subject: Subject`, one model on one set with all its features.
+- `DATA`: the kind of set on which it runs: "labels" (default), "masks", "depth" or "any".
+- `MEASURE`: how marks become a score (default: top-1).
+- `ROLES`: the roles of the models to which it applies (default: all).
+- `IS_RANDOM`: False if nothing is drawn, so that one outcome holds for all seeds.
+- `READS_TEACHERS`: True if the subject comes with its teachers and heads, which are then part of the cell's key
+  (default: True for a user's own task, False for a task in this folder).
+- `FILES`: the options that may name files, whose content is then part of the cell's key. A user's own task that opens
+  files without this list is measured again each time.
+- `CODE`: the options that may name a user's own module, whose trust is checked before anything is measured.
+- `check(pair, options)`: raises `InputError` if the options do not suit a set, before anything is measured.
 """
 
 from unic.errors import NotApplicableError

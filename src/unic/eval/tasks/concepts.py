@@ -21,7 +21,8 @@ INPUT = "subject"
 
 
 def _mean_over_parts(means: Float[np.ndarray, "r k"]) -> Float[np.ndarray, " r"]:
-    """Half of the columns: correct in part p; the other half: in part p. A resample may lack a small part."""
+    """Mean accuracy over the parts of a set. The first half of the columns is 1 for a correct image of each part, the
+    second half 1 for any image of it. A resample may have no image of a small part, which then does not count."""
     correct, images = np.split(means, 2, axis=1)
     there = images > 0
     accuracy = np.divide(correct, images, out=np.zeros(correct.shape), where=there)
@@ -34,20 +35,20 @@ MEASURE = Measure(TOP1, _mean_over_parts)
 def run(
     subject: Subject, *, seed: int = 0, probe: str = "linear", probe_options: Mapping[str, Any] | None = None
 ) -> Outcome:
-    """Trains and scores the probe on every part of the set by itself; parts count alike, whatever their size.
+    """Trains and scores the probe on every part of the set separately; parts have equal weights, whatever their size.
 
-    ImageNet-CoG (Sariyildiz et al., arXiv 2012.05649) has five levels of 1000 concepts each, ever farther from those
-    of ImageNet-1K in WordNet.
+    ImageNet-CoG (Sariyildiz et al., arXiv 2012.05649) has five levels of 1000 concepts each. Each level is farther from
+    the concepts of ImageNet-1K in WordNet than the one before.
 
     Args:
         subject: the model, on a set with parts.
-        seed: the probe's.
+        seed: seed of the probe.
         probe: "linear", "logistic" or "knn".
-        probe_options: of the probe.
+        probe_options: options of the probe.
 
     Returns:
-        Marks of the test images of all parts, one part after the other; `details["parts"]` has `top1` and the probe's
-        details of each.
+        Marks of the test images of all parts, one part after the other; `details["parts"]` has `top1` and the details
+        of the probe for each part.
 
     Raises:
         InputError: a set without parts, an unknown probe, or a wrong option of it.
@@ -66,7 +67,7 @@ def run(
 
 
 def _moved(subject: Subject, pair: DataPair) -> Subject:
-    """The same model on another set; its encoder is loaded once for all of them."""
+    """The same model on another set; all sets share its encoder."""
     load = None if subject.load is None else lambda: subject.encoder
     return replace(subject, pair=pair, load=load, members=[_moved(member, pair) for member in subject.members])
 

@@ -1,4 +1,4 @@
-"""Depth from one image: a linear head on frozen patch tokens weighs bins of depth; RMSE (arXiv 2304.07193, §7.4)."""
+"""Depth from one image: a linear head on frozen patch tokens weights bins of depth; RMSE (arXiv 2304.07193, §7.4)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ VERSION = 1
 INPUT = "dense"
 DATA = "depth"
 
-_FLOOR = 0.1  # of a bin's weight before they are normalised
+_FLOOR = 0.1  # lowest weight of a bin before normalisation
 _VARIANCE_FOCUS = 0.85  # λ of the loss (Eigen et al., arXiv 1406.2283; AdaBins, arXiv 2011.14141, eq. 4)
 _ERRORS = ("rmse", "abs_rel", "log10", "delta1", "delta2", "delta3")
 
@@ -48,21 +48,21 @@ def run(
     `w = (relu(logits) + 0.1)` divided by its sum.
 
     Args:
-        train: patch tokens with depths.
-        test: the same.
-        seed: of the head's first weights and of the order of images.
-        min_depth: metres; a pixel that is not deeper counts as unknown.
-        max_depth: metres; a pixel that is not nearer counts as unknown.
-        num_bins: outputs of the head.
-        steps: of AdamW; default: 40 epochs, at least 2000 steps (`train_head`).
+        train: patch tokens with depths, to train the head.
+        test: patch tokens with depths, to score it.
+        seed: seed of the head's first weights and of the order of images.
+        min_depth: metres; a pixel at this depth or nearer counts as unknown.
+        max_depth: metres; a pixel at this depth or farther counts as unknown.
+        num_bins: number of outputs of the head.
+        steps: steps of AdamW; default: 40 epochs, at least 2000 steps (`train_head`).
         batch_size: images of a step.
         lr: peak learning rate of AdamW.
-        weight_decay: of AdamW.
+        weight_decay: weight decay of AdamW.
 
     Returns:
-        The outcome; marks are the RMSE of an image, and 1 if any of its depths is known: the score is the mean of the
-        images' errors, as in AdaBins and DINOv2, not the error of all pixels together. Details: means over images of
-        `abs_rel`, `log10` and `delta1` … `delta3` (share of pixels within a factor of 1.25, 1.25², 1.25³, in percent).
+        The outcome. Marks are the RMSE of an image, and 1 if any of its depths is known. So the score is the mean of
+        the images' errors, as in AdaBins and DINOv2, and not the error over all pixels. Details: means over images of
+        `abs_rel`, `log10` and `delta1` … `delta3` (percentage of pixels within a factor of 1.25, 1.25², 1.25³).
 
     Raises:
         InputError: an option is out of range, or no depth of a part is known.
@@ -93,7 +93,7 @@ def run(
 
 
 def _depth(logits: Float[Tensor, "*b k h w"], bins: Float[Tensor, " k"]) -> Float[Tensor, "*b h w"]:
-    # Both sums as one product: at 256 bins the weights themselves are too large to be written out again and again.
+    # Both sums in one product: with 256 bins the weights take much memory, so they are not stored.
     sums = torch.stack([bins, torch.ones_like(bins)]).to(logits.device)
     weighed = sums @ logits.relu().flatten(-2) + _FLOOR * sums.sum(1, keepdim=True)
     return (weighed[..., 0, :] / weighed[..., 1, :]).unflatten(-1, logits.shape[-2:])
@@ -109,11 +109,11 @@ def _loss(logits: Float[Tensor, "b k h w"], target: Float[Tensor, "b h w"], *, b
     g = torch.where(known, _depth(logits, bins).log() - torch.where(known, target, 1.0).log(), 0.0)
     count = known.sum().clamp(min=1)
     square, mean = g.square().sum() / count, g.sum() / count
-    return (square - _VARIANCE_FOCUS * mean.square() + 1e-8).sqrt()  # a root has no gradient at 0
+    return (square - _VARIANCE_FOCUS * mean.square() + 1e-8).sqrt()  # 1e-8, as a root has no gradient at 0
 
 
 def _errors(predicted: Float[Tensor, " p"], target: Float[Tensor, " p"]) -> list[float]:
-    """`_ERRORS` of the known pixels of one image."""
+    """The values of `_ERRORS` over the known pixels of one image."""
     difference = predicted - target
     ratio = torch.maximum(predicted / target, target / predicted)
     values = [

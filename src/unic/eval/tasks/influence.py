@@ -32,25 +32,31 @@ def run(subject: Subject, *, seed: int = 0, heads: bool = True) -> Outcome:
 
     Args:
         subject: the model, with the teachers of the same evaluation.
-        seed: unused, nothing is drawn.
-        heads: also read the kept heads; each is a forward pass of the student of its own.
+        seed: unused, as nothing is drawn.
+        heads: also measure the kept heads, each of which needs a forward pass of the student.
 
     Returns:
-        The value is the CKA of both CLS for the teacher where it is smallest: the mean would not see that a student
-        stayed close to one and left another out. It is a number of the whole set, so every image has the same mark and
-        the interval has no width. `details["teachers"][T]`: `cka_cls`, `cka_patch` (of the means of the patches);
-        `cosine_cls`, `cosine_patch` of the head's vectors to the teacher's, mean over images, both standardised as in
-        training (`standards` of the head; without, by the teacher's mean and deviation over these images);
-        `cosine_cls_raw`, `cosine_patch_raw` as they are. The cosines are None where the model has no head for T.
+        The outcome. Its value is the smallest CKA between the model's CLS and that of a teacher. A mean over the
+        teachers would hide that a student is close to one of them and ignores another. The value is one number for the
+        whole set, so every image has the same mark and the interval has no width. `details["teachers"][T]` has
+
+        - `cka_cls`, and `cka_patch` of the means of the patches;
+        - `cosine_cls` and `cosine_patch`: mean cosine between the vectors of the head for T and those of T, both
+          standardised as in training (by `standards` of the head, else by mean and deviation of T over these images);
+        - `cosine_cls_raw` and `cosine_patch_raw`: the same without standardisation.
+
+        The cosines are None if the model has no head for T.
 
     Raises:
         NotApplicableError: no teachers to compare with, a concatenation, or fewer than 4 images.
     """
     if not subject.teachers:
-        raise NotApplicableError(f"influence: there is no teacher to compare '{subject.name}' with")
+        raise NotApplicableError(f"influence: no teacher to compare model '{subject.name}' with")
     own = subject.features("test")
     if len(own) < FEWEST:
-        raise NotApplicableError(f"influence: needs {FEWEST} test images, data '{subject.pair.name}' has {len(own)}")
+        raise NotApplicableError(
+            f"influence: needs {FEWEST} test images, but data '{subject.pair.name}' has {len(own)}"
+        )
     teachers = {name: _compared(subject, name, own, heads) for name in subject.teachers}
     least = min(entry["cka_cls"] for entry in teachers.values())
     return Outcome(np.full((len(own), 1), least, dtype=np.float64), MEASURE, {"teachers": teachers})
@@ -58,7 +64,7 @@ def run(subject: Subject, *, seed: int = 0, heads: bool = True) -> Outcome:
 
 def _compared(subject: Subject, teacher: str, own: Features, heads: bool) -> dict[str, Any]:
     theirs = subject.teachers[teacher].features("test")
-    assert np.array_equal(own.index, theirs.index), "images that one encoder reads and another does not"
+    assert np.array_equal(own.index, theirs.index), "both encoders must have read the same images"
     entry: dict[str, Any] = {
         "cka_cls": round(cka(own.cls, theirs.cls), 4),
         "cka_patch": round(cka(own.patch_mean, theirs.patch_mean), 4),
@@ -77,7 +83,7 @@ def _compared(subject: Subject, teacher: str, own: Features, heads: bool) -> dic
 
 def _standard(y: Float[np.ndarray, "n d"]) -> tuple[np.ndarray, np.ndarray]:
     std = y.std(0)
-    return y.mean(0), np.where(std > 1e-6 * std.max(), std, np.inf)  # channels that are constant tell nothing
+    return y.mean(0), np.where(std > 1e-6 * std.max(), std, np.inf)  # leaves out constant channels
 
 
 def _mean_cosine(x: np.ndarray, y: np.ndarray) -> float:

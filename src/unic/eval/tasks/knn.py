@@ -1,9 +1,9 @@
 """k-nearest neighbours: cosine similarity, votes weighted by `exp(sim / T)` (Wu et al., arXiv 1805.01978, §3.4).
 
-Both sides are taken in chunks, so neither the matrix of all similarities nor a normalised copy of the training vectors
-ever exists. Similarities are float32 products, whose last bits depend on where in a chunk an image stands. Where such a
-bit may decide, the candidates are compared again in float64: the answer is that of comparing every pair in float64, as
-long as no more than `_SPARE` images beyond the largest k are as near as the last of them.
+Training and test vectors are read in chunks, so neither the matrix of all similarities nor a normalised copy of the
+training vectors is stored. Similarities are float32 products, whose last bits depend on an image's place in a chunk. If
+these bits may decide a class, the candidates are compared again in float64. So the answer is that of comparing all
+pairs in float64, unless more than `_SPARE` images beyond the largest k are as near as the last of the k.
 """
 
 from __future__ import annotations
@@ -23,25 +23,25 @@ from unic.eval.probes.cosine import units
 
 VERSION = 1
 IS_RANDOM = False
-NUM_NEIGHBOURS = (10, 20, 100, 200)  # the paper's; all are reported in the details
-_CHUNK = 1024  # test images a time
-_BANK = 32768  # training images a time: a product of the two is 128 MiB
-_SPARE = 56  # candidates beyond the largest k, among which rounding may have changed the order
-_ROUNDING = 2e-6  # above the error of a float32 product of unit vectors: 1.5e-6 at 8192 channels was the largest seen
+NUM_NEIGHBOURS = (10, 20, 100, 200)  # the paper's values, all of which are reported in the details
+_CHUNK = 1024  # test images at a time
+_BANK = 32768  # training images at a time; the product with a chunk takes 128 MiB
+_SPARE = 56  # candidates beyond the largest k, among which rounding may change the order
+_ROUNDING = 2e-6  # bound of the error of a float32 product of unit vectors; the largest measured: 1.5e-6, 8192 channels
 
 
 def run(train: Labelled, test: Labelled, *, seed: int = 0, k: int = 20, temperature: float = 0.07) -> Outcome:
-    """Classifies every test vector by its `k` nearest training vectors; of equally near ones the first in order count.
+    """Classifies every test vector by its `k` nearest training vectors. Of equally near ones the first count.
 
     Args:
         train: the vectors that vote.
         test: the vectors to classify.
-        seed: unused, nothing is drawn: the spread over seeds is 0 and the uncertainty is the bootstrap's.
-        k: how many neighbours vote; all of them where there are fewer. Ties of classes go to the first class.
-        temperature: `T`; small values let the nearest neighbours dominate.
+        seed: unused, as nothing is drawn.
+        k: number of neighbours that vote, or all training vectors if there are fewer. Ties go to the first class.
+        temperature: `T`; the smaller it is, the more the nearest neighbours dominate.
 
     Returns:
-        The outcome for `k`; `details["top1_by_k"]` has the score for each of `NUM_NEIGHBOURS` too.
+        The outcome for `k`; `details["top1_by_k"]` has the score for `k` and for each of `NUM_NEIGHBOURS`.
 
     Raises:
         InputError: `k` or `temperature` is not positive, or fewer than two classes.
@@ -71,8 +71,9 @@ class _Vote:
     def __call__(
         self, similarity: Float[Tensor, "q c"], rows: Int[Tensor, "q c"]
     ) -> tuple[Int[Tensor, "q s"], Bool[Tensor, " q"]]:
-        """The class of each query by its first `size` candidates, for all sizes; and whether rounding may decide it."""
-        # Against the nearest: the same votes up to a factor, and neither overflow nor only zeros at small temperatures.
+        """The class of each query by its first `size` candidates, for all sizes, and whether rounding may decide it."""
+        # Relative to the nearest candidate: a common factor, which prevents overflow and all zeros at small
+        # temperatures.
         weights, voters = ((similarity - similarity[:, :1]) / self.temperature).exp(), self.labels[rows]
         votes = torch.zeros(len(rows), self.num_classes, dtype=torch.float64)
         doubtful = torch.zeros(len(rows), dtype=torch.bool)
@@ -88,9 +89,10 @@ class _Vote:
 
 
 def _candidates(bank: np.ndarray, queries: np.ndarray, count: int) -> dict[int, tuple[Tensor, Tensor]]:
-    """By the first query of each chunk: similarities `(q, count)`, descending, and training rows; on the CPU.
+    """For each chunk of queries: similarities `(q, count)`, descending, and training rows, on the CPU. The key is the
+    chunk's first query.
 
-    The training vectors pass once, in the outer loop: from a disk or to a GPU that is what takes time.
+    The training vectors are read once, in the outer loop, as reading them from a disk or copying them to a GPU is slow.
     """
     chunks = dict(units(queries, _CHUNK))
     best: dict[int, tuple[Tensor, Tensor]] = {}
@@ -109,10 +111,10 @@ def _candidates(bank: np.ndarray, queries: np.ndarray, count: int) -> dict[int, 
 
 
 def _compared(bank: np.ndarray, query: np.ndarray, rows: Int[Tensor, " c"]) -> tuple[Tensor, Tensor]:
-    """The candidates of one query by their similarity in float64, then by row: `(1, c)` each."""
+    """Similarities in float64 and rows of one query's candidates, sorted by similarity, then by row: `(1, c)` each."""
     rows = rows.sort().values
     near, centre = (torch.from_numpy(np.array(x, dtype=np.float64)) for x in (bank[rows.numpy()], query[None]))
-    # Rounded to 1e-12: what is equally near must be so whatever the order of summation.
+    # Rounded to 1e-12, so that equally near vectors stay equal whatever the order of summation.
     similarity = torch.round(F.cosine_similarity(near, centre), decimals=12)
     similarity, order = similarity.sort(descending=True, stable=True)
     return similarity[None], rows[order][None]

@@ -1,4 +1,4 @@
-"""Linear classifier by SGD on features of unit length, for large sets; rates fixed, or searched many at once."""
+"""Linear classifier by SGD on features of unit length, for large sets; learning rate fixed or searched."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ WEIGHT_DECAY_RANGE = (1e-12, 1e-4)
 GRID = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0)
 
 Search = Literal["tpe", "grid"]
-Try = Callable[[Sequence[Setting]], list[float]]  # accuracies of heads with these settings
+Try = Callable[[Sequence[Setting]], list[float]]  # returns the accuracies of heads with these settings
 
 
 def run(
@@ -40,7 +40,7 @@ def run(
     epochs: int = 100,
     batch_size: int = 1024,
 ) -> Outcome:
-    """Trains on `train`, scores on `test`; arguments, details and errors are those of `fit_classifier`."""
+    """Trains on `train`, scores on `test`. Further arguments, details and errors are those of `fit_classifier`."""
     classifier = fit_classifier(
         train, seed=seed, search=search, trials=trials, parallel=parallel, lr=lr, weight_decay=weight_decay,
         epochs=epochs, batch_size=batch_size,
@@ -50,13 +50,13 @@ def run(
 
 @dataclass(frozen=True)
 class Classifier:
-    """What `run` fits, for test images of any set: a single head. `details` are those of the outcome."""
+    """The classifier that `run` fits, a single head, for test images of any set. `details` are those of the outcome."""
 
     heads: Heads
     details: dict[str, float]
 
     def logits(self, x: Float[np.ndarray, "n d"]) -> Float[Tensor, "n k"]:
-        """On the CPU."""
+        """Logits of vectors, on the CPU."""
         return torch.cat([part[0].T.cpu() for part in self.heads.logits(UnitVectors(x))])
 
 
@@ -72,26 +72,27 @@ def fit_classifier(
     epochs: int = 100,
     batch_size: int = 1024,
 ) -> Classifier:
-    """A classifier of `train`'s vectors: softmax regression by SGD with momentum 0.9 and a cosine to 0, from zero.
+    """Softmax regression on the vectors of `train`, by SGD with momentum 0.9, from zero weights. The learning rate
+    falls to 0 along a cosine.
 
-    Without `lr`, learning rate and weight decay are searched: heads with different ones are trained on the other four
-    fifths of a stratified split, many on the same batches, and the one with the highest accuracy on the held-out fifth
-    is trained again on all.
+    Without `lr`, learning rate and weight decay are searched. A fifth of a stratified split is held out, and heads with
+    different settings are trained on the rest, many on the same batches. The settings with the highest accuracy on the
+    held-out fifth are then trained on all images.
 
     Args:
         train: vectors and classes.
-        seed: of the order of images, of the split and of the search.
-        search: "tpe" as in the paper: lr in 0.1 … 100 and weight decay in 1e-12 … 1e-4, log-uniform, multivariate TPE
-            that learns from round to round. "grid": `GRID` without decay, all in a single pass, as in DINOv2.
-        trials: of "tpe", how many heads in all.
-        parallel: of "tpe", how many heads in a round.
-        lr: a fixed learning rate, without a search.
-        weight_decay: a fixed weight decay, which needs a fixed `lr`; default beside one: 0.
+        seed: seed of the order of images, of the split and of the search.
+        search: "tpe", as in the paper: lr in 0.1 … 100 and weight decay in 1e-12 … 1e-4, log-uniform, by multivariate
+            TPE that learns from round to round. "grid", as in DINOv2: `GRID` without decay, all in a single pass.
+        trials: number of heads in a search by "tpe".
+        parallel: number of heads in a round of "tpe".
+        lr: fixed learning rate, without a search.
+        weight_decay: fixed weight decay, which needs a fixed `lr`; default with a fixed `lr`: 0.
         epochs: passes over the training images, see `Schedule`.
         batch_size: images of a step, see `Schedule`.
 
     Returns:
-        The classifier; details: `lr`, `weight_decay`, `train_accuracy`, and `validation` (accuracy of the chosen
+        The classifier. Details: `lr`, `weight_decay`, `train_accuracy`, and `validation` (accuracy of the chosen
         settings on the held-out fifth) after a search.
 
     Raises:
@@ -106,7 +107,7 @@ def fit_classifier(
     else:
         kept, held = stratified_split(train.y, VALIDATION, seed)
         if not len(held):
-            raise InputError("linear: no class has two training images, one of them to search with; give lr")
+            raise InputError("linear: no class has two training images, of which one could be held out; set lr")
 
         def accuracies(settings: Sequence[Setting]) -> list[float]:
             heads = train_heads(vectors, train.y, kept, classes, settings, schedule)
@@ -128,13 +129,13 @@ def _check(search: str, lr: float | None, weight_decay: float | None, **counts: 
     if lr is not None and lr <= 0:
         raise InputError(f"linear: lr must be positive, not {lr}")
     if weight_decay is not None and weight_decay < 0:
-        raise InputError(f"linear: weight_decay must not be negative: {weight_decay}")
+        raise InputError(f"linear: weight_decay must not be negative, not {weight_decay}")
     if weight_decay is not None and lr is None:
-        raise InputError("linear: weight_decay needs lr; without it, both are searched")
+        raise InputError("linear: weight_decay needs lr; without lr, both are searched")
 
 
 def _grid(accuracies: Try) -> tuple[Setting, float]:
-    """The best of `GRID` and its accuracy; the smallest such rate where several are equal."""
+    """The best setting of `GRID` and its accuracy; of several, the one with the smallest rate."""
     settings = [Setting(lr, 0.0) for lr in GRID]
     return _best(settings, accuracies(settings))
 
@@ -146,7 +147,7 @@ def _tpe(accuracies: Try, trials: int, parallel: int, seed: int) -> tuple[Settin
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        # The first round is random. Within a later one, those still running count as bad: the round spreads out.
+        # The first round is random. In later rounds heads without a result count as bad, so that settings spread out.
         sampler = optuna.samplers.TPESampler(
             seed=seed, multivariate=True, constant_liar=True, n_startup_trials=parallel
         )

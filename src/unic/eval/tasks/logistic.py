@@ -14,30 +14,30 @@ from torch import Tensor
 
 from unic.errors import InputError
 from unic.eval.outcome import Labelled, Outcome, num_classes, top1
-from unic.eval.probes.principal_axes import Axes
-from unic.eval.probes.softmax_path import Path
+from unic.eval.probes.principal_axes import PrincipalAxes
+from unic.eval.probes.softmax_path import SolutionPath
 
 VERSION = 1
 C_RANGE = (1e-5, 1e6)
 VALIDATION = 0.2
-_MAX_C = 1e12  # single precision holds the curvature of separable images up to here, and further
+_MAX_C = 1e12  # up to here, single precision resolves the curvature for separable images
 
 
 def run(train: Labelled, test: Labelled, *, seed: int = 0, C: float | None = None, trials: int = 40) -> Outcome:
-    """Fits on `train`, scores on `test`; scikit-learn's `LogisticRegression(C=C)` on standardised features.
+    """Fits on `train`, scores on `test`; the same as scikit-learn's `LogisticRegression(C=C)` on standardised features.
 
-    Without `C` it is searched as in the paper: log-uniform in 1e-5 … 1e6, TPE, on a validation split of a stratified
-    20 % of `train`, which has no part in the standardisation either; then the model is fitted again on all of it.
+    Without `C` it is searched as in the paper: log-uniform in 1e-5 … 1e6, by TPE, on a stratified 20 % of `train`.
+    These images do not count in the standardisation of the search. Then the model is fitted on all of `train`.
 
     Args:
         train: vectors and labels; their mean and standard deviation standardise both splits.
-        test: vectors and labels that are only scored.
-        seed: of the validation split and of the search; a fixed `C` draws nothing.
+        test: vectors and labels to score.
+        seed: seed of the validation split and of the search; a fixed `C` draws nothing.
         C: inverse strength of the penalty.
-        trials: how many values of C the search tries.
+        trials: number of values of C in a search.
 
     Returns:
-        The outcome; details: `C`, `train_accuracy`, and `validation` (accuracy of the chosen C) after a search.
+        The outcome. Details: `C`, `train_accuracy`, and `validation` (accuracy of the chosen C) after a search.
 
     Raises:
         InputError: `C` or `trials` is not positive, `C` is above 1e12, no class with two images to choose C on, or
@@ -49,9 +49,9 @@ def run(train: Labelled, test: Labelled, *, seed: int = 0, C: float | None = Non
 
 @dataclass(frozen=True)
 class Classifier:
-    """What `run` fits, for test images of any set. `details` are those of the outcome."""
+    """The classifier that `run` fits, for test images of any set. `details` are those of the outcome."""
 
-    axes: Axes
+    axes: PrincipalAxes
     weights: Float[Tensor, "k r"]
     details: dict[str, float]
 
@@ -68,15 +68,16 @@ def fit_classifier(train: Labelled, *, seed: int = 0, C: float | None = None, tr
     classes = num_classes(train)
     present, y = (torch.from_numpy(part) for part in np.unique(train.y, return_inverse=True))
     axes = _axes(train)
-    # With two classes scikit-learn penalises the difference of their weights, of which each carries a half.
+    # With two classes scikit-learn penalises the difference w of their weights, which are ±w / 2 here: ‖w‖² is twice
+    # the sum of their squares.
     scale = 1.0 if len(present) > 2 else 0.5
     details: dict[str, float] = {}
     if C is None:
         kept, held = stratified_split(train.y, VALIDATION, seed)
         if not len(held):
-            raise InputError("logistic: no class has two training images, so none can be held out to choose C; give C")
-        own = axes.of_part(train.x[kept])  # what is held out takes no part, not even in the standardisation
-        path = Path(own(train.x[kept]), y[kept], len(present))
+            raise InputError("logistic: no class has two training images, of which one could be held out; set C")
+        own = axes.of_part(train.x[kept])  # the held-out images do not count in the standardisation either
+        path = SolutionPath(own(train.x[kept]), y[kept], len(present))
         held_x, held_y = own(train.x[held]), y[held]
 
         def accuracy(value: float) -> float:
@@ -85,22 +86,28 @@ def fit_classifier(train: Labelled, *, seed: int = 0, C: float | None = None, tr
         C, best = _search(accuracy, trials, seed)
         details["validation"] = round(100 * best, 3)
     x = axes(train.x)
-    solution = Path(x, y, len(present)).solve(scale * C)
+    solution = SolutionPath(x, y, len(present)).solve(scale * C)
     details["train_accuracy"] = round(100 * float((solution.predict(x) == y).double().mean()), 3)
     weights = torch.zeros(classes, x.shape[1])
-    weights[:, -1] = -torch.inf  # a class without images is never the answer
+    weights[:, -1] = -torch.inf  # a class without training images is never predicted
     weights[present] = solution.weights
     return Classifier(axes, weights, {"C": C, **details})
 
 
 @lru_cache(maxsize=1)
-def _axes(train: Labelled) -> Axes:
-    """Kept for the next seed: the decomposition costs as much as a fit and draws nothing."""
-    return Axes.fit(train.x)
+def _axes(train: Labelled) -> PrincipalAxes:
+    """The principal axes, kept for the next seed: they take as long as a fit and do not depend on the seed."""
+    return PrincipalAxes.fit(train.x)
 
 
 def stratified_split(y: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Row numbers to keep and to hold out: `share` of each class, at least one of it, never its only image."""
+    """Rows to keep and rows to hold out: a `share` of each class, at least one image, but never its only one.
+
+    Args:
+        y: class of each image.
+        share: fraction of each class to hold out.
+        seed: seed of the draw.
+    """
     rng = np.random.default_rng(seed)
     held = []
     for label in np.unique(y):
@@ -111,7 +118,7 @@ def stratified_split(y: np.ndarray, share: float, seed: int) -> tuple[np.ndarray
 
 
 def _search(accuracy: Callable[[float], float], trials: int, seed: int) -> tuple[float, float]:
-    """The best C of a TPE search and its validation accuracy; the first tried where several are equal (as Optuna)."""
+    """The best C of a TPE search and its validation accuracy; of several, the first that was tried (as in Optuna)."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)

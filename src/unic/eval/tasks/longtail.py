@@ -1,4 +1,4 @@
-"""A probe on a long-tailed set, also by how many training images a class has: head, medium, tail."""
+"""A probe on a long-tailed set, also by groups of classes with many, some or few training images."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ def run(
     head: int = 100,
     tail: int = 20,
 ) -> Outcome:
-    """Top-1 of a probe, also of many-, medium- and few-shot classes as in Liu et al. (arXiv 1904.05160).
+    """Top-1 of a probe over all classes, and over many-, medium- and few-shot classes (Liu et al., arXiv 1904.05160).
 
     Args:
-        train: vectors and classes.
-        test: the same.
-        seed: the probe's.
+        train: vectors and classes to train on.
+        test: vectors and classes to score.
+        seed: seed of the probe.
         probe: "linear", "logistic" or "knn".
-        probe_options: of the probe.
-        head: classes with more training images than this are its group.
-        tail: classes with fewer are its group; the rest are "medium".
+        probe_options: options of the probe.
+        head: classes with more training images than this are the group "head".
+        tail: classes with fewer training images than this are the group "tail"; the others are "medium".
 
     Returns:
-        The probe's outcome; `details["groups"]` has `top1` (None without images), `classes` and `images` of the test
-        part for each group.
+        The outcome of the probe. `details["groups"]` has, for each group, `top1` (None without images) and the numbers
+        of `classes` and `images` in the test part.
 
     Raises:
         InputError: an unknown probe, a wrong option of it, or thresholds that overlap.

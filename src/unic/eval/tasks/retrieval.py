@@ -1,7 +1,7 @@
 """Retrieval by cosine similarity: mean average precision, `AP = mean over relevant images of hits so far / rank`.
 
-An image of the gallery is relevant to a query of the same class; the AP is scikit-learn's `average_precision_score`
-but for images that are equally similar, of which the first in order counts as nearer.
+An image of the gallery is relevant to a query of the same class. The AP is scikit-learn's `average_precision_score`,
+except that of equally similar images the first in order counts as nearer.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ VERSION = 1
 IS_RANDOM = False
 GALLERIES = ("test", "train")
 RECALLS = (1, 5, 10)
-_PAIRS = 1 << 25  # similarities a time; with their order and its labels they take 768 MiB
-_BANK = 32768  # images of the gallery a time
+_PAIRS = 1 << 25  # similarities at a time; with their order and the sorted labels they take 768 MiB
+_BANK = 32768  # images of the gallery at a time
 
 
 def _mean_over_answerable(means: Float[np.ndarray, "r k"]) -> Float[np.ndarray, " r"]:
@@ -34,20 +34,20 @@ def run(train: Labelled, test: Labelled, *, seed: int = 0, gallery: str = "test"
     """Ranks the gallery for every test image.
 
     Args:
-        train: the gallery, if chosen.
-        test: the queries; nothing is learnt.
-        seed: unused, nothing is drawn.
-        gallery: "test": each query looks for its class among all other test images; "train": among training images.
+        train: the gallery for "train"; otherwise unused, as nothing is learned.
+        test: the queries.
+        seed: unused, as nothing is drawn.
+        gallery: "test": all other test images are the gallery of a query. "train": the training images are.
 
     Returns:
-        The outcome. Marks have two columns: the query's AP, and 1 where the gallery has an image of its class. Queries
-        without one have (0, 0), and the score is the ratio of the columns' means: they are left out of it, in every
-        resample of the bootstrap too. Details, over the same queries, in percent: `recall` at k (share of queries with
-        an image of their class among the first k) and `r_precision` (share of relevant images among the first R, of
-        which there are R); `num_queries`, how many they are.
+        The outcome. Marks have two columns: the AP of the query, and 1 if the gallery has an image of its class. They
+        are (0, 0) for other queries. The score is the ratio of the columns' means, so these queries do not count, in
+        resamples of the bootstrap neither. Details, over the queries that count: their number `num_queries`, and in
+        percent `recall` at k (queries with an image of their class among the first k) and `r_precision` (relevant
+        images among the first R, where R is the number of relevant images).
 
     Raises:
-        InputError: an unknown gallery, or no query has an image of its class there.
+        InputError: an unknown gallery, or a gallery without an image of any query's class.
     """
     if gallery not in GALLERIES:
         raise InputError(f"retrieval: unknown gallery '{gallery}'{nearest(gallery, GALLERIES)}")
@@ -59,7 +59,7 @@ def run(train: Labelled, test: Labelled, *, seed: int = 0, gallery: str = "test"
     marks = np.concatenate(chunks)
     answerable = marks[:, 1] > 0
     if not answerable.any():
-        raise InputError(f"retrieval: no test image has another of its class in the {gallery} part")
+        raise InputError(f"retrieval: the {gallery} part has no other image of any test image's class")
     means = 100 * marks[answerable].mean(0)
     details = {
         "gallery": gallery,
@@ -86,7 +86,7 @@ def _relevant(queries: Tensor, start: int, test: Labelled, shelf: Labelled) -> T
 def _marks(relevant: Tensor) -> np.ndarray:
     """`(q, 3 + len(RECALLS))`: AP, answerable, R-precision, recall at each k; zeros for a query without an answer."""
     counts = relevant.sum(1).cpu().numpy()
-    query, place = (found.cpu().numpy() for found in relevant.nonzero(as_tuple=True))  # by query, then by place
+    query, place = (indices.cpu().numpy() for indices in relevant.nonzero(as_tuple=True))  # sorted by query, then place
     hit = np.arange(len(query)) - (np.cumsum(counts) - counts)[query] + 1
 
     def mean(values: np.ndarray) -> np.ndarray:

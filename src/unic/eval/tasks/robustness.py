@@ -1,7 +1,7 @@
-"""Robustness: a classifier fitted on the training part, on shifted or corrupted test images (arXiv 1903.12261).
+"""Robustness: a classifier fitted on the training part, scored on shifted or corrupted test images (arXiv 1903.12261).
 
-A shifted set (ImageNet-R and its kind) has its own test part and another set's training part. Where it has fewer
-classes, the answer is the most likely of those: the logits of the others are masked.
+A shifted set such as ImageNet-R has the training part of another set. If its test part has fewer classes, the
+prediction is the most likely of those: the logits of the other classes are masked.
 """
 
 from __future__ import annotations
@@ -25,26 +25,30 @@ from unic.eval.subject import Subject
 VERSION = 1
 INPUT = "subject"
 CODE = ("probe",)
-SIDE = 224  # pixels of the corrupted square where the suite leaves the size to the encoders; ImageNet-C's
-_KEPT = 64  # classifiers, for the sets that share a training part: models × seeds of an evaluation
+SIDE = 224  # side of the corrupted square in pixels if the suite has no size; as in ImageNet-C
+_KEPT = 64  # classifiers to keep for sets with the same training part: models × seeds of an evaluation
 
 
 def check(pair: DataPair, options: Mapping[str, Any]) -> None:
-    """Refuses to call the probe's own score robustness.
+    """Refuses a set whose test images are neither corrupted nor shifted, as the score would be that of the plain probe.
+
+    Args:
+        pair: the set.
+        options: options of the task. An empty list of corruptions tells that the set is shifted.
 
     Raises:
-        InputError: no corruptions on a set that is not known to be shifted. An empty list says that it is.
+        InputError: no corruptions on a set that is not known to be shifted.
     """
     if options.get("corruptions") is None and not pair.is_shifted:
         raise InputError(
-            f"robustness on '{pair.name}': without corruptions this is the plain probe, as far as is known of the set; "
-            "expected 'corruptions' (names, or all), or [] if its test images are shifted ones"
+            f"robustness: data '{pair.name}' is not known to be shifted, so without corruptions this is the plain "
+            "probe; set 'corruptions' to names or all, or to [] if its test images are shifted"
         )
 
 
 @runtime_checkable
 class Classifier(Protocol):
-    """What `fit_classifier(train, *, seed, **options)` of a probe's module returns."""
+    """The result of `fit_classifier(train, *, seed, **options)` in the module of a probe."""
 
     @property
     def details(self) -> Mapping[str, Any]: ...
@@ -64,19 +68,19 @@ def run(
     """Top-1 among the classes of the test part.
 
     Args:
-        subject: its pair gives both parts.
-        seed: the probe's. Corruptions do not depend on it.
+        subject: the model on the set.
+        seed: seed of the probe; corruptions do not depend on it.
         probe: a task with `fit_classifier`.
-        probe_options: of the probe.
-        corruptions: names, or "all": the score is then the mean over these and `severities`. Without, the test part
-            itself is the shifted one.
+        probe_options: options of the probe.
+        corruptions: names, or "all"; the score is then the mean over these corruptions and `severities`. Default: none,
+            for a test part that is shifted itself.
         severities: 1 (mild) to 5.
 
     Returns:
-        The outcome. Details: what the probe says of its fit, `num_classes` (of the test part), and without corruptions
-        `unmasked`, the top-1 among all classes of the training part. With corruptions a mark is an image's share of
-        correct answers, and the details hold `top1` by corruption and severity, `clean` (the same views, uncorrupted)
-        and `relative`, the score in percent of it.
+        The outcome. Details: those of the probe, `num_classes` of the test part, and without corruptions `unmasked`,
+        the top-1 among all classes of the training part. With corruptions a mark is an image's fraction of correct
+        predictions, and the details hold `top1` by corruption and severity, `clean` (top-1 on the same views without
+        corruption) and `relative` (the score in percent of `clean`).
 
     Raises:
         InputError: unknown probe, option, corruption or severity.
@@ -113,7 +117,8 @@ def _percent(correct: np.ndarray) -> float:
 
 
 def _among(logits: Float[Tensor, "n k"], classes: Int[np.ndarray, " c"]) -> Int[np.ndarray, " n"]:
-    """The class of the highest logit among `classes`. Without training images the last classes have no logit."""
+    """The class with the highest logit among `classes`; classes without a logit, as they have no training images, are
+    never predicted."""
     known = classes[classes < logits.shape[1]]
     return known[logits[:, known].argmax(1).numpy()]
 
@@ -122,7 +127,7 @@ _fitted: dict[tuple[Any, ...], Classifier] = {}
 
 
 def _classifier(subject: Subject, probe: str, options: Mapping[str, Any], seed: int) -> Classifier:
-    """The classifier of the training part, fitted once in this process for all sets that share it."""
+    """The classifier of the training part, fitted once in a process for all sets with the same training part."""
     fit = lookup.entry("unic.eval.tasks", probe, "fit_classifier")
     lookup.check_options(fit, options, f"robustness: probe '{probe}'")
     train = subject.pair.train

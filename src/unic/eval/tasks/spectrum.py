@@ -1,8 +1,8 @@
 """Use of the feature and the weight space: spectra of the features' principal axes and of the weight matrices.
 
 Effective rank (Roy and Vetterli, EUSIPCO 2007): exp(−Σ p ln p) with p = σ / Σσ over the singular values σ of the
-centred features. Participation ratio: (Σλ)² / Σλ² over the eigenvalues λ ∝ σ² of their covariance. Both are the number
-of axes if all are used alike. Stable rank of a weight matrix: Σσ² / max σ².
+centred features. Participation ratio: (Σλ)² / Σλ² over the eigenvalues λ ∝ σ² of their covariance. Both equal the
+number of axes if all axes have the same variance. Stable rank of a weight matrix: Σσ² / max σ².
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ VERSION = 1
 INPUT = "subject"
 DATA = "any"
 IS_RANDOM = False
-_POINTS = 64  # of the curve that details keep
+_POINTS = 64  # points of the curve in the details
 _SHARES = (90, 95, 99)  # percent of the variance
 _KINDS = ("cls", "patch_mean")
 
@@ -38,10 +38,14 @@ MEASURE = Measure("effective rank", _first, is_score=False)
 def run(subject: Subject, *, seed: int = 0) -> Outcome:
     """Spectra of a model's CLS and mean of patches on the test images, and of its weights.
 
+    Args:
+        subject: the model.
+        seed: unused, as nothing is drawn.
+
     Returns:
-        The value is the effective rank of the CLS: a number of the whole set, so every image has the same mark and the
-        interval has no width. `details["cls"]`, `details["patch_mean"]`: see `spectrum`. `details["weights"]`: see
-        `weight_use`; None for a concatenation and for an encoder that is not made of torch's layers.
+        The outcome. Its value is the effective rank of the CLS, one number for the whole set, so every image has the
+        same mark and the interval has no width. `details["cls"]`, `details["patch_mean"]`: see `spectrum`.
+        `details["weights"]`: see `weight_use`; None for a concatenation and for an encoder without layers of torch.
     """
     found = {kind: spectrum(_vectors(subject, kind)) for kind in _KINDS}
     weights = None if subject.members else weight_use(subject.encoder)
@@ -50,7 +54,8 @@ def run(subject: Subject, *, seed: int = 0) -> Outcome:
 
 
 def _vectors(subject: Subject, kind: str) -> Float[np.ndarray, "n d"]:
-    """A concatenation: each member standardised over these images and divided by √dim, so that none outvotes others."""
+    """Vectors of a model. Members of a concatenation are standardised over these images and divided by √dim, so that
+    they have equal weights."""
     if not subject.members:
         return getattr(subject.features("test"), kind)
     parts = []
@@ -61,12 +66,15 @@ def _vectors(subject: Subject, kind: str) -> Float[np.ndarray, "n d"]:
 
 
 def spectrum(x: Float[np.ndarray, "n d"]) -> dict[str, Any]:
-    """Principal axes of features, as numbers ready for JSON.
+    """Spectrum of the principal axes of features, as values for JSON.
+
+    Args:
+        x: features of n images.
 
     Returns:
         `num_images`, `dim`, `effective_rank` and `participation_ratio` (both at most min(n − 1, dim)), `components`
-        (how many axes hold 90, 95 and 99 % of the variance) and `curve`: `component` (numbers from 1, at most 64,
-        evenly spaced in their logarithm) and `variance`, the share of each.
+        (number of axes that hold 90, 95 and 99 % of the variance) and `curve`: `component` (at most 64 axes, counted
+        from 1, evenly spaced in their logarithm) and `variance` (fraction of the variance along each).
     """
     data = _on_device(torch.from_numpy(np.ascontiguousarray(x)))
     eigenvalues = _squared_singular_values(data - data.mean(0))
@@ -83,15 +91,18 @@ def spectrum(x: Float[np.ndarray, "n d"]) -> dict[str, Any]:
 
 
 def weight_use(model: nn.Module) -> dict[str, Any] | None:
-    """How much of their weight space the linear layers and convolutions use.
+    """Ranks of the weights of linear layers and convolutions.
 
     A weight is the matrix `(out, in · height · width)`. Grouped convolutions are left out: depthwise filters share no
     input, so their matrix is no map between two spaces.
 
+    Args:
+        model: any module.
+
     Returns:
-        `num_matrices`, and means over the matrices: `effective_rank` and `stable_rank` as parts of the full rank
-        min(rows, columns); `by_block` and `by_layer` hold the same two for each block (`blocks.3`) and each kind of
-        layer (`attn.qkv`), in the order of the model. None without such layers.
+        `num_matrices`, and means over the matrices: `effective_rank` and `stable_rank` as fractions of the full rank
+        min(rows, columns). `by_block` and `by_layer` hold the same two means for each block (`blocks.3`) and each kind
+        of layer (`attn.qkv`), in the order of the model. None without such layers.
     """
     found: dict[str, tuple[float, float]] = {}
     for name, module in model.named_modules():
@@ -110,7 +121,7 @@ def weight_use(model: nn.Module) -> dict[str, Any] | None:
 
 
 def _squared_singular_values(x: Float[Tensor, "n d"]) -> Float[Tensor, " r"]:
-    """Descending, `r = min(n, d)`, from the smaller Gram matrix."""
+    """Squares of the `r = min(n, d)` singular values, descending, from the smaller Gram matrix."""
     gram = x.T @ x if x.shape[0] > x.shape[1] else x @ x.T
     return torch.linalg.eigvalsh(gram).flip(0).clamp(min=0).cpu()
 
@@ -121,33 +132,35 @@ def _effective_rank(squares: Float[Tensor, " r"]) -> float:
 
 
 def _ratio(a: Tensor, b: Tensor) -> float:
-    """0 where nothing varies."""
+    """`a / b`; 0 if `b` is 0, as for constant features."""
     return float(a / b) if b > 0 else 0.0
 
 
 def _num_axes(share: Float[Tensor, " r"], wanted: float) -> int:
-    """How many of the first axes hold so much of the variance; the slack is for the rounding of a sum of 1."""
+    """Number of first axes that hold a fraction `wanted` of the variance; 1e-9 allows for rounding in a sum of 1."""
     return min(int((share.cumsum(0) < wanted - 1e-9).sum()) + 1, len(share))
 
 
 def _on_device(x: Tensor) -> Float[Tensor, "n d"]:
-    """In float64: squaring singular values halves the digits."""
+    """`x` in float64 on the default device: squares of singular values have only half the digits."""
     return x.to(default_device(), torch.float64)
 
 
 def _block(name: str) -> str:
-    """`model.blocks.3.attn.qkv` → `model.blocks.3`; a layer outside numbered blocks stands for itself."""
+    """`model.blocks.3.attn.qkv` → `model.blocks.3`; the name itself for a layer outside of numbered blocks."""
     parts = name.split(".")
-    return ".".join(parts[: _numbers(parts)[0] + 1]) if _numbers(parts) else name
+    numbers = _places_of_numbers(parts)
+    return ".".join(parts[: numbers[0] + 1]) if numbers else name
 
 
 def _layer(name: str) -> str:
-    """`model.blocks.3.attn.qkv` → `attn.qkv`: what follows the last number, if anything does."""
+    """`model.blocks.3.attn.qkv` → `attn.qkv`, the part behind the last number; the name itself if there is none."""
     parts = name.split(".")
-    return ".".join(parts[_numbers(parts)[-1] + 1 :]) or name if _numbers(parts) else name
+    numbers = _places_of_numbers(parts)
+    return (".".join(parts[numbers[-1] + 1 :]) if numbers else "") or name
 
 
-def _numbers(parts: Sequence[str]) -> list[int]:
+def _places_of_numbers(parts: Sequence[str]) -> list[int]:
     return [place for place, part in enumerate(parts) if part.isdigit()]
 
 

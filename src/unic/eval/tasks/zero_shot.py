@@ -1,7 +1,8 @@
 """Zero-shot classification: cosine between an image and the names of the classes, in a CLIP-like teacher's joint space.
 
-CLIP (arXiv 2103.00020), §3.1: a class is the mean of the unit text vectors of its prompts, made unit again. A student
-is read through the head kept for that teacher, so its images land where the teacher's text tower puts the words.
+CLIP (arXiv 2103.00020), §3.1: the vector of a class is the mean of the unit text vectors of its prompts, scaled to
+length 1. A student is measured with its kept head for that teacher, whose output is in the space of the teacher's text
+tower.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from unic.eval.text import SCHEME, TextTower, load_text_tower, own_tower
 VERSION = 1
 INPUT = "subject"
 READS_TEACHERS = True
-FILES = ("text", "templates", "names")  # options that may name one
+FILES = ("text", "templates", "names")
 CODE = ("text",)
 IS_RANDOM = False
 _CHUNK = 4096
@@ -37,24 +38,25 @@ def run(
     names: str | None = None,
     project: bool | None = None,
 ) -> Outcome:
-    """Classifies every test image by the class whose prompts it is most similar to; no training image is read.
+    """Classifies every test image by the class with the most similar prompts; no training image is read.
 
     Args:
         subject: the model; only the test part of its pair is read.
-        seed: unused, nothing is drawn.
+        seed: unused, as nothing is drawn.
         text: the text tower of `teacher`, see `load_text_tower`; default: the teacher's own, if it is an `open_clip:`
-            encoder. Another `open_clip:` model of the evaluation is always measured with its own tower.
-        teacher: whose space; a student is read through its head for it. Default: the only `open_clip:` teacher.
+            encoder. Other `open_clip:` models of the evaluation are always measured with their own tower.
+        teacher: teacher whose space is used; a student is measured with its head for it. Default: the only `open_clip:`
+            teacher.
         templates: see `read_templates`.
         names: see `class_words`.
-        project: apply the tower's visual projection to image vectors; default: where their width is not the space's.
+        project: apply the tower's visual projection to image vectors; default: if their width is not that of the space.
 
     Returns:
         Top-1 among the classes of the test part; details: `top5`, `text` (the tower), `num_templates`.
 
     Raises:
-        NotApplicableError: the model neither is an encoder of that space nor has a head into it.
-        InputError: an option that fits nothing; no labels; widths that do not meet.
+        NotApplicableError: the model is no encoder of the space and has no head for it.
+        InputError: a wrong option, no labels, or image and text vectors of different widths.
     """
     pair = subject.pair
     sentences, words = tuple(read_templates(templates)), tuple(class_words(pair.test.classes or [], names))
@@ -65,27 +67,29 @@ def run(
     tower, classes = _words_in_space(spec, words, sentences)
     images = _in_space(tower, features.cls, project)
     predicted, rank = _classify(images, classes, features.labels)
-    numbers = pair.test_class_numbers()
+    class_of = pair.test_class_numbers()
     details = {
         "top5": round(100 * float((rank < 5).mean()), 3),
         "text": spec,
         "num_templates": len(sentences),
     }
-    return top1(numbers[predicted], Labelled(images, numbers[features.labels]), **details)
+    return top1(class_of[predicted], Labelled(images, class_of[features.labels]), **details)
 
 
 def _image_side(subject: Subject, teacher: str | None, text: str | None) -> tuple[Encoder | None, str]:
-    """What gives the image vectors (None: the model itself), and the text tower of their space."""
+    """The encoder of the image vectors (None: the model itself), and the text tower of their space."""
     uri = subject.encoder.uri
     if subject.name == teacher:
         return None, text or own_tower(uri, teacher)
     if uri.startswith(SCHEME):
         return None, own_tower(uri, subject.name)
     if not subject.heads:
-        raise NotApplicableError(f"zero_shot: '{subject.name}' has no head into the space of a text tower")
+        raise NotApplicableError(f"zero_shot: model '{subject.name}' has no head for a teacher with a text tower")
     teacher = teacher or _only_teacher(subject, text)
     if teacher not in subject.heads:
-        raise InputError(f"zero_shot: '{subject.name}' has no head for '{teacher}'{nearest(teacher, subject.heads)}")
+        raise InputError(
+            f"zero_shot: model '{subject.name}' has no head for '{teacher}'{nearest(teacher, subject.heads)}"
+        )
     return subject.heads[teacher](), text or own_tower(_uri(subject, teacher), teacher)
 
 
@@ -95,8 +99,8 @@ def _only_teacher(subject: Subject, text: str | None) -> str:
         return found[0]
     kind = NotApplicableError if not found and text is None else InputError
     raise kind(
-        f"zero_shot: {len(found)} teachers of '{subject.name}' are {SCHEME} encoders; "
-        f"say whose space with 'teacher'{nearest('', subject.heads)}"
+        f"zero_shot: model '{subject.name}' has {len(found)} {SCHEME} teachers; "
+        f"choose one with 'teacher'{nearest('', subject.heads)}"
     )
 
 
@@ -106,7 +110,7 @@ def _uri(subject: Subject, teacher: str) -> str:
 
 @lru_cache(maxsize=1)
 def _words_in_space(spec: str, words: tuple[str, ...], templates: tuple[str, ...]) -> tuple[TextTower, np.ndarray]:
-    """The tower and a unit vector for each class `(K, D)`; kept for the next model of the same evaluation."""
+    """The tower and a unit vector for each class `(K, D)`, kept for the next model of the same evaluation."""
     tower = load_text_tower(spec)
     total = sum(tower.embed([fill(template, name) for name in words]) for template in templates)
     return tower, _unit(np.asarray(total))
@@ -116,14 +120,16 @@ def _in_space(tower: TextTower, cls: np.ndarray, project: bool | None) -> Float[
     if project if project is not None else cls.shape[1] != tower.dim:
         cls = tower.project(cls)
     if cls.shape[1] != tower.dim:
-        raise InputError(f"zero_shot: image vectors are {cls.shape[1]}-d, text vectors {tower.dim}-d; see 'project'")
+        raise InputError(
+            f"zero_shot: image vectors are {cls.shape[1]}-d, but text vectors {tower.dim}-d; see option 'project'"
+        )
     return _unit(cls)
 
 
 def _classify(
     images: Float[np.ndarray, "n d"], classes: Float[np.ndarray, "k d"], labels: Int[np.ndarray, " n"]
 ) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " n"]]:
-    """The most similar class of each image, and how many classes are more similar than the right one."""
+    """The most similar class of each image, and the number of classes that are more similar than the correct one."""
     predicted, rank = [], []
     for start in range(0, len(images), _CHUNK):
         similarity = images[start : start + _CHUNK] @ classes.T

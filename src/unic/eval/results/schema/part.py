@@ -1,4 +1,4 @@
-"""What all parts of results.json share."""
+"""The base of all parts of results.json."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ Interval = Annotated[list[float], Field(min_length=2, max_length=2)]
 """The lower and the upper end of a 95 % interval."""
 
 
-class Part(BaseModel):
-    """A part of results.json. The text under a key is its description in `unic schema results`.
+class ResultsPart(BaseModel):
+    """A part of results.json. The docstring of a key is its description in `unic schema results`.
 
-    Values are taken as they are and never converted. Keys of newer versions are kept.
+    Values are checked and never converted. Keys of newer versions are kept.
     """
 
     model_config = ConfigDict(extra="allow", frozen=True, strict=True, use_attribute_docstrings=True)

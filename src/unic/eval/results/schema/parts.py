@@ -6,12 +6,12 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from unic.eval.results.schema.part import Interval, Part
+from unic.eval.results.schema.part import Interval, ResultsPart
 
 Role = Literal["student", "teacher", "concat", "pixels", "other", "training"]
 
 
-class ModelEntry(Part):
+class ModelEntry(ResultsPart):
     """A model of the evaluation: a column of the table, or one training of a student that is a mean of several."""
 
     role: Role
@@ -27,12 +27,12 @@ class ModelEntry(Part):
     num_parameters: int | None = None
     """Number of parameters."""
     also: list[str] = Field(default_factory=list)
-    """Other names under which the same model would have been measured."""
+    """Other names of the same model, which is measured once."""
     trainings: list[str] = Field(default_factory=list)
     """Names of the trainings whose mean this student is."""
 
 
-class Cell(Part):
+class Cell(ResultsPart):
     """One model on one task. It has a score, or an error."""
 
     score: float | None = None
@@ -46,16 +46,16 @@ class Cell(Part):
     by_seed: list[float] | None = None
     """The score of each probe seed; null where seeds change nothing."""
     details: list[dict[str, Any]] = Field(default_factory=list)
-    """What else the task measured, in the task's own keys: one entry where all seeds agree, else one for each seed."""
+    """Further results of the task, in its own keys: one entry if all seeds agree, else one for each seed."""
     by_training: list[float] | None = None
-    """Of a mean of trainings, the score of each."""
+    """Score of each training, for a student that is a mean of trainings."""
     training_spread: float | None = None
     """Sample standard deviation over trainings; null for a single training."""
     error: str | None = None
     """Why there is no score."""
 
 
-class Metric(Part):
+class Metric(ResultsPart):
     """The measure of a task."""
 
     name: str
@@ -64,7 +64,7 @@ class Metric(Part):
     """True for an error."""
 
 
-class Gain(Part):
+class Gain(ResultsPart):
     """A mean gain over the best teacher of each task."""
 
     gain: float | None = None
@@ -73,7 +73,7 @@ class Gain(Part):
     """95 % interval in percent."""
 
 
-class SingleTeacher(Part):
+class SingleTeacher(ResultsPart):
     """The student against the one teacher with the highest mean score, over the seen tasks in percent."""
 
     name: str
@@ -86,7 +86,7 @@ class SingleTeacher(Part):
     """95 % interval of the student's mean minus that of the best teacher, in points."""
 
 
-class Axis(Part):
+class Axis(ResultsPart):
     """A group of tasks, compared with the one teacher that is the best over all of them."""
 
     tasks: list[str] = Field(default_factory=list)
@@ -103,7 +103,7 @@ class Axis(Part):
     """95 % interval of the student's gain, in percent."""
 
 
-class Difference(Part):
+class Difference(ResultsPart):
     """A model against the first one."""
 
     difference: float
@@ -112,7 +112,7 @@ class Difference(Part):
     """Paired 95 % interval of the difference."""
 
 
-class Differences(Part):
+class Differences(ResultsPart):
     """Models against the first of them; empty where there are not two models to compare."""
 
     to: str = ""
@@ -120,13 +120,13 @@ class Differences(Part):
     tasks: dict[str, dict[str, Difference]] = Field(default_factory=dict)
     """By task, then by model."""
     means: dict[str, dict[str, Difference]] = Field(default_factory=dict)
-    """Mean over the seen sets of a task that several have: by task, then by model."""
+    """Mean over the seen sets, for tasks on several sets: by task, then by model."""
     mean: dict[str, Difference] = Field(default_factory=dict)
     """Mean over all seen tasks, by model; empty for a single task or several measures."""
 
 
-class Influence(Part):
-    """What only the training of the student knows of its teachers' influence."""
+class Influence(ResultsPart):
+    """Influence of the teachers in the training of the student, which only its run knows."""
 
     gradient: dict[str, float] = Field(default_factory=dict)
     """Share of each teacher in the gradient at the trained weights; the sum is 1."""

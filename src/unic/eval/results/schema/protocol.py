@@ -1,4 +1,4 @@
-"""How it was measured: the part of results.json that makes an evaluation repeatable."""
+"""The protocol: the part of results.json that makes an evaluation repeatable."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from typing import Any
 
 from pydantic import Field
 
-from unic.eval.results.schema.part import Part
+from unic.eval.results.schema.part import ResultsPart
 
 
-class Counts(Part):
+class Counts(ResultsPart):
     """Sizes of one evaluation set."""
 
     train: int
@@ -20,8 +20,8 @@ class Counts(Part):
     """Number of classes; 0 where images have no labels."""
 
 
-class Bootstrap(Part):
-    """How the intervals were made."""
+class Bootstrap(ResultsPart):
+    """Settings of the bootstrap that gave the intervals."""
 
     resamples: int | None = None
     """Number of resamples."""
@@ -30,19 +30,19 @@ class Bootstrap(Part):
     unit: str | None = None
     """What is drawn again: test images, probe seeds and, for a mean of trainings, trainings."""
     over_teachers: str | None = None
-    """`simultaneous`: an interval over the best teacher allows for the choice of that teacher. Results without this key
-    hold the best teacher fixed."""
+    """`simultaneous`: intervals over the best teacher account for the choice of that teacher. In results without this
+    key they do not."""
 
 
-class Protocol(Part):
-    """The suite with what was asked for in place of its own, and what it was measured with."""
+class Protocol(ResultsPart):
+    """The suite as it was measured, with the tasks, sets and seeds that the user chose, and versions of packages."""
 
     data: list[str] = Field(default_factory=list)
     """Names of the seen sets, with their options (`cog?level=3`), or `NAME=PATH`."""
     tasks: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    """Options of each task on seen sets; `task` names the kind of task where the name of the row is another one."""
+    """Options of each task on seen sets; `task` is the name of the task if the row has another name."""
     unseen: list[str] = Field(default_factory=list)
-    """The unseen sets, named like those of `data`: their images are no source of training."""
+    """The unseen sets, named like those of `data`: their images are not used in training."""
     unseen_tasks: dict[str, dict[str, Any]] | None = None
     """Options of each task on unseen sets; null: those of `tasks`."""
     seeds: list[int] = Field(default_factory=list)
@@ -54,16 +54,16 @@ class Protocol(Part):
     max_test: int | None = None
     """Largest number of test images of a set; null: all."""
     teacher_vector: str | None = None
-    """What a ViT teacher is measured by: `cls`, or `cls+patch_mean`."""
+    """Vector of a ViT teacher: `cls`, or `cls+patch_mean`."""
     axes: dict[str, list[str]] = Field(default_factory=dict)
     """Patterns of `SET/TASK` by the name of the axis."""
     counts: dict[str, Counts] = Field(default_factory=dict)
     """Sizes by set."""
     classes: dict[str, list[str]] = Field(default_factory=dict)
-    """Names of the classes in the order of their numbers, by set; left out for sets of more than 1000 classes."""
+    """Names of the classes in the order of their indices, by set; left out for sets of more than 1000 classes."""
     missing: dict[str, str] = Field(default_factory=dict)
     """Sets that could not be opened and were left out, each with the reason."""
     bootstrap: Bootstrap | None = None
-    """How the intervals were made."""
+    """Settings of the bootstrap that gave the intervals."""
     versions: dict[str, str] = Field(default_factory=dict)
-    """Versions of Python and of the packages that decide numbers."""
+    """Versions of Python and of the packages that affect scores."""
