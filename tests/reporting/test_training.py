@@ -72,4 +72,4 @@ def test_looks_at_unseen_sets_have_a_chart_of_their_own() -> None:
     seen, unseen = (charts[title]["series"] for title in list(charts)[:2])
     assert [line.name for line in seen] == ["a", "mean"]
     assert [line.name for line in unseen] == ["b", "mean"]
-    assert "The same on unseen sets, top-1 %" in charts
+    assert "k-NN on unseen sets, top-1 %" in charts
