@@ -173,7 +173,7 @@ def test_r_squared_is_what_can_be_read_off() -> None:
         (["train.interpolate=atuo"], "train.interpolate.*auto.*above 0.*at most 1"),
         (["train.interpolate=1.5"], "train.interpolate.*auto.*above 0.*at most 1"),
         (["train.interpolate=auto", "data.holdout=0"], r"data\.holdout.*data\.validation"),
-        (["train.interpolate=auto"], r"\b20 images.*data\.holdout=0\.05.* \d+ of"),
+        (["train.interpolate=auto"], r"\b20 .*images.*data\.holdout=0\.05.* \d+ of"),
         (["train.interpolate=auto", "data.holdout=0", "data.validation=nowhere/at/all"], "nowhere/at/all"),
     ],
 )

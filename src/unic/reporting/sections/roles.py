@@ -38,5 +38,5 @@ def _text(scores: Scores, name: str) -> str:
         seen = f"at {side} × {side} pixels, " if uri.startswith("pixels:") and side.isdigit() else ""
         return f"the image itself {seen}taken as a vector, without any network, to show what raw colours give away"
     if role == "other":
-        return "the weights that the student began with" if is_start(name) else "another model, no teacher"
+        return "the weights that the student began with" if is_start(name) else "measured for comparison, not a teacher"
     return ""

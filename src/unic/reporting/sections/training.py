@@ -18,8 +18,8 @@ _STEEP = 10  # ratio of the largest to the smallest loss from which on the scale
 _FEWEST = 4  # points that a line needs to have a usual distance
 _LOSS = "Each value is of one batch; “all” is the mean over the pairs of teacher and image that count."
 _COSINE = (
-    "Mean cosine between the teacher's tokens and the student's projector outputs, standardised: 1 where the teacher "
-    "is imitated perfectly, about 0 where nothing of it is learnt."
+    "Mean cosine between the teacher's tokens and the student's projector outputs, both standardised: 1 where the "
+    "teacher is imitated perfectly, about 0 where nothing of it is learnt."
 )
 _KEPT = (
     "Share of a batch's images for which the loss to the teacher counts. With teacher dropping the teacher that is "
