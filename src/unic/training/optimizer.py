@@ -44,7 +44,7 @@ def build_optimizer(
 
 
 def learning_rate(step: int, total_steps: int, warmup_steps: int, peak: float, last: float) -> float:
-    """Rate of a step: a linear warm-up from 0 to `peak`, then a half cosine towards `last` (METHOD §6).
+    """Rate of a step: a linear warm-up from 0 to `peak`, then a half cosine towards `last` (docs/method.md).
 
     With W warm-up steps of T: peak·(s − 1)/(W − 1) for s ≤ W (W = 1: 0), then
     last + (peak − last)·½(1 + cos(π(s − W − 1)/(T − W))). So the peak comes twice and `last` is never reached, as in

@@ -1,6 +1,6 @@
 """Trained tensors of one stage in the shapes of the next: position embeddings are resampled to another grid.
 
-UNIC-L trains at 224 px and then at 336 px (METHOD §6).
+UNIC-L trains at 224 px and then at 336 px (arXiv 2408.05088).
 """
 
 from __future__ import annotations
