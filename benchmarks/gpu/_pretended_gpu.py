@@ -1,9 +1,10 @@
 """A GPU that is not there: tensors on the CPU that say they are on one, and a list of what would wait for it.
 
-`torch.cuda.set_sync_debug_mode` tells of the host's waits, but only on a GPU. Here every tensor that came to the device,
-or was computed from one that did, is remembered as the device's. What the host would have to wait for is counted: a
-value that it reads (`.item()`, `bool`, `float`, `int`, `.tolist()`), a size that depends on values (`nonzero`, a mask as
-an index), a copy that is not `non_blocking`. Operations on tensors of both sides, which a GPU refuses, are counted too.
+`torch.cuda.set_sync_debug_mode` tells where the host waits, but only on a GPU. Here every tensor that came to the
+device, or was computed from one that did, is remembered as the device's. What the host would have to wait for is
+counted: a value that it reads (`.item()`, `bool`, `float`, `int`, `.tolist()`), a size that depends on values
+(`nonzero`, a mask as an index), a copy that is not `non_blocking`. Operations on tensors of both sides, which a GPU
+refuses, are counted too.
 """
 
 from __future__ import annotations
@@ -86,14 +87,15 @@ class PretendedGpu(TorchFunctionMode):
     def _note(
         self, name: str, args: Any, kwargs: Any, inputs: list[Tensor], there: list[Tensor], asked: bool, target: Any
     ) -> None:
-        blocking = not (kwargs.get("non_blocking") or (name in ("to", "copy_", "cuda") and any(each is True for each in args[1:])))
-        if name in _READS and there:
-            self._count(self.waits, name)
-        elif name in _MAKES_FROM_VALUES and (asked or there) and not (there and name == "as_tensor"):
+        blocking = not (
+            kwargs.get("non_blocking") or (name in ("to", "copy_", "cuda") and any(each is True for each in args[1:]))
+        )
+        makes = name in _MAKES_FROM_VALUES and (asked or there) and not (there and name == "as_tensor")
+        if makes or (name in _READS and there):
             self._count(self.waits, name)
         elif name in ("to", "cuda"):
             moves = bool(inputs) and target is not None and asked != (inputs[0] in self._there)
-            if moves and (blocking or not asked):
+            if moves and blocking:
                 self._count(self.waits, f"{name}({torch.device(target).type})")
         elif name == "copy_":
             if blocking and len(there) == 1 and args[0] is not args[1]:

@@ -3,9 +3,9 @@
     python benchmarks/gpu/collect.py [--out .gpu] [--python 3.12] [--archive FILE.tar]
 
 OUT/wheels: the packages of `wheels.txt` for that Python on Linux x86-64, at the versions of `constraints.txt`.
-OUT/teachers: Lite0, MobileNetV2 and the text recogniser in float16, for `UNIC_TEACHERS`. The ViT-S is larger than all of
-this; `_vit.py` puts random weights in its place. With `--archive`, also one file with OUT and what a run there needs of
-the checkout (no documentation, no results, no tests but those marked gpu). Exit code 1: more than 64 MiB.
+OUT/teachers: Lite0, MobileNetV2 and the text recogniser in float16, for `UNIC_TEACHERS`. The ViT-S is larger than all
+of this; `_vit.py` puts random weights in its place. With `--archive`, also one file with OUT and what a run there needs
+of the checkout (no documentation, no results, no tests but those marked gpu). Exit code 1: more than 64 MiB.
 """
 
 from __future__ import annotations
@@ -96,7 +96,9 @@ def is_needed(path: Path) -> bool:
     name = path.relative_to(ROOT).as_posix()
     if name.startswith(_NEEDED) or (path.parent == ROOT / "benchmarks" and path.suffix == ".py"):
         return True
-    return name == "tests/conftest.py" or (name.startswith("tests/") and path.suffix == ".py" and MARK in path.read_text())
+    return name == "tests/conftest.py" or (
+        name.startswith("tests/") and path.suffix == ".py" and MARK in path.read_text()
+    )
 
 
 def size(paths: object) -> float:

@@ -54,7 +54,9 @@ class OnnxGraph(nn.Module):
 
     def description(self) -> dict[str, str]:
         """All but the weights, as the metadata of a safetensors file; `state_dict()` are its tensors."""
-        values = {name: (str(value.dtype).removeprefix("torch."), value.tolist()) for name, value in self.values.items()}
+        values = {
+            name: (str(value.dtype).removeprefix("torch."), value.tolist()) for name, value in self.values.items()
+        }
         graph = {"input": self.input, "nodes": self.nodes, "values": values, "weights": self.weight_of}
         return {"graph": json.dumps(graph)}
 
