@@ -6,7 +6,7 @@ RUN := runs/quickstart
 BENCH := runs/bench
 STAMP := $(VENV)/.installed
 
-.PHONY: setup quickstart docs test test-long lint format bench bench-samples clean
+.PHONY: setup quickstart docs test test-long lint format bench bench-samples gpu gpu-carry clean
 
 setup: $(STAMP)
 
@@ -52,5 +52,19 @@ bench: setup  ## start, data, probes, cache, processes, step: tables, and JSON i
 bench-samples: setup  ## the long run on the samples and its table (hours; see recipes/samples-bench.yaml)
 	$(BIN)/unic distill recipes/samples-bench.yaml --out runs/samples-bench
 
+# A machine with a GPU and no network has its own python3; a CPU has the one of `make setup`.
+ifeq ($(DEVICE),cpu)
+GPU_PYTHON := $(BIN)/python
+gpu: setup
+endif
+DEVICE ?= cuda
+GPU_PYTHON ?= $(PYTHON)
+
+gpu:  ## what only a GPU can show, in eight minutes: a line a part, and runs/gpu.json (docs/gpu.md); DEVICE=cpu: at toy size
+	$(GPU_PYTHON) benchmarks/gpu --device $(DEVICE)
+
+gpu-carry: setup  ## .gpu: wheels and weights for a GPU machine without network, and the size of all that travels
+	$(BIN)/python benchmarks/gpu/collect.py
+
 clean:
-	rm -rf $(VENV) runs .cache build/docs
+	rm -rf $(VENV) .gpu runs .cache build/docs

@@ -1,5 +1,8 @@
 """Live teachers: rounded weights change nothing, and a view is resized once for each size."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -42,3 +45,43 @@ def test_what_cannot_be_compiled_runs_as_it_is(monkeypatch: pytest.MonkeyPatch) 
     found = LiveTeachers(encoders, encoders["a"].grid, compile=True)(torch.rand(2, 3, 32, 32), *torch.ones(2, 2))
     assert compiled == [encoders["a"]]
     assert list(found) == ["a", "b"]
+
+
+COUNTED = """
+import torch
+from unic.encoders import load_encoder
+from unic.training.teachers import LiveTeachers
+
+graphs = []
+make = torch.compile
+
+
+def counted(graph, inputs):
+    graphs.append(1)
+    return graph.forward
+
+
+torch.compile = lambda each: make(each, backend=counted)
+
+
+def made(uris):
+    encoders = {uri: load_encoder(uri, precision="fp32") for uri in uris}
+    teachers = LiveTeachers(encoders, (2, 2), compile=True)
+    for _ in range(3):
+        teachers(torch.rand(2, 3, 32, 32), torch.arange(2), torch.arange(2))
+        yield len(graphs)
+
+
+vits = [f"timm:test_vit?pretrained=false&img_size=32&mean={kind}&std={kind}" for kind in ("imagenet", "clip")]
+assert list(made(vits)) == [1, 1, 1], graphs
+first, *rest = made([f"timm:test_efficientnet?pretrained=false&img_size={32 + 16 * number}" for number in range(9)])
+assert rest == [first, first], (first, rest)
+"""
+
+
+@pytest.mark.long
+def test_teachers_share_graphs_and_compile_them_once() -> None:
+    """In a process of its own, as what torch compiles stays in it."""
+    done = subprocess.run([sys.executable, "-c", COUNTED], capture_output=True, text=True, timeout=900, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "recompile_limit" not in done.stderr

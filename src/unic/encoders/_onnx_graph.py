@@ -7,22 +7,24 @@ Semantics of the operators: https://onnx.ai/onnx/operators, opset 12.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import safetensors
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from unic.errors import InputError
+from unic.errors import InputError, in_one_line
 
 
 class OnnxGraph(nn.Module):
     """The part of a graph that leads from its only input to one tensor.
 
     Args:
-        path: the ONNX file.
+        path: the ONNX file, or a safetensors file that holds the tensors and `description()` as its metadata.
         output: name of the tensor to return.
 
     Raises:
@@ -31,21 +33,17 @@ class OnnxGraph(nn.Module):
 
     def __init__(self, path: Path, output: str) -> None:
         super().__init__()
-        import onnx
-
-        graph = onnx.load(path).graph
+        constants, self.input, self.nodes = (_stored if path.suffix == ".safetensors" else _parsed)(path, output)
         # `Shape` answers on the CPU and integer constants stay there: sizes must not be read back from a device.
         self.values: dict[str, Tensor] = {}
         self.weight_of: dict[str, str] = {}
-        for name, array in _constants(graph):
+        for name, array in constants:
             if array.is_floating_point():
                 self.weight_of[name] = f"weight_{len(self.weight_of)}"
                 self.register_parameter(self.weight_of[name], nn.Parameter(array, requires_grad=False))
             else:
                 self.values[name] = array
-        self.input = graph.input[0].name
         self.output = output
-        self.nodes = [_read(node) for node in _ancestors(graph, output)]
         for op, *_ in self.nodes:
             if op not in _OPERATORS:
                 raise InputError(f"{path}: operator {op} cannot run in torch")
@@ -53,6 +51,14 @@ class OnnxGraph(nn.Module):
         for name in self.weight_of.keys() - used:
             delattr(self, self.weight_of.pop(name))
         self.last_use = {name: step for step, (_, inputs, _, _) in enumerate(self.nodes) for name in inputs}
+
+    def description(self) -> dict[str, str]:
+        """All but the weights, as the metadata of a safetensors file; `state_dict()` are its tensors."""
+        values = {
+            name: (str(value.dtype).removeprefix("torch."), value.tolist()) for name, value in self.values.items()
+        }
+        graph = {"input": self.input, "nodes": self.nodes, "values": values, "weights": self.weight_of}
+        return {"graph": json.dumps(graph)}
 
     def forward(self, x: Tensor) -> Tensor:
         values = {self.input: x, **self.values}
@@ -66,6 +72,29 @@ class OnnxGraph(nn.Module):
 
 
 Node = tuple[str, list[str], str, dict[str, Any]]
+
+
+def _parsed(path: Path, output: str) -> tuple[Iterable[tuple[str, Tensor]], str, list[Node]]:
+    import onnx
+
+    graph = onnx.load(path).graph
+    return _constants(graph), graph.input[0].name, [_read(node) for node in _ancestors(graph, output)]
+
+
+def _stored(path: Path, output: str) -> tuple[Iterable[tuple[str, Tensor]], str, list[Node]]:
+    try:
+        with safetensors.safe_open(path, "pt") as file:
+            graph = json.loads(file.metadata()["graph"])
+            constants = [(name, file.get_tensor(weight).float()) for name, weight in graph["weights"].items()]
+        constants += [
+            (name, torch.tensor(value, dtype=getattr(torch, kind))) for name, (kind, value) in graph["values"].items()
+        ]
+        nodes: list[Node] = [tuple(node) for node in graph["nodes"]]
+        if nodes[-1][2] != output:
+            raise ValueError(f"it ends at {nodes[-1][2]}, not at {output}")
+        return constants, graph["input"], nodes
+    except Exception as error:  # a file of something else breaks a reader in any way
+        raise InputError(f"{path}: no stored graph ({in_one_line(error)})") from None
 
 
 def _constants(graph: Any) -> list[tuple[str, Tensor]]:

@@ -177,18 +177,23 @@ class Encoder(nn.Module, ABC):
 
     def _check(self, images: Tensor) -> None:
         """Refuses images that are not floats in [0, 1]. The range is read once only, as that waits for the device."""
-        where = f"encoder '{self.uri or type(self).__name__}'"
         if not images.is_floating_point():
-            raise InputError(f"{where}: expected images as floats in [0, 1], not {images.dtype}; divide 0…255 by 255")
+            raise InputError(
+                f"{self._where()}: expected images as floats in [0, 1], not {images.dtype}; divide 0…255 by 255"
+            )
+        # Where it compiles, the URI must not be looked at: a graph would hold for the encoder of this name alone.
         if torch.compiler.is_compiling() or self._has_seen_images or not images.numel():
             return
         low, high = torch.stack(torch.aminmax(images.detach())).tolist()
         if low < -_OVERSHOOT or high > 1 + _OVERSHOOT:
             raise InputError(
-                f"{where}: expected images in [0, 1], not from {low:.3g} to {high:.3g}; "
+                f"{self._where()}: expected images in [0, 1], not from {low:.3g} to {high:.3g}; "
                 "the encoder normalises them itself"
             )
         self._has_seen_images = True
+
+    def _where(self) -> str:
+        return f"encoder '{self.uri or type(self).__name__}'"
 
     def _autocast(self, images: Tensor) -> torch.autocast:
         return torch.autocast(images.device.type, torch.bfloat16, enabled=self.precision == "bf16")

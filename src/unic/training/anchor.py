@@ -84,8 +84,8 @@ class Anchor:
             index: of the images, on the CPU.
         """
         weights = self._weights[self._images.source_of(index)]
-        held = weights.nonzero().flatten().to(self._device)
-        weights = weights.to(self._device)
+        held = weights.nonzero().flatten().to(self._device, non_blocking=True)
+        weights = weights.to(self._device, non_blocking=True)
         if not len(held):
             return Held(torch.zeros_like(weights), weights.new_empty(0))
         with torch.no_grad():

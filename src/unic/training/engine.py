@@ -8,8 +8,10 @@ processes or another engine.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -21,9 +23,11 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
+from torch.utils._pytree import register_pytree_node
 
 from unic.encoders import Encoder
 from unic.errors import AgreedError, InputError, PreemptedError
+from unic.tokens import Tokens
 from unic.training.job import Job
 from unic.training.optimizer import build_optimizer
 from unic.training.rates import student_rates
@@ -71,6 +75,7 @@ def whole(tensors: Mapping[str, Tensor], *, keep: bool = True) -> dict[str, Tens
 
 
 def _shard(job: Job, accelerator: Accelerator) -> None:
+    _show_tokens()
     mesh = init_device_mesh(accelerator.device.type, (accelerator.num_processes,))
     plain = job.optimizer
     exchange = MixedPrecisionPolicy(reduce_dtype=torch.bfloat16 if job.recipe.train.gradients == "bf16" else None)
@@ -87,6 +92,19 @@ def _shard(job: Job, accelerator: Accelerator) -> None:
     job.optimizer = build_optimizer(job.distiller, job.recipe.train, rates)
     for before, after in zip(_parameters(plain), _parameters(job.optimizer), strict=True):
         job.optimizer.state[after] = {key: _like(value, after) for key, value in plain.state.get(before, {}).items()}
+
+
+@cache
+def _show_tokens() -> None:
+    """FSDP2 gathers weights again when the gradient of a module's output comes; torch before 2.15 finds tensors only in
+    what pytree knows, so it would miss those of a projector.
+    """
+
+    def whole_again(parts: Iterable[Any], grid: Any) -> Tokens:
+        cls, patches = parts
+        return Tokens(cls, patches, grid)
+
+    register_pytree_node(Tokens, lambda tokens: ([tokens.cls, tokens.patches], tokens.grid), whole_again)
 
 
 def _like(value: Tensor, parameter: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import platform
 import time
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
@@ -26,7 +26,7 @@ def write_start(folder: Path, recipe: Recipe, accelerator: Accelerator) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     write_text(run.recipe, recipe.to_yaml(), alone=True, synced=True)
     environment = {
-        "unic": version("unic-distill"),
+        "unic": _own_version(),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "timm": timm.__version__,
@@ -37,6 +37,13 @@ def write_start(folder: Path, recipe: Recipe, accelerator: Accelerator) -> None:
         "started": _started(run) or time.strftime("%Y-%m-%d %H:%M:%S"),
     }
     write_text(run.environment, json.dumps(environment, indent=2), alone=True, synced=True)
+
+
+def _own_version() -> str:
+    try:
+        return version("unic-distill")
+    except PackageNotFoundError:  # a checkout on PYTHONPATH
+        return "not installed"
 
 
 def _started(run: RunFolder) -> str:

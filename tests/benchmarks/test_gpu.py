@@ -1,0 +1,161 @@
+"""`make gpu` as far as a CPU can show it: its counter, its parts at toy size, and what it carries to the GPU."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from unic.encoders import load_encoder
+
+ROOT = Path(__file__).parents[2]
+GPU = ROOT / "benchmarks/gpu"
+
+
+@pytest.fixture(autouse=True)
+def _beside_the_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    monkeypatch.syspath_prepend(str(GPU))
+
+
+def module(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"gpu_{name.strip('_')}", GPU / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    found = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = found  # dataclasses look there
+    spec.loader.exec_module(found)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("run", "waits"),
+    [
+        (lambda x: x.sum().item(), "item"),
+        (lambda x: bool((x > 0).any()), "__bool__"),
+        (lambda x: float(x[0, 0]), "__float__"),
+        (lambda x: x.tolist(), "tolist"),
+        (lambda x: x.cpu(), "cpu"),
+        (lambda x: x.to("cpu"), "to(cpu)"),
+        (lambda x: x.nonzero(), "nonzero"),
+        (lambda x: x[x > 0], "__getitem__"),
+        (lambda x: x[torch.arange(2)], "__getitem__"),
+        (lambda x: torch.ones(2).to("cuda"), "to(cuda)"),
+        (lambda x: torch.tensor([1.0, 2.0], device=x.device), "tensor"),
+        (lambda x: x.copy_(torch.ones(3, 3)), "copy_"),
+        (lambda x: torch.ones(2).to("cuda", non_blocking=True), ""),
+        (lambda x: x[torch.arange(2, device=x.device)], ""),
+        (lambda x: torch.where(x > 0, x, 0.0).sum(1) + torch.zeros((), device="cuda"), ""),
+        (lambda x: x.new_zeros(3).add_(1).shape[0] + len(x), ""),
+        (lambda x: (torch.ones(3, 3) > 0).nonzero(), ""),
+    ],
+)
+def test_the_pretended_gpu_sees_what_waits(run: Callable[[Tensor], object], waits: str) -> None:
+    gpu = module("_pretended_gpu").PretendedGpu()
+    x = gpu.mark(torch.ones(3, 3))
+    with gpu:
+        assert x.is_cuda
+        run(x)
+    assert [line.partition(" ")[0] for line in gpu.waits] == ([waits] if waits else [])
+    assert not gpu.mixed
+
+
+def test_the_pretended_gpu_follows_gradients_and_refuses_both_sides() -> None:
+    gpu = module("_pretended_gpu").PretendedGpu()
+    layer = torch.nn.Linear(2, 2)
+    gpu.move(layer)
+    with gpu:
+        layer(torch.ones(1, 2).to("cuda", non_blocking=True)).sum().backward()
+        assert layer.weight.grad is not None
+        assert layer.weight.grad.norm().is_cuda
+        assert not gpu.mixed
+        layer.weight + torch.ones(2, 2)
+    assert sum(gpu.mixed.values()) == 1
+
+
+@pytest.mark.parametrize("name", ["paper", "every option"])
+def test_a_step_waits_for_nothing_and_a_log_line_for_its_numbers(name: str, tmp_path: Path) -> None:
+    syncs = module("syncs")
+    syncs.make_images(tmp_path / "images", 16)
+    found = syncs.pretended(syncs.recipes(tmp_path / "images")[name], tmp_path / "run")
+    assert found["step"] == found["mixed"] == {}
+    assert 1 <= sum(found["log"].values()) <= 8
+
+
+def test_a_part_that_fails_or_hangs_costs_its_own_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    runner = module("__main__")
+    monkeypatch.setattr(runner, "HERE", tmp_path)
+    answer = "import json, sys; open(sys.argv[-1], 'w').write(json.dumps({'line': 'fine', 'rate': 3}))"
+    hang = "import subprocess, time; print('waits', flush=True); subprocess.Popen(['sleep', '60']); time.sleep(60)"
+    for name, code in {"good": answer, "bad": "raise SystemExit('it broke')", "slow": hang}.items():
+        (tmp_path / f"{name}.py").write_text(code)
+    found = {
+        name: runner.run(runner.Part(name, 9, name), "cpu", limit, dict(os.environ))
+        for name, limit in {"good": 60, "bad": 60, "slow": 6, "good ": 1}.items()
+    }
+    assert [each["state"] for each in found.values()] == ["ok", "failed", "hung", "left out"]
+    assert (found["good"]["line"], found["good"]["values"]) == ("fine", {"rate": 3})
+    assert found["bad"]["line"] == "exit code 1: it broke"
+    assert "last line: waits" in found["slow"]["line"]
+
+
+@pytest.mark.teachers
+@pytest.mark.parametrize("name", ["efficientnet_lite0", "mobilenet_v2", "ppocr_v4_rec"])
+def test_carried_weights_are_the_teachers_own(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module("collect").store(name, tmp_path / f"{name}.safetensors")
+    own = load_encoder(f"packaged:{name}")
+    monkeypatch.setenv("UNIC_TEACHERS", str(tmp_path))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)  # no package is there
+    carried = load_encoder(f"packaged:{name}")
+    images = torch.rand(4, 3, 64, 64)
+    with torch.no_grad():
+        one, other = own(images), carried(images)
+    assert torch.cosine_similarity(one.patches, other.patches, dim=-1).min() > 0.999
+    assert carried.num_parameters() == own.num_parameters()
+
+
+def test_what_is_left_behind(tmp_path: Path) -> None:
+    collect = module("collect")
+    files = {path.relative_to(ROOT).as_posix() for path in collect.checkout() if collect.is_needed(path)}
+    assert {"src/unic/__init__.py", "tests/conftest.py", "tests/training/test_no_sync.py", "Makefile"} <= files
+    assert not [name for name in files if name.startswith(("docs/", "benchmarks/results/", "tests/reporting"))]
+    assert collect.size(collect.checkout()) < collect.LIMIT
+
+
+@pytest.mark.long
+def test_formulas_count_what_torch_counts() -> None:
+    roofline = module("roofline")
+    costs = roofline.cost_of(roofline.SETTINGS["UNIC ViT-B"])
+    for part, counted in costs["flop counted"].items():
+        assert costs["flop by formula"][part] == pytest.approx(counted, rel=0.01)
+
+
+def test_make_gpu_calls_this() -> None:
+    asked = subprocess.run(
+        ["make", "--dry-run", "gpu", "DEVICE=cpu"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert asked.stdout.splitlines()[-1].endswith("python benchmarks/gpu --device cpu")
+
+
+@pytest.mark.long
+@pytest.mark.teachers
+def test_every_part_runs_at_toy_size(tmp_path: Path) -> None:
+    out = tmp_path / "gpu.json"
+    command = [sys.executable, str(GPU), "--device", "cpu", "--out", str(out)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=3000, check=False)
+    found: dict[str, Any] = json.loads(out.read_text())
+    states = {name: part["state"] for name, part in found["parts"].items()}
+    assert set(states.values()) == {"ok"}, textwrap.shorten(done.stdout + done.stderr, 4000)
+    assert done.returncode == 0
+    assert {"date", "cpu", "versions"} <= found["machine"].keys()
