@@ -147,7 +147,7 @@ def test_a_single_seed_has_the_table_of_a_run(measured: dict[str, Any], tmp_path
     for results in (joint, own):
         del results["duration_s"]
     assert joint == own
-    assert "One training" in (folder / "report.html").read_text()
+    assert "one training" in (folder / "report.html").read_text()
 
 
 def test_what_cannot_be_trained_is_refused_before_anything_is_written(

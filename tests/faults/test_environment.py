@@ -58,7 +58,7 @@ def test_short_values_are_found_as_wholes_only() -> None:
 
 
 def test_only_plain_references(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(InputError, match=r"a reference is \$\{key\} or \$\{oc.env:NAME\}"):
+    with pytest.raises(InputError, match=r"a reference \$\{key\} or \$\{oc.env:NAME\}"):
         resolve({"a": "${oc.decode:x}"}, "suite x")
 
 
@@ -98,7 +98,7 @@ def test_a_run_whose_recipe_is_of_another_model(
     (run / "recipe.yaml").write_text(text.replace("model: timm:test_vit", "model: timm:test_vit2"))
     with pytest.raises(InputError) as error:
         api.export(run, tmp_path / "export")
-    assert re.match(f"run {run}: .*recipe.*checkpoint.*fit", str(error.value))
+    assert re.match(f"run {run}: .*checkpoint.*fit.*recipe", str(error.value))
     assert len(str(error.value)) < 600
     assert not (tmp_path / "export").exists()
 
@@ -114,7 +114,7 @@ def test_variables_in_overrides_are_named_too(recipe: dict[str, Any], monkeypatc
 def test_a_variable_has_a_plain_name(recipe: dict[str, Any], monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setenv("PLACE", "/secret/place")
     recipe["data"]["train"] = f"${{oc.env:{name}}}/images"
-    with pytest.raises(InputError, match=r"a reference is \$\{key\} or \$\{oc.env:NAME\}") as error:
+    with pytest.raises(InputError, match=r"a reference \$\{key\} or \$\{oc.env:NAME\}") as error:
         load_recipe(recipe)
     assert "secret" not in str(error.value)
 
