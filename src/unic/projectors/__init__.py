@@ -1,4 +1,7 @@
-"""Projectors: each file holds a class `Projector` that maps the student's tokens to one teacher's."""
+"""Projectors: each file holds a class `Projector` that maps the student's tokens to one teacher's.
+
+What such a class must offer, and what it may: docs/extending.md.
+"""
 
 from __future__ import annotations
 
@@ -25,9 +28,13 @@ def build_projector(
         output_dims: widths of the teacher's tokens; with a patch width of 0 the projector gives no patches.
         width: the student's width, which hidden layers scale with by default.
         options: the other keys of the recipe's `projector`.
+
+    Raises:
+        InputError: an unknown projector, an option that it does not have, or widths that it cannot map.
     """
-    kind = lookup.entry("unic.projectors", name, "Projector")
-    lookup.check_options(kind, options, f"recipe: projector '{name}'")
+    kind, where = lookup.entry("unic.projectors", name, "Projector"), f"recipe: projector '{name}'"
+    lookup.check_options(kind, options, where)
+    lookup.check_values(kind.__init__, options, where)
     projector = kind(rung_dims, output_dims, width, **options)
     assert isinstance(projector, nn.Module)
     return projector

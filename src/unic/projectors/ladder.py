@@ -1,7 +1,8 @@
 """Ladder of projectors: z = Σ_l W2_l · GELU(W1_l · x_l + b1_l) + b2_l over the student's blocks l.
 
-UNIC (arXiv 2408.05088), §3.2. One ladder per token type, so CLS and patches never share weights. With the last block
-alone it is the plain "expendable projector". Blocks enter as they are, without a norm.
+UNIC (arXiv 2408.05088), §3.2. One ladder per token type, unless `shared`. With the last block alone it is the plain
+"expendable projector". Blocks enter as they are; with `norm: pre` each token is normalised first, to mean 0 and
+deviation 1 over its channels. This LayerNorm has no parameters: W1 and b1 contain what they would do.
 
 Computed as z_t = [W2_t1 … W2_tL] · concat_l GELU(W1_tl x_l + b1_tl) + Σ_l b2_tl for teacher t; on CLS the W1_tl of all
 teachers are one product as well. Parameters stay those of single rungs: checkpoints do not know of the form, and each
@@ -12,12 +13,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import reduce
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from unic.projectors._shared import is_shared
 from unic.tokens import Tokens, without_patches
 
 
@@ -49,8 +52,12 @@ class Ladder(nn.Module):
         return [rung.fc2 for rung in self.parts()]
 
     def sum_up(self, hidden: Sequence[Float[Tensor, "*n _"]]) -> Float[Tensor, "*n e"]:
-        """The second layers of all rungs in one product, which also adds them up, in float32 on every device."""
-        layers = self.last_layers()
+        """The second layers of the rungs in one product, which also adds them up, in float32 on every device.
+
+        Args:
+            hidden: of each rung; of fewer rungs than there are, those of the deepest.
+        """
+        layers = self.last_layers()[-len(hidden) :]
         # Not `stack(…).sum(0)`: biases would share the memory of one gradient, and accumulation writes to it in place.
         biases: list[Tensor] = [layer.bias for layer in layers]
         bias = reduce(torch.add, biases)
@@ -63,10 +70,10 @@ def climb(ladders: Sequence[Ladder], xs: Sequence[Float[Tensor, "*n _"]]) -> lis
 
     Args:
         ladders: of the same blocks, of one teacher each.
-        xs: the tokens of each block that is read, shallow to deep.
+        xs: the tokens of each block that is read, shallow to deep; of fewer blocks, the deepest rungs climb alone.
     """
     hidden: list[list[Tensor]] = [[] for _ in ladders]
-    for rungs, x in zip(zip(*(ladder.parts() for ladder in ladders), strict=True), xs, strict=True):
+    for rungs, x in zip(zip(*(ladder.parts()[-len(xs) :] for ladder in ladders), strict=True), xs, strict=True):
         for of_ladder, part in zip(hidden, _first_layers(rungs, _rounded(x)), strict=True):
             of_ladder.append(F.gelu(part))
     return [ladder.sum_up(of_ladder) for ladder, of_ladder in zip(ladders, hidden, strict=True)]
@@ -87,7 +94,7 @@ def _rounded(x: Tensor) -> Tensor:
 
 
 class Projector(nn.Module):
-    """Two ladders, one for CLS and one for patches.
+    """Two ladders, one for CLS and one for patches, or one for both.
 
     Args:
         rung_dims: widths of CLS and patches at each block that is read, shallow to deep.
@@ -95,6 +102,8 @@ class Projector(nn.Module):
         width: the student's width.
         hidden_dim: hidden width of inner rungs; default: `width` (768 for ViT-B, as in the paper).
         last_hidden_dim: hidden width of the last rung; default: `4 * width` (3072 for ViT-B).
+        norm: "pre" normalises each token before its rung.
+        shared: one ladder for CLS and patches.
     """
 
     def __init__(
@@ -105,22 +114,34 @@ class Projector(nn.Module):
         *,
         hidden_dim: int | None = None,
         last_hidden_dim: int | None = None,
+        norm: Literal["none", "pre"] = "none",
+        shared: bool = False,
     ) -> None:
         super().__init__()
+        self.has_norm, self.is_shared = norm == "pre", is_shared(shared, rung_dims, output_dims)
         hidden = [hidden_dim or width] * (len(rung_dims) - 1) + [last_hidden_dim or 4 * width]
         self.cls = Ladder([dims[0] for dims in rung_dims], hidden, output_dims[0])
-        self.patch = Ladder([dims[1] for dims in rung_dims], hidden, output_dims[1]) if output_dims[1] else None
+        own_patch = output_dims[1] and not self.is_shared
+        self.patch = Ladder([dims[1] for dims in rung_dims], hidden, output_dims[1]) if own_patch else None
+
+    def of_patches(self) -> Ladder | None:
+        return self.cls if self.is_shared else self.patch
+
+    def extra_repr(self) -> str:
+        return "norm=pre" if self.has_norm else ""
 
     def output_layers(self) -> dict[str, list[nn.Linear]]:
-        """The linear layers whose outputs are summed to CLS and to patches."""
-        layers = {"cls": self.cls.last_layers()}
-        return layers | {"patch": self.patch.last_layers()} if self.patch else layers
+        """The linear layers whose outputs are summed to CLS and to patches; none where both go through the same."""
+        ladders = {} if self.is_shared else {"cls": self.cls, "patch": self.patch}
+        return {kind: ladder.last_layers() for kind, ladder in ladders.items() if ladder}
 
     @staticmethod
     def together(projectors: Sequence[Projector], rungs: Sequence[Tokens]) -> list[Tokens]:
         """What `[projector(rungs) for projector in projectors]` gives, in fewer and larger products."""
+        if projectors[0].has_norm:  # options are the same for all teachers
+            rungs = [Tokens(_normalised(rung.cls), _normalised(rung.patches), rung.grid) for rung in rungs]
         cls = climb([projector.cls for projector in projectors], [rung.cls for rung in rungs])
-        ladders = [projector.patch for projector in projectors if projector.patch]
+        ladders = [ladder for projector in projectors if (ladder := projector.of_patches())]
         if not ladders:
             return [without_patches(of_teacher) for of_teacher in cls]
         patches = climb(ladders, [rung.patches for rung in rungs])
@@ -128,3 +149,7 @@ class Projector(nn.Module):
 
     def forward(self, rungs: Sequence[Tokens]) -> Tokens:
         return self.together([self], rungs)[0]
+
+
+def _normalised(x: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:
+    return F.layer_norm(x, x.shape[-1:])
