@@ -43,9 +43,10 @@ class Projector(Component):
     """Maps the student's tokens to each teacher's."""
 
     type: str = "ladder"
-    """`ladder` (options `hidden_dim`, default the student's width, and `last_hidden_dim`, default 4 × it), `linear`, or
-    a dotted module. For all of them `blocks`: `all`, `last`, or a list of the student's blocks that ends with the
-    last."""
+    """`ladder` (options `hidden_dim`, default the student's width; `last_hidden_dim`, default 4 × it; `norm: none`, or
+    `pre`; `shared: false`), `mlp` (`hidden_dim`, default 4 × the student's width; `depth: 2`; `shared: false`),
+    `transformer` (`layer_scale: 1e-4`), `linear`, `identity`, or a dotted module. All of them have `blocks`: `all`,
+    `last`, or a list of the student's blocks that ends with the last."""
 
 
 class Standardize(Component):
@@ -122,9 +123,20 @@ class Student(Section):
     layer_decay: float = Field(1.0, gt=0, le=1)
     """Factor of the rate from each layer to the one below it, as in BEiT and timm: the last learns with `lr_scale`, the
     first with least; 1: all alike."""
+    widths: list[Positive] = []
+    """Nested widths, ascending, for example `[64, 128]`: the loss is the mean over the full width and these. At such a
+    width the projectors read that many first channels of the last block alone, so users may cut the exported features
+    there (Matryoshka)."""
     frozen: bool = False
     """Projectors alone learn, before an encoder in evaluation mode. For a first stage: `stages: [{student.frozen: true,
     train.epochs: 1}, {}]` trains the projectors, then everything (LP-FT)."""
+
+    @field_validator("widths")
+    @classmethod
+    def _ascending(cls, widths: list[int]) -> list[int]:
+        if widths != sorted(set(widths)):
+            raise ValueError("expected different numbers, from the smallest to the largest")
+        return widths
 
 
 class TrainSource(Section):
