@@ -20,10 +20,10 @@ def is_shared(shared: bool, rung_dims: Sequence[tuple[int, int]], output_dims: t
     """
     if not shared or not output_dims[1]:
         return False
-    for owner, dims in [*(("student", dims) for dims in rung_dims), ("teacher", output_dims)]:
+    for owner, dims in [*(("the student", dims) for dims in rung_dims), ("a teacher", output_dims)]:
         if dims[0] != dims[1]:
             raise InputError(
                 "recipe: 'projector.shared' needs CLS and patches of the same width; "
-                f"a {owner} has CLS of {dims[0]} and patches of {dims[1]} channels"
+                f"{owner} has CLS of {dims[0]} and patches of {dims[1]} channels"
             )
     return True
