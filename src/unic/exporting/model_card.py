@@ -62,7 +62,7 @@ def model_card(
     lines += ["", _inherited(licence), ""]
     if results and results.tasks:
         lines += ["## Results", "", to_markdown(results), _how_measured(results), ""]
-    lines += ["## Use", "", markdown_block(usage, "python"), "", *_nested(recipe["student"].get("widths", []))]
+    lines += ["## Use", "", markdown_block(usage, "python"), "", *_nested(recipe.get("student", {}).get("widths", []))]
     lines += ["## Files", "", *(f"- `{file}`: {what}" for file, what in files.items()), ""]
     data = ", ".join(markdown_code(entry["path"]) for entry in recipe["data"]["train"])
     lines += [
