@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,9 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     [
         "projector.blocks=[0,-1]",
         "projector={type: linear}",
+        "projector={type: mlp, hidden_dim: 8}",
+        "projector={type: transformer}",
+        "projector={type: ladder, norm: pre, hidden_dim: 8}",
         "student={model: 'timm:test_efficientnet?pretrained=false&img_size=32'}",
         "student={model: 'timm:test_vit?img_size=32&mean=0.4&std=0.3&checkpoint=WEIGHTS'}",
     ],
@@ -109,3 +113,30 @@ def test_what_is_not_there_is_named(recipe: dict[str, Any], tmp_path: Path) -> N
     assert heads_of(tmp_path) == {}
     with pytest.raises(InputError, match="no checkpoint yet"):
         kept_head(tmp_path, "vit")
+
+
+@pytest.mark.parametrize(
+    "projector", ["{type: identity}", "{type: ladder, shared: true}", "{type: mlp, shared: true, hidden_dim: 8}"]
+)
+def test_standardisation_is_undone_after_a_projector_that_cannot_contain_it(
+    recipe: dict[str, Any], tmp_path: Path, projector: str
+) -> None:
+    recipe["teachers"]["models"] = {"vit": recipe["teachers"]["models"]["vit"]}
+    job = train(recipe, tmp_path / "run", f"projector={projector}")
+    head = kept_head(tmp_path / "run", "vit")
+    head.precision = "fp32"
+    expected, tokens = predictions(job, "vit"), head(IMAGES)
+    standardised = job.standardizer({"vit": tokens})["vit"]
+    torch.testing.assert_close(standardised.cls, expected.cls, atol=2e-4, rtol=1e-3)
+    torch.testing.assert_close(standardised.patches, expected.patches, atol=2e-4, rtol=1e-3)
+
+
+def test_option_that_no_weight_tells_of_is_in_the_fingerprint(recipe: dict[str, Any], tmp_path: Path) -> None:
+    train(recipe, tmp_path / "run", "projector.norm=pre")
+    head = kept_head(tmp_path / "run", "vit")
+    assert (
+        head.describe()
+        != f"{head.student.describe()} {json.dumps([False, head.blocks, 'unic.projectors.ladder.Projector'])}"
+    )
+    head.projector.has_norm = False
+    assert head.describe().endswith('[false, [0, 1, 2, 3, 4, 5], "unic.projectors.ladder.Projector"]')

@@ -142,3 +142,11 @@ def test_the_whole_path_from_flags(
     sys.argv = ["unic", "distill", *few, *flags, "--resume"]
     cli.main()
     assert Path("run/recipe.yaml").read_text() == chosen
+
+
+def test_another_projector_gets_no_widths_of_a_ladder(tmp_path: Path) -> None:
+    pictures(tmp_path / "images", 40)
+    overrides = ["projector.type=transformer"]
+    tree, _ = suited(compose(TEACHERS, STUDENT, [str(tmp_path / "images")]), overrides)
+    assert tree["projector"] == {"type": "transformer"}
+    build(load_recipe(tree, overrides), CPU)

@@ -82,9 +82,8 @@ def kept_head(run: Path, teacher: str, device: str | torch.device | None = None)
         for kind in ("cls", "patch")
         if statistics
     }
-    if standards:
-        _fold(recipe.projector.type, projector, standards)
-    head = KeptHead(student, projector, blocks, dims)
+    is_folded = not standards or _fold(projector, standards)
+    head = KeptHead(student, projector, blocks, dims, None if is_folded else Restoring(standards))
     head.standards = {kind: (mean.numpy(), scale.numpy()) for kind, (mean, scale) in standards.items()}
     head.uri = f"run:{run}#{teacher}"
     device = torch.device(device or default_device())
@@ -99,6 +98,7 @@ class KeptHead(Encoder):
         projector: the projector for the teacher.
         blocks: indices of the student's blocks that the projector reads.
         dims: widths of the teacher's CLS and patches.
+        restoring: module that undoes the standardisation, if the projector's own layers do not.
 
     Attributes:
         standards: mean and scale `(D,)` each, for "cls" and "patch", by which training standardised the teacher; empty
@@ -108,10 +108,15 @@ class KeptHead(Encoder):
     standards: dict[str, tuple[np.ndarray, np.ndarray]]
 
     def __init__(
-        self, student: TimmEncoder, projector: nn.Module, blocks: Sequence[int], dims: tuple[int, int]
+        self,
+        student: TimmEncoder,
+        projector: nn.Module,
+        blocks: Sequence[int],
+        dims: tuple[int, int],
+        restoring: Restoring | None = None,
     ) -> None:
         super().__init__(student.mean.flatten().tolist(), student.std.flatten().tolist())
-        self.student, self.projector, self.blocks = student, projector, list(blocks)
+        self.student, self.projector, self.restoring, self.blocks = student, projector, restoring, list(blocks)
         self.embed_dim, self.patch_dim = dims
         self.standards = {}
         self.input_size, self.has_cls = student.input_size, student.has_cls
@@ -119,29 +124,52 @@ class KeptHead(Encoder):
 
     def encode(self, x: Float[Tensor, "b 3 h w"]) -> Tokens:
         tokens: Tokens = self.projector(self.student.encode_blocks(x, self.blocks))
-        return tokens.float()
+        return (self.restoring(tokens) if self.restoring else tokens).float()
 
     def describe(self) -> str:
         kind = type(self.projector)
         read = [self.student.norm_last, self.blocks, f"{kind.__module__}.{kind.__qualname__}"]
+        read += filter(None, [self.projector.extra_repr()])  # options that no weight tells of
         return f"{self.student.describe()} {json.dumps(read)}"
 
 
+class Restoring(nn.Module):
+    """z · s + μ of every token, for projectors whose own layers cannot contain it."""
+
+    cls_mean: Tensor
+    cls_scale: Tensor
+    patch_mean: Tensor
+    patch_scale: Tensor
+
+    def __init__(self, standards: dict[str, tuple[Tensor, Tensor]]) -> None:
+        super().__init__()
+        for kind, (mean, scale) in standards.items():
+            self.register_buffer(f"{kind}_mean", mean)
+            self.register_buffer(f"{kind}_scale", scale)
+
+    def forward(self, tokens: Tokens) -> Tokens:
+        cls = tokens.cls * self.cls_scale + self.cls_mean
+        return Tokens(cls, tokens.patches * self.patch_scale + self.patch_mean, tokens.grid)
+
+
 @torch.no_grad()
-def _fold(kind: str, projector: nn.Module, standards: dict[str, tuple[Tensor, Tensor]]) -> None:
+def _fold(projector: nn.Module, standards: dict[str, tuple[Tensor, Tensor]]) -> bool:
     """Undoes the standardisation in the weights of the projector's last layers, so that it costs no time later.
 
     z = Σ_l (W_l h_l + b_l) becomes Σ_l ((s·W_l) h_l + s·b_l) + μ, where s is the scale that standardisation divided by.
+
+    Returns:
+        False if the projector names no such layers.
     """
-    if not hasattr(projector, "output_layers"):
-        raise InputError(f"projector '{kind}' has no method 'output_layers', which a kept head needs")
-    layers_of: Any = projector.output_layers
-    for token, layers in layers_of().items():
+    layers_of: Any = getattr(projector, "output_layers", dict)
+    found = layers_of()
+    for token, layers in found.items():
         mean, scale = standards[token]
         for layer in layers:
             layer.weight.mul_(scale[:, None])
             layer.bias.mul_(scale)
         layers[-1].bias.add_(mean)
+    return bool(found)
 
 
 def _dims(recipe: Recipe, teacher: str, statistics: dict[str, Tensor]) -> tuple[int, int]:

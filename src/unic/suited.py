@@ -89,6 +89,8 @@ def _train(num_images: int, given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _projector(recipe: Recipe) -> dict[str, Any]:
+    if recipe.projector.type != "ladder":  # whose default widths suit any student
+        return recipe.projector.model_dump()
     student = build_encoder(without_weights(recipe.student.model))
     if not student.block_dims:
         raise InputError(f"student '{recipe.student.model}': only timm models and what is built on them can be trained")

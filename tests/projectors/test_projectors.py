@@ -1,13 +1,15 @@
 """The contract of every projector, the ladder's parameters and the choice of blocks."""
 
+from typing import Any
+
 import pytest
 import torch
 
 from unic import lookup
 from unic.errors import InputError
-from unic.projectors import build_projector, choose_blocks
+from unic.projectors import build_projector, choose_blocks, project
 from unic.projectors.ladder import Projector
-from unic.tokens import Tokens
+from unic.tokens import Tokens, without_patches
 
 
 def rungs(dims: list[tuple[int, int]], grid: tuple[int, int] = (2, 3)) -> list[Tokens]:
@@ -17,24 +19,89 @@ def rungs(dims: list[tuple[int, int]], grid: tuple[int, int] = (2, 3)) -> list[T
     ]
 
 
-@pytest.mark.parametrize("name", lookup.names("unic.projectors"))
-def test_contract(name: str) -> None:
-    dims = [(8, 8), (16, 12)]
-    projector = build_projector(name, dims, (5, 7), 16, {}).double()
-    out = projector(rungs(dims))
-    assert out.cls.shape == (2, 5)
-    assert out.patches.shape == (2, 6, 7)
-    assert out.grid == (2, 3)
-    widths = {kind: [layer.out_features for layer in layers] for kind, layers in projector.output_layers().items()}
-    assert {kind: set(found) for kind, found in widths.items()} == {"cls": {5}, "patch": {7}}
-    (out.cls.sum() + out.patches.sum()).backward()
-    assert all(p.grad is not None for p in projector.parameters())
+STUDENT, EQUAL = [(8, 8), (16, 12)], [(8, 8), (8, 8)]  # widths of CLS and patches at two blocks
 
 
-def test_gradients_add_up_over_micro_batches() -> None:
+@pytest.mark.parametrize(
+    ("name", "dims", "outputs", "options"),
+    [
+        *((name, STUDENT, (5, 7), {}) for name in lookup.names("unic.projectors") if name != "identity"),
+        *((name, EQUAL, (8, 8), {}) for name in lookup.names("unic.projectors")),
+        *((name, EQUAL, (8, 0), {}) for name in lookup.names("unic.projectors")),  # teachers.cache.tokens: cls
+        ("ladder", STUDENT, (5, 7), {"norm": "pre"}),
+        ("ladder", EQUAL, (5, 5), {"shared": True}),
+        ("ladder", EQUAL, (5, 0), {"shared": True}),
+        ("mlp", STUDENT, (5, 7), {"depth": 3, "hidden_dim": 6}),
+        ("mlp", EQUAL, (5, 5), {"shared": True}),
+        ("transformer", EQUAL, (5, 7), {"layer_scale": None}),
+    ],
+)
+def test_contract(name: str, dims: list[tuple[int, int]], outputs: tuple[int, int], options: dict[str, Any]) -> None:
+    projector = build_projector(name, dims, outputs, 16, options).double()
+    tokens = rungs(dims)
+    out = projector(tokens)
+    assert out.cls.shape == (2, outputs[0])
+    assert out.cls.dtype == torch.float32
+    assert out.patches.shape == ((2, 6, outputs[1]) if outputs[1] else (2, 0, 0))
+    assert out.grid == ((2, 3) if outputs[1] else (0, 0))
+    for found in project([projector, projector], tokens):
+        torch.testing.assert_close((found.cls, found.patches), (out.cls, out.patches))
+    assert projector(tokens[-1:]).cls.shape == out.cls.shape  # the last block alone (student.widths)
+    layers = getattr(projector, "output_layers", dict)()
+    widths = {kind: {layer.out_features for layer in found} for kind, found in layers.items()}
+    asked = {"cls": {outputs[0]}} | ({"patch": {outputs[1]}} if outputs[1] else {})
+    assert widths in ({}, asked)
+    if parameters := list(projector.parameters()):
+        (out.cls.square().sum() + out.patches.square().sum()).backward()
+        assert all(p.grad is not None for p in parameters)
+
+
+@pytest.mark.parametrize("name", ["ladder", "linear", "mlp", "transformer"])
+def test_any_grid_and_no_patches_at_all(name: str) -> None:
+    projector = build_projector(name, EQUAL, (5, 7), 8, {})
+    for grid in ((1, 1), (3, 4)):
+        tokens = [Tokens(torch.randn(2, 8), torch.randn(2, grid[0] * grid[1], 8), grid) for _ in EQUAL]
+        assert projector(tokens).grid == grid
+    lone = [without_patches(torch.randn(2, 8))] * 2
+    assert build_projector(name, EQUAL, (5, 0), 8, {})(lone).cls.shape == (2, 5)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "line"),
+    [
+        ("identity", {}, "'identity'.*CLS: 16 channels of the student, 5 of a teacher"),
+        ("ladder", {"shared": True}, "'projector.shared'.*student.*CLS of 16 and patches of 12"),
+        ("mlp", {"shared": True}, "'projector.shared'.*student.*CLS of 16 and patches of 12"),
+        ("mlp", {"depth": 1}, "'projector.depth'.*2 or more.*1.*'linear'"),
+        ("ladder", {"norm": "post"}, "'ladder': option 'norm'.*'none' or 'pre'.*'post'"),
+        ("transformer", {"layer_scale": "small"}, "'transformer': option 'layer_scale'.*number"),
+    ],
+)
+def test_what_it_cannot_do_is_one_line(name: str, options: dict[str, Any], line: str) -> None:
+    with pytest.raises(InputError, match=line):
+        build_projector(name, STUDENT, (5, 7), 16, options)
+
+
+def test_shared_needs_a_teacher_of_one_width() -> None:
+    with pytest.raises(InputError, match="teacher has CLS of 5 and patches of 7"):
+        build_projector("mlp", EQUAL, (5, 7), 8, {"shared": True})
+
+
+def test_shared_weights_are_one_module_and_serve_both() -> None:
+    for name in ("ladder", "mlp"):
+        projector = build_projector(name, EQUAL, (5, 5), 8, {"shared": True})
+        assert all(key.startswith("cls.") for key in projector.state_dict())
+        cls = torch.randn(2, 8)
+        tokens = [Tokens(cls, cls[:, None].expand(2, 6, 8), (2, 3))] * 2
+        out = projector(tokens)
+        torch.testing.assert_close(out.patches, out.cls[:, None].expand(2, 6, 5))
+
+
+@pytest.mark.parametrize("options", [{}, {"shared": True}, {"norm": "pre"}])
+def test_gradients_add_up_over_micro_batches(options: dict[str, Any]) -> None:
     """Gradients are accumulated in place, so no two parameters may share the memory of one."""
     dims = [(8, 8), (8, 8), (8, 8)]
-    projectors, tokens = [Projector(dims, (5, 7), 8) for _ in range(2)], rungs(dims)
+    projectors, tokens = [Projector(dims, (5, 5), 8, **options) for _ in range(2)], rungs(dims)
     tokens = [Tokens(t.cls.float(), t.patches.float(), t.grid) for t in tokens]
     parameters = [parameter for projector in projectors for parameter in projector.parameters()]
 

@@ -90,3 +90,31 @@ def test_gradients_are_those_of_the_formula_in_float64(projectors: list[Projecto
     for gradient, expected in zip(ours, torch.autograd.grad(loss, leaves), strict=True):
         scale = expected.abs().max().item()
         torch.testing.assert_close(gradient.double(), expected, atol=1e-5 * scale, rtol=1e-5)
+
+
+def test_pre_norm_brings_each_token_to_mean_0_and_deviation_1_before_its_rung(rungs: list[Tokens]) -> None:
+    def normed(x: list[float]) -> list[float]:
+        mean = sum(x) / len(x)
+        deviation = sqrt(sum((value - mean) ** 2 for value in x) / len(x) + 1e-5)
+        return [(value - mean) / deviation for value in x]
+
+    torch.manual_seed(0)
+    built = [Projector(RUNGS, dims, 8, hidden_dim=6, last_hidden_dim=10, norm="pre") for dims in TEACHERS]
+    for parameter in (p for projector in built for p in projector.parameters()):
+        nn.init.normal_(parameter, std=0.5)
+    for projector, found in zip(built, project(built, rungs), strict=True):
+        for image in range(2):
+            cls = climbed(projector.cls, [normed(tokens.cls[image].tolist()) for tokens in rungs])
+            assert found.cls[image].tolist() == pytest.approx(cls, rel=1e-5, abs=1e-5)
+            for place in range(6):
+                patch = climbed(projector.patch, [normed(tokens.patches[image, place].tolist()) for tokens in rungs])
+                assert found.patches[image, place].tolist() == pytest.approx(patch, rel=1e-5, abs=1e-5)
+
+
+def test_the_last_rung_climbs_alone(projectors: list[Projector], rungs: list[Tokens]) -> None:
+    """What nested widths ask: neither inner rungs nor their biases are in the sum."""
+    for projector, found in zip(projectors, project(projectors, rungs[-1:]), strict=True):
+        rung = projector.cls.rungs[-1]
+        for image in range(2):
+            expected = affine(rung.fc2, [gelu(h) for h in affine(rung.fc1, rungs[-1].cls[image].tolist())])
+            assert found.cls[image].tolist() == pytest.approx(expected, rel=1e-5, abs=1e-5)

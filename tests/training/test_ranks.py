@@ -103,6 +103,21 @@ def test_ranks_equal_one(
     assert_same(tmp_path / "one", tmp_path / "many")
 
 
+@pytest.mark.long
+@pytest.mark.parametrize("engine", ["ddp", "fsdp"])
+@pytest.mark.parametrize("projector", ["{type: ladder, hidden_dim: 8}", "{type: transformer}", "{type: identity}"])
+def test_ranks_equal_one_with_nested_widths(
+    distil: Callable[..., str], ranked: dict[str, Any], tmp_path: Path, engine: str, projector: str
+) -> None:
+    """The projectors run several times before one backward pass."""
+    ranked["student"]["widths"] = [8, 16]
+    if "identity" in projector:
+        del ranked["teachers"]["models"]["cnn"]
+    distil(ranked, tmp_path / "one", 1, f"projector={projector}")
+    distil(ranked, tmp_path / "many", 2, f"projector={projector}", f"train.engine={engine}")
+    assert_same(tmp_path / "one", tmp_path / "many")
+
+
 @pytest.mark.parametrize("engine", ["ddp", pytest.param("fsdp", marks=pytest.mark.long)])
 def test_gradients_exchanged_in_bf16(
     distil: Callable[..., str], ranked: dict[str, Any], tmp_path: Path, engine: str

@@ -10,6 +10,7 @@ from typing import Any
 from rich.console import Console
 
 from unic.api.recipes import cache_folder
+from unic.encoders import parse_uri
 from unic.errors import InputError, StoppedError, UntrustedError
 from unic.eval.asked import code_asked_for, parse_tasks
 from unic.eval.columns import ModelColumns, columns_of
@@ -106,6 +107,7 @@ def evaluate(
         chosen = None if data and not suite else load_suite(suite or _own_suite(runs))
         trained = _student_run(columns, all_roles)
         asks_influence = "influence" in ([one.task for one in asked] or (chosen.tasks if chosen else ()))
+        whole = [name for name in runs if not _is_cut(str(columns.models[name]))]
         written = (one.written for one in (*map(recipe_of, runs.values()), chosen) if one)
         results = evaluate_models(
             columns.models,
@@ -116,7 +118,7 @@ def evaluate(
             tasks=tasks,
             data=data,
             seeds=seeds,
-            heads={name: _heads(run, columns.teachers[name]) for name, run in runs.items()},
+            heads={name: _heads(run, columns.teachers[name]) for name, run in runs.items() if name in whole},
             out=[Path(target) for target in ([out] if isinstance(out, str | Path) else out)],
             cache=cache or default_cache_dir(),
             jobs=jobs,
@@ -177,6 +179,11 @@ def stages_of(run: Path) -> list[Recipe]:
 def _heads(run: Path, called: Mapping[str, str]) -> KeptHeads:
     """The kept heads of a run, by the names of their teachers in the table."""
     return {called[teacher]: load for teacher, load in heads_of(run).items()}
+
+
+def _is_cut(uri: str) -> bool:
+    """Whether a model is the first channels of a student; kept heads belong to a whole one."""
+    return "width" in parse_uri(uri).options
 
 
 def _influence(run: Path) -> Influence | None:

@@ -86,6 +86,8 @@ def export(
     made_of = provenance(trained.plans, trained.models)
     extra: dict[str, Any] = {"start": made_of.start, "teachers": made_of.teachers}
     extra |= {"recipe": recipe.model_dump(mode="json")} | ({"alpha": trained.alpha} if trained.interpolated else {})
+    if recipe.student.widths:
+        extra["widths"] = [*recipe.student.widths, student.embed_dim]  # where CLS and patches may be cut
     images = _some_images(recipe) if check else None
     options: dict[str, Any] = {"half": half, "dynamic_size": dynamic_size, "check": check}
     with staged(target) as stage:

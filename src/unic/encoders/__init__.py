@@ -71,6 +71,13 @@ class Spec:
         key = "img_size" if "img_size" in self.options else "size"
         return self.size(key, (0, 0)) if key in self.options else None
 
+    def count(self, key: str) -> int | None:
+        """A whole number; None where the option is not given."""
+        text = self.options.get(key)
+        if text is not None and not text.isdecimal():
+            raise InputError(f"encoder '{self.uri}': option '{key}' must be a whole number, not '{text}'")
+        return None if text is None else int(text)
+
     def floats(
         self, key: str, default: tuple[float, ...], named: Mapping[str, tuple[float, ...]] | None = None
     ) -> tuple[float, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +63,7 @@ def model_card(
     lines += ["", _inherited(licence), ""]
     if results and results.tasks:
         lines += ["## Results", "", to_markdown(results), _how_measured(results), ""]
-    lines += ["## Use", "", markdown_block(usage, "python"), ""]
+    lines += ["## Use", "", markdown_block(usage, "python"), "", *_nested(recipe.get("student", {}).get("widths", []))]
     lines += ["## Files", "", *(f"- `{file}`: {what}" for file, what in files.items()), ""]
     data = ", ".join(markdown_code(entry["path"]) for entry in recipe["data"]["train"])
     lines += [
@@ -79,6 +79,17 @@ def model_card(
 
 def _yaml(tree: Mapping[str, Any]) -> str:
     return yaml.safe_dump(dict(tree), sort_keys=False, allow_unicode=True).rstrip()
+
+
+def _nested(widths: Sequence[int]) -> list[str]:
+    """Where the features may be cut."""
+    if not widths:
+        return []
+    listed = ", ".join(map(str, widths))
+    return [
+        f"Nested widths: {listed}. The first so many channels are features of their own: `cls[:, :{widths[0]}]`.",
+        "",
+    ]
 
 
 def _weights(alpha: float) -> str:

@@ -1,4 +1,7 @@
-"""Projectors: each file holds a class `Projector` that maps the student's tokens to one teacher's."""
+"""Projectors: each file holds a class `Projector` that maps the student's tokens to one teacher's.
+
+What such a class must offer, and what it may: docs/extending.md.
+"""
 
 from __future__ import annotations
 
@@ -27,10 +30,11 @@ def build_projector(
         options: the other keys of the recipe's `projector`.
 
     Raises:
-        InputError: unknown projector or option.
+        InputError: unknown projector or option, or widths that the projector cannot map.
     """
-    kind = lookup.entry("unic.projectors", name, "Projector")
-    lookup.check_options(kind, options, f"recipe: projector '{name}'")
+    kind, where = lookup.entry("unic.projectors", name, "Projector"), f"recipe: projector '{name}'"
+    lookup.check_options(kind, options, where)
+    lookup.check_values(kind.__init__, options, where)
     projector = kind(rung_dims, output_dims, width, **options)
     assert isinstance(projector, nn.Module)
     return projector

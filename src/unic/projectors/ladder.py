@@ -1,7 +1,9 @@
 """Ladder of projectors: z = Σ_l W2_l · GELU(W1_l · x_l + b1_l) + b2_l over the student's blocks l.
 
-UNIC (arXiv 2408.05088), §3.2. CLS and patches have a ladder each and share no weights. A ladder on the last block alone
-is the paper's plain "expendable projector". Tokens of blocks are read without a norm.
+UNIC (arXiv 2408.05088), §3.2. CLS and patches have a ladder each, unless it is `shared`. A ladder on the last block
+alone is the paper's plain "expendable projector". Tokens of blocks are read without a norm. With `norm: pre` each token
+is normalised first, to mean 0 and deviation 1 over its channels. This LayerNorm has no parameters: W1 and b1 contain
+what they would do.
 
 For teacher t it is computed as z_t = [W2_t1 … W2_tL] · concat_l GELU(W1_tl x_l + b1_tl) + Σ_l b2_tl; on CLS the W1_tl
 of all teachers are one product as well. The parameters stay those of single rungs, so checkpoints do not depend on this
@@ -12,12 +14,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import reduce
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from unic.projectors._shared import is_shared
 from unic.tokens import Tokens, without_patches
 
 
@@ -49,8 +53,12 @@ class Ladder(nn.Module):
         return [rung.fc2 for rung in self.parts()]
 
     def sum_up(self, hidden: Sequence[Float[Tensor, "*n _"]]) -> Float[Tensor, "*n e"]:
-        """Sum of the second layers of all rungs, as one matrix product; float32 on every device."""
-        layers = self.last_layers()
+        """Sum of the second layers of the rungs, as one matrix product; float32 on every device.
+
+        Args:
+            hidden: outputs of the first layers, one for each rung; if there are fewer, those of the deepest rungs.
+        """
+        layers = self.last_layers()[-len(hidden) :]
         # Not `stack(…).sum(0)`: all biases would share one gradient tensor, into which accumulation writes in place.
         biases: list[Tensor] = [layer.bias for layer in layers]
         bias = reduce(torch.add, biases)
@@ -63,10 +71,10 @@ def climb(ladders: Sequence[Ladder], xs: Sequence[Float[Tensor, "*n _"]]) -> lis
 
     Args:
         ladders: one for each teacher, on the same blocks.
-        xs: tokens of each block that is read, shallow to deep.
+        xs: tokens of each block that is read, shallow to deep; of fewer blocks, only the deepest rungs are used.
     """
     hidden: list[list[Tensor]] = [[] for _ in ladders]
-    for rungs, x in zip(zip(*(ladder.parts() for ladder in ladders), strict=True), xs, strict=True):
+    for rungs, x in zip(zip(*(ladder.parts()[-len(xs) :] for ladder in ladders), strict=True), xs, strict=True):
         for of_ladder, part in zip(hidden, _first_layers(rungs, _rounded(x)), strict=True):
             of_ladder.append(F.gelu(part))
     return [ladder.sum_up(of_ladder) for ladder, of_ladder in zip(ladders, hidden, strict=True)]
@@ -87,7 +95,7 @@ def _rounded(x: Tensor) -> Tensor:
 
 
 class Projector(nn.Module):
-    """Two ladders, one for CLS and one for patches.
+    """Two ladders, one for CLS and one for patches, or one for both.
 
     Args:
         rung_dims: widths of CLS and patches at each block that is read, shallow to deep.
@@ -95,6 +103,8 @@ class Projector(nn.Module):
         width: the student's width.
         hidden_dim: hidden width of inner rungs; default: `width` (768 for ViT-B, as in the paper).
         last_hidden_dim: hidden width of the last rung; default: `4 * width` (3072 for ViT-B).
+        norm: "pre" normalises each token before its rung.
+        shared: one ladder for CLS and patches.
     """
 
     def __init__(
@@ -105,22 +115,34 @@ class Projector(nn.Module):
         *,
         hidden_dim: int | None = None,
         last_hidden_dim: int | None = None,
+        norm: Literal["none", "pre"] = "none",
+        shared: bool = False,
     ) -> None:
         super().__init__()
+        self.has_norm, self.is_shared = norm == "pre", is_shared(shared, rung_dims, output_dims)
         hidden = [hidden_dim or width] * (len(rung_dims) - 1) + [last_hidden_dim or 4 * width]
         self.cls = Ladder([dims[0] for dims in rung_dims], hidden, output_dims[0])
-        self.patch = Ladder([dims[1] for dims in rung_dims], hidden, output_dims[1]) if output_dims[1] else None
+        own_patch = output_dims[1] and not self.is_shared
+        self.patch = Ladder([dims[1] for dims in rung_dims], hidden, output_dims[1]) if own_patch else None
+
+    def of_patches(self) -> Ladder | None:
+        return self.cls if self.is_shared else self.patch
+
+    def extra_repr(self) -> str:
+        return "norm=pre" if self.has_norm else ""
 
     def output_layers(self) -> dict[str, list[nn.Linear]]:
-        """The linear layers whose outputs are summed to CLS and to patches."""
-        layers = {"cls": self.cls.last_layers()}
-        return layers | {"patch": self.patch.last_layers()} if self.patch else layers
+        """The linear layers whose outputs are summed to CLS and to patches; none where both go through the same."""
+        ladders = {} if self.is_shared else {"cls": self.cls, "patch": self.patch}
+        return {kind: ladder.last_layers() for kind, ladder in ladders.items() if ladder}
 
     @staticmethod
     def together(projectors: Sequence[Projector], rungs: Sequence[Tokens]) -> list[Tokens]:
         """The same as `[projector(rungs) for projector in projectors]`, computed in fewer and larger products."""
+        if projectors[0].has_norm:  # options are the same for all teachers
+            rungs = [Tokens(_normalised(rung.cls), _normalised(rung.patches), rung.grid) for rung in rungs]
         cls = climb([projector.cls for projector in projectors], [rung.cls for rung in rungs])
-        ladders = [projector.patch for projector in projectors if projector.patch]
+        ladders = [ladder for projector in projectors if (ladder := projector.of_patches())]
         if not ladders:
             return [without_patches(of_teacher) for of_teacher in cls]
         patches = climb(ladders, [rung.patches for rung in rungs])
@@ -128,3 +150,7 @@ class Projector(nn.Module):
 
     def forward(self, rungs: Sequence[Tokens]) -> Tokens:
         return self.together([self], rungs)[0]
+
+
+def _normalised(x: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:
+    return F.layer_norm(x, x.shape[-1:])

@@ -53,9 +53,11 @@ class ProjectorSection(Component):
     """Maps the student's tokens to each teacher's."""
 
     type: str = "ladder"
-    """`ladder`, `linear`, or a dotted module. Options of `ladder`: `hidden_dim`, by default the student's width, and
-    `last_hidden_dim`, by default 4 × `hidden_dim`. Option of all: `blocks`, which is `all`, `last`, or a list of the
-    student's blocks that ends with the last."""
+    """`ladder`, `mlp`, `transformer`, `linear`, `identity`, or a dotted module. Options of `ladder`: `hidden_dim`, by
+    default the student's width; `last_hidden_dim`, by default 4 × the student's width; `norm: none` or `pre`; `shared:
+    false`. Options of `mlp`: `hidden_dim`, by default 4 × the student's width; `depth: 2`; `shared: false`. Option of
+    `transformer`: `layer_scale: 1e-4`. Option of all: `blocks`, which is `all`, `last`, or a list of the student's
+    blocks that ends with the last."""
 
 
 class StandardizeSection(Component):
@@ -134,9 +136,20 @@ class StudentSection(Section):
     layer_decay: float = Field(1.0, gt=0, le=1)
     """Factor of the learning rate from each layer to the one below it, as in BEiT and timm: the last layer learns with
     `lr_scale`, the first with the least; 1: all learn alike."""
+    widths: list[Positive] = []
+    """Nested widths, ascending, for example `[64, 128]`: the loss is the mean over the full width and these. At such a
+    width the projectors read only so many first channels of the last block, so users may cut the exported features
+    there (Matryoshka)."""
     frozen: bool = False
     """Train the projectors alone; the student stays in evaluation mode. For a first stage: `stages: [{student.frozen:
     true, train.epochs: 1}, {}]` trains the projectors, then everything (LP-FT)."""
+
+    @field_validator("widths")
+    @classmethod
+    def _ascending(cls, widths: list[int]) -> list[int]:
+        if widths != sorted(set(widths)):
+            raise ValueError("expected different numbers, from the smallest to the largest")
+        return widths
 
 
 class SourceSection(Section):

@@ -25,6 +25,7 @@ from unic.training.cache_plan import check_budget
 from unic.training.distiller import Distiller
 from unic.training.job import Job
 from unic.training.memory import out_of_memory_named
+from unic.training.nested import check_widths
 from unic.training.optimizer import build_optimizer
 from unic.training.rates import student_rates
 from unic.training.resolutions import resolutions, training_size
@@ -144,9 +145,9 @@ def _build_distiller(
     if not student.block_dims:
         raise InputError(f"student '{recipe.student.model}': cannot be trained; expected a timm model")
     place(student, device, recipe.train.precision)
-    choose_attention(student, device, recipe.data.size if recipe.data.sizes else None)
     if recipe.train.checkpoint_activations:
         student.checkpoint_activations()
+    check_widths(recipe.student.widths, student)
     options = recipe.projector.options
     blocks = choose_blocks(options.pop("blocks", "all"), len(student.block_dims))
     rung_dims = [student.block_dims[block] for block in blocks]
@@ -154,12 +155,17 @@ def _build_distiller(
         name: build_projector(recipe.projector.type, rung_dims, output_dims, student.embed_dim, options)
         for name, output_dims in dims.items()
     }
+    if recipe.student.frozen and not any(True for projector in projectors.values() for _ in projector.parameters()):
+        raise InputError(
+            f"recipe: 'student.frozen' leaves nothing to train; projector '{recipe.projector.type}' has no parameters"
+        )
+    choose_attention(student, device, recipe.data.size if recipe.data.sizes else None, projectors.values())
     bf16 = recipe.train.precision == "bf16" or (recipe.train.precision == "auto" and has_fast_bf16(device))
     share = recipe.train.patch_share
     return Distiller(
         student, projectors, losses, blocks,
         seed=recipe.seed, bf16=bf16, patch_share=share, size=training_size(recipe.student, student),
-        as_is=recipe.data.sizes is not None, frozen=recipe.student.frozen,
+        as_is=recipe.data.sizes is not None, frozen=recipe.student.frozen, widths=recipe.student.widths,
     ).to(device)  # fmt: skip
 
 

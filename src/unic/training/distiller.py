@@ -2,6 +2,7 @@
 
 ℓ[t, i] = ½ Σ_{cls, patch} Σ_loss weight · loss(z, y), with z the projector's output, y the standardised teacher token.
 Projectors without patches (`teachers.cache.tokens: cls`) leave ℓ[t, i] = Σ_loss weight · loss(z_cls, y_cls).
+With nested widths ℓ[t, i] is the mean of that over the widths (`unic.training.nested`).
 This module is all that is trained, so it is all that DDP wraps.
 """
 
@@ -21,6 +22,7 @@ from unic.encoders.base import Size
 from unic.losses import Loss, cosine
 from unic.projectors import project
 from unic.tokens import Tokens
+from unic.training.nested import first_channels
 
 _PATCHES = rng.stream("patches of the loss")
 
@@ -49,6 +51,7 @@ class Distiller(nn.Module):
         size: at which the student sees images while it trains; None: its own.
         as_is: the student sees images at the size that they have (`data.sizes`).
         frozen: the student does not learn, and stays in evaluation mode while the projectors train.
+        widths: nested widths, at which the loss is also taken.
     """
 
     def __init__(
@@ -64,6 +67,7 @@ class Distiller(nn.Module):
         size: Size | None = None,
         as_is: bool = False,
         frozen: bool = False,
+        widths: Sequence[int] = (),
     ) -> None:
         super().__init__()
         self.student = student
@@ -71,7 +75,7 @@ class Distiller(nn.Module):
         self.losses = dict(losses)
         self.blocks = list(blocks)
         self.seed, self.bf16, self.patch_share = seed, bf16, patch_share
-        self.size, self.as_is = size, as_is
+        self.size, self.as_is, self.widths = size, as_is, list(widths)
         self.is_frozen = frozen
         if frozen:
             student.freeze()
@@ -97,7 +101,17 @@ class Distiller(nn.Module):
             chosen = self._choose_patches(rungs[-1].patches.shape[1], step, index)
             rungs = [_only(tokens, chosen) for tokens in rungs]
             targets = {name: _only(tokens, chosen) for name, tokens in targets.items()}
-        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.bf16):
+        losses, cosines = self._compare(rungs, targets)
+        if self.widths:
+            narrow = [self._compare([first_channels(rungs[-1], width)], targets)[0] for width in self.widths]
+            losses = torch.stack([losses, *narrow]).mean(0)
+        return Terms(losses, cosines, rungs[-1].cls)
+
+    def _compare(
+        self, rungs: Sequence[Tokens], targets: Mapping[str, Tokens]
+    ) -> tuple[Float[Tensor, "t b"], Float[Tensor, "t 2"]]:
+        """Losses and cosines of what the projectors make of the student's tokens."""
+        with torch.autocast(rungs[-1].cls.device.type, torch.bfloat16, enabled=self.bf16):
             predictions = project(list(self.projectors.values()), rungs)
         losses, cosines = [], []
         for name, prediction in zip(self.projectors, predictions, strict=True):
@@ -110,7 +124,7 @@ class Distiller(nn.Module):
                 patch_cosine = torch.full_like(cls_cosine, torch.nan)
             losses.append(loss)
             cosines.append(torch.stack([cls_cosine, patch_cosine]))
-        return Terms(torch.stack(losses), torch.stack(cosines), rungs[-1].cls)
+        return torch.stack(losses), torch.stack(cosines)
 
     def _choose_patches(self, num_patches: int, step: int, index: Int[Tensor, "b"]) -> Int[Tensor, "b k"]:
         """A random share of each image's patches, without replacement, in their order."""

@@ -1,4 +1,4 @@
-"""A finished student: `run:DIR[?img_size=SIZE]`; DIR is a run folder (its `export/` is used) or an export itself.
+"""A finished student: `run:DIR[?img_size=SIZE&width=N]`; DIR is a run folder (its `export/` is used) or an export.
 
 Only `config.json` and `model.safetensors` are read, and no code of the run is executed: of the arguments in
 `config.json` only those are allowed that describe a network (`_model_args`).
@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from unic._regular_files import read_json
-from unic.encoders import Spec
+from unic.encoders import Encoder, Spec
+from unic.encoders._cut import CutEncoder
 from unic.encoders._model_args import check_model_args
 from unic.encoders._weights import load_weights, read_state_dict
 from unic.encoders.schemes.timm import check_name, create
@@ -19,16 +20,17 @@ from unic.errors import InputError, reason_of
 from unic.runs.folder import RunFolder, nearest_folder, trainings_in
 
 
-def load(spec: Spec, *, drop_path: float = 0.0) -> TimmEncoder:
+def load(spec: Spec, *, drop_path: float = 0.0) -> Encoder:
     """The exported model with its input size and normalisation; its outputs equal those of the trained encoder.
 
     As a student it is a pretrained start. `img_size` sets another input size, for dense tasks; position embeddings are
-    then resized.
+    then resized. `width` keeps the first channels only (`student.widths`); such an encoder cannot be a student.
 
     Raises:
         InputError: no such folder, nothing exported yet, or files that do not fit each other.
     """
-    spec.check("img_size")
+    spec.check("img_size", "width")
+    channels = spec.count("width")
     folder = export_folder(spec)
     architecture, model_args, config = _read_config(spec, folder / "config.json")
     check_name(spec.uri, architecture)
@@ -43,7 +45,7 @@ def load(spec: Spec, *, drop_path: float = 0.0) -> TimmEncoder:
         raise InputError(f"{where}: timm cannot build the model of {folder / 'config.json'} ({reason})") from None
     load_weights(model, read_state_dict(folder / "model.safetensors", where, model), where)
     height, width = size or config["input_size"][1:]
-    return TimmEncoder(
+    encoder = TimmEncoder(
         model,
         architecture,
         model_args,
@@ -52,6 +54,8 @@ def load(spec: Spec, *, drop_path: float = 0.0) -> TimmEncoder:
         std=config["std"],
         licence=config.get("license"),
     )
+    encoder.uri = spec.uri
+    return encoder if channels is None else CutEncoder(encoder, channels)
 
 
 def export_folder(spec: Spec) -> Path:

@@ -1,0 +1,75 @@
+"""Transformer block on the last block's tokens, CLS and patches together, then a linear map to the teacher's widths.
+
+x = [CLS, patches];  x ← x + γ1 ∘ Attention(LN(x));  x ← x + γ2 ∘ MLP(LN(x));  z_0 = W_c x_0 + b_c;  z_i = W_p x_i + b_p
+
+DUNE (arXiv 2503.14405): with attention each token of the teacher can draw on all tokens of the student. Layer scale γ
+begins at 1e-4, so the projector begins as a linear one. Heads have 64 channels; the MLP is 4 times as wide as the
+student.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from timm.models.vision_transformer import Block
+from torch import Tensor, nn
+
+from unic.tokens import Tokens, without_patches
+
+_HEAD_DIM = 64
+
+
+class Projector(nn.Module):
+    """One pre-norm block; reads only the deepest block of the student that it is given.
+
+    Args:
+        rung_dims: widths of CLS and patches at each block that is read, shallow to deep. Patches whose width is not
+            that of CLS (some CNNs) are mapped to it first.
+        output_dims: widths of the teacher's CLS and patches; 0: no patches come out, though CLS still attends to them.
+        width: the student's width.
+        layer_scale: what γ begins at; None: no γ.
+    """
+
+    def __init__(
+        self,
+        rung_dims: Sequence[tuple[int, int]],
+        output_dims: tuple[int, int],
+        width: int,
+        *,
+        layer_scale: float | None = 1e-4,
+    ) -> None:
+        super().__init__()
+        dim, patch_dim = rung_dims[-1]
+        self.enter = nn.Linear(patch_dim, dim) if patch_dim != dim else None
+        self.block = Block(dim, _num_heads(dim), qkv_bias=True, init_values=layer_scale)
+        self.cls = nn.Linear(dim, output_dims[0])
+        self.patch = nn.Linear(dim, output_dims[1]) if output_dims[1] else None
+        for layer in self.modules():
+            if isinstance(layer, nn.Linear):
+                nn.init.trunc_normal_(layer.weight, std=0.02)
+                nn.init.zeros_(layer.bias)
+
+    def output_layers(self) -> dict[str, list[nn.Linear]]:
+        """The linear layers whose outputs are CLS and patches."""
+        layers = {"cls": [self.cls]}
+        return layers | {"patch": [self.patch]} if self.patch else layers
+
+    def forward(self, rungs: Sequence[Tokens]) -> Tokens:
+        last = rungs[-1]
+        x = self._mix(last.cls, last.patches)
+        cls = self.cls(x[:, 0]).float()
+        return Tokens(cls, self.patch(x[:, 1:]).float(), last.grid) if self.patch else without_patches(cls)
+
+    def _mix(self, cls: Float[Tensor, "b d"], patches: Float[Tensor, "b n e"]) -> Float[Tensor, "b m d"]:
+        """CLS and, where there are any, patches after the block."""
+        tokens = [cls[:, None]]
+        if patches.shape[1]:
+            tokens.append(self.enter(patches) if self.enter else patches)
+        return self.block(torch.cat(tokens, dim=1))
+
+
+def _num_heads(dim: int) -> int:
+    """So many heads that each has about 64 channels; their number divides the width."""
+    return next(heads for heads in range(max(dim // _HEAD_DIM, 1), 0, -1) if dim % heads == 0)
