@@ -73,5 +73,5 @@ def test_wrong_cuts(recipe: dict[str, Any], tmp_path: Path, ending: str, line: s
     export_timm(build_encoder(recipe["student"]["model"]), tmp_path)
     with pytest.raises(InputError, match=line):
         load_encoder(f"run:{tmp_path}{ending}")
-    with pytest.raises(InputError, match="frozen|only timm models"):
+    with pytest.raises(InputError, match="timm model"):
         build(load_recipe(recipe, [f"student.model=run:{tmp_path}?width=8"]), CPU)
