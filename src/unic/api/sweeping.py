@@ -1,0 +1,310 @@
+"""`unic.sweep`: variants of a recipe with the same seeds, one table and one page."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from rich.console import Console
+
+from unic.api.distilling import looks_of
+from unic.api.evaluating import evaluate, results_files
+from unic.api.exporting import export
+from unic.api.recipes import AnyRecipe, cache_folder, override_lines
+from unic.arguments import argument
+from unic.errors import InputError, PreemptedError, StoppedError, UnfinishedError, in_one_line
+from unic.eval.results.schema import Results
+from unic.files import write_text
+from unic.outputs import check_writable
+from unic.recipe.files import naming
+from unic.recipe.schema import Recipe
+from unic.reporting import write_sweep
+from unic.runs.state import has_ended, newest_state
+from unic.signals import stop_signals
+from unic.sweeps.asked import Asked, Design, Resumed, read_asked, with_changes
+from unic.sweeps.folder import SweepFolder
+from unic.sweeps.jobs import run_each
+from unic.sweeps.kept import check_kept, keep, kept_variants
+from unic.sweeps.measured import Measured, gains, logged, read_all, scored, write_measured
+from unic.sweeps.plan import Plan, Training, make_plan, only, try_out
+from unic.sweeps.summary import SuiteSummary, hopeless, summarise
+from unic.sweeps.table import as_markdown
+from unic.terminal import stderr_console, tell
+from unic.training import lock
+from unic.training.places import folder_of, found_from
+from unic.training.train import fit
+from unic.trust import trusting
+from unic.typed import code_in_overrides
+
+log = logging.getLogger("unic")
+_ADVICE = re.compile(r"; continue (with|from) .*$")  # a sweep is continued by the same command
+
+
+def sweep(
+    recipe: AnyRecipe,
+    *,
+    out: str | Path,
+    vary: Mapping[str, Sequence[Any]] | None = None,
+    variants: Mapping[str, Any] | None = None,
+    drop_teachers: Literal["each"] | None = None,
+    design: Design | None = None,
+    seeds: Sequence[int] | None = None,
+    suites: Sequence[str] | None = None,
+    only_variants: Sequence[str] = (),
+    jobs: int = 1,
+    stop_hopeless: bool = False,
+    trust_code: Sequence[str] = (),
+    console: Console | None = None,
+    **overrides: Any,
+) -> Path:
+    """Trains and measures variants of a recipe, and compares each with the recipe itself, in pairs of one seed.
+
+    The teachers run once: their outputs and their scores are kept by content. Repeated, a training that has been
+    measured is left as it is and one that was interrupted goes on; further seeds and variants are added.
+
+    Args:
+        recipe: a recipe, see `AnyRecipe`; or the file of a sweep, which has keys for what follows.
+        out: the folder; one of another sweep is refused.
+        vary: values by key of the recipe, `{"projector.blocks": ["all", "last"]}`.
+        variants: further variants by name: lists of `"key=value"`, or `{"of": NAME, "change": ["key=value"]}` for the
+            finished training of another one, resumed with changes that train nothing anew.
+        drop_teachers: "each": also one variant without each teacher.
+        design: "one_at_a_time" (default): a variant changes one key; "factorial": all combinations.
+        seeds: of the trainings, the same for all variants; default: that of the sweep file, else 0.
+        suites: what students are measured by; default: the suite of the recipe.
+        only_variants: train these alone.
+        jobs: trainings at a time, each with its share of the cores.
+        stop_hopeless: train no further seed of a variant that is below the base, after two seeds or more, by the whole
+            interval of the mean over seen tasks.
+        trust_code: modules and URIs (without options) whose code may run though the recipe names it.
+        console: where progress is shown (default: stderr).
+        overrides: changes to the recipe for all variants, as of `distill`. Code that they name is trusted.
+
+    Returns:
+        The folder: `table.md`, `report.html`, `results/VARIANT-SEED.json`, and a run folder `VARIANT/seed-N` each.
+
+    Raises:
+        InputError: the recipe, a variant, the folder or the seeds cannot be used.
+        UntrustedError: the recipe names code that is not trusted.
+        PreemptedError: a signal has asked to stop; the same call goes on.
+        UnfinishedError: some trainings failed; the others are finished.
+    """
+    if jobs < 1:
+        raise InputError(f"{argument('jobs', jobs)}: expected 1 or more")
+    console = console or stderr_console()
+    lines, folder = override_lines(overrides), SweepFolder(Path(out))
+    varied = {key: list(values) for key, values in (vary or {}).items()}
+    asked = with_changes(
+        read_asked(recipe), overrides=lines, vary=varied, variants=dict(variants or {}), drop_teachers=drop_teachers,
+        design=design, seeds=list(seeds or ()), suites=list(suites or ()),
+    )  # fmt: skip
+    called = code_in_asked(Asked(recipe={}, overrides=lines, vary=varied, variants=dict(variants or {})))
+    with stop_signals() as stops, trusting(trust_code, called):
+        try:
+            with stops.at_once():
+                plan = only(make_plan(asked), only_variants)
+                check_writable(folder.path, named=argument("out"), kind="folder")
+                return _Sweep(plan, folder, jobs, console).run(stop_hopeless=stop_hopeless)
+        except PreemptedError:
+            done = len(list(folder.results.glob("*.json")))
+            raise PreemptedError(
+                f"sweep {folder.path}: stopped by a signal; {done} trainings are finished; the same command goes on"
+            ) from None
+
+
+def sweep_plan(recipe: AnyRecipe, *, only_variants: Sequence[str] = (), trust_code: Sequence[str] = ()) -> list[str]:
+    """Loads and tries every variant of a sweep, and returns a line for each; writes nothing.
+
+    Args:
+        recipe: as of `sweep`.
+        only_variants: try these alone.
+        trust_code: modules and URIs (without options) whose code may run though the recipe names it.
+
+    Raises:
+        InputError: what `sweep` would refuse.
+        UntrustedError: the recipe names code that is not trusted.
+    """
+    with trusting(trust_code):
+        plan = only(make_plan(read_asked(recipe)), only_variants)
+        for variant in plan.variants:
+            looks_of(plan.recipes[variant.name])
+            try_out(variant, plan.recipes[variant.name])
+    count, seeds = len(plan.variants), ", ".join(map(str, plan.asked.seeds))
+    lines = [f"{one.name}: {' '.join(one.overrides) or 'the recipe as it is'}" for one in plan.variants]
+    total = f"trainings: {count * len(plan.asked.seeds)}, of {count} variants with seeds {seeds}"
+    return [*lines, total, "dry run: one batch went through each variant; nothing was written"]
+
+
+def code_in_asked(asked: Asked) -> list[str]:
+    """URIs and dotted names in the changes that a sweep makes to its recipe, as `unic.typed.code_in_overrides`."""
+    varied = [line for key, values in asked.vary.items() for value in values for line in override_lines({key: value})]
+    named = [one.change if isinstance(one, Resumed) else one for one in asked.variants.values()]
+    return code_in_overrides([*asked.overrides, *varied, *(line for lines in named for line in lines)])
+
+
+def sweep_table(folder: str | Path) -> list[SuiteSummary]:
+    """Reads the small files of a sweep and writes `table.md` and `report.html` from them; nothing else need be there.
+
+    Args:
+        folder: of the sweep.
+
+    Raises:
+        InputError: it holds no finished training of a sweep.
+    """
+    place = SweepFolder(Path(folder))
+    trainings = read_all(place.results)
+    if not trainings:
+        raise InputError(f"sweep {folder}: no finished training in {place.results}")
+    summaries = summarise(trainings, kept_variants(place))
+    write_text(place.table, as_markdown(summaries))
+    write_sweep(summaries, trainings, place.path.resolve().name, place.report)
+    return summaries
+
+
+class _Sweep:
+    """The trainings of a plan in their folder."""
+
+    def __init__(self, plan: Plan, folder: SweepFolder, jobs: int, console: Console) -> None:
+        self._plan, self._folder, self._jobs, self._console = plan, folder, jobs, console
+        self._problems: list[str] = []
+
+    def run(self, *, stop_hopeless: bool) -> Path:
+        check_kept(self._folder, self._plan)
+        left = [one for one in self._plan.trainings(self._folder) if not one.result.is_file()]
+        self._try_out(left)
+        keep(self._folder, self._plan)
+        rounds = [[one for one in left if one.seed == seed] for seed in self._plan.asked.seeds]
+        for trainings in rounds if stop_hopeless else [left]:
+            for training, error in self._each(self._hopeful(trainings) if stop_hopeless else trainings):
+                self._note(training, error)
+        if any(self._folder.results.glob("*.json")):
+            sweep_table(self._folder.path)
+        if self._problems:
+            raise UnfinishedError(f"sweep {self._folder.path}: {'; '.join(self._problems)}")
+        return self._folder.path
+
+    def _try_out(self, left: Sequence[Training]) -> None:
+        """Tries each variant that has not begun; what is wrong with the last one is known before the first trains."""
+        untried = {one.variant.name: one for one in left if newest_state(one.run) is None}
+        for number, one in enumerate(untried.values()):
+            looks_of(one.recipe)
+            if number:  # the first one is built in a moment anyway
+                tell(self._console, f"trying {one.variant.name}")
+                try_out(one.variant, one.recipe)
+
+    def _each(self, trainings: Sequence[Training]) -> Iterator[tuple[Training, Exception | None]]:
+        work = _Work(self._plan.suites, self._plan.base.name, is_alone=self._jobs == 1)
+        if self._jobs > 1:
+            yield from run_each(trainings, self._jobs, work)
+            return
+        for training in trainings:
+            tell(self._console, f"{training.name}: {training.run}")
+            try:
+                work(training)
+            except PreemptedError:
+                raise
+            except Exception as error:
+                if os.environ.get("UNIC_DEBUG"):
+                    raise
+                yield training, error
+            else:
+                yield training, None
+
+    def _hopeful(self, trainings: Sequence[Training]) -> list[Training]:
+        """Those of variants that are not below the base already."""
+        base = self._plan.base.name
+        below = hopeless(read_all(self._folder.results), base)
+        for one in trainings:
+            if one.variant.name in below:
+                tell(self._console, f"{one.name}: left out, as {one.variant.name} is below {base}")
+        return [one for one in trainings if one.variant.name not in below]
+
+    def _note(self, training: Training, error: Exception | None) -> None:
+        if error is None:
+            tell(self._console, f"{training.name}: finished")
+            return
+        if isinstance(error, PreemptedError):
+            raise error
+        self._problems.append(f"{training.name}: {_ADVICE.sub('', in_one_line(error))}")
+        tell(self._console, self._problems[-1], "red")
+        log.error("%s", self._problems[-1])
+
+
+class _Work:
+    """Trains and measures one variant with one seed, in this process or in another one.
+
+    Args:
+        suites: what it is measured by, by name.
+        base: name of the base.
+        is_alone: no other training runs meanwhile, so that this one shows its progress and takes all GPUs.
+    """
+
+    def __init__(self, suites: Mapping[str, str | dict[str, Any]], base: str, *, is_alone: bool) -> None:
+        self._suites, self._base, self._is_alone = suites, base, is_alone
+
+    def __call__(self, training: Training) -> None:
+        console = stderr_console() if self._is_alone else Console(quiet=True)
+        _take_over(training)
+        state = newest_state(training.run)
+        recipe = found_from(training.recipe, folder_of(state))
+        started = time.monotonic()
+        if training.resumes or not has_ended(training.run, len(recipe.stages)):
+            with naming(recipe.name):
+                fit(recipe, training.run, resume=True, callback=looks_of(recipe), console=console)
+        train_s = time.monotonic() - started
+        started = time.monotonic()
+        export(training.run)
+        evaluated = {name: self._evaluated(training.run, name, recipe, console) for name in self._suites}
+        write_measured(
+            training.result,
+            Measured(
+                variant=training.variant.name,
+                overrides=list(training.variant.overrides),
+                of=training.variant.of,
+                is_base=training.variant.name == self._base,
+                seed=training.seed,
+                suites={name: each[0] for name, each in evaluated.items()},
+                mean_gains={name: each[1] for name, each in evaluated.items()},
+                logged=logged(training.run),
+                train_s=None if state else round(train_s, 1),
+                eval_s=round(time.monotonic() - started, 1),
+                date=time.strftime("%Y-%m-%d"),
+            ),
+        )
+
+    def _evaluated(self, run: Path, name: str, recipe: Recipe, console: Console) -> tuple[Any, Any]:
+        """Scores and mean gains. Those by the first suite are kept in the run folder, as of any run."""
+        with tempfile.TemporaryDirectory(prefix="unic-sweep-") as scratch:
+            others = [Path(scratch) / "results.json", Path(scratch) / "predictions.safetensors"]
+            files = results_files(run) if name == next(iter(self._suites)) else others
+            results = Results.load(
+                evaluate(
+                    [str(run)], suite=self._suites[name], out=files, cache=cache_folder(recipe),
+                    jobs=None if self._is_alone else 1, console=console,
+                )
+            )  # fmt: skip
+            if failed := results.failed():
+                raise StoppedError(f"{len(failed)} cells of {name} failed, the first is {failed[0]}")
+            return scored(results, files[1]), gains(results)
+
+
+def _take_over(training: Training) -> None:
+    """Copies the finished run that this one goes on with. Without it, the training is made from the start: its end is
+    the same.
+    """
+    source, run = training.resumes, training.run
+    if source is None or run.exists() or not has_ended(source, len(training.recipe.stages)):
+        return
+    lock.check(source)
+    partial = run.with_name(f".{run.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    left_out = shutil.ignore_patterns("export", "results.json", "predictions.safetensors", "report.html", ".lock")
+    shutil.copytree(source, partial, ignore=left_out)
+    os.replace(partial, run)
