@@ -120,7 +120,9 @@ def test_a_variant_that_resumes_another_one(
         lambda stage, *rest: steps.update({str(stage.run.folder): rest[-1]}) or step(stage, *rest),
     )
     half = {"half": {"of": "base", "change": ["train.interpolate=0.5"]}}
-    unic.sweep(measured, variants=half, out=tmp_path, console=QUIET)
+    with pytest.raises(InputError, match="'half', which resumes 'base': .*train.interpolate=1 among the overrides"):
+        unic.sweep(measured, variants=half, out=tmp_path, console=QUIET)
+    unic.sweep(measured, variants=half, out=tmp_path, console=QUIET, train__interpolate=1)
     assert steps == {str(tmp_path / "base/seed-0"): 2}
     assert (tmp_path / "half/seed-0/interpolated").is_dir()
     scores = {path.stem: json.loads(path.read_text())["of"] for path in (tmp_path / "results").glob("h*")}
@@ -150,7 +152,7 @@ def test_the_same_sweep_goes_on_and_another_one_is_refused(
     asked = {"recipe": measured, "variants": {"worse": ["train.lr=1"], "more": ["train.lr=2"]}}
     folder = unic.sweep(asked, out=tmp_path / "all", only_variants=["base", "worse"], console=QUIET)
     kept = yaml.safe_load((folder / "sweep.yaml").read_text())
-    assert (list(kept["variants"]), kept["seeds"]) == (["base", "worse"], [0])
+    assert (list(kept["variants"]), kept["seeds"]) == (["base", "worse", "more"], [0])
 
     for other, line in (
         ({"variants": {"worse": ["train.lr=3"]}}, r"variant 'worse' was \['train.lr=1'\] there"),

@@ -11,6 +11,7 @@ import yaml
 
 from unic.errors import InputError
 from unic.sweeps.asked import axis_in, read_asked, with_changes
+from unic.sweeps.folder import SweepFolder
 from unic.sweeps.plan import make_plan, only
 from unic.sweeps.variants import folder_name
 
@@ -59,7 +60,7 @@ def test_one_without_each_teacher(measured: dict[str, Any]) -> None:
 def test_named_variants_and_those_that_resume_others(measured: dict[str, Any]) -> None:
     asked = {
         "recipe": measured,
-        "overrides": ["train.steps=4"],
+        "overrides": ["train.steps=4", "train.interpolate=1"],
         "variants": {
             "whole": [],
             "slow": ["train.lr=0.001"],
@@ -72,7 +73,9 @@ def test_named_variants_and_those_that_resume_others(measured: dict[str, Any]) -
     assert (half.of, half.folder) == ("slow", "half-of-slow")
     assert list(half.overrides) == ["train.lr=0.001", "train.interpolate=0.5"]
     assert plan.recipes["half of slow"].train.steps == 4
-    assert [variant.name for variant in only(plan, ["slow"]).variants] == ["slow"]
+    chosen = only(plan, ["slow"])
+    assert [training.name for training in chosen.trainings(SweepFolder(Path("x")))] == ["slow, seed 0"]
+    assert chosen.base.name == "whole"
     with pytest.raises(InputError, match="unknown variant 'slwo'; did you mean 'slow'"):
         only(plan, ["slwo"])
 

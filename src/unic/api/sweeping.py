@@ -133,11 +133,12 @@ def sweep_plan(recipe: AnyRecipe, *, only_variants: Sequence[str] = (), trust_co
     """
     with trusting(trust_code):
         plan = only(make_plan(read_asked(recipe)), only_variants)
-        for variant in plan.variants:
+        variants = [variant for variant in plan.variants if variant.name in (plan.chosen or plan.recipes)]
+        for variant in variants:
             looks_of(plan.recipes[variant.name])
             try_out(variant, plan.recipes[variant.name])
-    count, seeds = len(plan.variants), ", ".join(map(str, plan.asked.seeds))
-    lines = [f"{one.name}: {' '.join(one.overrides) or 'the recipe as it is'}" for one in plan.variants]
+    count, seeds = len(variants), ", ".join(map(str, plan.asked.seeds))
+    lines = [f"{one.name}: {' '.join(one.overrides) or 'the recipe as it is'}" for one in variants]
     total = f"trainings: {count * len(plan.asked.seeds)}, of {count} variants with seeds {seeds}"
     return [*lines, total, "dry run: one batch went through each variant; nothing was written"]
 
@@ -200,7 +201,7 @@ class _Sweep:
                 try_out(one.variant, one.recipe)
 
     def _each(self, trainings: Sequence[Training]) -> Iterator[tuple[Training, Exception | None]]:
-        work = _Work(self._plan.suites, self._plan.base.name, is_alone=self._jobs == 1)
+        work = _Work(self._plan.suites, self._plan.base.name, self._console if self._jobs == 1 else None)
         if self._jobs > 1:
             yield from run_each(trainings, self._jobs, work)
             return
@@ -243,14 +244,15 @@ class _Work:
     Args:
         suites: what it is measured by, by name.
         base: name of the base.
-        is_alone: no other training runs meanwhile, so that this one shows its progress and takes all GPUs.
+        console: where progress is shown; None: others run meanwhile, so this one is silent and evaluates in one
+            process.
     """
 
-    def __init__(self, suites: Mapping[str, str | dict[str, Any]], base: str, *, is_alone: bool) -> None:
-        self._suites, self._base, self._is_alone = suites, base, is_alone
+    def __init__(self, suites: Mapping[str, str | dict[str, Any]], base: str, console: Console | None) -> None:
+        self._suites, self._base, self._console = suites, base, console
 
     def __call__(self, training: Training) -> None:
-        console = stderr_console() if self._is_alone else Console(quiet=True)
+        console = self._console or Console(quiet=True)
         _take_over(training)
         state = newest_state(training.run)
         recipe = found_from(training.recipe, folder_of(state))
@@ -287,7 +289,7 @@ class _Work:
             results = Results.load(
                 evaluate(
                     [str(run)], suite=self._suites[name], out=files, cache=cache_folder(recipe),
-                    jobs=None if self._is_alone else 1, console=console,
+                    jobs=1 if self._console is None else None, console=console,
                 )
             )  # fmt: skip
             if failed := results.failed():

@@ -20,6 +20,7 @@ from unic.sweeps.variants import Variant, variants_of
 from unic.training.identity import check_recipe
 from unic.training.places import found_from
 from unic.training.stages import first_of
+from unic.training.start import is_kept
 from unic.training.trainings import check_seeds
 
 OWN_SUITE = "suite"  # what a suite is called that the recipe writes itself
@@ -59,20 +60,23 @@ class Plan:
         variants: the base first.
         recipes: by name of the variant, with the seed of the recipe.
         suites: what students are measured by, by name: the name or path of a suite, or what the recipe says itself.
+        chosen: names of the variants to train; empty: all.
     """
 
     asked: Asked
     variants: Sequence[Variant]
     recipes: Mapping[str, Recipe]
     suites: Mapping[str, str | dict[str, Any]]
+    chosen: Sequence[str] = ()
 
     @property
     def base(self) -> Variant:
         return self.variants[0]
 
     def trainings(self, folder: SweepFolder) -> list[Training]:
-        """All of them: every variant with the first seed, then every variant with the second one."""
-        return [self._training(variant, seed, folder) for seed in self.asked.seeds for variant in self.variants]
+        """All that are to be made: every variant with the first seed, then every variant with the second one."""
+        chosen = [variant for variant in self.variants if not self.chosen or variant.name in self.chosen]
+        return [self._training(variant, seed, folder) for seed in self.asked.seeds for variant in chosen]
 
     def _training(self, variant: Variant, seed: int, folder: SweepFolder) -> Training:
         recipe = self.recipes[variant.name].model_copy(update={"seed": seed}).read_as(self.recipes[variant.name])
@@ -105,17 +109,18 @@ def make_plan(asked: Asked) -> Plan:
     _check_twins(recipes)
     for variant in variants:
         if variant.of:
-            saved, now = (recipes[name].model_dump(mode="json") for name in (variant.of, variant.name))
-            check_recipe(saved, now, f"variant '{variant.name}', which resumes '{variant.of}'")
+            _check_resumed(variant, recipes[variant.name], recipes[variant.of])
     named = {suite: suite for suite in asked.suites}
     own = base.plans()[-1].eval.suite
     if not named and own is None:
-        raise InputError(f"sweep: nothing to measure by; name a suite with {argument('suite')}, for example quick")
+        raise InputError(
+            f"sweep: nothing to measure by; name a suite with {argument('suites', flag='--suite')}, for example quick"
+        )
     return Plan(asked, variants, recipes, named or {own if isinstance(own, str) else OWN_SUITE: own or ""})
 
 
 def only(plan: Plan, names: Sequence[str]) -> Plan:
-    """The plan with some of its variants; the base stays first if it is one of them.
+    """The plan, of which some variants are trained; none are named: all.
 
     Raises:
         InputError: an unknown name.
@@ -124,7 +129,7 @@ def only(plan: Plan, names: Sequence[str]) -> Plan:
     for name in names:
         if name not in known:
             raise InputError(f"sweep: unknown variant '{name}'{nearest(name, known)}")
-    return plan if not names else replace(plan, variants=[each for each in plan.variants if each.name in names])
+    return replace(plan, chosen=names)
 
 
 def try_out(variant: Variant, recipe: Recipe) -> None:
@@ -151,6 +156,17 @@ def _check(recipe: Recipe, base: Recipe) -> None:
         raise InputError("the seeds of the trainings are those of the sweep; leave out seed=")
     if recipe.plans()[-1].eval.suite != base.plans()[-1].eval.suite:
         raise InputError("all variants are measured alike; leave out eval.suite")
+
+
+def _check_resumed(variant: Variant, recipe: Recipe, of: Recipe) -> None:
+    """Refuses a variant that the finished training of another one cannot go on as."""
+    named = f"variant '{variant.name}', which resumes '{variant.of}'"
+    check_recipe(of.model_dump(mode="json"), recipe.model_dump(mode="json"), named)
+    if any(map(is_kept, recipe.plans())) and not any(map(is_kept, of.plans())):
+        raise InputError(
+            f"{named}: that one does not keep the weights which its student started from; train.interpolate=1 among "
+            "the overrides of the sweep keeps them"
+        )
 
 
 def _check_twins(recipes: Mapping[str, Recipe]) -> None:

@@ -14,7 +14,7 @@ from unic._text import markdown, printable
 from unic.runs.metric_names import TOP1
 from unic.sweeps.summary import LOWER, Kind, Mean, Row, SuiteSummary
 
-_SEEDS, _SCORE, _DIFFERENCE = 5, 11, 20  # columns
+_HEAD = 20  # letters of a head
 
 
 def render(summaries: Sequence[SuiteSummary]) -> RenderableType:
@@ -60,10 +60,10 @@ def is_percentage(unit: str) -> bool:
 def _rendered(summary: SuiteSummary, *, title: bool) -> Iterator[RenderableType]:
     table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False, expand=False)
     table.add_column("variant", overflow="fold")
-    table.add_column("seeds", justify="right", width=_SEEDS)
+    table.add_column("seeds", justify="right", no_wrap=True)
     for kind in summary.kinds:
-        table.add_column(summary.label(kind), justify="right", min_width=4, max_width=_SCORE)
-        table.add_column(f"to {printable(summary.base)}"[:_DIFFERENCE], justify="right", max_width=_DIFFERENCE)
+        table.add_column(summary.label(kind), justify="right", no_wrap=True)
+        table.add_column(_shortened(f"to {printable(summary.base)}"), justify="right", no_wrap=True)
     for row in summary.rows:
         cells = [cell for kind in summary.kinds for cell in _cells(row.means.get(kind), unit_of(summary, kind))]
         table.add_row(Text(printable(row.name)), str(len(row.seeds)), *cells)
@@ -78,6 +78,10 @@ def unit_of(summary: SuiteSummary, kind: Kind) -> str:
     return summary.units[summary.kinds[kind][0]]
 
 
+def _shortened(text: str) -> str:
+    return text if len(text) <= _HEAD else f"{text[: _HEAD - 1]}…"
+
+
 def _cells(mean: Mean | None, unit: str) -> list[Text]:
     known = mean.difference if mean else None
     style = "" if known is None else "bold" if known.is_above else "dim" if known.is_below else ""
@@ -86,7 +90,10 @@ def _cells(mean: Mean | None, unit: str) -> list[Text]:
 
 def _notes(summary: SuiteSummary) -> list[str]:
     units = {summary.units[task] for tasks in summary.kinds.values() for task in tasks}
-    means = [f"{summary.label(kind)}: over {len(tasks)} tasks" for kind, tasks in summary.kinds.items()]
+    means = [
+        f"{summary.label(kind)}: over {len(tasks)} task{'s' if len(tasks) > 1 else ''}"
+        for kind, tasks in summary.kinds.items()
+    ]
     return [*means, *sorted(units), *summary.notes()]
 
 

@@ -104,7 +104,7 @@ def _plot(summary: SuiteSummary, kind: Any) -> dict[str, Any] | None:
         for row in summary.rows
         if (mean := row.means.get(kind)) and mean.difference
     ]  # fmt: skip
-    title = f"Mean over {kind} tasks: difference to {summary.base}, {unit}"
+    title = f"Mean over {kind} tasks ({unit}): difference to {summary.base}"
     return {"title": title, "svg": forest_plot(title, lines)} if lines else None
 
 
