@@ -20,8 +20,9 @@ import unic
 from unic import api, cli
 from unic.api import sweeping
 from unic.errors import InputError, NotFiniteError, PreemptedError, UnfinishedError
+from unic.sweeps.asked import read_asked
 from unic.sweeps.measured import Measured, Scored, write_measured
-from unic.sweeps.plan import Training
+from unic.sweeps.plan import Training, make_plan
 
 QUIET = Console(quiet=True)
 
@@ -284,3 +285,11 @@ def test_a_signal_ends_all_of_them_and_each_saves(measured: dict[str, Any], tmp_
     assert process.wait(120) == 75
     assert "the same command goes on" in process.communicate()[0]
     assert all(int((run / "checkpoints/last").read_text().removeprefix("step-")) > 0 for run in runs)
+
+
+@pytest.mark.parametrize("name", ["general", "paper"])
+def test_the_sweeps_of_the_benchmarks_can_be_read(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(Path(__file__).parents[1])
+    plan = make_plan(read_asked(f"benchmarks/variants/{name}.yaml"))
+    assert plan.asked.seeds == [0, 1, 2]
+    assert not plan.base.overrides

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
+from unic.cli.words import axis_in
 from unic.errors import InputError
-from unic.sweeps.asked import axis_in, read_asked, with_changes
+from unic.sweeps.asked import read_asked, with_changes
 from unic.sweeps.folder import SweepFolder
 from unic.sweeps.plan import make_plan, only
 from unic.sweeps.variants import folder_name
@@ -29,8 +30,9 @@ def variants(tree: dict[str, Any]) -> dict[str, list[str]]:
 def test_values_one_at_a_time(measured: dict[str, Any]) -> None:
     asked = {
         "recipe": measured,
-        "vary": {"projector.blocks": ["all", "last"], "weighting": [{"type": "uniform"}], "train.lr": [0.01, 0.1]},
-    }
+        "vary": {"projector.blocks": ["all", "last"], "weighting": [{"type": "uniform"}], "train.lr": [0.01, 0.1],
+                 "standardize.floor": [0]},
+    }  # fmt: skip
     assert variants(asked) == {
         "base": [],
         "projector.blocks=last": ['projector.blocks="last"'],

@@ -9,7 +9,7 @@ import typer
 
 from unic import _completion
 from unic.cli.screen import echo, stderr, stdout
-from unic.cli.words import TrustCode, names_in, seeds_in
+from unic.cli.words import TrustCode, axis_in, names_in, seeds_in
 from unic.errors import InputError, UnfinishedError
 from unic.signals import stop_signals
 
@@ -115,8 +115,6 @@ def sweep(
 
 def _axes(texts: list[str]) -> dict[str, list[Any]]:
     """Values by key. A dictionary alone would keep the last of two lists for one key."""
-    from unic.sweeps.asked import axis_in
-
     found: dict[str, list[Any]] = {}
     for text in texts:
         key, values = axis_in(text)

@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from omegaconf import OmegaConf
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from unic.errors import InputError, first_line_of, nearest
+from unic.errors import InputError, nearest
 from unic.recipe.keys import first_error, meant
 from unic.recipe.reading import read_file
 from unic.recipe.schema import Recipe
@@ -146,23 +145,6 @@ def with_changes(asked: Asked, **changes: Any) -> Asked:
         elif value:
             tree[key] = value
     return _checked(tree, "sweep")
-
-
-def axis_in(text: str) -> tuple[str, list[Any]]:
-    """Key and values of `KEY=[VALUE, VALUE]`, as typed.
-
-    Raises:
-        InputError: it is something else.
-    """
-    key, equals, values = text.partition("=")
-    try:
-        found = OmegaConf.to_container(OmegaConf.create(f"values: {values}"), resolve=False)
-    except Exception as error:  # PyYAML and OmegaConf raise many kinds, all of them the user's to see
-        raise InputError(f"--vary '{text}': {first_line_of(error)}") from None
-    listed = found.get("values") if isinstance(found, dict) else None
-    if not (key and equals and isinstance(listed, list) and listed):
-        raise InputError(f"--vary '{text}': expected KEY=[VALUE, VALUE], for example 'projector.blocks=[all, last]'")
-    return key, listed
 
 
 def _is_sweep(tree: Mapping[str, Any]) -> bool:

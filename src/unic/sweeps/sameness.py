@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from unic import lookup
@@ -28,7 +28,16 @@ def content(recipe: Recipe) -> str:
     for section, kind in kinds.items():
         tree[section] = {**_defaults(kind), **tree[section]} if kind else tree[section]
     tree["projector"] = {"blocks": "all", **tree["projector"]}
-    return json.dumps(tree, sort_keys=True, default=str)
+    return json.dumps(_as_numbers(tree), sort_keys=True, default=str)
+
+
+def _as_numbers(value: Any) -> Any:
+    """A tree in which 0 and 0.0 are one number."""
+    if isinstance(value, Mapping):
+        return {key: _as_numbers(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_as_numbers(part) for part in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _defaults(kind: Callable[..., Any]) -> dict[str, Any]:
