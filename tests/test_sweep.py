@@ -18,7 +18,7 @@ from rich.console import Console
 
 import unic
 from unic import api, cli
-from unic.api import sweeping
+from unic.api import sweep_training, sweeping
 from unic.errors import InputError, NotFiniteError, PreemptedError, UnfinishedError
 from unic.sweeps.asked import read_asked
 from unic.sweeps.measured import Measured, Scored, write_measured
@@ -54,7 +54,7 @@ def pretended(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             ),
         )  # fmt: skip
 
-    monkeypatch.setattr(sweeping._Work, "__call__", pretend)
+    monkeypatch.setattr(sweep_training.Work, "__call__", pretend)
     monkeypatch.setattr(sweeping, "try_out", lambda *_: None)
     return done
 
@@ -76,9 +76,9 @@ def test_from_the_command_to_the_table(
     monkeypatch.chdir(tmp_path)
     Path("toy.yaml").write_text(yaml.safe_dump(measured))
     fitted: list[str] = []
-    fit = sweeping.fit
+    fit = sweep_training.fit
     monkeypatch.setattr(
-        sweeping, "fit", lambda recipe, run, **more: fitted.append(str(run)) or fit(recipe, run, **more)
+        sweep_training, "fit", lambda recipe, run, **more: fitted.append(str(run)) or fit(recipe, run, **more)
     )
     words = ["sweep", "toy.yaml", "--vary", "projector.blocks=[all,last]", "--seeds", "0,1", "--out", "all"]
     code, out, err = command(capsys, *words)
@@ -102,6 +102,7 @@ def test_from_the_command_to_the_table(
     table = Path("all/table.md").read_text()
     assert command(capsys, *words)[0] == 0
     assert command(capsys, "sweep", "all", "--table")[1] == out
+    assert command(capsys, "report", "all", "--out", "page.html")[:2] == (0, "page.html\n")
     assert fitted == []  # all of it was there
     for name in ("base", "projector.blocks=last"):
         shutil.rmtree(Path("all") / name)
@@ -194,7 +195,7 @@ def test_folders_of_something_else_are_refused(measured: dict[str, Any], tmp_pat
 def test_a_mistake_in_the_last_variant_is_found_before_the_first_trains(
     measured: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sweeping, "fit", lambda *_, **__: pytest.fail("nothing may be trained"))
+    monkeypatch.setattr(sweep_training, "fit", lambda *_, **__: pytest.fail("nothing may be trained"))
     variants = {"wider": ["projector.hidden_dim=16"], "typo": ["projector.hiden_dim=16"]}
     with pytest.raises(InputError, match=r"variant 'typo': .*'hiden_dim'; did you mean 'hidden_dim'"):
         unic.sweep(measured, variants=variants, out=tmp_path / "all", console=QUIET)
@@ -206,14 +207,14 @@ def test_a_mistake_in_the_last_variant_is_found_before_the_first_trains(
 def test_what_fails_does_not_stop_the_others(
     measured: dict[str, Any], tmp_path: Path, pretended: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pretend = sweeping._Work.__call__
+    pretend = sweep_training.Work.__call__
 
     def failing(self: Any, training: Training) -> None:
         if training.variant.name == "wild":
             raise NotFiniteError("losses are not finite; continue with resume=True")
         pretend(self, training)
 
-    monkeypatch.setattr(sweeping._Work, "__call__", failing)
+    monkeypatch.setattr(sweep_training.Work, "__call__", failing)
     variants = {"wild": ["train.lr=9"], "worse": ["train.lr=1"]}
     with pytest.raises(UnfinishedError, match=r"wild, seed 0: losses are not finite$"):
         unic.sweep(measured, variants=variants, out=tmp_path / "all", console=QUIET)
@@ -224,7 +225,7 @@ def test_what_fails_does_not_stop_the_others(
 def test_a_signal_ends_it_and_the_same_call_goes_on(
     measured: dict[str, Any], tmp_path: Path, pretended: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pretend = sweeping._Work.__call__
+    pretend = sweep_training.Work.__call__
 
     def stopped(self: Any, training: Training) -> None:
         if training.seed == 1:
@@ -232,7 +233,7 @@ def test_a_signal_ends_it_and_the_same_call_goes_on(
         pretend(self, training)
 
     with monkeypatch.context() as patched:
-        patched.setattr(sweeping._Work, "__call__", stopped)
+        patched.setattr(sweep_training.Work, "__call__", stopped)
         with pytest.raises(PreemptedError, match="1 trainings are finished; the same command goes on"):
             unic.sweep(measured, seeds=[0, 1], out=tmp_path / "all", console=QUIET)
     unic.sweep(measured, seeds=[0, 1], out=tmp_path / "all", console=QUIET)

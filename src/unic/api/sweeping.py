@@ -5,41 +5,30 @@ from __future__ import annotations
 import logging
 import os
 import re
-import shutil
-import tempfile
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Literal
 
 from rich.console import Console
 
 from unic.api.distilling import looks_of
-from unic.api.evaluating import evaluate, results_files
-from unic.api.exporting import export
-from unic.api.recipes import AnyRecipe, cache_folder, override_lines
+from unic.api.recipes import AnyRecipe, override_lines
+from unic.api.reporting import sweep_table
+from unic.api.sweep_training import Work
 from unic.arguments import argument
-from unic.errors import InputError, PreemptedError, StoppedError, UnfinishedError, in_one_line
-from unic.eval.results.schema import Results
-from unic.files import write_text
+from unic.errors import InputError, PreemptedError, UnfinishedError, in_one_line
 from unic.outputs import check_writable
-from unic.recipe.files import naming
-from unic.recipe.schema import Recipe
-from unic.reporting import write_sweep
-from unic.runs.state import has_ended, newest_state
+from unic.runs.state import newest_state
 from unic.signals import stop_signals
 from unic.sweeps.asked import Asked, Design, Resumed, read_asked, with_changes
 from unic.sweeps.folder import SweepFolder
 from unic.sweeps.jobs import run_each
-from unic.sweeps.kept import check_kept, keep, kept_variants
-from unic.sweeps.measured import Measured, gains, logged, read_all, scored, write_measured
+from unic.sweeps.kept import check_kept, keep
+from unic.sweeps.measured import read_all
 from unic.sweeps.plan import Plan, Training, make_plan, only, try_out
-from unic.sweeps.summary import SuiteSummary, hopeless, summarise
-from unic.sweeps.table import as_markdown
+from unic.sweeps.summary import hopeless
 from unic.terminal import stderr_console, tell
-from unic.training import lock
-from unic.training.places import folder_of, found_from
-from unic.training.train import fit
 from unic.trust import trusting
 from unic.typed import code_in_overrides
 
@@ -150,25 +139,6 @@ def code_in_asked(asked: Asked) -> list[str]:
     return code_in_overrides([*asked.overrides, *varied, *(line for lines in named for line in lines)])
 
 
-def sweep_table(folder: str | Path) -> list[SuiteSummary]:
-    """Reads the small files of a sweep and writes `table.md` and `report.html` from them; nothing else need be there.
-
-    Args:
-        folder: of the sweep.
-
-    Raises:
-        InputError: it holds no finished training of a sweep.
-    """
-    place = SweepFolder(Path(folder))
-    trainings = read_all(place.results)
-    if not trainings:
-        raise InputError(f"sweep {folder}: no finished training in {place.results}")
-    summaries = summarise(trainings, kept_variants(place))
-    write_text(place.table, as_markdown(summaries))
-    write_sweep(summaries, trainings, place.path.resolve().name, place.report)
-    return summaries
-
-
 class _Sweep:
     """The trainings of a plan in their folder."""
 
@@ -183,8 +153,9 @@ class _Sweep:
         keep(self._folder, self._plan)
         rounds = [[one for one in left if one.seed == seed] for seed in self._plan.asked.seeds]
         for trainings in rounds if stop_hopeless else [left]:
-            for training, error in self._each(self._hopeful(trainings) if stop_hopeless else trainings):
-                self._note(training, error)
+            with closing(self._each(self._hopeful(trainings) if stop_hopeless else trainings)) as ended:
+                for training, error in ended:
+                    self._note(training, error)
         if any(self._folder.results.glob("*.json")):
             sweep_table(self._folder.path)
         if self._problems:
@@ -193,20 +164,18 @@ class _Sweep:
 
     def _try_out(self, left: Sequence[Training]) -> None:
         """Tries each variant that has not begun; what is wrong with the last one is known before the first trains."""
-        untried = {one.variant.name: one for one in left if newest_state(one.run) is None}
-        for number, one in enumerate(untried.values()):
+        for one in {one.variant.name: one for one in left if newest_state(one.run) is None}.values():
+            tell(self._console, f"trying {one.variant.name}")
             looks_of(one.recipe)
-            if number:  # the first one is built in a moment anyway
-                tell(self._console, f"trying {one.variant.name}")
-                try_out(one.variant, one.recipe)
+            try_out(one.variant, one.recipe)
 
-    def _each(self, trainings: Sequence[Training]) -> Iterator[tuple[Training, Exception | None]]:
-        work = _Work(self._plan.suites, self._plan.base.name, self._console if self._jobs == 1 else None)
+    def _each(self, trainings: Sequence[Training]) -> Generator[tuple[Training, Exception | None], None, None]:
+        work = Work(self._plan.suites, self._plan.base.name, self._console if self._jobs == 1 else None)
         if self._jobs > 1:
             yield from run_each(trainings, self._jobs, work)
             return
         for training in trainings:
-            tell(self._console, f"{training.name}: {training.run}")
+            tell(self._console, f"{training.name}: training in {training.run}")
             try:
                 work(training)
             except PreemptedError:
@@ -231,82 +200,6 @@ class _Sweep:
         if error is None:
             tell(self._console, f"{training.name}: finished")
             return
-        if isinstance(error, PreemptedError):
-            raise error
         self._problems.append(f"{training.name}: {_ADVICE.sub('', in_one_line(error))}")
         tell(self._console, self._problems[-1], "red")
         log.error("%s", self._problems[-1])
-
-
-class _Work:
-    """Trains and measures one variant with one seed, in this process or in another one.
-
-    Args:
-        suites: what it is measured by, by name.
-        base: name of the base.
-        console: where progress is shown; None: others run meanwhile, so this one is silent and evaluates in one
-            process.
-    """
-
-    def __init__(self, suites: Mapping[str, str | dict[str, Any]], base: str, console: Console | None) -> None:
-        self._suites, self._base, self._console = suites, base, console
-
-    def __call__(self, training: Training) -> None:
-        console = self._console or Console(quiet=True)
-        _take_over(training)
-        state = newest_state(training.run)
-        recipe = found_from(training.recipe, folder_of(state))
-        started = time.monotonic()
-        if training.resumes or not has_ended(training.run, len(recipe.stages)):
-            with naming(recipe.name):
-                fit(recipe, training.run, resume=True, callback=looks_of(recipe), console=console)
-        train_s = time.monotonic() - started
-        started = time.monotonic()
-        export(training.run)
-        evaluated = {name: self._evaluated(training.run, name, recipe, console) for name in self._suites}
-        write_measured(
-            training.result,
-            Measured(
-                variant=training.variant.name,
-                overrides=list(training.variant.overrides),
-                of=training.variant.of,
-                is_base=training.variant.name == self._base,
-                seed=training.seed,
-                suites={name: each[0] for name, each in evaluated.items()},
-                mean_gains={name: each[1] for name, each in evaluated.items()},
-                logged=logged(training.run),
-                train_s=None if state else round(train_s, 1),
-                eval_s=round(time.monotonic() - started, 1),
-                date=time.strftime("%Y-%m-%d"),
-            ),
-        )
-
-    def _evaluated(self, run: Path, name: str, recipe: Recipe, console: Console) -> tuple[Any, Any]:
-        """Scores and mean gains. Those by the first suite are kept in the run folder, as of any run."""
-        with tempfile.TemporaryDirectory(prefix="unic-sweep-") as scratch:
-            others = [Path(scratch) / "results.json", Path(scratch) / "predictions.safetensors"]
-            files = results_files(run) if name == next(iter(self._suites)) else others
-            results = Results.load(
-                evaluate(
-                    [str(run)], suite=self._suites[name], out=files, cache=cache_folder(recipe),
-                    jobs=1 if self._console is None else None, console=console,
-                )
-            )  # fmt: skip
-            if failed := results.failed():
-                raise StoppedError(f"{len(failed)} cells of {name} failed, the first is {failed[0]}")
-            return scored(results, files[1]), gains(results)
-
-
-def _take_over(training: Training) -> None:
-    """Copies the finished run that this one goes on with. Without it, the training is made from the start: its end is
-    the same.
-    """
-    source, run = training.resumes, training.run
-    if source is None or run.exists() or not has_ended(source, len(training.recipe.stages)):
-        return
-    lock.check(source)
-    partial = run.with_name(f".{run.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    left_out = shutil.ignore_patterns("export", "results.json", "predictions.safetensors", "report.html", ".lock")
-    shutil.copytree(source, partial, ignore=left_out)
-    os.replace(partial, run)

@@ -19,7 +19,7 @@ def sweep(
         str,
         typer.Argument(
             metavar="RECIPE",
-            help="A recipe, the YAML file of a sweep, or the folder of a sweep that goes on.",
+            help="A recipe, the YAML file of a sweep, or the folder of a sweep to continue.",
             autocompletion=_completion.recipes,
         ),
     ],
@@ -33,18 +33,19 @@ def sweep(
         list[str] | None,
         typer.Option(
             metavar="KEY=[VALUE,...]",
-            help="Values of a key, for example 'projector.blocks=[all,last]'; repeatable. A value that the recipe has "
-            "already is the base.",
+            help="Values of a key, one variant each, for example 'projector.blocks=[all,last]'; repeatable. A value "
+            "that the recipe already has is the base.",
         ),
     ] = None,
     drop_teachers: Annotated[
-        str | None, typer.Option(metavar="each", help="'each': add one variant without each teacher.")
+        str | None, typer.Option(metavar="each", help="Add one variant without each teacher; the value is 'each'.")
     ] = None,
     design: Annotated[
         str | None,
         typer.Option(
             metavar="DESIGN",
-            help="one_at_a_time: each variant changes one key; factorial: all combinations [default: one_at_a_time].",
+            help="How values are combined: one_at_a_time (each variant changes one key) or factorial (all combinations) "
+            "[default: one_at_a_time].",
         ),
     ] = None,
     seeds: Annotated[
@@ -63,7 +64,7 @@ def sweep(
     stop_hopeless: Annotated[
         bool,
         typer.Option(
-            "--stop-hopeless", help="Stop a variant that is below the base by its whole interval after two seeds."
+            "--stop-hopeless", help="Stop a variant after two seeds or more if its whole interval lies below the base."
         ),
     ] = False,
     table: Annotated[

@@ -114,6 +114,9 @@ def read_asked(source: str | Path | Mapping[str, Any] | Recipe) -> Asked:
         InputError: one line for the first problem found.
     """
     if isinstance(source, Recipe):
+        from unic.training.places import found_from  # torch; a command reads files and need not wait for it
+
+        source = found_from(source)  # relative paths may lie beside the file that it was read from
         return Asked(recipe=source.unresolved(source.model_dump(mode="json", exclude_unset=True)))
     if isinstance(source, Mapping):
         return _checked(source, "sweep") if _is_sweep(source) else Asked(recipe=dict(source))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, NamedTuple
@@ -32,7 +32,9 @@ class _Running(NamedTuple):
     slot: int
 
 
-def run_each(trainings: Sequence[Training], jobs: int, work: Work) -> Iterator[tuple[Training, Exception | None]]:
+def run_each(
+    trainings: Sequence[Training], jobs: int, work: Work
+) -> Generator[tuple[Training, Exception | None], None, None]:
     """Does `work` for each training; yields each one that has ended, with what it failed by.
 
     A training that resumes another one of these waits for it.
@@ -52,10 +54,13 @@ def run_each(trainings: Sequence[Training], jobs: int, work: Work) -> Iterator[t
             for answer in wait([one.answer for one in running]):
                 ended = next(one for one in running if one.answer is answer)
                 running.remove(ended)
-                yield ended.training, _answered(ended)
-    except (KeyboardInterrupt, GeneratorExit):
+                error = _answered(ended)
+                if isinstance(error, PreemptedError):  # the signal reached the child as well
+                    raise error
+                yield ended.training, error
+    except KeyboardInterrupt:
         raise
-    except BaseException:  # a signal: what they have done is to be saved
+    except BaseException:  # a signal, here or in the caller: what they have done is to be saved
         for one in running:
             _ask_to_stop(one.child)
         for one in running:

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from unic._text import markdown, printable
 from unic.runs.metric_names import TOP1
+from unic.sweeps.asked import BASE
 from unic.sweeps.summary import LOWER, Kind, Mean, Row, SuiteSummary
 
 _HEAD = 20  # letters of a head
@@ -63,7 +64,7 @@ def _rendered(summary: SuiteSummary, *, title: bool) -> Iterator[RenderableType]
     table.add_column("seeds", justify="right", no_wrap=True)
     for kind in summary.kinds:
         table.add_column(summary.label(kind), justify="right", no_wrap=True)
-        table.add_column(_shortened(f"to {printable(summary.base)}"), justify="right", no_wrap=True)
+        table.add_column(_shortened(f"to {printable(summary.base or BASE)}"), justify="right", no_wrap=True)
     for row in summary.rows:
         cells = [cell for kind in summary.kinds for cell in _cells(row.means.get(kind), unit_of(summary, kind))]
         table.add_row(Text(printable(row.name)), str(len(row.seeds)), *cells)
