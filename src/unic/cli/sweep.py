@@ -44,7 +44,7 @@ def sweep(
         str | None,
         typer.Option(
             metavar="DESIGN",
-            help="How values are combined: one_at_a_time (each variant changes one key) or factorial (all combinations) "
+            help="How values are combined: one_at_a_time (a variant changes one key) or factorial (all combinations) "
             "[default: one_at_a_time].",
         ),
     ] = None,
