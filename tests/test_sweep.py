@@ -261,6 +261,29 @@ def test_a_dry_run_tells_the_variants(
         assert line in err
 
 
+def test_two_suites_are_two_tables(
+    measured: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("toy.yaml").write_text(yaml.safe_dump(measured))
+    suite = measured["eval"]["suite"]
+    Path("near.yaml").write_text(yaml.safe_dump(suite))
+    Path("other.yaml").write_text(yaml.safe_dump(suite | {"tasks": {"knn": {"k": 1}, "retrieval": {}}}))
+    code, out, err = command(
+        capsys, "sweep", "toy.yaml", "--suite", "near.yaml", "--suite", "other.yaml", "--vary", "train.lr=[0.1]",
+        "--out", "all",
+    )  # fmt: skip
+    assert code == 0, err
+    assert [line.strip() for line in out.splitlines() if line.strip() in ("near", "other")] == ["near", "other"]
+    assert "not in the means, as measured otherwise: blobs/retrieval" in " ".join(out.split())
+    small = json.loads(Path("all/results/train.lr=0.1-0.json").read_text())["suites"]
+    assert list(small) == ["near", "other"]
+    assert "right" in small["other"]["blobs/knn"]
+    assert "right" not in small["other"]["blobs/retrieval"]
+    own = json.loads(Path("all/base/seed-0/results.json").read_text())
+    assert list(own["tasks"]) == ["blobs/knn"]
+
+
 def test_several_at_a_time(measured: dict[str, Any], tmp_path: Path) -> None:
     unic.sweep(measured, seeds=[0, 1], out=tmp_path / "two", jobs=2, console=QUIET)
     unic.sweep(measured, seeds=[0, 1], out=tmp_path / "one", console=QUIET)

@@ -97,6 +97,24 @@ def test_a_file_is_a_sweep_or_a_recipe(measured: dict[str, Any], tmp_path: Path)
     assert list(more.vary) == ["train.lr", "seed"]
 
 
+def test_the_sweep_of_the_documentation(monkeypatch: pytest.MonkeyPatch) -> None:
+    root = Path(__file__).parents[2]
+    monkeypatch.chdir(root)
+    (block,) = re.findall(r"^```yaml\n(.*?)^```", (root / "docs/sweep.md").read_text(), re.M | re.S)
+    plan = make_plan(read_asked(yaml.safe_load(block)))
+    assert (plan.base.name, len(plan.variants), list(plan.suites)) == ("whole", 8, ["quick"])
+
+
+def test_suites_are_called_by_their_files(measured: dict[str, Any], tmp_path: Path) -> None:
+    for name in ("one/mine.yaml", "two/mine.yaml"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text("data: [clipart]\n")
+    suites = [str(tmp_path / "one/mine.yaml"), "quick"]
+    assert make_plan(read_asked({"recipe": measured, "suites": suites})).suites == {"mine": suites[0], "quick": "quick"}
+    with pytest.raises(InputError, match="two suites are called 'mine'"):
+        make_plan(read_asked({"recipe": measured, "suites": [suites[0], str(tmp_path / "two/mine.yaml")]}))
+
+
 def test_an_axis_as_typed() -> None:
     assert axis_in("projector.blocks=[all, last]") == ("projector.blocks", ["all", "last"])
     assert axis_in("weighting=[{type: uniform}, null]") == ("weighting", [{"type": "uniform"}, None])

@@ -42,6 +42,8 @@ class Work:
         self._suites, self._base, self._console = suites, base, console
 
     def __call__(self, training: Training) -> None:
+        if training.result.is_file():
+            return  # another command has measured it meanwhile
         console = self._console or Console(quiet=True)
         _take_over(training)
         state = newest_state(training.run)

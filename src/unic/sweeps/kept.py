@@ -16,7 +16,7 @@ from unic.recipe.schema import Recipe, load_recipe
 from unic.runs.folder import RunFolder
 from unic.sweeps.asked import Resumed, read_asked
 from unic.sweeps.folder import SweepFolder
-from unic.sweeps.plan import Plan
+from unic.sweeps.plan import Plan, suite_name
 from unic.sweeps.variants import folder_name
 from unic.training.identity import FREE_TO_CHANGE
 from unic.training.places import without_places
@@ -87,8 +87,8 @@ def _read(folder: SweepFolder) -> dict[str, Any]:
 
 def _check_same(kept: Mapping[str, Any], plan: Plan, folder: SweepFolder, named: str) -> None:
     now = _written_out(plan)
-    if kept["suites"] != now["suites"]:
-        there, here = (", ".join(one["suites"]) or "the suite of its recipe" for one in (kept, now))
+    there, here = (", ".join(map(suite_name, one["suites"])) or "the suite of its recipe" for one in (kept, now))
+    if there != here:
         raise InputError(f"{named}: the sweep there is measured by {there}, this one by {here}")
     if plan.base.name not in kept["variants"]:
         raise InputError(f"{named}: the base of the sweep there is called '{next(iter(kept['variants']))}'")

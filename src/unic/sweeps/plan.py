@@ -23,7 +23,7 @@ from unic.training.stages import first_of
 from unic.training.start import is_kept
 from unic.training.trainings import check_seeds
 
-OWN_SUITE = "suite"  # what a suite is called that the recipe writes itself
+_OWN_SUITE = "suite"  # what a suite is called that the recipe writes itself
 
 
 @dataclass(frozen=True)
@@ -110,13 +110,27 @@ def make_plan(asked: Asked) -> Plan:
     for variant in variants:
         if variant.of:
             _check_resumed(variant, recipes[variant.name], recipes[variant.of])
-    named = {suite: suite for suite in asked.suites}
+    return Plan(asked, variants, recipes, _suites(asked, base))
+
+
+def suite_name(suite: str) -> str:
+    """What a suite is called wherever its file lies."""
+    return Path(suite).stem if Path(suite).suffix else suite
+
+
+def _suites(asked: Asked, base: Recipe) -> dict[str, str | dict[str, Any]]:
     own = base.plans()[-1].eval.suite
-    if not named and own is None:
-        raise InputError(
-            f"sweep: nothing to measure by; name a suite with {argument('suites', flag='--suite')}, for example quick"
-        )
-    return Plan(asked, variants, recipes, named or {own if isinstance(own, str) else OWN_SUITE: own or ""})
+    if isinstance(own, dict) and not asked.suites:
+        return {_OWN_SUITE: own}
+    suites: dict[str, str | dict[str, Any]] = {}
+    for suite in asked.suites or ([own] if isinstance(own, str) else []):
+        if suite_name(suite) in suites:
+            raise InputError(f"sweep: two suites are called '{suite_name(suite)}'; rename the file of one of them")
+        suites[suite_name(suite)] = suite
+    if not suites:
+        named = argument("suites", flag="--suite")
+        raise InputError(f"sweep: nothing to measure by; name a suite with {named}, for example quick")
+    return suites
 
 
 def only(plan: Plan, names: Sequence[str]) -> Plan:

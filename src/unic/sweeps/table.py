@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 from rich import box
 from rich.console import Group, RenderableType
@@ -69,7 +68,7 @@ def _rendered(summary: SuiteSummary, *, title: bool) -> Iterator[RenderableType]
         cells = [cell for kind in summary.kinds for cell in _cells(row.means.get(kind), unit_of(summary, kind))]
         table.add_row(Text(printable(row.name)), str(len(row.seeds)), *cells)
     if title:
-        yield Text(printable(Path(summary.name).stem), style="bold")
+        yield Text(printable(summary.name), style="bold")
     yield table
     yield Text(printable("; ".join(_notes(summary))), style="dim italic")
 
@@ -101,7 +100,7 @@ def _notes(summary: SuiteSummary) -> list[str]:
 def _markdown(summary: SuiteSummary) -> Iterator[str]:
     heads = [f"{summary.label(kind)} of {len(tasks)}" for kind, tasks in summary.kinds.items()]
     heads += summary.units
-    yield f"**{markdown(Path(summary.name).stem)}**"
+    yield f"**{markdown(summary.name)}**"
     yield ""
     yield f"| variant | seeds | {' | '.join(map(markdown, heads))} |"
     yield "|---|---:|" + "---:|" * len(heads)

@@ -79,7 +79,7 @@ def _suite(summary: SuiteSummary) -> dict[str, Any]:
             }
         )  # fmt: skip
     return {
-        "name": Path(summary.name).stem,
+        "name": summary.name,
         "heads": heads,
         "rows": rows,
         "plots": [plot for kind in summary.kinds if (plot := _plot(summary, kind))],
