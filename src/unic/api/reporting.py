@@ -5,17 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from unic.api.sweep_table import sweep_report
 from unic.arguments import argument
-from unic.errors import InputError
-from unic.files import write_text
 from unic.outputs import check_writable
-from unic.reporting import write_comparison, write_report, write_sweep, write_trainings
+from unic.reporting import write_comparison, write_report, write_trainings
 from unic.runs.folder import RunFolder, check_run_folder, trainings_in
 from unic.sweeps.folder import SweepFolder
-from unic.sweeps.kept import kept_variants
-from unic.sweeps.measured import read_all
-from unic.sweeps.summary import SuiteSummary, summarise
-from unic.sweeps.table import as_markdown
 
 
 def report(run: str | Path, to: str | Path | None = None) -> Path:
@@ -31,13 +26,12 @@ def report(run: str | Path, to: str | Path | None = None) -> Path:
     Raises:
         InputError: no run folder, or a file that cannot be written.
     """
-    is_of_several, sweep = bool(trainings_in(Path(run))), SweepFolder(Path(run))
-    folder = Path(run) if is_of_several or sweep.is_begun else run_folder(run)
+    if SweepFolder(Path(run)).is_begun:
+        return sweep_report(run, to)
+    is_of_several = bool(trainings_in(Path(run)))
+    folder = Path(run) if is_of_several else run_folder(run)
     target = Path(to) if to else RunFolder(folder).report
     check_writable(target, named=argument("to", flag="--out") if to else "report")
-    if sweep.is_begun:
-        _write_sweep(sweep, target)
-        return target
     return write_trainings(folder, target) if is_of_several else write_report(folder, target)
 
 
@@ -54,30 +48,6 @@ def compare(runs: Sequence[str | Path], to: str | Path) -> Path:
     folders = [run_folder(run) for run in runs]
     check_writable(Path(to), named=argument("to", flag="--out"))
     return write_comparison(folders, Path(to))
-
-
-def sweep_table(folder: str | Path) -> list[SuiteSummary]:
-    """Reads the small files of a sweep and writes `table.md` and `report.html` from them; nothing else need be there.
-
-    Args:
-        folder: of the sweep.
-
-    Raises:
-        InputError: it holds no finished training of a sweep.
-    """
-    place = SweepFolder(Path(folder))
-    summaries = _write_sweep(place, place.report)
-    write_text(place.table, as_markdown(summaries))
-    return summaries
-
-
-def _write_sweep(place: SweepFolder, target: Path) -> list[SuiteSummary]:
-    trainings = read_all(place.results)
-    if not trainings:
-        raise InputError(f"sweep {place.path}: no finished training in {place.results}")
-    summaries = summarise(trainings, kept_variants(place))
-    write_sweep(summaries, trainings, place.path.resolve().name, target)
-    return summaries
 
 
 def run_folder(run: str | Path) -> Path:

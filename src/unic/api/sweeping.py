@@ -14,7 +14,7 @@ from rich.console import Console
 
 from unic.api.distilling import looks_of
 from unic.api.recipes import AnyRecipe, override_lines
-from unic.api.reporting import sweep_table
+from unic.api.sweep_table import sweep_table
 from unic.api.sweep_training import Work
 from unic.arguments import argument
 from unic.errors import InputError, PreemptedError, UnfinishedError, in_one_line
