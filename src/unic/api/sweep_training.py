@@ -12,7 +12,7 @@ from typing import Any
 
 from rich.console import Console
 
-from unic.api.distilling import looks_of
+from unic.api.distilling import online_knn
 from unic.api.evaluating import evaluate, results_files
 from unic.api.exporting import export
 from unic.api.recipes import cache_folder
@@ -50,7 +50,7 @@ class Work:
         recipe = found_from(training.recipe, folder_of(state))
         started = time.monotonic()
         with naming(recipe.name):
-            fit(recipe, training.run, resume=True, callback=looks_of(recipe), console=console)
+            fit(recipe, training.run, resume=True, callback=online_knn(recipe), console=console)
         train_s = time.monotonic() - started
         started = time.monotonic()
         export(training.run)

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from rich.console import Console
 
-from unic.api.distilling import looks_of
+from unic.api.distilling import online_knn
 from unic.api.recipes import AnyRecipe, override_lines
 from unic.api.sweep_table import sweep_table
 from unic.api.sweep_training import Work
@@ -51,7 +51,8 @@ def sweep(
     stop_hopeless: bool = False,
     trust_code: Sequence[str] = (),
     console: Console | None = None,
-    **overrides: Any,
+    overrides: Mapping[str, object] | None = None,
+    **keys: Any,
 ) -> Path:
     """Trains and measures variants of a recipe, and compares each with the recipe itself, in pairs of one seed.
 
@@ -74,7 +75,8 @@ def sweep(
             interval of the mean over seen tasks.
         trust_code: modules and URIs (without options) whose code may run though the recipe names it.
         console: where progress is shown (default: stderr).
-        overrides: changes to the recipe for all variants, as of `distill`. Code that they name is trusted.
+        overrides: changes to the recipe for all variants, by dotted key. Code that they name is trusted.
+        keys: further changes, as keyword arguments: `train__lr=1e-4`, or `**{"train.lr": 1e-4}`.
 
     Returns:
         The folder: `table.md`, `report.html`, `results/VARIANT-SEED.json`, and a run folder `VARIANT/seed-N` each.
@@ -88,7 +90,7 @@ def sweep(
     if jobs < 1:
         raise InputError(f"{argument('jobs', jobs)}: expected 1 or more")
     console = console or stderr_console()
-    lines, folder = override_lines(overrides), SweepFolder(Path(out))
+    lines, folder = override_lines(overrides, keys), SweepFolder(Path(out))
     varied = {key: list(values) for key, values in (vary or {}).items()}
     asked = with_changes(
         read_asked(recipe), overrides=lines, vary=varied, variants=dict(variants or {}), drop_teachers=drop_teachers,
@@ -124,7 +126,7 @@ def sweep_plan(recipe: AnyRecipe, *, only_variants: Sequence[str] = (), trust_co
         plan = only(make_plan(read_asked(recipe)), only_variants)
         variants = [variant for variant in plan.variants if variant.name in (plan.chosen or plan.recipes)]
         for variant in variants:
-            looks_of(plan.recipes[variant.name])
+            online_knn(plan.recipes[variant.name])
             try_out(variant, plan.recipes[variant.name])
     count, seeds = len(variants), ", ".join(map(str, plan.asked.seeds))
     lines = [f"{one.name}: {' '.join(one.overrides) or 'the recipe as it is'}" for one in variants]
@@ -134,7 +136,9 @@ def sweep_plan(recipe: AnyRecipe, *, only_variants: Sequence[str] = (), trust_co
 
 def code_in_asked(asked: Asked) -> list[str]:
     """URIs and dotted names in the changes that a sweep makes to its recipe, as `unic.typed.code_in_overrides`."""
-    varied = [line for key, values in asked.vary.items() for value in values for line in override_lines({key: value})]
+    varied = [
+        line for key, values in asked.vary.items() for value in values for line in override_lines({key: value}, {})
+    ]
     named = [one.change if isinstance(one, Resumed) else one for one in asked.variants.values()]
     return code_in_overrides([*asked.overrides, *varied, *(line for lines in named for line in lines)])
 
@@ -166,7 +170,7 @@ class _Sweep:
         """Tries each variant that has not begun; what is wrong with the last one is known before the first trains."""
         for one in {one.variant.name: one for one in left if newest_state(one.run) is None}.values():
             tell(self._console, f"trying {one.variant.name}")
-            looks_of(one.recipe)
+            online_knn(one.recipe)
             try_out(one.variant, one.recipe)
 
     def _each(self, trainings: Sequence[Training]) -> Generator[tuple[Training, Exception | None], None, None]:

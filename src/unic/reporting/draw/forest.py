@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from markupsafe import Markup
 
-from unic.reporting.draw.charts import Axis
+from unic.reporting.draw.charts import Scale
 from unic.reporting.draw.svg import number, shortened, tag
 
 _WIDTH, _LEFT, _RIGHT = 720, 230, 150
@@ -42,7 +42,7 @@ def forest_plot(title: str, lines: Sequence[Line]) -> Markup:
     """
     ends = [0.0, *(end for line in lines for end in (line.difference, *(line.interval or ())))]
     margin = (max(ends) - min(ends) or 1.0) * 0.04
-    axis = Axis(min(ends) - margin, max(ends) + margin, _LEFT, _WIDTH - _RIGHT)
+    axis = Scale(min(ends) - margin, max(ends) + margin, _LEFT, _WIDTH - _RIGHT)
     height = _TOP + _ROW * len(lines) + _BOTTOM
     bottom = height - _BOTTOM
     parts = []
@@ -59,7 +59,7 @@ def forest_plot(title: str, lines: Sequence[Line]) -> Markup:
     )
 
 
-def _row(line: Line, y: float, axis: Axis) -> Markup:
+def _row(line: Line, y: float, axis: Scale) -> Markup:
     parts = [tag("title", f"{line.name}: {line.text}")]
     parts.append(tag("text", shortened(line.name, _LABEL), x=_LEFT - 12, y=y + 4, text_anchor="end", class_="name"))
     if line.interval:
