@@ -20,6 +20,7 @@ import unic
 from unic import api, cli
 from unic.api import sweep_training, sweeping
 from unic.errors import InputError, NotFiniteError, PreemptedError, UnfinishedError
+from unic.runs.metrics import read_metrics
 from unic.sweeps.asked import read_asked
 from unic.sweeps.measured import Measured, Scored, write_measured
 from unic.sweeps.plan import Training, make_plan
@@ -302,7 +303,7 @@ def test_a_signal_ends_all_of_them_and_each_saves(measured: dict[str, Any], tmp_
     words = ["-m", "unic", "sweep", "toy.yaml", "--seeds", "0,1", "--jobs", "2", "--out", "all"]
     process = launch(*words, env=dict(os.environ), cwd=tmp_path)
     runs = [tmp_path / f"all/base/seed-{seed}" for seed in (0, 1)]
-    while not all((run / "metrics.jsonl").is_file() for run in runs):
+    while not all((run / "metrics.jsonl").is_file() and read_metrics(run) for run in runs):
         assert process.poll() is None, process.communicate()
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)
