@@ -17,11 +17,11 @@ from unic import _log  # noqa: F401  # its filter makes each log message one lin
 __version__ = "0.1.0"
 __all__ = [
     "Encoder", "InputError", "Recipe", "Results", "Tokens", "check", "compare", "distill", "encode", "evaluate",
-    "export", "load_encoder", "open_source", "report", "synthesise",
+    "export", "load_encoder", "open_source", "report", "sweep", "synthesise",
 ]  # fmt: skip
 
 if TYPE_CHECKING:
-    from unic.api import check, compare, distill, encode, evaluate, export, load_encoder, report, synthesise
+    from unic.api import check, compare, distill, encode, evaluate, export, load_encoder, report, sweep, synthesise
     from unic.data.sources import open_source
     from unic.encoders import Encoder
     from unic.errors import InputError

@@ -244,6 +244,21 @@ def test_flags_are_typed_and_the_recipe_written_from_them_is_a_file(
     refuses(run_unic("distill", recipe, "train.batch_size=4", "--dry-run"), TEACHER, lab)
 
 
+def test_a_sweep_runs_the_code_that_was_typed_and_not_that_of_its_file(
+    lab: Path, image_folder: Path, tmp_path: Path, run_unic: Unic
+) -> None:
+    suite = {"data": [f"blobs={image_folder}?test=0.5"], "tasks": {"knn": {"k": 3}}}
+    recipe = tree(image_folder, eval={"suite": suite})
+    change = 'loss={"stranger.part": 1}'
+    sweep = write(tmp_path / "sweep.yaml", {"recipe": recipe, "variants": {"theirs": [change]}})
+    refuses(run_unic("sweep", sweep, "--dry-run"), "stranger.part", lab)
+    assert run_unic("sweep", sweep, "--dry-run", "--trust-code", "stranger.part") == (0, "")
+    _forget(lab)
+    plain = write(tmp_path / "recipe.yaml", recipe)
+    assert run_unic("sweep", plain, "--vary", 'loss=[{"stranger.part": 1}]', "--dry-run") == (0, "")
+    assert executed(lab)
+
+
 @pytest.mark.parametrize(
     "override",
     ["student.model=${teachers.models.a}", "eval.suite=stranger.part", "data.train=stranger.part", "train.lr=1"],
@@ -465,12 +480,14 @@ DOORS = {
     "api/evaluating.py",
     "api/exporting.py",
     "api/images.py",
+    "api/sweeping.py",
     "compose.py",
     "encoders/__init__.py",
     "training/diagnosis.py",
     "training/cache_build.py",
     "eval/work.py",
     "suited.py",
+    "sweeps/jobs.py",
 }
 
 

@@ -7,6 +7,8 @@ from unic.api.evaluating import evaluate, results_files
 from unic.api.exporting import export
 from unic.api.images import encode, shard, synthesise
 from unic.api.reporting import compare, report
+from unic.api.sweep_table import sweep_table
+from unic.api.sweeping import code_in_asked, sweep, sweep_plan
 from unic.data.sources import open_source
 from unic.encoders import Encoder, load_encoder
 from unic.errors import InputError
@@ -15,6 +17,7 @@ from unic.recipe.schema import Recipe
 from unic.tokens import Tokens
 
 __all__ = [
-    "Encoder", "InputError", "Recipe", "Results", "Tokens", "check", "compare", "distill", "dry_run", "encode",
-    "evaluate", "export", "load_encoder", "open_source", "report", "results_files", "shard", "synthesise",
+    "Encoder", "InputError", "Recipe", "Results", "Tokens", "check", "code_in_asked", "compare", "distill", "dry_run",
+    "encode", "evaluate", "export", "load_encoder", "open_source", "report", "results_files", "shard", "sweep",
+    "sweep_plan", "sweep_table", "synthesise",
 ]  # fmt: skip

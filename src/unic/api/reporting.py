@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from unic.api.sweep_table import sweep_report
 from unic.arguments import argument
 from unic.outputs import check_writable
 from unic.reporting import write_comparison, write_report, write_trainings
 from unic.runs.folder import RunFolder, check_run_folder, trainings_in
+from unic.sweeps.folder import SweepFolder
 
 
 def report(run: str | Path, to: str | Path | None = None) -> Path:
@@ -18,12 +20,14 @@ def report(run: str | Path, to: str | Path | None = None) -> Path:
     the run names does not run: a teacher that needs it is left out of the pictures, with a note.
 
     Args:
-        run: a run folder, or a folder of several trainings.
+        run: a run folder, a folder of several trainings, or the folder of a sweep.
         to: the file to write; default: `report.html` in that folder.
 
     Raises:
         InputError: not a run folder, or a file that cannot be written.
     """
+    if SweepFolder(Path(run)).is_begun:
+        return sweep_report(run, to)
     is_of_several = bool(trainings_in(Path(run)))
     folder = Path(run) if is_of_several else _run_folder(run)
     target = Path(to) if to else RunFolder(folder).report

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import typer
 
 from unic._once import Once
-from unic.cli import check, distill, evaluate, images, init, lists, results
+from unic.cli import check, distill, evaluate, images, init, lists, results, sweep
 from unic.cli.options import options
 from unic.cli.screen import fail
 from unic.errors import INTERRUPTED, InputError, UnicError, exit_code_of
@@ -26,6 +26,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "init": init.init,
     "schema": init.schema,
     "check": check.check,
+    "sweep": sweep.sweep,
     "eval": evaluate.evaluate,
     "report": results.report,
     "export": results.export,

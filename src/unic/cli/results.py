@@ -13,7 +13,8 @@ from unic.cli.words import TrustCode, names_in
 
 def report(
     runs: Annotated[
-        list[Path], typer.Argument(help="Run folder, folder of several trainings, or several runs to compare.")
+        list[Path],
+        typer.Argument(help="Run folder, folder of several trainings or of a sweep, or several runs to compare."),
     ],
     out: Annotated[
         Path | None, typer.Option(help="Page to write [default: RUN/report.html; comparison.html for several runs].")

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from unic.errors import InputError, nearest
+from unic.errors import InputError, first_line_of, nearest
 
 TrustCode = Annotated[
     list[str] | None,
@@ -54,6 +54,25 @@ def seeds_in(texts: list[str] | None) -> list[int] | None:
     if not all(part.strip().isdigit() for part in parts):
         raise InputError(f"--seeds '{text}': expected whole numbers separated by commas, for example 0,1,2")
     return [int(part) for part in parts]
+
+
+def axis_in(text: str) -> tuple[str, list[Any]]:
+    """Key and values of `KEY=[VALUE, VALUE]`, as typed.
+
+    Raises:
+        InputError: it is something else.
+    """
+    from omegaconf import OmegaConf
+
+    key, equals, values = text.partition("=")
+    try:
+        found = OmegaConf.to_container(OmegaConf.create(f"values: {values}"), resolve=False)
+    except Exception as error:  # PyYAML and OmegaConf raise many kinds, all of them the user's to see
+        raise InputError(f"--vary '{text}': {first_line_of(error)}") from None
+    listed = found.get("values") if isinstance(found, dict) else None
+    if not (key and equals and isinstance(listed, list) and listed):
+        raise InputError(f"--vary '{text}': expected KEY=[VALUE, VALUE], for example 'projector.blocks=[all, last]'")
+    return key, listed
 
 
 def model_called(name: str, models: dict[str, Any]) -> str:

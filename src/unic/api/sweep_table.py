@@ -1,0 +1,49 @@
+"""Table and page of a sweep, from the small files of its finished trainings alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from unic.arguments import argument
+from unic.errors import InputError
+from unic.files import write_text
+from unic.outputs import check_writable
+from unic.reporting import write_sweep
+from unic.sweeps.folder import SweepFolder
+from unic.sweeps.kept import kept_variants
+from unic.sweeps.measured import read_all
+from unic.sweeps.summary import SuiteSummary, summarise
+from unic.sweeps.table import as_markdown
+
+
+def sweep_table(folder: str | Path) -> list[SuiteSummary]:
+    """Reads the small files of a sweep and writes `table.md` and `report.html` from them.
+
+    Args:
+        folder: of the sweep; its run folders need not be there.
+
+    Raises:
+        InputError: it holds no finished training of a sweep.
+    """
+    place = SweepFolder(Path(folder))
+    summaries = _write_page(place, place.report)
+    write_text(place.table, as_markdown(summaries))
+    return summaries
+
+
+def sweep_report(folder: str | Path, to: str | Path | None = None) -> Path:
+    """Writes the page of a sweep to its folder, or to a file, and returns the path; errors as of `sweep_table`."""
+    place = SweepFolder(Path(folder))
+    target = Path(to) if to else place.report
+    check_writable(target, named=argument("to", flag="--out") if to else "report")
+    _write_page(place, target)
+    return target
+
+
+def _write_page(place: SweepFolder, target: Path) -> list[SuiteSummary]:
+    trainings = read_all(place.results)
+    if not trainings:
+        raise InputError(f"sweep {place.path}: no finished training in {place.results}")
+    summaries = summarise(trainings, kept_variants(place))
+    write_sweep(summaries, trainings, place.path.resolve().name, target)
+    return summaries

@@ -1,0 +1,103 @@
+"""One training of a sweep: trained, exported, measured, and its small file written."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from unic.api.distilling import online_knn
+from unic.api.evaluating import evaluate, results_files
+from unic.api.exporting import export
+from unic.api.recipes import cache_folder
+from unic.errors import StoppedError
+from unic.eval.results.schema import Results
+from unic.recipe.files import naming
+from unic.recipe.schema import Recipe
+from unic.runs.state import has_ended, newest_state
+from unic.sweeps.measured import Measured, gains, logged, scored, write_measured
+from unic.sweeps.plan import Training
+from unic.training import lock
+from unic.training.places import folder_of, found_from
+from unic.training.train import fit
+
+
+class Work:
+    """Trains and measures one variant with one seed, in this process or in another one.
+
+    Args:
+        suites: what it is measured by, by name.
+        base: name of the base.
+        console: where progress is shown; None: others run meanwhile, so this one is silent and evaluates in one
+            process.
+    """
+
+    def __init__(self, suites: Mapping[str, str | dict[str, Any]], base: str, console: Console | None) -> None:
+        self._suites, self._base, self._console = suites, base, console
+
+    def __call__(self, training: Training) -> None:
+        if training.result.is_file():
+            return  # another command has measured it meanwhile
+        console = self._console or Console(quiet=True)
+        _take_over(training)
+        state = newest_state(training.run)
+        recipe = found_from(training.recipe, folder_of(state))
+        started = time.monotonic()
+        with naming(recipe.name):
+            fit(recipe, training.run, resume=True, callback=online_knn(recipe), console=console)
+        train_s = time.monotonic() - started
+        started = time.monotonic()
+        export(training.run)
+        evaluated = {name: self._evaluated(training.run, name, recipe, console) for name in self._suites}
+        write_measured(
+            training.result,
+            Measured(
+                variant=training.variant.name,
+                overrides=list(training.variant.overrides),
+                of=training.variant.of,
+                is_base=training.variant.name == self._base,
+                seed=training.seed,
+                suites={name: each[0] for name, each in evaluated.items()},
+                mean_gains={name: each[1] for name, each in evaluated.items()},
+                logged=logged(training.run),
+                train_s=None if state else round(train_s, 1),
+                eval_s=round(time.monotonic() - started, 1),
+                date=time.strftime("%Y-%m-%d"),
+            ),
+        )
+
+    def _evaluated(self, run: Path, name: str, recipe: Recipe, console: Console) -> tuple[Any, Any]:
+        """Scores and mean gains. Those by the first suite are kept in the run folder, as of any run."""
+        with tempfile.TemporaryDirectory(prefix="unic-sweep-") as scratch:
+            others = [Path(scratch) / "results.json", Path(scratch) / "predictions.safetensors"]
+            files = results_files(run) if name == next(iter(self._suites)) else others
+            results = Results.load(
+                evaluate(
+                    [str(run)], suite=self._suites[name], out=files, cache=cache_folder(recipe),
+                    jobs=1 if self._console is None else None, console=console,
+                )
+            )  # fmt: skip
+            if failed := results.failed():
+                raise StoppedError(f"{len(failed)} cells of {name} failed, the first is {failed[0]}")
+            return scored(results, files[1]), gains(results)
+
+
+def _take_over(training: Training) -> None:
+    """Copies the finished run that this one goes on with. Without it, the training is made from the start: its end is
+    the same.
+    """
+    source, run = training.resumes, training.run
+    if source is None or run.exists() or not has_ended(source, len(training.recipe.stages)):
+        return
+    lock.check(source)
+    partial = run.with_name(f".{run.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    left_out = shutil.ignore_patterns("export", "results.json", "predictions.safetensors", "report.html", ".lock")
+    shutil.copytree(source, partial, ignore=left_out)
+    os.replace(partial, run)

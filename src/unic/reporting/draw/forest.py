@@ -1,0 +1,71 @@
+"""Differences to a base with their intervals, a row each: a forest plot."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from markupsafe import Markup
+
+from unic.reporting.draw.charts import Scale
+from unic.reporting.draw.svg import number, shortened, tag
+
+_WIDTH, _LEFT, _RIGHT = 720, 230, 150
+_ROW, _TOP, _BOTTOM = 24, 4, 24
+_LABEL = 36  # letters of a name
+
+
+class Line(NamedTuple):
+    """A row.
+
+    Attributes:
+        name: of what is compared with the base.
+        difference: of the two.
+        interval: its two ends, where they are known.
+        text: both as the table shows them.
+        side: `above`, `below` or `level` with the base.
+    """
+
+    name: str
+    difference: float
+    interval: Sequence[float] | None
+    text: str
+    side: str
+
+
+def forest_plot(title: str, lines: Sequence[Line]) -> Markup:
+    """A row for each line, in the given order; a heavy line runs through all rows at 0, where the base is.
+
+    Args:
+        title: what the differences are of, for readers who hear the page.
+        lines: at least one.
+    """
+    ends = [0.0, *(end for line in lines for end in (line.difference, *(line.interval or ())))]
+    margin = (max(ends) - min(ends) or 1.0) * 0.04
+    axis = Scale(min(ends) - margin, max(ends) + margin, _LEFT, _WIDTH - _RIGHT)
+    height = _TOP + _ROW * len(lines) + _BOTTOM
+    bottom = height - _BOTTOM
+    parts = []
+    for level in axis.ticks():
+        x = axis.place(level)
+        parts.append(tag("line", x1=x, x2=x, y1=_TOP, y2=bottom, class_="grid"))
+        parts.append(tag("text", number(level), x=x, y=height - 7, text_anchor="middle"))
+    zero = axis.place(0)
+    parts.append(tag("line", x1=zero, x2=zero, y1=_TOP, y2=bottom, class_="zero"))
+    parts += [_row(line, _TOP + _ROW * (place + 0.5), axis) for place, line in enumerate(lines)]
+    said = "; ".join(f"{line.name} {line.text}" for line in lines)
+    return tag(
+        "svg", *parts, viewBox=f"0 0 {_WIDTH} {height}", role="img", aria_label=f"{title}: {said}", class_="forest"
+    )
+
+
+def _row(line: Line, y: float, axis: Scale) -> Markup:
+    parts = [tag("title", f"{line.name}: {line.text}")]
+    parts.append(tag("text", shortened(line.name, _LABEL), x=_LEFT - 12, y=y + 4, text_anchor="end", class_="name"))
+    if line.interval:
+        low, high = (axis.place(end) for end in line.interval)
+        parts.append(tag("line", x1=low, x2=high, y1=y, y2=y, class_="whisker"))
+        parts += [tag("line", x1=x, x2=x, y1=y - 4, y2=y + 4, class_="whisker") for x in (low, high)]
+    parts.append(tag("circle", cx=axis.place(line.difference), cy=y, r=4.4, class_="dot"))
+    parts.append(tag("text", line.text, x=_WIDTH - 4, y=y + 4, text_anchor="end", class_="name"))
+    return tag("g", *parts, class_=line.side)

@@ -1,0 +1,112 @@
+"""`DIR/sweep.yaml` and `DIR/base.yaml`: what was asked for. The same sweep goes on, another one is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+
+from unic._regular_files import read_text
+from unic.arguments import argument
+from unic.errors import InputError, first_line_of
+from unic.files import write_text
+from unic.recipe.reading import leaves
+from unic.recipe.schema import Recipe, load_recipe
+from unic.runs.folder import RunFolder
+from unic.sweeps.asked import Resumed, read_asked
+from unic.sweeps.folder import SweepFolder
+from unic.sweeps.plan import Plan, suite_name
+from unic.sweeps.variants import folder_name
+from unic.training.identity import FREE_TO_CHANGE
+from unic.training.places import without_places
+
+# What changes no number of a run. Another end of the training, or another student that leaves it, does.
+_FREE = tuple(key for key in FREE_TO_CHANGE if key != "eval" and not key.startswith("train.interpolate"))
+
+
+def check_kept(folder: SweepFolder, plan: Plan) -> None:
+    """Refuses a folder that cannot take this sweep. What was asked for and has not begun may change.
+
+    Raises:
+        InputError: the folder holds another sweep, or something else.
+    """
+    named = f"{argument('out')} {folder.path}"
+    if folder.is_begun:
+        kept = _read(folder)
+        if any(folder.has_begun(folder_name(name)) for name in kept["variants"]):
+            _check_same(kept, plan, folder, named)
+            kept_base = load_recipe(folder.base, has_begun=True, may_miss=True)
+            _check_recipe(kept_base, plan.recipes[plan.base.name], named)
+    elif RunFolder(folder.path).is_begun:
+        raise InputError(f"{named}: the folder of a single training; name another one")
+    elif folder.path.is_dir() and any(folder.path.iterdir()):
+        raise InputError(f"{named}: the folder is not empty and holds no sweep; name another one")
+
+
+def keep(folder: SweepFolder, plan: Plan) -> None:
+    """Writes down what was asked for. Variants and seeds of earlier commands stay, as far as they have begun."""
+    kept = _read(folder) if folder.is_begun else {}
+    before = {name: each for name, each in kept.get("variants", {}).items() if folder.has_begun(folder_name(name))}
+    asked = _written_out(plan)
+    seeds = sorted({*(kept["seeds"] if before else ()), *asked["seeds"]})
+    variants = {**before, **asked["variants"]}
+    ordered = {name: variants[name] for name in dict.fromkeys((plan.base.name, *variants)) if name in variants}
+    tree = {**asked, "variants": ordered, "seeds": seeds}
+    if tree != kept:
+        write_text(folder.base, plan.recipes[plan.base.name].to_yaml())
+        write_text(folder.asked, yaml.safe_dump(tree, sort_keys=False, allow_unicode=True, width=120))
+
+
+def kept_variants(folder: SweepFolder) -> list[str]:
+    """Names of all variants of the sweep in the order of its commands; none where `sweep.yaml` is gone."""
+    return list(_read(folder)["variants"]) if folder.is_begun else []
+
+
+def _written_out(plan: Plan) -> dict[str, Any]:
+    """What was asked for as a sweep with named variants only."""
+    variants: dict[str, Any] = {}
+    for variant in plan.variants:
+        entry = plan.asked.variants.get(variant.name)
+        variants[variant.name] = entry.model_dump() if isinstance(entry, Resumed) else list(variant.overrides)
+    asked = plan.asked
+    return {
+        "recipe": asked.recipe, "suites": list(asked.suites), "overrides": list(asked.overrides), "variants": variants,
+        "seeds": list(asked.seeds),
+    }  # fmt: skip
+
+
+def _read(folder: SweepFolder) -> dict[str, Any]:
+    try:
+        tree = yaml.safe_load(read_text(folder.asked))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise InputError(f"{folder.asked} cannot be read: {first_line_of(error)}") from None
+    asked = read_asked(tree if isinstance(tree, dict) else {"variants": tree})
+    return asked.model_dump(include={"recipe", "suites", "overrides", "variants", "seeds"})
+
+
+def _check_same(kept: Mapping[str, Any], plan: Plan, folder: SweepFolder, named: str) -> None:
+    now = _written_out(plan)
+    there, here = (", ".join(map(suite_name, one["suites"])) or "the suite of its recipe" for one in (kept, now))
+    if there != here:
+        raise InputError(f"{named}: the sweep there is measured by {there}, this one by {here}")
+    if plan.base.name not in kept["variants"]:
+        raise InputError(f"{named}: the base of the sweep there is called '{next(iter(kept['variants']))}'")
+    for name, entry in now["variants"].items():
+        was = kept["variants"].get(name, entry)
+        if was != entry and folder.has_begun(folder_name(name)):
+            raise InputError(
+                f"{named}: the variant '{name}' was {was} there and is {entry} now; give it another name, or the sweep "
+                "another folder"
+            )
+
+
+def _check_recipe(kept: Recipe, now: Recipe, named: str) -> None:
+    old, new = (leaves(without_places(recipe.model_dump(mode="json"))) for recipe in (kept, now))
+    for key in sorted(old.keys() | new.keys()):
+        free = key == "seed" or any(key == name or key.startswith(f"{name}.") for name in _FREE)
+        if not free and old.get(key) != new.get(key):
+            raise InputError(
+                f"{named}: in the recipe of the sweep there '{key}' is {old.get(key)!r}, now it is {new.get(key)!r}; "
+                "name another folder"
+            )

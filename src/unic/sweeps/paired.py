@@ -1,0 +1,124 @@
+"""How far a variant is above the base: the mean over seeds of differences on the same test images, and its interval.
+
+Both are trained with the same seeds and measured on the same images, so what a seed or an image does to both cancels.
+The interval covers other images by the paired bootstrap and other seeds by Student's t, as that of one recipe with
+several seeds does (`unic.eval.results.trainings`). With one seed it covers images only, and says nothing of another
+training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from unic import rng
+from unic.eval.results.bootstrap import RESAMPLES, Sample, mean_difference, resampled_means, seed_effect
+from unic.eval.results.trainings import joined
+from unic.sweeps.measured import Measured, Scored
+
+
+class Difference(NamedTuple):
+    """A variant against the base, over one or more tasks.
+
+    Attributes:
+        mean: how much better the variant is, in the unit of the measure; of errors the sign is turned.
+        ci: 95 % interval; None where neither images nor seeds are known to draw again.
+        seeds: those that both were trained with.
+        covers_images: whether the interval covers other test images, of every task.
+    """
+
+    mean: float
+    ci: list[float] | None
+    seeds: list[int]
+    covers_images: bool
+
+    @property
+    def is_below(self) -> bool:
+        return self.ci is not None and self.ci[1] < 0
+
+    @property
+    def is_above(self) -> bool:
+        return self.ci is not None and self.ci[0] > 0
+
+
+class Paired:
+    """All trainings of a sweep on one suite.
+
+    Args:
+        trainings: the finished ones.
+        suite: its name.
+    """
+
+    def __init__(self, trainings: Sequence[Measured], suite: str) -> None:
+        self.scores: dict[str, dict[int, Mapping[str, Scored]]] = {}
+        """By variant, seed and task."""
+        for one in trainings:
+            if suite in one.suites:
+                self.scores.setdefault(one.variant, {})[one.seed] = one.suites[suite]
+        self._drawn: dict[str, dict[tuple[str, int], Sample]] = {}
+
+    def seeds(self, variant: str, tasks: Sequence[str]) -> list[int]:
+        """Seeds with which it has all of the tasks."""
+        known = self.scores.get(variant, {})
+        return sorted(seed for seed, row in known.items() if all(task in row for task in tasks))
+
+    def difference(self, tasks: Sequence[str], variant: str, base: str) -> Difference | None:
+        """Of the mean over tasks of one measure; None where the two have no seed in common."""
+        seeds = [seed for seed in self.seeds(variant, tasks) if seed in self.seeds(base, tasks)]
+        if not tasks or not seeds:
+            return None
+        on_images = [self._are_on_same_images(task, (variant, base), seeds) for task in tasks]
+        own, other = (
+            [self._joined(task, one, seeds, is_drawn) for task, is_drawn in zip(tasks, on_images, strict=True)]
+            for one in (variant, base)
+        )
+        differences = [
+            self._sign(task, variant) * (self.scores[variant][seed][task].score - self.scores[base][seed][task].score)
+            for seed in seeds
+            for task in tasks
+        ]
+        has_interval = len(seeds) > 1 or any(on_images)
+        ends = mean_difference(own, other) if has_interval else None
+        return Difference(round(float(np.mean(differences)), 3), ends, seeds, all(on_images))
+
+    def _sign(self, task: str, variant: str) -> int:
+        return -1 if next(iter(self.scores[variant].values()))[task].lower_is_better else 1
+
+    def _are_on_same_images(self, task: str, variants: Sequence[str], seeds: Sequence[int]) -> bool:
+        images = {self.scores[variant][seed][task].images for variant in variants for seed in seeds}
+        return len(images) == 1 and None not in images
+
+    def _joined(self, task: str, variant: str, seeds: Sequence[int], is_drawn: bool) -> Sample:
+        """The mean over trainings under each resampling, so that more is better."""
+        cells = [self.scores[variant][seed][task] for seed in seeds]
+        by_seed = [np.array(cell.by_seed or [cell.score], dtype=np.float64) for cell in cells]
+        samples = [
+            cell.score + seed_effect(each) + (self._deviations(task)[variant, seed] if is_drawn else 0)
+            for cell, each, seed in zip(cells, by_seed, seeds, strict=True)
+        ]
+        return self._sign(task, variant) * joined(by_seed, samples).sample
+
+    def _deviations(self, task: str) -> dict[tuple[str, int], Sample]:
+        """What other images would add to each score. All trainings share the images that are drawn."""
+        if task not in self._drawn:
+            found: dict[tuple[str, int], np.ndarray] = {}
+            for variant, rows in self.scores.items():
+                for seed, row in rows.items():
+                    marks = row[task].marks() if task in row else None
+                    if marks is not None:
+                        found[variant, seed] = marks[:, None]
+            self._drawn[task] = _resampled(found, task.partition("/")[0])
+        return self._drawn[task]
+
+
+def _resampled(marks: Mapping[tuple[str, int], np.ndarray], name: str) -> dict[tuple[str, int], Sample]:
+    found: dict[tuple[str, int], Sample] = {}
+    for count in {len(each) for each in marks.values()}:
+        own = {key: each for key, each in marks.items() if len(each) == count}
+        drawn = resampled_means(list(own.values()), seed=rng.stream(f"bootstrap/{name}"))
+        for (key, each), sample in zip(own.items(), drawn, strict=True):
+            assert sample.shape == (RESAMPLES, 1)
+            found[key] = sample[:, 0] - each.mean()
+    return found

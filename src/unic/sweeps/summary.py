@@ -1,0 +1,167 @@
+"""What the table and the page of a sweep show, from the small files of its trainings."""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from unic.sweeps.measured import Measured, Scored
+from unic.sweeps.paired import Difference, Paired
+
+Kind = Literal["seen", "unseen"]
+LOWER = " ↓"  # behind a measure where lower is better
+
+
+@dataclass(frozen=True)
+class Mean:
+    """A mean over tasks, or a single task, of one variant.
+
+    Attributes:
+        score: the mean over the trainings.
+        spread: sample deviation over them; None of a single one.
+        difference: to the base; None of the base itself, and without a seed in common.
+    """
+
+    score: float
+    spread: float | None
+    difference: Difference | None
+
+
+@dataclass(frozen=True)
+class Row:
+    """A variant.
+
+    Attributes:
+        name: of the variant.
+        overrides: what it changes.
+        of: the variant whose training it resumed.
+        seeds: of its trainings.
+        means: by kind of task.
+        tasks: by task.
+    """
+
+    name: str
+    overrides: Sequence[str]
+    of: str | None
+    seeds: Sequence[int]
+    means: dict[Kind, Mean]
+    tasks: dict[str, Mean]
+
+
+@dataclass(frozen=True)
+class SuiteSummary:
+    """All variants on one suite, the base first.
+
+    Attributes:
+        name: of the suite.
+        base: name of the base; empty where none of its trainings is there.
+        kinds: the tasks that each mean counts: those of the kind with the most frequent measure.
+        left_out: tasks with other measures.
+        units: the measure of each task, with an arrow where lower is better.
+        rows: one for each variant.
+    """
+
+    name: str
+    base: str
+    kinds: dict[Kind, list[str]]
+    left_out: list[str]
+    units: dict[str, str]
+    rows: list[Row]
+
+    def label(self, kind: Kind) -> str:
+        """What the mean over the tasks of a kind is called; plain where all tasks are of one kind."""
+        return kind if len(self.kinds) > 1 else "mean"
+
+    def notes(self) -> list[str]:
+        """What the intervals cover, and what the means leave out."""
+        found = []
+        differences = [mean.difference for row in self.rows for mean in row.means.values() if mean.difference]
+        known = [one for one in differences if one.ci]
+        if any(len(one.seeds) > 1 for one in known):
+            found.append("intervals: 95 %, of other seeds (Student's t) and other test images (paired bootstrap)")
+        if any(len(one.seeds) == 1 for one in known):
+            found.append("with a single seed the interval covers test images only, not another training")
+        if any(not one.covers_images for one in differences):
+            found.append("test images are not drawn again for tasks of which only scores are known")
+        if any(one.ci is None for one in differences):
+            found.append("no interval: one seed, and no task whose right and wrong images are known")
+        if len(known) > 2:
+            found.append("intervals are not corrected for the number of variants")
+        if self.left_out:
+            found.append(f"not in the means, as measured otherwise: {', '.join(self.left_out)}")
+        return found
+
+
+def summarise(trainings: Sequence[Measured], order: Sequence[str] = ()) -> list[SuiteSummary]:
+    """One summary for each suite.
+
+    Args:
+        trainings: the finished ones.
+        order: names of variants as they are to be shown; others come after these.
+    """
+    suites = dict.fromkeys(suite for one in trainings for suite in one.suites)
+    base = next((one.variant for one in trainings if one.is_base), "")
+    known = dict.fromkeys(one.variant for one in trainings)
+    names = dict.fromkeys(name for name in (base, *order, *known) if name in known)
+    return [_summary(suite, list(names), base, trainings) for suite in suites]
+
+
+def hopeless(trainings: Sequence[Measured], base: str) -> set[str]:
+    """Variants that are below the base by the whole interval of the mean over seen tasks, on two seeds or more.
+
+    Args:
+        trainings: the finished ones; the first suite counts.
+        base: name of the base.
+    """
+    suite = next((suite for one in trainings for suite in one.suites), "")
+    paired = Paired(trainings, suite)
+    tasks = _kinds(_tasks(paired, base))[0].get("seen", [])
+    differences = {name: paired.difference(tasks, name, base) for name in paired.scores}
+    return {name for name, one in differences.items() if one and len(one.seeds) > 1 and one.is_below}
+
+
+def _summary(suite: str, names: Sequence[str], base: str, trainings: Sequence[Measured]) -> SuiteSummary:
+    paired = Paired(trainings, suite)
+    tasks = _tasks(paired, base or names[0])
+    kinds, left_out = _kinds(tasks)
+    of = {one.variant: one for one in trainings}
+
+    def mean(name: str, tasks: Sequence[str]) -> Mean | None:
+        each = [
+            statistics.mean(paired.scores[name][seed][task].score for task in tasks)
+            for seed in paired.seeds(name, tasks)
+        ]
+        if not each:
+            return None
+        spread = statistics.stdev(each) if len(each) > 1 else None
+        return Mean(statistics.mean(each), spread, paired.difference(tasks, name, base) if name != base else None)
+
+    rows = [
+        Row(
+            name, of[name].overrides, of[name].of, paired.seeds(name, []),
+            {kind: found for kind, counted in kinds.items() if (found := mean(name, counted))},
+            {task: found for task in tasks if (found := mean(name, [task]))},
+        )
+        for name in names
+    ]  # fmt: skip
+    units = {task: f"{cell.measure}{LOWER}" if cell.lower_is_better else cell.measure for task, cell in tasks.items()}
+    return SuiteSummary(suite, base, kinds, left_out, units, rows)
+
+
+def _tasks(paired: Paired, name: str) -> dict[str, Scored]:
+    return {task: cell for row in paired.scores.get(name, {}).values() for task, cell in row.items()}
+
+
+def _kinds(tasks: dict[str, Scored]) -> tuple[dict[Kind, list[str]], list[str]]:
+    """Tasks of each kind that may be averaged, and the others."""
+    kinds: dict[Kind, list[str]] = {}
+    for kind in get_args(Kind):
+        own = {task: cell for task, cell in tasks.items() if cell.is_unseen == (kind == "unseen")}
+        if own:
+            measure, _ = Counter((cell.measure, cell.lower_is_better) for cell in own.values()).most_common(1)[0]
+            kinds[kind] = [task for task, cell in own.items() if (cell.measure, cell.lower_is_better) == measure]
+    counted = {task for own in kinds.values() for task in own}
+    return kinds, [task for task in tasks if task not in counted]

@@ -1,0 +1,123 @@
+"""The table of a sweep, for a terminal of 80 columns and as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from unic._text import markdown, printable
+from unic.runs.metric_names import TOP1
+from unic.sweeps.asked import BASE
+from unic.sweeps.summary import LOWER, Kind, Mean, Row, SuiteSummary
+
+_HEAD = 20  # letters of a head
+
+
+def render(summaries: Sequence[SuiteSummary]) -> RenderableType:
+    """One table for each suite: seeds, scores, and differences to the base with their intervals.
+
+    Bold: the variant is above the base by that interval; dim: below.
+    """
+    return Group(*(part for summary in summaries for part in _rendered(summary, title=len(summaries) > 1)))
+
+
+def as_markdown(summaries: Sequence[SuiteSummary]) -> str:
+    """The same in Markdown, with every task."""
+    return "\n".join(line for summary in summaries for line in _markdown(summary))
+
+
+def score(mean: Mean | None, unit: str = TOP1) -> str:
+    """A score and, of several trainings, its deviation: `63.8 ± 0.7`."""
+    if mean is None:
+        return "–"
+    return _number(mean.score, unit) + ("" if mean.spread is None else f" ± {_number(mean.spread, unit)}")
+
+
+def difference(mean: Mean | None, unit: str = TOP1) -> str:
+    """A difference and its interval: `-1.7 [-2.4, -1.0]`."""
+    if mean is None or mean.difference is None:
+        return ""
+    value, ci, *_ = mean.difference
+    ends = f" [{_number(ci[0], unit, '+')}, {_number(ci[1], unit, '+')}]" if ci else ""
+    return _number(value, unit, "+") + ends
+
+
+def _number(value: float, unit: str, sign: str = "") -> str:
+    """One decimal of a percentage, else three digits."""
+    text = f"{value:{sign}.1f}" if is_percentage(unit) else f"{value:{sign}.3g}"
+    return text.lstrip("+-") if float(text) == 0 else text
+
+
+def is_percentage(unit: str) -> bool:
+    """Whether a measure, with or without its arrow, is on a scale from 0 to 100."""
+    return unit.removesuffix(LOWER).endswith("%")
+
+
+def _rendered(summary: SuiteSummary, *, title: bool) -> Iterator[RenderableType]:
+    table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False, expand=False)
+    table.add_column("variant", overflow="fold")
+    table.add_column("seeds", justify="right", no_wrap=True)
+    for kind in summary.kinds:
+        table.add_column(summary.label(kind), justify="right", no_wrap=True)
+        table.add_column(_shortened(f"to {printable(summary.base or BASE)}"), justify="right", no_wrap=True)
+    for row in summary.rows:
+        cells = [cell for kind in summary.kinds for cell in _cells(row.means.get(kind), unit_of(summary, kind))]
+        table.add_row(Text(printable(row.name)), str(len(row.seeds)), *cells)
+    if title:
+        yield Text(printable(summary.name), style="bold")
+    yield table
+    yield Text(printable("; ".join(_notes(summary))), style="dim italic")
+
+
+def unit_of(summary: SuiteSummary, kind: Kind) -> str:
+    """The measure of a mean."""
+    return summary.units[summary.kinds[kind][0]]
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _HEAD else f"{text[: _HEAD - 1]}…"
+
+
+def _cells(mean: Mean | None, unit: str) -> list[Text]:
+    known = mean.difference if mean else None
+    style = "" if known is None else "bold" if known.is_above else "dim" if known.is_below else ""
+    return [Text(score(mean, unit)), Text(difference(mean, unit), style)]
+
+
+def _notes(summary: SuiteSummary) -> list[str]:
+    units = {summary.units[task] for tasks in summary.kinds.values() for task in tasks}
+    means = [
+        f"{summary.label(kind)}: over {len(tasks)} task{'s' if len(tasks) > 1 else ''}"
+        for kind, tasks in summary.kinds.items()
+    ]
+    return [*means, *sorted(units), *summary.notes()]
+
+
+def _markdown(summary: SuiteSummary) -> Iterator[str]:
+    heads = [f"{summary.label(kind)} of {len(tasks)}" for kind, tasks in summary.kinds.items()]
+    heads += summary.units
+    yield f"**{markdown(summary.name)}**"
+    yield ""
+    yield f"| variant | seeds | {' | '.join(map(markdown, heads))} |"
+    yield "|---|---:|" + "---:|" * len(heads)
+    for row in summary.rows:
+        cells = [_both(row.means.get(kind), unit_of(summary, kind)) for kind in summary.kinds]
+        cells += [_both(row.tasks.get(task), unit) for task, unit in summary.units.items()]
+        yield f"| {markdown(row.name)} | {len(row.seeds)} | {' | '.join(cells)} |"
+    yield ""
+    notes = [f"Beneath a score: its difference to {summary.base}", *_notes(summary)]
+    yield f"{markdown('; '.join(notes))}."
+    yield ""
+
+
+def _both(mean: Mean | None, unit: str) -> str:
+    return "<br>".join(filter(None, (markdown(score(mean, unit)), markdown(difference(mean, unit)))))
+
+
+def changes(row: Row) -> list[str]:
+    """What a variant changes, a line each."""
+    return [*([f"resumes {row.of}"] if row.of else []), *row.overrides]

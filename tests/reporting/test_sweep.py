@@ -1,0 +1,88 @@
+"""The page and the table of a sweep: balanced, self-contained, every variant in its place, at 80 columns."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from unic.reporting import write_sweep
+from unic.sweeps.measured import Measured, Scored
+from unic.sweeps.summary import summarise
+from unic.sweeps.table import as_markdown, render
+
+HOSTILE = '<script>alert("x")&amp;'
+SHIFTS = {"base": 0.0, "without ocr": -0.05, HOSTILE: 0.0, "a name that is far longer than a column": 0.06}
+TASKS = ["clipart/knn", "clipart/logistic", "stamps/knn"]
+
+
+def trainings(seeds: int = 3) -> list[Measured]:
+    """Answers on 400 images that get more right from variant to variant."""
+    draw = np.random.default_rng(0)
+    hard = draw.random((len(TASKS), 400))
+    found = []
+    for name, shift in SHIFTS.items():
+        for seed in range(seeds):
+            tasks = {}
+            for number, task in enumerate(TASKS):
+                right = hard[number] + 0.1 * draw.standard_normal(400) < 0.6 + shift
+                packed = base64.b64encode(np.packbits(right).tobytes()).decode()
+                tasks[task] = Scored(
+                    score=round(100 * float(right.mean()), 3), is_unseen=task.startswith("stamps"), right=packed,
+                    num_images=400, images="same",
+                )  # fmt: skip
+            found.append(
+                Measured(
+                    variant=name, seed=seed, is_base=name == "base", suites={"quick": tasks}, train_s=60,
+                    overrides=[] if name == "base" else [f"train.lr={shift}"],
+                )
+            )  # fmt: skip
+    return found
+
+
+def test_the_page(tmp_path: Path, outline: Callable[[str], Any]) -> None:
+    runs = trainings()
+    page = write_sweep(summarise(runs, ["base"]), runs, "my sweep", tmp_path / "page.html").read_text()
+    found = outline(page)
+    assert found.loads == ["data:,", "#differences", "#scores", "#variants"]
+    assert "<script" not in page
+    assert page.count("<svg") == 2  # seen and unseen
+    words = found.words()
+    assert (
+        "Of 3 variants, 1 is above base and 1 is below it, by the 95 % interval of the mean over seen tasks." in words
+    )
+    assert "12 trainings, 12 min of training in all" in words
+    assert HOSTILE in words
+    assert "train.lr=0.06" in words
+
+
+def test_the_table_at_80_columns() -> None:
+    text = io.StringIO()
+    Console(file=text, width=80).print(render(summarise(trainings())))
+    lines = text.getvalue().splitlines()
+    assert max(map(len, lines)) <= 80
+    row = next(line for line in lines if line.strip().startswith("without ocr"))
+    assert row.count("[") == 2
+    assert "3 53.3 ± 0.7 -4.1 [" in row
+    assert "not corrected for the number of variants" in " ".join(" ".join(lines).split())
+
+
+def test_one_seed_says_what_its_interval_covers() -> None:
+    (summary,) = summarise(trainings(1))
+    assert "with a single seed the interval covers test images only, not another training" in summary.notes()
+    assert not any("Student" in note for note in summary.notes())
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_markdown_has_a_column_for_each_task(seeds: int) -> None:
+    lines = as_markdown(summarise(trainings(seeds))).splitlines()
+    table = [line for line in lines if line.startswith("|")]
+    assert len(table) == 2 + len(SHIFTS)
+    assert {line.replace("\\|", "").count("|") for line in table} == {2 + 1 + 2 + len(TASKS)}
+    assert "seen of 2" in table[0]

@@ -1,0 +1,171 @@
+"""Which variants a sweep has, what they are called, and what is refused."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from unic.cli.words import axis_in
+from unic.errors import InputError
+from unic.sweeps.asked import read_asked, with_changes
+from unic.sweeps.folder import SweepFolder
+from unic.sweeps.plan import make_plan, only
+from unic.sweeps.variants import folder_name
+
+
+@pytest.fixture
+def measured(recipe: dict[str, Any]) -> dict[str, Any]:
+    return recipe | {"eval": {"suite": "quick"}}
+
+
+def variants(tree: dict[str, Any]) -> dict[str, list[str]]:
+    plan = make_plan(read_asked(tree))
+    return {variant.name: list(variant.overrides) for variant in plan.variants}
+
+
+def test_values_one_at_a_time(measured: dict[str, Any]) -> None:
+    asked = {
+        "recipe": measured,
+        "vary": {"projector.blocks": ["all", "last"], "weighting": [{"type": "uniform"}], "train.lr": [0.01, 0.1],
+                 "standardize.floor": [0]},
+    }  # fmt: skip
+    assert variants(asked) == {
+        "base": [],
+        "projector.blocks=last": ['projector.blocks="last"'],
+        "weighting=uniform": ['weighting={"type": "uniform"}'],
+        "train.lr=0.1": ["train.lr=0.1"],
+    }
+
+
+def test_all_combinations(measured: dict[str, Any]) -> None:
+    asked = {
+        "recipe": measured,
+        "vary": {"projector.blocks": ["all", "last"], "train.lr": [0.01, 0.1]},
+        "design": "factorial",
+    }
+    names = ["base", "train.lr=0.1", "projector.blocks=last", "projector.blocks=last train.lr=0.1"]
+    assert list(variants(asked)) == names
+    assert folder_name(names[-1]) == "projector.blocks=last-train.lr=0.1"
+
+
+def test_one_without_each_teacher(measured: dict[str, Any]) -> None:
+    found = variants({"recipe": measured, "drop_teachers": "each"})
+    assert list(found) == ["base", "without vit", "without cnn"]
+    plan = make_plan(read_asked({"recipe": measured, "drop_teachers": "each"}))
+    assert list(plan.recipes["without vit"].teachers.models) == ["cnn"]
+
+
+def test_named_variants_and_those_that_resume_others(measured: dict[str, Any]) -> None:
+    asked = {
+        "recipe": measured,
+        "overrides": ["train.steps=4", "train.interpolate=1"],
+        "variants": {
+            "whole": [],
+            "slow": ["train.lr=0.001"],
+            "half of slow": {"of": "slow", "change": ["train.interpolate=0.5"]},
+        },
+    }
+    plan = make_plan(read_asked(asked))
+    assert plan.base.name == "whole"
+    half = plan.variants[-1]
+    assert (half.of, half.folder) == ("slow", "half-of-slow")
+    assert list(half.overrides) == ["train.lr=0.001", "train.interpolate=0.5"]
+    assert plan.recipes["half of slow"].train.steps == 4
+    chosen = only(plan, ["slow"])
+    assert [training.name for training in chosen.trainings(SweepFolder(Path("x")))] == ["slow, seed 0"]
+    assert chosen.base.name == "whole"
+    with pytest.raises(InputError, match="unknown variant 'slwo'; did you mean 'slow'"):
+        only(plan, ["slwo"])
+
+
+def test_a_file_is_a_sweep_or_a_recipe(measured: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "toy.yaml").write_text(yaml.safe_dump(measured))
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump({"data": ["clipart"], "tasks": {"knn": {}}}))
+    sweep = {"recipe": "toy.yaml", "suite": "mine.yaml", "seeds": [0, 1], "vary": {"train.lr": [0.1]}}
+    (tmp_path / "sweep.yaml").write_text(yaml.safe_dump(sweep))
+    asked = read_asked(tmp_path / "sweep.yaml")
+    assert asked.recipe == str(tmp_path / "toy.yaml")  # beside the sweep, wherever the command is typed
+    assert asked.suites == [str(tmp_path / "mine.yaml")]
+    assert read_asked(tmp_path) == asked  # as the folder of a sweep
+    assert read_asked(str(tmp_path / "toy.yaml")).recipe == str(tmp_path / "toy.yaml")
+    more = with_changes(asked, overrides=["train.steps=2"], vary={"seed": [1]}, seeds=[4], design=None, suites=[])
+    assert (more.overrides, more.seeds, more.suites) == (["train.steps=2"], [4], asked.suites)
+    assert list(more.vary) == ["train.lr", "seed"]
+
+
+def test_the_sweep_of_the_documentation(monkeypatch: pytest.MonkeyPatch) -> None:
+    root = Path(__file__).parents[2]
+    monkeypatch.chdir(root)
+    (block,) = re.findall(r"^```yaml\n(.*?)^```", (root / "docs/sweep.md").read_text(), re.M | re.S)
+    plan = make_plan(read_asked(yaml.safe_load(block)))
+    assert (plan.base.name, len(plan.variants), list(plan.suites)) == ("whole", 8, ["quick"])
+
+
+def test_suites_are_called_by_their_files(measured: dict[str, Any], tmp_path: Path) -> None:
+    for name in ("one/mine.yaml", "two/mine.yaml"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text("data: [clipart]\n")
+    suites = [str(tmp_path / "one/mine.yaml"), "quick"]
+    assert make_plan(read_asked({"recipe": measured, "suites": suites})).suites == {"mine": suites[0], "quick": "quick"}
+    with pytest.raises(InputError, match="two suites are called 'mine'"):
+        make_plan(read_asked({"recipe": measured, "suites": [suites[0], str(tmp_path / "two/mine.yaml")]}))
+
+
+def test_an_axis_as_typed() -> None:
+    assert axis_in("projector.blocks=[all, last]") == ("projector.blocks", ["all", "last"])
+    assert axis_in("weighting=[{type: uniform}, null]") == ("weighting", [{"type": "uniform"}, None])
+    assert axis_in("train.lr=[1e-4]") == ("train.lr", [1e-4])
+    for text in ("train.lr=1e-4", "train.lr", "=[1]", "train.lr=[]", "train.lr=[1"):
+        with pytest.raises(InputError, match=re.escape(f"--vary '{text}': ")):
+            axis_in(text)
+
+
+@pytest.mark.parametrize(
+    ("more", "line"),
+    [
+        ({"sede": [1]}, "unknown key 'sede'; did you mean 'seeds'"),
+        ({"design": "all"}, "'design': .*'factorial'"),
+        ({"vary": {"train.lr": []}}, "'train.lr' has no values"),
+        ({"vary": {"train.lrr": [1]}}, "unknown key 'train.lrr'.*'lr'"),
+        ({"variants": {"a": {"of": "b"}}}, "'a': expected both of: of, change"),
+        ({"variants": {"a": {"of": "b", "chnge": ["x=1"]}}}, "'a' has an unknown key 'chnge'; did you mean 'change'"),
+        ({"variants": {"a": "train.lr=1"}}, "'a': expected a list of KEY=VALUE"),
+        ({"variants": {"a": {"of": "b", "change": ["x=1"]}}}, "'a' is of 'b', which is no variant"),
+        ({"variants": {"a": {"of": "a", "change": ["x=1"]}}}, "'a' is of itself"),
+        ({"variants": {"a": [], "b": []}}, "'a' and 'b' are the same recipe"),
+        ({"variants": {"a b": ["train.lr=1"], "a-b": ["train.lr=2"]}}, "'a b' and 'a-b' would have one folder"),
+        ({"variants": {"results": ["train.lr=1"]}}, "'results' cannot be the name of a folder"),
+        ({"variants": {"seed-0": ["train.lr=1"]}}, "'seed-0' cannot be the name of a folder"),
+        ({"variants": {"base": ["train.lr=1"]}}, "'base' is the recipe itself"),
+        ({"variants": {"a": ["train.lrr=1"]}}, "variant 'a': .*'train.lrr'"),
+        ({"variants": {"a": ["seed=1"]}}, "variant 'a': .*leave out seed="),
+        ({"variants": {"a": ["eval.suite=samples"]}}, "variant 'a': .*leave out eval.suite"),
+        (
+            {"variants": {"a": ["train.lr=1"], "b": {"of": "a", "change": ["train.steps=9"]}}},
+            "variant 'b', which resumes 'a': 'train.steps' was 8",
+        ),
+        ({"overrides": ["eval.suite=null"]}, "nothing to measure by; name a suite"),
+        ({"seeds": [0, 0]}, "0 is named twice"),
+        ({"suite": "quick", "suites": ["quick"]}, "either 'suite' or 'suites'"),
+    ],
+)
+def test_what_is_refused_in_one_line(measured: dict[str, Any], more: dict[str, Any], line: str) -> None:
+    with pytest.raises(InputError, match=line):
+        make_plan(read_asked({"recipe": measured, **more}))
+
+
+def test_a_single_teacher_cannot_be_dropped(measured: dict[str, Any]) -> None:
+    del measured["teachers"]["models"]["cnn"]
+    with pytest.raises(InputError, match="one teacher, 'vit'"):
+        variants({"recipe": measured, "drop_teachers": "each"})
+
+
+def test_long_values_have_short_names(measured: dict[str, Any]) -> None:
+    sources = [{"path": f"folder-{number}"} for number in range(20)]
+    name = list(variants({"recipe": measured, "vary": {"data.train": [sources]}}))[-1]
+    assert len(folder_name(name)) < 80
+    assert re.fullmatch(r"[\w.=-]+", folder_name(name))

@@ -1,0 +1,320 @@
+"""`unic sweep`: from the command to the table, what is repeated, what goes on, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from launcher import Launcher
+from rich.console import Console
+
+import unic
+from unic import api, cli
+from unic.api import sweep_training, sweeping
+from unic.errors import InputError, NotFiniteError, PreemptedError, UnfinishedError
+from unic.runs.metrics import read_metrics
+from unic.sweeps.asked import read_asked
+from unic.sweeps.measured import Measured, Scored, write_measured
+from unic.sweeps.plan import Training, make_plan
+
+QUIET = Console(quiet=True)
+
+
+@pytest.fixture
+def measured(recipe: dict[str, Any], image_folder: Path) -> dict[str, Any]:
+    """The tiny recipe, shorter, with an evaluation and a teacher cache that all seeds share."""
+    recipe["train"] |= {"steps": 2}
+    recipe["data"] |= {"augment": "none"}
+    recipe["teachers"] |= {"cache": {"views": 1}}
+    suite = {"data": [f"blobs={image_folder}?test=0.5&seed=0"], "tasks": {"knn": {"k": 3}}, "size": 32}
+    return recipe | {"trackers": {}, "eval": {"suite": suite}}
+
+
+@pytest.fixture
+def pretended(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Trainings that do nothing but to write scores, by folder; those of `worse` are 10 points below."""
+    done: list[str] = []
+
+    def pretend(self: Any, training: Training) -> None:
+        score = 60 + training.seed / 10 - 10 * (training.variant.name == "worse")
+        training.run.mkdir(parents=True)
+        done.append(f"{training.variant.folder}/{training.run.name}")
+        write_measured(
+            training.result,
+            Measured(
+                variant=training.variant.name, overrides=list(training.variant.overrides), seed=training.seed,
+                is_base=training.variant.name == self._base, suites={"suite": {"blobs/knn": Scored(score=score)}},
+            ),
+        )  # fmt: skip
+
+    monkeypatch.setattr(sweep_training.Work, "__call__", pretend)
+    monkeypatch.setattr(sweeping, "try_out", lambda *_: None)
+    return done
+
+
+def command(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[int, str, str]:
+    code = 0
+    sys.argv = ["unic", *map(str, arguments)]
+    try:
+        cli.main()
+    except SystemExit as stop:
+        code = int(stop.code or 0)
+    output = capsys.readouterr()
+    return code, output.out, output.err
+
+
+def test_from_the_command_to_the_table(
+    measured: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("toy.yaml").write_text(yaml.safe_dump(measured))
+    fitted: list[str] = []
+    fit = sweep_training.fit
+    monkeypatch.setattr(
+        sweep_training, "fit", lambda recipe, run, **more: fitted.append(str(run)) or fit(recipe, run, **more)
+    )
+    words = ["sweep", "toy.yaml", "--vary", "projector.blocks=[all,last]", "--seeds", "0,1", "--out", "all"]
+    code, out, err = command(capsys, *words)
+    assert code == 0, err
+    assert fitted == [f"all/{name}/seed-{seed}" for seed in (0, 1) for name in ("base", "projector.blocks=last")]
+    assert max(map(len, out.splitlines())) <= 80
+    assert "projector.blocks=last" in out
+    assert "report: all/report.html" in out
+
+    run = Path("all/projector.blocks=last/seed-1")
+    own = json.loads((run / "results.json").read_text())["tasks"]["blobs/knn"]["student"]["score"]
+    small = json.loads(Path("all/results/projector.blocks=last-1.json").read_text())
+    assert small["suites"]["suite"]["blobs/knn"]["score"] == own
+    assert small["overrides"] == ['projector.blocks="last"']
+    assert yaml.safe_load((run / "recipe.yaml").read_text())["seed"] == 1
+    code, _, err = command(capsys, "eval", "all/projector.blocks=last", "--out", "joint.json")
+    assert code == 0, err
+    assert json.loads(Path("joint.json").read_text())["models"]["student"]["trainings"] == ["seed-0", "seed-1"]
+
+    fitted.clear()
+    table = Path("all/table.md").read_text()
+    assert command(capsys, *words)[0] == 0
+    assert command(capsys, "sweep", "all", "--table")[1] == out
+    assert command(capsys, "report", "all", "--out", "page.html")[:2] == (0, "page.html\n")
+    assert fitted == []  # all of it was there
+    for name in ("base", "projector.blocks=last"):
+        shutil.rmtree(Path("all") / name)
+    code, again, err = command(capsys, "sweep", "all")  # elsewhere, with the small files alone
+    assert (code, again) == (0, out), err
+    assert fitted == []
+    assert Path("all/table.md").read_text() == table
+
+
+def test_a_variant_that_resumes_another_one(
+    measured: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: dict[str, int] = {}
+    step = sys.modules["unic.training.train"].training_step
+    monkeypatch.setattr(
+        "unic.training.train.training_step",
+        lambda stage, *rest: steps.update({str(stage.run.folder): rest[-1]}) or step(stage, *rest),
+    )
+    half = {"half": {"of": "base", "change": ["train.interpolate=0.5"]}}
+    with pytest.raises(InputError, match="'half', which resumes 'base': .*train.interpolate=1 among the overrides"):
+        unic.sweep(measured, variants=half, out=tmp_path, console=QUIET)
+    unic.sweep(measured, variants=half, out=tmp_path, console=QUIET, train__interpolate=1)
+    assert steps == {str(tmp_path / "base/seed-0"): 2}
+    assert (tmp_path / "half/seed-0/interpolated").is_dir()
+    scores = {path.stem: json.loads(path.read_text())["of"] for path in (tmp_path / "results").glob("h*")}
+    assert scores == {"half-0": "base"}
+    # Where that run is gone, the variant is trained from the start.
+    shutil.rmtree(tmp_path / "base")
+    unic.sweep(tmp_path, seeds=[0, 1], only_variants=["half"], out=tmp_path, console=QUIET)
+    assert steps[str(tmp_path / "half/seed-1")] == 2
+
+
+def test_what_is_hopeless_gets_no_further_seed(measured: dict[str, Any], tmp_path: Path, pretended: list[str]) -> None:
+    variants = {"worse": ["train.lr=1"], "alike": ["train.lr=2"]}
+    asked = {"recipe": measured, "variants": variants, "seeds": [0, 1, 2]}
+    unic.sweep(asked, out=tmp_path / "all", stop_hopeless=True, console=QUIET)
+    assert pretended == [
+        *(f"{name}/seed-{seed}" for seed in (0, 1) for name in ("base", "worse", "alike")),
+        *(f"{name}/seed-2" for name in ("base", "alike")),
+    ]
+    pretended.clear()
+    unic.sweep(asked, out=tmp_path / "all", console=QUIET)
+    assert pretended == ["worse/seed-2"]  # not asked to stop
+
+
+def test_the_same_sweep_goes_on_and_another_one_is_refused(
+    measured: dict[str, Any], tmp_path: Path, pretended: list[str]
+) -> None:
+    asked = {"recipe": measured, "variants": {"worse": ["train.lr=1"], "more": ["train.lr=2"]}}
+    folder = unic.sweep(asked, out=tmp_path / "all", only_variants=["base", "worse"], console=QUIET)
+    kept = yaml.safe_load((folder / "sweep.yaml").read_text())
+    assert (list(kept["variants"]), kept["seeds"]) == (["base", "worse", "more"], [0])
+
+    for other, line in (
+        ({"variants": {"worse": ["train.lr=3"]}}, r"variant 'worse' was \['train.lr=1'\] there"),
+        ({"overrides": ["train.steps=3"]}, "'train.steps' is 2, now it is 3"),
+        ({"overrides": ["train.interpolate=0.5"]}, "'train.interpolate' is None, now it is 0.5"),
+        ({"suites": ["quick"]}, "measured by the suite of its recipe, this one by quick"),
+        ({"variants": {"whole": []}}, "the base of the sweep there is called 'base'"),
+    ):
+        with pytest.raises(InputError, match=line):
+            unic.sweep({**asked, **other}, out=folder, console=QUIET)
+    assert yaml.safe_load((folder / "sweep.yaml").read_text()) == kept
+
+    pretended.clear()
+    asked["variants"]["more"] = ["train.lr=4"]  # never begun, so it may change
+    unic.sweep(asked, out=folder, seeds=[1], console=QUIET)
+    assert pretended == ["base/seed-1", "worse/seed-1", "more/seed-1"]
+    kept = yaml.safe_load((folder / "sweep.yaml").read_text())
+    assert kept["seeds"] == [0, 1]
+    assert kept["variants"] == {"base": [], "worse": ["train.lr=1"], "more": ["train.lr=4"]}
+
+
+def test_folders_of_something_else_are_refused(measured: dict[str, Any], tmp_path: Path, pretended: list[str]) -> None:
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(InputError, match="not empty and holds no sweep"):
+        unic.sweep(measured, out=tmp_path, console=QUIET)
+    (tmp_path / "recipe.yaml").touch()
+    with pytest.raises(InputError, match="single training"):
+        unic.sweep(measured, out=tmp_path, console=QUIET)
+    with pytest.raises(InputError, match="no finished training"):
+        api.sweep_table(tmp_path)
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results/full-0.json").write_text('{"variant": "full", "seed": 0}')
+    with pytest.raises(InputError, match=r"full-0\.json is not as unic sweep writes it"):
+        api.sweep_table(tmp_path)
+    assert pretended == []
+
+
+def test_a_mistake_in_the_last_variant_is_found_before_the_first_trains(
+    measured: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweep_training, "fit", lambda *_, **__: pytest.fail("nothing may be trained"))
+    variants = {"wider": ["projector.hidden_dim=16"], "typo": ["projector.hiden_dim=16"]}
+    with pytest.raises(InputError, match=r"variant 'typo': .*'hiden_dim'; did you mean 'hidden_dim'"):
+        unic.sweep(measured, variants=variants, out=tmp_path / "all", console=QUIET)
+    with pytest.raises(InputError, match=r"variant 'typo': .*the student has blocks"):
+        unic.sweep(measured, variants={"typo": ["projector.blocks=[99]"]}, out=tmp_path / "all", console=QUIET)
+    assert not (tmp_path / "all").exists()
+
+
+def test_what_fails_does_not_stop_the_others(
+    measured: dict[str, Any], tmp_path: Path, pretended: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pretend = sweep_training.Work.__call__
+
+    def failing(self: Any, training: Training) -> None:
+        if training.variant.name == "wild":
+            raise NotFiniteError("losses are not finite; continue with resume=True")
+        pretend(self, training)
+
+    monkeypatch.setattr(sweep_training.Work, "__call__", failing)
+    variants = {"wild": ["train.lr=9"], "worse": ["train.lr=1"]}
+    with pytest.raises(UnfinishedError, match=r"wild, seed 0: losses are not finite$"):
+        unic.sweep(measured, variants=variants, out=tmp_path / "all", console=QUIET)
+    assert pretended == ["base/seed-0", "worse/seed-0"]
+    assert (tmp_path / "all/report.html").is_file()
+
+
+def test_a_signal_ends_it_and_the_same_call_goes_on(
+    measured: dict[str, Any], tmp_path: Path, pretended: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pretend = sweep_training.Work.__call__
+
+    def stopped(self: Any, training: Training) -> None:
+        if training.seed == 1:
+            raise PreemptedError("stopped by a signal")
+        pretend(self, training)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(sweep_training.Work, "__call__", stopped)
+        with pytest.raises(PreemptedError, match="1 trainings are finished; the same command goes on"):
+            unic.sweep(measured, seeds=[0, 1], out=tmp_path / "all", console=QUIET)
+    unic.sweep(measured, seeds=[0, 1], out=tmp_path / "all", console=QUIET)
+    assert pretended == ["base/seed-0", "base/seed-1"]
+
+
+def test_a_dry_run_tells_the_variants(
+    measured: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("toy.yaml").write_text(yaml.safe_dump(measured))
+    code, out, err = command(capsys, "sweep", "toy.yaml", "--drop-teachers", "each", "--seeds", "5,6", "--dry-run")
+    assert code == 0, err
+    assert "without vit: teachers.models=" in out
+    assert "trainings: 6, of 3 variants with seeds 5, 6" in out
+    assert [path.name for path in tmp_path.iterdir()] == ["toy.yaml"]
+    for words, line in (
+        (["--vary", "train.lr=1"], "--vary 'train.lr=1': expected KEY="),
+        (["--vary", "train.lr=[1]", "--vary", "train.lr=[2]"], "'train.lr' is varied twice"),
+        (["--drop-teachers", "all"], "'drop_teachers'"),
+        (["--variant", "bse"], "unknown variant 'bse'; did you mean 'base'"),
+    ):
+        code, out, err = command(capsys, "sweep", "toy.yaml", *words)
+        assert (code, out, err.count("\n")) == (2, "", 1)
+        assert line in err
+
+
+def test_two_suites_are_two_tables(
+    measured: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("toy.yaml").write_text(yaml.safe_dump(measured))
+    suite = measured["eval"]["suite"]
+    Path("near.yaml").write_text(yaml.safe_dump(suite))
+    Path("other.yaml").write_text(yaml.safe_dump(suite | {"tasks": {"knn": {"k": 1}, "retrieval": {}}}))
+    code, out, err = command(
+        capsys, "sweep", "toy.yaml", "--suite", "near.yaml", "--suite", "other.yaml", "--vary", "train.lr=[0.1]",
+        "--out", "all",
+    )  # fmt: skip
+    assert code == 0, err
+    assert [line.strip() for line in out.splitlines() if line.strip() in ("near", "other")] == ["near", "other"]
+    assert "not in the means, as measured otherwise: blobs/retrieval" in " ".join(out.split())
+    small = json.loads(Path("all/results/train.lr=0.1-0.json").read_text())["suites"]
+    assert list(small) == ["near", "other"]
+    assert "right" in small["other"]["blobs/knn"]
+    assert "right" not in small["other"]["blobs/retrieval"]
+    own = json.loads(Path("all/base/seed-0/results.json").read_text())
+    assert list(own["tasks"]) == ["blobs/knn"]
+
+
+def test_several_at_a_time(measured: dict[str, Any], tmp_path: Path) -> None:
+    unic.sweep(measured, seeds=[0, 1], out=tmp_path / "two", jobs=2, console=QUIET)
+    unic.sweep(measured, seeds=[0, 1], out=tmp_path / "one", console=QUIET)
+    for seed in (0, 1):
+        own, other = (
+            json.loads((tmp_path / name / f"results/base-{seed}.json").read_text()) for name in ("two", "one")
+        )
+        assert own["suites"] == other["suites"]
+
+
+@pytest.mark.long
+def test_a_signal_ends_all_of_them_and_each_saves(measured: dict[str, Any], tmp_path: Path, launch: Launcher) -> None:
+    measured["train"] |= {"steps": 100_000}
+    measured["checkpoint"] = {"every": 100_000}
+    (tmp_path / "toy.yaml").write_text(yaml.safe_dump(measured))
+    words = ["-m", "unic", "sweep", "toy.yaml", "--seeds", "0,1", "--jobs", "2", "--out", "all"]
+    process = launch(*words, env=dict(os.environ), cwd=tmp_path)
+    runs = [tmp_path / f"all/base/seed-{seed}" for seed in (0, 1)]
+    while not all((run / "metrics.jsonl").is_file() and read_metrics(run) for run in runs):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(120) == 75
+    assert "the same command goes on" in process.communicate()[0]
+    assert all(int((run / "checkpoints/last").read_text().removeprefix("step-")) > 0 for run in runs)
+
+
+@pytest.mark.parametrize("name", ["general", "paper"])
+def test_the_sweeps_of_the_benchmarks_can_be_read(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(Path(__file__).parents[1])
+    plan = make_plan(read_asked(f"benchmarks/variants/{name}.yaml"))
+    assert plan.asked.seeds == [0, 1, 2]
+    assert not plan.base.overrides
