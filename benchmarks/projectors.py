@@ -28,7 +28,7 @@ from unic.encoders import build_encoder, has_fast_bf16, place
 from unic.encoders._attention import choose_attention
 from unic.losses import build_losses
 from unic.projectors import build_projector
-from unic.recipe.sections import Train
+from unic.recipe.sections import TrainSection
 from unic.tokens import Tokens
 from unic.training.distiller import Distiller
 from unic.training.optimizer import build_optimizer, optimizer_step
@@ -79,7 +79,7 @@ def measure(configuration: str, batch_size: int, rounds: int) -> dict[str, Any]:
     images, index = torch.rand(batch_size, 3, chosen.size, chosen.size), torch.arange(batch_size)
     teachers, standardizer = LiveTeachers(encoders, student.grid), EmaStandardizer(dims)
     targets = standardizer(teachers(images, index, index))
-    updates, blocks = build_optimizer(student, Train()), range(len(student.block_dims))
+    updates, blocks = build_optimizer(student, TrainSection()), range(len(student.block_dims))
     tokens = [_leaf(rung) for rung in student.intermediates(images, blocks)]
 
     def student_step() -> None:
@@ -95,7 +95,7 @@ def measure(configuration: str, batch_size: int, rounds: int) -> dict[str, Any]:
         losses = build_losses({"cosine": 0.5, "smooth_l1": 0.5})
         model = Distiller(student, projectors, losses, blocks, seed=0, bf16=has_fast_bf16(CPU), widths=widths)
         parameters = sum(parameter.numel() for parameter in model.projectors.parameters())
-        optimizer = build_optimizer(model.projectors, Train()) if parameters else None
+        optimizer = build_optimizer(model.projectors, TrainSection()) if parameters else None
 
         def step() -> None:
             with patch.object(student, "intermediates", lambda *_: tokens):
