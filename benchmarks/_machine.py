@@ -1,4 +1,4 @@
-"""What a figure depends on besides the program: machine, versions, date."""
+"""Machine, versions and date, for the head of a results file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import torch
 
 
 def machine(*packages: str) -> dict[str, Any]:
-    """For the head of a results file.
+    """Describes this machine.
 
     Args:
         packages: names on PyPI whose versions matter.
@@ -25,7 +25,7 @@ def machine(*packages: str) -> dict[str, Any]:
         "cpu": names[0] if names else platform.machine(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
-        "load": round(os.getloadavg()[0], 1),  # before the run: what else keeps the machine busy
+        "load": round(os.getloadavg()[0], 1),  # of other work, as this is read before the run
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "platform": platform.platform(),
         "versions": {"python": platform.python_version()} | {name: version(name) for name in packages},

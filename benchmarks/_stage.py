@@ -1,4 +1,4 @@
-"""A stage of a run that begins, for benchmarks that time its steps."""
+"""The first stage of a run, for benchmarks that time training steps."""
 
 from __future__ import annotations
 

@@ -1,13 +1,13 @@
-"""What the parts of a recipe are worth: variants of it, several seeds, on any suites.
+"""Ablations: variants of a recipe, trained with several seeds and measured on any suites.
 
     python benchmarks/ablations.py                                           # trains, measures, prints Markdown
     python benchmarks/ablations.py benchmarks/variants/general.yaml --seed 0 --variant base --threads 1
     python benchmarks/ablations.py benchmarks/variants/general.yaml --table  # prints what has been measured
 
 A file of variants names the recipe, the suites and, for each variant, its overrides (`KEY=VALUE` of `unic distill`).
-Each run is one `VARIANT-SEED.json` in the results folder, written as it ends. Finished ones are not repeated and
-interrupted ones go on, so several processes can share the work, and a later day can add a seed. A variant `{of: NAME,
-change: […]}` is the trained run NAME resumed with changes, for those that need no other training (`train.interpolate`).
+Each run writes `VARIANT-SEED.json` to the results folder at its end. Finished runs are not repeated and interrupted
+ones are resumed, so several processes can share the work, and seeds can be added later. A variant `{of: NAME, change:
+[…]}` resumes the trained run NAME with changes that need no other training (`train.interpolate`).
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from unic.eval.results.schema import Results
 from unic.eval.results.seen import mean_gains
 from unic.eval.suite import load_suite
 from unic.recipe.schema import Recipe, load_recipe
+from unic.runs.metric_names import KNN_MEAN, LOSS
 from unic.runs.metrics import read_metrics
 from unic.terminal import stderr_console
 from unic.training.train import fit
@@ -41,10 +42,10 @@ PAPER = Path(__file__).parent / "variants" / "paper.yaml"
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("variants", nargs="?", type=Path, default=PAPER, help="file of variants (default: %(default)s)")
-    parser.add_argument("--variant", action="append", help="one of the file; repeatable (default: all)")
+    parser.add_argument("--variant", action="append", help="name of a variant; repeatable (default: all)")
     parser.add_argument("--seed", action="append", type=int, help="of the training; repeatable (default: 0, 1, 2)")
-    parser.add_argument("--recipe", help="in place of that of the file")
-    parser.add_argument("--epochs", type=float, help="in place of those of the recipe")
+    parser.add_argument("--recipe", help="replaces the recipe of the file")
+    parser.add_argument("--epochs", type=float, help="replaces the epochs of the recipe")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--runs", type=Path, help="(default: runs/ablations/NAME OF THE FILE)")
     parser.add_argument("--results", type=Path, help="(default: results in that folder)")
@@ -84,14 +85,14 @@ def measure(
     seconds = time.monotonic() - started
     unic.export(run)
     held_out = OnlineKnn(load_suite("quick"))(student, recipe.train.steps or 0)
-    last = [row for row in read_metrics(run) if "loss" in row][-1]
+    last = [row for row in read_metrics(run) if LOSS in row][-1]
     report = {
         "recipe": source,
         "variant": variant,
         "overrides": list(overrides),
         "seed": seed,
         "epochs": recipe.train.epochs,
-        "train_s": round(seconds) if is_new else None,  # not known of one that went on
+        "train_s": round(seconds) if is_new else None,  # not known of a resumed run
         "date": time.strftime("%Y-%m-%d"),
         "threads": torch.get_num_threads(),
         "load": round(os.getloadavg()[0], 1),
@@ -104,7 +105,7 @@ def measure(
 
 
 def on_suite(run: Path, suite: str) -> dict[str, Any]:
-    """Scores of all models by task, and of the student their mean and the gain over the best teacher of each task."""
+    """Scores of all models by task; mean and gain over the best teacher of each task, of the student."""
     results = Results.load(unic.evaluate(run, suite=suite, console=stderr_console()))
     scores = {task: {name: cell.score for name, cell in row.items()} for task, row in results.tasks.items()}
     kinds = {
@@ -126,7 +127,7 @@ def table(results: Path, plan: dict[str, Any]) -> str:
     for variant in plan["variants"]:
         rows = [report for report in found if report["variant"] == variant]
         if rows:
-            cells = [spread([row["knn_of_training_images"]["knn/mean"] for row in rows])]
+            cells = [spread([row["knn_of_training_images"][KNN_MEAN] for row in rows])]
             for suite, unseen in sets.items():
                 measured = [row["suites"][suite] for row in rows]
                 cells += [spread([one["seen"][value] for one in measured]) for value in ("mean", "gain")]

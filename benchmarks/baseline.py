@@ -1,7 +1,7 @@
-"""The yardstick of `step.py`: a distillation step as METHOD.md reads when it is written down plainly.
+"""The baseline of `step.py`: a distillation step that implements METHOD.md in the plainest way.
 
-Every block's projector is a product of its own, teachers resize for themselves, dropping loops over images in Python,
-metrics are read with `.item()`, the optimiser is AdamW as it comes; eager, under the same bf16 autocast.
+The projector of each block is a product of its own, each teacher resizes its images, dropping loops over images in
+Python, metrics are read with `.item()`, the optimiser is plain AdamW. It runs eagerly, under the same bf16 autocast.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Mlp(nn.Module):
 
 
 class Baseline:
-    """Owns a copy of the student and shares the teachers, whose weights it does not touch."""
+    """A student, a copy of the given one, and its teachers, whose attention is set to timm's default."""
 
     def __init__(
         self, student: Encoder, teachers: Mapping[str, Encoder], *, hidden_dim: int, last_hidden_dim: int, bf16: bool
@@ -41,7 +41,7 @@ class Baseline:
         for network in (self.student, *self.teachers.values()):
             for module in network.modules():
                 if hasattr(module, "fused_attn"):
-                    module.fused_attn = True  # as timm makes it
+                    module.fused_attn = True  # timm's default
         device = next(student.parameters()).device
         hiddens = [hidden_dim] * (len(student.block_dims) - 1) + [last_hidden_dim]
         self.ladders, self.statistics = nn.ModuleDict(), {}

@@ -1,15 +1,15 @@
-"""Teacher cache: what an epoch costs with it, against the student alone and live teachers; what it costs in quality.
+"""Teacher cache: time of an epoch against live teachers and the student alone, and quality of the student.
 
     python benchmarks/cache.py [--recipe recipes/quickstart.yaml] [--images 512] [--rounds 3] [KEY=VALUE …] [--out FILE]
     python benchmarks/cache.py --quality --images 1500 [--views 1 4 16] [--dtype fp16] [--no-live] [--epochs 32] […]
 
-Time: the recipe's own training step (`unic.training.train`), the targets from a warm cache, from the teachers, or from
-random tensors of the same shapes that lie in memory (the student alone). The three take turns step by step, on the same
-decoded batches; decoding is not timed. Reads: what reading the targets of a batch alone takes, without a thread.
+Time: the training step of the recipe (`unic.training.step`), with targets from a warm cache, from the teachers, or from
+random tensors of the same shapes in memory (the student alone). The three take turns step by step, on the same decoded
+batches; decoding is not timed. Reads: the time to read the targets of a batch alone, without a thread.
 
-Quality: whole trainings with augmentation, with live teachers and with V cached views, each built anew, then the k-NN
-tasks of a suite on the student; the score is their mean. With no more epochs than views each view is seen once, which
-is training with live teachers but for the rounding: take more. Prints tables, `--out` writes JSON.
+Quality: whole trainings with augmentation, with live teachers and with V cached views, each in a new cache, then the
+k-NN tasks of a suite on the student; the score is their mean. Take more epochs than views: otherwise each view is seen
+once, which is the same as live teachers but for rounding. Prints tables, `--out` writes JSON.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def measure_time(options: argparse.Namespace, folder: Path) -> list[dict[str, An
     reads = {name: read_time(way, batches) for name, way in ways.items() if isinstance(way, CachedTeachers)}
     times: dict[str, list[float]] = {name: [] for name in ways}
     model = accelerator.prepare(job.distiller).train()
-    for turn in range(options.rounds + 1):  # the first one warms up
+    for turn in range(options.rounds + 1):  # the first round warms up
         epochs = epoch_times(stage, model, ways, batches)
         if turn:
             for name, seconds in epochs.items():
@@ -128,7 +128,7 @@ def like(values: torch.Tensor, batch_size: int) -> torch.Tensor:
 def epoch_times(
     stage: Stage, model: torch.nn.Module, ways: dict[str, Teachers], batches: list[Batch]
 ) -> dict[str, float]:
-    """Seconds of an epoch, by way. They take turns at every step, in an order that turns with it."""
+    """Seconds of an epoch for each kind of targets. They take turns at every step, in an order that changes with it."""
     seconds = dict.fromkeys(ways, 0.0)
     upcoming = {name: way.ahead(iter(batches)) for name, way in ways.items()}
     names = list(ways)
@@ -169,7 +169,7 @@ def print_row(name: str, times: dict[str, list[float]], read: float | None, step
 
 
 def measure_quality(options: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
-    """Trains with live teachers first, then with each number of views; the same seed, order and number of steps."""
+    """Trains with live teachers first, then with each number of views, with equal seed, order and number of steps."""
     rows = []
     print("| teachers | k-NN mean | minutes of training | cache GB |", "|---" * 4 + "|", sep="\n")
     for views in (None, *options.views) if options.live else options.views:

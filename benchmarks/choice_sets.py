@@ -1,15 +1,15 @@
-"""Labelled sets for choosing options: images that no sample recipe trains on, and training images of the seen sets.
+"""Writes labelled sets to choose options by: images that no sample recipe trains on, and training images of seen sets.
 
     python benchmarks/choice_sets.py        # writes runs/choice-sets, which benchmarks/choice.yaml measures on
 
-The test images of the sample sets are for the final tables, and `stamps` shows what a student does on images it has not
-seen. Nothing may be chosen by either, so these take their place while options are compared:
+The test images of the sample sets are for the final tables, and `stamps` shows how a student does on unseen images. No
+option may be chosen by either, so these sets take their place while options are compared:
 
 - `clipart`, `emoji`, `glyphs`, `fashion`: training images with their labels, divided in two;
 - `script`: 20 capital letters of the Greek and the Cyrillic alphabet, 40 of each, in installed fonts;
-- `photographs`: crops of `samples/photos`, grouped to the photographs they were cut from, each of which is a class. As
-  they are every encoder tells them apart by their colours, so they are made grey, cut to a half, and mirrored or not;
-- `prints`: the same as prints in one ink, lines as thick as the picture is dark: neither photographs nor drawings;
+- `photographs`: crops of `samples/photos`, grouped by the photograph they were cut from, which is their class. Every
+  encoder could tell them apart by colour, so they are made grey, cut to a half, and mirrored at random;
+- `prints`: the same as prints in one ink, with lines as thick as the picture is dark: neither photographs nor drawings;
 - `photos.parquet`: the crops of all other photographs, to train on in place of `samples/photos`.
 
 Crops are grouped by the mean of two cosines, of EfficientNet-Lite0's features and of colour histograms. The groups were
@@ -54,7 +54,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--out", type=Path, default=Path("runs/choice-sets"))
     out = parser.parse_args().out
-    for name in ("photographs", "prints", "script", *SEEN):  # pictures of an earlier version would stay
+    for name in ("photographs", "prints", "script", *SEEN):  # else pictures of an earlier version would stay
         shutil.rmtree(out / name, ignore_errors=True)
     draw = np.random.default_rng(0)
     write_photographs(out, draw)
@@ -84,7 +84,7 @@ def write_photographs(out: Path, draw: np.random.Generator) -> None:
 def harder(
     image: Image.Image, draw: np.random.Generator, part: tuple[float, float] = (0.45, 0.65)
 ) -> Image.Image | None:
-    """A grey part of it with an even contrast; None: it is flat, as a clear sky is, and would be like any other."""
+    """A grey part of an image with equalised contrast; None if it is flat, as a clear sky is, and shows nothing."""
     side = int(min(image.size) * draw.uniform(*part))
     left, top = (int(draw.integers(0, length - side + 1)) for length in image.size)
     crop = image.convert("L").crop((left, top, left + side, top + side)).resize((128, 128), Image.Resampling.BICUBIC)
@@ -96,7 +96,7 @@ def harder(
 
 
 def printed(grey: Image.Image, draw: np.random.Generator) -> Image.Image:
-    """The picture in one ink: lines as thick as it is dark; their direction, distance and colours are drawn."""
+    """The picture in one ink, with lines as thick as it is dark; their direction, distance and colours are random."""
     side = 256
     light = np.asarray(grey.resize((side, side), Image.Resampling.BICUBIC), np.float64) / 255
     y, x = np.mgrid[:side, :side]
@@ -110,7 +110,7 @@ def printed(grey: Image.Image, draw: np.random.Generator) -> Image.Image:
 
 
 def groups() -> Int[np.ndarray, " n"]:
-    """The photograph that each crop is of, as a number."""
+    """The index of the photograph that each crop was cut from."""
     encoder = open_encoder("packaged:efficientnet_lite0?size=128", device=torch.device("cpu"), precision="auto")
     features, colours = [], []
     with torch.no_grad():
@@ -132,13 +132,13 @@ def histograms(images: Tensor) -> Float[Tensor, "b c"]:
 def write_letters(out: Path, draw: np.random.Generator) -> None:
     fonts = [font for font in map(str, sorted(Path("/usr/share/fonts").rglob("*.ttf"))) if has_letters(font)]
     assert fonts, "no installed font has Greek and Cyrillic letters"
-    for number, letter in enumerate(LETTERS):
+    for index, letter in enumerate(LETTERS):
         for image in range(IMAGES_OF_A_LETTER):
-            keep(drawn(letter, fonts[draw.integers(len(fonts))], draw), out, f"{number:02}", image, draw)
+            keep(drawn(letter, fonts[draw.integers(len(fonts))], draw), out, f"{index:02}", image, draw)
 
 
 def write_training_images(name: str, out: Path, draw: np.random.Generator) -> None:
-    """Some training images with their labels, each picture once: none is in both parts."""
+    """Writes some training images with their labels, each picture once, so that none is in both parts."""
     table = pq.read_table(f"samples/{name}/train.parquet")
     rows = draw.permutation(table.num_rows)[:IMAGES_OF_A_SET]
     pictures = [picture["bytes"] for picture in table["image"].take(pa.array(rows)).to_pylist()]

@@ -1,10 +1,10 @@
-"""The quickstart's sources cut into clusters of their teachers' features, to train on with every cluster seen alike.
+"""Cuts the quickstart's sources into clusters of the teachers' features, to train on all clusters equally often.
 
     python benchmarks/cluster_sets.py       # writes runs/choice-sets/clusters; prints the sources of a recipe
 
-A mixture of files shows what is frequent in them most often. Batches balanced over clusters of the teachers' features
-instead show all kinds alike, whatever file they are in (SigLino, CVPR 2026). Clusters as files of their own and
-`weight` do it with what a recipe has, so that the effect can be measured before there is an option.
+In a mixture of files, frequent kinds of images are seen most often. Batches balanced over clusters of the teachers'
+features show all kinds equally often, whatever file they are in (SigLino, CVPR 2026). With a file for each cluster and
+`weight` a recipe can do this already, so the effect can be measured without a new option.
 """
 
 from __future__ import annotations
@@ -39,22 +39,22 @@ def main() -> None:
     cluster = KMeans(options.clusters, random_state=0, n_init=4).fit_predict(features)
     pictures = pa.concat_tables([table_of(source) for source in sources])
     options.out.mkdir(parents=True, exist_ok=True)
-    for number in range(options.clusters):
-        rows = np.flatnonzero(cluster == number)
-        path = options.out / f"{number:02}.parquet"
+    for index in range(options.clusters):
+        rows = np.flatnonzero(cluster == index)
+        path = options.out / f"{index:02}.parquet"
         pq.write_table(pictures.take(pa.array(rows)), path)
         print(f"{{path: {path}, weight: {len(cluster) / options.clusters / len(rows):.2f}}},")
 
 
 def table_of(source: TrainSource) -> pa.Table:
-    """Its pictures, without labels, which mean another thing in each file; those that `limit` leaves in."""
+    """The pictures of a source that its `limit` admits, without labels, which have another meaning in each file."""
     table = pq.read_table(source.path, columns=["image"])
     chosen = open_source(source.path, limit=source.limit)
     return table.take(pa.array([int(chosen.name(index).partition("[")[2].rstrip("]")) for index in range(len(chosen))]))
 
 
 def features_of(uri: str, sources: Sequence[TrainSource]) -> np.ndarray:
-    """The teacher's CLS vectors of length 1, without their mean."""
+    """The teacher's CLS vectors without their mean, scaled to length 1."""
     encoder = open_encoder(uri, device=torch.device("cpu"), precision="auto")
     found = []
     with torch.no_grad():

@@ -1,14 +1,13 @@
-"""How often intervals say what is not so: the student against the best teacher, a mean of tasks, several trainings of
-the student, and several runs.
+"""How often intervals make a false statement about a student, on one task, on means, over trainings and between runs.
 
     python benchmarks/coverage.py [--evaluations 1000] [--out benchmarks/results/coverage.json]
 
-Everything is simulated where no statement is true: the student is exactly as good as the best teacher (the best
-teachers, where several are equal), and runs are equal. So "beats" and "stays below" are both false whenever they are
-said. Right and wrong on an image come from its difficulty, which all models share, from what a model makes of it, and
-from the luck of a seed, of the probe or of the training, which shifts a model's score on all images of a task. Results
-go through `unic.eval.results.summary.summarise` and `unic.reporting.several.paired`, as those of models do. The exit
-code is 1 where more than 5 % of the statements on a side are false by more than chance allows.
+All results are simulated so that no difference exists: the student is exactly as good as the best teacher (or best
+teachers), and runs are equal. So "beats" and "stays below" are false whenever they are said. Whether a model is right
+on an image depends on the image's difficulty, which all models share, on the model, and on the luck of a seed (of the
+probe or the training), which shifts the model's score on all images of a task. Results go through
+`unic.eval.results.summary.summarise` and `unic.reporting.several.paired`, as those of models do. The exit code is 1 if
+the share of false statements on one side exceeds 5 % by more than chance allows.
 """
 
 from __future__ import annotations
@@ -35,9 +34,9 @@ from unic.reporting.read.scores import Scores
 from unic.reporting.several.paired import Paired
 
 IMAGES, SEEDS, BATCH = 500, 3, 100
-POINTS = 28  # that a score of 50 % gains from a shift of 1
+POINTS = 28  # by which a shift of 1 raises a score of 50 %
 ALLOWED = 5.0  # percent
-# How far each teacher lies behind the student, in points; the best one is level with it.
+# How far each teacher is behind the student, in points; the best one is level with it.
 TEACHERS: dict[str, list[float]] = {
     "1": [0],
     "2, equal": [0, 0],
@@ -102,7 +101,7 @@ def report(result: dict[str, Any], ends: Float[np.ndarray, "n 2"], what: str, ri
 def right_or_wrong(
     draw: np.random.Generator, behind: Sequence[float], spread: float
 ) -> Float[np.ndarray, "models seeds images"]:
-    """Marks of models that lie so many points behind, on one task; one seed where nothing is drawn."""
+    """Marks of models that are `behind` by so many points, on one task; a single seed if there is no spread."""
     seeds = SEEDS if spread else 1
     own = draw.standard_normal((len(behind), 1, IMAGES)) + draw.standard_normal(IMAGES)
     luck = spread / POINTS * draw.standard_normal((len(behind), seeds, 1))
@@ -129,10 +128,10 @@ def of_tasks(draw: np.random.Generator, behind: Sequence[float], spread: float, 
 
 
 def of_means(draw: np.random.Generator, behind: Sequence[float], spread: float, count: int) -> dict[str, np.ndarray]:
-    """Of the mean gain, an axis and the best single teacher, over sets with a task that draws and one that does not."""
+    """Intervals of the mean gain, an axis and the best single teacher, over tasks with and without random seeds."""
     ends: dict[str, list[list[float]]] = {"mean gain": [], "axis": [], "single teacher": []}
     for number in range(count):
-        # On another task other teachers are good, but for the first: it stays level on all, so that all means are null.
+        # Each task has other good teachers, but the first one is level on all of them, so that all mean gains are 0.
         order = [0, *(1 + draw.permutation(len(behind) - 1))]
         cells = {
             f"{task[0]}{number}{task[1:]}": cell_row(
@@ -152,7 +151,7 @@ def models(roles_of: dict[str, str]) -> dict[str, ModelEntry]:
 
 
 def of_trainings(draw: np.random.Generator, trainings: int, spread: float, count: int) -> np.ndarray:
-    """Intervals of the difference on one task of the mean of several trainings, the spread being that of trainings."""
+    """Intervals of the difference on one task, for the mean of several trainings; `spread` is between trainings."""
     names = [f"seed-{number}" for number in range(trainings)]
     roles_of = {"student": "student", **dict.fromkeys(names, TRAINING), "t0": "teacher"}
     ends: list[list[float]] = []
@@ -168,7 +167,7 @@ def of_trainings(draw: np.random.Generator, trainings: int, spread: float, count
 
 
 def of_runs(draw: np.random.Generator, runs: int, spread: float, count: int) -> dict[str, np.ndarray]:
-    """Of the difference of one run to the first, and of the highest score's to every other: both ends that decide."""
+    """Intervals of the difference of one run to the first, and of the highest run to all others (the lowest ends)."""
     ends: dict[str, list[list[float]]] = {"run to the first": [], "highest run": []}
     for batch in range(count // BATCH):
         rows = {f"set{batch}/{number}": right_or_wrong(draw, [0] * runs, spread) for number in range(BATCH)}
@@ -184,7 +183,7 @@ def of_runs(draw: np.random.Generator, runs: int, spread: float, count: int) -> 
 
 
 def _run(rows: dict[str, np.ndarray], arrays: dict[str, np.ndarray], run: int) -> SimpleNamespace:
-    """As much of a run's folder as `Paired` reads: right answers are class 0."""
+    """The part of a run folder that `Paired` reads, with class 0 as the right answer."""
     cells = {task: {"student": [Outcome(marks[:, None]) for marks in row[run]]} for task, row in rows.items()}
     results = summarise(cells, models({"student": "student"}))
     scores = Scores(results.model_copy(update={"protocol": Protocol(seeds=list(range(SEEDS)))}))

@@ -1,4 +1,4 @@
-"""Feature extraction, images a second: `unic.features.extract` against a plain timm loop over the same files.
+"""Feature extraction in images per second: `unic.features.extract` against a plain timm loop over the same files.
 
     python benchmarks/extract.py [--model URI …] [--images 512] [--workers 0 1] [--rounds 3] [--out FILE]
 
@@ -73,7 +73,7 @@ def main() -> None:
 
 
 def write_images(folder: Path, count: int) -> None:
-    """Clip art as JPEG and emoji as PNG, one class each; what they weigh is printed, for it decides the decoding."""
+    """Writes clip art as JPEG and emoji as PNG, one class each; prints file sizes, which decide the decoding time."""
     for name, suffix, options in (("clipart", "jpg", {"quality": 90}), ("emoji", "png", {})):
         source = open_source(f"samples/{name}/train.parquet")
         (folder / name).mkdir()
@@ -110,7 +110,7 @@ def compare(uri: str, folder: str, workers: int, options: argparse.Namespace) ->
 
 
 class PlainLoop:
-    """What one writes with timm alone: its model, its transform, torchvision's folder, torch's loader."""
+    """The usual loop with timm alone: its model, its transform, torchvision's folder, torch's loader."""
 
     def __init__(self, encoder: TimmEncoder, folder: str, workers: int, options: argparse.Namespace) -> None:
         self.model = timm.create_model(encoder.name, num_classes=0, **encoder.model_args)

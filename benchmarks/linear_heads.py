@@ -1,4 +1,4 @@
-"""The linear probe: heads trained at once, one after another, and one after another by torch.optim.SGD.
+"""Times the linear probe: all heads at once, one after another, and one after another by torch.optim.SGD.
 
     python benchmarks/linear_heads.py [--classes 100] [--images 20000] [--dim 768] [--heads 8] [--streamed 1]
 

@@ -1,13 +1,13 @@
-"""Training views, images a second and core: unic's loader against Pillow + torchvision on the CPU (METHOD.md §6).
+"""Training views, in images per second and core: unic's loader against Pillow + torchvision on the CPU (METHOD.md §6).
 
     python benchmarks/loader.py [--images 128] [--rounds 5] [--side 500] [--size 224] [--drawn 128] [--out FILE]
 
 The JPEGs (quality 90) are mosaics of sample images, so that they hold the detail of photographs instead of enlarged
 pixels. Both sides read the same files on one thread, in batches of 64, and take turns (A B C A B C …) after a warm-up.
-What counts is processor time, not the clock's: on a shared machine it is what a core of one's own would take. Ours is
-what a worker does (read, decode, crop, as uint8); the rest of the view runs once a batch on the device, and stands
-beside it as measured on this CPU (and on the GPU, by the clock, if there is one). A second table has the families of
-generated images, as a worker draws them, at `--drawn` pixels. Prints the tables, `--out` writes JSON.
+Times are processor times, which on a shared machine equal the time on a core of one's own. Ours is the work of a data
+worker (read, decode, crop, as uint8). The rest of the view runs once per batch on the device; it is measured separately
+on this CPU, and by the clock on the GPU if there is one. A second table has the families of generated images, as a
+worker draws them, at `--drawn` pixels. Prints the tables, `--out` writes JSON.
 """
 
 from __future__ import annotations
@@ -60,7 +60,11 @@ def main() -> None:
 
 
 def write_mosaics(folder: Path, count: int, side: int) -> float:
-    """Half of them upright. Returns bits per pixel, which decide what decoding takes (photographs: 1.5 to 2.5)."""
+    """Writes mosaics, half of them upright.
+
+    Returns:
+        Bits per pixel, which decide the time of decoding (photographs: 1.5 to 2.5).
+    """
     sources = [open_source(f"samples/{name}/train.parquet") for name in ("scenes", "clipart")]
     draw, total = np.random.default_rng(0), 0
     for number in range(count):
@@ -76,7 +80,7 @@ def write_mosaics(folder: Path, count: int, side: int) -> float:
 
 
 def measure(folder: Path, options: argparse.Namespace) -> dict[str, list[float]]:
-    """Seconds an image, a number for each round."""
+    """Seconds per image, a value for each round."""
     view, files = preset("unic"), sorted(folder.iterdir())
     images = ImageList([open_source(str(folder))])
     chain = textbook(options.size)
@@ -115,7 +119,7 @@ def measure(folder: Path, options: argparse.Namespace) -> dict[str, list[float]]
 
 
 def measure_families(options: argparse.Namespace) -> dict[str, list[float]]:
-    """Seconds an image of each family of generated images, a number for each round; families take turns, too."""
+    """Seconds per image of each family of generated images, a value for each round; families take turns."""
     paths = {
         name: f"generated:{name}?images={BATCH}&size={options.drawn}" for name in lookup.names("unic.data.generated")
     }
@@ -131,7 +135,7 @@ def measure_families(options: argparse.Namespace) -> dict[str, list[float]]:
 
 
 def textbook(size: int) -> v2.Compose:
-    """METHOD.md §6 with torchvision alone: on Pillow images up to the conversion to float, on tensors after it."""
+    """The views of METHOD.md §6 with torchvision alone: on Pillow images, then on tensors of floats."""
     return v2.Compose([
         v2.RandomResizedCrop(size, scale=(0.08, 1), interpolation=v2.InterpolationMode.BICUBIC),
         v2.RandomHorizontalFlip(),

@@ -1,15 +1,16 @@
-"""Builds `samples/` from raw shards: the same test files, and train files without what the test files already show.
+"""Builds `samples/` from raw shards: the same test files, and train files without duplicates of test images.
 
     python benchmarks/make_samples.py SOURCE samples
 
 An image of a train file is dropped if it is a duplicate of a test image **of any set** (distillation trains on all of
-them together), or of any image of a set that is never trained on. Train and not test is thinned, so that the test files
-stay the ones that earlier measurements used; a set that is never trained on stays whole.
+them together), or of any image of a set that is never trained on. Train files are thinned instead of test files, so
+that earlier measurements stay comparable. A set that is never trained on stays whole.
 
 Two images are duplicates if, both reduced to 16 × 16 RGB, they differ by less than a tenth of their own contrast:
 `Σ|a − b| < 0.1 · ½ (Σ|a − median(a)| + Σ|b − median(b)|)`. A plain mean difference would not do: a thin letter on
-black differs little from every other thin letter. Found by looking at pairs: below 0.1 lie copies, the same letter of a
-sister font (round or square corners), the same flag or face with one small change; at 0.1–0.15 begin other drawings.
+black differs little from every other thin letter. The threshold comes from looking at pairs. Below 0.1 are copies, the
+same letter of a sister font (round or square corners), and the same flag or face with one small change. Different
+drawings begin at 0.1 to 0.15.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""The logistic and k-NN probes against straightforward versions, on features of a real encoder, in one run.
+"""Times the logistic and k-NN probes against straightforward versions, on features of a real encoder, in one run.
 
     python benchmarks/probe.py [--sets clipart …] [--limit N] [--seeds 0 1 2] [--trials 40] [--out FILE]
 
 Logistic: C searched by TPE with scikit-learn's `LogisticRegression(max_iter=2000)` in each trial, on the same vectors,
 the same stratified fifth of training and the same seeds, then refitted. Same C: objective and predictions against
-scikit-learn solved to the end in float64. k-NN: the whole matrix of similarities, sorted, in numpy. The sides take
-turns, each measurement in a process of its own, so that its peak of memory is its own too. Times leave out features.
+scikit-learn converged in float64. k-NN: the whole matrix of similarities, sorted, in numpy. The sides take turns. Each
+measurement has a process of its own, which separates the peaks of memory. Times do not include the features.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def vectors(encoder: Any, name: str, limit: int | None) -> Pair:
 
 
 def made_up(images: int = 100_000, dim: int = 768, classes: int = 1000) -> Pair:
-    """A set too large to be sorted comfortably."""
+    """A random set, so large that sorting all similarities is slow."""
     draw = np.random.default_rng(0)
     centres = draw.normal(size=(classes, dim)).astype(np.float32)
 
@@ -77,7 +77,7 @@ def made_up(images: int = 100_000, dim: int = 768, classes: int = 1000) -> Pair:
 
 
 def same_c(name: str, pair: Pair, C: float) -> dict[str, Any]:
-    """Ours against scikit-learn's with nothing left to gain (float64, tolerance 1e-8)."""
+    """Compares our solution with scikit-learn's converged one (float64, tolerance 1e-8)."""
     from sklearn.linear_model import LogisticRegression
 
     train, test = pair
@@ -190,7 +190,7 @@ def knn_exactly(train: Labelled, test: Labelled) -> dict[str, Any]:
 
 
 def alone(way: Callable[..., dict[str, Any]], pair: Pair, *arguments: Any, threads: int) -> dict[str, Any]:
-    """Runs `way` in a fresh process; adds its seconds and by how much its peak of memory grew."""
+    """Runs `way` in a fresh process; adds its seconds and the growth of its peak memory."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(_measured, (way, pair, arguments, threads))
 
@@ -199,12 +199,10 @@ def _measured(
     way: Callable[..., dict[str, Any]], pair: Pair, arguments: tuple[Any, ...], threads: int
 ) -> dict[str, Any]:
     torch.set_num_threads(threads)
-    import optuna  # noqa: F401 - importing is no part of the time
+    import optuna  # noqa: F401 - imported here to keep it out of the time
     import sklearn.linear_model  # noqa: F401
 
-    Path("/proc/self/clear_refs").write_text(
-        "5"
-    )  # the peak so far, which holds the sending of the vectors, is forgotten
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak, which has included receiving the vectors
     before, started = _kibibytes("VmRSS"), time.perf_counter()
     found = way(*pair, *arguments)
     seconds = time.perf_counter() - started
@@ -212,7 +210,7 @@ def _measured(
 
 
 def _kibibytes(field: str) -> int:
-    """Linux's account of this process: `VmRSS`, what it holds, `VmHWM`, the most it held."""
+    """A field of Linux's account of this process: `VmRSS`, its memory, `VmHWM`, the peak of it."""
     return int(Path("/proc/self/status").read_text().partition(f"{field}:")[2].split()[0])
 
 

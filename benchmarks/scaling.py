@@ -1,9 +1,9 @@
-"""Bytes and time of a step against batch, teachers, resolution and processes; and what that predicts for many GPUs.
+"""Bytes and time of a step by batch, teachers, resolution and processes; and predictions for many GPUs.
 
     python benchmarks/scaling.py [--steps 5] [--skip-measuring] [--share 0.5] [--network 50] [KEY=VALUE …] [--out FILE]
 
-Measured: the step of a recipe (`recipes/quickstart.yaml`) in gloo processes of one thread each, one thing varied at a
-time; decoding is not timed. Bytes are those of the loopback device, so they are what was sent, not what should be.
+Measured: the step of a recipe (`recipes/quickstart.yaml`) in gloo processes of one thread each, with one thing varied
+at a time; decoding is not timed. Bytes are counted by the loopback device, so they are what was really sent.
 With W processes, P trained parameters, D_t,k the width of teacher t and token type k, each process sends in a step
 
     bytes = 2 (W − 1)/W · 4 P                      gradients: a ring's reduce-scatter and all-gather, fp32
@@ -12,11 +12,11 @@ With W processes, P trained parameters, D_t,k the width of teacher t and token t
 
 and a step takes t(b, W) = t(b, 1) + e(W): the step of one process with its share b of the batch, and the exchange.
 
-Predicted, for UNIC ViT-B with four teachers: compute = FLOP · b / (ceiling · share), where the backward pass hides the
+Predicted, for UNIC ViT-B with four teachers: compute = FLOP · b / (ceiling · share). The backward pass hides the
 exchange (DDP), so t = compute + max(0, e − backward), e = bytes / bandwidth + calls · 2 log2(W) · latency.
-Teachers on W_t ranks of their own, students on W_s = W − W_t: t = max(teachers' part of the batch / W_t,
-the students' part / W_s + what of e(W_s) is left), the tokens being sent meanwhile. Last column: every rank does both,
-but the gradients are exchanged in bf16.
+With teachers on W_t ranks of their own and students on W_s = W − W_t: t = max(teachers' part of the batch / W_t,
+students' part / W_s + the part of e(W_s) that is not hidden), with tokens sent meanwhile. Last column: every rank does
+both, but gradients are exchanged in bf16.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ from unic.training.teachers import LiveTeachers
 from unic.training.watch import process_group
 
 PLAIN = ("eval.suite=null", "data.workers=0", "trackers={}", "data.train=[{path: samples/clipart}]")
-VARIED = {  # one thing at a time; the first of each is the same configuration
+VARIED = {  # one thing at a time
     "processes": [(1, 16, []), (2, 16, []), (4, 16, [])],
     "batch of a process": [(w, b, []) for b in (8, 32) for w in (1, 2)],
     "teachers": [(w, 16, [f"teachers.models={{{names}}}"]) for names in (
@@ -102,7 +102,7 @@ def measured(options: argparse.Namespace) -> list[dict[str, Any]]:
             row = in_processes(world, batch, changes, options)
             if world == 1:
                 alone[(batch, *changes)] = row["seconds"]
-            base = alone.get((batch, *changes), alone[(16,)])  # FSDP alone is the plain run
+            base = alone.get((batch, *changes), alone[(16,)])  # FSDP in one process is the plain run
             row |= {"varied": what, "changes": changes, "model": base + row["exchange"]}
             rows.append(row)
             sizes = [f"{row[key] / 1e6:.2f}" for key in ("sent", "formula")]
@@ -140,7 +140,7 @@ def one_process(rank: int, world: int, port: int, plan: dict[str, Any], steps: i
     batches = list(stage.batches())
     seconds = []
     for step in range(1, len(batches) + 1):
-        if step == 3:  # two to warm up: DDP orders its buckets after the first
+        if step == 3:  # after two steps of warm-up: DDP orders its buckets after the first
             accelerator.wait_for_everyone()
             before = sent_on_loopback()
         started = time.perf_counter()
@@ -157,7 +157,7 @@ def one_process(rank: int, world: int, port: int, plan: dict[str, Any], steps: i
 
 
 def bytes_of_a_step(job: Job, world: int) -> float:
-    """What the formula above says that one process sends."""
+    """Bytes that one process sends in a step, by the formula above."""
     trained = sum(p.numel() for p in job.distiller.parameters() if p.requires_grad)
     moments = sum(2 * len(each) + 1 for name, each in job.standardizer.named_buffers() if name.endswith("mean"))
     buffers = sum(each.numel() * each.element_size() for each in job.distiller.buffers())
@@ -261,7 +261,7 @@ def exchange_of(world: int, cluster: Cluster, gradient: int) -> float:
 
 
 def left_over(world: int, batch: float, cluster: Cluster, gradient: int = 4) -> float:
-    """The exchange that the backward pass (two thirds of what is trained) does not hide; its last bucket never is."""
+    """The exchange that the backward pass (two thirds of the training) does not hide, at least its last bucket."""
     backward = 2 / 3 * (STUDENT + LADDER) * batch / (cluster.ceiling * cluster.share)
     exchange = exchange_of(world, cluster, gradient)
     return max(exchange - backward, exchange * BUCKET / (4 * TRAINED))

@@ -1,9 +1,9 @@
-"""Does anything grow? Thousands of small steps with saves and logs; memory and file handles against time.
+"""Measures whether memory or file handles grow over thousands of small steps with saves and logs.
 
 python benchmarks/soak.py --minutes 60
 
-slope of block means of the resident memory (least squares) ± its 95 % interval; blocks, because neighbouring samples
-are not independent. The first third is warm-up: allocators and caches fill.
+It prints the slope (least squares) of the resident memory ± its 95 % interval. The line goes through means of blocks,
+because neighbouring samples are not independent. The first third is warm-up, in which allocators and caches fill.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ _EVERY = 0.1  # seconds between two samples
 def make_images(folder: Path, count: int = 64) -> None:
     draw = np.random.default_rng(0)
     folder.mkdir()
-    for number in range(count):
+    for index in range(count):
         pixels = draw.integers(0, 256, (40, 40, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(folder / f"{number}.png")
+        Image.fromarray(pixels).save(folder / f"{index}.png")
 
 
 def recipe(images: Path, workers: int) -> dict[str, Any]:
@@ -58,8 +58,8 @@ def recipe(images: Path, workers: int) -> dict[str, Any]:
 class Samples(threading.Thread):
     """Time, resident bytes and open descriptors of this process and its children, ten times a second until the end.
 
-    At the end it asks the process to stop as a scheduler would. The table is made whole beforehand: a list that grew by
-    each sample was itself the slope that was found (4 MB an hour).
+    At the end it asks the process to stop, as a scheduler would. The table is allocated beforehand: a growing list of
+    samples would itself be a slope (of 4 MB an hour).
     """
 
     def __init__(self, seconds: float) -> None:
@@ -89,7 +89,7 @@ class Samples(threading.Thread):
 
 
 def slope(times: np.ndarray, values: np.ndarray) -> tuple[float, float]:
-    """Per hour, and half of the 95 % interval, over the means of `NUM_BLOCKS` blocks."""
+    """The slope per hour and half of its 95 % interval, over the means of `NUM_BLOCKS` blocks."""
     blocks = [np.array_split(array, NUM_BLOCKS) for array in (times, values)]
     x, y = (np.array([block.mean() for block in kind]) for kind in blocks)
     fitted = stats.linregress(x / 3600, y)

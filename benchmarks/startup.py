@@ -2,10 +2,10 @@
 
     python benchmarks/startup.py [--repeats 7] [--out FILE]
 
-Every repeat is a fresh interpreter with this one's; the files are in the page cache after a first, uncounted round. The
-three take turns, with an empty interpreter for comparison. "First step" is from the start of `unic distill` to the line
-of step 1 in its `metrics.jsonl`, with timm's test models at random weights: imports, checks, the trial batch, one step.
-Prints a table, `--out` writes JSON.
+Every repeat starts a fresh interpreter, the one that runs this file; after a first, uncounted round files are in the
+page cache. The commands take turns, with an empty interpreter for comparison. "First step" is from the start of `unic
+distill` to the line of step 1 in its `metrics.jsonl`, with timm's test models at random weights: imports, checks, the
+trial batch, one step. Prints a table, `--out` writes JSON.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def whole_process(arguments: list[str]) -> float:
 
 
 def first_step(recipe: Path, out: Path) -> float:
-    """Ends the process as soon as the line is there."""
+    """Seconds until the first line of `metrics.jsonl`; then ends the process."""
     started = time.perf_counter()
     command = [sys.executable, "-m", "unic", "distill", str(recipe), "--out", str(out)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
@@ -82,8 +82,8 @@ def first_step(recipe: Path, out: Path) -> float:
 def write_recipe(folder: Path) -> Path:
     draw = np.random.default_rng(0)
     (folder / "images").mkdir()
-    for number in range(16):
-        Image.fromarray(draw.integers(0, 256, (40, 40, 3), dtype=np.uint8)).save(folder / f"images/{number}.png")
+    for index in range(16):
+        Image.fromarray(draw.integers(0, 256, (40, 40, 3), dtype=np.uint8)).save(folder / f"images/{index}.png")
     recipe = {
         "teachers": {"models": {"vit": "timm:test_vit?pretrained=false&img_size=32"}},
         "student": {"model": "timm:test_vit?pretrained=false&img_size=32"},

@@ -1,11 +1,12 @@
-"""One distillation step, images a second: ours against `baseline.py`, and both against the machine's limit.
+"""One distillation step in images per second: unic's against `baseline.py`, and both against the machine's limit.
 
     python benchmarks/step.py NAME [--batch-size 8] [--rounds 3] [--compile] [--patch-share 1] [--alone] [--out FILE]
 
-NAME is one of CONFIGURATIONS. Both sides have the same networks at the same weights, the same images and precision, and
-take turns in one run after warm-up steps; the ceiling (a large bf16 product, a copy of memory) is measured in every
-round, too. FLOP are those of `torch.utils.flop_counter`; bytes are what the operations of an eager step read and write,
-were none of it in a cache. Loading of data is not part of the step (`loader.py`).
+NAME is one of CONFIGURATIONS. Ours is the function that training calls, `unic.training.step.training_step`, on a stage
+built from a recipe and on one batch again and again. Both sides have the same networks, weights, images and precision,
+and take turns in one run after warm-up steps. The ceiling (a large bf16 product, a copy of memory) is measured in every
+round, too. FLOP are those of `torch.utils.flop_counter`. Bytes are what the operations of an eager step read and write
+if none of it is in a cache. Loading of data is not part of the step (`loader.py`).
 """
 
 from __future__ import annotations
@@ -14,18 +15,21 @@ import argparse
 import json
 import resource
 import statistics
+import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import partial
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 import torch
 from _machine import machine
+from _stage import stage_of
+from accelerate import Accelerator
 from baseline import Baseline
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -33,19 +37,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-from unic.encoders import Encoder, build_encoder, has_fast_bf16, load_encoder, place
-from unic.encoders._attention import choose_attention
+from unic.encoders import Encoder, load_encoder
 from unic.encoders._drop_path import set_drop_path_keys
-from unic.losses import build_losses
-from unic.projectors import build_projector, project
-from unic.recipe.sections import Train
+from unic.projectors import project
+from unic.recipe.schema import Recipe, load_recipe
 from unic.tokens import Tokens
-from unic.training import distiller
-from unic.training.distiller import Distiller
-from unic.training.optimizer import build_optimizer, optimizer_step
-from unic.training.standardize import EmaStandardizer
-from unic.training.teachers import LiveTeachers
-from unic.training.weighting import TeacherDropping
+from unic.training import distiller, engine, step
+from unic.training.build import build
 
 B16, L16 = "timm:vit_base_patch16_224?pretrained=false", "timm:vit_large_patch16_224?pretrained=false"
 
@@ -56,25 +54,30 @@ TINY = "timm:test_vit?pretrained=false&img_size=32"
 class Configuration:
     teachers: tuple[str, ...]
     student: str
+    hidden: int  # width of inner rungs; that of the last one is four times as large
     batch_size: int
     batch_on_cpu: int
     size: int = 224
     drop_path: float = 0.1
-    hidden: int | None = None  # of inner rungs, four times it in the last one; default: the student's width
+
+    @property
+    def hidden_dims(self) -> dict[str, int]:
+        return {"hidden_dim": self.hidden, "last_hidden_dim": 4 * self.hidden}
 
 
 CONFIGURATIONS = {
-    "unic-b": Configuration((B16,) * 4, B16, 128, 8),
+    "unic-b": Configuration((B16,) * 4, B16, 768, 128, 8),
     "unic-l": Configuration(
         (
             "timm:vit_giant_patch14_reg4_dinov2?pretrained=false&img_size=224",
             "timm:vit_huge_patch14_clip_224?pretrained=false",
         ),
         "timm:vit_large_patch14_clip_224?pretrained=false",
+        1024,
         128,
         4,
     ),
-    "vits": Configuration((L16,) * 2, "timm:vit_small_patch16_224?pretrained=false", 256, 8),
+    "vits": Configuration((L16,) * 2, "timm:vit_small_patch16_224?pretrained=false", 384, 256, 8),
     "cpu": Configuration(
         (
             "packaged:efficientnet_lite0?size=128",
@@ -82,71 +85,69 @@ CONFIGURATIONS = {
             "packaged:ppocr_v4_rec?size=48x64",
         ),
         "packaged:efficientnet_lite0?size=96",
+        256,
         64,
         64,
         size=128,
         drop_path=0.0,
-        hidden=256,
     ),
-    "tiny": Configuration((TINY,) * 2, TINY, 4, 4, size=32),
+    "tiny": Configuration((TINY,) * 2, TINY, 64, 4, 4, size=32),
 }
 
 
 class Ours:
-    """What `unic.training.step` does in one step, without its loop."""
+    """A stage of a run, whose training step is repeated on one batch.
 
-    def __init__(self, chosen: Configuration, device: torch.device, compile: bool, patch_share: float = 1.0) -> None:
-        encoders = load_teachers(chosen, device)
-        self.student = place(build_encoder(chosen.student, drop_path=chosen.drop_path), device)
-        choose_attention(self.student, device)
-        dims = {name: (encoder.embed_dim, encoder.patch_dim) for name, encoder in encoders.items()}
-        rung_dims, width = list(self.student.block_dims), self.student.embed_dim
-        self.hidden = {"hidden_dim": chosen.hidden or width, "last_hidden_dim": 4 * (chosen.hidden or width)}
-        projectors = {name: build_projector("ladder", rung_dims, dims[name], width, self.hidden) for name in dims}
-        self.bf16 = has_fast_bf16(device)
-        losses = build_losses({"cosine": 0.5, "smooth_l1": 0.5})
-        blocks = range(len(rung_dims))
-        self.model = Distiller(
-            self.student, projectors, losses, blocks, seed=0, bf16=self.bf16, patch_share=patch_share
-        )
-        self.model.to(device).train()
-        self.teachers = LiveTeachers(encoders, self.student.grid, compile=compile)
-        if compile:
-            self.model.compile()
-        self.standardizer = EmaStandardizer(dims).to(device)
-        self.weighting = TeacherDropping(len(dims), 0)
-        self.optimizer = build_optimizer(self.model, Train())
-        self.number = 0
+    Args:
+        recipe: of the run.
+        device: of all models.
+        folder: of the run; nothing is written to it.
+    """
 
-    def step(self, images: Tensor, clock: Callable[[str], Any] = nullcontext) -> None:
-        self.number += 1
-        index = torch.arange(len(images), device=images.device)
-        with clock("teachers"):
-            tokens = self.teachers(images, index, index)
-        with clock("standardise"):
-            targets = self.standardizer(tokens)
-        with clock("student, ladder, loss"):
-            losses = self.model(images, targets, self.number, index).losses
-            kept = self.weighting.coefficients(losses, self.number, index)
-            numerator, denominator = self.weighting.sums(losses, kept)
-        with clock("backward"):
-            numerator.backward()
-        with clock("optimiser"):
-            optimizer_step(self.optimizer, 1e-4, denominator, None)
-            self.standardizer.update(0.5)
+    def __init__(self, recipe: Recipe, device: torch.device, folder: Path) -> None:
+        accelerator = Accelerator(mixed_precision="no", cpu=device.type == "cpu")
+        self.job = build(recipe, device)
+        self.batch = self.job.first_batch(recipe.train.batch_size)
+        self.stage = stage_of(self.job, folder, accelerator)
+        self.model = engine.prepare(self.job, accelerator).train()
+        self.teachers = self.job.live_teachers(compile=recipe.train.compile)
+        self.steps_done = 0
+
+    def step(self, measured: Callable[[str, Callable[..., Any]], Callable[..., Any]] = lambda _, run: run) -> None:
+        """One step. `measured`: wraps the parts that are passed to it, by name."""
+        self.steps_done += 1
+        model, teachers = measured("forward", self.model), measured("teachers", self.teachers)
+        step.training_step(self.stage, model, teachers, repeat(self.batch), self.steps_done)
 
     def rungs(self, images: Tensor) -> list[Tokens]:
-        set_drop_path_keys(self.student, 0, 0, torch.arange(len(images), device=images.device))
-        return self.student.intermediates(images, self.model.blocks)
+        set_drop_path_keys(self.job.student, 0, 0, torch.arange(len(images), device=images.device))
+        return self.job.student.intermediates(images, self.job.distiller.blocks)
 
     def climb(self, rungs: list[Tokens]) -> list[Tokens]:
-        with torch.autocast(rungs[0].cls.device.type, torch.bfloat16, enabled=self.bf16):
-            return project(list(self.model.projectors.values()), rungs)
+        with torch.autocast(rungs[0].cls.device.type, torch.bfloat16, enabled=self.job.distiller.bf16):
+            return project(list(self.job.distiller.projectors.values()), rungs)
+
+
+def recipe_of(chosen: Configuration, batch: int, options: argparse.Namespace) -> Recipe:
+    """The recipe of a configuration, on generated images without augmentation."""
+    return load_recipe({
+        "teachers": {"models": {f"t{index}": uri for index, uri in enumerate(chosen.teachers)}},
+        "student": {"model": chosen.student, "drop_path": chosen.drop_path},
+        "projector": {"type": "ladder", **chosen.hidden_dims},
+        "data": {
+            "train": f"generated:spectral?images={batch}&size={chosen.size}", "size": chosen.size, "augment": "none",
+            "workers": 0,
+        },
+        "train": {
+            "steps": 1_000_000, "batch_size": batch, "compile": options.compile, "patch_share": options.patch_share,
+        },
+        "trackers": {},
+    })  # fmt: skip
 
 
 def load_teachers(chosen: Configuration, device: torch.device) -> dict[str, Encoder]:
-    torch.manual_seed(0)  # both sides have the same random weights
-    return {f"t{number}": load_encoder(uri, device=device) for number, uri in enumerate(chosen.teachers)}
+    """Teachers for the baseline: their random weights are a function of the URI, so they equal ours."""
+    return {f"t{index}": load_encoder(uri, device=device) for index, uri in enumerate(chosen.teachers)}
 
 
 def main() -> None:
@@ -175,25 +176,27 @@ def main() -> None:
 
 def compare(chosen: Configuration, batch: int, device: torch.device, options: argparse.Namespace) -> dict[str, Any]:
     """Rates of both sides as medians over the rounds, with the ceiling of the same rounds."""
-    images = torch.rand(batch, 3, chosen.size, chosen.size, device=device)
-    ours = Ours(chosen, device, options.compile, options.patch_share)
+    with tempfile.TemporaryDirectory() as folder:
+        ours = Ours(recipe_of(chosen, batch, options), device, Path(folder))
+    images = ours.job.views(ours.batch)
     flop = {"ours": count_flop(ours, images[:2], options.patch_share), "baseline": count_flop(ours, images[:2], 1)}
-    for _ in range(3 if options.compile else 1):  # the step's number becomes dynamic in the second: compiles again
-        ours.step(images)
-    split = split_time(ours, images, options.compile)
+    for _ in range(3 if options.compile else 2):  # first without an update; torch.compile compiles again in the second
+        ours.step()
+    split = split_time(ours, options.compile)
     peak = peak_bytes(device)
-    sides = {"ours": partial(ours.step, images)}
+    sides: dict[str, Callable[[], object]] = {"ours": ours.step}
     if not options.alone:
-        baseline = Baseline(ours.student, load_teachers(chosen, device), **ours.hidden, bf16=ours.bf16)
-        sides["baseline"] = partial(baseline.step, images, ours.student.grid)
+        teachers, bf16 = load_teachers(chosen, device), ours.job.distiller.bf16
+        baseline = Baseline(ours.job.student, teachers, **chosen.hidden_dims, bf16=bf16)
+        sides["baseline"] = lambda: baseline.step(images, ours.job.grid)
         sides["baseline"]()
-    moved = {name: count_bytes(step) / batch for name, step in sides.items()}
+    moved = {name: count_bytes(run) / batch for name, run in sides.items()}
     rates = defaultdict[str, list[float]](list)
-    for number in range(options.rounds):
+    for turn in range(options.rounds):
         rates["product_flops"].append(measure_product(device))
         rates["copy_bytes_per_s"].append(measure_copy(device))
-        for name, step in sorted(sides.items(), reverse=bool(number % 2)):
-            rates[name].append(batch / seconds(step, device))
+        for name, run in sorted(sides.items(), reverse=bool(turn % 2)):
+            rates[name].append(batch / seconds(run, device))
     ratios = [a / b for a, b in zip(rates["ours"], rates["baseline"], strict=False)]
     return {
         "images_per_s": {name: spread(rates[name]) for name in sides},
@@ -253,40 +256,46 @@ class ByteCounter(TorchDispatchMode):
         return result
 
 
-def count_bytes(step: Callable[[], object]) -> int:
+def count_bytes(run: Callable[[], object]) -> int:
     with torch.compiler.set_stance("force_eager"), ByteCounter() as counter:
-        step()
+        run()
     return counter.total
 
 
-def split_time(ours: Ours, images: Tensor, compile: bool) -> dict[str, float]:
+def split_time(ours: Ours, compile: bool) -> dict[str, float]:
     """Seconds of one step by part, waiting for the device after each; a compiled forward pass stays one part."""
-    parts: dict[str, float] = {}
+    parts = defaultdict[str, float](float)
+    device, job = ours.job.device, ours.job
 
     @contextmanager
     def clock(name: str) -> Iterator[None]:
-        wait(images.device)
+        wait(device)
         started = time.perf_counter()
         yield
-        wait(images.device)
-        parts[name] = time.perf_counter() - started
+        wait(device)
+        parts[name] += time.perf_counter() - started
 
-    def timed(name: str, run: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*arguments: Any) -> Any:
+    def measured(name: str, run: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **options: Any) -> Any:
             with clock(name):
-                return run(*arguments)
+                return run(*arguments, **options)
 
         return call
 
+    inside: list[tuple[Any, str, str]] = [
+        (job.standardizer, "forward", "standardise"), (job.standardizer, "update", "optimiser"),
+        (Tensor, "backward", "backward"), (step, "optimizer_step", "optimiser"),
+    ]  # fmt: skip
+    if not compile:  # within the one forward pass: passes of their own would not add up to it
+        inside += [(job.student, "intermediates", "student"), (distiller, "project", "ladder")]
     with ExitStack() as stack:
-        if not compile:  # within the one forward pass: passes of their own would not add up to it
-            stack.enter_context(
-                patch.object(ours.student, "intermediates", timed("student", ours.student.intermediates))
-            )
-            stack.enter_context(patch.object(distiller, "project", timed("ladder", project)))
-        ours.step(images, clock)
+        for owner, attribute, name in inside:
+            stack.enter_context(patch.object(owner, attribute, measured(name, getattr(owner, attribute))))
+        with clock("step"):
+            ours.step(measured)
+    parts["rest"] = parts.pop("step") - sum(parts[name] for name in parts if name not in ("step", "student", "ladder"))
     if not compile:
-        parts["loss"] = parts.pop("student, ladder, loss") - parts["student"] - parts["ladder"]
+        parts["loss"] = parts.pop("forward") - parts["student"] - parts["ladder"]
     return {name: round(value, 4) for name, value in parts.items()}
 
 

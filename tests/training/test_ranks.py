@@ -118,7 +118,7 @@ def test_gradients_exchanged_in_bf16(
 
 def test_fsdp_would_add_micro_batches_up_in_bf16(ranked: dict[str, Any]) -> None:
     changes = ["train.engine=fsdp", "train.gradients=bf16", "train.micro_batches=2"]
-    with pytest.raises(InputError, match="fsdp.*train.micro_batches 1"):
+    with pytest.raises(InputError, match="fsdp.*train.micro_batches=1"):
         build(load_recipe(ranked, changes), torch.device("cpu"))
 
 

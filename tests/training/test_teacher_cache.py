@@ -125,7 +125,7 @@ def test_finished_shards_are_not_made_again(recipe, tmp_path, small_shards, monk
         open_cache(job, 0, 1, [].append, kill)
     seen.clear()
     opened(job, lines=lines)
-    assert "12 shards, 3 of them there" in lines[0]
+    assert "12 shards, 3 of them" in lines[0]
     assert sum(seen) == 2 * 2 * 40 - (16 + 16 + 8) + 2 * 2  # what was missing, and what was timed
     seen.clear()
     opened(job)
@@ -154,7 +154,7 @@ def test_a_full_disk_is_refused_before_anything_is_computed(recipe, tmp_path, mo
     job = job_of(recipe, {"dir": str(tmp_path / "new" / "cache")})
     usage = cache_plan.shutil.disk_usage(tmp_path)
     monkeypatch.setattr(cache_plan.shutil, "disk_usage", lambda _: usage._replace(free=job.cache_bytes() - 1))
-    with pytest.raises(FullDiskError, match="GB more needed"):
+    with pytest.raises(FullDiskError, match="GB more"):
         opened(job)
     assert not (tmp_path / "new").exists()
     monkeypatch.setattr(cache_plan.shutil, "disk_usage", lambda _: usage._replace(free=job.cache_bytes()))
@@ -285,7 +285,7 @@ def test_a_truncated_shard_is_found_when_it_is_opened(recipe, tmp_path, small_sh
     file.write_bytes(file.read_bytes()[:-1])
     lines: list[str] = []
     compare(job, opened(job, lines=lines))
-    assert "6 shards, 5 of them there" in lines[0]
+    assert "6 shards, 5 of them" in lines[0]
 
 
 def test_other_weights_or_views_are_another_cache(recipe, tmp_path, monkeypatch) -> None:

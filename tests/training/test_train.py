@@ -107,7 +107,7 @@ def test_cls_alone_is_learnt_and_said(recipe: dict[str, Any], tmp_path: Path) ->
     rows = run(recipe, tmp_path / "run", *options)
     assert rows[-1]["cos/vit/cls"] > rows[1]["cos/vit/cls"] + 0.1
     assert not any("patch" in key for key in rows[-1])
-    assert "patch half" in (tmp_path / "run/train.log").read_text()
+    assert "CLS alone" in (tmp_path / "run/train.log").read_text()
 
 
 def test_trial_batch_leaves_no_trace(recipe: dict[str, Any]) -> None:

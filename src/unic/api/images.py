@@ -19,7 +19,7 @@ from unic.eval.named import Given, by_name
 from unic.features import default_cache_dir, extract
 from unic.features.files import write_features
 from unic.outputs import check_writable
-from unic.synthesis.progress import Progress
+from unic.synthesis.progress import SynthesisProgress
 from unic.synthesis.settings import Settings
 from unic.synthesis.source import Synthesised
 from unic.terminal import stderr_console, tell
@@ -116,7 +116,7 @@ def synthesise(
         raise InputError(f"{argument('teachers')}: expected at least one encoder")
     settings = Settings(images, size, start, pool, subset, redraw, steps, lr, variation, seed)
     check_writable(Path(out), named=argument("out"), kind="folder")
-    with trusting(code_in_path(start)), Progress(console or stderr_console()) as progress:
+    with trusting(code_in_path(start)), SynthesisProgress(console or stderr_console()) as progress:
         encoders = {
             name: load_encoder(model, device=default_device(), precision=precision) for name, model in named.items()
         }

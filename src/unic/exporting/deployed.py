@@ -1,7 +1,7 @@
-"""The form in which a student leaves as a graph: images in [0, 1] in, CLS and patch tokens out, normalisation inside.
+"""An encoder in the form of an exported graph: images in [0, 1] in, CLS and patch tokens out, normalisation inside.
 
-A wrong normalisation is the usual fault of a deployed encoder; a graph that owns it cannot have one. Resizing stays
-outside: every runtime has its own, and a graph for one size is the fastest.
+A wrong normalisation is the usual fault of a deployed encoder, and a graph with its own normalisation cannot have it.
+Resizing stays outside: every runtime has its own, and a graph for one size is the fastest.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Deployed(nn.Module):
         return tokens.cls.float(), tokens.patches.float()
 
     def example(self, images: Tensor | None = None) -> Float[Tensor, "b 3 h w"]:
-        """Images at the input size: those given, or two of noise."""
+        """The given images at the input size; default: two images of noise."""
         size = self.encoder.input_size
         if images is None:
             return torch.rand(2, 3, *size, generator=torch.Generator().manual_seed(0))
@@ -74,17 +74,19 @@ def rounding(model: Deployed, images: Float[Tensor, "b 3 h w"]) -> float:
 
 
 def check_alone(kind: str, path: Path, images: Float[Tensor, "b 3 h w"], expected: tuple[Tensor, ...]) -> float:
-    """Loads an export in a fresh process that cannot import unic, and compares.
+    """Loads an export in a fresh process that cannot import unic, and compares its outputs.
 
     Args:
         kind: a key of `_LOADERS`.
-        images: what the graph takes; for timm and transformers they are normalised there by the export's own config.
+        path: of the export.
+        images: in [0, 1]; for timm and transformers that process normalises them by the export's own config.
+        expected: the outputs of the encoder.
 
     Returns:
         See `difference`.
 
     Raises:
-        InputError: it cannot be loaded there.
+        InputError: the export cannot be loaded there.
     """
     with TemporaryDirectory(prefix="unic-export-") as folder:
         np.save(Path(folder) / "images.npy", images.numpy())
@@ -101,7 +103,7 @@ def check_alone(kind: str, path: Path, images: Float[Tensor, "b 3 h w"], expecte
 
 _PROLOGUE = """
 import json, os, sys, threading, warnings
-threading.Thread(target=lambda: os.read(0, 1) or os._exit(1), daemon=True).start()  # the export's end is its end
+threading.Thread(target=lambda: os.read(0, 1) or os._exit(1), daemon=True).start()  # ends with the parent process
 sys.modules["unic"] = None  # any import of it fails
 warnings.simplefilter("ignore")
 import numpy as np
@@ -110,8 +112,8 @@ images = np.load(folder + "/images.npy")
 """
 _EPILOGUE = """
 names = []
-for number, output in enumerate(outputs):
-    names.append(f"{number}.npy")
+for index, output in enumerate(outputs):
+    names.append(f"{index}.npy")
     np.save(folder + "/" + names[-1], np.asarray(output, dtype=np.float32))
 print(json.dumps(names))
 """

@@ -1,4 +1,4 @@
-"""The folder of an export: whose model lies in it already, and how files come into it, all of them or none."""
+"""The folder of an export: which model it holds already, and how new files are added, either all of them or none."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from unic.exporting.timm import timm_config
 
 log = logging.getLogger("unic")
 
-_LAST = ("config.json",)  # a folder with a config is a whole one
-_STAGE = ".export-"  # what the folder is called that is written into
+_LAST = ("config.json",)  # moved last, so that a folder with a config is a complete one
+_STAGE = ".export-"  # prefix of the folder that files are first written to
 
 
 def model_in(folder: Path, encoder: TimmEncoder) -> Literal["none", "same", "other"]:
@@ -35,7 +35,7 @@ def model_in(folder: Path, encoder: TimmEncoder) -> Literal["none", "same", "oth
         weights = load_file(folder / "model.safetensors")
         is_one = _decides(config) == _decides(timm_config(encoder))
     except (OSError, ValueError, KeyError, TypeError, SafetensorError):
-        return "none"  # what is not whole is no model
+        return "none"  # an incomplete export does not count
     ours = encoder.model.state_dict()
     same = is_one and weights.keys() == ours.keys() and all(_equal(weights[name], ours[name]) for name in ours)
     return "same" if same else "other"
@@ -44,8 +44,12 @@ def model_in(folder: Path, encoder: TimmEncoder) -> Literal["none", "same", "oth
 def check_addition(folder: Path, found: Literal["none", "same", "other"]) -> None:
     """Refuses a folder of the user's choice that holds anything but an export of the same model.
 
+    Args:
+        folder: that was chosen.
+        found: what `model_in` says of it.
+
     Raises:
-        InputError: it does.
+        InputError: the folder holds something else.
     """
     if found == "other":
         raise InputError(f"{argument('to')} {folder}: it holds the export of another model; name another folder")
@@ -55,13 +59,13 @@ def check_addition(folder: Path, found: Literal["none", "same", "other"]) -> Non
 
 @contextmanager
 def staged(target: Path) -> Iterator[Path]:
-    """A folder to write into. At the end of the block its files go to `target`; where the block fails none does.
+    """A folder to write into. After the block its files are moved to `target`; if the block fails, none are.
 
-    A file that is replaced is named in the log.
+    The log names each file that is replaced.
     """
     is_new = not target.is_dir()
     target.mkdir(parents=True, exist_ok=True)
-    for left in target.glob(f"{_STAGE}*"):  # by an export that was killed
+    for left in target.glob(f"{_STAGE}*"):  # by exports that were killed
         shutil.rmtree(left, ignore_errors=True)
     stage = Path(tempfile.mkdtemp(prefix=_STAGE, dir=target))
     try:
@@ -70,7 +74,7 @@ def staged(target: Path) -> Iterator[Path]:
         for file in sorted(files, key=lambda file: (file.name in _LAST, file)):
             (target / file).parent.mkdir(parents=True, exist_ok=True)
             if (target / file).exists():
-                log.warning("export %s: %s is written anew", target, file)
+                log.warning("export %s: %s is replaced", target, file)
             os.replace(stage / file, target / file)
     finally:
         shutil.rmtree(stage, ignore_errors=True)
@@ -79,7 +83,7 @@ def staged(target: Path) -> Iterator[Path]:
 
 
 def remove_graphs(target: Path) -> None:
-    """Removes the graphs of an export, which are of a model that is replaced; says so in the log."""
+    """Removes the graphs of an export whose model is replaced, and logs their names."""
     for name in (*GRAPHS.values(), "parity.json", "heads"):
         path = target / name
         if path.is_dir():
@@ -88,7 +92,7 @@ def remove_graphs(target: Path) -> None:
             path.unlink()
         else:
             continue
-        log.warning("export %s: %s is removed, it was of the weights before", target, name)
+        log.warning("export %s: %s is removed, because it has the previous weights", target, name)
 
 
 def _decides(config: dict[str, Any]) -> tuple[Any, ...]:

@@ -1,4 +1,4 @@
-"""Every form in which a student leaves, by name, each measured against the encoder it came from."""
+"""The export formats by name. Each export is compared with the encoder that it came from."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ GRAPHS: Mapping[str, str] = {"onnx": "model.onnx", "half": "model_fp16.onnx", "t
 """Files of the graphs; `half` is ONNX in float16."""
 _PACKAGES: Mapping[str, tuple[str, ...]] = {"onnx": ("onnx", "onnxscript")}
 _CHECKED_WITH: Mapping[str, tuple[str, ...]] = {"onnx": ("onnxruntime",), "transformers": ("transformers",)}
-_ODD = 33  # pixels more, which no step of a network divides
+_ODD = 33  # pixels added for a second input size, which no stride of a network divides
 TOLERANCE = 1e-5  # of float32 exports, relative to the largest value of an output
-_ROUNDINGS = 4  # where rounding alone changes an output by more than that, a graph may differ by so many times as much
+_ROUNDINGS = 4  # outputs may also differ by so many times what rounding alone changes
 
 
 @dataclass(frozen=True)
 class Written:
-    """One export. `deviation` is the largest, relative to the largest value; None if it was not checked."""
+    """One export. `deviation`: the largest one, relative to the largest value of its output; None if not checked."""
 
     format: str
     path: Path
@@ -45,7 +45,7 @@ class Written:
 
 
 def check_formats(names: Sequence[str]) -> None:
-    """Raises `InputError` with the nearest name for one that is none."""
+    """Raises `InputError` for an unknown format, with the nearest name."""
     for name in names:
         if name not in FORMATS:
             raise InputError(f"{argument('formats', flag='--format')} '{name}'{nearest(name, FORMATS)}")
@@ -54,7 +54,7 @@ def check_formats(names: Sequence[str]) -> None:
 def check_options(
     encoder: Encoder, formats: Sequence[str], *, heads: Sequence[str], half: bool, dynamic_size: bool, check: bool
 ) -> None:
-    """Refuses what could not be written, or not be checked, before anything is.
+    """Refuses exports that could not be written or checked, before anything is written.
 
     Args:
         encoder: the student.
@@ -97,12 +97,17 @@ def write_graphs(
     """Writes the graph formats of an encoder (a student, or a kept head of it).
 
     Args:
+        encoder: to export.
+        folder: that the files are written to.
+        formats: names of formats; those that are no graphs are ignored.
         images: in [0, 1], to compare on; None: noise.
-        check: load each in a fresh process without unic and compare.
+        half: also write ONNX in float16.
+        dynamic_size: an ONNX graph for any input size.
+        check: load each file in a fresh process without unic and compare.
 
     Raises:
-        InputError: a graph cannot be made, or its float32 outputs differ by more than `TOLERANCE` and than rounding
-            explains.
+        InputError: a graph cannot be made, or its float32 outputs differ by more than `TOLERANCE` and more than
+            rounding explains.
     """
     written = []
     writers: Mapping[str, Callable[[Path], Path]] = {
@@ -120,7 +125,7 @@ def write_graphs(
 
 
 def check_folder(encoder: TimmEncoder, folder: Path, formats: Sequence[str], images: Tensor | None) -> list[Written]:
-    """Compares the timm folder, and with "transformers" what AutoModel makes of it."""
+    """Compares the timm folder, and with "transformers" in `formats` also the model that AutoModel loads from it."""
     names = [name for name in ("timm", "transformers") if name == "timm" or name in formats]
     return [_checked(name, folder, encoder, images, True) for name in names]
 
@@ -139,7 +144,7 @@ def _checked(
         return Written(name, path, None)
     model = Deployed(encoder).eval()
     views = [model.example(images)]
-    if any_size:  # a size that was written into the graph shows at another one
+    if any_size:  # another size reveals a size that is fixed in the graph
         views.append(F.interpolate(views[0], [side + _ODD for side in encoder.input_size], mode="bilinear"))
     deviation = max(check_alone(name, path, view, model(view)) for view in views)
     if deviation > TOLERANCE and not is_half:

@@ -27,6 +27,6 @@ def push_folder(folder: Path, repository: str) -> str:
     try:
         api.create_repo(repository, private=True, exist_ok=True)
         return str(api.upload_folder(repo_id=repository, folder_path=folder, commit_message="unic export"))
-    except Exception as error:  # network, login, rights: all the user's to see, in one line
+    except Exception as error:  # network, login or rights: one line tells the user
         reason = reason_of(error, 200)
         raise InputError(f"{argument('push')} {repository}: the hub refused or cannot be reached ({reason})") from None

@@ -1,4 +1,4 @@
-"""The licence of a student: the strictest of those whose weights it was made from, and what is not known of them."""
+"""The licence of a student: the strictest licence of the models it was made from, and the models of unknown licence."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from unic.encoders.base import NO_LICENCE, UNKNOWN
 
-# From the most to the least permissive. Others bind on terms that are not known here, so each of them is named.
+# From the most to the least permissive. The terms of other licences are not known here, so each of them is named.
 _STRICTNESS = ("cc0-1.0", "unlicense", "mit", "isc", "bsd-2-clause", "bsd-3-clause", "apache-2.0", "cc-by-4.0",
                "cc-by-sa-4.0", "cc-by-nc-4.0", "cc-by-nc-sa-4.0", "cc-by-nc-nd-4.0")  # fmt: skip
 _BINDING = _STRICTNESS.index("cc-by-sa-4.0")  # from here on a licence asks for more than a notice
@@ -16,10 +16,12 @@ _AND = " and "
 
 @dataclass(frozen=True)
 class Licence:
-    """Attributes:
-    names: the strictest known licence; with it each one whose terms cannot be compared. Empty if none is known.
-    sources: of each of them, a model that it comes from.
-    unknown: models of unknown licence.
+    """The licence that a student inherits.
+
+    Attributes:
+        names: the strictest known licence, and each licence whose terms cannot be compared. Empty if none is known.
+        sources: for each name, a model that it comes from.
+        unknown: models of unknown licence.
     """
 
     names: tuple[str, ...]
@@ -33,16 +35,16 @@ class Licence:
 
     @property
     def listed(self) -> str | None:
-        """The one licence that says it all, by its name on the Hugging Face hub; None where it takes more words."""
+        """The name on the Hugging Face hub, if a single licence applies and the hub lists it; else None."""
         name = self.names[0].lower() if len(self.names) == 1 and not self.unknown else ""
         return name if name in _STRICTNESS else None
 
 
 def student_licence(licences: Mapping[str, str | None]) -> Licence:
-    """What a student inherits.
+    """The licence that a student inherits.
 
     Args:
-        licences: by model, see `Encoder.licence`; what an earlier student handed on (`Licence.text`) is taken apart.
+        licences: by model (`Encoder.licence`). The text of an earlier student (`Licence.text`) is split at "and".
     """
     pairs = [
         (part, model)

@@ -31,12 +31,13 @@ def model_card(
     """Markdown with a YAML head.
 
     Args:
+        name: of the student.
         made_of: the start and the teachers.
         recipe: resolved.
         results: of `results.json`, if the run was evaluated.
-        files: what lies in the folder, and what it is.
+        files: description by file name.
         usage: lines of Python.
-        alpha: how much of what was trained is in the weights; the rest is the start.
+        alpha: share of the trained weights in the exported ones; the rest is the start.
     """
     licence = made_of.licence
     slug = re.sub(r"[^a-z0-9.+]+", "-", (licence.text or "").lower()).strip("-")
@@ -81,11 +82,11 @@ def _yaml(tree: Mapping[str, Any]) -> str:
 
 
 def _weights(alpha: float) -> str:
-    return "" if alpha == 1 else f"Weights: {1 - alpha:g} of the start and {alpha:g} of what was trained. "
+    return "" if alpha == 1 else f"Weights: {1 - alpha:g} x the start's + {alpha:g} x the trained ones. "
 
 
 def _inherited(licence: Licence) -> str:
-    """A sentence of what the licences ask."""
+    """A sentence about the licences that the student inherits."""
     parts = []
     if licence.names:
         pairs = zip(licence.names, licence.sources, strict=True)
@@ -93,8 +94,8 @@ def _inherited(licence: Licence) -> str:
         parts.append(f"the strictest {'known ' if licence.unknown else ''}here is {named}")
     if licence.unknown:
         parts.append(f"the licence of {', '.join(map(markdown, licence.unknown))} is not known")
-    told = "; ".join(parts) or "here there is none: no weights of others are in it"
-    return f"A student inherits what the licences of its start and its teachers ask; {told}."
+    terms = "; ".join(parts) or "this one has none, because no weights of others are in it"
+    return f"A student inherits the licence terms of its start and its teachers: {terms}."
 
 
 def write_card(folder: Path, text: str) -> Path:
@@ -104,19 +105,19 @@ def write_card(folder: Path, text: str) -> Path:
 def _how_measured(results: Results) -> str:
     seeds = len(results.protocol.seeds) or 1
     return (
-        f"*Italics*: best teacher of the task. **Bold**: the student above it by a paired bootstrap over test images "
-        f"and probe seeds (95 %). In brackets: intervals of 95 %. "
+        f"*Italics*: best teacher of the task. **Bold**: the student is above it by a paired bootstrap over test "
+        f"images and probe seeds (95 %). In brackets: 95 % intervals. "
         f"{seeds} seed{'s' if seeds > 1 else ''} of the probes, one training."
     )
 
 
 def _on_unseen(results: Results | None) -> str:
-    """What was measured on unseen sets, or that nothing was."""
+    """A sentence about the mean gain on unseen sets."""
     found = [mean for mean in mean_gains(results) if mean.kind == "unseen"] if results and results.tasks else []
     if not found:
-        return "No set that is marked unseen was measured."
+        return "No unseen set was measured."
     mean = found[0]
     sets = ", ".join(markdown(name) for name in dict.fromkeys(task.partition("/")[0] for task in mean.tasks))
     gain = "not known" if mean.gain is None else f"{mean.gain:+.1f} %"
     ends = f" [{mean.ci[0]:+.1f}, {mean.ci[1]:+.1f}]" if mean.ci else ""
-    return f"On unseen sets, no source of its training ({sets}), its mean gain over the best teachers is {gain}{ends}."
+    return f"On unseen sets ({sets}), no source of its training, its mean gain over the best teachers is {gain}{ends}."

@@ -26,11 +26,16 @@ _OPSET = 18  # of a trace; the exporter's own choice elsewhere
 
 
 def export_onnx(encoder: Encoder, path: Path, *, half: bool = False, dynamic_size: bool = False) -> Path:
-    """Writes the graph.
+    """Writes the graph of an encoder.
 
     Args:
+        encoder: to export; it is not changed.
+        path: of the file.
         half: float16 weights and arithmetic; inputs and outputs stay float32.
-        dynamic_size: height and width are free as well (CNNs: a ViT's position embedding is for one size).
+        dynamic_size: height and width are free as well (CNNs only: a ViT's position embedding is for one size).
+
+    Returns:
+        The path.
 
     Raises:
         InputError: onnx or onnxscript is not installed, or the encoder has no such graph.
@@ -63,7 +68,7 @@ def export_onnx(encoder: Encoder, path: Path, *, half: bool = False, dynamic_siz
                 )  # fmt: skip
     except Exception as error:  # the exporter's errors run over pages
         path.unlink(missing_ok=True)
-        raise InputError(f"export: no ONNX graph of this encoder ({first_line_of(error)})") from None
+        raise InputError(f"export: this encoder cannot be written as an ONNX graph ({first_line_of(error)})") from None
     if not dynamic_size:  # the shape of `patches` does not tell their grid
         graph = onnx.load(path)
         onnx.helper.set_model_props(graph, {GRID: f"{rows}x{columns}"})
@@ -74,17 +79,17 @@ def export_onnx(encoder: Encoder, path: Path, *, half: bool = False, dynamic_siz
 def _pads_by_size(model: nn.Module) -> bool:
     """Whether padding depends on the size of its input, as TensorFlow's does ("same").
 
-    torch.export then carries formulas of the size from layer to layer, which grow until it needs hours for them; a
-    trace computes the padding in the graph, in seconds.
+    torch.export then carries formulas of the size from layer to layer, which grow until they take hours. A trace
+    computes the padding in the graph, in seconds.
     """
     kinds = (Conv2dSame, MaxPool2dSame, AvgPool2dSame)
-    # timm's convolutions with standardised weights say it by an attribute.
+    # timm's convolutions with standardised weights have an attribute instead.
     return any(isinstance(module, kinds) or getattr(module, "same_pad", False) for module in model.modules())
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """The exporter talks on every channel; what matters comes as an exception."""
+    """Silences the exporter, which logs, warns and prints; its failures are exceptions."""
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

@@ -1,4 +1,4 @@
-"""`parity.json` of an export: how far each of its files is from the trained encoder, where that was measured."""
+"""`parity.json` of an export: how far the outputs of each checked file deviate from those of the trained encoder."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ class Parity:
 
     @classmethod
     def of(cls, folder: Path) -> Parity:
-        """What a folder has; nothing where its file is missing or damaged."""
+        """Reads the file of a folder; empty if it is missing or damaged."""
         with suppress(OSError, ValueError):
             found = read_json(folder / FILE)
             return cls(dict(found) if isinstance(found, dict) else {})
         return cls()
 
     def note(self, written: Sequence[Written], folder: Path) -> None:
-        """Takes in what was written below `folder`; a file that was not checked has no deviation any more."""
+        """Updates the deviations of files written below `folder`; a file that was not checked loses its deviation."""
         for one in written:
             key = f"{one.format}: {one.path.relative_to(folder)}"
             self.deviations.pop(key, None)
@@ -38,7 +38,7 @@ class Parity:
                 self.deviations[key] = one.deviation
 
     def write(self, folder: Path) -> None:
-        """Writes the file; none where nothing was measured."""
+        """Writes the file; removes it if there are no deviations."""
         if self.deviations:
             write_text(folder / FILE, json.dumps(self.deviations, indent=1) + "\n")
         else:

@@ -27,13 +27,13 @@ class Provenance:
 
     @property
     def licence(self) -> Licence:
-        """What they ask of the student."""
+        """The licence that the student inherits."""
         licences = {name: facts["licence"] for name, facts in self.teachers.items()}
         return student_licence(licences if self.start is None else {"the start": self.start["licence"], **licences})
 
 
 def provenance(plans: Sequence[Recipe], models: Models) -> Provenance:
-    """What a run has written down of its models, or what their URIs tell where an earlier version wrote nothing.
+    """The recorded facts of a run's models, or facts from their URIs if an earlier version recorded none.
 
     Args:
         plans: the stages that have been trained, with their URIs as recorded.
@@ -46,7 +46,9 @@ def provenance(plans: Sequence[Recipe], models: Models) -> Provenance:
         )
     uris = {name: uri for plan in plans for name, uri in plan.teachers.models.items()}
     start = plans[0].student.model
-    return Provenance(None if _is_scratch(start) else _told(start), {name: _told(uri) for name, uri in uris.items()})
+    return Provenance(
+        None if _is_scratch(start) else _facts_of(start), {name: _facts_of(uri) for name, uri in uris.items()}
+    )
 
 
 def _chosen(facts: Facts) -> Facts:
@@ -58,8 +60,8 @@ def _is_scratch(uri: str) -> bool:
     return spec.scheme == "timm" and "checkpoint" not in spec.options and not spec.flag("pretrained", True)
 
 
-def _told(uri: str) -> Facts:
-    """What is known without the weights where that is possible."""
+def _facts_of(uri: str) -> Facts:
+    """The facts of a URI, without loading weights where possible."""
     spec = parse_uri(uri)
     try:
         if spec.scheme in ("timm", "safetensors"):

@@ -1,7 +1,7 @@
 """timm's own folder: `config.json` and `model.safetensors`, for `timm.create_model("local-dir:DIR", pretrained=True)`.
 
-Its `model(x)`, x resized and normalised as `pretrained_cfg` says, is the CLS of the trained encoder. The ladder stays
-behind; the final norm is in, whether it was trained or frozen at (1, 0).
+Its `model(x)`, with x resized and normalised as `pretrained_cfg` says, is the CLS of the trained encoder. The ladder is
+not exported. The final norm is, whether it was trained or frozen at (1, 0).
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ def export_timm(
         folder: made if it does not exist.
         extra: provenance (teachers, licences, recipe, …), JSON values; stands under `unic` in `config.json`, where
             neither timm nor transformers looks.
-        licence: of the student, where it is known; a student that teaches hands it on.
+        licence: of the student, if known; encoders distilled from it inherit it.
 
     Returns:
         The folder.
     """
     folder.mkdir(parents=True, exist_ok=True)
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in encoder.model.state_dict().items()}
-    # Weights first: a folder with a config is a whole one.
+    # Weights first, so that a folder with a config is a complete one.
     with written(folder / "model.safetensors") as partial:
         safetensors.torch.save_file(weights, partial, metadata={"format": "pt"})
     config = timm_config(encoder)
@@ -48,8 +48,8 @@ def export_timm(
 def timm_config(encoder: TimmEncoder) -> dict[str, Any]:
     """The content of `config.json`, as timm's `save_for_hf` would write it.
 
-    Written here because `num_classes` must not be among `model_args` (transformers passes both and fails), and
-    because `pretrained_cfg` must tell the size and normalisation of this student, not those of the architecture.
+    timm's function does not serve here: `num_classes` must not be among `model_args` (transformers passes both and
+    fails), and `pretrained_cfg` must have the size and normalisation of this student, not those of the architecture.
     """
     original = encoder.model.pretrained_cfg
     is_fixed = bool(original.get("fixed_input_size"))

@@ -27,5 +27,6 @@ def export_torch(encoder: Encoder, path: Path) -> Path:
             torch.export.save(torch.export.export(model, (model.example(),), dynamic_shapes=shapes), path)
     except Exception as error:  # the tracer's errors run over pages
         path.unlink(missing_ok=True)
-        raise InputError(f"export: no torch.export program ({first_line_of(error)})") from None
+        reason = first_line_of(error)
+        raise InputError(f"export: this encoder cannot be written as a torch.export program ({reason})") from None
     return path

@@ -1,4 +1,4 @@
-"""What the page says where a part of it fails."""
+"""The line that a page shows in place of a part that fails."""
 
 from __future__ import annotations
 

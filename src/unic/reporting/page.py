@@ -1,4 +1,4 @@
-"""The page of one run: collects what its folder holds. A part that is missing or broken becomes one line."""
+"""The page of one run, from the files of its folder. A part that is missing or broken becomes one line."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _MAX_DAMAGED = 200  # names that the page lists
 def write_report(run: Path, to: Path | None = None) -> Path:
     """Writes `RUN/report.html` (or `to`), one file that needs no network, and returns its path.
 
-    What the run does not have (an evaluation, an export, a log) is said in its section.
+    A section whose files the run does not have (an evaluation, an export, a log) says so.
     """
     run = Path(run)
     return write_page(render("report.html.j2", collect(run)), to or run / "report.html")
@@ -81,7 +81,7 @@ def collect(run: Path) -> dict[str, Any]:
 
 
 def _next_steps(files: RunFiles, scores: Scores | None) -> list[str]:
-    """What the header tells to do; of a training that has not ended, to end it."""
+    """The next steps that the header advises; for a training that has not ended, to resume it."""
     position = Position.of(newest_state(files.path))
     plans = files.recipe.plans() if files.recipe else []
     first = position.first if position else 0
@@ -90,16 +90,16 @@ def _next_steps(files: RunFiles, scores: Scores | None) -> list[str]:
     if position and position.is_finished is not None and not position.has_ended(len(plans)):
         run = shlex.quote(str(files.path))
         recipe = shlex.quote(str(files.path / "recipe.yaml"))
-        found, rows = [f"The training has not ended. To go on: unic distill {recipe} --out {run} --resume"], []
+        found, rows = [f"The training has not ended. To resume it: unic distill {recipe} --out {run} --resume"], []
     teachers = list(plans[-1].teachers.models) if plans else []
     try:
         return [*found, *advice(rows, teachers, scores, files.predictions if scores else None)]
     except Exception as error:  # numbers that were edited by hand
-        return [*found, f"What to do next cannot be told: {reason(error)}"]
+        return [*found, f"The advice on what to do next failed: {reason(error)}"]
 
 
 def _evaluation(files: RunFiles, teachers: list[str]) -> dict[str, Any]:
-    """What results.json fills. One that is not as `unic eval` writes it costs these parts and no other."""
+    """The parts that show results.json. If that is malformed, only these parts are lost."""
     note = files.results_note
     if files.scores:
         try:
@@ -134,7 +134,7 @@ def _measured(files: RunFiles, scores: Scores, teachers: list[str]) -> dict[str,
 
 
 def compared(scores: Scores, looks: Looks) -> dict[str, Any]:
-    """What the scores alone show: verdict, figures, table, radar, tasks."""
+    """The parts that need scores alone: verdict, figures, table, radar, tasks."""
     return {
         "verdict": verdict(scores),
         "figures": figures(scores),
@@ -149,7 +149,7 @@ def compared(scores: Scores, looks: Looks) -> dict[str, Any]:
 
 
 def _attempt(part: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """A section, with an empty `note` or one that says why there is nothing else."""
+    """A section with an empty `note`; if it fails, a `note` with the reason and nothing else."""
     try:
         return {"note": "", **part()}
     except Exception as error:

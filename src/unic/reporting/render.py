@@ -1,4 +1,4 @@
-"""Templates to files: one self-contained page, written whole or not at all."""
+"""Renders templates and writes pages, each a self-contained file that is written whole or not at all."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _FOLDER = Path(__file__).parent / "parts"
 
 
 def render(template: str, content: Mapping[str, Any]) -> str:
-    """The page as text, everything in it escaped."""
+    """The page as text, with all content escaped."""
     environment = Environment(
         loader=FileSystemLoader(_FOLDER), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
@@ -24,5 +24,5 @@ def render(template: str, content: Mapping[str, Any]) -> str:
 
 def write_page(text: str, target: Path) -> Path:
     """Writes the page, makes its folder, and returns the path."""
-    # Old file names that are not UTF-8 are shown as in a Python string.
+    # File names that are not UTF-8 are shown as in a Python string.
     return write_bytes(target, text.encode("utf-8", errors="backslashreplace"))

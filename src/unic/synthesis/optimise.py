@@ -1,4 +1,4 @@
-"""One pool of images: their pixels are optimised, a random subset at a time, until the teachers tell them apart."""
+"""Optimises the pixels of one pool of images, a random subset at a time, until the teachers tell the images apart."""
 
 from __future__ import annotations
 
@@ -14,10 +14,8 @@ from unic.errors import NotFiniteError
 from unic.synthesis.objective import levels, repetition, total_variation
 from unic.synthesis.settings import Settings
 
-Report = Callable[[int, float], None]
-
 _SUBSET, _PATCHES = rng.stream("synthesis subset"), rng.stream("synthesis patches")
-_NUM_PATCHES = 512  # whose cosines one level compares
+_NUM_PATCHES = 512  # most patches of a level that are compared
 
 
 def optimised(
@@ -27,15 +25,15 @@ def optimised(
     *,
     pool: int,
     steps: int,
-    report: Report = lambda done, objective: None,
+    report: Callable[[int, float], None] = lambda done, objective: None,
 ) -> Float[Tensor, "n 3 h w"]:
-    """The images of a pool after so many steps.
+    """The images of a pool after `steps` steps.
 
     Args:
         images: at least two, in [0, 1], on the teachers' device.
         teachers: frozen.
-        settings: `subset`, `redraw`, `lr`, `variation` and `seed` of them.
-        pool: its number, which keys all draws.
+        settings: only `subset`, `redraw`, `lr`, `variation` and `seed` are used.
+        pool: index of the pool, which keys all draws.
         steps: with `settings.subset` images each.
         report: called after each subset with the steps done and the objective of its last step.
 
@@ -43,19 +41,21 @@ def optimised(
         NotFiniteError: the objective is not finite.
     """
     images = images.clone()
-    for number, done in enumerate(range(0, steps, settings.redraw)):
-        chosen = _subset(len(images), settings, pool, number).to(images.device)
+    for draw, done in enumerate(range(0, steps, settings.redraw)):
+        chosen = _subset(len(images), settings, pool, draw).to(images.device)
         last = min(done + settings.redraw, steps)
         images[chosen], objective = _improved(images[chosen], teachers, settings, pool, range(done, last))
         report(last, objective)
     return images
 
 
-def _subset(count: int, settings: Settings, pool: int, number: int) -> Int[Tensor, " b"]:
-    """The images of a pool that are drawn for the `number`-th time. A round of draws has each image once: with the few
-    steps of a CPU independent draws would leave some as they were."""
+def _subset(count: int, settings: Settings, pool: int, draw: int) -> Int[Tensor, " b"]:
+    """Indices of the images in one draw from a pool.
+
+    A round of draws has each image once. With the few steps of a CPU, independent draws would miss some images.
+    """
     per_round = max(1, min(-(-count // settings.subset), count // 2))  # at least two images are compared
-    round_, place = divmod(number, per_round)
+    round_, place = divmod(draw, per_round)
     order = rng.uniform(settings.seed, _SUBSET, pool, round_, torch.arange(count)).argsort(stable=True)
     return order.tensor_split(per_round)[place]
 
@@ -77,8 +77,8 @@ def _improved(
             pixels.clamp_(0, 1)
     if not loss.isfinite():
         raise NotFiniteError(
-            f"synthesis: the objective is {loss.item()} after {steps[-1] + 1} steps of pool {pool}; a lower rate or "
-            "fp32 may help"
+            f"synthesis: the objective is {loss.item()} after {steps[-1] + 1} steps of pool {pool}; try a lower "
+            "learning rate, or fp32"
         )
     return pixels.detach(), loss.item()
 

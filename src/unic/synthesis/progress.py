@@ -1,4 +1,4 @@
-"""How far a synthesis is: a live line on a terminal, else (logs, schedulers) a line now and then."""
+"""Progress of a synthesis: a live line on a terminal; elsewhere (logs, schedulers) a line now and then."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from unic.terminal import tell
 _EVERY = 30.0  # seconds between two lines
 
 
-class Progress:
+class SynthesisProgress:
     """Shows steps, objective and the time that is left. A context manager.
 
     Args:
@@ -22,9 +22,9 @@ class Progress:
     def __init__(self, console: Console) -> None:
         self._console, self._status = console, console.status("synthesising")
         self._told = time.monotonic()
-        self._first: tuple[float, int] | None = None  # when the first steps were done, and how many
+        self._first: tuple[float, int] | None = None  # time of the first report, and its steps
 
-    def __enter__(self) -> Progress:
+    def __enter__(self) -> SynthesisProgress:
         self._status.start()
         return self
 
@@ -32,7 +32,7 @@ class Progress:
         self._status.stop()
 
     def show(self, done: int, total: int, objective: float) -> None:
-        """Steps done, steps in all, and the objective of the last one."""
+        """Shows the steps done, the steps in all, and the objective of the last one."""
         now = time.monotonic()
         began, before = self._first = self._first or (now, done)
         left = f", {duration((now - began) / (done - before) * (total - done))} left" if done > before else ""

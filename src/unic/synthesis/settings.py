@@ -1,4 +1,4 @@
-"""How synthesised images are made: their number, their size, and what the optimisation of their pixels takes."""
+"""Settings of a synthesis: number and size of the images, and options of the optimisation of their pixels."""
 
 from __future__ import annotations
 
@@ -11,23 +11,25 @@ from unic.errors import InputError
 
 @dataclass(frozen=True)
 class Settings:
-    """Defaults are for a CPU: every image of a pool is changed 15 times. The paper has the same pools and subsets, and
-    draws one every 10 of 4,000 steps, so that an image is changed 640 times, at a rate of 0.1.
+    """Settings of a synthesis.
+
+    The defaults are for a CPU: every image of a pool is changed 15 times. The paper has pools and subsets of the same
+    size. It draws a subset every 10 of 4,000 steps, so that an image is changed 640 times, at a rate of 0.1.
 
     Attributes:
-        images: their number.
+        images: number of images.
         size: side in pixels.
-        start: path of the images that the optimisation starts from, of which the first `images` are taken.
-        pool: images that are kept apart from one another; one pool is made at a time.
-        subset: images of a pool that one step compares and changes.
-        redraw: steps with one subset.
-        steps: of a whole pool; a smaller last one gets fewer, so that each image is changed as often.
-        lr: Adam's rate on pixels in [0, 1]. With few steps 0.05 makes noise of flat colours.
-        variation: weight of the total variation; with 0.1 it is too weak against that noise, from 4 on edges soften.
+        start: path of the images that the optimisation starts from; the first `images` of them are used.
+        pool: number of images that are optimised to differ from one another; one pool is made at a time.
+        subset: number of images of a pool that one step compares and changes.
+        redraw: steps with the same subset.
+        steps: of a whole pool. A smaller last pool gets fewer steps, so that each image is changed as often.
+        lr: Adam's learning rate on pixels in [0, 1]. With few steps 0.05 turns flat colours into noise.
+        variation: weight of the total variation. 0.1 is too weak against such noise; from 4 on edges soften.
         seed: of all draws.
 
     Raises:
-        InputError: a number out of its range, or a last pool of one image.
+        InputError: a value out of its range, or a last pool of one image.
     """
 
     images: int = 1000
@@ -56,8 +58,8 @@ class Settings:
             )
         if self.images % self.pool == 1:
             raise InputError(
-                f"{argument('images', self.images)}: the last pool of {self.pool} would have one image, which has no "
-                f"other to be told from; use {self.images - 1} or {self.images + 1}"
+                f"{argument('images', self.images)}: the last pool (of {self.pool}) would have a single image, with "
+                f"none to compare it with; use {self.images - 1} or {self.images + 1}"
             )
 
     @property
@@ -65,9 +67,9 @@ class Settings:
         return -(-self.images // self.pool)
 
     def images_of(self, pool: int) -> range:
-        """Numbers of the images of a pool."""
+        """Indices of the images of a pool."""
         return range(pool * self.pool, min((pool + 1) * self.pool, self.images))
 
     def steps_of(self, pool: int) -> int:
-        """Steps that a pool takes."""
+        """Steps of a pool."""
         return -(-self.steps * len(self.images_of(pool)) // self.pool)

@@ -1,4 +1,4 @@
-"""A source whose images are made pool by pool when they are read: shards of it are how they are kept, and resumed."""
+"""A source whose images are made, pool by pool, when they are read. Writing shards of it keeps them, and can resume."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from unic.synthesis.settings import Settings
 class Synthesised(Source):
     """Images that frozen teachers tell apart as well as they can.
 
-    They are to be read in order: of one pool all are made together, and one pool is remembered.
+    They should be read in order: all images of a pool are made together, and only one pool stays in memory.
 
     Args:
         teachers: by name, frozen, on one device.
-        settings: how images are made.
+        settings: of the synthesis.
         report: called with steps done, steps in all and the objective.
 
     Raises:
-        InputError: a teacher without gradients, or fewer start images than are wanted.
+        InputError: a teacher without gradients, or too few start images.
     """
 
     path = "synthesised"
@@ -58,7 +58,7 @@ class Synthesised(Source):
         if self._pool != pool:
             self._pool, self._made = pool, self._make(pool)
         if index not in self._made:
-            raise DamagedImageError(f"{self._start.name(index)}, from which it would start, cannot be read")
+            raise DamagedImageError(f"its start image {self._start.name(index)} cannot be read")
         return Image.fromarray(self._made[index].permute(1, 2, 0).numpy())
 
     def label(self, index: int) -> None:
@@ -73,13 +73,13 @@ class Synthesised(Source):
         return sha256_of_value(described)[:16]
 
     def _make(self, pool: int) -> dict[int, UInt8[Tensor, "3 h w"]]:
-        """The images of one pool by number, without those of which the start is damaged."""
-        settings, numbers = self._settings, self._settings.images_of(pool)
-        batches = list(view_batches(self._start, size=settings.size, first=numbers.start, last=numbers.stop))
+        """The images of one pool by index, without those whose start image is damaged."""
+        settings, span = self._settings, self._settings.images_of(pool)
+        batches = list(view_batches(self._start, size=settings.size, first=span.start, last=span.stop))
         index = torch.cat([batch.index for batch in batches]).tolist()
         if len(index) < 2:
-            return {}  # nothing to be told from
-        steps = [settings.steps_of(number) for number in range(settings.num_pools)]
+            return {}  # no other image to compare with
+        steps = [settings.steps_of(each) for each in range(settings.num_pools)]
         device = next(iter(self._teachers.values())).mean.device
         images = optimised(
             torch.cat([batch.images for batch in batches]).to(device) / 255,
@@ -94,10 +94,10 @@ class Synthesised(Source):
 
 
 def open_start(settings: Settings) -> Source:
-    """The images to start from; generated ones of the settings' number and seed, where their path leaves these open.
+    """The images to start from. Generated ones get `images` and `seed` of the settings, unless their path has them.
 
     Raises:
-        InputError: there is no such source, or it has too few images.
+        InputError: the source does not exist, or has too few images.
     """
     path = settings.start
     if path.startswith("generated:"):
@@ -115,17 +115,17 @@ def open_start(settings: Settings) -> Source:
 
 
 def _check_gradient(name: str, encoder: Encoder) -> None:
-    """Refuses a teacher from which pixels cannot learn."""
+    """Refuses a teacher whose output has no gradient with respect to the pixels."""
     images = torch.rand(2, 3, *encoder.input_size, device=encoder.mean.device).requires_grad_()
     with torch.enable_grad():
         if not levels(encoder, images)[-1].cls.requires_grad:
             raise InputError(
-                f"teacher '{name}' ({encoder.uri}): its output has no gradient for the pixels, as of a graph that runs "
-                "outside of torch; leave it out, or name the torch model that it was exported from"
+                f"teacher '{name}' ({encoder.uri}): its output has no gradient for the pixels, because it runs outside "
+                "of torch; leave it out, or name the torch model that it was exported from"
             )
 
 
 def _code() -> str:
-    """Hash of what makes the images, so that shards are never gone on with by other rules."""
+    """Hash of the code that makes the images, so that shards are never resumed with other code."""
     files = sorted(Path(__file__).parent.glob("*.py"))
     return sha256(*(file.read_bytes() for file in files))

@@ -1,4 +1,4 @@
-"""What a recipe asks for that hardly anybody means: few steps, projectors that dwarf the student, huge checkpoints."""
+"""Warnings about a recipe that is valid but probably a mistake: few steps, huge projectors, huge checkpoints."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ from unic.recipe.schema import Recipe
 from unic.training.job import Job
 from unic.training.start import is_kept
 
-FEWEST_STEPS = 300  # fewer hardly move a student, as the rate still warms up in the first epoch
-_TIMES_STUDENT = 10  # parameters of the projectors from which they are warned of
-_LARGE = 1e9  # bytes of all checkpoints together, and
-_TIMES_EXPORT = 50  # so many times the weights that are exported: both are exceeded where a warning is due
-_BYTES_SAVED = 12  # of a trained float32 parameter: itself and two moments of Adam
+FEWEST_STEPS = 300  # fewer hardly change a student, because the learning rate still warms up in the first epoch
+_TIMES_STUDENT = 10  # warn if the projectors have more than so many times the student's parameters
+_LARGE = 1e9  # warn if all checkpoints together take more bytes than this,
+_TIMES_EXPORT = 50  # and more than so many times the bytes of the exported weights
+_BYTES_SAVED = 12  # of a trained float32 parameter: its value and two moments of Adam
 
 
 def advice(job: Job, before: Sequence[Recipe] = ()) -> Iterator[tuple[str, str]]:
-    """Section of the recipe and one line for each such thing, with the value that would suit.
+    """Yields a section of the recipe and one line about it, which names a value that would suit.
 
     Args:
         job: of a run, or of one of its stages.
-        before: the stages before it. One that follows a trained student may be short.
+        before: the stages before it. A stage that continues a trained student may be short.
     """
     if all(stage.student.frozen for stage in before):
         yield from _steps(job)
     yield from _projectors(job)
     yield from _checkpoints(job)
     if job.anchor and job.student.from_scratch:
-        yield "data.train", "the student starts from random weights, so anchor holds it near noise; leave it out"
+        yield "data.train", "the student starts from random weights, and anchor holds it near them; leave out anchor"
 
 
 def checkpoint_bytes(job: Job) -> tuple[int, int]:
-    """Of one checkpoint, and of all that lie on the disk at a time: those that are kept, and one that is written."""
+    """Bytes of one checkpoint, and of all that are on the disk at a time: the kept ones and the one being written."""
     one = _BYTES_SAVED * sum(parameter.numel() for parameter in job.distiller.parameters())
     one += 4 * job.student.num_parameters() * is_kept(job.recipe)
     setting = job.recipe.checkpoint
@@ -47,7 +47,7 @@ def _steps(job: Job) -> Iterator[tuple[str, str]]:
         return
     train = job.recipe.train
     more = f"train.steps={FEWEST_STEPS}" if train.steps else f"train.epochs={_epochs(job)}"
-    yield "train", f"{job.total_steps} steps hardly train a student; {more} makes a first one"
+    yield "train", f"{job.total_steps} steps hardly train a student; set {more} or more"
 
 
 def _epochs(job: Job) -> int:
@@ -59,17 +59,17 @@ def _projectors(job: Job) -> Iterator[tuple[str, str]]:
     times = sum(parameter.numel() for parameter in job.distiller.projectors.parameters()) / student
     if times <= _TIMES_STUDENT:
         return
-    said = f"the projectors have {times:.0f} times the student's parameters"
+    text = f"the projectors have {times:.0f} times the student's parameters"
     options = job.recipe.projector.options
     if job.recipe.projector.type != "ladder":
-        yield "projector", said
+        yield "projector", text
         return
     blocks = choose_blocks(options.get("blocks", "all"), len(job.student.block_dims))
     has_patches = job.recipe.teachers.cache is None or job.recipe.teachers.cache.tokens != "cls"
     dims = [(teacher.embed_dim, has_patches * teacher.patch_dim) for teacher in job.encoders.values()]
     width = suited_width([job.student.block_dims[block] for block in blocks], dims, job.student.embed_dim, student)
     remedy = f"projector.hidden_dim={width} projector.last_hidden_dim={4 * width}"
-    yield "projector", f"{said}; with {remedy} they have at most {TIMES_STUDENT} times as many"
+    yield "projector", f"{text}; with {remedy} they have at most {TIMES_STUDENT} times as many"
 
 
 def _checkpoints(job: Job) -> Iterator[tuple[str, str]]:
@@ -77,5 +77,5 @@ def _checkpoints(job: Job) -> Iterator[tuple[str, str]]:
     if together < _LARGE or together < _TIMES_EXPORT * 4 * job.student.num_parameters():
         return
     keep = job.recipe.checkpoint.keep
-    less = f", checkpoint.keep=1 takes {gigabytes(together - (keep - 1) * one)}" if keep > 1 else ""
-    yield "checkpoint", f"checkpoints take {gigabytes(together)}{less}; smaller projectors make all of them smaller"
+    less = f" ({gigabytes(together - (keep - 1) * one)} with checkpoint.keep=1)" if keep > 1 else ""
+    yield "checkpoint", f"checkpoints take {gigabytes(together)}{less}; smaller projectors make each of them smaller"

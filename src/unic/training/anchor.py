@@ -1,10 +1,10 @@
-"""The student's own CLS held near its start's, on the images of some sources (`data.train.anchor`).
+"""The anchor holds the student's own CLS near that of its start, on the images of some sources (`data.train.anchor`).
 
-Of image i: a_i = 1 − cos(s_i − μ, t_i − μ), with s the student's CLS, without a projector, t that of its start, and μ
-the mean of t over such images. Each teacher's loss of the image has λ·a_i added, so it counts as often as the image.
-The projectors read all blocks. What the start knew may therefore leave the last block, which is what users see, while
-every teacher is still matched. Features rather than weights are held near the start's in LDIFS (Mukhoti et al., TMLR
-2024, arXiv 2308.13320).
+The distance of image i is a_i = 1 − cos(s_i − μ, t_i − μ), where s is the student's CLS without a projector, t the CLS
+of its start, and μ the mean of t over such images. λ·a_i is added to each teacher's loss of the image, so the anchor
+counts as often as the image does. Projectors read all blocks. Without an anchor what the start knew may leave the last
+block, whose output users get, although every teacher is still matched. LDIFS (Mukhoti et al., TMLR 2024, arXiv
+2308.13320) holds features rather than weights near the start, too.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from unic.errors import InputError
 from unic.recipe.schema import Recipe
 from unic.training.distiller import Distiller
 
-_IMAGES = 256  # for the mean
+_IMAGES = 256  # that the mean is taken over
 
 
 class Held(NamedTuple):
-    """`terms`: λ·a of each image, with gradient, 0 where λ is. `distances`: a of those that are held, detached."""
+    """`terms`: λ·a_i of each image, with gradient; 0 without an anchor. `distances`: a_i of those with it, detached."""
 
     terms: Float[Tensor, "b"]
     distances: Float[Tensor, "n"]
@@ -42,10 +42,10 @@ class Anchor:
 
     Args:
         student: before it is trained; a frozen copy is kept.
-        images: the sources.
-        weights: λ of the images of each source; 0: they are not held.
-        side: of the views.
-        size: that the student sees them at while it trains, and so does its start; None: its own.
+        images: the training images.
+        weights: λ for each source; 0: its images have no anchor.
+        side: of the views, in pixels.
+        size: at which the student sees the views while it trains, and so does its start; None: the student's own.
     """
 
     def __init__(
@@ -58,22 +58,20 @@ class Anchor:
 
     @staticmethod
     def of(recipe: Recipe, distiller: Distiller, images: ImageList) -> Anchor | None:
-        """That of a recipe and what it trains; None where no source asks for it.
+        """The anchor of a recipe; None if no source has one.
 
         Raises:
-            InputError: a source asks for it that can only be read in its order.
+            InputError: a source is streamed.
         """
         if not is_asked(recipe):
             return None
         if images.in_pieces:
-            raise InputError(
-                "recipe: 'data.train.anchor' needs images that can be read in any order; a streamed source cannot"
-            )
+            raise InputError("recipe: 'data.train.anchor' does not support streamed sources: it reads in any order")
         weights = torch.tensor([source.anchor for source in recipe.data.train])
         return Anchor(distiller.student, images, weights, recipe.data.size, distiller.size)
 
     def load(self, start: Mapping[str, Tensor]) -> None:
-        """Takes other weights for the start's, such as those of a checkpoint."""
+        """Replaces the weights of the start, for example by those of a checkpoint."""
         self._start.load_state_dict(dict(start))
         self._centre = self._mean()
 
@@ -83,7 +81,7 @@ class Anchor:
         Args:
             images: the views, in [0, 1].
             cls: of the student, with gradient.
-            index: their numbers, on the CPU.
+            index: of the images, on the CPU.
         """
         weights = self._weights[self._images.source_of(index)]
         held = weights.nonzero().flatten().to(self._device)
@@ -96,14 +94,14 @@ class Anchor:
         return Held(torch.zeros_like(weights).index_put((held,), weights[held] * distances), distances.detach())
 
     def _cls(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b d"]:
-        """Where the student's is taken, too: of a ViT after the last block, before the norm."""
+        """CLS from the same place as `Terms.cls` of the student: in a ViT after the last block, before the norm."""
         return self._start.intermediates(images, [len(self._start.block_dims) - 1], self._size)[0].cls.float()
 
     @torch.no_grad()
     def _mean(self) -> Float[Tensor, "d"]:
-        """Over images of the sources, spread evenly; the same in every process."""
-        numbers = torch.arange(len(self._images))
-        held = numbers[self._weights[self._images.source_of(numbers)] > 0]
+        """Mean CLS of the start over some images with an anchor, spread evenly; the same in every process."""
+        index = torch.arange(len(self._images))
+        held = index[self._weights[self._images.source_of(index)] > 0]
         few = held[torch.linspace(0, len(held) - 1, min(_IMAGES, len(held))).long()]
         total, count = torch.zeros(self._start.embed_dim, device=self._device), 0
         for batch in view_batches(Selection("anchor", self._images, few.numpy()), size=self._side, batch_size=64):
@@ -113,5 +111,5 @@ class Anchor:
 
 
 def is_asked(recipe: Recipe) -> bool:
-    """Whether a source of this stage is held near the start."""
+    """Whether a source of this recipe has an anchor."""
     return any(source.anchor for source in recipe.data.train)

@@ -1,7 +1,7 @@
-"""Batch norms that go on with the statistics they have: `student.batch_norms: start`, or single images at a time.
+"""Batch norms that keep their running statistics in training: `student.batch_norms: start`, or one image at a time.
 
-A start knows the statistics of the many images it was trained on; those of a narrow set would take their place.
-The statistics of one image are no estimate, and where a map has one place they cannot be had at all.
+The statistics of the start come from the many images it was trained on; those of a narrow set would replace them. One
+image gives no good estimate, and none at all where a feature map is 1 x 1.
 """
 
 from __future__ import annotations
@@ -24,27 +24,27 @@ def sees_single_images(train: Train, world_size: int) -> bool:
 
 
 def keeps_statistics(recipe: Recipe, world_size: int) -> bool:
-    """Whether batch norms train with the statistics that they begin with."""
+    """Whether batch norms keep the running statistics that they begin with."""
     return recipe.student.batch_norms == "start" or sees_single_images(recipe.train, world_size)
 
 
 def batch_norms(model: nn.Module) -> list[_BatchNorm]:
-    """All batch norms of a model, timm's with an activation too."""
+    """All batch norms of a model, including timm's with an activation."""
     return [module for module in model.modules() if isinstance(module, _BatchNorm)]
 
 
 def keep_statistics(model: nn.Module) -> None:
-    """Makes batch norms use their running statistics, and leave them alone, whatever `train()` says later."""
+    """Makes batch norms use their running statistics without updating them, also after a later `train()`."""
     for module in batch_norms(model):
         module.register_forward_pre_hook(_in_evaluation)
 
 
 @torch.no_grad()
 def estimate_statistics(model: nn.Module, batches: Iterable[Tensor]) -> None:
-    """Running statistics anew: the mean of those of the batches. All else is in evaluation mode, all of it in the end.
+    """Sets the running statistics to the mean of the batches' statistics, and leaves the model in evaluation mode.
 
     Args:
-        batches: images as the model takes them; not read where it has no batch norm.
+        batches: images as the model takes them; not read if it has no batch norm.
     """
     model.eval()
     norms = batch_norms(model)
@@ -53,7 +53,7 @@ def estimate_statistics(model: nn.Module, batches: Iterable[Tensor]) -> None:
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()
-        norm.momentum = None  # torch's word for the mean of all batches
+        norm.momentum = None  # which means in torch: the mean of all batches
         norm.train()
     for images in batches:
         model(images)

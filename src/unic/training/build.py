@@ -1,4 +1,4 @@
-"""From a recipe to everything that a run needs, tried on one batch before anything is written or trained."""
+"""Builds everything that a run needs from its recipe, and tries it on one batch before anything is written."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from unic.training.memory import out_of_memory_named
 from unic.training.optimizer import build_optimizer
 from unic.training.rates import student_rates
 from unic.training.resolutions import resolutions, training_size
-from unic.training.ridge import parts_of
+from unic.training.ridge import validation_sets
 from unic.training.standardize import build_standardizer
 from unic.training.step import batch_loss
 from unic.training.trackers import check_trackers
@@ -37,30 +37,18 @@ from unic.training.weighting import Weighting, build_weighting
 
 
 def build(recipe: Recipe, device: torch.device, world_size: int = 1) -> Job:
-    """Builds and checks every part. Cheap mistakes come first: names and options, then images, then models.
+    """Builds and checks every part. Cheap mistakes fail first: names and options, then images, then models.
 
     Raises:
-        InputError: anything the recipe asks for that cannot be had.
+        InputError: the recipe asks for something that does not exist or does not fit together.
     """
     check_trackers(recipe.trackers)
     losses = build_losses(recipe.loss)
     weighting = build_weighting(recipe.weighting, len(recipe.teachers.models), recipe.seed)
-    if weighting.needs_whole_batch and recipe.train.micro_batches > 1:
-        raise InputError("recipe: 'weighting.level: batch' needs the whole batch at once; set train.micro_batches to 1")
-    if recipe.train.engine == "fsdp" and recipe.train.gradients == "bf16" and recipe.train.micro_batches > 1:
-        # FSDP2 would also add micro-batches up in what it exchanges, and lose small contributions.
-        raise InputError("recipe: 'train.gradients: bf16' with fsdp needs train.micro_batches 1; use ddp, or fp32")
-    if recipe.teachers.shard and recipe.train.engine != "fsdp":
-        raise InputError("recipe: 'teachers.shard' needs train.engine fsdp")
+    _check_combinations(recipe, weighting)
     owners = _owners(recipe, weighting)
     augmentation = preset(recipe.data.augment)
-    images = ImageList.from_config(recipe.data.train, recipe.data.max_pixels, recipe.data.holdout)
-    if recipe.data.mix and images.in_pieces:
-        raise InputError("recipe: 'data.mix' needs images that can be read in any order; a streamed source cannot")
-    if recipe.train.interpolate == "auto":
-        if recipe.teachers.shard:
-            raise InputError("recipe: 'train.interpolate: auto' asks whole teachers; leave out teachers.shard")
-        parts_of(images, recipe)
+    images = _open_images(recipe)
     epoch = steps_per_epoch(images, recipe.train.batch_size)
     check_shares(recipe.train.batch_size, world_size, recipe.train.micro_batches)
 
@@ -103,28 +91,58 @@ def build(recipe: Recipe, device: torch.device, world_size: int = 1) -> Job:
     return job
 
 
+def _check_combinations(recipe: Recipe, weighting: Weighting) -> None:
+    """Refuses options that are valid alone but not together."""
+    train = recipe.train
+    if weighting.needs_whole_batch and train.micro_batches > 1:
+        raise InputError("recipe: 'weighting.level: batch' needs the whole batch at once; set train.micro_batches=1")
+    if train.engine == "fsdp" and train.gradients == "bf16" and train.micro_batches > 1:
+        # FSDP2 would add up micro-batches in bf16 too, and lose small contributions.
+        raise InputError(
+            "recipe: 'train.gradients: bf16' with train.engine=fsdp needs train.micro_batches=1; or set "
+            "train.engine=ddp or train.gradients=fp32"
+        )
+    if recipe.teachers.shard and train.engine != "fsdp":
+        raise InputError("recipe: 'teachers.shard' needs train.engine=fsdp")
+    if recipe.teachers.shard and train.interpolate == "auto":
+        raise InputError("recipe: 'train.interpolate: auto' needs whole teachers; leave out teachers.shard")
+
+
+def _open_images(recipe: Recipe) -> ImageList:
+    images = ImageList.from_config(recipe.data.train, recipe.data.max_pixels, recipe.data.holdout)
+    if recipe.data.mix and images.in_pieces:
+        raise InputError("recipe: 'data.mix' does not support streamed sources: it reads images in any order")
+    if recipe.train.interpolate == "auto":
+        validation_sets(images, recipe)  # checks that there are enough images
+    return images
+
+
 def _owners(recipe: Recipe, weighting: Weighting) -> Bool[Tensor, "t s"] | None:
-    """`data.train[s].teachers` as a table. Raises `InputError` for a name that is no teacher's."""
+    """`data.train[s].teachers` as a table; None if no source names teachers.
+
+    Raises:
+        InputError: a name that is no teacher's, or a weighting that does not support it.
+    """
     names, sources = list(recipe.teachers.models), recipe.data.train
     if all(source.teachers is None for source in sources):
         return None
-    for number, source in enumerate(sources):
+    for index, source in enumerate(sources):
         for name in source.teachers or ():
             if name not in names:
-                raise InputError(f"recipe: 'data.train.{number}.teachers': no teacher '{name}'{nearest(name, names)}")
+                raise InputError(f"recipe: 'data.train.{index}.teachers': no teacher '{name}'{nearest(name, names)}")
     if weighting.needs_whole_batch:
-        raise InputError("recipe: 'weighting.level: batch' knows no owners; leave out 'data.train.teachers'")
+        raise InputError("recipe: 'weighting.level: batch' does not support 'data.train.teachers'; leave it out")
     return torch.tensor([[source.teachers is None or name in source.teachers for source in sources] for name in names])
 
 
 def _build_distiller(
     recipe: Recipe, dims: dict[str, tuple[int, int]], losses: dict[str, tuple[float, Loss]], device: torch.device
 ) -> Distiller:
-    # The global seed, for what libraries draw when they initialise weights: the same on every rank and at a resume.
+    # Libraries draw initial weights from the global generator: a seed makes them equal on every rank and at a resume.
     torch.manual_seed(recipe.seed)
     student = build_encoder(recipe.student.model, drop_path=recipe.student.drop_path)
     if not student.block_dims:
-        raise InputError(f"student '{recipe.student.model}': only timm models and what is built on them can be trained")
+        raise InputError(f"student '{recipe.student.model}': cannot be trained; expected a timm model")
     place(student, device, recipe.train.precision)
     choose_attention(student, device, recipe.data.size if recipe.data.sizes else None)
     if recipe.train.checkpoint_activations:
@@ -147,7 +165,7 @@ def _build_distiller(
 
 @torch.no_grad()
 def _grid_of(encoder: Encoder, device: torch.device, size: Size | None = None) -> Grid:
-    """That of its patches where it sees images at `size`; default: at its own."""
+    """The patch grid of an encoder for images of `size`; default: its own input size."""
     was_training = encoder.training
     encoder.eval()
     grid = encoder(torch.full((1, 3, *encoder.input_size), 0.5, device=device), size).grid
@@ -156,7 +174,7 @@ def _grid_of(encoder: Encoder, device: torch.device, size: Size | None = None) -
 
 
 def _try_one_batch(job: Job) -> None:
-    """One forward and backward pass; whatever does not fit together fails here."""
+    """Runs one forward and backward pass: parts that do not fit together fail here."""
     # On a GPU the true size also shows whether the memory suffices.
     batch = job.first_batch(min(job.images_at_a_time, 8) if job.device.type == "cpu" else job.images_at_a_time)
     with untraced(job):

@@ -1,7 +1,8 @@
-"""Building a teacher cache: what is missing is announced with its size and time, then made by all processes together.
+"""Builds a teacher cache: announces size and time of what is missing, then all processes build it together.
 
-Of N processes the r-th begins with shards r, r + N, …; then it takes what the others have left, from the end, so that
-nobody waits for the slowest. A lock of the operating system keeps two from making the same one (`unic.features`).
+Process r of N begins with shards r, r + N, …. Then it takes what the others have left, from the end, so that no process
+waits for the slowest. A lock of the operating system keeps two processes from building the same shard
+(`unic.features`).
 """
 
 from __future__ import annotations
@@ -31,21 +32,24 @@ from unic.trust import inherit, trusted
 
 log = logging.getLogger("unic")
 
-Report = Callable[[str], None]
+ShowLine = Callable[[str], None]
 
 
 def build_cache(
-    plan: CachePlan, device: torch.device, rank: int, world_size: int, announce: Report, status: Report
+    plan: CachePlan, device: torch.device, rank: int, world_size: int, announce: ShowLine, status: ShowLine
 ) -> dict[Shard, Features]:
-    """Every shard of the plan; what is sound on the disk is only opened.
+    """Opens every shard of the plan, and builds those that are missing or damaged.
 
     Args:
-        rank: every rank calls this, none waits for another but for the shard that it is about to finish.
-        announce: gets the lines about size and time, before anything is computed.
-        status: gets a line of progress now and then.
+        plan: of the cache.
+        device: of the teachers.
+        rank: of this process. Every rank calls this; it waits for another one only if that one builds the last shard.
+        world_size: number of ranks.
+        announce: called with the lines about size and time, before anything is computed.
+        status: called with a line of progress now and then.
 
     Raises:
-        InputError: it does not fit on the disk.
+        FullDiskError: the cache does not fit on the disk.
     """
     shards = plan.shards()
     features = {shard: found for shard in shards if (found := plan.find(shard)) is not None}
@@ -57,14 +61,14 @@ def build_cache(
     processes = plan.setting.processes if missing and plan.is_shared() else 1
     first, count = rank * processes, world_size * processes
     with _others(plan, device, range(first + 1, first + processes), count):
-        for number, shard in enumerate(_in_turn(missing, first, count), start=1):
-            what = f"teacher cache: shard {number} of {len(missing)}, {shard.teacher}, view {shard.view + 1}"
+        for done, shard in enumerate(_in_turn(missing, first, count)):
+            what = f"teacher cache: shard {done + 1} of {len(missing)}, {shard.teacher}, view {shard.view + 1}"
             features[shard] = _make(plan, shard, partial(_progress, status, what))
     return features
 
 
 def rebuild(plan: CachePlan, device: torch.device, shard: Shard, wanted: Int[Tensor, " b"]) -> Features:
-    """A shard of whose `wanted` rows some are damaged or missing; another process may have built it again already."""
+    """Builds a shard again, some of whose `wanted` rows are damaged or missing, unless another process has done so."""
     encoder = plan.encoders[shard.teacher].to(device)
     obtain(plan.extraction(shard), plan.folder, wanted=wanted)
     encoder.to("cpu")
@@ -75,12 +79,12 @@ def _make(plan: CachePlan, shard: Shard, progress: Callable[[int, int], None] | 
     return obtain(plan.extraction(shard, progress), plan.folder, "rows")
 
 
-def _progress(status: Report, what: str, done: int, total: int) -> None:
+def _progress(status: ShowLine, what: str, done: int, total: int) -> None:
     status(f"{what}: {done}/{total} images")
 
 
-def _in_turn(shards: Sequence[Shard], number: int, count: int) -> list[Shard]:
-    own = list(shards[number::count])
+def _in_turn(shards: Sequence[Shard], worker: int, count: int) -> list[Shard]:
+    own = list(shards[worker::count])
     return own + [shard for shard in reversed(shards) if shard not in set(own)]
 
 
@@ -88,31 +92,31 @@ def _forecast(plan: CachePlan, shards: Sequence[Shard], missing: Sequence[Shard]
     size, setting = plan.num_bytes(shards), plan.setting
     yield (
         f"teacher cache: {gigabytes(size, 2)} in {plan.folder}, {setting.views} view(s) of {len(plan.images)} images, "
-        f"tokens {setting.tokens}, {setting.dtype}, {len(shards)} shards, {len(shards) - len(missing)} of them there"
+        f"tokens {setting.tokens}, {setting.dtype}, {len(shards)} shards, {len(shards) - len(missing)} of them built"
     )
     if setting.tokens == "cls":
-        yield "teacher cache: tokens: cls keeps no patches, so the patch half of the loss is off"
+        yield "teacher cache: 'tokens: cls' stores no patches, so the loss compares CLS alone"
     if missing:
         each = plan.seconds_per_image()
         total = plan.seconds(missing, each)
-        # Processes on one CPU share its cores, with which the one measurement was made.
+        # Processes on one CPU share its cores, all of which were used for the measurement.
         total /= world_size * setting.processes if torch.cuda.is_available() else 1
         teachers = ", ".join(f"{name} {1000 * seconds:.1f} ms an image" for name, seconds in each.items())
         yield f"teacher cache: {gigabytes(plan.num_bytes(missing), 2)} to build, about {duration(total)} ({teachers})"
 
 
 @contextmanager
-def _others(plan: CachePlan, device: torch.device, numbers: range, count: int) -> Iterator[None]:
-    """Further processes of this rank. One that fails is a warning: what it leaves is made here."""
-    threads = threads_beside(plan.recipe.data.workers, len(numbers) + 1)
+def _others(plan: CachePlan, device: torch.device, workers: range, count: int) -> Iterator[None]:
+    """Runs further processes of this rank beside the block. If one fails, its shards are built in this process."""
+    threads = threads_beside(plan.recipe.data.workers, len(workers) + 1)
     helpers: list[BaseProcess] = []
     own = torch.get_num_threads()
     try:
         with processes.threads_each(threads):
-            for place, number in enumerate(numbers, start=1):
+            for offset, worker in enumerate(workers, start=1):
                 task = {
                     "recipe": plan.recipe.model_dump(mode="json"), "grids": plan.grids,
-                    "fingerprints": plan.fingerprints, "device": _device(device, place), "number": number,
+                    "fingerprints": plan.fingerprints, "device": _device(device, offset), "worker": worker,
                     "count": count, "trusted": trusted(),
                 }  # fmt: skip
                 helpers.append(processes.Spawning().Process(target=_work, args=(task,)))
@@ -122,22 +126,22 @@ def _others(plan: CachePlan, device: torch.device, numbers: range, count: int) -
         for helper in helpers:
             helper.join()
             if helper.exitcode:
-                log.warning("a process that built the teacher cache ended with %d; its shards were built here",
-                            helper.exitcode)  # fmt: skip
+                log.warning("teacher cache: a worker process ended with exit code %d; the main process built its "
+                            "shards", helper.exitcode)  # fmt: skip
     finally:
         torch.set_num_threads(own)
         processes.end(helpers)
 
 
-def _device(device: torch.device, place: int) -> str:
-    """GPUs in turn, beginning with this rank's."""
+def _device(device: torch.device, offset: int) -> str:
+    """The GPU `offset` places after this rank's; on a CPU the same device."""
     if device.type != "cuda":
         return str(device)
-    return f"cuda:{((device.index or 0) + place) % torch.cuda.device_count()}"
+    return f"cuda:{((device.index or 0) + offset) % torch.cuda.device_count()}"
 
 
 def _work(task: dict[str, Any]) -> None:
-    """What a further process does: the same plan, from the same recipe, on its own device."""
+    """Builds shards in a further process, from the same recipe and plan, on its own device."""
     inherit(task["trusted"])
     recipe, device = Recipe.model_validate(task["recipe"]), torch.device(task["device"])
     encoders = {
@@ -148,6 +152,9 @@ def _work(task: dict[str, Any]) -> None:
     images = ImageList.from_config(recipe.data.train, recipe.data.max_pixels, recipe.data.holdout)
     plan = CachePlan(recipe, encoders, grids, images)
     if plan.fingerprints != task["fingerprints"]:
-        raise InputError("teacher cache: loaded a second time, the teachers have other weights; use processes: 1")
-    for shard in _in_turn(plan.missing(), task["number"], task["count"]):
+        raise InputError(
+            "teacher cache: a worker loaded different teacher weights (random initialisation?); set "
+            "teachers.cache.processes=1"
+        )
+    for shard in _in_turn(plan.missing(), task["worker"], task["count"]):
         _make(plan, shard)

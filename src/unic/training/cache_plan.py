@@ -1,7 +1,7 @@
-"""What a teacher cache consists of: one shard per teacher, view and stretch of the images; its size, budget and time.
+"""The plan of a teacher cache: one shard per teacher, view and stretch of the images; its size, budget and build time.
 
 A shard is an entry of the feature cache (`unic.features`): named by a hash of the teacher, the images, the view and the
-stretch, with checksums of its own. So each is found, finished, checked and built again without the others.
+stretch, with checksums of its own. So each shard is found, resumed, checked and built again without the others.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ from unic.recipe.schema import Recipe
 from unic.recipe.sections import Cache
 from unic.tokens import Grid
 
-_SHARD_BYTES = 1 << 30  # of a shard at most, and
-_SHARD_IMAGES = 16384  # of its images: what a damaged byte costs to build again
+_SHARD_BYTES = 1 << 30  # most bytes of a shard
+_SHARD_IMAGES = 16384  # most images of a shard, all of which are built again if a byte of it is damaged
 _BATCH = 64
-_TIMED = 16  # images
+_TIMED = 16  # images that the build time is measured on
 
 
 class Stretch(NamedTuple):
     """Consecutive images: `span` of a source (None: all of it).
 
-    `start` is where they begin in the whole list, `offset` the place in it of what the source calls image 0.
+    `start` is the index of the first one in the whole list, `offset` the index there of the source's image 0.
     """
 
     source: Source
@@ -52,7 +52,7 @@ class Stretch(NamedTuple):
 
 
 class Shard(NamedTuple):
-    """One entry; `number` counts the stretches of its teacher."""
+    """One entry of the cache; `number` is the index of its stretch among those of the teacher."""
 
     teacher: str
     view: int
@@ -65,7 +65,7 @@ class CachePlan:
     Args:
         recipe: one with `teachers.cache`.
         encoders: the teachers.
-        grids: their own.
+        grids: their own patch grids.
         images: of `recipe.data`.
     """
 
@@ -77,8 +77,8 @@ class CachePlan:
         self.encoders, self.grids, self.images = dict(encoders), dict(grids), images
         self.folder = Path(self.setting.dir) if self.setting.dir else default_cache_dir()
         self.mix = Mix.of(recipe.data.mix)
-        # Without augmentation a source that fits into one shard has a name of its own, so that an evaluation on the
-        # same images finds it; random views are keyed by the place in the whole list.
+        # Random views are keyed by the index in the whole list, so the list is one source. Without augmentation each
+        # source is one: if it fits into a shard, an evaluation on the same images finds that entry.
         is_random = preset(recipe.data.augment).is_random or self.mix is not None
         sources: Sequence[Source] = [images] if is_random else images.sources
         self.stretches = {name: _cut(sources, self._images_per_shard(name)) for name in encoders}
@@ -97,7 +97,7 @@ class CachePlan:
         return self.stretches[shard.teacher][shard.number]
 
     def extraction(self, shard: Shard, progress: Callable[[int, int], None] | None = None) -> Extraction:
-        """What makes this shard."""
+        """The extraction that computes a shard."""
         name, data = shard.teacher, self.recipe.data
         source, span, *_ = self.stretch(shard)
         return Extraction(
@@ -111,11 +111,11 @@ class CachePlan:
         return find(self.extraction(shard), self.folder, "rows")
 
     def is_shared(self) -> bool:
-        """Whether one process finds what another one makes."""
+        """Whether one process finds the shards that another one writes."""
         return can_write(self.folder) and not any(encoder.unidentified() for encoder in self.encoders.values())
 
     def missing(self) -> list[Shard]:
-        """What is not on the disk, or not sound there."""
+        """Shards that are not on the disk, or are damaged."""
         return [shard for shard in self.shards() if self.find(shard) is None]
 
     def num_bytes(self, shards: Sequence[Shard]) -> int:
@@ -123,19 +123,19 @@ class CachePlan:
         return sum(self.stretch(shard).num_images * each[shard.teacher] for shard in shards)
 
     def check_room(self, missing: Sequence[Shard]) -> None:
-        """Refuses what does not fit on the disk, before anything is computed."""
-        target = self.folder if can_write(self.folder) else scratch()  # what may not be kept lies there
+        """Refuses a cache that does not fit on the disk, before anything is computed."""
+        target = self.folder if can_write(self.folder) else scratch()
         place = next(folder for folder in (target, *target.absolute().parents) if folder.exists())
         needed, free = self.num_bytes(missing), shutil.disk_usage(place).free
         if needed > free:
             raise FullDiskError(
-                f"teacher cache {self.folder}: {gigabytes(needed)} more needed, {gigabytes(free)} free; set "
+                f"teacher cache {self.folder}: needs {gigabytes(needed)} more, and {gigabytes(free)} are free; set "
                 "teachers.cache.dir to another disk, or use fewer views, tokens: pooled:GxG or dtype: int8"
             )
 
     @torch.no_grad()
     def seconds_per_image(self) -> dict[str, float]:
-        """What a view costs, by teacher, decoding included: measured on a few images."""
+        """Seconds per view of each teacher, including decoding, measured on a few images."""
         data = self.recipe.data
         started = time.perf_counter()
         few = min(len(self.images), _TIMED)
@@ -147,7 +147,7 @@ class CachePlan:
             images = batch.images.to(encoder.mean.device)
             views = preset(data.augment)(images, self.recipe.seed, batch.view, batch.index)
             with beside(data.workers):
-                for _ in range(2):  # the first one warms up
+                for _ in range(2):  # the first pass warms up
                     started = time.perf_counter()
                     encoder(views).cls.cpu()
             forward = (time.perf_counter() - started) / count
@@ -156,7 +156,7 @@ class CachePlan:
         return seconds
 
     def seconds(self, shards: Sequence[Shard], each: Mapping[str, float]) -> float:
-        """To build them, one after another, given `seconds_per_image`."""
+        """Seconds to build shards one after another, given `seconds_per_image`."""
         return sum(self.stretch(shard).num_images * each[shard.teacher] for shard in shards)
 
     def _images_per_shard(self, name: str) -> int:
@@ -165,7 +165,7 @@ class CachePlan:
 
 
 def _cut(sources: Sequence[Source], most: int) -> list[Stretch]:
-    """Sources into stretches of at most so many images."""
+    """Cuts sources into stretches of at most `most` images."""
     stretches = []
     offsets = accumulate((len(source) for source in sources), initial=0)
     for source, offset in zip(sources, offsets, strict=False):
@@ -177,7 +177,7 @@ def _cut(sources: Sequence[Source], most: int) -> list[Stretch]:
 
 
 def cached_grid(setting: Cache, own: Grid) -> Grid | None:
-    """The grid that is stored: the teacher's own for `all`, `GxG` for `pooled:GxG`, none for `cls`."""
+    """The stored grid: the teacher's own for `all`, `GxG` for `pooled:GxG`, None for `cls`."""
     if setting.tokens == "cls":
         return None
     match = re.fullmatch(r"pooled:(\d+)x(\d+)", setting.tokens)
@@ -185,9 +185,9 @@ def cached_grid(setting: Cache, own: Grid) -> Grid | None:
 
 
 def image_bytes(setting: Cache, encoder: Encoder, own: Grid) -> int:
-    """Of one view of an image: patches in `dtype`; what evaluation reads (CLS, mean of patches) in float32."""
+    """Bytes of one view of an image: patches in `dtype`; what evaluation reads (CLS, mean of patches) in float32."""
     grid = cached_grid(setting, own)
-    vectors = 4 * (encoder.embed_dim + encoder.patch_dim) + 8 * 3  # its number and a sum of each array
+    vectors = 4 * (encoder.embed_dim + encoder.patch_dim) + 8 * 3  # index of the image, a checksum of each array
     if grid is None:
         return vectors
     ranges = 4 * encoder.patch_dim + 8 if setting.dtype == "int8" else 0
@@ -195,7 +195,7 @@ def image_bytes(setting: Cache, encoder: Encoder, own: Grid) -> int:
 
 
 def cache_bytes(setting: Cache, encoders: Mapping[str, Encoder], grids: Mapping[str, Grid], num_images: int) -> int:
-    """Size of the finished cache, before it is planned in detail."""
+    """Bytes of the finished cache, without a detailed plan."""
     per_view = sum(image_bytes(setting, encoder, grids[name]) for name, encoder in encoders.items())
     return per_view * num_images * setting.views
 

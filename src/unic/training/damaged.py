@@ -1,4 +1,4 @@
-"""The images that a run could not read: found by one process, known to all, listed in RUN/damaged.json."""
+"""The images that a run could not read: found by one process, shared with all, listed in RUN/damaged.json."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ import torch.distributed as dist
 from unic.data.batch import Batch
 from unic.files import write_text
 
-_SHOWN = 5  # images that are named one by one at the end
+_SHOWN = 5  # images that the terminal names at the end
 
 
 class DamagedImages:
-    """Names of images and why each could not be read."""
+    """Names of damaged images, each with the reason why it could not be read."""
 
     def __init__(self) -> None:
         self._reasons: dict[str, str] = {}
@@ -29,7 +29,7 @@ class DamagedImages:
         return len(self._reasons)
 
     def note(self, batch: Batch) -> None:
-        """Adds those that were left out of a batch."""
+        """Adds the damaged images of a batch."""
         self._reasons.update({name: reason for _, name, reason in batch.damaged})
 
     @property
@@ -38,7 +38,7 @@ class DamagedImages:
         return len(self._reasons) > self._num_shared
 
     def share(self, device: torch.device) -> None:
-        """Joins the lists of all processes; every process must ask."""
+        """Merges the lists of all processes. Every process must call it."""
         if dist.is_initialized() and dist.get_world_size() > 1:
             for text in _gather(json.dumps(self._reasons), device):
                 self._reasons.update(json.loads(text))
@@ -46,7 +46,7 @@ class DamagedImages:
         self._num_shared = len(self._reasons)
 
     def too_many(self, limit: float, num_images: int) -> str | None:
-        """A line if more than a share `limit` of all images are damaged, else None."""
+        """An error line if more than the share `limit` of all images is damaged, else None."""
         if len(self._reasons) <= math.ceil(limit * num_images):
             return None
         name, reason = next(iter(self._reasons.items()))
@@ -56,19 +56,19 @@ class DamagedImages:
         )
 
     def write(self, path: Path) -> None:
-        """Writes the list; no file while there is no damaged image."""
-        with suppress(OSError):  # a full disk is the saver's to tell; the list is in the checkpoint, too
+        """Writes the list; removes the file if the list is empty."""
+        with suppress(OSError):  # the saver reports a full disk; the checkpoint holds the list, too
             if self._reasons:
                 write_text(path, json.dumps(list(self._reasons.items())), alone=True, synced=True)
             else:
                 path.unlink(missing_ok=True)
 
     def lines(self, path: Path) -> Iterator[tuple[str, bool]]:
-        """Lines for the end of a run, and whether each is for the terminal, too; the log has every image."""
+        """Lines for the end of a run, each with whether the terminal shows it; the log gets all of them."""
         for index, (name, reason) in enumerate(self._reasons.items()):
             yield f"damaged image, skipped: {name}: {reason}", index < _SHOWN
         if len(self._reasons) > _SHOWN:
-            yield f"{len(self._reasons)} damaged images in all, see {path}", True
+            yield f"{len(self._reasons)} damaged images in all, listed in {path}", True
 
     def state_dict(self) -> dict[str, str]:
         return dict(self._reasons)
@@ -78,7 +78,7 @@ class DamagedImages:
 
 
 def _gather(text: str, device: torch.device) -> list[str]:
-    """A text of every process, as bytes: torch's own gathering of objects would pickle them."""
+    """Gathers a text from every process, as bytes: torch's own gathering of objects would pickle it."""
     data = torch.tensor(list(text.encode()), dtype=torch.uint8, device=device)
     world = dist.get_world_size()
     lengths = [torch.zeros(1, dtype=torch.int64, device=device) for _ in range(world)]

@@ -1,8 +1,8 @@
-"""Why a step was not finite: the batch once more, part by part, and a file that does it again anywhere.
+"""Diagnosis of a step that was not finite: runs its batch again part by part, and saves what reproduces it anywhere.
 
-RUN/non_finite/step-120.safetensors    the batch, the trained parts and the statistics as they were
-RUN/non_finite/step-120.json           which teachers and images, and where the first value that is not finite arose;
-                                       the recipe of the stage
+RUN/non_finite/step-120.safetensors    the batch, the trained parts and the statistics at that step
+RUN/non_finite/step-120.json           the teachers, images, weights and gradients that are not finite; the recipe of
+                                       the stage
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from unic.trust import trusting
 
 
 def diagnose(job: Job, teachers: Teachers, step: int, batches: Sequence[Batch]) -> dict[str, Any]:
-    """Runs a step again without an update; whatever dropped out in it drops out again, as draws are keyed.
+    """Runs a step again without an update. Random draws are keyed by the step, so they are the same as before.
 
     Returns:
         `teachers`: for each teacher the number of images whose tokens (`output`), standardised tokens (`target`) and
@@ -66,7 +66,7 @@ def diagnose(job: Job, teachers: Teachers, step: int, batches: Sequence[Batch]) 
 def _bad_images_of(
     job: Job, batch: Batch, loss: BatchLoss, rows: dict[str, dict[str, int]]
 ) -> Iterator[dict[str, Any]]:
-    """The images of a batch that are not finite for some teacher; adds their numbers to `rows`."""
+    """The images of a batch that are not finite for some teacher; adds their counts to `rows`."""
     bad: dict[int, tuple[str, ...]] = dict.fromkeys(range(len(batch)), ())
     for name, losses in zip(job.encoders, loss.terms.losses, strict=True):
         output, target = _is_bad(loss.outputs[name]), _is_bad(loss.targets[name])
@@ -92,17 +92,17 @@ def explain(found: Mapping[str, Any]) -> str:
         if row["target"]:
             return f"the statistics of teacher '{name}' are not finite"
     if found["parameters"]:
-        return f"the student or its projectors are not finite: {found['parameters'][0]}"
+        return f"a weight of the student or its projectors is not finite: {found['parameters'][0]}"
     for name, row in found["teachers"].items():
         if row["loss"]:
             return f"the loss to teacher '{name}' is not finite for {row['loss']} of {total} images{example}"
     if found["gradients"]:
-        return f"the losses are finite, the gradient is not: {found['gradients'][0]}"
-    return "the same batch is finite when it is run again, so it was another process's, or a fault of the hardware"
+        return f"the losses are finite, but a gradient is not: {found['gradients'][0]}"
+    return "the same batch is finite when it is run again; the cause is another process's batch, or the hardware"
 
 
 def write_case(job: Job, teachers: Teachers, folder: Path, step: int, batches: Sequence[Batch], rank: int = 0) -> str:
-    """Diagnoses a step and saves what reproduces it below `folder/non_finite`. Every process must ask.
+    """Diagnoses a step and saves what reproduces it below `folder/non_finite`. Every process must call it.
 
     Returns:
         One line: the cause and the file.
@@ -120,19 +120,19 @@ def write_case(job: Job, teachers: Teachers, folder: Path, step: int, batches: S
             save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, partial)
         text = json.dumps({**found, "recipe": job.recipe.model_dump(mode="json")}, indent=1)
         write_text(case, text)
-    except Exception as error:  # what was found is worth more than the file
+    except Exception as error:  # a failed save must not hide the cause
         return f"{explain(found)}; the batch could not be saved: {reason_of(error)}"
-    return f"{explain(found)}; the batch is in {case}, `python -m unic.training.diagnosis {case}` runs it again"
+    return f"{explain(found)}; the batch is saved: `python -m unic.training.diagnosis {case}` runs it again"
 
 
 def replay(case: str | Path, *, trust_code: Sequence[str] = ()) -> dict[str, Any]:
-    """Builds the stage in which it happened, puts the saved tensors in place and diagnoses the saved batch once more.
+    """Builds the stage of a saved step, restores the saved tensors and diagnoses the saved batch again.
 
-    Teachers are run live, also where the run read them from a cache.
+    Teachers run live, even if the run read their tokens from a cache.
 
     Args:
         case: `RUN/non_finite/step-N.json`.
-        trust_code: modules and URIs (without options) whose code may run though the case names it.
+        trust_code: modules and URIs (without options) named by the case whose code may run.
 
     Raises:
         InputError: no such file.
@@ -149,9 +149,9 @@ def replay(case: str | Path, *, trust_code: Sequence[str] = ()) -> dict[str, Any
     job.distiller.load_state_dict(without_prefix("distiller.", tensors))
     job.standardizer.load_state_dict(without_prefix("standardizer.", tensors))
     saved = without_prefix("batch.", tensors)
-    numbers = sorted({int(key.partition(".")[0]) for key in saved})
+    micro_batches = sorted({int(key.partition(".")[0]) for key in saved})
     try:
-        batches = [Batch(saved[f"{n}.images"], saved[f"{n}.index"], saved[f"{n}.view"]) for n in numbers]
+        batches = [Batch(saved[f"{n}.images"], saved[f"{n}.index"], saved[f"{n}.view"]) for n in micro_batches]
     except KeyError as error:
         raise InputError(f"case {case}: it has no tensor {error}; another version of unic wrote it") from None
     return diagnose(job, job.live_teachers(), found["step"], batches)
@@ -166,7 +166,7 @@ def _is_finite(tensor: Tensor) -> bool:
 
 
 def _is_bad(tokens: Tokens) -> Tensor:
-    """`(b,)` on the CPU: which images have a token that is not finite."""
+    """Whether each image has a token that is not finite; `(b,)`, on the CPU."""
     finite = torch.isfinite(tokens.cls).flatten(1).all(1) & torch.isfinite(tokens.patches).flatten(1).all(1)
     return ~finite.cpu()
 
@@ -175,7 +175,8 @@ def main() -> None:
     """`python -m unic.training.diagnosis CASE [--trust-code NAME]…`"""
     parser = argparse.ArgumentParser(prog="python -m unic.training.diagnosis", description="Run a saved step again.")
     parser.add_argument("case", help="RUN/non_finite/step-N.json")
-    parser.add_argument("--trust-code", action="append", default=[], metavar="NAME", help="As of unic distill.")
+    trust = "Module or URI whose code may run, as for unic distill. Repeatable."
+    parser.add_argument("--trust-code", action="append", default=[], metavar="NAME", help=trust)
     given = parser.parse_args()
     try:
         with as_flags():

@@ -47,8 +47,8 @@ class Distiller(nn.Module):
         bf16: run the projectors under bf16 autocast (losses are float32 in any case).
         patch_share: in training, project and compare only this share of each image's patches, drawn anew each step.
         size: at which the student sees images while it trains; None: its own.
-        as_is: it sees them at the size they have (`data.sizes`).
-        frozen: the student stays as it is, in evaluation mode also while the projectors train.
+        as_is: the student sees images at the size that they have (`data.sizes`).
+        frozen: the student does not learn, and stays in evaluation mode while the projectors train.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class Distiller(nn.Module):
         step: int,
         index: Int[Tensor, "b"],
     ) -> Terms:
-        """`targets`: standardised, on the student's grid; `index`: the images' numbers, which key random draws."""
+        """`targets`: standardised, on the student's grid; `index`: of the images, which keys random draws."""
         set_drop_path_keys(self.student, self.seed, step, index)
         size = (images.shape[-2], images.shape[-1]) if self.as_is else self.size
         rungs = self.student.intermediates(images, self.blocks, size)

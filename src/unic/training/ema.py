@@ -1,7 +1,7 @@
 """Moving average of what is trained: w̄ ← d·w̄ + (1 − d)·w with d = min(decay, (1 + s)/(10 + s)) after step s.
 
-The rising start is TensorFlow's (`tf.train.ExponentialMovingAverage`, `num_updates`): early weights are forgotten soon.
-It holds the projectors too, so that a kept head belongs to the student beside it.
+The small d of early steps is TensorFlow's (`tf.train.ExponentialMovingAverage`, `num_updates`): early weights are soon
+forgotten. Projectors are averaged too, so that a kept head fits the averaged student.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Ema:
         self.tensors = {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}
 
     def follow(self, module: nn.Module) -> None:
-        """Cuts the averages like the module's tensors, which may have become shards since."""
+        """Shards the averages like the module's tensors, which may have been sharded since."""
         self._module = module
         for name, tensor in module.state_dict().items():
             if isinstance(tensor, DTensor):
@@ -34,7 +34,7 @@ class Ema:
 
     @torch.no_grad()
     def update(self, step: int) -> None:
-        """After the optimiser's step `step` (from 1)."""
+        """Updates the averages after the optimiser's step `step` (from 1)."""
         decay = min(self._decay, (1 + step) / (10 + step))
         for name, tensor in self._module.state_dict().items():
             average = self.tensors[name]

@@ -1,4 +1,4 @@
-"""How the trained part is spread over processes: whole on each (DDP) or in shards (FSDP2), and whole again for a file.
+"""Spreads the trained part over processes, whole on each (DDP) or in shards (FSDP2), and gathers it for a file.
 
 FSDP2 is `torch.distributed.fsdp.fully_shard` on every block of the student and every projector, the rest as one more
 group. Checkpoints hold whole tensors under the same names either way, so a run may resume with another number of
@@ -30,7 +30,7 @@ from unic.training.rates import student_rates
 
 
 def prepare(job: Job, accelerator: Accelerator) -> nn.Module:
-    """What the loop calls for losses. With FSDP2 `job.optimizer` becomes one over the shards, its state kept."""
+    """The distiller as the loop calls it. With FSDP2 `job.optimizer` becomes one over shards and keeps its state."""
     train = job.recipe.train
     if train.engine == "fsdp" and accelerator.num_processes > 1:
         _shard(job, accelerator)
@@ -46,7 +46,7 @@ def prepare(job: Job, accelerator: Accelerator) -> nn.Module:
 
 @contextmanager
 def accumulating(model: nn.Module, accelerator: Accelerator) -> Iterator[None]:
-    """Gradients of a micro-batch that is not the last of its step stay on their process."""
+    """Keeps gradients on their process, for a micro-batch that is not the last of its step."""
     if isinstance(model, FSDPModule):
         model.set_requires_gradient_sync(False)
         yield
@@ -57,7 +57,7 @@ def accumulating(model: nn.Module, accelerator: Accelerator) -> Iterator[None]:
 
 
 def whole(tensors: Mapping[str, Tensor], *, keep: bool = True) -> dict[str, Tensor]:
-    """Shards put together, one tensor at a time; every process must ask.
+    """Gathers shards into whole tensors, one at a time. Every process must call it.
 
     Args:
         keep: False on processes that only take part: they get an empty dictionary.
@@ -79,7 +79,7 @@ def _shard(job: Job, accelerator: Accelerator) -> None:
     for projector in job.distiller.projectors.values():
         fully_shard(projector, mesh=mesh, mp_policy=exchange)
     fully_shard(job.distiller, mesh=mesh, mp_policy=exchange)
-    if job.recipe.teachers.shard and job.recipe.teachers.cache is None:  # cached ones compute nothing any more
+    if job.recipe.teachers.shard and job.recipe.teachers.cache is None:  # cached teachers compute nothing
         for teacher in job.encoders.values():
             for block in _blocks(teacher):
                 fully_shard(block, mesh=mesh)
@@ -90,7 +90,7 @@ def _shard(job: Job, accelerator: Accelerator) -> None:
 
 
 def _like(value: Tensor, parameter: Tensor) -> Tensor:
-    """A moment in the shards of its parameter; the step count stays as it is."""
+    """An optimiser state in the shards of its parameter; the step count stays as it is."""
     if not isinstance(parameter, DTensor) or value.shape != parameter.shape:
         return value
     return distribute_tensor(value, parameter.device_mesh, parameter.placements)
@@ -108,18 +108,21 @@ def _blocks(encoder: Encoder) -> list[nn.Module]:
 
 
 def is_main_process() -> bool:
-    """What launchers say, so also before the process group is made and after it has ended."""
+    """Whether this is the first process. Launchers say so even before the process group exists and after its end."""
     return int(os.environ.get("RANK", 0)) == 0
 
 
 def is_relaunched() -> bool:
-    """Whether torchrun has started this process again after one had failed: then a run continues without `--resume`."""
+    """Whether torchrun has restarted this process after a failure: then a run resumes without `--resume`."""
     return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) > 0
 
 
 @contextmanager
 def ended(accelerator: Accelerator) -> Iterator[None]:
-    """Ends the process group with the block; not where it fails otherwise, as a lost peer would be waited for."""
+    """Closes the process group after the block, also after errors that all processes raise.
+
+    After any other error the group stays open: closing it would wait for a lost process.
+    """
     try:
         yield
     except (InputError, PreemptedError, AgreedError):

@@ -40,7 +40,7 @@ def write_start(folder: Path, recipe: Recipe, accelerator: Accelerator) -> None:
 
 
 def _started(run: RunFolder) -> str:
-    """When the run was started, if it has been: a resume and a later stage write the environment again."""
+    """When the run was first started, or "". A resume and a later stage write the environment again."""
     try:
         return str(read_json(run.environment)["started"])
     except (OSError, ValueError, KeyError, TypeError):

@@ -1,6 +1,7 @@
-"""Steps that are not finite: counted on the device, the rate lowered after some, the run ended after many in a row.
+"""Guard against steps that are not finite: lowers the learning rate after some, ends the run after many in a row.
 
-streak ← (streak + skipped) · skipped. Both counts are read at log steps only, the same on every rank.
+They are counted on the device: streak ← (streak + skipped) · skipped. The counts are equal on every rank, and are read
+at log steps only.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from unic.recipe.sections import Train
 
 log = logging.getLogger("unic")
 
-_LOWERED = 0.5  # what the rate is multiplied with
+_LOWERED = 0.5  # factor on the learning rate, each time it is lowered
 
 Diagnose = Callable[[int, list[Batch]], str]
 """From a step and its batches to the cause, as one line."""
@@ -49,7 +50,7 @@ class Guard:
         self._batches.append(batch)
 
     def count(self, skipped: Tensor) -> None:
-        """`skipped`: 1 if the step was not finite, else 0, on the device, where the counts stay."""
+        """Counts a step. `skipped`: 1 if it was not finite, else 0; on the device, where the counts stay."""
         total, streak = self._counts.unbind()
         self._counts = torch.stack([total + skipped, (streak + skipped) * skipped])
 
@@ -64,9 +65,9 @@ class Guard:
         """
         total, streak = self._read()
         if streak >= self._setting.max_skipped:
-            found = diagnose(self._step, self._batches)
+            cause = diagnose(self._step, self._batches)
             raise NotFiniteError(
-                f"step {self._step}: {streak} steps in a row were not finite (train.max_skipped); {found}"
+                f"step {self._step}: {streak} steps in a row were not finite (train.max_skipped); {cause}"
             )
         if self._setting.lower_after:
             scale = _LOWERED ** (total // self._setting.lower_after)
@@ -77,7 +78,7 @@ class Guard:
                 )
 
     def values(self) -> dict[str, float]:
-        """`{"skipped": n}` once a step was skipped."""
+        """`{"skipped": n}` if any step was skipped."""
         total, _ = self._read()
         return {"skipped": float(total)} if total else {}
 

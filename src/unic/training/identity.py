@@ -1,4 +1,4 @@
-"""What makes two runs the same, so that a checkpoint is continued by the run that wrote it and by no other."""
+"""The identity of a run: a checkpoint is only resumed with the recipe, teachers and images that it began with."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from unic.recipe.schema import Recipe
 from unic.training import places
 from unic.training.job import Job
 
-# What a resumed run may change without training something else (with other micro-batches batch norms see other parts).
+# Keys that a resumed run may change (though with other micro-batches batch norms see other parts of a batch).
 FREE_TO_CHANGE = (
     "base",
     "checkpoint",
@@ -36,22 +36,20 @@ FREE_TO_CHANGE = (
     "trackers",
 )
 
-_PRINTS = 2  # what fingerprints of teachers cover; before it was said: too little of code and of external weights
+_PRINTS = 2  # version of the teachers' fingerprints; the first, not recorded, covered too little code and weights
 
 log = logging.getLogger("unic")
 
 
 class Identity:
-    """What must be the same for a checkpoint to be continued, as a part of it.
-
-    It is the recipe, and the content of the teachers and of the images.
+    """The part of a checkpoint that a resumed run must share: the recipe, the content of the teachers and the images.
 
     Args:
-        job: as it was built, before anything is cut into shards.
+        job: as it was built, before anything is sharded.
         recipe: of the run, with all stages.
 
     Attributes:
-        moved: a line for each place of files that has changed since the checkpoint.
+        moved: a line for each path that has changed since the checkpoint.
     """
 
     def __init__(self, job: Job, recipe: Recipe) -> None:
@@ -68,18 +66,23 @@ class Identity:
         return self._now
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Refuses a checkpoint of something else; see `check_same`."""
+        """Refuses the checkpoint of another run; see `check_same`."""
         self.moved = check_same(state, self._now)
 
 
 def check_same(saved: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Refuses to continue a run with something else; names the first difference.
+    """Refuses to continue another run, and names the first difference.
 
-    Files may have moved, for what they hold is compared: of teachers the weights, of images their number, names and
-    sizes.
+    Files may have moved, because contents are compared: weights of teachers; count, names and sizes of images.
+
+    Args:
+        saved, now: identities, as `Identity.state_dict` returns them.
 
     Returns:
-        A line for each place that has changed.
+        A line for each path that has changed.
+
+    Raises:
+        InputError: they differ.
     """
     if list(saved["teachers"]) != list(now["teachers"]):
         names = [", ".join(side["teachers"]) for side in (saved, now)]
@@ -93,8 +96,8 @@ def check_same(saved: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
         uri = now["recipe"]["teachers"]["models"][name]
         if "prints" not in saved and ("trust_remote_code=true" in uri or uri.startswith(("onnx:", "py:"))):
             log.warning(
-                "teacher %s: an earlier version started this run and told such teachers apart by less, so that this is "
-                "the same one is not checked", name,
+                "teacher %s: not checked against the start of the run, because the earlier version of unic that began "
+                "it recorded too little", name,
             )  # fmt: skip
             continue
         raise InputError(
@@ -110,16 +113,16 @@ def check_same(saved: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 
 
 def check_recipe(saved: Mapping[str, Any], now: Mapping[str, Any], named: str) -> dict[str, Any]:
-    """Refuses to go on with a recipe that trains something else, and names the first key that differs.
+    """Refuses to continue with a recipe that trains something else, and names the first key that differs.
 
     Args:
-        saved, now: recipes as trees; where files lie may differ.
-        named: begins the error line.
+        saved, now: recipes as trees; paths may differ.
+        named: the argument that the error line begins with.
 
     Returns:
-        The saved one with all the keys of today.
+        The saved recipe with all keys of today's schema.
     """
-    # Validated again: keys that unic has learnt since stand at their defaults.
+    # Validation gives keys that are newer than the checkpoint their defaults.
     was = Recipe.model_validate(saved).model_dump(mode="json")
     old, new = leaves(places.without_places(was)), leaves(places.without_places(now))
     for key in sorted(old.keys() | new.keys()):

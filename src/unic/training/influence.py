@@ -1,4 +1,4 @@
-"""What only training knows of the teachers' influence: whose gradient moves the student, whom dropping keeps."""
+"""Influence of each teacher on a training: its share of the gradient, and the share of images that dropping keeps."""
 
 from __future__ import annotations
 
@@ -25,27 +25,28 @@ _BATCH_SIZE = 32
 
 
 def shares(run: Path, device: str | torch.device | None = None) -> dict[str, dict[str, float]]:
-    """Shares of influence of a run's teachers. Reads the run and leaves it as it is.
+    """Shares of influence of a run's teachers. Only reads the run.
 
     `gradient`: the norm of the gradient of Σ_i c[t,i]·ℓ[t,i] / Σ c, teacher t's part of the loss, with respect to all
     of the student's parameters: what teachers compete for (projectors are each teacher's own). Taken with the trained
     weights and statistics in evaluation mode (no drop path, running batch-norm statistics) on the first 128 training
-    images, averaged over their batches of 32, normalised to a sum of 1. Norms leave out whether gradients agree.
+    images, averaged over their batches of 32, normalised to a sum of 1. Norms do not tell whether gradients agree.
 
     `kept`: mean of the logged `kept/T`, the share of images for which a teacher counts, over the last half of training.
 
     Args:
+        run: the run folder.
         device: default: the GPU if there is one.
 
     Returns:
         `{"gradient": {teacher: share}, "kept": {teacher: share}}`; `kept` without the teachers that were never logged.
 
     Raises:
-        InputError: not a run folder, no whole checkpoint in it, or its images or teachers are not here any more.
+        InputError: not a run folder, no whole checkpoint in it, or its images or teachers are missing.
     """
     trained = load_trained(run)
     device = torch.device(device or default_device())
-    with torch.random.fork_rng(devices=[]):  # building seeds the global generator, which is the caller's
+    with torch.random.fork_rng(devices=[]):  # building seeds the global generator, which belongs to the caller
         job = build(trained.recipe, device)
     job.distiller.load_state_dict(trained.part("distiller."))
     job.standardizer.load_state_dict(trained.part("standardizer."))
@@ -74,14 +75,14 @@ def _batches(job: Job) -> Iterator[Batch]:
 
 def _gradient_norms(job: Job, step: int, batch: Batch) -> Float[Tensor, "t"]:
     """Norm of each teacher's gradient on one batch; `step` keys the draws of dropping."""
-    found = batch_loss(job, job.live_teachers(), batch, step)
-    losses = found.terms.losses
+    loss = batch_loss(job, job.live_teachers(), batch, step)
+    losses = loss.terms.losses
     parameters = [parameter for parameter in job.student.parameters() if parameter.requires_grad]
     norms = []
     for teacher in range(len(losses)):
         alone = losses.detach().clone()
         alone[teacher] = losses[teacher]
-        numerator, denominator = job.weighting.sums(alone, found.weights)
+        numerator, denominator = job.weighting.sums(alone, loss.weights)
         gradients = torch.autograd.grad(numerator / denominator, parameters, retain_graph=True, allow_unused=True)
         norms.append(torch.stack([gradient.norm() for gradient in gradients if gradient is not None]).norm())
     return torch.stack(norms).cpu()

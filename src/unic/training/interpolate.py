@@ -1,6 +1,6 @@
-"""The student that leaves a run with `train.interpolate`: which α, and where it lies.
+"""The interpolated student of a run with `train.interpolate`: chooses α, and keeps the student in RUN/interpolated.
 
-RUN/interpolated holds it as a checkpoint of its own. Those of the run hold what was trained, so a resume can ask for
+That folder is a checkpoint of its own. The checkpoints of the run hold the trained weights, so a resume can ask for
 another α.
 """
 
@@ -22,28 +22,28 @@ from unic.runs.checkpoint import Checkpoint
 from unic.runs.folder import RunFolder
 from unic.training.job import Job
 from unic.training.mixture import first_views, mixture
-from unic.training.ridge import Ridge, Row
+from unic.training.ridge import Ridge, RidgeScore
 
-CANDIDATES = (0.25, 0.5, 0.75, 1.0)  # of `auto`
+CANDIDATES = (0.25, 0.5, 0.75, 1.0)  # values of α that `auto` compares
 
 
 def kept(run: Path, recipe: Recipe, step: int) -> Checkpoint | None:
-    """The interpolated student of a run as its recipe asks for it, of this step; None: there is none.
+    """The interpolated student of a run, if it is of this step and as the recipe asks; else None.
 
-    Its state: `alpha`, and with `auto` what was measured, `r2`.
+    Its state has `alpha` and, with `auto`, the measured `r2`.
     """
     if recipe.train.interpolate is None:
         return None
     try:
         found = checkpoint.load_newest(RunFolder(run).interpolated)
-    except InputError:  # damaged; it can be made again
+    except InputError:  # damaged: it is made again
         return None
     if found is None or found[0].step != step:
         return None
     state = found[0].state
-    norms = state.get("norms", "again")  # of versions before there was a choice
-    is_it = state["asked"] == recipe.train.interpolate and norms == recipe.train.interpolate_norms
-    return found[0] if is_it else None
+    norms = state.get("norms", "again")  # versions before the option always did this
+    is_asked = state["asked"] == recipe.train.interpolate and norms == recipe.train.interpolate_norms
+    return found[0] if is_asked else None
 
 
 def interpolate(
@@ -56,7 +56,7 @@ def interpolate(
     tell: Callable[[str], object],
     report: Callable[[str], object],
 ) -> Encoder:
-    """The student between start and end, which is kept in the run folder, or found there.
+    """The student between start and end. It is saved in the run folder, and read from there the next time.
 
     Args:
         job: of the last stage.
@@ -65,7 +65,7 @@ def interpolate(
         run: the run folder.
         step: the last one.
         tell: shows a line.
-        report: shows what is under way.
+        report: shows the work in progress.
 
     Raises:
         FullDiskError: it cannot be written.
@@ -77,7 +77,7 @@ def interpolate(
         mixed.load_state_dict(found.tensors)
         return mixed.freeze()
     views = first_views(job)
-    measured: dict[float, list[Row]] = {}
+    measured: dict[float, list[RidgeScore]] = {}
     if asked == "auto":
         ridge = Ridge(job, report)
         for alpha in CANDIDATES:
@@ -97,19 +97,19 @@ def interpolate(
         checkpoint.save(RunFolder(run).interpolated, Checkpoint(step, dict(mixed.state_dict()), state), keep=1)
     except OSError as error:
         raise FullDiskError(
-            f"the interpolated student is not saved: {error.strerror or error}; free some space and continue with "
-            f"{argument('resume', True)}"
+            f"the interpolated student could not be saved: {error.strerror or error}; free some space and continue "
+            f"with {argument('resume', True)}"
         ) from error
-    tell(f"student: {1 - alpha:g} of the start and {alpha:g} of what was trained (train.interpolate)")
+    tell(f"student: {1 - alpha:g} x the start's weights + {alpha:g} x the trained weights (train.interpolate)")
     return mixed
 
 
-def best(measured: Mapping[float, Sequence[Row]]) -> float:
-    """The α with the highest mean over sources of the mean over teachers; of equals the one nearest to the start."""
+def best(measured: Mapping[float, Sequence[RidgeScore]]) -> float:
+    """The α with the highest mean over sources of the mean over teachers; among equals the lowest."""
     return max(sorted(measured), key=lambda alpha: _mean(_by_source(measured[alpha]).values()))
 
 
-def _by_source(rows: Sequence[Row]) -> dict[str, float]:
+def _by_source(rows: Sequence[RidgeScore]) -> dict[str, float]:
     return {
         source: _mean([row.r2 for row in group]) for source, group in groupby(sorted(rows), key=lambda row: row.source)
     }
@@ -120,7 +120,7 @@ def _mean(values: Iterable[float]) -> float:
     return sum(listed) / len(listed)
 
 
-def _line(alpha: float, rows: Sequence[Row]) -> str:
+def _line(alpha: float, rows: Sequence[RidgeScore]) -> str:
     sources = _by_source(rows)
     each = ", ".join(f"{source} {r2:.3f}" for source, r2 in sources.items())
     return f"interpolation: α = {alpha:g}: R² of the teachers' CLS {_mean(sources.values()):.3f} ({each})"

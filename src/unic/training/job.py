@@ -28,8 +28,15 @@ from unic.training.weighting import Weighting
 
 @dataclass
 class Job:
-    """Everything of a run but its folder. `encoders` are the teachers; `grids` the teachers' own patch grids; `grid` is
-    the student's while it trains, `own_grid` that at its own size; `world_size` processes share each batch.
+    """Everything that a stage trains with, but for the run folder.
+
+    Attributes:
+        encoders: the teachers, by name.
+        grids: their own patch grids.
+        grid: the student's patch grid while it trains.
+        own_grid: the student's patch grid at its own size.
+        owners: which teachers own the images of each source; None: all own all.
+        world_size: number of processes that share each batch.
     """
 
     recipe: Recipe
@@ -47,7 +54,7 @@ class Job:
     steps_per_epoch: int
     total_steps: int
     resolutions: Resolutions
-    owners: Bool[Tensor, "t s"] | None = None  # of each source's images; None: all teachers of all
+    owners: Bool[Tensor, "t s"] | None = None
     anchor: Anchor | None = None
     world_size: int = 1
 
@@ -63,19 +70,19 @@ class Job:
 
     @property
     def images_at_a_time(self) -> int:
-        """The most that one process has in a micro-batch."""
+        """Most images of a micro-batch in one process."""
         return math.ceil(self.recipe.train.batch_size / (self.recipe.train.micro_batches * self.world_size))
 
     @property
     def peak_lr(self) -> float:
-        """The recipe's rate is per 256 images."""
+        """Highest learning rate; the recipe's rate is per 256 images."""
         return self.recipe.train.lr * self.recipe.train.batch_size / 256
 
     def live_teachers(self, *, compile: bool = False) -> LiveTeachers:
         return LiveTeachers(self.encoders, self.grid, self.resolutions, compile=compile)
 
     def first_batch(self, num_images: int, size: int | None = None) -> Batch:
-        """So many of the run's first images, to try something on; `size` of the views: `data.size` unless given."""
+        """The first images of the run, to try something on; `size`: side of the views, default `data.size`."""
         data = self.recipe.data
         batches = training_batches(
             self.images, size=size or data.size, augment=data.augment, seed=self.recipe.seed, batch_size=num_images,
@@ -84,7 +91,7 @@ class Job:
         return next(batches)
 
     def views(self, batch: Batch) -> Float[Tensor, "b 3 h w"]:
-        """Its images on the device, augmented, in [0, 1]."""
+        """The images of a batch on the device, augmented, in [0, 1]."""
         crops = batch.images.to(self.device, non_blocking=True)
         return self.augmentation(crops, self.recipe.seed, batch.view, batch.index)
 

@@ -1,11 +1,11 @@
 """One run at a time in a folder: a kernel lock on `RUN/.lock`, which also says who holds it.
 
-The kernel (or the NFS server) lets go of the lock when its process dies, however it dies, so nothing is left behind.
-Where a file system has no locks, what the file says decides: a dead process of this machine counts for nothing.
+The kernel (or the NFS server) releases the lock when its process dies, so no stale lock is left. Where a file system
+has no locks, the text of the file decides: a process of this machine that has died holds nothing.
 
-Caches use the locks of `filelock` instead. Those do not say which process holds them, and a plain file stands in for
-them only where the system call is missing. A run needs both: a second one is told who works in the folder, and runs lie
-on network disks without locks, too.
+Caches use `filelock` instead. It does not say which process holds a lock, and falls back to a plain file only where the
+system call is missing. A run needs both: a second run is told who uses the folder, and run folders also lie on network
+disks without locks.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
 
 @contextmanager
 def held(folder: Path) -> Iterator[None]:
-    """Holds the folder, which is made if it is absent, until the block ends.
+    """Holds the lock of a run folder until the block ends; makes the folder if it is missing.
 
     Raises:
-        InputError: another process works in it.
+        InputError: another process uses the folder.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = RunFolder(folder).lock
@@ -43,12 +43,12 @@ def held(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        path.unlink(missing_ok=True)  # before the lock goes: whoever waits for it sees that this file is no longer it
+        path.unlink(missing_ok=True)  # before the release, so that the next process sees that this file is gone
         os.close(descriptor)
 
 
 def check(folder: Path) -> None:
-    """Refuses a folder that another process works in, without touching it. Raises `InputError`."""
+    """Raises `InputError` if another process uses the folder; does not touch it."""
     if (RunFolder(folder).lock).exists():
         os.close(_take(RunFolder(folder).lock))
 
@@ -60,17 +60,17 @@ def _take(path: Path) -> int:
         try:
             free = _lock(descriptor)
             if not (_is_stale(_read(path)) if free is None else free):
-                raise InputError(f"run {path.parent}: {_who(_read(path))} works in it; wait for it, or end it first")
+                raise InputError(f"run {path.parent}: in use by {_who(_read(path))}; wait for its end, or stop it")
             if _is_same(descriptor, path):
                 return descriptor
         except BaseException:
             os.close(descriptor)
             raise
-        os.close(descriptor)  # its last holder has just left and removed it
+        os.close(descriptor)  # its last holder has just removed this file
 
 
 def _lock(descriptor: int) -> bool | None:
-    """Whether the lock could be had; None where there are no locks."""
+    """Whether the lock was taken; None where the file system has no locks."""
     try:
         import fcntl
     except ImportError:  # Windows
@@ -102,7 +102,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _is_stale(holder: dict[str, Any]) -> bool:
-    """Whether nobody can be holding: no name in it, or a process of this machine that has ended."""
+    """Whether nobody can hold the lock: no holder is named, or it is a process of this machine that has ended."""
     if not holder:
         return True
     if holder.get("host") != socket.gethostname():

@@ -1,6 +1,6 @@
-"""What a step needs of the memory, and which batch fits: models · 16 bytes of a trained parameter + bytes per image.
+"""Memory that a step needs, and the batch that fits: 16 bytes per trained parameter, the teachers, bytes per image.
 
-Measured, not modelled: autograd's saved tensors of a small batch are counted.
+Bytes per image are measured, not modelled: the tensors that autograd saves for a small batch are counted.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from unic.tokens import Tokens
 from unic.training.batch_norms import batch_norms
 from unic.training.job import Job
 
-SPARE = 0.9  # of the memory may be planned with
-_BYTES_TRAINED = 16  # of a float32 parameter: itself, its gradient, two moments of Adam
-_BYTES_TRIED = 8  # without moments: models are whole while one batch is tried, in shards (FSDP2) afterwards
+SPARE = 0.9  # share of the available memory that may be used
+_BYTES_TRAINED = 16  # of a float32 parameter: its value, its gradient, two moments of Adam
+_BYTES_TRIED = 8  # without moments: with FSDP2 models are whole only while the first batch is tried
 
 
 class SavedBytes(torch.autograd.graph.saved_tensors_hooks):
@@ -36,16 +36,14 @@ class SavedBytes(torch.autograd.graph.saved_tensors_hooks):
         super().__init__(self._count, lambda tensor: tensor)
 
     def _count(self, tensor: Tensor) -> Tensor:
-        source = (
-            tensor if tensor._base is None else tensor._base
-        )  # a Linear keeps its weight transposed, which is a view
+        source = tensor if tensor._base is None else tensor._base  # a Linear saves its weight as a transposed view
         if not isinstance(source, torch.nn.Parameter):
             self.total += tensor.numel() * tensor.element_size()
         return tensor
 
 
 def model_bytes(job: Job) -> int:
-    """The student with gradients and moments, and the teachers, at the most that one process holds."""
+    """Most bytes that the models take in one process: the student with gradients and moments, and the teachers."""
     in_shards = job.recipe.train.engine == "fsdp" and job.world_size > 1
     trained = sum(p.numel() for p in job.distiller.parameters() if p.requires_grad)
     frozen = sum(p.numel() * p.element_size() for encoder in job.encoders.values() for p in encoder.parameters())
@@ -60,7 +58,7 @@ def available_bytes(device: torch.device) -> int:
 
 
 def room(job: Job) -> int:
-    """Bytes for models and images together: what is available, and what the models hold already."""
+    """Bytes for models and images together: what is available, plus what the models take already."""
     job.optimizer.zero_grad(set_to_none=True)
     gc.collect()
     if job.device.type == "cuda":
@@ -73,21 +71,22 @@ def room(job: Job) -> int:
 
 
 def largest_batch(job: Job, bytes_per_image: float, available: int) -> int:
-    """How many images at a time fit beside the models; 0 or less if not even those do."""
+    """How many images at a time fit beside the models; 0 or less if not even the models fit."""
     return int((available * SPARE - model_bytes(job)) // bytes_per_image) if bytes_per_image else 0
 
 
 def what_fits(job: Job, largest: int) -> str:
-    """What to change in the recipe where at most `largest` images (one or more) fit at a time."""
+    """What to change in the recipe if at most `largest` images (one or more) fit at a time."""
     train, now, shares = job.recipe.train, job.images_at_a_time, job.recipe.train.micro_batches * job.world_size
     parts = math.ceil(now / largest)
-    line = f"{math.ceil(now / parts)} would fit: "
+    line = f"{math.ceil(now / parts)} would fit: set "
     smaller = f"train.batch_size={max(train.batch_size // parts, shares)}"  # an image for each share
     is_whole = job.weighting.needs_whole_batch or (train.engine == "fsdp" and train.gradients == "bf16")
     if is_whole or shares * parts > train.batch_size:
         return f"{line}{smaller}"
-    same = "the same, but for batch norms, which see a part at a time;" if batch_norms(job.student) else "the same,"
-    return f"{line}train.micro_batches={train.micro_batches * parts} trains {same} {smaller} does not"
+    same = "same result except for batch norms" if batch_norms(job.student) else "same result"
+    micro_batches = f"train.micro_batches={train.micro_batches * parts}"
+    return f"{line}{micro_batches} ({same}), or {smaller} (changes the training)"
 
 
 @contextmanager
@@ -101,10 +100,10 @@ def out_of_memory_named(job: Job) -> Iterator[None]:
         yield
         return
     except (MemoryError, RuntimeError) as error:
-        # torch has a kind of its own for GPUs only; on a CPU it is a RuntimeError of its allocator.
+        # torch has an error class for GPUs only; on a CPU its allocator raises a RuntimeError.
         if not (isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)):
             raise
-        traceback.clear_frames(error.__traceback__)  # they hold the tensors of the step that failed
+        traceback.clear_frames(error.__traceback__)  # frames hold the tensors of the failed step
     raise StoppedError(_advice(job))
 
 
@@ -118,9 +117,9 @@ def _advice(job: Job) -> str:
 
 
 def _measured(job: Job) -> int:
-    """The largest batch by one image's forward pass, without what the failed step held.
+    """The largest batch, estimated from a forward pass of two images after the failed step is released.
 
-    Half of what failed if that fails too, or cannot be tried by one process of several that hold shards.
+    If that pass fails too, or models are sharded so that one process cannot run it, half of the failed batch.
     """
     half = job.images_at_a_time // 2
     if isinstance(job.distiller, FSDPModule):
@@ -129,7 +128,7 @@ def _measured(job: Job) -> int:
     try:
         saved = SavedBytes()
         with saved:
-            # Not `batch_loss`: a weighting may ask the other processes, which are elsewhere.
+            # Not `batch_loss`: a weighting may communicate with the other processes, which are not here.
             batch = job.first_batch(2)
             views = job.views(batch)
             targets = job.standardizer.eval()(_blank_targets(job, views))
@@ -140,7 +139,7 @@ def _measured(job: Job) -> int:
 
 
 def _blank_targets(job: Job, images: Tensor) -> dict[str, Tokens]:
-    """Tokens of the teachers' shapes: what a loss keeps of them is the same, and cached teachers may be elsewhere."""
+    """Zeros in the shapes of the teachers' tokens: a loss saves as many bytes, and no teacher has to run."""
     cache = job.recipe.teachers.cache
     grid = job.resolutions.grids.get((images.shape[-2], images.shape[-1]), job.grid)
     grid = (0, 0) if cache and cache.tokens == "cls" else grid

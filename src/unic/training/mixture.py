@@ -1,8 +1,8 @@
 """Weights between start and end: (1 − α)·start + α·trained (WiSE-FT, Wortsman et al., CVPR 2022, arXiv 2109.01903).
 
-Statistics of batch norms are mixed as well, or computed again on training images (`train.interpolate_norms`). Those of
-a mixture are not the means of two networks' statistics. But training images are not the images that α is there for:
-with statistics of theirs alone, photographs were lost that the mixed ones keep (docs/log.md).
+Batch-norm statistics are mixed as well, or computed again on training images (`train.interpolate_norms`). Mixed ones
+are not exactly those of the mixed network. But the mixture is meant for images unlike the training images, and with
+statistics of training images alone it lost accuracy on photographs (docs/log.md).
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from unic.encoders import Encoder
 from unic.training.batch_norms import estimate_statistics, keeps_statistics
 from unic.training.job import Job
 
-_IMAGES = 2048  # that statistics are computed on
+_IMAGES = 2048  # that batch-norm statistics are computed on
 
 
 def mixture(
     student: Encoder, start: Mapping[str, Tensor], alpha: float, views: Iterable[Tensor] | None = None
 ) -> Encoder:
-    """A frozen copy of the student with (1 − α)·start + α·trained; whole numbers are as trained.
+    """A frozen copy of the student with (1 − α)·start + α·trained; integer tensors are as trained.
 
     Args:
         student: as trained.
         start: the weights that it started from, by the same names.
-        alpha: from 0 to 1; with 1 the weights and statistics are those of the student.
-        views: images for the statistics of batch norms; None: these are mixed as well.
+        alpha: from 0 to 1; 1: weights and statistics of the student.
+        views: images to compute batch-norm statistics on; None: mix the statistics as well.
     """
     mixed = copy.deepcopy(student)
     mixed.load_state_dict(
@@ -48,13 +48,13 @@ def mixture(
 
 
 def first_views(job: Job) -> Iterable[Tensor] | None:
-    """What the first steps of a stage see, for `mixture`; None where statistics are mixed or stay the start's."""
+    """Views of a stage's first steps, for `mixture`; None if statistics are mixed or stay those of the start."""
     is_again = job.recipe.train.interpolate_norms == "again"
     return _Views(job) if is_again and not keeps_statistics(job.recipe, job.world_size) else None
 
 
 class _Views:
-    """Views on the device, as often as they are asked for. What is decoded stays in memory, 8 bits a value."""
+    """Augmented views on the device, for any number of passes. Decoded images stay in memory, 8 bits a value."""
 
     def __init__(self, job: Job) -> None:
         self._job = job

@@ -10,7 +10,7 @@ from unic.training.teachers import Teachers
 
 
 def open_teachers(stage: Stage) -> Teachers:
-    """The teachers as the recipe wants them.
+    """Opens the teachers of a stage, and builds their cache if the recipe has one.
 
     Raises:
         PreemptedError: a signal arrived while the cache was built, here or in another process.
@@ -34,6 +34,6 @@ def open_teachers(stage: Stage) -> Teachers:
         run.at_once("while the teacher cache was built"),
     ):
         cached = open_cache(job, rank, world_size, run.announce, report)
-    # Another process may have been told to stop after this one had built its part.
+    # Another process may have been told to stop after this one built its part.
     end_if_asked(f"before step {stage.position.step + 1}")
     return cached

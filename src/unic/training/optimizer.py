@@ -1,9 +1,8 @@
 """AdamW with the paper's groups and schedule, and a step that normalises, clips and skips on the device.
 
-Gradients arrive as those of Σ c·ℓ, not yet divided by the window's Σ c (which is only known after its last micro-batch
-and rank). The fused AdamW divides them by `grad_scale` and leaves everything as it was where `found_inf` is 1: the same
-two tensors that a GradScaler hands it. So neither the division, nor clipping, nor skipping a non-finite step reads
-anything back from the device.
+Gradients are those of Σ c·ℓ, not yet divided by Σ c, which is known only after the last micro-batch and rank. The fused
+AdamW divides them by `grad_scale` and changes nothing if `found_inf` is 1. A GradScaler would give it the same two
+tensors. So division, clipping and skipping a non-finite step read nothing back from the device.
 """
 
 from __future__ import annotations
@@ -22,19 +21,19 @@ from unic.recipe.sections import Train
 def build_optimizer(
     model: nn.Module, setting: Train, student: Mapping[nn.Parameter, float] | None = None
 ) -> torch.optim.AdamW:
-    """AdamW over what is trainable; no weight decay on biases and other 1-d parameters.
+    """AdamW over all trainable parameters; biases and other 1-d parameters have no weight decay.
 
     Args:
         model: all that is trained.
-        setting: its rate and decay.
-        student: the trainable parameters of the student, each with the factor of its rate (`student_rates`); all others
-            have the rate itself. With `setting.pull` these have no weight decay.
+        setting: `train` of the recipe, for rate and decay.
+        student: factor on the rate for each trainable parameter of the student (`student_rates`); all other parameters
+            have factor 1. With `setting.pull` the student's parameters have no weight decay.
     """
     student = student or {}
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
     pulled = student if setting.pull else {}
     groups = []
-    # Moments are saved by a parameter's place in the groups: one rate for all makes those that there always were.
+    # Moments are saved by a parameter's index in the groups. One rate for all gives the groups of earlier versions.
     for scale in dict.fromkeys(student.get(parameter, 1.0) for parameter in trainable):
         alike = [parameter for parameter in trainable if student.get(parameter, 1.0) == scale]
         decayed = [parameter for parameter in alike if parameter.ndim > 1 and parameter not in pulled]
@@ -78,7 +77,7 @@ def optimizer_step(
         lr: of the step; each group multiplies it by its `lr_scale`.
         denominator: what the gradients still have to be divided by.
         clip_grad: largest norm of the divided gradient; None: no clipping.
-        update: False: only measures the gradient and lets it go; weights and moments stay as they are.
+        update: False: only measure the gradient and clear it; weights and moments stay as they are.
 
     Returns:
         The gradient's norm, and 1 if the step was skipped because it was not finite, else 0; both still on the device.

@@ -1,4 +1,4 @@
-"""A run as named parts, each of which saves and restores its own state: what a checkpoint holds.
+"""A checkpoint as named parts of a run, each of which saves and restores its own state.
 
 A part's tensors are saved as `NAME.KEY` in `tensors.safetensors`, its plain values below NAME in `state.json`.
 """
@@ -22,16 +22,16 @@ class Stateful(Protocol):
     """A part with a state of its own."""
 
     def state_dict(self) -> Mapping[str, Any]:
-        """Tensors, perhaps in shards, and values that JSON can hold."""
+        """Tensors, perhaps sharded, and values that JSON can hold."""
         ...
 
     def load_state_dict(self, state: Mapping[str, Any]) -> object:
-        """Takes over a state with whole tensors; an empty one: the checkpoint does not have this part."""
+        """Restores a state with whole tensors. An empty state means that the checkpoint does not have this part."""
         ...
 
 
 def saved(parts: Mapping[str, Stateful], *, keep: bool) -> tuple[dict[str, Tensor], dict[str, dict[str, Any]]]:
-    """The tensors, whole, and the plain values of all parts. Every process must ask.
+    """The tensors, whole, and the plain values of all parts. Every process must call it.
 
     Args:
         keep: False on processes that only take part: they get no tensors.
@@ -46,10 +46,10 @@ def saved(parts: Mapping[str, Stateful], *, keep: bool) -> tuple[dict[str, Tenso
 
 
 def restore(parts: Mapping[str, Stateful], step: int, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
-    """Gives every part its state, in their order.
+    """Restores the parts in their order.
 
     Args:
-        parts: of the run that goes on.
+        parts: of the resumed run.
         step: of the checkpoint.
         tensors: of the checkpoint.
         state: of the checkpoint, in the layout of any version.
@@ -74,11 +74,11 @@ class TorchRng:
         torch.set_rng_state(state[self.KEY])
 
 
-class Moments:
-    """The state of a job's optimiser by parameter, `12/exp_avg`. Its groups come from the recipe."""
+class OptimizerState:
+    """The state of a job's optimiser by index of the parameter, `12/exp_avg`. Its groups come from the recipe."""
 
     def __init__(self, job: Job) -> None:
-        self._job = job  # not the optimiser, as FSDP2 puts another one in its place
+        self._job = job  # not the optimiser, because FSDP2 replaces it
 
     def state_dict(self) -> dict[str, Tensor]:
         states = self._job.optimizer.state_dict()["state"]

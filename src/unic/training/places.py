@@ -1,7 +1,7 @@
-"""Where the files of a run lie: it goes on after they have moved, and from another working folder.
+"""Paths in a recipe: a run can be resumed after its files have moved, and from another working folder.
 
-What makes two runs the same is what their files hold (`identity.check_same`). Their places are in a recipe's paths of
-images, in the URIs of weight files, and in the paths of a cache and of a suite.
+Two runs are the same if their files have the same content (`identity.check_same`). A recipe has paths of images, of
+weight files (in URIs), of a cache and of a suite.
 """
 
 from __future__ import annotations
@@ -28,25 +28,25 @@ _SETS = ("eval.suite.data", "eval.suite.unseen")  # of a suite that the recipe w
 _CHECKPOINT = re.compile(r"([?&]checkpoint=)[^&]*")
 _RANGE = re.compile(r"\{[^{}]*\}")  # `{000..012}`, and `{split}`
 
-Change = Callable[[str, str], str]  # of a key and its text
+Change = Callable[[str, str], str]  # from a key and its text to the new text
 
 
 def folder_of(state: RunState | None) -> Path | None:
-    """The working folder of the command that wrote a checkpoint, from its state; earlier versions did not say it."""
+    """The working folder of the command that wrote a checkpoint; None if an earlier version, which did not save it."""
     folder = (state or {}).get(PLACES, {}).get("folder")
     return Path(folder) if isinstance(folder, str) else None
 
 
 def written_in(state: RunState | None) -> Mapping[str, Any]:
-    """What variables of the environment the recipe named when a checkpoint was written, from its state."""
+    """The environment variables that the recipe named when a checkpoint was written."""
     written: Mapping[str, Any] = (state or {}).get(PLACES, {}).get("written", {})
     return written
 
 
 def found_from(recipe: Recipe, folder: Path | None = None) -> Recipe:
-    """The recipe with relative paths that lead nowhere from here, and somewhere from elsewhere, as absolute ones.
+    """The recipe, with relative paths that do not exist from here made absolute if they exist elsewhere.
 
-    They are looked for below `folder`, then beside the recipe and its bases; `samples/…` also where a checkout has it.
+    They are looked for below `folder`, then beside the recipe and its bases; `samples/…` also in a checkout of unic.
     """
     folders = [place for place in (folder, *recipe.folders) if place and place != Path.cwd()]
 
@@ -69,7 +69,7 @@ def found_from(recipe: Recipe, folder: Path | None = None) -> Recipe:
 
 
 def without_places(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """A recipe as a tree, in which nothing says where files lie."""
+    """A recipe as a tree, without its paths."""
 
     def hidden(key: str, text: str) -> str:
         if key in _IMAGES or key in _PATHS or key in _SETS:
@@ -81,7 +81,7 @@ def without_places(tree: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def moves(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """A line for each place that differs between two recipes that are the same `without_places`."""
+    """A line for each path that differs between two recipes that are the same `without_places`."""
     was, now = dict(_places(old)), dict(_places(new))
     return [f"{key}: {now[key]} (was {was[key]})" for key in was.keys() & now.keys() if was[key] != now[key]]
 
@@ -108,11 +108,11 @@ def _changed(value: Any, change: Change, key: str = "") -> Any:
 
 
 def _with_file(uri: str, change: Callable[[str], str]) -> str:
-    """A URI with the path of the file that it names, if it names one, changed."""
+    """A URI with the path of its file changed; a URI without a file as it is."""
     try:
         spec = parse_uri(uri)
     except InputError:
-        return uri  # the error is told where the model is loaded
+        return uri  # reported when the model is loaded
     if spec.scheme in _FILES:
         return f"{spec.scheme}:{change(spec.name)}{uri[len(spec.scheme) + 1 + len(spec.name) :]}"
     if "checkpoint" not in spec.options:
@@ -123,7 +123,7 @@ def _with_file(uri: str, change: Callable[[str], str]) -> str:
 
 
 def _absolute(path: str, folders: Sequence[Path], others: Callable[[str], list[Path]] = lambda _: []) -> str:
-    """The path where it leads somewhere from here; else the first of the folders' and of the other places that does."""
+    """The path if it exists from here, else the first one of `folders` and `others` that exists, else the path."""
     if "://" in path or not path or _exists(path):
         return path
     places = [*(folder / path for folder in folders), *others(path)]
@@ -131,7 +131,7 @@ def _absolute(path: str, folders: Sequence[Path], others: Callable[[str], list[P
 
 
 def _exists(path: str) -> bool:
-    """Whether a path, also one that is a pattern or ends with options, leads somewhere."""
+    """Whether a path exists, which may be a pattern or end with options."""
     place = os.path.expanduser(split_off(path)[0])
-    # Not recursive: `**` of somebody's run folder must not walk the whole disk.
+    # Not recursive: `**` in a run folder from elsewhere must not walk the whole disk.
     return os.path.exists(place) or any(glob.iglob(_RANGE.sub("*", place)))

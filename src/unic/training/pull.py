@@ -1,8 +1,8 @@
-"""Decay towards the start in place of zero, `train.pull`: w ← w − η·λ·(w − w₀) before each update, η the rate of w.
+"""Decay towards the start instead of zero, `train.pull`: w ← w − η·λ·(w − w₀) before each update, η the rate of w.
 
 L2-SP (Li, Grandvalet and Davoine, ICML 2018, arXiv 1802.01483), decoupled from the gradient as AdamW's decay is
-(Loshchilov and Hutter, arXiv 1711.05101). Unlike that decay it holds for biases and norms as well: zero is a prior for
-matrices alone, the start is one for all.
+(Loshchilov and Hutter, arXiv 1711.05101). Unlike AdamW's decay it applies to biases and norms as well: zero is a
+sensible prior for matrices only, the start is one for all parameters.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 def pull_towards(
     start: Mapping[str, Tensor], student: nn.Module, optimizer: torch.optim.Optimizer, pull: float
 ) -> None:
-    """Makes every step of the optimiser begin with the decay; one that is skipped as not finite decays nothing.
+    """Makes every step of the optimiser begin with the decay. A step skipped as not finite decays nothing.
 
     Args:
         start: w₀, whole tensors by name.
@@ -51,5 +51,5 @@ def _like(start: Tensor, parameter: Tensor) -> Tensor:
 
 
 def _own(tensor: Tensor) -> Tensor:
-    """What this process holds of it, on the same memory."""
+    """The part of a tensor that this process holds, sharing its memory."""
     return tensor.to_local().detach() if isinstance(tensor, DTensor) else tensor.detach()

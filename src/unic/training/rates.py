@@ -1,7 +1,7 @@
 """How fast each parameter of a student learns beside its projectors: `student.lr_scale` and `student.layer_decay`.
 
-Projectors begin at random weights and need a high rate; a pretrained encoder loses by one what it knows. Its lower
-layers are the most general ones, so they may learn slowest (BEiT, arXiv 2106.08254; the layers are timm's).
+Projectors begin at random weights and need a high rate, which makes a pretrained encoder forget. Its lower layers are
+the most general ones, so they may learn slowest (BEiT, arXiv 2106.08254; the layers are timm's).
 """
 
 from __future__ import annotations
@@ -25,9 +25,11 @@ def student_rates(student: Encoder, setting: Student) -> dict[nn.Parameter, floa
     rates = dict.fromkeys(trainable, setting.lr_scale)
     if setting.layer_decay == 1.0 or not trainable:
         return rates
-    assert isinstance(student, TimmEncoder), student  # what has blocks is one
+    assert isinstance(student, TimmEncoder), student  # only timm encoders can be trained
     groups = param_groups_layer_decay(student.model, layer_decay=setting.layer_decay)
     rates |= {parameter: setting.lr_scale * group["lr_scale"] for group in groups for parameter in group["params"]}
     if len(set(rates.values())) == 1:
-        raise InputError(f"recipe: 'student.layer_decay': timm knows no layers of '{student.uri}'; leave it out")
+        raise InputError(
+            f"recipe: 'student.layer_decay': timm does not divide '{student.uri}' into layers; leave it out"
+        )
     return rates

@@ -1,7 +1,7 @@
-"""What a run writes down of its models: mean, std, licence and revision of each, as it was loaded.
+"""The record of a run's models: mean, std, licence and revision of each, as it was loaded.
 
-A run goes on, and its student is opened, by the numbers that it began with. Checkpoints of versions that wrote nothing
-down have them from the rules of those versions.
+A resumed run uses the recorded mean and std, and so does its student when it is opened. For checkpoints of versions
+without a record, the rules of those versions give them.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from unic.training import places
 from unic.training.job import Job
 
 Models = Mapping[str, Any]
-"""`student`: facts; `teachers`: facts by name, of all stages so far; `before`: a version without this record began."""
+"""`student`: facts; `teachers`: facts by name, of all stages so far; `before`: a version without a record began it."""
 NONE: Models = {"before": False, "teachers": {}}
 BEFORE: Models = {"before": True, "teachers": {}}
 
 
 class Record:
-    """The facts of a job's models, beside those of the stages before it.
+    """The facts of a job's models, and of the models of the stages before it.
 
     Args:
         job: whose models were loaded.
-        earlier: of the stages before, or of the checkpoint that the run goes on from.
+        earlier: record of the stages before, or of the checkpoint that the run resumes from.
 
     Attributes:
         models: the facts.
@@ -48,17 +48,17 @@ class Record:
 
     @property
     def is_of_before(self) -> bool:
-        """Whether a version of unic began the run that kept no record, so that it goes on by that version's rules."""
+        """Whether a version of unic without a record began the run, so that the rules of that version apply."""
         return bool(self.models["before"])
 
     def state_dict(self) -> Models:
         return self.models
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Refuses a student with another mean or std than the run began with, as a weight file elsewhere may have it.
+        """Refuses a student with another mean or std than at the start, as a moved weight file may give it.
 
         Raises:
-            InputError: it has.
+            InputError: mean or std differ.
         """
         if not state or state["before"]:
             return
@@ -91,7 +91,7 @@ def models_of(state: RunState) -> Models:
 
 
 def as_recorded(plan: Recipe, models: Models) -> Recipe:
-    """The plan with the mean and std that its models were loaded with in every URI that leaves them open."""
+    """The plan with the recorded mean and std added to every URI that does not state them."""
     student = _settled(plan.student.model, models.get("student"), models)
     known = models["teachers"]
     teachers = {name: _settled(uri, known.get(name), models) for name, uri in plan.teachers.models.items()}
@@ -104,28 +104,28 @@ def as_recorded(plan: Recipe, models: Models) -> Recipe:
 
 
 def recipe_of(run: Path) -> Recipe:
-    """The recipe of a run folder, which knows what variables of the environment stood for when the run trained.
+    """The recipe of a run folder, with the values that environment variables had when the run trained.
 
     Raises:
-        InputError: there is none, or it is not valid.
+        InputError: the recipe is missing or not valid.
     """
     return load_run_recipe(run).written_as(places.written_in(newest_state(run)))
 
 
 def in_run(plan: Recipe, run: Path) -> Recipe:
-    """A stage of a run folder `as_recorded` there, its files found from here; without a checkpoint, as it is."""
+    """A stage of a run folder `as_recorded` there, with paths that exist from here; as it is without a checkpoint."""
     state = newest_state(run)
     return plan if state is None else as_recorded(places.found_from(plan, places.folder_of(state)), models_of(state))
 
 
 def kept(plan: Recipe, models: Models) -> str:
-    """A line that says what a run that an earlier version began keeps of its rules."""
+    """A line about the rules of an earlier version that apply to a run which it began."""
     settled = as_recorded(plan, models)
     uris = {"student": (plan.student.model, settled.student.model)}
     uris |= {f"teacher {name}": (uri, settled.teachers.models[name]) for name, uri in plan.teachers.models.items()}
     numbers = [f"{name} with {new[len(old) + 1 :]}" for name, (old, new) in uris.items() if old != new]
     rules = ["its learning rate", "no standardize.floor", *numbers]
-    return f"an earlier version of unic began this run, which continues by its rules: {'; '.join(rules)}"
+    return f"an earlier version of unic began this run, so its rules still apply: {'; '.join(rules)}"
 
 
 def _settled(uri: str, facts: Mapping[str, Any] | None, models: Models) -> str:
@@ -139,6 +139,6 @@ def _settled(uri: str, facts: Mapping[str, Any] | None, models: Models) -> str:
 
 
 def _weights(uri: str) -> tuple[str, ...]:
-    """What stays the same where a stage changes the size of a model."""
+    """The parts of a URI that stay the same when a stage changes the size of a model."""
     spec = parse_uri(uri)
     return spec.scheme, spec.name, spec.options.get("arch", ""), spec.options.get("checkpoint", "")

@@ -1,8 +1,8 @@
-"""How the processes of one attempt find each other under torchrun: by a store that is new for each attempt.
+"""Opens the process group under torchrun, with a new store for each attempt.
 
 torchrun keeps one store for all attempts. After a restart it still holds the addresses of dead processes, and new ones
-wait for those (pytorch issue 135712). So here the first process opens a store of its own and leaves its port in
-torchrun's; whoever finds the port of an earlier attempt there is refused, as that process is gone, and looks again.
+wait for those (pytorch issue 135712). So the first process opens a store of its own and writes its port to torchrun's
+store. A process that reads the port of an earlier attempt there cannot connect, and reads again.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from datetime import timedelta
 import torch
 import torch.distributed as dist
 
-_joins = itertools.count()  # of this process: a second run in it must not meet the store of the first
-_LOOK = 0.5  # seconds from one reading of torchrun's store to the next
+_joins = itertools.count()  # of this process: a second run in it must not use the store of the first
+_LOOK = 0.5  # seconds between two reads of torchrun's store
 
 
 def join(timeout: int) -> None:
-    """Opens the process group if torchrun has started this process; else accelerate does it, where there is one.
+    """Opens the process group if torchrun has started this process. Otherwise accelerate opens one if needed.
 
     Args:
-        timeout: seconds that the others are waited for.
+        timeout: seconds to wait for the other processes.
 
     Raises:
         OSError, RuntimeError: they have not come.

@@ -1,4 +1,4 @@
-"""What one stage has trained, in the shapes of the next: position embeddings are resampled to another grid.
+"""Trained tensors of one stage in the shapes of the next: position embeddings are resampled to another grid.
 
 UNIC-L trains at 224 px and then at 336 px (METHOD §6).
 """
@@ -36,7 +36,7 @@ def resampled(tensors: Mapping[str, Tensor], distiller: nn.Module, old_grid: Gri
     for name in wanted | found:
         if name not in found or name not in wanted or found[name].shape != wanted[name].shape:
             raise InputError(
-                f"recipe: stages: parameter '{name}' changes shape in the next stage; stages may change sizes of "
-                "images only"
+                f"recipe: stages: parameter '{name}' changes shape in the next stage; stages may change image sizes "
+                "only"
             )
     return found

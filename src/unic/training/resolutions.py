@@ -1,6 +1,6 @@
-"""Views of several sizes (`data.sizes`): the student sees each as it is, and so does a teacher that can and may.
+"""Views of several sizes (`data.sizes`): the student sees them as they are, and so do teachers that can take them.
 
-Views of one size come to every model resized to its own input; `enlargement` says where that wastes time.
+Without `data.sizes` views are resized to the input size of each model; `enlargement` warns where that wastes time.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from unic.errors import InputError
 from unic.recipe.sections import Data, Student
 from unic.tokens import Grid
 
-_ENLARGED = 2.0  # sides of a teacher's input to sides of views that are worth a warning
+_ENLARGED = 2.0  # warn if a teacher's input is so many times as large as the views
 
 
 @dataclass(frozen=True)
 class Resolutions:
-    """Who sees what at each size of views; nothing in it where all views have one size.
+    """What each model sees at each size of views; empty if all views have one size.
 
     Attributes:
         grids: the student's patch grid at each size.
-        taken: the sizes that each teacher takes as they are; others it resizes to its `input_size`.
+        taken: the sizes that each teacher takes as they are; it resizes others to its `input_size`.
     """
 
     grids: Mapping[Size, Grid] = field(default_factory=dict)
@@ -39,9 +39,9 @@ class Resolutions:
 
 
 def resolutions(data: Data, student: Encoder, teachers: Mapping[str, Encoder]) -> Resolutions:
-    """What a recipe's `data.sizes` mean for these encoders.
+    """The sizes of a recipe's `data.sizes` that each encoder takes.
 
-    A teacher whose URI names its size keeps it: it was chosen.
+    A teacher whose URI names a size always gets views of that size.
 
     Raises:
         InputError: the student cannot take one of the sizes, or its own, at which it is evaluated, is not among them.
@@ -53,7 +53,7 @@ def resolutions(data: Data, student: Encoder, teachers: Mapping[str, Encoder]) -
     grids = {size: _student_grid(student, size, where) for size in sizes}
     if own not in grids:
         raise InputError(
-            f"{where}: it is evaluated and exported at {_side(own)} px, which is not among data.sizes {_sides(grids)}"
+            f"{where}: data.sizes ({_sides(grids)}) must include {_side(own)} px, at which it is evaluated and exported"
         )
     taken = {
         name: frozenset(() if _names_size(teacher) else (size for size in sizes if teacher.grid_at(size)))
@@ -76,15 +76,16 @@ def training_size(asked: Student, student: Encoder) -> Size | None:
 
 
 def enlargement(side: int, size: Size, *, is_student: bool) -> str | None:
-    """What to say of views of `side` px for a model that sees `size`; None where nothing is to be said.
+    """A warning if views of `side` px are enlarged for a model with input `size`; None if they are not.
 
-    A teacher may be made for one size, so it is warned of from twice the side on; a student's size was chosen.
+    Some teachers have a fixed size, so for teachers the warning starts at twice the side.
     """
     times = max(size) / side
     if times <= 1 or (times < _ENLARGED and not is_student):
         return None
-    advice = f"set data.size={max(size)}, or give it a smaller input size" if is_student else "give it a smaller size"
-    return f"views of {side} px are enlarged to its {size[0]}x{size[1]}: slow, and nothing is gained; {advice}"
+    advice = f"set data.size={max(size)} or a smaller input size" if is_student else "set a smaller input size"
+    enlarged = f"views of {side} px are enlarged to {size[0]}x{size[1]}"
+    return f"{enlarged}, which costs time and adds no information; {advice} (an option of its URI)"
 
 
 def _student_grid(student: Encoder, size: Size, where: str, key: str = "data.sizes") -> Grid:
@@ -93,7 +94,7 @@ def _student_grid(student: Encoder, size: Size, where: str, key: str = "data.siz
         patch_size = getattr(getattr(getattr(student, "model", None), "patch_embed", None), "patch_size", None)
         if patch_size is not None:
             check_multiple(f"{where}: {key}", size, patch_size)
-        raise InputError(f"{where}: this architecture takes one size; leave out {key}")
+        raise InputError(f"{where}: its architecture has a fixed input size; leave out {key}")
     return grid
 
 

@@ -1,6 +1,7 @@
-"""How well an encoder answers for the teachers on images that nobody trained on, without labels or projectors.
+"""How well an encoder's CLS predicts that of the teachers on images that were not trained on.
 
-R² of a ridge regression from its CLS to each teacher's standardised CLS, leave-one-out (scikit-learn's `RidgeCV`).
+The score is R² of a ridge regression to each teacher's standardised CLS, leave-one-out (scikit-learn's `RidgeCV`). It
+needs neither labels nor projectors.
 """
 
 from __future__ import annotations
@@ -23,56 +24,56 @@ from unic.recipe.schema import Recipe
 from unic.tokens import Tokens
 from unic.training.job import Job
 
-FEWEST = 20  # images of a source that a regression is worth anything for
-_MOST = 500  # of each source: more cost time and change little
+FEWEST = 20  # images that a source needs for a regression
+_MOST = 500  # images of a source that are used; more cost time and change little
 _PENALTIES = np.logspace(-5, 2, 8)  # for each image, of vectors whose mean squared length is 1
 
 
-class Part(NamedTuple):
-    """Images that were not trained on, and the teachers that answer for them."""
+class ValidationSet(NamedTuple):
+    """Images that were not trained on, and the teachers whose CLS is predicted on them."""
 
     source: Source
     teachers: list[str]
 
 
-class Row(NamedTuple):
-    """R² of one teacher on one source: 1 where its answers can be read off exactly, 0 where their mean is as good."""
+class RidgeScore(NamedTuple):
+    """R² of one teacher on one source: 1 if its CLS is predicted exactly, 0 if no better than by its mean."""
 
     source: str
     teacher: str
     r2: float
 
 
-def parts_of(images: ImageList, recipe: Recipe) -> list[Part]:
-    """What each training source holds out, for the teachers that own it, and the sources of `data.validation`, for all.
+def validation_sets(images: ImageList, recipe: Recipe) -> list[ValidationSet]:
+    """The held-out images of each source, for the teachers that own it; those of `data.validation`, for all teachers.
 
     Raises:
-        InputError: there is none, one cannot be opened, or has too few images.
+        InputError: no such images, or a source that cannot be opened or has too few images.
     """
     everyone, data = list(recipe.teachers.models), recipe.data
-    parts = [
-        Part(_limited(source), entry.teachers or everyone)
+    sets = [
+        ValidationSet(_limited(source), entry.teachers or everyone)
         for entry, source in zip(data.train, images.held_out, strict=bool(images.held_out))
     ]
-    for part in parts:
-        if len(part.source) < FEWEST:
+    for held_out, _ in sets:
+        if len(held_out) < FEWEST:
             raise InputError(
-                f"recipe: 'train.interpolate: auto' asks for {FEWEST} images of each source that were not trained on; "
-                f"data.holdout={data.holdout:g} holds out {len(part.source)} of '{part.source.path}'; raise it, or set "
-                "data.holdout=0 and name other images as data.validation"
+                f"recipe: 'train.interpolate: auto' needs {FEWEST} held-out images of each source, and "
+                f"data.holdout={data.holdout:g} holds out {len(held_out)} of '{held_out.path}'; raise data.holdout, or "
+                "set data.holdout=0 and name other images as data.validation"
             )
     for path in data.validation:
         source = open_source(path, _MOST)
         source.max_pixels = data.max_pixels
         if len(source) < FEWEST:
             raise InputError(f"data.validation '{path}': expected at least {FEWEST} images, found {len(source)}")
-        parts.append(Part(source, everyone))
-    if not parts:
+        sets.append(ValidationSet(source, everyone))
+    if not sets:
         raise InputError(
-            "recipe: 'train.interpolate: auto' needs images that were not trained on; set data.holdout, for example to "
+            "recipe: 'train.interpolate: auto' needs images that are not trained on; set data.holdout, for example to "
             "0.05, or name some as data.validation"
         )
-    return parts
+    return sets
 
 
 def _limited(source: Source) -> Source:
@@ -82,44 +83,45 @@ def _limited(source: Source) -> Source:
 
 
 class Ridge:
-    """Asks the teachers of a job once; called with an encoder, it tells how well that one answers for them.
+    """Measures how well encoders predict the teachers of a job. The teachers run once, at the start.
 
     Args:
-        job: trained; its standardiser has the statistics of the end.
-        report: is told now and then what is under way.
+        job: trained; its standardiser has the final statistics.
+        report: called now and then with a line about the work in progress.
     """
 
     def __init__(self, job: Job, report: Callable[[str], object]) -> None:
         self._job, self._report = job, report
         setting = job.recipe.teachers.cache
         self._cache = Path(setting.dir) if setting and setting.dir else default_cache_dir()
-        self._parts = [(part, self._asked(part)) for part in parts_of(job.images, job.recipe)]
+        sets = validation_sets(job.images, job.recipe)
+        self._targets = [(held_out.source, self._targets_on(held_out)) for held_out in sets]
 
-    def __call__(self, encoder: Encoder) -> list[Row]:
-        rows = []
-        for part, asked in self._parts:
-            found = self._features("student", encoder, part)
-            for teacher, (index, targets) in asked.items():
-                both, own, theirs = np.intersect1d(found.index, index, return_indices=True)
-                assert len(both), part.source.path
-                rows.append(Row(part.source.path, teacher, r_squared(found.cls[own], targets[theirs])))
-        return rows
+    def __call__(self, encoder: Encoder) -> list[RidgeScore]:
+        scores = []
+        for source, targets in self._targets:
+            features = self._features("student", encoder, source)
+            for teacher, (index, target) in targets.items():
+                both, own, theirs = np.intersect1d(features.index, index, return_indices=True)
+                assert len(both), source.path
+                scores.append(RidgeScore(source.path, teacher, r_squared(features.cls[own], target[theirs])))
+        return scores
 
-    def _asked(self, part: Part) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-        """Numbers of the images and the standardised CLS, by teacher."""
-        asked = {}
-        for name in part.teachers:
-            found = self._features(f"teacher {name}", self._job.encoders[name], part, self._cache)
-            asked[name] = (found.index, self._standardised(name, found.cls))
-        return asked
+    def _targets_on(self, held_out: ValidationSet) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """Indices of the images and the standardised CLS, by teacher."""
+        targets = {}
+        for name in held_out.teachers:
+            features = self._features(f"teacher {name}", self._job.encoders[name], held_out.source, self._cache)
+            targets[name] = (features.index, self._standardised(name, features.cls))
+        return targets
 
-    def _features(self, name: str, encoder: Encoder, part: Part, cache: Path | None = None) -> Features:
+    def _features(self, name: str, encoder: Encoder, source: Source, cache: Path | None = None) -> Features:
         data = self._job.recipe.data
 
         def progress(done: int, total: int) -> None:
-            self._report(f"interpolation: {name} on {part.source.path}: {done}/{total} images")
+            self._report(f"interpolation: {name} on {source.path}: {done}/{total} images")
 
-        return extract(encoder, part.source, size=data.size, workers=data.workers, cache=cache, progress=progress)
+        return extract(encoder, source, size=data.size, workers=data.workers, cache=cache, progress=progress)
 
     @torch.no_grad()
     def _standardised(self, teacher: str, cls: np.ndarray) -> Float[np.ndarray, "n d"]:

@@ -1,6 +1,6 @@
-"""The rules of the first version of unic, by which the runs that it began go on (`unic.training.recorded` knows which).
+"""The rules of the first version of unic, which still apply to runs that it began (see `unic.training.recorded`).
 
-They differ in the learning rate, in having no floor of σ, and in what a URI that leaves mean and std open means.
+They differ in the learning rate, in having no floor of σ, and in the mean and std of a URI that does not state them.
 """
 
 from __future__ import annotations

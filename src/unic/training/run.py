@@ -28,11 +28,11 @@ class Run:
         folder: the run folder.
         accelerator: of this process.
         console: where progress is shown.
-        stops: the signals that this process has had.
+        stops: the signals that this process has received.
 
     Attributes:
-        agreement: what the processes ask one another.
-        saver: of the checkpoints.
+        agreement: lets the processes decide together, for example whether to stop.
+        saver: saves the checkpoints.
         damaged: images that could not be read.
     """
 
@@ -67,20 +67,19 @@ class Run:
         for line in lines:
             log.info(line)
         if self.is_main:
-            with suppress(OSError):  # a terminal that is closed ends no run
+            with suppress(OSError):  # a closed terminal must not end the run
                 describe(self.console, lines)
 
     def at_once(self, when: str) -> AbstractContextManager[None]:
-        """A block that a signal ends as it arrives, but where others wait for this process: then all stop after a
-        step.
+        """A block that a signal ends at once. With several processes it does not: all of them stop after a step.
 
         Args:
-            when: ends the line about the signal.
+            when: last words of the line about the signal.
         """
         return self.stops.at_once(when) if self.accelerator.num_processes == 1 else nullcontext()
 
     def list_damaged(self) -> None:
-        """Says which images were skipped."""
+        """Logs the images that were skipped, and shows some of them."""
         for line, is_shown in self.damaged.lines(RunFolder(self.folder).damaged):
             log.warning(line)
             if is_shown:

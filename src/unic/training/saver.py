@@ -1,4 +1,4 @@
-"""When a checkpoint is written and what happens if it cannot be: in step or beside it, the best kept, a full disk."""
+"""Saves checkpoints by the recipe's policy: at once or in a thread, keeping the best, and what a full disk means."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from unic.errors import FullDiskError, StoppedError
 from unic.recipe.sections import Checkpoint as Setting
 from unic.runs import checkpoint
 from unic.runs.checkpoint import Checkpoint
+from unic.runs.metric_names import KNN, LOSS
 from unic.runs.state import SAVER
 from unic.training.patience import QUERIES, is_by_training_images
 
@@ -27,7 +28,7 @@ Best = tuple[int, float]  # step and score
 
 
 class Saver:
-    """Saves the checkpoints of a run by the policy of its recipe; a context manager that waits for the last one.
+    """Saves the checkpoints of a run by the policy of its recipe. Its context ends when the last one is written.
 
     Args:
         run: the run folder.
@@ -41,11 +42,11 @@ class Saver:
         self._score: float | None = None
         self._seen: set[str] = set()
         self._writing: _Writing | None = None
-        self._opened: int | None = None  # the folder, so that no other one can take its inode
+        self._opened: int | None = None  # descriptor of the folder; while it is open no other one can get its inode
 
     def __enter__(self) -> Saver:
         if hasattr(os, "O_DIRECTORY"):  # not on Windows, where nobody can remove a folder that is in use
-            with suppress(FileNotFoundError):  # of a process on another machine, which saves nothing
+            with suppress(FileNotFoundError):  # in a process on another machine, which saves nothing
                 self._opened = os.open(self._run, os.O_RDONLY | os.O_DIRECTORY)
         return self
 
@@ -55,43 +56,44 @@ class Saver:
             self._opened = None
         if kind is None:
             self.wait()
-        elif kind is not KeyboardInterrupt and self._writing:  # the second Ctrl-C waits for nothing
+        elif kind is not KeyboardInterrupt and self._writing:  # a second Ctrl-C must not wait
             self._writing.join()
 
     def state_dict(self) -> dict[str, Any]:
-        """Nothing yet: whether a save is the best is known when it is ranked, so `save` adds that."""
+        """Returns nothing: `save` adds the best step, which is known only then."""
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Takes over what the checkpoint that the run continues from knew of the best."""
-        is_by_knn = (self._setting.best or "").startswith("knn/")
+        """Restores the best step and score from the checkpoint that the run resumes from."""
+        is_by_knn = (self._setting.best or "").startswith(f"{KNN}/")
         if state.get("best") and (not is_by_knn or is_by_training_images(state, "checkpoint.best")):
             self._best = tuple(state["best"])
 
     def note(self, values: Mapping[str, float]) -> None:
-        """Logged metrics; the newest value of `checkpoint.best` before a save is that save's score."""
+        """Takes logged metrics. The newest value of `checkpoint.best` before a save is the score of that save."""
         self._seen |= values.keys()
         score = values.get(self._setting.best or "", math.nan)
         if math.isfinite(score):
             self._score = score
 
     def save(self, step: int, tensors: Mapping[str, Tensor], state: Mapping[str, Any], *, must: bool = False) -> None:
-        """Saves, or says why not.
+        """Saves a checkpoint, or warns that it could not.
 
         Args:
-            tensors: may be those that are trained; with `asynchronous` they are copied before this returns.
+            step: the last finished one.
+            tensors: may be the ones in training; with `asynchronous` they are copied before this returns.
             state: plain values of each part of the run; the saver adds its own.
-            must: the run ends after this one, so it is waited for, and a failure ends the run.
+            must: the run ends after this save. So the save is waited for, and a failure ends the run.
 
         Raises:
-            StoppedError: the disk is full (or gone), and the policy or `must` says that this ends the run; or somebody
-                has removed or replaced the run folder, in which another run may be by now.
+            StoppedError: the disk is full or gone, and the policy or `must` says that this ends the run; or the run
+                folder was removed or replaced, so that it may belong to another run.
         """
         self.wait()
         self._check_folder()
         best = self._ranked(step)
         beside = self._setting.asynchronous and not must
-        # The copy is taken in step, so that the optimiser may go on; only the writing happens beside it.
+        # The tensors are copied here, so that the optimiser may go on; only the writing happens in the thread.
         held = {name: tensor.detach().to("cpu", copy=True) for name, tensor in tensors.items()} if beside else tensors
         found = Checkpoint(step, dict(held), {**state, SAVER: {"best": best, "queries": QUERIES}})
         self._writing = _Writing(self._run, found, self._setting.keep, best)
@@ -102,7 +104,7 @@ class Saver:
             self.wait(must=must)
 
     def wait(self, *, must: bool = False) -> None:
-        """Until nothing is being written any more; what went wrong there surfaces here."""
+        """Waits for the save in progress, and handles its failure."""
         if self._writing is None:
             return
         done, self._writing = self._writing, None
@@ -124,7 +126,7 @@ class Saver:
             is_same = False
         if not is_same:
             raise StoppedError(
-                f"run {self._run}: its folder was moved, removed or replaced while it ran; the run ends unsaved"
+                f"run {self._run}: the folder was moved, removed or replaced while it ran; the run ends unsaved"
             )
 
     def _failed(self, step: int, error: OSError, must: bool) -> None:
@@ -133,26 +135,26 @@ class Saver:
         line += "there is no earlier one" if newest is None else f"the newest whole one is step-{newest}"
         if must or self._setting.on_full == "stop":
             raise FullDiskError(f"{line}; free some space and continue with {argument('resume', True)}")
-        line += "; going on (checkpoint.on_full: continue)"
+        line += "; the training goes on (checkpoint.on_full: continue)"
         log.warning(line)
         self._tell(line)
 
     def _ranked(self, step: int) -> Best | None:
-        """The best once this step is saved: of losses the lowest, of everything else the highest, is best."""
+        """The best step and score after this save. The lowest loss is best; of any other metric, the highest value."""
         key, score, self._score = self._setting.best, self._score, None
         if key is not None and score is None:
             known = ", ".join(sorted(self._seen)) or "nothing yet"
-            log.warning("checkpoint.best: '%s' has not been logged for step %d; logged: %s", key, step, known)
+            log.warning("checkpoint.best: '%s' was not logged before step %d; logged so far: %s", key, step, known)
         if key is None or score is None:
             return self._best
-        sign = -1 if key.partition("/")[0] == "loss" else 1
+        sign = -1 if key.partition("/")[0] == LOSS else 1
         return (step, score) if self._best is None or sign * score > sign * self._best[1] else self._best
 
 
 class _Writing(Thread):
-    """One save in a thread of its own, or by `run()` in the caller's; keeps what went wrong.
+    """One save, in a thread of its own or by `run()` in the caller's; keeps its error.
 
-    A daemon: a process that is told to end at once must not wait for a disk.
+    A daemon thread: a process that must end at once does not wait for a disk.
     """
 
     def __init__(self, run: Path, found: Checkpoint, keep: int, best: Best | None) -> None:

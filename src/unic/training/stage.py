@@ -22,7 +22,7 @@ from unic.training.guard import Guard
 from unic.training.identity import Identity
 from unic.training.job import Job
 from unic.training.optimizer import learning_rate
-from unic.training.parts import Moments, Stateful, TorchRng
+from unic.training.parts import OptimizerState, Stateful, TorchRng
 from unic.training.patience import Patience
 from unic.training.recorded import Record
 from unic.training.rules import first_learning_rate
@@ -34,19 +34,19 @@ class Stage:
     """One stage of a run.
 
     Args:
-        run: what it is a stage of.
-        job: built for it.
-        position: where the run is.
+        run: the run that it belongs to.
+        job: built for this stage.
+        position: stage and step of the run.
         record: the facts of its models and of those of the stages before.
         start: what the student started from.
 
     Attributes:
         run, job, position, record, start: as above.
-        identity: what must be the same for a checkpoint to be continued.
+        identity: what a resumed run must share with its checkpoint.
         ema: the moving average, if there is one.
         guard: counts steps that are not finite.
-        patience: counts looks of the k-NN without a new best.
-        news: of a run that was resumed, lines about where it goes on and about files that lie elsewhere by now.
+        patience: counts k-NN evaluations without a new best score.
+        news: after a resume, lines about the checkpoint and about files that have moved.
     """
 
     def __init__(self, run: Run, job: Job, position: Position, record: Record, start: Start) -> None:
@@ -85,10 +85,10 @@ class Stage:
         return rate * self.guard.lr_scale
 
     def batches(self) -> Iterator[Batch]:
-        """The batches of this process that are left of the stage, as it divides them into micro-batches."""
+        """The micro-batches of this process for the rest of the stage."""
         job, recipe, accelerator = self.job, self.job.recipe, self.run.accelerator
         cache = recipe.teachers.cache
-        before = (self.position.first_epoch or 0) * job.steps_per_epoch  # counted through: a later stage sees new views
+        before = (self.position.first_epoch or 0) * job.steps_per_epoch  # so that a later stage sees new views
         return training_batches(
             job.images,
             size=recipe.data.sizes or recipe.data.size,
@@ -108,7 +108,7 @@ class Stage:
         )
 
     def deployed(self) -> Encoder:
-        """The student as it would be exported now, for evaluation. Every process must ask."""
+        """The student as it would be exported now, for evaluation. Every process must call it."""
         if self._deployed is None:
             return self.job.student.eval()
         weights = engine.whole(self.ema.tensors if self.ema else self.job.distiller.state_dict())
@@ -125,7 +125,7 @@ class Stage:
             run_state.DISTILLER: self.job.distiller,
             run_state.STANDARDIZER: self.job.standardizer,
             run_state.START: self.start,
-            run_state.OPTIMIZER: Moments(self.job),
+            run_state.OPTIMIZER: OptimizerState(self.job),
             run_state.RNG: TorchRng(),
             run_state.DAMAGED: self.run.damaged,
             run_state.GUARD: self.guard,
@@ -135,10 +135,10 @@ class Stage:
         return found | ({run_state.EMA: self.ema} if self.ema else {})
 
     def save(self, *, is_last: bool) -> None:
-        """Saves a checkpoint. Every process must ask.
+        """Saves a checkpoint. Every process must call it.
 
         Args:
-            is_last: the run ends after it.
+            is_last: whether the run ends after it.
         """
         run = self.run
         tensors, state = parts.saved(self.parts(), keep=run.is_main)
@@ -148,18 +148,18 @@ class Stage:
         run.accelerator.wait_for_everyone()
 
     def restore(self, found: Checkpoint) -> None:
-        """Goes on where a checkpoint was taken.
+        """Resumes from a checkpoint.
 
         Raises:
-            InputError: it is of a run that trains something else.
+            InputError: it belongs to a run that trains something else.
         """
         parts.restore(self.parts(), found.step, found.tensors, found.state)
-        resumed = f"resumed: step {found.step} is done, by checkpoints/step-{found.step} of {self.run.folder}"
+        resumed = f"resumed after step {found.step}, from checkpoints/step-{found.step} of {self.run.folder}"
         self.news = [*self.identity.moved, resumed]
 
 
 class Places:
-    """From where a run was started, and what variables of the environment its recipe named (saved, never restored)."""
+    """The working folder of a run, and the environment variables that its recipe named. Saved, but not restored."""
 
     def __init__(self, run: Run) -> None:
         self._written = run.recipe.written
@@ -168,4 +168,4 @@ class Places:
         return {"folder": os.getcwd(), "written": dict(self._written)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Nothing is taken over: a run that goes on is where it is now."""
+        """Restores nothing: a resumed run has a working folder and an environment of its own."""

@@ -1,7 +1,7 @@
 """The stages of a run: the first one from the recipe or a checkpoint, each later one from the one before.
 
-Weights and statistics go over, position embeddings are resampled, the optimiser and the schedules start anew. Steps are
-counted through.
+A later stage takes over weights and statistics, with position embeddings resampled. Its optimiser and schedules start
+anew. Steps are counted through all stages.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ log = logging.getLogger("unic")
 
 
 def first_stage(run: Run, *, resume: bool) -> Stage:
-    """The stage that a run begins with, or in which its newest checkpoint left it.
+    """The stage that a run begins with, or in which its newest checkpoint was saved.
 
     Args:
-        run: whose recipe goes by the rules of the version that began it from here on.
+        run: if an earlier version of unic began it, its recipe is changed to the rules of that version.
         resume: continue from the newest checkpoint, if there is one.
 
     Raises:
-        InputError: a recipe that cannot run, in any of its stages, or that trains something else than the checkpoint.
+        InputError: a stage of the recipe cannot run, or the recipe trains something else than the checkpoint.
     """
     found, problems = (checkpoint.load_newest(run.folder) if resume else None) or (None, [])
     for problem in problems:
@@ -53,7 +53,7 @@ def first_stage(run: Run, *, resume: bool) -> Stage:
     position = Position.of(state) or Position()
     if position.stage >= len(plans):
         raise InputError(
-            f"{argument('resume')}: the run was in stage {position.stage + 1}, the recipe has {len(plans)}"
+            f"{argument('resume')}: the run was in stage {position.stage + 1}, and the recipe has {len(plans)}"
         )
     job = first_of(plans[position.stage :], run.accelerator.device, run.accelerator.num_processes)
     stage = Stage(run, job, position, Record(job, models), Start.of(job, plans))
@@ -67,7 +67,7 @@ def next_stage(stage: Stage) -> Stage:
     run, before, position = stage.run, stage.job, stage.position
     trained = engine.whole(before.distiller.state_dict())
     average = engine.whole(stage.ema.tensors if stage.ema else {})
-    run.accelerator.free_memory()  # or it would keep every stage's model
+    run.accelerator.free_memory()  # else it would keep the models of all stages
     plan = recorded.as_recorded(run.recipe.plans()[position.stage + 1], stage.record.models)
     job = build(plan, run.accelerator.device, run.accelerator.num_processes)
     job.distiller.load_state_dict(resampled(trained, job.distiller, before.own_grid, job.own_grid))
@@ -85,10 +85,10 @@ def next_stage(stage: Stage) -> Stage:
 
 
 def first_of(plans: Sequence[Recipe], device: torch.device, world_size: int = 1) -> Job:
-    """The job of the first stage; the later ones are built before it and let go, so what is wrong there is known now.
+    """The job of the first stage. Later stages are built before it and released, so that their mistakes show now.
 
     Raises:
-        InputError: a stage that cannot run, or cannot take over from the one before.
+        InputError: a stage cannot run, or cannot take over from the one before.
     """
     later: tuple[nn.Module, Grid] | None = None
     for plan in reversed(plans[1:]):
@@ -101,7 +101,7 @@ def first_of(plans: Sequence[Recipe], device: torch.device, world_size: int = 1)
 def _try_stage(
     plan: Recipe, later: tuple[nn.Module, Grid] | None, device: torch.device, world_size: int
 ) -> tuple[nn.Module, Grid]:
-    """Its distiller, as shapes without values, and its grid: two stages need not fit into the memory."""
+    """Builds a stage; returns its distiller without values, as two stages need not fit into memory, and its grid."""
     job = build(plan, device, world_size)
     _check_follows(job, later)
     return job.distiller.to("meta"), job.own_grid

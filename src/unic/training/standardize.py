@@ -1,10 +1,10 @@
 """Teacher standardisation: y → (y − μ) / (max(σ, f·mean σ) + 1e-6) per channel, μ and σ moving averages over batches.
 
-UNIC (arXiv 2408.05088), §3.1. The average starts at μ = 0, σ = 1; its momentum follows a cosine over training, and a
-batch is normalised with the statistics from *before* its own update: the first one with (0, 1), then a momentum of 1
-replaces everything. σ averages the unbiased standard deviation of a batch, not its variance.
-The floor f is 0 in the reference. A channel that is constant in one batch (ReLU6 teachers have such) has σ = 0, and its
-next value that differs would become a target of millions.
+UNIC (arXiv 2408.05088), §3.1. The average starts at μ = 0, σ = 1, and its momentum follows a cosine over training. A
+batch is normalised with the statistics from *before* its own update: the first batch with (0, 1), which its update
+replaces, because the momentum starts at 1. σ averages the unbiased standard deviation of a batch, not its variance.
+The floor f is 0 in the reference. A channel that is constant in one batch (some of ReLU6 teachers are) has σ = 0, and
+its next different value would become a target of millions.
 Ranks exchange moments (count, mean, M2), never features: 4·(2D + 1) bytes per teacher, token type and step.
 """
 
@@ -165,7 +165,7 @@ class EmaStandardizer(nn.Module):
         return self.last + (self.first - self.last) * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
 
     def values(self) -> dict[str, float]:
-        """For the log: `floored/T`, how many channels of CLS and patches the floor holds up; reads the device."""
+        """For the log: `floored/T`, the number of channels of CLS and patches at the floor; reads the device."""
         if not self.floor:
             return {}
         both = {name: (self._of(name, "cls"), self._of(name, "patch")) for name in self.teachers}
@@ -187,7 +187,7 @@ class EmaStandardizer(nn.Module):
 
 
 class NoStandardizer(nn.Module):
-    """Targets as they are: the ablation."""
+    """Leaves targets as they are: an ablation."""
 
     needs_first_batch = False
 
@@ -198,7 +198,7 @@ class NoStandardizer(nn.Module):
         return {name: tokens.float() for name, tokens in targets.items()}
 
     def update(self, progress: float) -> None:
-        """Nothing to learn."""
+        """Does nothing: no statistics are kept."""
 
     def values(self) -> dict[str, float]:
         return {}

@@ -1,7 +1,6 @@
-"""The weights that a student started from, for what goes back to them (`train.pull`, `train.interpolate`,
-`data.train.anchor`).
+"""The weights that a student started from, for `train.pull`, `train.interpolate` and `data.train.anchor`.
 
-Every checkpoint of such a run holds them. So a resume neither asks where they once came from nor guesses.
+Every checkpoint of such a run holds them, so that a resume does not depend on where they came from.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ class Start:
 
     Args:
         weights: by name, whole; empty: nothing in the run needs them.
-        anchor: of the stage, which is told of weights that are restored.
+        anchor: of the stage; it gets the weights that are restored.
 
     Attributes:
         weights: as above.
@@ -38,7 +37,7 @@ class Start:
 
     @staticmethod
     def of(job: Job, plans: Sequence[Recipe]) -> Start:
-        """A copy of the weights of a student that has not been trained yet, if a stage needs them."""
+        """A copy of the weights of a student that is not trained yet, if a stage needs them."""
         if not any(is_kept(plan) for plan in plans):
             return Start({})
         return Start({name: tensor.detach().clone() for name, tensor in job.student.state_dict().items()}, job.anchor)
@@ -63,15 +62,15 @@ class Start:
         return self.weights
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Takes over the weights of a checkpoint, if this run needs them.
+        """Restores the weights from a checkpoint, if this run needs them.
 
         Raises:
-            InputError: the run began without.
+            InputError: the checkpoint does not have them.
         """
         if self.weights and not state:
             raise InputError(
-                f"{argument('resume')}: train.interpolate needs the weights that the student started from, which this "
-                "run does not keep; begin a new run with it"
+                f"{argument('resume')}: train.interpolate needs the weights that the student started from, and the "
+                "checkpoints of this run do not hold them; begin a new run"
             )
         if self.weights:
             self._take(dict(state))

@@ -1,7 +1,7 @@
 """The path of a batch: views, targets, losses, loss; then backward and one update of everything that learns.
 
-Σ c·ℓ / Σ c needs the denominator of all micro-batches and ranks, which is known only after the last one. So backward
-runs on the numerator, and the division is part of the update (`unic.training.optimizer`).
+Σ c·ℓ / Σ c needs the denominator of all micro-batches and ranks, which is known only after the last one. So the
+backward pass starts from the numerator, and the division is part of the update (`unic.training.optimizer`).
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from unic.training.window import BatchLoss, Window
 
 
 def batch_loss(job: Job, teachers: Outputs, batch: Batch, step: int, model: nn.Module | None = None) -> BatchLoss:
-    """From the images of a batch to its loss: in training, its trial, `unic check` and the diagnosis of a step alike.
+    """The loss of a batch. Training, the trial before it, `unic check` and the diagnosis of a step all use it.
 
     Args:
-        job: the stage's.
+        job: of the stage.
         teachers: live, or read from their cache.
         batch: on the CPU.
-        step: keys what is drawn at random.
-        model: the distiller as it is wrapped for several processes; default: as it is.
+        step: keys random draws.
+        model: the distiller as it is wrapped for several processes; default: `job.distiller`.
     """
     index = batch.index.to(job.device, non_blocking=True)
     views = job.views(batch)  # (b, 3, h, w) in [0, 1]
@@ -55,7 +55,7 @@ def training_step(
         step: counted through all stages, from 1.
 
     Returns:
-        What reads this step's metrics from the device, for the steps that are logged.
+        A function that reads the metrics of this step from the device, for the steps that are logged.
     """
     job, train, accelerator = stage.job, stage.job.recipe.train, stage.run.accelerator
     window = Window(accelerator)
@@ -71,7 +71,7 @@ def training_step(
     window.reduce()  # over the processes
 
     lr = stage.learning_rate(step)
-    # DDP and FSDP2 average gradients over ranks, so the mean of the ranks' denominators is what they are divided by.
+    # DDP and FSDP2 average gradients over ranks, so they are divided by the mean of the ranks' denominators.
     denominator = window.denominator / accelerator.num_processes
     learns = step > 1 or not job.standardizer.needs_first_batch
     norm, skipped = optimizer_step(job.optimizer, lr, denominator, train.clip_grad, update=learns)

@@ -1,4 +1,4 @@
-"""What was built for a run, as plain lines: models, projectors, images, steps, device, warnings."""
+"""Plain lines about what was built for a run: models, projectors, images, steps, device, warnings."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from unic.training.resolutions import enlargement
 
 
 def summary(job: Job, before: Sequence[Recipe] = ()) -> list[str]:
-    """Plain lines that say what was built for a run, or for the stage that follows those of `before`."""
+    """Describes what was built for a run, or for the stage that follows the stages `before`."""
     lines = [
         f"teacher {name}: {encoder.uri} ({encoder.num_parameters() / 1e6:.1f} M, input {_size(encoder.input_size)}, "
         f"{encoder.embed_dim}/{encoder.patch_dim}-d, grid {_size(job.grids[name])}, {encoder.precision}"
@@ -29,7 +29,7 @@ def summary(job: Job, before: Sequence[Recipe] = ()) -> list[str]:
         f"{student.embed_dim}/{student.patch_dim}-d, grid {_size(job.own_grid)}, {student.precision})"
     )
     if size := job.distiller.size:
-        lines.append(f"student: it sees {_size(size)} while it trains, grid {_size(job.grid)}")
+        lines.append(f"student: input {_size(size)} in training, grid {_size(job.grid)}")
     if sees_single_images(job.recipe.train, job.world_size) and batch_norms(student):
         lines.append(f"student: {SINGLE_IMAGES}")
     times = f"{ladder / 1e6:.1f} M, {ladder / student.num_parameters():.1f} x the student"

@@ -23,17 +23,17 @@ from unic.training.job import Job
 
 log = logging.getLogger("unic")
 
-Rows = dict[str, dict[str, Tensor]]  # by teacher: what is stored of a batch
+StoredRows = dict[str, dict[str, Tensor]]  # rows of a batch, by teacher and array
 
 
 def open_cache(
     job: Job, rank: int, world_size: int, announce: Callable[[str], None], status: Callable[[str], None]
 ) -> CachedTeachers:
-    """The cache of a job, built where it is not there; see `build_cache`. The teachers go to the CPU afterwards."""
+    """Opens the cache of a job and builds what is missing; see `build_cache`. Then the teachers go to the CPU."""
     plan = CachePlan(job.recipe, job.encoders, job.grids, job.images)
     features = build_cache(plan, job.device, rank, world_size, announce, status)
     for encoder in job.encoders.values():
-        encoder.to("cpu")  # its work is done; a GPU's memory is better spent on the student
+        encoder.to("cpu")  # to leave the GPU's memory to the student
     return CachedTeachers(plan, features, partial(rebuild, plan, job.device), job.grid, job.device)
 
 
@@ -41,10 +41,11 @@ class CachedTeachers:
     """Reads targets that were computed once for some augmented views of each image.
 
     Args:
-        plan: what is stored where.
-        features: every shard of it.
-        rebuild: makes a shard anew when some of its rows turn out damaged or missing.
+        plan: of the cache.
+        features: the shards of the plan.
+        rebuild: builds a shard again if rows of it are damaged or missing.
         grid: the student's.
+        device: that the tokens are moved to.
     """
 
     def __init__(
@@ -59,7 +60,7 @@ class CachedTeachers:
         self.grid, self.device = grid, device
         self._starts = {name: [part.start for part in parts] for name, parts in plan.stretches.items()}
         self._stored_grids = {name: cached_grid(plan.setting, own) or (0, 0) for name, own in plan.grids.items()}
-        self._ahead: deque[tuple[Tensor, Future[Rows]]] = deque()
+        self._ahead: deque[tuple[Tensor, Future[StoredRows]]] = deque()
 
     def __call__(self, images: Tensor, index: Tensor, view: Tensor) -> dict[str, Tokens]:
         if self._ahead and self._ahead[0][0] is index:
@@ -69,7 +70,7 @@ class CachedTeachers:
         return {name: self._tokens(name, values) for name, values in rows.items()}
 
     def ahead(self, batches: Iterator[Batch]) -> Iterator[Batch]:
-        """The same batches, one of them held back while a thread reads the targets of the next."""
+        """The same batches, each held back until a thread has begun to read the targets of the next."""
         with ThreadPoolExecutor(1, "teacher-cache") as thread:
             held: deque[Batch] = deque()
             for batch in batches:
@@ -79,17 +80,17 @@ class CachedTeachers:
                     yield held.popleft()
             yield from held
 
-    def _read(self, index: Tensor, view: Tensor) -> Rows:
+    def _read(self, index: Tensor, view: Tensor) -> StoredRows:
         return {name: self._rows(name, index.cpu().numpy(), view.cpu().numpy()) for name in self.plan.stretches}
 
     def _rows(self, name: str, index: np.ndarray, view: np.ndarray) -> dict[str, Tensor]:
         """The rows in the order of the batch, gathered shard by shard."""
-        number = np.searchsorted(self._starts[name], index, side="right") - 1
-        order = np.lexsort((number, view))
-        bounds = np.flatnonzero(np.diff(number[order]) | np.diff(view[order])) + 1
+        stretch = np.searchsorted(self._starts[name], index, side="right") - 1
+        order = np.lexsort((stretch, view))
+        bounds = np.flatnonzero(np.diff(stretch[order]) | np.diff(view[order])) + 1
         out: dict[str, np.ndarray] = {}
         for places in np.split(order, bounds):
-            shard = Shard(name, int(view[places[0]]), int(number[places[0]]))
+            shard = Shard(name, int(view[places[0]]), int(stretch[places[0]]))
             for kind, values in self._take(shard, index[places]).items():
                 if kind not in out:
                     out[kind] = np.empty((len(index), *values.shape[1:]), values.dtype)
@@ -103,16 +104,16 @@ class CachedTeachers:
             return self.features[shard].take(local)
         except DamagedRowsError as error:
             reason = f"damaged {error}"
-        except KeyError:  # it could not be read when the shard was made
+        except KeyError:  # an image could not be read when the shard was built
             reason = "missing images"
-        log.warning("teacher cache: %s in a shard of %s (%s); built again", reason, shard.teacher,
+        log.warning("teacher cache: %s in a shard of %s (%s); it is built again", reason, shard.teacher,
                     self.plan.extraction(shard).key)  # fmt: skip
         self.features[shard] = self.rebuild(shard, local)
         try:
             return self.features[shard].take(local)
         except (DamagedRowsError, KeyError):
             where = f"{self.plan.folder}: {reason} in a shard of {shard.teacher}"
-            raise InputError(f"teacher cache {where}, and again after it was built anew") from None
+            raise InputError(f"teacher cache {where}, even after it was built again") from None
 
     def _tokens(self, name: str, rows: dict[str, Tensor]) -> Tokens:
         rows = {kind: values.to(self.device, non_blocking=True) for kind, values in rows.items()}

@@ -1,4 +1,4 @@
-"""The frozen side: every teacher's tokens on the student's grid, computed live (`teacher_cache` reads stored ones)."""
+"""The teachers' tokens on the student's grid, computed live. (`teacher_cache` reads stored ones.)"""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ class Outputs(Protocol):
 
 @runtime_checkable
 class Teachers(Outputs, Protocol):
-    """What training reads them from."""
+    """The teachers as training uses them."""
 
     def ahead(self, batches: Iterator[Batch]) -> Iterator[Batch]:
-        """The same batches, for teachers that get ready for those to come."""
+        """The same batches; teachers may read ahead for the coming ones."""
         ...
 
 
 class LiveTeachers:
-    """Runs every teacher on the very view that the student sees, resized once for each size that teachers take.
+    """Runs every teacher on the view that the student sees, resized once for each size that teachers take.
 
     Args:
         encoders: frozen; their weights are rounded to what bf16 uses of them (`Encoder.round_weights`).
         grid: the student's.
-        resolutions: where views have several sizes, which teachers see them as they are, and the student's grids.
-        compile: run them through torch.compile, where that works (`Encoder.can_compile`).
+        resolutions: for views of several sizes; says which teachers see them as they are.
+        compile: run the teachers that can (`Encoder.can_compile`) through torch.compile.
     """
 
     def __init__(

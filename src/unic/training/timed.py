@@ -1,4 +1,4 @@
-"""Batches with a clock: images per second, and the share of the time that was spent waiting for data."""
+"""Measures images per second, and the share of time spent waiting for data."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from unic.data.batch import Batch
 
 
 class Timed:
-    """An iterator that knows which share of the time since the last reading was spent waiting for it.
+    """An iterator over batches that measures how long it was waited for.
 
     Args:
-        waiting: makes the block in which each batch is waited for.
+        batches: to iterate over.
+        waiting: makes the context in which each batch is waited for.
     """
 
     def __init__(

@@ -13,7 +13,7 @@ from unic.recipe.reading import leaves
 if TYPE_CHECKING:
     from accelerate.tracking import GeneralTracker
 
-PROJECT = "unic"  # what a tracker files runs under, unless told otherwise
+PROJECT = "unic"  # default project of a tracker
 _PACKAGES = {
     "tensorboard": "tensorboard", "wandb": "wandb", "mlflow": "mlflow", "trackio": "trackio", "aim": "aim",
     "comet_ml": "comet_ml", "clearml": "clearml", "swanlab": "swanlab",
@@ -24,7 +24,7 @@ def check_trackers(names: Mapping[str, Any]) -> None:
     """Refuses trackers that could not be opened later.
 
     Raises:
-        InputError: unknown, or its package is not installed.
+        InputError: a tracker is unknown, or its package is not installed.
     """
     for name in names:
         if name not in _PACKAGES:
@@ -36,11 +36,11 @@ def check_trackers(names: Mapping[str, Any]) -> None:
 def open_trackers(
     names: Mapping[str, Mapping[str, Any]], run: Path, recipe: Mapping[str, Any], after: int
 ) -> list[GeneralTracker]:
-    """Started trackers, told the recipe.
+    """Opens and starts trackers, and stores the recipe in them.
 
     Args:
-        names: options by tracker, handed to its own `init`.
-        run: the run folder, whose name is the run's.
+        names: options by tracker, passed to its own `init`.
+        run: the run folder, whose name becomes the run's.
         recipe: nested; trackers get it flat, with dotted keys.
         after: the step that a resumed run continues from.
     """
@@ -62,7 +62,7 @@ def open_trackers(
             where = {"dir": str(run)} if name == "wandb" else {}
             tracker = kind(project, **{"name": run.name, **where, **options})
         tracker.start()
-        if name != "tensorboard":  # there it would add a second run to the picture, and nothing that recipe.yaml lacks
+        if name != "tensorboard":  # which would show the options as a second run
             tracker.store_init_configuration(flat(recipe))
         opened.append(tracker)
     return opened

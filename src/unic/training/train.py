@@ -1,6 +1,6 @@
-"""The training run: build everything, then one plain loop that knows nothing of teachers.
+"""The training run: builds everything, then runs one plain loop that knows nothing of teachers.
 
-The loop's step is `unic.training.step`; what is saved and by whom is `unic.training.stage`.
+`unic.training.step` is the step of the loop, and `unic.training.stage` saves and restores.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from unic.outputs import check_writable
 from unic.recipe.schema import Recipe
 from unic.runs import checkpoint
 from unic.runs.folder import check_free
+from unic.runs.metric_names import KNN_MEAN
 from unic.runs.metrics import MetricsLog, logged_to
 from unic.signals import stop_signals
 from unic.training import engine, lock, recorded, rendezvous
@@ -57,16 +58,17 @@ def fit(
     Args:
         recipe: what to train.
         folder: the run folder.
-        resume: continue from the newest checkpoint of `folder`, or start if there is none; so does torchrun's restart.
+        resume: continue from the newest checkpoint of `folder`, or start if there is none. A restart by torchrun
+            always resumes.
         callback: see `Callback`.
         console: where progress is shown.
 
     Raises:
         InputError: a recipe that cannot run, a folder that is in use, a resume with other teachers.
-        PreemptedError: SIGTERM, SIGUSR1, SIGINT or SIGHUP arrived; what was done is saved.
+        PreemptedError: SIGTERM, SIGUSR1, SIGINT or SIGHUP arrived; finished steps are saved.
         StoppedError: a full disk, another process that is gone or silent, or losses that are not finite.
     """
-    # Precision is the encoders' own. `cpu` must be said: else accelerate ignores torchrun on a machine without a GPU.
+    # Encoders set their own precision. Without `cpu` accelerate ignores torchrun on a machine that has no GPU.
     rendezvous.join(recipe.train.timeout)
     group = process_group(recipe.train.timeout)
     accelerator = Accelerator(mixed_precision="no", cpu=not torch.cuda.is_available(), kwargs_handlers=[group])
@@ -84,7 +86,7 @@ def fit(
             stage = first_stage(run, resume=resume)
         if run.is_main:
             stack.enter_context(lock.held(folder))
-            check_free(folder, resume)  # again: another run may have begun while this one was built
+            check_free(folder, resume)  # again, because another run may have begun while this one was built
         stack.enter_context(stops.noted())
         while not stage.is_last:
             _fit_stage(stage, callback)
@@ -94,7 +96,7 @@ def fit(
 
 
 def _fit_stage(stage: Stage, callback: Callback | None) -> Encoder:
-    """One stage, from where it is to its end."""
+    """Trains a stage from its position to its end."""
     run, job = stage.run, stage.job
     if run.is_main:
         write_start(run.folder, run.recipe, run.accelerator)
@@ -104,7 +106,7 @@ def _fit_stage(stage: Stage, callback: Callback | None) -> Encoder:
             _describe(stage)
             with out_of_memory_named(job):
                 teachers = open_teachers(stage)
-                # A signal may have come while this stage was built, or in the last save of the one before.
+                # A signal may have arrived while this stage was built, or in the last save of the one before.
                 if run.agreement.any(run.stops())[0] and not stage.is_over:
                     raise PreemptedError(
                         f"stopped by a signal before step {stage.position.step + 1}; "
@@ -114,14 +116,14 @@ def _fit_stage(stage: Stage, callback: Callback | None) -> Encoder:
                     _loop(stage, teachers, callback)
             if run.is_main and stage.is_last:
                 run.list_damaged()
-            return _leaving(stage) if stage.is_last else stage.deployed()
+            return _final_student(stage) if stage.is_last else stage.deployed()
         except (InputError, StoppedError) as error:
             log.error("%s", error)
             raise
 
 
 def _describe(stage: Stage) -> None:
-    """Says what was built, and where a run that is resumed goes on."""
+    """Shows and logs what was built, and where a resumed run continues."""
     run, job, index = stage.run, stage.job, stage.position.stage
     lines = summary(job, run.recipe.plans()[:index])
     run.describe([*lines, *stage.news])
@@ -151,10 +153,10 @@ def _loop(stage: Stage, teachers: Teachers, callback: Callback | None) -> None:
             if metrics:
                 metrics.advance(step)
             if step % recipe.train.log_every == 0 or step in (1, stage.last_step):
-                _tell(stage, metrics, values() | batches.rates())
+                _record(stage, metrics, values() | batches.rates())
                 stage.guard.check(diagnose)
             if callback and recipe.eval.every and step % recipe.eval.every == 0:
-                _look(stage, metrics, callback)
+                _evaluate(stage, metrics, callback)
                 batches.restart()
             stop, has_news, enough = run.agreement.any(run.stops(), run.damaged.has_news, stage.patience.is_over)
             if has_news:
@@ -171,7 +173,8 @@ def _loop(stage: Stage, teachers: Teachers, callback: Callback | None) -> None:
                     f"stopped by a signal; checkpoint saved at step {step}; continue with {argument('resume', True)}"
                 )
             if enough:
-                log.info("step %d: knn/mean has not improved for %d looks (eval.patience)", step, recipe.eval.patience)
+                unimproved = "step %d: %s has not improved for %d evaluations (eval.patience)"
+                log.info(unimproved, step, KNN_MEAN, recipe.eval.patience)
                 break
 
 
@@ -181,51 +184,50 @@ def _metrics(stage: Stage) -> MetricsLog:
     return MetricsLog(run.folder, step, stage.last_step, run.console, trackers)
 
 
-def _tell(stage: Stage, metrics: MetricsLog | None, values: dict[str, float]) -> None:
+def _record(stage: Stage, metrics: MetricsLog | None, values: dict[str, float]) -> None:
     if metrics:
         metrics.write(stage.position.step, values)
         stage.run.saver.note(values)
 
 
-def _look(stage: Stage, metrics: MetricsLog | None, callback: Callback) -> None:
-    """Calls back with the student as it is now; the others wait."""
+def _evaluate(stage: Stage, metrics: MetricsLog | None, callback: Callback) -> None:
+    """Calls back with the student as it is now, in the first process; the others wait."""
     student = stage.deployed()
     with stage.run.agreement.waiting():
         if stage.run.is_main:
             scores = callback(student, stage.position.step)
             stage.patience.see(scores)
-            _tell(stage, metrics, scores)
+            _record(stage, metrics, scores)
     stage.job.distiller.train()
 
 
 @contextmanager
 def _abandoned(stage: Stage) -> Iterator[None]:
-    """Saves where a step cannot be finished for want of images: a signal came meanwhile, a worker has died or hangs, or
-    a source fails.
+    """Saves a checkpoint if a step cannot get its images: on a signal, a dead or hanging worker, or a failing source.
 
-    Of several processes the others wait for the gradients of this step, so none of them can save.
+    With several processes none of them can save, because the others wait for the gradients of this step.
     """
     run, job = stage.run, stage.job
     is_alone = run.accelerator.num_processes == 1
-    # By the time the last micro-batch has come, nothing is in the way of finishing the step.
+    # Once the last micro-batch has come the step is finished, so only earlier ones can leave changes to undo.
     changed = Changed(job) if is_alone and job.recipe.train.micro_batches > 1 else None
     try:
         yield
     except (PreemptedError, StoppedError, InputError) as error:
-        said = "stopped by a signal" if isinstance(error, PreemptedError) else str(error)
+        reason = "stopped by a signal" if isinstance(error, PreemptedError) else str(error)
         go_on = f"with {argument('resume', True)}"
         if not is_alone:
-            raise StoppedError(f"{said}; continue from the newest checkpoint {go_on}") from error
+            raise StoppedError(f"{reason}; continue from the newest checkpoint {go_on}") from error
         if changed:
             changed.undo()
         step = stage.position.step
-        if checkpoint.newest_step(run.folder) != step:  # what is whole already is not written again
+        if checkpoint.newest_step(run.folder) != step:
             stage.save(is_last=True)
-        raise type(error)(f"{said}; checkpoint saved at step {step}; continue {go_on}") from error
+        raise type(error)(f"{reason}; checkpoint saved at step {step}; continue {go_on}") from error
 
 
-def _leaving(stage: Stage) -> Encoder:
-    """The student that leaves the run: as trained, or in the first process between start and end."""
+def _final_student(stage: Stage) -> Encoder:
+    """The student to export: as trained or, in the first process, interpolated between start and end."""
     run, student = stage.run, stage.deployed()
     if stage.job.recipe.train.interpolate is None:
         return student

@@ -1,4 +1,4 @@
-"""What a run has trained, from its newest checkpoint."""
+"""Reads what a run has trained from its newest checkpoint."""
 
 from __future__ import annotations
 
@@ -23,16 +23,17 @@ from unic.training.recorded import Models, as_recorded, models_of
 
 @dataclass(frozen=True)
 class Trained:
-    """The newest checkpoint of a run, read once: a run that goes on must not give parts of two steps.
+    """The newest checkpoint of a run, read once, so that a run in progress does not give parts of two steps.
 
     Attributes:
         run: the folder.
-        recipe: that of the stage in which the checkpoint was taken.
+        recipe: of the stage in which the checkpoint was saved.
+        step: of the checkpoint.
         tensors: everything that was saved, by the names of the checkpoint; `distiller.` is the average if there is one.
-        models: see `unic.training.recorded`; the URIs of `recipe` and `plans` have its numbers.
+        models: see `unic.training.recorded`; the URIs of `recipe` and `plans` have its mean and std.
         plans: the stages up to this one.
-        interpolated: the student that leaves the run, where that is not the trained one (`train.interpolate`).
-        alpha: how much of what was trained is in it.
+        interpolated: weights of the exported student, if that is not the trained one (`train.interpolate`).
+        alpha: share of the trained weights in the exported student.
     """
 
     run: Path
@@ -49,17 +50,17 @@ class Trained:
         return checkpoint.without_prefix(prefix, self.tensors)
 
     def student(self, *, as_trained: bool = False) -> TimmEncoder:
-        """The student that leaves the run, frozen, on the CPU in float32; `as_trained`: the one that projectors fit."""
+        """The student to export, frozen, on the CPU in float32; `as_trained`: the one that its projectors fit."""
         spec = parse_uri(self.recipe.student.model)
         student = build_encoder(without_weights(spec.uri))  # the weights it started from are not needed
-        assert isinstance(student, TimmEncoder), student  # what has blocks is one
+        assert isinstance(student, TimmEncoder), student  # only timm encoders can be trained
         is_file = spec.scheme == "safetensors" or "checkpoint" in spec.options
         if spec.scheme in ("timm", "safetensors") and (is_file or spec.flag("pretrained", True)):
-            student.norm_last = True  # built without weights it counts as one from scratch
+            student.norm_last = True  # built without weights it would count as from scratch
         load_all(
             student,
             self.part(f"{DISTILLER}.student.") if as_trained or not self.interpolated else self.interpolated,
-            f"run {self.run}: its recipe and its checkpoint do not fit each other",
+            f"run {self.run}: its checkpoint does not fit its recipe",
         )
         student.freeze()
         return student
@@ -69,8 +70,8 @@ def load_trained(run: Path) -> Trained:
     """Reads a run folder.
 
     Raises:
-        InputError: not a run folder, no whole checkpoint in it, or its end is missing: the run ended its last stage and
-            was stopped before `train.interpolate`.
+        InputError: not a run folder, no whole checkpoint in it, or the run was stopped between its last step and
+            `train.interpolate`.
     """
     check_run_folder(run)
     newest = checkpoint.load_newest(run)
@@ -81,7 +82,7 @@ def load_trained(run: Path) -> Trained:
     recipe = load_run_recipe(run).written_as(written_in(state))
     recipe = found_from(recipe, folder_of(state))
     average = checkpoint.without_prefix(f"{EMA}.", saved.tensors)
-    tensors = saved.tensors | checkpoint.with_prefix(f"{DISTILLER}.", average)  # where there is one, it is the result
+    tensors = saved.tensors | checkpoint.with_prefix(f"{DISTILLER}.", average)
     models = models_of(state)
     position = Position(**state[POSITION])
     plans = [as_recorded(plan, models) for plan in recipe.plans()[: position.stage + 1]]
@@ -89,7 +90,8 @@ def load_trained(run: Path) -> Trained:
     is_at_end = bool(position.is_finished) and position.has_ended(len(recipe.stages))
     if is_at_end and leaving is None and plans[-1].train.interpolate is not None:
         raise InputError(
-            f"run {run}: it is trained, but stopped before train.interpolate; continue with {argument('resume', True)}"
+            f"run {run}: it was stopped after its last step, before train.interpolate; continue with "
+            f"{argument('resume', True)}"
         )
     found = Trained(run, plans[-1], saved.step, tensors, models, plans)
     return found if leaving is None else replace(found, interpolated=leaving.tensors, alpha=leaving.state["alpha"])

@@ -1,7 +1,7 @@
-"""Several trainings of one recipe, one a seed, each in a run folder of its own: what is there, and what is to be done.
+"""Several trainings of one recipe, one for each seed, each in a run folder of its own.
 
-All of it is checked before the first one begins. What has ended is left alone, so repeating the command is how it goes
-on, and another seed is one more training.
+All of them are checked before the first one begins. Finished trainings are left alone. So repeating the command resumes
+the rest, and another seed adds a training.
 """
 
 from __future__ import annotations
@@ -21,11 +21,12 @@ from unic.training.identity import check_recipe
 
 @dataclass(frozen=True)
 class Training:
-    """One of several.
+    """One training of several.
 
     Attributes:
-        recipe: with its seed.
-        is_finished: trained, exported, evaluated by the recipe's `eval`, reported.
+        recipe: with the seed of this training.
+        folder: its run folder.
+        is_finished: whether it is trained, exported, evaluated by the recipe's `eval` and reported.
     """
 
     recipe: Recipe
@@ -34,14 +35,14 @@ class Training:
 
 
 def check_seeds(seeds: Sequence[int], overrides: Sequence[str] = ()) -> None:
-    """Refuses seeds that name no trainings, or that this command cannot train.
+    """Refuses seeds that cannot be trained.
 
     Args:
         seeds: of the trainings.
         overrides: `key=value`.
 
     Raises:
-        InputError: no seed, one that is negative or named twice, one more by `seed=`, or several processes.
+        InputError: no seed, a negative or repeated one, another one by `seed=`, or several processes.
     """
     named = argument("seeds")
     for seed in seeds:
@@ -55,8 +56,8 @@ def check_seeds(seeds: Sequence[int], overrides: Sequence[str] = ()) -> None:
         raise InputError(f"{named}: the seeds of the trainings are named here; leave out seed=")
     if int(os.environ.get("WORLD_SIZE", 1)) > 1:
         raise InputError(
-            f"{named}: torchrun runs one training at a time; train seed={seeds[0]} into DIR/{of_seed(seeds[0])} and so "
-            "on with a command each; then unic eval DIR makes the table of all"
+            f"{named}: torchrun runs one training at a time; run a command for each seed, such as seed={seeds[0]} into "
+            f"DIR/{of_seed(seeds[0])}, then unic eval DIR for the table of all"
         )
 
 
@@ -70,7 +71,7 @@ def plan_trainings(recipe: Recipe, folder: Path, seeds: Sequence[int]) -> list[T
     _check_folder(folder)
     for seed, run in found.items():
         state = newest_state(run)
-        if state:  # one without a checkpoint begins anew
+        if state:  # a training without a checkpoint begins anew
             now = _with_seed(recipe, seed).model_dump(mode="json")
             check_recipe(state[IDENTITY]["recipe"], now, f"{argument('out')} {run}")
     return [
@@ -80,12 +81,12 @@ def plan_trainings(recipe: Recipe, folder: Path, seeds: Sequence[int]) -> list[T
 
 
 def _check_folder(folder: Path) -> None:
-    """Refuses a folder that holds something else than trainings."""
+    """Refuses a folder that holds anything but trainings."""
     if not folder.is_dir():
         return
     names = [path.name for path in folder.iterdir()]
     if RunFolder(folder).is_begun:
-        raise InputError(f"{argument('out')} {folder}: the folder of a single training; name another one")
+        raise InputError(f"{argument('out')} {folder}: it is the folder of a single training; name another one")
     if names and not any(map(is_of_seed, names)):
         raise InputError(
             f"{argument('out')} {folder}: the folder is not empty and holds no training, such as {of_seed(0)}; name "
@@ -98,7 +99,7 @@ def _with_seed(recipe: Recipe, seed: int) -> Recipe:
 
 
 def _is_finished(run: Path, recipe: Recipe) -> bool:
-    """Whether nothing is left to do; another `eval` is, since it is free to change."""
+    """Whether nothing is left to do. A changed `eval` section has to be evaluated again."""
     if not has_ended(run, len(recipe.stages)):
         return False
     files = RunFolder(run)

@@ -1,4 +1,4 @@
-"""Forward and backward passes that leave no trace in a job: its trial before the run, the diagnosis of a step."""
+"""Forward and backward passes that leave a job unchanged: for its trial before the run, and the diagnosis of a step."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from unic.training.job import Job
 
 
 class Changed:
-    """What forward passes in training mode change beside gradients: buffers such as the statistics of batch norms, and
-    the generator that dropout draws from. Kept as it is now.
+    """A copy of what forward passes in training mode change besides gradients, to undo those changes.
+
+    It holds buffers, such as the statistics of batch norms, and the generator that dropout draws from.
     """
 
     def __init__(self, job: Job) -> None:
@@ -27,9 +28,7 @@ class Changed:
 
 @contextmanager
 def untraced(job: Job) -> Iterator[None]:
-    """A block in which the student is in training mode and the statistics of the teachers learn nothing. Gradients
-    begin at none and are gone after it.
-    """
+    """A block with the student in training mode that leaves statistics and buffers unchanged, and no gradients."""
     changed = Changed(job)
     job.distiller.train()
     job.standardizer.eval()

@@ -1,7 +1,7 @@
-"""The other processes of a run: what they agree on, and what is said when one of them dies or hangs.
+"""Agreement between the processes of a run, and one clear line when another process dies or hangs.
 
-A killed process closes its connections, so the others learn of it at once; one that hangs is waited for at most
-`train.timeout` seconds. Then every survivor ends with one line and leaves the newest checkpoint to `--resume`.
+A killed process closes its connections, so the others learn of it at once. They wait for a hanging one at most
+`train.timeout` seconds. Then every survivor ends with one line; `--resume` continues from the newest checkpoint.
 """
 
 from __future__ import annotations
@@ -28,26 +28,26 @@ _ABOUT_PEERS = re.compile(r"gloo|nccl|c10d|process ?group|store", re.I)
 
 
 def process_group(timeout: int) -> InitProcessGroupKwargs:
-    """For `Accelerator(kwargs_handlers=[…])`: no collective call waits longer than `timeout` seconds."""
+    """A handler for `Accelerator(kwargs_handlers=[…])`: no collective call waits longer than `timeout` seconds."""
     return InitProcessGroupKwargs(timeout=timedelta(seconds=timeout))
 
 
 class Agreement:
-    """One answer for all processes to questions that each may answer for itself: shall the run stop?
+    """Gives all processes the same answer to a question, for example whether the run shall stop.
 
-    A signal or a damaged image reaches one process; if only that one stopped, the others would wait for it.
-    On GPUs the question has a gloo group of its own, so that it does not wait for the device.
+    A signal or a damaged image reaches one process. If only that one stopped, the others would wait for it. On GPUs
+    the question has a gloo group of its own, so that it does not wait for the device.
     """
 
     def __init__(self, accelerator: Accelerator, timeout: int) -> None:
-        self._group: Any = None  # the default one
+        self._group: Any = None  # the default group
         self._alone = accelerator.num_processes == 1
         self._beat = min(timeout / 4, 10)  # seconds from one sign of life to the next
         if not self._alone and accelerator.device.type != "cpu":
             self._group = dist.new_group(backend="gloo", timeout=timedelta(seconds=timeout))
 
     def any(self, *flags: bool) -> list[bool]:
-        """For each question whether any process says yes, in one call; every process must ask."""
+        """For each flag, whether any process has set it. Every process must call it."""
         if self._alone:
             return list(flags)
         answers = torch.tensor([int(flag) for flag in flags])
@@ -56,11 +56,11 @@ class Agreement:
 
     @contextmanager
     def waiting(self, stop_requested: Callable[[], bool] = lambda: False) -> Iterator[Callable[[], bool]]:
-        """A block in which some processes work longer than others: its end is waited for, however long that takes.
+        """A block in which some processes work longer than others, which wait for its end without a limit.
 
-        Meanwhile threads exchange signs of life, so that `train.timeout` still finds a process that hangs. The block
-        must not call anything collective; every process must enter it. It gets a question to ask now and then, and
-        once more after its end: whether any process has been told to stop (raises if one has been lost).
+        Meanwhile threads exchange signs of life, so that `train.timeout` still finds a process that hangs. Every
+        process must enter the block, and it must not make collective calls. It gets a function that says whether any
+        process has been told to stop, and raises if one is lost: to be called now and then, and after the block.
         """
         if self._alone:
             yield stop_requested
@@ -84,14 +84,14 @@ class Agreement:
             except RuntimeError as error:
                 lost.append(error)
 
-        signs = Thread(target=exchange, name="signs of life", daemon=True)  # the second Ctrl-C waits for nothing
+        signs = Thread(target=exchange, name="signs of life", daemon=True)  # a second Ctrl-C must not wait for it
         signs.start()
         try:
             yield is_asked_to_stop
         except Exception:
             failed.set()
             done.set()
-            signs.join()  # nobody may still be talking when the group is closed
+            signs.join()  # before the group is closed
             raise
         done.set()
         signs.join()
@@ -101,7 +101,7 @@ class Agreement:
 
 @contextmanager
 def peers(accelerator: Accelerator, timeout: int) -> Iterator[None]:
-    """Turns what a collective call raises when another process is gone into one line.
+    """Turns the error of a collective call into one line if another process is gone.
 
     Raises:
         LostPeerError: another process has died, or has not answered within `timeout` seconds.

@@ -1,7 +1,7 @@
 """How much each teacher counts for each image: teacher dropping, or all alike.
 
-UNIC (arXiv 2408.05088), §3.3. Per image the teacher with the largest loss is always kept and each other one dropped
-with probability p. Loss = Σ c·ℓ / Σ c over all pairs of teacher and image of the global batch, c detached.
+UNIC (arXiv 2408.05088), §3.3. For each image the teacher with the largest loss is always kept, and each other one is
+dropped with probability p. Loss = Σ c·ℓ / Σ c over all pairs of teacher and image of the global batch, c detached.
 A source may name the teachers that own its images (DUNE, arXiv 2503.14405); the other pairs have c = 0.
 """
 
@@ -23,7 +23,7 @@ _DROPPING = rng.stream("teacher dropping")
 
 @runtime_checkable
 class Weighting(Protocol):
-    """What the loop needs of a weighting."""
+    """The weighting of losses, as `unic.training.step` uses it."""
 
     needs_whole_batch: bool
 
@@ -116,7 +116,7 @@ def pair_sums(losses: Tensor, coefficients: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _mean_over_ranks(losses: Float[Tensor, "t b"]) -> Float[Tensor, "t 1"]:
-    """The mean over all images of all processes, which may have different numbers of them."""
+    """The mean over the images of all processes, which may have different numbers of images."""
     sums = torch.cat([losses.sum(1), losses.new_tensor([losses.shape[1]])])
     if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
         dist.all_reduce(sums)

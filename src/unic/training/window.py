@@ -10,20 +10,21 @@ from accelerate import Accelerator
 from jaxtyping import Float
 from torch import Tensor
 
+from unic.runs.metric_names import LOSS, cosine_of, kept_of, loss_of
 from unic.tokens import Tokens
 from unic.training.anchor import Held
 from unic.training.distiller import Terms
 
 
 class BatchLoss(NamedTuple):
-    """The loss of a batch, `numerator` / `denominator`, and what it is made of.
+    """The loss of a batch, `numerator` / `denominator`, and its parts.
 
     Attributes:
         outputs: the teachers' tokens, by name.
-        targets: the same standardised.
+        targets: the same tokens, standardised.
         terms: ℓ[t, i] of each teacher and image, with gradient.
         weights: c[t, i], how much each of them counts.
-        held: λ·a_i of images on which the student is held near its start, if there are any.
+        held: λ·a_i of images with an anchor, if the recipe has one.
         numerator: Σ c·ℓ, with gradient. Numerators and denominators add up over micro-batches and ranks.
         denominator: Σ c.
     """
@@ -67,21 +68,17 @@ class Window:
         return self._sums[1]
 
     def values(self, teachers: list[str]) -> dict[str, float]:
-        """The metrics of this step, as plain numbers: the one place that reads the device."""
+        """The metrics of this step as plain numbers. This is the only method that reads the device."""
         assert self._sums is not None
         numerator, denominator, count, drift, held, *rest = self._sums.tolist()
         columns = [rest[i : i + len(teachers)] for i in range(0, len(rest), len(teachers))]
-        values = {"loss": numerator / denominator}
+        values = {LOSS: numerator / denominator}
         if held:
             values["drift"] = drift / held
         for name, loss, kept, cls, patch in zip(teachers, *columns, strict=True):
-            values |= {
-                f"loss/{name}": loss / count,
-                f"cos/{name}/cls": cls / count,
-                f"kept/{name}": kept / count,
-            }
-            if not math.isnan(patch):  # no patches were asked for
-                values[f"cos/{name}/patch"] = patch / count
+            values |= {loss_of(name): loss / count, cosine_of(name, "cls"): cls / count, kept_of(name): kept / count}
+            if not math.isnan(patch):  # it is where teachers.cache.tokens is cls
+                values[cosine_of(name, "patch")] = patch / count
         return values
 
 

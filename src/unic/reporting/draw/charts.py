@@ -16,8 +16,8 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 12, 10, 26
 
 
 @dataclass(frozen=True)
-class Axis:
-    """Values from `low` to `high` as pixels from `start` to `end`."""
+class Scale:
+    """Maps values from `low` to `high` to pixels from `start` to `end`."""
 
     low: float
     high: float
@@ -62,7 +62,7 @@ def line_chart(
     ends = [end for end in (low, high) if end is not None and not log_y]
     y_axis, levels = _vertical(min([*values, *ends]), max([*values, *ends]), log_y)
     steps = [x for line in series for x, _ in line.points]
-    x_axis = Axis(min(steps), max(max(steps), min(steps) + 1), _LEFT, _WIDTH - _RIGHT, log_x)
+    x_axis = Scale(min(steps), max(max(steps), min(steps) + 1), _LEFT, _WIDTH - _RIGHT, log_x)
     parts = []
     for level in levels:
         y = y_axis.place(level)
@@ -70,7 +70,7 @@ def line_chart(
         parts.append(tag("text", number(level), x=_LEFT - 6, y=y + 4, text_anchor="end"))
     for step in x_axis.ticks():
         x = x_axis.place(step)
-        at_edge = x > _WIDTH - _RIGHT - 4  # half of the number would lie outside
+        at_edge = x > _WIDTH - _RIGHT - 4  # else half of the number would lie outside
         end = {"x": _WIDTH - 1, "text_anchor": "end"} if at_edge else {"x": x, "text_anchor": "middle"}
         parts.append(tag("text", number(step), y=_HEIGHT - 8, **end))
     parts += [_line(line, x_axis, y_axis, x_name, num_hovers) for line in series]
@@ -86,21 +86,21 @@ def _positive(line: Series, log_x: bool, log_y: bool) -> Series:
     return replace(line, points=points)
 
 
-def _vertical(bottom: float, top: float, is_log: bool) -> tuple[Axis, list[float]]:
-    """The y axis and its levels; one far outside the values is dropped rather than leave half a chart empty."""
+def _vertical(bottom: float, top: float, is_log: bool) -> tuple[Scale, list[float]]:
+    """The y axis and its levels. A level far outside the values is dropped, as it would leave half the chart empty."""
     ends = (_HEIGHT - _BOTTOM, _TOP)
     if top - bottom < 1e-12 * max(1.0, abs(top)):
         margin = (abs(bottom) or 1) * 0.1
         bottom, top = bottom - margin, top + margin
     if is_log:
-        return Axis(bottom, top, *ends, is_log=True), log_ticks(bottom, top)
+        return Scale(bottom, top, *ends, is_log=True), log_ticks(bottom, top)
     levels = ticks(bottom, top)
     slack = (levels[1] - levels[0]) * 0.4
     shown = [level for level in levels if bottom - slack <= level <= top + slack]
-    return Axis(min(bottom, shown[0]), max(top, shown[-1]), *ends), shown
+    return Scale(min(bottom, shown[0]), max(top, shown[-1]), *ends), shown
 
 
-def _line(line: Series, x_axis: Axis, y_axis: Axis, x_name: str, num_hovers: int) -> Markup:
+def _line(line: Series, x_axis: Scale, y_axis: Scale, x_name: str, num_hovers: int) -> Markup:
     path, pen = [], "M"
     for x, y in line.points:
         if y is None:

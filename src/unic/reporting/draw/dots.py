@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from unic.reporting.draw.charts import Axis
+from unic.reporting.draw.charts import Scale
 from unic.reporting.draw.svg import Series, marker, number, shortened, tag
 
 _WIDTH, _LEFT, _RIGHT = 264, 78, 42
@@ -22,7 +22,7 @@ class Dot:
     Attributes:
         model: its name and looks.
         text: the score as the table shows it.
-        interval: its two ends, where they are known.
+        interval: its two ends, if known.
         kind: its role, or "to-beat" for the best teacher.
     """
 
@@ -37,7 +37,7 @@ def dot_chart(title: str, dots: Sequence[Dot]) -> Markup:
     """A row for each model, in the given order; a dashed line runs through all rows at the best teacher's score."""
     ends = [end for dot in dots for end in (dot.score, *(dot.interval or ()))]
     margin = (max(ends) - min(ends) or abs(ends[0]) or 1) * 0.05
-    axis = Axis(min(ends) - margin, max(ends) + margin, _LEFT, _WIDTH - _RIGHT)
+    axis = Scale(min(ends) - margin, max(ends) + margin, _LEFT, _WIDTH - _RIGHT)
     height = _TOP + _ROW * len(dots) + _BOTTOM
     bottom = height - _BOTTOM
     parts = []
@@ -55,7 +55,7 @@ def dot_chart(title: str, dots: Sequence[Dot]) -> Markup:
     return tag("svg", *parts, viewBox=box, role="img", aria_label=f"{title}: {said}", class_="dots")
 
 
-def _row(dot: Dot, y: float, axis: Axis) -> Markup:
+def _row(dot: Dot, y: float, axis: Scale) -> Markup:
     ends = f", 95 % interval {dot.interval[0]:g} to {dot.interval[1]:g}" if dot.interval else ""
     parts = [tag("title", f"{dot.model.name}: {dot.text}{ends}")]
     parts.append(tag("rect", x=0, y=y - _ROW / 2, width=_WIDTH, height=_ROW, class_="band"))

@@ -13,26 +13,26 @@ OWN, REST = "--student", "--soft"  # the colours of the student and of what is n
 
 def colours(student: str | None, teachers: Sequence[str]) -> dict[str, str]:
     """One CSS variable for the student and each teacher."""
-    named = {name: palette(number) for number, name in enumerate(teachers)}
+    named = {name: palette(index) for index, name in enumerate(teachers)}
     return named | ({student: OWN} if student else {})
 
 
 @dataclass(frozen=True)
 class Looks:
-    """Colours and the numbers of the dash and marker of every model."""
+    """The colour of every model, and its style: index of its dash pattern and of its marker."""
 
     colour: Mapping[str, str]
     style: Mapping[str, int]
 
     @classmethod
     def of(cls, scores: Scores, teachers: Sequence[str] = ()) -> Looks:
-        """The student is number 0, then come the recipe's `teachers`, whatever else was measured, then the others.
+        """Styles in order: the student (0), the recipe's `teachers`, other measured teachers, all other models.
 
         The pictures call the student "student", so that name has its colour too.
         """
         named = list(dict.fromkeys([*teachers, *scores.teachers]))
         rest = [name for name in scores.names if name != scores.student and name not in named]
-        style = {name: number for number, name in enumerate([*named, *rest], start=1)}
+        style = {name: index for index, name in enumerate([*named, *rest], start=1)}
         return cls({"student": OWN} | colours(scores.student, named), style | {scores.student or "student": 0})
 
     def series(self, name: str, points: Sequence[Point] = ()) -> Series:

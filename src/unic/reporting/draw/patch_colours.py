@@ -18,17 +18,18 @@ from unic.reporting.draw.thumbnails import SIDE, data_uri
 from unic.reporting.notes import reason
 from unic.tokens import Grid, Tokens
 
-FEWEST = 12  # rows and columns of a grid on which shapes can be told
-_MOST = 8  # times its own input size, at most
+FEWEST = 12  # rows and columns that a grid needs to show shapes
+_MOST = 8  # largest multiple of an encoder's own input size
 
 
 def patch_rows(encoders: Mapping[str, Encoder], parts: Sequence[Source]) -> tuple[list[dict[str, Any]], list[str]]:
     """A row of pictures for each encoder, and a note for each that has none.
 
-    An encoder whose own grid is coarser than `FEWEST` sees larger views where it can: 3 × 3 squares show nothing.
+    An encoder whose own grid is coarser than `FEWEST` sees larger views if it can: 3 × 3 squares show nothing.
 
     Args:
-        parts: the images, all of them readable, in the order of the pictures.
+        encoders: by name.
+        parts: sources of the images, all of them readable, in the order of the pictures.
     """
     rows, notes = [], []
     for name, encoder in encoders.items():
@@ -51,7 +52,7 @@ def _fine_tokens(encoder: Encoder, parts: Sequence[Source]) -> tuple[Tokens, tup
     own = encoder.input_size
     tokens = _tokens(encoder, parts, own)
     if not min(tokens.grid):
-        raise InputError("it gives no patches")
+        raise InputError("it has no patch tokens")
     factor = min(_MOST, math.ceil(FEWEST / min(tokens.grid)))
     larger = (factor * own[0], factor * own[1])
     if factor == 1 or encoder.grid_at(larger) is None:
@@ -81,7 +82,7 @@ def principal_colours(tokens: np.ndarray) -> np.ndarray:
     _, _, directions = np.linalg.svd(flat, full_matrices=False)
     parts = flat @ directions[:3].T
     parts = np.pad(parts, ((0, 0), (0, 3 - parts.shape[1])))
-    parts *= np.where((parts**3).sum(axis=0) < 0, -1, 1)  # the sign of a component is arbitrary: fix it
+    parts *= np.where((parts**3).sum(axis=0) < 0, -1, 1)  # the sign of a component is arbitrary, so it is fixed
     low, high = np.percentile(parts, [1, 99], axis=0)
     spread = np.where(high - low > 1e-9, high - low, 1)
     colours = np.clip((parts - low) / spread, 0, 1)

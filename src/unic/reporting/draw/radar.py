@@ -9,15 +9,15 @@ from markupsafe import Markup
 
 from unic.reporting.draw.svg import Series, marker, shortened, tag, ticks
 
-_LOWEST = -40.0  # % at the centre of the radar, unless an own shape is lower
+_LOWEST = -40.0  # % at the centre of the radar, unless a shape of the student is lower
 _LABEL = 14  # letters of a line
-_CROWDED = 14  # from so many axes on, labels stand on one line along their axis
+_CROWDED = 14  # number of axes from which on labels have one line, along their axis
 _RADIUS = 146.0
 _CENTRE = (230.0, 190.0)
 
 
 def radar_floor(own: Sequence[Series], others: Sequence[Series]) -> float:
-    """The gain at the centre: all of the own shapes is shown, others down to `_LOWEST`."""
+    """The gain at the centre: own shapes are shown whole, others down to `_LOWEST`."""
     values = [value for shape in (*own, *others) for value in shape.values]
     lowest = max(min(values, default=0.0), _LOWEST)
     return min(10 * math.floor(min([lowest, *(value for shape in own for value in shape.values)]) / 10), -10)
@@ -28,7 +28,7 @@ def radar(axes: Sequence[str], own: Sequence[Series], others: Sequence[Series] =
 
     Args:
         axes: names, "set/task" or anything else; at least three.
-        own, others: one value for each axis, None where it was not measured. Own shapes are filled and wholly shown.
+        own, others: one value for each axis, None where it was not measured. Own shapes are filled and shown whole.
     """
     floor = radar_floor(own, others)
     peak = max([5.0, *(5 * math.ceil(value / 5) for shape in own for value in shape.values)])
@@ -98,7 +98,7 @@ def _axis_label(name: str, axis: int, count: int, radius: float) -> Markup:
 
 
 def _label(name: str, count: int) -> list[str]:
-    """A name on at most two lines, each cut to what fits beside the circle; on one line where axes are many."""
+    """A name on at most two lines, each shortened to fit beside the circle; on one line if there are many axes."""
     if count >= _CROWDED:
         return [shortened(name, _LABEL + 6)]
     first, _, second = name.partition("/" if "/" in name else " ")

@@ -32,8 +32,8 @@ class Series:
     Attributes:
         name: of the legend and the tooltips.
         colour: a CSS variable, `--student` or `--t0` to `--t9`.
-        points: (x, y), y None for a gap; in the radar x is the number of the axis.
-        style: number of the dash pattern and of the marker, so that colour is not the only difference.
+        points: (x, y), y None for a gap; in the radar x is the index of the axis.
+        style: index of the dash pattern and of the marker, so that colour is not the only difference.
     """
 
     name: str
@@ -55,7 +55,7 @@ class Series:
 
     @property
     def mark(self) -> Markup:
-        """What stands for it in a legend that shows markers."""
+        """Its marker in a legend."""
         return marker(self.style, 13, 5, 3.6)
 
 
@@ -67,7 +67,7 @@ def tag(name: str, *children: str, **attributes: object) -> Markup:
 
 
 def marker(style: int, x: float, y: float, radius: float, *children: str, class_: str = "dot") -> Markup:
-    """A small shape around (x, y), another one for each of the first styles."""
+    """A small shape around (x, y), different for each of the first styles."""
     corners = _MARKERS[style % len(_MARKERS)]
     if not corners:
         return tag("circle", *children, cx=x, cy=y, r=radius, class_=class_)
@@ -75,22 +75,22 @@ def marker(style: int, x: float, y: float, radius: float, *children: str, class_
     return tag("polygon", *children, points=points, class_=class_)
 
 
-def palette(number: int) -> str:
-    """The CSS variable of the colour of the model with this number."""
-    return f"--t{number % NUM_COLOURS}"
+def palette(index: int) -> str:
+    """The CSS variable of a colour; colours repeat after `NUM_COLOURS`."""
+    return f"--t{index % NUM_COLOURS}"
 
 
 def thinned(points: Sequence[Point], limit: int = MAX_POINTS) -> list[Point]:
     """At most `limit` points: means of groups of neighbours; a group without any value stays a gap.
 
-    Groups are of one size, or two that differ by 1: a last one of few points would end the line with their noise.
+    Sizes of groups differ by at most 1: a small last group would end the line with noise.
     """
     count = len(points)
     if count <= limit:
         return list(points)
     result: list[Point] = []
-    for number in range(limit):
-        group = points[number * count // limit : (number + 1) * count // limit]
+    for index in range(limit):
+        group = points[index * count // limit : (index + 1) * count // limit]
         values = [y for _, y in group if y is not None]
         result.append((group[len(group) // 2][0], sum(values) / len(values) if values else None))
     return result
@@ -102,11 +102,11 @@ def ticks(low: float, high: float, count: int = 4) -> list[float]:
     power = 10.0 ** math.floor(math.log10(raw))
     step = power * next(factor for factor in (1, 2, 2.5, 5, 10) if factor * power >= raw * 0.999)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    return [round(number * step, 12) for number in range(first, last + 1)]
+    return [round(multiple * step, 12) for multiple in range(first, last + 1)]
 
 
 def log_ticks(low: float, high: float) -> list[float]:
-    """Powers of ten within `low` to `high`, at most about six; with 2 and 5 between them where there are few."""
+    """Powers of ten within `low` to `high`, at most about six; with 2 and 5 between them if they are few."""
     first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
     step = max(1, math.ceil((last - first) / 6))
     factors = (1, 2, 5) if last - first <= 2 else (1,)

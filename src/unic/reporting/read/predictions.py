@@ -20,7 +20,7 @@ _ROUNDING = 0.01  # of scores, in points
 
 
 class Predictions:
-    """Predicted classes of the first seed, with the labels and numbers of the test images.
+    """Predicted classes of the first seed, with the labels and indices of the test images.
 
     Args:
         arrays: `SET/index (n,)`, `SET/labels (n,)` and `SET/TASK/MODEL (n,)`.
@@ -39,11 +39,11 @@ class Predictions:
         return self._arrays[f"{_set(task)}/labels"]
 
     def index(self, task: str) -> Int[np.ndarray, " n"]:
-        """Numbers of the images in the test part."""
+        """Indices of the images in the test part."""
         return self._arrays[f"{_set(task)}/index"]
 
     def of(self, task: str, model: str | None) -> Int[np.ndarray, " n"] | None:
-        """None where a model did not classify the images of this task."""
+        """None if a model did not classify the images of this task."""
         return None if task in self.stale else self._arrays.get(f"{task}/{model}")
 
     def correct(self, task: str, model: str | None) -> np.ndarray | None:
@@ -73,13 +73,13 @@ def read_predictions(run: Path, scores: Scores) -> tuple[Predictions | None, str
     except (OSError, SafetensorError) as error:
         return None, f"{FILE} cannot be read: {reason_of(error)}"
     stale = ", ".join(predictions.stale)
-    return predictions, f"{FILE} is not of the same evaluation as results.json: {stale} left out." if stale else ""
+    return predictions, f"{FILE} and results.json are of different evaluations: {stale} left out." if stale else ""
 
 
 def class_names(protocol: Protocol, task: str, count: int) -> list[str]:
-    """Names of the classes of a task's set; numbers where results.json has none."""
+    """Names of the classes of a task's set; numbered if results.json has no names."""
     known = protocol.classes.get(_set(task), [])
-    return [known[number] if number < len(known) else f"class {number}" for number in range(count)]
+    return [known[index] if index < len(known) else f"class {index}" for index in range(count)]
 
 
 def _set(task: str) -> str:

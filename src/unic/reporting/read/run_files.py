@@ -1,4 +1,4 @@
-"""What a run folder holds, read leniently: a file that is missing or broken becomes a note."""
+"""Reads the files of a run folder leniently: a file that is missing or broken becomes a note."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ _MISSING = "-"
 
 @dataclass(frozen=True)
 class RunFiles:
-    """The files of a run, as far as they are there.
+    """The files of a run that can be read.
 
     Attributes:
-        recipe, scores, predictions: None where they cannot be read; the `note` of each then says why.
+        recipe, scores, predictions: None if they cannot be read; the `note` of each then says why.
         rows: of metrics.jsonl.
-        alpha: how much of what was trained is in the student that left the run (`train.interpolate`).
-        damaged: pairs of file and reason; None where nobody knows: the list is no list, or nothing has been saved.
+        alpha: share of the trained weights in the exported student (`train.interpolate`).
+        damaged: pairs of file and reason; None if not known, because nothing was saved or the list is malformed.
     """
 
     path: Path
@@ -54,7 +54,7 @@ class RunFiles:
 
     @property
     def hidden(self) -> WithReferences:
-        """What the page must not say: values of variables of the environment."""
+        """The values of environment variables, which the page must not show."""
         known = [self.recipe.written] if self.recipe else []
         return WithReferences().written_as(
             *known, measured_sets(self.scores.results.protocol if self.scores else Protocol())[1]
@@ -66,7 +66,7 @@ class RunFiles:
 
 
 def read_run(path: Path) -> RunFiles:
-    """Reads all that the pages show and models are not needed for."""
+    """Reads everything that pages show without loading models."""
     recipe, recipe_note = _recipe(path)
     scores, results_note = _scores(path)
     predictions, predictions_note = _predictions(path, scores, results_note)
@@ -125,7 +125,7 @@ def _metrics(path: Path) -> list[dict[str, Any]]:
 def _damaged(path: Path) -> list[tuple[str, str]] | None:
     entries, note = _json(path / "damaged.json")
     if note == _MISSING and (path / "checkpoints" / "last").is_file():
-        return []  # each save writes the list if there is anything in it
+        return []  # each save writes the list unless it is empty
     if not isinstance(entries, list):
         return None
     return [(str(entry[0]), str(entry[1])) for entry in entries if isinstance(entry, list) and len(entry) == 2]

@@ -44,11 +44,11 @@ class Scores(Scoreboard):
 
     Attributes:
         names: of the models that are shown, by role.
-        seen, unseen: which of the tasks are on images that may be, and that are no, source of training. Means and ranks
-            are over the seen ones.
-        mean_gains: that of the seen tasks and, where there are any, that of the unseen ones.
+        seen, unseen: tasks on images that may be a source of training, and on images that are none. Means and ranks are
+            over the seen ones.
+        mean_gains: over the seen tasks and, if there are any, over the unseen ones.
         gains: of the student over the best teacher, by task.
-        trainings: whose mean the student is; none of a single one.
+        trainings: whose mean the student is; empty for a single one.
     """
 
     def __init__(self, results: Results) -> None:
@@ -64,18 +64,18 @@ class Scores(Scoreboard):
 
     @property
     def drawn(self) -> str:
-        """What intervals draw again."""
+        """What the bootstrap of the intervals resamples."""
         return "test images, probe seeds and trainings" if self.trainings else "test images and probe seeds"
 
     def role(self, name: str) -> str:
         return self.roles[name]
 
     def unit(self, task: str) -> str:
-        """What the scores of a task are: "top-1 %"."""
+        """The measure of a task: "top-1 %"."""
         return self.metric(task).name
 
     def labelled(self, label: str) -> str:
-        """What a number over the seen tasks is called, which says so where there are others."""
+        """The label of a number over the seen tasks, which says "seen" if there are unseen ones."""
         return labelled(label, self.results)
 
     def lower_is_better(self, task: str) -> bool:
@@ -92,13 +92,13 @@ class Scores(Scoreboard):
         return len(self.results.protocol.seeds) or 1
 
     def lacks_seeds(self, task: str, name: str | None) -> bool:
-        """Whether seeds changed the score and an older file does not have it of each of them."""
+        """Whether seeds changed the score, but an older file does not have the score of each seed."""
         cell = self.cell(task, name)
         return bool(cell.spread) and not cell.by_seed
 
     @property
     def holds_best_teacher_fixed(self) -> bool:
-        """Whether the intervals are those of an older file, which say "below" too often and leave seeds out."""
+        """Whether the intervals are of an older file, which says "below" too often and leaves seeds out."""
         bootstrap = self.results.protocol.bootstrap
         return bootstrap is not None and bootstrap.over_teachers is None
 
@@ -108,7 +108,7 @@ class Scores(Scoreboard):
         return [task for task in self.seen if self.unit(task) == unit]
 
     def mean_name(self) -> str:
-        """What a mean over `comparable` is called."""
+        """The name of a mean over `comparable`."""
         tasks = self.comparable()
         return "mean score" if self._is_whole(tasks) else f"mean {self.unit(tasks[0])} over {len(tasks)} tasks"
 
@@ -117,9 +117,9 @@ class Scores(Scoreboard):
         return len(tasks) == len(self.seen)
 
     def single(self) -> Single | None:
-        """None without a student and a teacher that have all the tasks.
+        """The best single teacher; None without a student and a teacher that have all the tasks.
 
-        Where tasks have several measures it is the one that results.json names, over all tasks in percent.
+        If tasks have several measures, it is the teacher that results.json names, over all tasks in percent.
         """
         measured, tasks = self.results.single_teacher, self.comparable()
         if measured and not self._is_whole(tasks):
@@ -127,7 +127,7 @@ class Scores(Scoreboard):
             return Single(measured.name, measured.score, measured.student, of, "%", ends)
         name = self.best_single_teacher(tasks)
         own, theirs = self.mean(self.student, tasks), self.mean(name, tasks)
-        if name is None or own is None or theirs is None:  # also without a seen task
+        if name is None or own is None or theirs is None:  # also if there is no seen task
             return None
         is_measured = measured is not None and measured.name == name and self._is_whole(tasks)
         interval = measured.difference_ci if measured and is_measured else None
@@ -139,7 +139,7 @@ class Scores(Scoreboard):
         return self.results.difference_ci.get(task)
 
     def outcome(self, task: str) -> str:
-        """`above`, `below` or `level` with the best teacher, by that interval; empty where it is not known."""
+        """`above`, `below` or `level` with the best teacher, by that interval; empty if it is not known."""
         interval = self.interval(task)
         return side(interval) if interval else ""
 
@@ -149,7 +149,7 @@ def side(interval: Sequence[float]) -> str:
 
 
 def signed(value: float, unit: str = "%") -> str:
-    """`+1.2` or `−1.2`, with a real minus sign; what rounds to zero has none. No percentage: three digits."""
+    """`+1.2` or `−1.2`, with a real minus sign; no sign if it rounds to zero. Without a percentage: three digits."""
     text = f"{value:+.1f}" if unit.endswith("%") else f"{value:+.3g}"
     return text[1:] if float(text) == 0 else text.replace("-", "−")
 
@@ -167,7 +167,7 @@ def span(interval: Sequence[float], unit: str = "%") -> str:
 
 
 def told(mean: MeanGain) -> tuple[str, str]:
-    """A mean gain and its interval, `+1.2 %` and `−0.3 to +2.7 %`; empty where there is none."""
+    """A mean gain and its interval, `+1.2 %` and `−0.3 to +2.7 %`; each is empty if there is none."""
     gain = "" if mean.gain is None else f"{signed(mean.gain)} %"
     return gain, f"{span(mean.ci)} %" if mean.ci else ""
 

@@ -8,8 +8,10 @@ from unic.recipe.references import resolve
 
 
 def measured_sets(protocol: Protocol) -> tuple[list[str], dict[str, str]]:
-    """Those that were there, as they can be opened, the unseen ones last; and how what came from the environment is
-    written.
+    """The measured sets, unseen ones last, with environment variables resolved.
+
+    Returns:
+        Paths of the sets, and the text with the variable for each value that came from the environment.
     """
     named = [spec for spec in (*protocol.data, *protocol.unseen) if spec not in protocol.missing]
     try:

@@ -1,7 +1,4 @@
-"""What to do next: what a run's own numbers say that it still lacks, each by a rule that docs/report.md states.
-
-Where the numbers are missing nothing is said.
-"""
+"""What to do next: advice from a run's own numbers, by the rules of docs/report.md. Missing numbers give no advice."""
 
 from __future__ import annotations
 
@@ -14,26 +11,28 @@ from unic.reporting.read.scores import Scores, shown
 from unic.reporting.sections.training import Rows, is_number
 from unic.runs.metric_names import LOSS, TOP1, cosine_of
 
-LEAST_FALL = 0.02  # part of the loss
-FALSE_ALARMS = 0.05  # where the loss does not fall any more
-LEARNT = 0.3  # cosine: with less, under a tenth of the variance of standardised tokens is imitated (the square of it)
-_FEWEST = 3  # logged steps in a quarter of the training
+LEAST_FALL = 0.02  # share of the loss
+FALSE_ALARMS = 0.05  # share of runs whose loss has stopped falling that get the advice all the same
+LEARNT = 0.3  # cosine; below it less than a tenth (its square) of the variance of standardised tokens is imitated
+_FEWEST = 3  # logged steps that a quarter of the training needs
 _PROBES = ("knn", "logistic", "linear")
 
 
 def advice(rows: Rows, teachers: Sequence[str], scores: Scores | None, predictions: Predictions | None) -> list[str]:
-    """Sentences; none where nothing is wanting, or nothing is known.
+    """Sentences of advice.
 
     Args:
         rows: of metrics.jsonl, of the stage that was trained last.
         teachers: of the recipe.
+        scores: of the evaluation, if there is one.
+        predictions: of the same evaluation, if there are any.
     """
     found = [_still_falling(rows), *(_not_learnt(rows, name) for name in teachers)]
     return [text for text in [*found, *(_at_chance(scores, predictions) if scores else ())] if text]
 
 
 def _late(rows: Rows, key: str) -> tuple[list[tuple[float, float]], float]:
-    """What was logged as `key` in the last half of the steps, and the step with which the last quarter begins."""
+    """The values logged as `key` in the last half of the steps, and the step at which the last quarter begins."""
     known = [(row["step"], row[key]) for row in rows if is_number(row.get(key))]
     if not known:
         return [], 0.0
@@ -42,7 +41,7 @@ def _late(rows: Rows, key: str) -> tuple[list[tuple[float, float]], float]:
 
 
 def _still_falling(rows: Rows) -> str:
-    """By the means of the last two quarters of the steps, and straight lines through the last half and quarter."""
+    """Compares the means of the last two quarters of the steps, and fits lines to the last half and quarter."""
     from scipy.stats import linregress
 
     points, late = _late(rows, LOSS)
@@ -62,7 +61,7 @@ def _still_falling(rows: Rows) -> str:
 
 
 def _not_learnt(rows: Rows, teacher: str) -> str:
-    """By the mean cosine of CLS, and of patches, over the last quarter of the steps."""
+    """Looks at the mean cosine of CLS, and of patches, over the last quarter of the steps."""
     means = {}
     for kind, key in (("cls", cosine_of(teacher, "cls")), ("patch", cosine_of(teacher, "patch"))):
         points, late = _late(rows, key)
@@ -78,7 +77,7 @@ def _not_learnt(rows: Rows, teacher: str) -> str:
 
 
 def _at_chance(scores: Scores, predictions: Predictions | None) -> list[str]:
-    """Tasks on which the student's interval reaches down to what guessing gets."""
+    """Names the tasks on which the student's interval reaches down to the score of guessing."""
     low: dict[bool, list[str]] = {True: [], False: []}
     for task in scores.tasks:
         chance = _chance(scores, predictions, task)
@@ -91,19 +90,19 @@ def _at_chance(scores: Scores, predictions: Predictions | None) -> list[str]:
     found = []
     if low[False]:
         found.append(
-            f"At chance: on {', '.join(low[False])} the student's interval reaches down to guessing. Look whether its "
+            f"At chance: on {', '.join(low[False])} the student's interval reaches down to guessing. Check whether its "
             "losses fell, and whether it was trained on images like these."
         )
     if low[True]:
         found.append(
             f"At chance: on {', '.join(low[True])} neither the student nor its best teacher is above guessing, so the "
-            "task says nothing of them: there may be too few images, or its labels are not to be seen in them."
+            "task cannot compare them: it may have too few images, or labels that the images do not show."
         )
     return found
 
 
 def _chance(scores: Scores, predictions: Predictions | None, task: str) -> float | None:
-    """Top-1 in % of a guess: the share of the most frequent class where labels are known, else one of all classes."""
+    """Top-1 in % of a guess: the share of the most frequent class if labels are known, else 1 / number of classes."""
     name, _, row = task.partition("/")
     protocol = scores.results.protocol
     named = protocol.unseen_tasks if task in scores.unseen else None

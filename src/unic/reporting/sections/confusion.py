@@ -26,7 +26,7 @@ def worst_task(scores: Scores, predictions: Predictions) -> str | None:
 
 
 def confusion(scores: Scores, predictions: Predictions) -> dict[str, Any]:
-    """The matrix as rows of cells, its largest confusions, or a `note` why there is none."""
+    """The matrix as rows of cells and its largest confusions, or a `note` that says why there is none."""
     task = worst_task(scores, predictions)
     if task is None or scores.student is None:
         return {"note": "The student has no task with predicted classes."}
@@ -41,7 +41,7 @@ def confusion(scores: Scores, predictions: Predictions) -> dict[str, Any]:
     return {
         "task": task,
         "why": f"lowest score, {shown(score)}" if gain is None else f"lowest gain, {signed(gain)}\N{NO-BREAK SPACE}%",
-        "columns": [names[number] for number in kept],
+        "columns": [names[index] for index in kept],
         "rows": _rows(labels, predicted, kept, names),
         "num_classes": len(np.union1d(labels, predicted)),
         "teacher": best if theirs is not None else None,
@@ -64,7 +64,7 @@ def most_confused(
 def _rows(
     labels: Int[np.ndarray, " n"], predicted: Int[np.ndarray, " n"], kept: Sequence[int], names: Sequence[str]
 ) -> list[dict[str, Any]]:
-    """A row for each class of `kept` that images have: how many of them were given each of `kept`, or another one."""
+    """A row for each class of `kept` that has images: how many were given each class of `kept`, or another one."""
     rows = []
     for true in kept:
         given = predicted[labels == true]
@@ -83,12 +83,12 @@ def _largest(
     theirs: Int[np.ndarray, " n"] | None,
     names: Sequence[str],
 ) -> list[dict[str, Any]]:
-    """The most frequent pairs of a class and the one that was predicted instead; first the lower class number."""
+    """The most frequent pairs of a class and the one that was predicted instead; ties in the order of classes."""
     wrong = labels != predicted
     pairs, counts = np.unique(np.stack([labels[wrong], predicted[wrong]], axis=1), axis=0, return_counts=True)
     found = []
     for place in np.argsort(-counts, kind="stable")[:_LISTED]:
-        true, given = (int(number) for number in pairs[place])
+        true, given = map(int, pairs[place])
         of_true = labels == true
         of_teacher = None if theirs is None else int((of_true & (theirs == given)).sum())
         found.append(

@@ -8,7 +8,7 @@ from typing import Any
 from unic.eval.results.schema import Protocol
 from unic.reporting.read.scores import Scores, millions
 
-_MAX_SIZES = 5  # teachers that are named with their parameters
+_MAX_SIZES = 5  # most teachers that are named with their parameters
 
 
 def parameters(scores: Scores | None, loaded: Mapping[str, int]) -> list[dict[str, Any]]:
@@ -29,7 +29,7 @@ def parameters(scores: Scores | None, loaded: Mapping[str, int]) -> list[dict[st
 
 
 def protocol_line(protocol: Protocol) -> str:
-    """One line that says how it was measured."""
+    """One line about how the scores were measured."""
     parts = _tasks(protocol.tasks)
     if protocol.unseen_tasks:
         parts.append(f"on unseen sets {', '.join(_tasks(protocol.unseen_tasks))}")
@@ -47,8 +47,8 @@ def protocol_line(protocol: Protocol) -> str:
 def _tasks(entries: Mapping[str, Mapping[str, Any]]) -> list[str]:
     found = []
     for task, options in entries.items():
-        told = task.endswith(")")  # named by its options
-        pairs = [] if told else [f"{key}={_listed(value)}" for key, value in options.items()]
+        has_options = task.endswith(")")  # the name has the options already
+        pairs = [] if has_options else [f"{key}={_listed(value)}" for key, value in options.items()]
         found.append(" ".join([task, *pairs]))
     return found
 

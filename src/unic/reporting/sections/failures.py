@@ -46,7 +46,7 @@ class _Duel:
 
 
 def failures(scores: Scores, predictions: Predictions) -> dict[str, Any]:
-    """`counts` of right and wrong by task, `sets` with images, `notes` on what is missing; or a single `note`."""
+    """`counts` of right and wrong by task, `sets` with images, `notes` on missing images; or a single `note`."""
     if scores.student is None or not scores.teachers:
         return {"note": "Failures need a student and a teacher to set side by side."}
     duels = _duels(scores, predictions)
@@ -58,7 +58,7 @@ def failures(scores: Scores, predictions: Predictions) -> dict[str, Any]:
     for duel in firsts[:SETS]:
         try:
             sets.append(_pictured(duel, scores, predictions, _open(duel.set, protocol)))
-        except Exception as error:  # the images may be gone, or others by now
+        except Exception as error:  # the images may have been removed or replaced
             notes.append(f"{duel.set}: {reason(error)}")
     return {"counts": [duel.counts() for duel in duels], "sets": sets, "seeds": scores.num_seeds, "notes": notes}
 
@@ -74,7 +74,7 @@ def _duels(scores: Scores, predictions: Predictions) -> list[_Duel]:
 
 
 def _open(name: str, protocol: Protocol) -> DataPair:
-    """The set as it was measured. Names stand in front: other sets are not opened where one is called so."""
+    """The set as it was measured. Paths with its name are tried first, so that other sets are rarely opened."""
     specs, _ = measured_sets(protocol)
     named = [spec for spec in specs if spec.partition("=")[0].partition("?")[0] == name]
     for spec in dict.fromkeys([*named, *specs]):
@@ -97,12 +97,12 @@ def _pictured(duel: _Duel, scores: Scores, predictions: Predictions, pair: DataP
         for place in (place for place in _order(len(labels)) if wanted[place]):
             if len(found) == SHOWN:
                 break
-            number = int(index[place])
-            label = pair.test.label(number) if number < len(pair.test) else None
+            image = int(index[place])
+            label = pair.test.label(image) if image < len(pair.test) else None
             if label is None or known[label] != labels[place]:
-                raise LookupError("the test images are not those of results.json any more")
+                raise LookupError("the test images have changed since results.json was written")
             try:
-                picture = thumbnail(pair.test.read(number))
+                picture = thumbnail(pair.test.read(image))
             except DamagedImageError:
                 continue
             found.append({"src": picture, "true": names[labels[place]], "given": names[wrong[place]]})
@@ -113,5 +113,5 @@ def _pictured(duel: _Duel, scores: Scores, predictions: Predictions, pair: DataP
 
 
 def _order(count: int) -> list[int]:
-    """The fixed random order in which images are shown: the first ones of a folder are often all of one class."""
+    """A fixed random order of the images, because the first ones of a folder are often all of one class."""
     return np.random.default_rng(0).permutation(count).tolist()

@@ -1,4 +1,4 @@
-"""The radar of an evaluation: gains over the best teacher of each axis, or of each task where axes are few."""
+"""The radar of an evaluation: gains over the best teacher of each axis, or of each task if there are few axes."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from unic.reporting.draw.looks import Looks
 from unic.reporting.draw.radar import radar, radar_floor
 from unic.reporting.read.scores import Scores
 
-FEWEST = 3  # axes of a radar
-_MOST = 16  # tasks with an axis each
-WITHOUT_UNSEEN = "; unseen tasks are in none"
+FEWEST = 3  # axes that a radar needs
+_MOST = 16  # most tasks that get an axis each
+WITHOUT_UNSEEN = "; unseen tasks are left out"
 
 Gains = Mapping[str, float | None]  # by model, in %
 
@@ -39,10 +39,10 @@ def radar_chart(scores: Scores, looks: Looks) -> dict[str, Any] | None:
 
 
 def gains_by_axis(scores: Scores) -> tuple[str, dict[str, Gains]]:
-    """What an axis is, and by axis the gains of the student and of teachers.
+    """What an axis is, and the gains of the student and of teachers by axis.
 
-    Only seen tasks count. Axes are those of the suite where there are three that the student has; else tasks; else,
-    where tasks are many, sets, with the mean over the tasks of each.
+    Only seen tasks count. Axes are those of the suite if the student has three of them. Otherwise each task is an axis
+    or, if there are many tasks, each set, with the mean over its tasks.
     """
     axes = {
         name: axis.gains for name, axis in scores.results.axes.items() if kind_of(scores.results, axis.tasks) == "seen"

@@ -17,15 +17,15 @@ _TRAINING = (
     "training; with teacher dropping the one that is imitated worst always counts, so a share near 1 marks the hardest."
 )
 _LIKENESS = (
-    "CKA: likeness of the student's own tokens to the teacher's over the test images, 0 for unrelated ones, 1 for "
-    "equal ones up to rotation and scale. cosine: between the teacher's tokens and what the student's kept head makes "
-    "of its own, both standardised."
+    "CKA: similarity of the student's own tokens to the teacher's over the test images, 0 for unrelated ones, 1 for "
+    "ones that are equal up to rotation and scale. cosine: between the teacher's tokens and the outputs of the "
+    "student's kept head, both standardised."
 )
 _START = " start: the same for the weights that the student began with."
 
 
 def influence(scores: Scores) -> dict[str, Any]:
-    """`tables`, each with a title, columns and a row for each teacher; a `note` where nothing was measured."""
+    """`tables`, each with a title, columns and a row for each teacher; a `note` if nothing was measured."""
     tables = [*_training(scores.results.influence or Influence()), *_tokens(scores)]
     if not tables:
         return {"note": "The influence of the teachers was not measured: the suite has no task influence."}
@@ -41,7 +41,7 @@ def _training(influence: Influence) -> list[dict[str, Any]]:
 
 
 def _tokens(scores: Scores) -> list[dict[str, Any]]:
-    """A table for each set; beneath the student's numbers those of its start, where that was measured."""
+    """A table for each set; beneath the student's numbers those of its start, if that was measured."""
     tables: list[dict[str, Any]] = []
     for task, row in scores.results.descriptions.items():
         own, before = _teachers(row, scores.student), _teachers(row, "start")

@@ -1,4 +1,4 @@
-"""What the encoders see: patch tokens as colours, and the nearest training images of a few test images."""
+"""Pictures of what the encoders see: patch tokens as colours, and the nearest training images of a few test images."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ LIMIT = 300  # images of a split
 SHOWN = 6  # images whose patches are shown
 QUERIES = 4
 NEIGHBOURS = 5
-_SETS = 2  # evaluation sets that the queries are from: each costs every encoder LIMIT images
+_SETS = 2  # evaluation sets with queries; for each of them every encoder runs on LIMIT images
 
 
 @dataclass
 class Pictures:
-    """Both sections; `patch_notes` and `neighbour_notes` say what could not be shown and why."""
+    """Content of both sections; `patch_notes` and `neighbour_notes` say what could not be shown and why."""
 
     inputs: list[dict[str, str]] = field(default_factory=list)
     patches: list[dict[str, Any]] = field(default_factory=list)
@@ -47,7 +47,7 @@ class Pictures:
 
 @dataclass(frozen=True)
 class _Set:
-    """Images to ask with and images to find; `labelled` if both have labels."""
+    """Query images, and a gallery in which neighbours are found; `labelled` if both have labels."""
 
     name: str
     gallery: Source
@@ -56,7 +56,7 @@ class _Set:
 
 
 class Picked(Source):
-    """Some images of a source, by number."""
+    """Some images of a source, by index."""
 
     def __init__(self, base: Source, picks: Sequence[int]) -> None:
         self.base, self.picks = base, list(picks)
@@ -79,7 +79,7 @@ class Picked(Source):
 
 
 def draw_pictures(run: Path, recipe: Recipe, protocol: Protocol) -> Pictures:
-    """Both sections of a run. Never raises: what fails becomes a note, and the rest is drawn."""
+    """The pictures of both sections of a run. Never raises: a failure becomes a note, and the rest is drawn."""
     pictures = Pictures()
     encoders = _encoders(run, recipe, pictures)
     try:
@@ -90,7 +90,7 @@ def draw_pictures(run: Path, recipe: Recipe, protocol: Protocol) -> Pictures:
         pictures.neighbour_notes.append(f"images: {reason(error)}")
         return pictures
     try:
-        shares = [SHOWN // len(sets) + (number < SHOWN % len(sets)) for number in range(len(sets))]
+        shares = [SHOWN // len(sets) + (index < SHOWN % len(sets)) for index in range(len(sets))]
         shown = [(chosen.name, Picked(chosen.queries, _choose(chosen.queries, share)))
                  for chosen, share in zip(sets, shares, strict=True) if share]  # fmt: skip
         for name, part in shown:
@@ -122,7 +122,7 @@ def _encoders(run: Path, recipe: Recipe, pictures: Pictures) -> dict[str, Encode
             pictures.sizes[name] = found[name].num_parameters()
         except UntrustedError:
             for notes in (pictures.patch_notes, pictures.neighbour_notes):
-                notes.append(f"{name}: it is code that is not trusted, and a report runs none")
+                notes.append(f"{name}: it needs code that is not trusted, which a report does not run")
         except Exception as error:
             for notes in (pictures.patch_notes, pictures.neighbour_notes):
                 notes.append(f"{name}: {reason(error)}")
@@ -130,12 +130,12 @@ def _encoders(run: Path, recipe: Recipe, pictures: Pictures) -> dict[str, Encode
 
 
 def _sets(recipe: Recipe, protocol: Protocol) -> tuple[list[_Set], int | None]:
-    """The evaluation sets, or else the first training images; and the side of the view."""
+    """The evaluation sets, or else some training images; and the side of the views."""
     if protocol.data:
         specs, _ = measured_sets(protocol)
         pairs = [resolve(spec, max_train=LIMIT, max_test=LIMIT) for spec in specs]
         sets = [_Set(pair.name, pair.train, pair.test, pair.kind == "labels") for pair in pairs]
-        # Labelled sets first: the neighbours are of the first ones.
+        # Labelled sets first, because neighbours are shown of the first ones.
         return sorted(sets, key=lambda chosen: not chosen.labelled), protocol.size
     found = []
     for entry in recipe.data.train:
@@ -153,7 +153,7 @@ def _origin(sets: Sequence[_Set], measured: bool) -> str:
 
 
 def _choose(source: Source, count: int) -> list[int]:
-    """A fixed random choice of readable images, of different classes as long as there are some."""
+    """A fixed random choice of readable images, of different classes if possible."""
     order = np.random.default_rng(1).permutation(len(source)).tolist()
     seen: set[int | None] = set()
     first: list[int] = []

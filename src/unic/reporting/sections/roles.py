@@ -1,10 +1,10 @@
-"""What the models are that are neither student nor teacher, a sentence for each kind that was measured."""
+"""Explains the measured models that are neither student nor teacher, in a sentence for each kind."""
 
 from __future__ import annotations
 
 from unic.reporting.read.scores import ROLES, Scores
 
-START = "start"  # what `unic eval` calls the weights that a run began with; START/… where several runs have one
+START = "start"  # name of the weights that a run began with in `unic eval`; start/… if several runs have one
 
 
 def is_start(name: str) -> bool:
@@ -12,7 +12,7 @@ def is_start(name: str) -> bool:
 
 
 def group_label(scores: Scores, role: str) -> str:
-    """What stands above the columns of a role."""
+    """The heading above the columns of a role."""
     others = [name for name in scores.names if scores.role(name) == "other"]
     return "Others" if role == "other" and not all(map(is_start, others)) else ROLES[role]
 
@@ -38,5 +38,5 @@ def _text(scores: Scores, name: str) -> str:
         seen = f"at {side} × {side} pixels, " if uri.startswith("pixels:") and side.isdigit() else ""
         return f"the image itself {seen}taken as a vector, without any network, to show what raw colours give away"
     if role == "other":
-        return "the weights that the student began with" if is_start(name) else "measured beside them, and no teacher"
+        return "the weights that the student began with" if is_start(name) else "measured for comparison, not a teacher"
     return ""

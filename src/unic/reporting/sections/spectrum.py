@@ -1,4 +1,4 @@
-"""Use of the feature space: spectra of the principal axes by model, and of the weights."""
+"""Use of the feature space: spectra of the features' principal axes and of the weights, by model."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from unic.reporting.read.scores import Scores
 
 _KINDS = {"cls": "cls", "patch_mean": "mean of patches"}
 _HOVERS = 12  # there are many of these charts
-_LOWEST = 1e-6  # share of the variance: what lies below is the rounding of features
+_LOWEST = 1e-6  # share of the variance; lower values are rounding errors of features
 
 
 def spectrum(scores: Scores, looks: Looks) -> dict[str, Any]:
-    """`sets`, each with charts and a table, `weights` and the `legend`; a `note` where nothing was measured."""
+    """`sets`, each with charts and a table, `weights` and the `legend`; a `note` if nothing was measured."""
     sets = []
     weights: dict[str, Mapping[str, Any]] = {}
     for task, row in scores.results.descriptions.items():

@@ -54,7 +54,7 @@ def _row(scores: Scores, task: str) -> dict[str, Any]:
 
 
 def _usual_unit(scores: Scores) -> str:
-    """That of the means, which the table says once."""
+    """The measure of the means, which stands above the table."""
     return scores.unit(next(iter(scores.comparable() or scores.tasks)))
 
 
@@ -83,7 +83,7 @@ def _foot(scores: Scores, label: str, texts: Mapping[str, str], best: str | None
 
 
 def _mean_rows(scores: Scores) -> list[dict[str, Any]]:
-    """The mean of each kind of task over the seen sets, then of each measure; a single row where both are the same."""
+    """The mean of each kind of task over the seen sets, then of each measure; a single row if both are the same."""
     kinds: dict[str, list[str]] = {}
     units: dict[str, list[str]] = {}
     for task in scores.seen:

@@ -1,4 +1,4 @@
-"""The tasks one by one: every model's score with its interval, in groups of the same probe."""
+"""Charts of single tasks: every model's score with its interval, grouped by probe."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from unic.reporting.draw.dots import Dot, dot_chart
 from unic.reporting.draw.looks import Looks
 from unic.reporting.read.scores import Scores, shown
 
-_OPEN = 12  # panels that are shown at once; the groups after them are folded
+_OPEN = 12  # panels that are shown; the groups after them are folded
 
 
 def task_groups(scores: Scores, looks: Looks) -> dict[str, Any]:

@@ -14,22 +14,25 @@ from unic.runs.metric_names import KNN, KNN_UNSEEN, LOSS, TOP1, cosine_of, kept_
 
 Rows = Sequence[Mapping[str, Any]]
 
-_STEEP = 10  # largest to smallest loss
-_FEWEST = 4  # points of a line with a usual distance
-_LOSS = "Of one batch at a time; “all” is the mean over the pairs of teacher and image that count."
+_STEEP = 10  # ratio of the largest to the smallest loss from which on the scale is logarithmic
+_FEWEST = 4  # points that a line needs to have a usual distance
+_LOSS = "Each value is of one batch; “all” is the mean over the pairs of teacher and image that count."
 _COSINE = (
-    "Between the teacher's tokens and what the student's projector makes of its own, both standardised: 1 where the "
+    "Mean cosine between the teacher's tokens and the student's projector outputs, both standardised: 1 where the "
     "teacher is imitated perfectly, about 0 where nothing of it is learnt."
 )
 _KEPT = (
-    "For so many images of a batch the loss to the teacher counted (kept). With teacher dropping the teacher that is "
-    "imitated worst always counts, each other one is left out at random: a teacher near 1 is the hardest one."
+    "Share of a batch's images for which the loss to the teacher counts. With teacher dropping the teacher that is "
+    "imitated worst always counts, and each other one is left out at random: a teacher near 1 is the hardest one."
 )
 _DRIFT = (
-    "Of the student's own CLS on the images of sources with an anchor, 1 - cosine to that of its start: 0 where it has "
-    "kept what its start said of them."
+    "Mean of 1 - cosine between the student's own CLS and that of its start, on images of sources with an anchor: 0 "
+    "where nothing has changed."
 )
-_UNSEEN = "Sets that are no source of training: where a line falls, the student forgets. It chooses no checkpoint."
+_UNSEEN = (
+    "Sets that are no source of training: a falling line shows that the student forgets. They do not choose the best "
+    "checkpoint."
+)
 
 
 def training_charts(rows: Rows, teachers: Sequence[str], colour: Mapping[str, str]) -> dict[str, list[dict[str, Any]]]:
@@ -38,8 +41,8 @@ def training_charts(rows: Rows, teachers: Sequence[str], colour: Mapping[str, st
 
     def per_teacher(key_of: Callable[[str], str]) -> list[Series]:
         return [
-            series(rows, key_of(name), name, colour.get(name, palette(number)), number + 1)
-            for number, name in enumerate(teachers)
+            series(rows, key_of(name), name, colour.get(name, palette(index)), index + 1)
+            for index, name in enumerate(teachers)
         ]
 
     loss = [series(rows, LOSS, "all", "--ink", 0), *per_teacher(loss_of)]
@@ -50,8 +53,8 @@ def training_charts(rows: Rows, teachers: Sequence[str], colour: Mapping[str, st
         chart("kept: share of images that count", per_teacher(kept_of), note=_KEPT, low=0, high=1),
     ]
     small = [
-        chart(f"k-NN during training, {TOP1}", _looks(rows, f"{KNN}/")),
-        chart(f"The same on unseen sets, {TOP1}", _looks(rows, f"{KNN_UNSEEN}/"), note=_UNSEEN),
+        chart(f"k-NN during training, {TOP1}", _online_knn(rows, f"{KNN}/")),
+        chart(f"k-NN on unseen sets, {TOP1}", _online_knn(rows, f"{KNN_UNSEEN}/"), note=_UNSEEN),
         chart("Drift from the start", [series(rows, "drift", "drift", "--ink", 0)], low=0, note=_DRIFT),
         chart("Learning rate", [series(rows, "lr", "lr", "--ink", 0)], low=0),
         chart("Images per second", [series(rows, "images_per_s", "images per second", "--ink", 0)], low=0),
@@ -60,10 +63,10 @@ def training_charts(rows: Rows, teachers: Sequence[str], colour: Mapping[str, st
     return {"main": [item for item in main if item], "small": [item for item in small if item]}
 
 
-def _looks(rows: Rows, prefix: str) -> list[Series]:
-    """What the k-NN while training has logged, by set."""
+def _online_knn(rows: Rows, prefix: str) -> list[Series]:
+    """The logged k-NN scores during training, a line for each set."""
     keys = sorted({key for row in rows for key in row if key.startswith(prefix)})
-    return [series(rows, key, key.removeprefix(prefix), palette(number), number) for number, key in enumerate(keys)]
+    return [series(rows, key, key.removeprefix(prefix), palette(index), index) for index, key in enumerate(keys)]
 
 
 def last_values(rows: Rows) -> dict[str, float]:
@@ -75,9 +78,9 @@ def last_values(rows: Rows) -> dict[str, float]:
 
 
 def chart(title: str, lines: Sequence[Series], *, note: str = "", **options: Any) -> dict[str, Any] | None:
-    """A chart of the lines that have values, with a legend where they are several; None where none has.
+    """A chart of the lines that have values, with a legend if there are several; None if no line has values.
 
-    `note`: a line on what is drawn, beneath it.
+    `note`: an explanation beneath the chart.
     """
     known = [line for line in lines if line.values]
     if not known:
@@ -87,7 +90,7 @@ def chart(title: str, lines: Sequence[Series], *, note: str = "", **options: Any
 
 
 def loss_chart(lines: Sequence[Series], *, note: str = "") -> dict[str, Any] | None:
-    """Logarithmic where a peak at the start would press all that follows to the floor."""
+    """The chart of the loss, logarithmic if a peak at the start would flatten the rest."""
     values = [value for line in lines for value in line.values if value > 0]
     if values and max(values) > _STEEP * min(values):
         return chart("Loss, logarithmic", lines, note=note, log_y=True)
@@ -95,16 +98,16 @@ def loss_chart(lines: Sequence[Series], *, note: str = "") -> dict[str, Any] | N
 
 
 def series(rows: Rows, key: str, name: str, colour: str, style: int) -> Series:
-    """What was logged as `key` over the step."""
+    """The values logged as `key`, over the step."""
     points = [(float(row["step"]), _value(row[key])) for row in rows if key in row and is_number(row["step"])]
     return Series(name, colour, thinned(_with_whole_end(points)), style)
 
 
 def _with_whole_end(points: list[Point]) -> list[Point]:
-    """With the last point joined to the one before it where it stands for less than half as many steps as usual.
+    """Merges the last point into the one before it, if it stands for less than half as many steps as usual.
 
-    The last step is always logged, often right after a regular one: a rate over that single step, or the loss of one
-    more batch, would end the line with a spike. The two are averaged by the steps that they stand for.
+    The last step is always logged, often right after a regular one. A rate over that single step, or the loss of one
+    more batch, would end the line with a spike. So the two are averaged, weighted by the steps that they stand for.
     """
     if len(points) < _FEWEST:
         return points

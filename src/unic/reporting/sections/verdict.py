@@ -9,7 +9,7 @@ from unic.reporting.read.scores import Scores, shown, side, span, told
 
 
 def verdict(scores: Scores) -> str:
-    """One sentence, which names the mean gain on unseen sets beside that on seen ones."""
+    """One sentence with the mean gain on seen sets and, if there are any, on unseen sets."""
     if scores.student is None:
         return "No student was measured."
     if not scores.teachers:
@@ -42,7 +42,7 @@ def _said(mean: MeanGain) -> str:
 
 
 def _relation(difference: float, interval: list[float] | None) -> str:
-    """Only an interval on one side of 0 says that a model beats another one: without it, only where the scores lie."""
+    """A verb for the difference. Only an interval on one side of 0 says "beats"; without it, "scores above"."""
     if interval:
         return {"above": "beats", "below": "stays below", "level": "is level with"}[side(interval)]
     return "scores above" if difference > 0 else "scores below" if difference < 0 else "equals"

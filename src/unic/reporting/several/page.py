@@ -1,4 +1,4 @@
-"""The page that compares several runs: scores, gains, losses, and what their recipes differ in."""
+"""The page that compares several runs: scores, gains, losses, and differences of their recipes."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def collect_runs(paths: Sequence[Path]) -> dict[str, Any]:
     """Everything that the template shows."""
     names = unique_names(paths)
     runs = [_checked(read_run(path)) for path in paths]
-    colours = [palette(number - 1) if number else OWN for number in range(len(runs))]
+    colours = [palette(index - 1) if index else OWN for index in range(len(runs))]
     compared = Compared(names, runs)
     looks = dict(zip(names, colours, strict=True))
     return {
@@ -70,7 +70,7 @@ def collect_runs(paths: Sequence[Path]) -> dict[str, Any]:
 
 
 def _checked(run: RunFiles) -> RunFiles:
-    """The run, without its evaluation where that is not as `unic eval` writes it: it must not cost the other runs."""
+    """The run, without its evaluation if that is malformed, so that the other runs can still be compared."""
     if run.scores is None:
         return run
     try:
@@ -83,7 +83,7 @@ def _checked(run: RunFiles) -> RunFiles:
 
 
 def unique_names(paths: Sequence[Path]) -> list[str]:
-    """The folders' names, with the folders above that tell them apart; a number where a folder is there twice."""
+    """The folders' names, with the parent folders that tell them apart; with a number if a folder is given twice."""
     parts = [path.resolve().parts for path in paths]
     names: list[str] = []
     for own in parts:
@@ -100,7 +100,7 @@ def unique_names(paths: Sequence[Path]) -> list[str]:
 
 
 def _summary(name: str, run: RunFiles) -> dict[str, Any]:
-    """One row: what the run reached and what it cost."""
+    """One row of the overview: what the run reached and what it cost."""
     scores, last = run.scores, last_values(run.rows)
     rank = scores.results.ranks.get(scores.student) if scores and scores.student else None
     gains = {mean.kind: told(mean) for mean in scores.mean_gains} if scores else {}
@@ -119,10 +119,10 @@ def _summary(name: str, run: RunFiles) -> dict[str, Any]:
 
 
 def _radar(names: Sequence[str], runs: Sequence[RunFiles], colours: Sequence[str]) -> dict[str, Any] | None:
-    """The students' gains on the axes that all evaluated runs share; None where these are too few."""
+    """The students' gains on the axes that all evaluated runs share; None if these are too few."""
     found = {
-        number: (scores.student, *gains_by_axis(scores))
-        for number, run in enumerate(runs)
+        index: (scores.student, *gains_by_axis(scores))
+        for index, run in enumerate(runs)
         if (scores := run.scores) and scores.student and scores.gains
     }
     kinds = {axis_is for _, axis_is, _ in found.values()}
@@ -133,8 +133,8 @@ def _radar(names: Sequence[str], runs: Sequence[RunFiles], colours: Sequence[str
     if len(axes) < FEWEST:
         return None
     shapes = [
-        Series(names[number], colours[number], [(n, by_axis[axis][student]) for n, axis in enumerate(axes)], number)
-        for number, (student, _, by_axis) in found.items()
+        Series(names[index], colours[index], [(x, by_axis[axis][student]) for x, axis in enumerate(axes)], index)
+        for index, (student, _, by_axis) in found.items()
     ]
     has_unseen = any(run.scores and run.scores.unseen for run in runs)
     axis_is = kinds.pop() + (WITHOUT_UNSEEN if has_unseen else "")
@@ -142,10 +142,10 @@ def _radar(names: Sequence[str], runs: Sequence[RunFiles], colours: Sequence[str
 
 
 def _charts(names: Sequence[str], runs: Sequence[RunFiles], colours: Sequence[str]) -> list[dict[str, Any]]:
-    """The loss, and whatever else runs log alike."""
+    """Charts of the loss and of other logged values."""
 
     def lines(key: str) -> list[Series]:
-        return [series(run.rows, key, names[number], colours[number], number) for number, run in enumerate(runs)]
+        return [series(run.rows, key, names[index], colours[index], index) for index, run in enumerate(runs)]
 
     logged = {key for run in runs for row in run.rows for key in row}
     found = [loss_chart(lines(LOSS))]

@@ -1,7 +1,7 @@
 """Differences between runs on the same test images and seeds, by the paired bootstrap of `unic.eval.results.bootstrap`.
 
-Runs are compared on tasks whose score is top-1 and whose images and labels are the same in both. What other images
-would change is read off the predicted classes of the first seed, what other seeds would change off the score of each.
+Runs are compared on tasks whose score is top-1 and whose images and labels are the same in both. The effect of other
+images comes from the predicted classes of the first seed, that of other seeds from the score of each seed.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ class Paired:
         self._samples: dict[str, dict[int, Sample]] = {}
 
     def difference(self, task: str, run: int, other: int) -> list[float] | None:
-        """Interval of `run` minus `other`, in points; None where they are not known to share the images."""
+        """Interval of `run` minus `other`, in points; None if they are not known to share the images."""
         return self.mean_difference([task], run, other)
 
     def mean_difference(self, tasks: Sequence[str], run: int, other: int) -> list[float] | None:
-        """The same for the mean over tasks; None where one of them is missing."""
+        """The same for the mean over tasks; None if one of them is missing."""
         samples = [self._resampled(task) for task in tasks]
         if not tasks or any(run not in sample or other not in sample for sample in samples):
             return None
@@ -47,11 +47,11 @@ class Paired:
 
 
 def _resampled(runs: Sequence[RunFiles], task: str) -> dict[int, Sample]:
-    """By number of the run; of those that saw the same images as the first one that has predictions."""
+    """Samples by index of the run, for runs with the same images as the first one that has predictions."""
     marks: dict[int, np.ndarray] = {}
     rest: dict[int, Sample] = {}
     images: tuple[np.ndarray, np.ndarray] | None = None
-    for number, run in enumerate(runs):
+    for index, run in enumerate(runs):
         if run.scores is None or run.predictions is None or run.scores.unit(task) != TOP1:
             continue
         correct = run.predictions.correct(task, run.scores.student)
@@ -60,16 +60,16 @@ def _resampled(runs: Sequence[RunFiles], task: str) -> dict[int, Sample]:
         own = (run.predictions.index(task), run.predictions.labels(task))
         images = images or own
         if all(np.array_equal(a, b) for a, b in zip(own, images, strict=True)):
-            marks[number] = 100 * correct.astype(np.float64)[:, None]
-            rest[number] = _beside_first_seed(run.scores, task) - marks[number].mean()
+            marks[index] = 100 * correct.astype(np.float64)[:, None]
+            rest[index] = _beside_first_seed(run.scores, task) - marks[index].mean()
     if not marks:
         return {}
     drawn = resampled_means(list(marks.values()), seed=rng.stream(f"bootstrap/{task.partition('/')[0]}"))
-    return {number: sample[:, 0] + rest[number] for number, sample in zip(marks, drawn, strict=True)}
+    return {index: sample[:, 0] + rest[index] for index, sample in zip(marks, drawn, strict=True)}
 
 
 def _beside_first_seed(scores: Scores, task: str) -> Sample:
-    """The student's score, the mean over all seeds, and what others would add to it."""
+    """The student's score, the mean over all seeds, plus the effect of other seeds."""
     cell = scores.cell(task, scores.student)
     assert cell.score is not None
     return cell.score + seed_effect(np.array(cell.by_seed or [cell.score], dtype=np.float64))

@@ -1,4 +1,4 @@
-"""What the recipes of several runs differ in."""
+"""Differences between the recipes of several runs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _ABSENT = "–"
 def differences(recipes: Sequence[Recipe | None]) -> list[dict[str, Any]]:
     """A row for each dotted key whose value is not the same everywhere, with its value in each run.
 
-    A run whose recipe cannot be read has "–" and makes no difference.
+    A run whose recipe cannot be read has "–", and is not compared.
     """
     flat = [{} if recipe is None else flattened(recipe.shared(recipe.model_dump(mode="json"))) for recipe in recipes]
     known = [values for values, recipe in zip(flat, recipes, strict=True) if recipe is not None]

@@ -11,7 +11,7 @@ from unic.reporting.several.students import Compared
 
 
 def compared_table(compared: Compared) -> dict[str, Any] | None:
-    """Rows of tasks, the mean over common ones, mean gains; None where no student was measured."""
+    """Rows of tasks, the mean over common tasks, mean gains; None if no student was measured."""
     if not compared.tasks:
         return None
     units = {compared.unit(task) for task in compared.tasks}
@@ -19,7 +19,7 @@ def compared_table(compared: Compared) -> dict[str, Any] | None:
     tasks = compared.mean_tasks()
     foot = [_mean_row(compared, tasks)] if len(tasks) > 1 else []
     for kind in compared.kinds:
-        gains = [_gain(compared, number, kind) for number in range(len(compared.names))]
+        gains = [_gain(compared, index, kind) for index in range(len(compared.names))]
         if any(cell["text"] for cell in gains):
             label = _labelled(compared, "mean gain", kind)
             foot.append({"label": label, "unit": "over each run's best teachers", "cells": gains})
@@ -30,14 +30,14 @@ def _row(compared: Compared, task: str, *, is_shared: bool) -> dict[str, Any]:
     unit, leader = compared.unit(task), compared.leader(task)
     down = " ↓" if compared.lower_is_better(task) else ""
     cells = []
-    for number in range(len(compared.names)):
-        known = compared.cell(task, number)
+    for index in range(len(compared.names)):
+        known = compared.cell(task, index)
         ends = [shown(end, unit) for end in known.ci or ()]
         error = known.error or ""
         cells.append(
             _cell(
                 "failed" if error else shown(known.score, unit), f"{ends[0]} to {ends[1]}" if ends else "",
-                compared.to_first([task], number), hint=error, is_leader=number == leader,
+                compared.to_first([task], index), hint=error, is_leader=index == leader,
             )
         )  # fmt: skip
     notes = [f"{'' if is_shared else unit}{down}".strip(), "unseen" if compared.is_unseen(task) else ""]
@@ -46,8 +46,8 @@ def _row(compared: Compared, task: str, *, is_shared: bool) -> dict[str, Any]:
 
 def _mean_row(compared: Compared, tasks: Sequence[str]) -> dict[str, Any]:
     means, unit = compared.means(tasks), compared.unit(tasks[0])
-    numbers = range(len(compared.names))
-    cells = [_cell(shown(means.get(number), unit), "", compared.to_first(tasks, number)) for number in numbers]
+    indices = range(len(compared.names))
+    cells = [_cell(shown(means.get(index), unit), "", compared.to_first(tasks, index)) for index in indices]
     label = _labelled(compared, "mean score", "seen")
     return {"label": label, "unit": f"{unit}, {len(tasks)} common tasks", "cells": cells}
 
@@ -56,8 +56,8 @@ def _labelled(compared: Compared, label: str, kind: Kind) -> str:
     return f"{label} ({kind})" if len(compared.kinds) > 1 else label
 
 
-def _gain(compared: Compared, number: int, kind: Kind) -> dict[str, Any]:
-    mean = compared.mean_gain(number, kind)
+def _gain(compared: Compared, index: int, kind: Kind) -> dict[str, Any]:
+    mean = compared.mean_gain(index, kind)
     return _cell(*told(mean)) if mean else _cell("", "")
 
 

@@ -47,7 +47,7 @@ def collect_trainings(folder: Path) -> dict[str, Any]:
 
 
 def _trainings(scores: Scores) -> dict[str, Any] | None:
-    """A row for each task, and one for each mean gain: the mean, the deviation, and every training; None of one."""
+    """A row for each task and each mean gain, with mean, deviation and every training; None for a single training."""
     if scores.student is None or not scores.trainings:
         return None
     rows = []
@@ -66,6 +66,6 @@ def _trainings(scores: Scores) -> dict[str, Any] | None:
 
 
 def _run(name: str, run: RunFiles) -> dict[str, str]:
-    """Where the page of a training is, from the folder of all, and when it began."""
+    """The page of a training, relative to the folder of all, and when the training began."""
     page = f"{name}/report.html" if (run.path / "report.html").is_file() else ""
     return {"name": name, "page": page, "started": str(run.environment.get("started", ""))}
