@@ -27,12 +27,13 @@ _PATCHES = rng.stream("patches of the loss")
 
 class Terms(NamedTuple):
     """`losses`: one per teacher and image, with gradient. `cosines`: per teacher, of CLS and patches, detached.
-    `cls`: the student's own, with gradient.
+    `cls`: the student's own, with gradient. `gradients`: see `unic.weightings.base.Pairs`.
     """
 
     losses: Float[Tensor, "t b"]
     cosines: Float[Tensor, "t 2"]
     cls: Float[Tensor, "b d"]
+    gradients: Float[Tensor, "t"] | None = None
 
 
 class Distiller(nn.Module):
@@ -49,6 +50,7 @@ class Distiller(nn.Module):
         size: at which the student sees images while it trains; None: its own.
         as_is: the student sees images at the size that they have (`data.sizes`).
         frozen: the student does not learn, and stays in evaluation mode while the projectors train.
+        measures_gradients: the backward pass measures each teacher's gradient at the student's last tokens.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class Distiller(nn.Module):
         size: Size | None = None,
         as_is: bool = False,
         frozen: bool = False,
+        measures_gradients: bool = False,
     ) -> None:
         super().__init__()
         self.student = student
@@ -73,6 +76,7 @@ class Distiller(nn.Module):
         self.seed, self.bf16, self.patch_share = seed, bf16, patch_share
         self.size, self.as_is = size, as_is
         self.is_frozen = frozen
+        self.measures_gradients = measures_gradients
         if frozen:
             student.freeze()
 
@@ -97,8 +101,15 @@ class Distiller(nn.Module):
             chosen = self._choose_patches(rungs[-1].patches.shape[1], step, index)
             rungs = [_only(tokens, chosen) for tokens in rungs]
             targets = {name: _only(tokens, chosen) for name, tokens in targets.items()}
+        gradients = torch.zeros(len(self.projectors), device=images.device)
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self.bf16):
-            predictions = project(list(self.projectors.values()), rungs)
+            if self.measures_gradients:
+                predictions = [
+                    projector([*rungs[:-1], _measured(rungs[-1], gradients[teacher])])
+                    for teacher, projector in enumerate(self.projectors.values())
+                ]
+            else:
+                predictions = project(list(self.projectors.values()), rungs)
         losses, cosines = [], []
         for name, prediction in zip(self.projectors, predictions, strict=True):
             target = targets[name]
@@ -110,7 +121,8 @@ class Distiller(nn.Module):
                 patch_cosine = torch.full_like(cls_cosine, torch.nan)
             losses.append(loss)
             cosines.append(torch.stack([cls_cosine, patch_cosine]))
-        return Terms(torch.stack(losses), torch.stack(cosines), rungs[-1].cls)
+        measured = gradients if self.measures_gradients else None
+        return Terms(torch.stack(losses), torch.stack(cosines), rungs[-1].cls, measured)
 
     def _choose_patches(self, num_patches: int, step: int, index: Int[Tensor, "b"]) -> Int[Tensor, "b k"]:
         """A random share of each image's patches, without replacement, in their order."""
@@ -129,3 +141,18 @@ class Distiller(nn.Module):
 
 def _only(tokens: Tokens, chosen: Int[Tensor, "b k"]) -> Tokens:
     return Tokens(tokens.cls, torch.take_along_dim(tokens.patches, chosen[:, :, None], dim=1), (1, chosen.shape[1]))
+
+
+def _measured(tokens: Tokens, total: Float[Tensor, ""]) -> Tokens:
+    """The same tokens; the backward pass adds the squared length of the gradient that reaches them to `total`."""
+
+    def add(gradient: Tensor) -> None:
+        total.add_(gradient.float().square().sum())
+
+    def watched(x: Tensor) -> Tensor:
+        seen = x.view_as(x)  # of one projector alone
+        if seen.requires_grad:  # not those of a frozen student, and none in evaluation
+            seen.register_hook(add)
+        return seen
+
+    return Tokens(watched(tokens.cls), watched(tokens.patches), tokens.grid)
