@@ -110,19 +110,19 @@ def right_or_wrong(
 
 def cell_row(draw: np.random.Generator, behind: Sequence[float], spread: float) -> dict[str, list[Outcome]]:
     marks = right_or_wrong(draw, [0, *behind], spread)
-    names = ["student", *(f"t{number}" for number in range(len(behind)))]
+    names = ["student", *(f"t{index}" for index in range(len(behind)))]
     return {name: [Outcome(row[:, None]) for row in rows] for name, rows in zip(names, marks, strict=True)}
 
 
 def roles(behind: Sequence[float]) -> dict[str, str]:
-    return {"student": "student"} | {f"t{number}": "teacher" for number in range(len(behind))}
+    return {"student": "student"} | {f"t{index}": "teacher" for index in range(len(behind))}
 
 
 def of_tasks(draw: np.random.Generator, behind: Sequence[float], spread: float, count: int) -> np.ndarray:
     """Intervals of the difference on one task. Tasks of a set share its resamples, which saves most of the time."""
     ends: list[list[float]] = []
     for batch in range(count // BATCH):
-        cells = {f"set{batch}/{number}": cell_row(draw, behind, spread) for number in range(BATCH)}
+        cells = {f"set{batch}/{index}": cell_row(draw, behind, spread) for index in range(BATCH)}
         ends += summarise(cells, models(roles(behind))).difference_ci.values()
     return np.array(ends)
 
@@ -130,11 +130,11 @@ def of_tasks(draw: np.random.Generator, behind: Sequence[float], spread: float, 
 def of_means(draw: np.random.Generator, behind: Sequence[float], spread: float, count: int) -> dict[str, np.ndarray]:
     """Intervals of the mean gain, an axis and the best single teacher, over tasks with and without random seeds."""
     ends: dict[str, list[list[float]]] = {"mean gain": [], "axis": [], "single teacher": []}
-    for number in range(count):
+    for index in range(count):
         # Each task has other good teachers, but the first one is level on all of them, so that all mean gains are 0.
         order = [0, *(1 + draw.permutation(len(behind) - 1))]
         cells = {
-            f"{task[0]}{number}{task[1:]}": cell_row(
+            f"{task[0]}{index}{task[1:]}": cell_row(
                 draw, [behind[place] for place in order], spread if task.endswith("logistic") else 0.0
             )
             for task in TASKS_OF_MEAN
@@ -152,16 +152,16 @@ def models(roles_of: dict[str, str]) -> dict[str, ModelEntry]:
 
 def of_trainings(draw: np.random.Generator, trainings: int, spread: float, count: int) -> np.ndarray:
     """Intervals of the difference on one task, for the mean of several trainings; `spread` is between trainings."""
-    names = [f"seed-{number}" for number in range(trainings)]
+    names = [f"seed-{index}" for index in range(trainings)]
     roles_of = {"student": "student", **dict.fromkeys(names, TRAINING), "t0": "teacher"}
     ends: list[list[float]] = []
     for batch in range(count // BATCH):
         cells = {}
-        for number in range(BATCH):
+        for index in range(BATCH):
             own = draw.standard_normal((trainings + 1, IMAGES)) + draw.standard_normal(IMAGES)
             own[:trainings] += spread / POINTS * draw.standard_normal((trainings, 1))
             rows = zip([*names, "t0"], (own > 0).astype(np.float64), strict=True)
-            cells[f"set{batch}/{number}"] = {name: [Outcome(row[:, None])] for name, row in rows}
+            cells[f"set{batch}/{index}"] = {name: [Outcome(row[:, None])] for name, row in rows}
         ends += summarise(cells, models(roles_of), trainings={"student": names}).difference_ci.values()
     return np.array(ends)
 
@@ -170,7 +170,7 @@ def of_runs(draw: np.random.Generator, runs: int, spread: float, count: int) -> 
     """Intervals of the difference of one run to the first, and of the highest run to all others (the lowest ends)."""
     ends: dict[str, list[list[float]]] = {"run to the first": [], "highest run": []}
     for batch in range(count // BATCH):
-        rows = {f"set{batch}/{number}": right_or_wrong(draw, [0] * runs, spread) for number in range(BATCH)}
+        rows = {f"set{batch}/{index}": right_or_wrong(draw, [0] * runs, spread) for index in range(BATCH)}
         labels = {f"set{batch}/{key}": np.zeros(IMAGES, np.int64) for key in ("labels", "index")}
         files = [_run(rows, labels, run) for run in range(runs)]
         paired = Paired(files)  # type: ignore[arg-type]

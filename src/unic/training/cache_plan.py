@@ -52,11 +52,11 @@ class Stretch(NamedTuple):
 
 
 class Shard(NamedTuple):
-    """One entry of the cache; `number` is the index of its stretch among those of the teacher."""
+    """One entry of the cache; `stretch` is an index into the stretches of its teacher."""
 
     teacher: str
     view: int
-    number: int
+    stretch: int
 
 
 class CachePlan:
@@ -87,14 +87,14 @@ class CachePlan:
 
     def shards(self) -> list[Shard]:
         return [
-            Shard(name, view, number)
+            Shard(name, view, stretch)
             for name, stretches in self.stretches.items()
             for view in range(self.setting.views)
-            for number in range(len(stretches))
+            for stretch in range(len(stretches))
         ]
 
     def stretch(self, shard: Shard) -> Stretch:
-        return self.stretches[shard.teacher][shard.number]
+        return self.stretches[shard.teacher][shard.stretch]
 
     def extraction(self, shard: Shard, progress: Callable[[int, int], None] | None = None) -> Extraction:
         """The extraction that computes a shard."""
