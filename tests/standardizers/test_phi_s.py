@@ -68,6 +68,18 @@ def test_orders_without_one() -> None:
     assert [hadamard(order) for order in (3, 6, 10, 49, 52)] == [None] * 5
 
 
+def test_rounding_does_not_turn_the_rotation_of_few_tokens() -> None:
+    """Eight tokens of 20 channels: the space that they leave empty has no directions of its own."""
+    x, later = vectors(0, 20, count=8), vectors(1, 20)
+    targets = []
+    for noise in (0.0, 1e-7):
+        standardizer = phi_s.Standardizer({"t": (20, 0)}, steps=1)
+        standardizer({"t": without_patches(x * (1 + noise * torch.randn(8, 20)))})
+        standardizer.update(0.0)
+        targets.append(standardizer.eval()({"t": without_patches(later)})["t"].cls)
+    torch.testing.assert_close(targets[0], targets[1], atol=1e-2 * targets[0].abs().max().item(), rtol=0)
+
+
 def test_a_resume_within_the_first_steps_goes_on() -> None:
     whole = fixed(5, steps=4)
     begun, resumed = (phi_s.Standardizer({"t": (5, 0)}, steps=4) for _ in range(2))

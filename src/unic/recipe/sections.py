@@ -49,12 +49,13 @@ class Projector(Component):
 
 
 class Standardize(Component):
-    """Brings the teachers' tokens to mean 0 and deviation 1 in each channel."""
+    """Brings the tokens of all teachers to one scale."""
 
     type: str = "ema"
-    """`ema` (options `momentum: [1.0, 0.001]`, the first and last value of a cosine over the run; `floor: 0`, the least
-    deviation of a channel as a share of its teacher's mean deviation, which keeps channels that hardly ever vary from
-    making huge targets), or `none`."""
+    """`ema`: mean 0 and deviation 1 in each channel (options `momentum: [1.0, 0.001]`, the first and last value of a
+    cosine over the run; `floor: 0`, the least deviation of a channel as a share of its teacher's mean deviation, which
+    keeps channels that hardly ever vary from making huge targets). Others: `unic list standardizers`, or a dotted
+    module."""
 
 
 class Weighting(Component):
@@ -62,7 +63,7 @@ class Weighting(Component):
 
     type: str = "teacher_dropping"
     """`teacher_dropping` (options `level: image` or `batch`; `p: auto`, which is min(teachers / 8, ½), 0 with one
-    teacher; `normalise: pair` or `image`), or `uniform`."""
+    teacher; `normalise: pair` or `image`). Others: `unic list weightings`, or a dotted module."""
 
 
 class Cache(Section):

@@ -28,5 +28,5 @@ def cosine_of(teacher: str, tokens: Literal["cls", "patch"]) -> str:
 
 
 def kept_of(teacher: str) -> str:
-    """Share of the images for which the loss to a teacher counts."""
+    """Mean weight of a teacher over the images; with teacher dropping the share of images for which it counts."""
     return f"kept/{teacher}"

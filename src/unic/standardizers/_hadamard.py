@@ -31,11 +31,14 @@ def _paley(order: int) -> Float[np.ndarray, "n n"] | None:
     if order == 1:
         return np.ones((1, 1))
     if _is_prime(order - 1) and order % 4 == 0:
-        return np.eye(order) + _bordered(order - 1, below=-1)
+        first: Float[np.ndarray, "n n"] = np.eye(order) + _bordered(order - 1, below=-1)
+        return first
     half = order // 2
     if order % 4 == 0 and _is_prime(half - 1) and half % 4 == 2:
         conference = _bordered(half - 1, below=1)
-        return np.kron(conference, [[1, 1], [1, -1]]) + np.kron(np.eye(half), [[1, -1], [-1, -1]])
+        second: Float[np.ndarray, "n n"]
+        second = np.kron(conference, [[1, 1], [1, -1]]) + np.kron(np.eye(half), [[1, -1], [-1, -1]])
+        return second
     return None
 
 

@@ -1,6 +1,6 @@
 """Layer norm of each token: (y − mean of y) / √(variance of y + 1e-6) over its channels, without weights.
 
-The whitening of Feature Distillation (Wei et al., arXiv 2205.14141, §2.2). It keeps no statistics, so nothing has to be
+The whitening of Feature Distillation (Wei et al., arXiv 2205.14141). It keeps no statistics, so nothing has to be
 seen before it learns, and the length of a token is lost: a target cannot become the teacher's token again.
 """
 

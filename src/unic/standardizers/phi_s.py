@@ -1,6 +1,6 @@
 """PHI-S: a rotation and one scale per teacher, after which every channel has variance 1.
 
-Ranzinger et al. (arXiv 2410.01680), §3. With mean μ and covariance U·Λ·Uᵀ of a teacher's tokens and φ² the mean of the
+Ranzinger et al. (arXiv 2410.01680). With mean μ and covariance U·Λ·Uᵀ of a teacher's tokens and φ² the mean of the
 eigenvalues Λ, y → H·Uᵀ·(y − μ) / φ, with H a Hadamard matrix of length-1 rows. H spreads the variance of the principal
 components evenly over the channels, so one scale suffices and no direction is stretched, unlike a σ for each channel.
 Backwards: y = φ·U·Hᵀ·z + μ. For a width without a known Hadamard matrix (odd ones) rotations of two components at a
@@ -28,6 +28,7 @@ from unic.standardizers._hadamard import hadamard
 from unic.standardizers._moments import has_ranks
 
 _EPS = 1e-12
+_NOISE = 1e-8  # share of the largest variance below which a direction of float32 tokens counts as empty
 
 
 class Rotation(nn.Module):
@@ -59,11 +60,7 @@ class Rotation(nn.Module):
 
     def fix(self) -> None:
         """Makes the rotation; reads the device."""
-        values, vectors = torch.linalg.eigh(self.scatter / self.count.clamp(min=1))
-        values, vectors = values.flip(0).clamp(min=0), vectors.flip(1)
-        # An eigenvector may have either sign. Its largest entry decides, so that rounding does not.
-        largest = vectors.gather(0, vectors.abs().argmax(0, keepdim=True))
-        vectors = vectors * torch.where(largest < 0, -1.0, 1.0)
+        values, vectors = _principal(self.scatter / self.count.clamp(min=1))
         deviation = values.mean().sqrt().clamp(min=_EPS)
         spread = torch.from_numpy(_spreading(values.cpu().numpy())).to(vectors)
         self.matrix.copy_(spread @ vectors.T / deviation)
@@ -153,6 +150,24 @@ def _moments(x: Float[Tensor, "n d"]) -> tuple[Tensor, Tensor, Tensor]:
     if has_ranks():
         dist.all_reduce(scatter)
     return whole, centre, scatter
+
+
+def _principal(covariance: Float[Tensor, "d d"]) -> tuple[Float[Tensor, "d"], Float[Tensor, "d d"]]:
+    """Variances, largest first, and directions of the principal components, chosen so that rounding does not choose.
+
+    A direction may have either sign: its largest entry is positive. Where the tokens have no variance, as in a space
+    that is wider than the number of tokens, any basis would do: it is made of the first coordinates.
+    """
+    values, vectors = torch.linalg.eigh(covariance)
+    values, vectors = values.flip(0).clamp(min=0), vectors.flip(1)
+    count = int((values > _NOISE * values[0]).sum())
+    known = vectors[:, :count]
+    largest = known.gather(0, known.abs().argmax(0, keepdim=True))
+    known = known * torch.where(largest < 0, -1.0, 1.0)
+    others = torch.eye(len(values)).to(known) - known @ known.T
+    basis, triangle = torch.linalg.qr(others[:, : len(values) - count])
+    basis = basis * torch.where(triangle.diagonal() < 0, -1.0, 1.0)
+    return values, torch.cat([known, basis], dim=1)
 
 
 def _spreading(values: Float[np.ndarray, "d"]) -> Float[np.ndarray, "d d"]:

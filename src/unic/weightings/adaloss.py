@@ -1,6 +1,6 @@
 """AdaLoss: c[t] ∝ 1 / (moving average of teacher t's loss), so that no teacher dominates by the size of its loss.
 
-Hu et al., "Learning Anytime Predictions in Neural Networks via Adaptive Loss Balancing" (arXiv 1708.06832), §3.2. The
+Hu et al., "Learning Anytime Predictions in Neural Networks via Adaptive Loss Balancing" (arXiv 1708.06832). The
 average follows the mean loss ℓ̄_t of each step, a_t ← m·a_t + (1 − m)·ℓ̄_t, and is divided by 1 − mᵏ after k steps, so
 that it has no bias towards its start. The mean of c over the teachers is 1; before the first update c = 1.
 """

@@ -1,6 +1,6 @@
 """Adaptive weights of each image: c[t, i] = T · softmax_t(θ_t · h_i), from the student's own CLS of the image.
 
-Liu, Zhang and Wang, "Adaptive Multi-Teacher Multi-level Knowledge Distillation" (arXiv 2103.04062), §3.2: each teacher
+Liu, Zhang and Wang, "Adaptive Multi-Teacher Multi-level Knowledge Distillation" (arXiv 2103.04062): each teacher
 has a latent factor θ_t, and its product with the student's representation of an image gives the teacher's importance
 for this image. h_i is the CLS, brought to mean 0 and length 1, with a 1 appended for a bias.
 

@@ -1,6 +1,6 @@
 """Uncertainty weighting: c[t] = e^(−s[t]), where the learnt s[t] is the log of teacher t's noise.
 
-Kendall, Gal and Cipolla (arXiv 1705.07115), §3.2: minimise Σ_t e^(−s_t)·ℓ̄_t + s_t, with ℓ̄_t the teacher's mean loss in
+Kendall, Gal and Cipolla (arXiv 1705.07115): minimise Σ_t e^(−s_t)·ℓ̄_t + s_t, with ℓ̄_t the teacher's mean loss in
 the batch. Each step follows the gradient of s, s_t ← s_t − η·(1 − e^(−s_t)·ℓ̄_t), by at most 1. So s_t tends to log ℓ̄_t
 and each teacher's part of the loss to 1. s starts at 0. The weights are absolute: the denominator of the loss is the
 number of pairs, not Σ c.
