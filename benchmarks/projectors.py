@@ -29,10 +29,10 @@ from unic.encoders._attention import choose_attention
 from unic.losses import build_losses
 from unic.projectors import build_projector
 from unic.recipe.sections import TrainSection
+from unic.standardizers.ema import Standardizer
 from unic.tokens import Tokens
 from unic.training.distiller import Distiller
 from unic.training.optimizer import build_optimizer, optimizer_step
-from unic.training.standardize import EmaStandardizer
 from unic.training.teachers import LiveTeachers
 
 LADDER = "ladder"  # what the others are compared with
@@ -77,7 +77,7 @@ def measure(configuration: str, batch_size: int, rounds: int) -> dict[str, Any]:
     choose_attention(student, CPU)
     dims = {name: (encoder.embed_dim, encoder.patch_dim) for name, encoder in encoders.items()}
     images, index = torch.rand(batch_size, 3, chosen.size, chosen.size), torch.arange(batch_size)
-    teachers, standardizer = LiveTeachers(encoders, student.grid), EmaStandardizer(dims)
+    teachers, standardizer = LiveTeachers(encoders, student.grid), Standardizer(dims)
     targets = standardizer(teachers(images, index, index))
     updates, blocks = build_optimizer(student, TrainSection()), range(len(student.block_dims))
     tokens = [_leaf(rung) for rung in student.intermediates(images, blocks)]

@@ -1,6 +1,7 @@
 """One distillation step in images per second: unic's against `baseline.py`, and both against the machine's limit.
 
     python benchmarks/step.py NAME [--batch-size 8] [--rounds 3] [--compile] [--patch-share 1] [--alone] [--out FILE]
+                                   [--weighting TYPE] [--standardizer TYPE]
 
 NAME is one of CONFIGURATIONS. Ours is the function that training calls, `unic.training.step.training_step`, on a stage
 built from a recipe and on one batch again and again. Both sides have the same networks, weights, images and precision,
@@ -134,6 +135,8 @@ def recipe_of(chosen: Configuration, batch: int, options: argparse.Namespace) ->
         "teachers": {"models": {f"t{index}": uri for index, uri in enumerate(chosen.teachers)}},
         "student": {"model": chosen.student, "drop_path": chosen.drop_path},
         "projector": {"type": "ladder", **chosen.hidden_dims},
+        "weighting": {"type": options.weighting},
+        "standardize": {"type": options.standardizer},
         "data": {
             "train": f"generated:spectral?images={batch}&size={chosen.size}", "size": chosen.size, "augment": "none",
             "workers": 0,
@@ -157,6 +160,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--compile", action="store_true", help="ours through torch.compile (the baseline is eager)")
     parser.add_argument("--patch-share", type=float, default=1.0, help="ours with train.patch_share")
+    parser.add_argument("--weighting", default="teacher_dropping", help="ours with this weighting.type")
+    parser.add_argument("--standardizer", default="ema", help="ours with this standardize.type")
     parser.add_argument("--alone", action="store_true", help="without the baseline, where both do not fit in memory")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
@@ -167,6 +172,7 @@ def main() -> None:
     batch = options.batch_size or (chosen.batch_size if device.type == "cuda" else chosen.batch_on_cpu)
     result = {"machine": machine("torch", "timm"), "configuration": options.configuration, "batch_size": batch}
     result |= {"compile": options.compile, "patch_share": options.patch_share}
+    result |= {"weighting": options.weighting, "standardizer": options.standardizer}
     result |= compare(chosen, batch, device, options)
     for key, value in result.items():
         print(f"{key}: {value}")
@@ -285,6 +291,7 @@ def split_time(ours: Ours, compile: bool) -> dict[str, float]:
     inside: list[tuple[Any, str, str]] = [
         (job.standardizer, "forward", "standardise"), (job.standardizer, "update", "optimiser"),
         (Tensor, "backward", "backward"), (step, "optimizer_step", "optimiser"),
+        *((job.weighting, part, "weighting") for part in ("coefficients", "sums", "observe", "end_step")),
     ]  # fmt: skip
     if not compile:  # within the one forward pass: passes of their own would not add up to it
         inside += [(job.student, "intermediates", "student"), (distiller, "project", "ladder")]

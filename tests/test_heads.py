@@ -63,6 +63,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "projector={type: mlp, hidden_dim: 8}",
         "projector={type: transformer}",
         "projector={type: ladder, norm: pre, hidden_dim: 8}",
+        "standardize={type: phi_s, steps: 1}",
         "student={model: 'timm:test_efficientnet?pretrained=false&img_size=32'}",
         "student={model: 'timm:test_vit?img_size=32&mean=0.4&std=0.3&checkpoint=WEIGHTS'}",
     ],
@@ -90,6 +91,13 @@ def test_without_standardisation_it_is_the_projectors_output_itself(recipe: dict
     head = kept_head(tmp_path / "run", "cnn")
     head.precision = "fp32"
     torch.testing.assert_close(head(IMAGES).cls, predictions(job, "cnn").cls, atol=1e-6, rtol=1e-5)
+
+
+def test_without_an_inverse_there_are_no_heads(recipe: dict[str, Any], tmp_path: Path) -> None:
+    train(recipe, tmp_path / "run", "standardize.type=layer_norm")
+    assert heads_of(tmp_path / "run") == {}
+    with pytest.raises(InputError, match="standardizer 'layer_norm' has no inverse"):
+        kept_head(tmp_path / "run", "cnn")
 
 
 def test_fingerprint_covers_projector_and_statistics(recipe: dict[str, Any], tmp_path: Path) -> None:

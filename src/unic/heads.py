@@ -1,6 +1,7 @@
 """Kept heads: a student with its projector for one teacher, whose outputs are in the space of that teacher.
 
-ŷ = z · (σ + 1e-6) + μ, with z the projector's output and μ, σ the statistics that standardised the teacher's tokens.
+ŷ = A·z + μ, with z the projector's output, and A, μ the inverse of what standardised the teacher's tokens. With the
+standardiser `ema`, A is the diagonal of σ + 1e-6.
 UNIC (arXiv 2408.05088) drops its projectors after training. If they are kept, a teacher's text tower can be used with
 the student, as in AM-RADIO (arXiv 2312.06709), and the student can be compared with each teacher.
 """
@@ -8,7 +9,7 @@ the student, as in AM-RADIO (arXiv 2312.06709), and the student can be compared 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,11 +25,12 @@ from unic.encoders._weights import load_all
 from unic.encoders.base import Encoder
 from unic.encoders.timm_encoder import TimmEncoder
 from unic.errors import InputError, nearest
+from unic.lookup import is_dotted
 from unic.projectors import build_projector, choose_blocks
 from unic.recipe.schema import Recipe, load_run_recipe
 from unic.runs.folder import RunFolder
+from unic.standardizers import KINDS, Inverse, Kind, build_standardizer, standardizer_kind
 from unic.tokens import Tokens
-from unic.training.standardize import scale_of
 from unic.training.trained import load_trained
 
 
@@ -39,13 +41,17 @@ def heads_of(run: Path) -> dict[str, Callable[[], Encoder]]:
         run: a run folder.
 
     Returns:
-        The functions by teacher; empty for a run without a checkpoint.
+        The functions by teacher; empty for a run without a checkpoint, or with a standardiser that has no inverse.
 
     Raises:
         InputError: the run's recipe cannot be read.
     """
     recipe = load_run_recipe(run)
     if not any(RunFolder(run).checkpoints.glob("step-*")):
+        return {}
+    name = recipe.standardize.type
+    # A standardiser of somebody else's is asked when a head is loaded: only then must its code be trusted.
+    if not is_dotted(name) and not standardizer_kind(name).is_invertible:
         return {}
     return {teacher: partial(kept_head, run, teacher) for teacher in recipe.teachers.models}
 
@@ -59,15 +65,18 @@ def kept_head(run: Path, teacher: str, device: str | torch.device | None = None)
         device: device of the head; default: the GPU if there is one.
 
     Raises:
-        InputError: not a run folder, no such teacher in it, or no complete checkpoint.
-        UntrustedError: the recipe names a student or a projector whose code is not trusted.
+        InputError: not a run folder, no such teacher in it, no complete checkpoint, or a standardiser that has no
+            inverse.
+        UntrustedError: the recipe names a student, a projector or a standardiser whose code is not trusted.
     """
     trained = load_trained(run)
     recipe = trained.recipe
     if teacher not in recipe.teachers.models:
         raise InputError(f"run {run}: no teacher '{teacher}'{nearest(teacher, recipe.teachers.models)}")
+    if not standardizer_kind(recipe.standardize.type).is_invertible:
+        raise InputError(f"run {run}: standardizer '{recipe.standardize.type}' has no inverse, so there are no heads")
     student = trained.student(as_trained=True)
-    statistics = trained.part(f"standardizer.teachers.{teacher}.")
+    statistics = trained.part("standardizer.")
     dims = _dims(recipe, teacher, statistics)
     options = recipe.projector.options
     blocks = choose_blocks(options.pop("blocks", "all"), len(student.block_dims))
@@ -76,15 +85,10 @@ def kept_head(run: Path, teacher: str, device: str | torch.device | None = None)
     what = f"run {run}: the checkpoint does not fit the projector of its recipe"
     load_all(projector, trained.part(f"distiller.projectors.{teacher}."), what)
 
-    floor = recipe.standardize.options.get("floor", 0.0)
-    standards = {
-        kind: (statistics[f"{kind}.mean"], scale_of(statistics[f"{kind}.std"], floor))
-        for kind in ("cls", "patch")
-        if statistics
-    }
-    is_folded = not standards or _fold(projector, standards)
-    head = KeptHead(student, projector, blocks, dims, None if is_folded else Restoring(standards))
-    head.standards = {kind: (mean.numpy(), scale.numpy()) for kind, (mean, scale) in standards.items()}
+    inverses = _inverses(recipe, teacher, dims, statistics) if statistics else {}
+    is_folded = not inverses or _fold(projector, inverses)
+    head = KeptHead(student, projector, blocks, dims, None if is_folded else Restoring(inverses))
+    head.standards = {kind: (found.shift.numpy(), found.scale.numpy()) for kind, found in inverses.items()}
     head.uri = f"run:{run}#{teacher}"
     device = torch.device(device or default_device())
     return place(head, device).freeze()
@@ -134,29 +138,45 @@ class KeptHead(Encoder):
 
 
 class Restoring(nn.Module):
-    """z · s + μ of every token, for projectors whose own layers cannot contain it."""
+    """A·z + μ of every token, for projectors whose own layers cannot contain it."""
 
-    cls_mean: Tensor
-    cls_scale: Tensor
-    patch_mean: Tensor
-    patch_scale: Tensor
+    cls_matrix: Tensor
+    cls_shift: Tensor
+    patch_matrix: Tensor
+    patch_shift: Tensor
 
-    def __init__(self, standards: dict[str, tuple[Tensor, Tensor]]) -> None:
+    def __init__(self, inverses: Mapping[Kind, Inverse]) -> None:
         super().__init__()
-        for kind, (mean, scale) in standards.items():
-            self.register_buffer(f"{kind}_mean", mean)
-            self.register_buffer(f"{kind}_scale", scale)
+        for kind, inverse in inverses.items():
+            self.register_buffer(f"{kind}_matrix", inverse.matrix)
+            self.register_buffer(f"{kind}_shift", inverse.shift)
 
     def forward(self, tokens: Tokens) -> Tokens:
-        cls = tokens.cls * self.cls_scale + self.cls_mean
-        return Tokens(cls, tokens.patches * self.patch_scale + self.patch_mean, tokens.grid)
+        cls = _times(tokens.cls, self.cls_matrix) + self.cls_shift
+        return Tokens(cls, _times(tokens.patches, self.patch_matrix) + self.patch_shift, tokens.grid)
+
+
+def _times(x: Float[Tensor, "*n d"], matrix: Tensor) -> Float[Tensor, "*n d"]:
+    """A·x of each vector, with A whole or its diagonal."""
+    return x @ matrix.T if matrix.ndim == 2 else x * matrix
+
+
+def _inverses(
+    recipe: Recipe, teacher: str, dims: tuple[int, int], statistics: dict[str, Tensor]
+) -> dict[Kind, Inverse]:
+    """What turns the targets of CLS and of patches into the teacher's tokens again."""
+    setting = recipe.standardize
+    standardizer = build_standardizer(setting.type, {teacher: dims}, setting.options)
+    own = standardizer.state_dict().keys() & statistics.keys()
+    standardizer.load_state_dict({name: statistics[name] for name in own})
+    return {kind: standardizer.inverse(teacher, kind) for kind in KINDS}
 
 
 @torch.no_grad()
-def _fold(projector: nn.Module, standards: dict[str, tuple[Tensor, Tensor]]) -> bool:
+def _fold(projector: nn.Module, inverses: Mapping[Kind, Inverse]) -> bool:
     """Undoes the standardisation in the weights of the projector's last layers, so that it costs no time later.
 
-    z = Σ_l (W_l h_l + b_l) becomes Σ_l ((s·W_l) h_l + s·b_l) + μ, where s is the scale that standardisation divided by.
+    z = Σ_l (W_l h_l + b_l) becomes Σ_l ((A·W_l) h_l + A·b_l) + μ.
 
     Returns:
         False if the projector names no such layers.
@@ -164,17 +184,18 @@ def _fold(projector: nn.Module, standards: dict[str, tuple[Tensor, Tensor]]) -> 
     layers_of: Any = getattr(projector, "output_layers", dict)
     found = layers_of()
     for token, layers in found.items():
-        mean, scale = standards[token]
+        matrix, shift = inverses[token].matrix, inverses[token].shift
         for layer in layers:
-            layer.weight.mul_(scale[:, None])
-            layer.bias.mul_(scale)
-        layers[-1].bias.add_(mean)
+            for values in (layer.weight, layer.bias):
+                values.copy_(torch.einsum("de,e...->d..." if matrix.ndim == 2 else "d,d...->d...", matrix, values))
+        layers[-1].bias.add_(shift)
     return bool(found)
 
 
 def _dims(recipe: Recipe, teacher: str, statistics: dict[str, Tensor]) -> tuple[int, int]:
-    """The teacher's widths, from its statistics if there are any, so that a head can be used without the teacher."""
-    if statistics:
-        return len(statistics["cls.mean"]), len(statistics["patch.mean"])
+    """The teacher's widths, from its statistics if these tell, so that a head can be used without the teacher."""
+    means = [statistics.get(f"teachers.{teacher}.{kind}.mean") for kind in KINDS]
+    if means[0] is not None and means[1] is not None:
+        return len(means[0]), len(means[1])
     encoder = build_encoder(without_weights(recipe.teachers.models[teacher]))
     return encoder.embed_dim, encoder.patch_dim

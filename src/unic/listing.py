@@ -8,13 +8,14 @@ from unic import lookup
 from unic.recipe.reading import recipe_folder
 
 PACKAGES = {
-    "losses": "unic.losses", "projectors": "unic.projectors", "tasks": "unic.eval.tasks", "data": "unic.eval.datasets",
+    "losses": "unic.losses", "projectors": "unic.projectors", "weightings": "unic.weightings",
+    "standardizers": "unic.standardizers", "tasks": "unic.eval.tasks", "data": "unic.eval.datasets",
     "generated": "unic.data.generated",
 }  # fmt: skip
 
 
 def rows(what: str) -> Iterator[tuple[str, str]]:
-    """Names and descriptions of `what`: encoders, losses, projectors, tasks, data, generated, suites or recipes."""
+    """Names and descriptions of `what`: encoders, suites, recipes, or a key of `PACKAGES`."""
     if what == "recipes":
         for path in sorted(recipe_folder().glob("*.yaml")):
             yield path.stem, path.read_text(encoding="utf-8").partition("\n")[0].lstrip("# ")

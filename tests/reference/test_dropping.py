@@ -8,7 +8,10 @@ import pytest
 import torch
 
 from unic import rng
-from unic.training.weighting import TeacherDropping, Uniform, keep_worst
+from unic.weightings import Pairs
+from unic.weightings.teacher_dropping import Weighting as TeacherDropping
+from unic.weightings.teacher_dropping import keep_worst
+from unic.weightings.uniform import Weighting as Uniform
 
 Normalise = Literal["pair", "image"]
 
@@ -37,7 +40,7 @@ def test_loss_of_a_batch(p: float, normalise: Normalise) -> None:
     torch.manual_seed(0)
     losses, index = torch.rand(4, 50, requires_grad=True), torch.arange(50) * 7
     weighting = TeacherDropping(4, 5, p=p, normalise=normalise)
-    weights = weighting.coefficients(losses, 3, index)
+    weights = weighting.coefficients(Pairs(losses.detach(), 3, index))
     assert not weights.requires_grad
     numerator, denominator = weighting.sums(losses, weights)
     check_loss(losses, index, torch.ones(4, 50, dtype=torch.bool), p, normalise, weights, numerator / denominator)
@@ -51,10 +54,10 @@ def test_only_owners_of_an_image_train_on_it(p: float, normalise: Normalise) -> 
     owned = torch.rand(4, 50) < 0.5
     owned[2] |= ~owned.any(0)
     weighting = TeacherDropping(4, 5, p=p, normalise=normalise)
-    weights = weighting.coefficients(losses, 3, index, owned)
+    weights = weighting.coefficients(Pairs(losses, 3, index, owned))
     numerator, denominator = weighting.sums(losses, weights)
     check_loss(losses, index, owned, p, normalise, weights, numerator / denominator)
-    assert torch.equal(Uniform(4, 0).coefficients(losses, 3, index, owned), owned.float())
+    assert torch.equal(Uniform(4, 0).coefficients(Pairs(losses, 3, index, owned)), owned.float())
 
 
 def check_loss(
@@ -78,7 +81,7 @@ def test_gradients_do_not_pass_through_the_choice() -> None:
     torch.manual_seed(0)
     losses = torch.rand(3, 20, dtype=torch.float64, requires_grad=True)
     weighting = TeacherDropping(3, 5, p=0.5)
-    weights = weighting.coefficients(losses, 3, torch.arange(20))
+    weights = weighting.coefficients(Pairs(losses.detach(), 3, torch.arange(20)))
     numerator, denominator = weighting.sums(losses, weights)
     (gradient,) = torch.autograd.grad(numerator / denominator, losses)
     torch.testing.assert_close(gradient, weights / weights.sum())

@@ -54,7 +54,7 @@ def test_matrix_of_teachers_and_images() -> None:
     images, index = torch.rand(3, 3, 32, 32), torch.arange(3)
     n = student.grid[0] * student.grid[1]
     targets = {name: Tokens(torch.randn(3, c), torch.randn(3, n, p), student.grid) for name, (c, p) in dims.items()}
-    losses, cosines, _ = distiller(images, targets, 1, index)
+    losses, cosines, *_ = distiller(images, targets, 1, index)
     rungs = student.intermediates(images, blocks)
 
     def token_loss(z: list[float], y: list[float]) -> float:

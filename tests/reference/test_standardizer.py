@@ -7,8 +7,8 @@ import math
 import pytest
 import torch
 
+from unic.standardizers.ema import Standardizer as EmaStandardizer
 from unic.tokens import Tokens
-from unic.training.standardize import EmaStandardizer
 
 DIMS = {"a": (3, 2), "b": (2, 4)}  # widths of CLS and patches
 STEPS, GRID = 6, (2, 3)

@@ -8,7 +8,7 @@ from pathlib import Path
 from safetensors.torch import save_file
 
 from unic import cli
-from unic.training.standardize import EmaStandardizer
+from unic.standardizers.ema import Standardizer as EmaStandardizer
 
 original, calls = EmaStandardizer.update, [0]
 

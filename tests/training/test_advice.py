@@ -34,6 +34,16 @@ def test_few_steps(recipe: dict[str, Any]) -> None:
     assert "train" not in advised(recipe, "train.steps=300")
 
 
+def test_steps_in_which_nothing_learns(recipe: dict[str, Any]) -> None:
+    phi_s = "standardize={type: phi_s, steps: 50}"
+    assert re.match(
+        "nothing learns in the first 50 of 400 .*standardize.steps",
+        advised(recipe, phi_s, "train.steps=400")["standardize"],
+    )
+    assert "standardize" not in advised(recipe, phi_s, "train.steps=500")
+    assert "standardize" not in advised(recipe)  # one step
+
+
 @pytest.mark.parametrize(("first", "told"), [({}, [True, False]), ({"student.frozen": True}, [False, True])])
 def test_a_stage_after_a_trained_student_may_be_short(
     recipe: dict[str, Any], tmp_path: Path, first: dict[str, Any], told: list[bool]

@@ -20,6 +20,7 @@ from unic.training.build import build
 from unic.training.influence import shares
 from unic.training.teachers import LiveTeachers
 from unic.training.train import fit
+from unic.weightings import Pairs
 
 
 def train(recipe: dict[str, Any], out: Path, *overrides: str) -> Path:
@@ -75,7 +76,7 @@ def test_gradients_against_a_second_computation(
     norms = []
     for teacher in range(2):
         losses = job.distiller(images, targets, 1, batch.index).losses
-        c = job.weighting.coefficients(losses, 1, batch.index)
+        c = job.weighting.coefficients(Pairs(losses.detach(), 1, batch.index))
         weight = c / c.sum(0) / 32 if normalise == "image" else c / c.sum()
         job.distiller.zero_grad(set_to_none=True)
         (weight[teacher] * losses[teacher]).sum().backward()

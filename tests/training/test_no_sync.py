@@ -33,15 +33,18 @@ def step_of(recipe: dict[str, Any], device: str) -> Callable[[], None]:
         window = Window(accelerator)
         loss = batch_loss(job, teachers, batch, step=1)
         loss.numerator.backward()
-        window.add(loss)
+        window.add(loss, job.weighting.observe(loss.pairs, loss.weights))
         window.reduce()
         optimizer_step(job.optimizer, 1e-3, window.denominator, job.recipe.train.clip_grad)
         job.standardizer.update(0.5)
+        job.weighting.end_step(window.observed)
 
     return step
 
 
-def test_nothing_reads_a_tensor(recipe: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("weighting", ["teacher_dropping", "gradnorm"])
+def test_nothing_reads_a_tensor(recipe: dict[str, Any], monkeypatch: pytest.MonkeyPatch, weighting: str) -> None:
+    recipe["weighting"] = {"type": weighting}
     step = step_of(recipe, "cpu")
 
     def refuse(self: Tensor, *arguments: object) -> None:

@@ -86,8 +86,10 @@ def assert_same(one: Path, other: Path) -> None:
     first, second = tensors(one), tensors(other)
     assert {name: t.shape for name, t in first.items()} == {name: t.shape for name, t in second.items()}
     for name in first:
-        if name.startswith("standardizer."):
-            assert (first[name] - second[name]).abs().max() < 1e-4, name
+        if name.startswith(("standardizer.", "weighting.")):
+            # A rotation to principal components magnifies the rounding of tokens in directions of little variance.
+            share = 1e-3 if name.endswith(".matrix") else 1e-4
+            assert (first[name] - second[name]).abs().max() <= share * first[name].abs().max().clamp(min=1), name
 
 
 @pytest.mark.parametrize("ranks", [2, FOUR])
@@ -115,6 +117,24 @@ def test_ranks_equal_one_with_nested_widths(
         del ranked["teachers"]["models"]["cnn"]
     distil(ranked, tmp_path / "one", 1, f"projector={projector}")
     distil(ranked, tmp_path / "many", 2, f"projector={projector}", f"train.engine={engine}")
+    assert_same(tmp_path / "one", tmp_path / "many")
+
+
+@pytest.mark.parametrize(
+    ("kinds", "engine"),
+    [
+        (["weighting={type: gradnorm}", "standardize={type: phi_s, steps: 8}"], "ddp"),
+        pytest.param(["weighting={type: gradnorm}"], "fsdp", marks=pytest.mark.long),
+        pytest.param(["weighting={type: adaptive}", "standardize={type: layer_norm}"], "ddp", marks=pytest.mark.long),
+    ],
+)
+def test_ranks_learn_the_same_weights_of_teachers(
+    distil: Callable[..., str], ranked: dict[str, Any], tmp_path: Path, kinds: list[str], engine: str
+) -> None:
+    """In shares that differ, each of two micro-batches."""
+    ranked["train"] |= {"batch_size": 10, "micro_batches": 2}
+    distil(ranked, tmp_path / "one", 1, *kinds)
+    distil(ranked, tmp_path / "many", 2, *kinds, f"train.engine={engine}")
     assert_same(tmp_path / "one", tmp_path / "many")
 
 

@@ -9,7 +9,10 @@ import typer
 from unic.cli.screen import echo
 from unic.errors import InputError, nearest
 
-LISTS = ("encoders", "losses", "projectors", "tasks", "data", "generated", "suites", "recipes")
+LISTS = (
+    "encoders", "losses", "projectors", "weightings", "standardizers", "tasks", "data", "generated", "suites",
+    "recipes",
+)  # fmt: skip
 
 
 def list_names(

@@ -61,21 +61,22 @@ class ProjectorSection(Component):
 
 
 class StandardizeSection(Component):
-    """Shifts and scales the teachers' tokens to mean 0 and standard deviation 1 in each channel."""
+    """Brings the tokens of all teachers to one scale."""
 
     type: str = "ema"
-    """`ema` or `none`. Options of `ema`: `momentum: [1.0, 0.001]`, the first and last value of a cosine over the run;
-    `floor: 0`, the least deviation of a channel as a share of its teacher's mean deviation. A floor keeps channels that
-    hardly vary from making huge targets."""
+    """`ema`, which shifts and scales each channel to mean 0 and standard deviation 1, another standardiser (`unic list
+    standardizers`), or a dotted module. Options of `ema`: `momentum: [1.0, 0.001]`, the first and last value of a
+    cosine over the run; `floor: 0`, the least deviation of a channel as a share of its teacher's mean deviation. A
+    floor keeps channels that hardly vary from making huge targets."""
 
 
 class WeightingSection(Component):
     """How much each teacher counts for each image."""
 
     type: str = "teacher_dropping"
-    """`teacher_dropping` or `uniform`. Options of `teacher_dropping`: `level: image` or `batch`; `p`, the probability
-    of a drop, by default `auto`: min(number of teachers / 8, ½), and 0 with one teacher; `normalise: pair` or
-    `image`."""
+    """`teacher_dropping`, another weighting (`unic list weightings`), or a dotted module. Options of
+    `teacher_dropping`: `level: image` or `batch`; `p`, the probability of a drop, by default `auto`: min(number of
+    teachers / 8, ½), and 0 with one teacher; `normalise: pair` or `image`."""
 
 
 class CacheSection(Section):

@@ -28,5 +28,5 @@ def cosine_of(teacher: str, tokens: Literal["cls", "patch"]) -> str:
 
 
 def kept_of(teacher: str) -> str:
-    """Key of the share of images for which the loss to a teacher counts."""
+    """Key of the mean weight of a teacher over the images; with teacher dropping, the share of images that count."""
     return f"kept/{teacher}"

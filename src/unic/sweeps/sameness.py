@@ -9,24 +9,23 @@ from typing import Any
 
 from unic import lookup
 from unic.recipe.schema import Recipe
-from unic.training import standardize, weighting
 
 
 def content(recipe: Recipe) -> str:
     """What a recipe says, with the default of every option; equal for recipes that are the same.
 
     Raises:
-        InputError: a projector that does not exist.
+        InputError: a projector, standardiser or weighting that does not exist.
         UntrustedError: one that is code of somebody else's and not trusted.
     """
     tree = recipe.model_dump(mode="json")
-    kinds: dict[str, Callable[..., Any] | None] = {
+    kinds: dict[str, Callable[..., Any]] = {
         "projector": lookup.entry("unic.projectors", recipe.projector.type, "Projector"),
-        "standardize": standardize.KINDS.get(recipe.standardize.type),
-        "weighting": weighting.KINDS.get(recipe.weighting.type),
+        "standardize": lookup.entry("unic.standardizers", recipe.standardize.type, "Standardizer"),
+        "weighting": lookup.entry("unic.weightings", recipe.weighting.type, "Weighting"),
     }
     for section, kind in kinds.items():
-        tree[section] = {**_defaults(kind), **tree[section]} if kind else tree[section]
+        tree[section] = {**_defaults(kind), **tree[section]}
     tree["projector"] = {"blocks": "all", **tree["projector"]}
     return json.dumps(_as_numbers(tree), sort_keys=True, default=str)
 

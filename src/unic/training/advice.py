@@ -13,6 +13,7 @@ from unic.training.job import Job
 from unic.training.start import is_kept
 
 FEWEST_STEPS = 300  # fewer hardly change a student, because the learning rate still warms up in the first epoch
+_LEAST_LEARNING = 10  # warn if more than the tenth part of the steps only sets the standardiser's statistics
 _TIMES_STUDENT = 10  # warn if the projectors have more than so many times the student's parameters
 _LARGE = 1e9  # warn if all checkpoints together take more bytes than this,
 _TIMES_EXPORT = 50  # and more than so many times the bytes of the exported weights
@@ -28,6 +29,8 @@ def advice(job: Job, before: Sequence[Recipe] = ()) -> Iterator[tuple[str, str]]
     """
     if all(stage.student.frozen for stage in before):
         yield from _steps(job)
+    if not before:
+        yield from _first_steps(job)
     yield from _projectors(job)
     yield from _checkpoints(job)
     if job.anchor and job.student.from_scratch:
@@ -48,6 +51,15 @@ def _steps(job: Job) -> Iterator[tuple[str, str]]:
     train = job.recipe.train
     more = f"train.steps={FEWEST_STEPS}" if train.steps else f"train.epochs={_epochs(job)}"
     yield "train", f"{job.total_steps} steps hardly train a student; set {more} or more"
+
+
+def _first_steps(job: Job) -> Iterator[tuple[str, str]]:
+    first = job.standardizer.first_steps
+    if first * _LEAST_LEARNING > job.total_steps and first > 1:
+        yield (
+            "standardize",
+            f"nothing learns in the first {first} of {job.total_steps} steps; set standardize.steps lower",
+        )
 
 
 def _epochs(job: Job) -> int:

@@ -18,6 +18,8 @@ from unic.errors import InputError, nearest
 from unic.losses import Loss, build_losses
 from unic.projectors import build_projector, choose_blocks
 from unic.recipe.schema import Recipe
+from unic.recipe.sections import Component
+from unic.standardizers import build_standardizer, standardizer_kind
 from unic.tokens import Grid
 from unic.training.anchor import Anchor
 from unic.training.batch_norms import keep_statistics, keeps_statistics
@@ -30,11 +32,10 @@ from unic.training.optimizer import build_optimizer
 from unic.training.rates import student_rates
 from unic.training.resolutions import resolutions, training_size
 from unic.training.ridge import validation_sets
-from unic.training.standardize import build_standardizer
 from unic.training.step import batch_loss
 from unic.training.trackers import check_trackers
 from unic.training.untraced import untraced
-from unic.training.weighting import Weighting, build_weighting
+from unic.weightings import Weighting, build_weighting
 
 
 def build(recipe: Recipe, device: torch.device, world_size: int = 1) -> Job:
@@ -45,7 +46,10 @@ def build(recipe: Recipe, device: torch.device, world_size: int = 1) -> Job:
     """
     check_trackers(recipe.trackers)
     losses = build_losses(recipe.loss)
-    weighting = build_weighting(recipe.weighting, len(recipe.teachers.models), recipe.seed)
+    weighting = build_weighting(
+        recipe.weighting.type, len(recipe.teachers.models), recipe.seed, recipe.weighting.options
+    )
+    standardizer_kind(recipe.standardize.type)
     _check_combinations(recipe, weighting)
     owners = _owners(recipe, weighting)
     augmentation = preset(recipe.data.augment)
@@ -59,8 +63,9 @@ def build(recipe: Recipe, device: torch.device, world_size: int = 1) -> Job:
     }
     cls_only = recipe.teachers.cache is not None and recipe.teachers.cache.tokens == "cls"
     dims = {name: (encoder.embed_dim, 0 if cls_only else encoder.patch_dim) for name, encoder in encoders.items()}
-    standardizer = build_standardizer(recipe.standardize, dims).to(device)
-    distiller = _build_distiller(recipe, dims, losses, device)
+    standardizer = build_standardizer(recipe.standardize.type, dims, recipe.standardize.options).to(device)
+    distiller = _build_distiller(recipe, dims, losses, weighting.needs_gradients, device)
+    weighting.prepare(distiller.student.block_dims[distiller.blocks[-1]][0])
     if keeps_statistics(recipe, world_size):
         keep_statistics(distiller.student)
     grids = {name: _grid_of(encoder, device) for name, encoder in encoders.items()}
@@ -76,7 +81,7 @@ def build(recipe: Recipe, device: torch.device, world_size: int = 1) -> Job:
         own_grid=_grid_of(distiller.student, device),
         distiller=distiller,
         standardizer=standardizer,
-        weighting=weighting,
+        weighting=weighting.to(device),
         optimizer=build_optimizer(distiller, recipe.train, student_rates(distiller.student, recipe.student)),
         steps_per_epoch=epoch,
         total_steps=recipe.train.steps or math.ceil(recipe.train.epochs * epoch),
@@ -96,7 +101,14 @@ def _check_combinations(recipe: Recipe, weighting: Weighting) -> None:
     """Refuses options that are valid alone but not together."""
     train = recipe.train
     if weighting.needs_whole_batch and train.micro_batches > 1:
-        raise InputError("recipe: 'weighting.level: batch' needs the whole batch at once; set train.micro_batches=1")
+        raise InputError(
+            f"recipe: weighting {_described(recipe.weighting)} needs the whole batch at once; set train.micro_batches=1"
+        )
+    if weighting.needs_gradients and train.compile:
+        raise InputError(
+            f"recipe: weighting {_described(recipe.weighting)} measures gradients, which train.compile does not "
+            "support; set train.compile=false"
+        )
     if train.engine == "fsdp" and train.gradients == "bf16" and train.micro_batches > 1:
         # FSDP2 would add up micro-batches in bf16 too, and lose small contributions.
         raise InputError(
@@ -131,13 +143,25 @@ def _owners(recipe: Recipe, weighting: Weighting) -> Bool[Tensor, "t s"] | None:
         for name in source.teachers or ():
             if name not in names:
                 raise InputError(f"recipe: 'data.train.{index}.teachers': no teacher '{name}'{nearest(name, names)}")
-    if weighting.needs_whole_batch:
-        raise InputError("recipe: 'weighting.level: batch' does not support 'data.train.teachers'; leave it out")
+    if not weighting.knows_owners:
+        raise InputError(
+            f"recipe: weighting {_described(recipe.weighting)} does not support 'data.train.teachers'; leave it out"
+        )
     return torch.tensor([[source.teachers is None or name in source.teachers for source in sources] for name in names])
 
 
+def _described(weighting: Component) -> str:
+    """The type of a weighting, and its options if there are any: `'teacher_dropping' (level: batch)`."""
+    options = ", ".join(f"{name}: {value}" for name, value in weighting.options.items())
+    return f"'{weighting.type}'" + (f" ({options})" if options else "")
+
+
 def _build_distiller(
-    recipe: Recipe, dims: dict[str, tuple[int, int]], losses: dict[str, tuple[float, Loss]], device: torch.device
+    recipe: Recipe,
+    dims: dict[str, tuple[int, int]],
+    losses: dict[str, tuple[float, Loss]],
+    measures_gradients: bool,
+    device: torch.device,
 ) -> Distiller:
     # Libraries draw initial weights from the global generator: a seed makes them equal on every rank and at a resume.
     torch.manual_seed(recipe.seed)
@@ -166,6 +190,7 @@ def _build_distiller(
         student, projectors, losses, blocks,
         seed=recipe.seed, bf16=bf16, patch_share=share, size=training_size(recipe.student, student),
         as_is=recipe.data.sizes is not None, frozen=recipe.student.frozen, widths=recipe.student.widths,
+        measures_gradients=measures_gradients,
     ).to(device)  # fmt: skip
 
 

@@ -1,6 +1,6 @@
 """Diagnosis of a step that was not finite: runs its batch again part by part, and saves what reproduces it anywhere.
 
-RUN/non_finite/step-120.safetensors    the batch, the trained parts and the statistics at that step
+RUN/non_finite/step-120.safetensors    the batch, the trained parts, the statistics and the weighting at that step
 RUN/non_finite/step-120.json           the teachers, images, weights and gradients that are not finite; the recipe of
                                        the stage
 """
@@ -114,6 +114,7 @@ def write_case(job: Job, teachers: Teachers, folder: Path, step: int, batches: S
         **{f"batch.{n}.{key}": getattr(b, key) for n, b in enumerate(batches) for key in ("images", "index", "view")},
         **with_prefix("distiller.", engine.whole(job.distiller.state_dict())),
         **with_prefix("standardizer.", job.standardizer.state_dict()),
+        **with_prefix("weighting.", job.weighting.state_dict()),
     }
     try:
         with written(_tensors_of(case)) as partial:
@@ -148,6 +149,7 @@ def replay(case: str | Path, *, trust_code: Sequence[str] = ()) -> dict[str, Any
         job = build(load_recipe(found.get("recipe") or RunFolder(case.parents[1]).recipe, has_begun=True), device)
     job.distiller.load_state_dict(without_prefix("distiller.", tensors))
     job.standardizer.load_state_dict(without_prefix("standardizer.", tensors))
+    job.weighting.load_state_dict(without_prefix("weighting.", tensors))
     saved = without_prefix("batch.", tensors)
     micro_batches = sorted({int(key.partition(".")[0]) for key in saved})
     try:

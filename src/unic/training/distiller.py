@@ -29,12 +29,13 @@ _PATCHES = rng.stream("patches of the loss")
 
 class Terms(NamedTuple):
     """`losses`: one per teacher and image, with gradient. `cosines`: per teacher, of CLS and patches, detached.
-    `cls`: the student's own, with gradient.
+    `cls`: the student's own, with gradient. `gradients`: see `unic.weightings.base.Pairs`.
     """
 
     losses: Float[Tensor, "t b"]
     cosines: Float[Tensor, "t 2"]
     cls: Float[Tensor, "b d"]
+    gradients: Float[Tensor, "t"] | None = None
 
 
 class Distiller(nn.Module):
@@ -52,6 +53,7 @@ class Distiller(nn.Module):
         as_is: the student sees images at the size that they have (`data.sizes`).
         frozen: the student does not learn, and stays in evaluation mode while the projectors train.
         widths: nested widths, at which the loss is also taken.
+        measures_gradients: the backward pass measures each teacher's gradient at the student's last tokens.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class Distiller(nn.Module):
         as_is: bool = False,
         frozen: bool = False,
         widths: Sequence[int] = (),
+        measures_gradients: bool = False,
     ) -> None:
         super().__init__()
         self.student = student
@@ -77,6 +80,7 @@ class Distiller(nn.Module):
         self.seed, self.bf16, self.patch_share = seed, bf16, patch_share
         self.size, self.as_is, self.widths = size, as_is, list(widths)
         self.is_frozen = frozen
+        self.measures_gradients = measures_gradients
         if frozen:
             student.freeze()
 
@@ -101,18 +105,37 @@ class Distiller(nn.Module):
             chosen = self._choose_patches(rungs[-1].patches.shape[1], step, index)
             rungs = [_only(tokens, chosen) for tokens in rungs]
             targets = {name: _only(tokens, chosen) for name, tokens in targets.items()}
-        losses, cosines = self._compare(rungs, targets)
+        gradients = torch.zeros(len(self.projectors), device=images.device) if self.measures_gradients else None
+        lasts = None if gradients is None else [_measured(rungs[-1], of_teacher) for of_teacher in gradients]
+        losses, cosines = self._compare(rungs, lasts, targets)
         if self.widths:
-            narrow = [self._compare([first_channels(rungs[-1], width)], targets)[0] for width in self.widths]
+            narrow = [self._narrow(rungs[-1], lasts, targets, width) for width in self.widths]
             losses = torch.stack([losses, *narrow]).mean(0)
-        return Terms(losses, cosines, rungs[-1].cls)
+        return Terms(losses, cosines, rungs[-1].cls, gradients)
+
+    def _narrow(
+        self, last: Tokens, lasts: Sequence[Tokens] | None, targets: Mapping[str, Tokens], width: int
+    ) -> Float[Tensor, "t b"]:
+        """Losses at a nested width, at which the projectors read the first channels of the last block alone."""
+        cut = None if lasts is None else [first_channels(tokens, width) for tokens in lasts]
+        return self._compare([first_channels(last, width)], cut, targets)[0]
 
     def _compare(
-        self, rungs: Sequence[Tokens], targets: Mapping[str, Tokens]
+        self, rungs: Sequence[Tokens], lasts: Sequence[Tokens] | None, targets: Mapping[str, Tokens]
     ) -> tuple[Float[Tensor, "t b"], Float[Tensor, "t 2"]]:
-        """Losses and cosines of what the projectors make of the student's tokens."""
+        """Losses and cosines of what the projectors make of the student's tokens.
+
+        Args:
+            rungs: the student's tokens at each block that is read.
+            lasts: tokens in place of the last of `rungs`, for each teacher; None: the same for all.
+            targets: standardised.
+        """
         with torch.autocast(rungs[-1].cls.device.type, torch.bfloat16, enabled=self.bf16):
-            predictions = project(list(self.projectors.values()), rungs)
+            if lasts is None:
+                predictions = project(list(self.projectors.values()), rungs)
+            else:
+                pairs = zip(self.projectors.values(), lasts, strict=True)
+                predictions = [projector([*rungs[:-1], last]) for projector, last in pairs]
         losses, cosines = [], []
         for name, prediction in zip(self.projectors, predictions, strict=True):
             target = targets[name]
@@ -143,3 +166,18 @@ class Distiller(nn.Module):
 
 def _only(tokens: Tokens, chosen: Int[Tensor, "b k"]) -> Tokens:
     return Tokens(tokens.cls, torch.take_along_dim(tokens.patches, chosen[:, :, None], dim=1), (1, chosen.shape[1]))
+
+
+def _measured(tokens: Tokens, total: Float[Tensor, ""]) -> Tokens:
+    """The same tokens; the backward pass adds the squared length of the gradient that reaches them to `total`."""
+
+    def add(gradient: Tensor) -> None:
+        total.add_(gradient.float().square().sum())
+
+    def watched(x: Tensor) -> Tensor:
+        seen = x.view_as(x)  # of one projector alone
+        if seen.requires_grad:  # not those of a frozen student, and none in evaluation
+            seen.register_hook(add)
+        return seen
+
+    return Tokens(watched(tokens.cls), watched(tokens.patches), tokens.grid)

@@ -16,14 +16,14 @@ from unic.data.loader import training_batches
 from unic.data.mix import Mix
 from unic.encoders import Encoder
 from unic.recipe.schema import Recipe
+from unic.standardizers import Standardizer
 from unic.tokens import Grid
 from unic.training.anchor import Anchor
 from unic.training.cache_plan import cache_bytes
 from unic.training.distiller import Distiller
 from unic.training.resolutions import Resolutions
-from unic.training.standardize import EmaStandardizer, NoStandardizer
 from unic.training.teachers import LiveTeachers
-from unic.training.weighting import Weighting
+from unic.weightings import Weighting
 
 
 @dataclass
@@ -48,7 +48,7 @@ class Job:
     grid: Grid
     own_grid: Grid
     distiller: Distiller
-    standardizer: EmaStandardizer | NoStandardizer
+    standardizer: Standardizer
     weighting: Weighting
     optimizer: torch.optim.AdamW
     steps_per_epoch: int

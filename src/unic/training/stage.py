@@ -132,6 +132,8 @@ class Stage:
             run_state.PATIENCE: self.patience,
             run_state.SAVER: self.run.saver,
         }
+        if self.job.weighting.state_dict():
+            found[run_state.WEIGHTING] = self.job.weighting
         return found | ({run_state.EMA: self.ema} if self.ema else {})
 
     def save(self, *, is_last: bool) -> None:

@@ -18,6 +18,7 @@ from unic.training.optimizer import optimizer_step
 from unic.training.stage import Stage
 from unic.training.teachers import Outputs
 from unic.training.window import BatchLoss, Window
+from unic.weightings import Pairs
 
 
 def batch_loss(job: Job, teachers: Outputs, batch: Batch, step: int, model: nn.Module | None = None) -> BatchLoss:
@@ -35,11 +36,13 @@ def batch_loss(job: Job, teachers: Outputs, batch: Batch, step: int, model: nn.M
     outputs = teachers(views, batch.index, batch.view)
     targets = job.standardizer(outputs)  # (y − μ) / (σ + ε), by the statistics from before this batch
     terms = (job.distiller if model is None else model)(views, targets, step, index)  # student, projectors: ℓ[t, i]
-    weights = job.weighting.coefficients(terms.losses, step, index, job.owned(batch.index))  # c[t, i]
+    owned = job.owned(batch.index)
+    pairs = Pairs(terms.losses.detach(), step, index, owned, terms.cls.detach(), terms.gradients)
+    weights = job.weighting.coefficients(pairs)  # c[t, i]
     held = None if job.anchor is None else job.anchor(views, terms.cls, batch.index)
     losses = terms.losses if held is None else terms.losses + held.terms
     numerator, denominator = job.weighting.sums(losses, weights)
-    return BatchLoss(outputs, targets, terms, weights, held, numerator, denominator)
+    return BatchLoss(outputs, targets, terms, pairs, weights, held, numerator, denominator)
 
 
 def training_step(
@@ -67,15 +70,17 @@ def training_step(
         with nullcontext() if is_last else engine.accumulating(model, accelerator):
             loss = batch_loss(job, teachers, batch, step, model)
             loss.numerator.backward()
-        window.add(loss)
+        window.add(loss, job.weighting.observe(loss.pairs, loss.weights))
     window.reduce()  # over the processes
 
     lr = stage.learning_rate(step)
     # DDP and FSDP2 average gradients over ranks, so they are divided by the mean of the ranks' denominators.
     denominator = window.denominator / accelerator.num_processes
-    learns = step > 1 or not job.standardizer.needs_first_batch
+    learns = step > job.standardizer.first_steps
     norm, skipped = optimizer_step(job.optimizer, lr, denominator, train.clip_grad, update=learns)
     job.standardizer.update((stage.progress(step) - 1) / job.total_steps)
+    if learns:
+        job.weighting.end_step(window.observed)
     if stage.ema:
         stage.ema.update(step)
     stage.guard.count(skipped)

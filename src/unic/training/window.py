@@ -14,6 +14,9 @@ from unic.runs.metric_names import LOSS, cosine_of, kept_of, loss_of
 from unic.tokens import Tokens
 from unic.training.anchor import Held
 from unic.training.distiller import Terms
+from unic.weightings import Pairs
+
+_COLUMNS = 4  # sums for each teacher: its losses, its weights, its cosines of CLS and of patches
 
 
 class BatchLoss(NamedTuple):
@@ -23,6 +26,7 @@ class BatchLoss(NamedTuple):
         outputs: the teachers' tokens, by name.
         targets: the same tokens, standardised.
         terms: ℓ[t, i] of each teacher and image, with gradient.
+        pairs: what the weighting was given.
         weights: c[t, i], how much each of them counts.
         held: λ·a_i of images with an anchor, if the recipe has one.
         numerator: Σ c·ℓ, with gradient. Numerators and denominators add up over micro-batches and ranks.
@@ -32,6 +36,7 @@ class BatchLoss(NamedTuple):
     outputs: dict[str, Tokens]
     targets: dict[str, Tokens]
     terms: Terms
+    pairs: Pairs
     weights: Float[Tensor, "t b"]
     held: Held | None
     numerator: Float[Tensor, ""]
@@ -44,9 +49,16 @@ class Window:
     def __init__(self, accelerator: Accelerator) -> None:
         self._accelerator = accelerator
         self._sums: Tensor | None = None
+        self._observed: torch.Size | None = None
 
-    def add(self, loss: BatchLoss) -> None:
-        losses, cosines, _ = loss.terms
+    def add(self, loss: BatchLoss, observed: Float[Tensor, "..."] | None = None) -> None:
+        """Adds a micro-batch.
+
+        Args:
+            loss: of the micro-batch, after its backward pass.
+            observed: what the weighting has observed of it; the same shape in each micro-batch.
+        """
+        losses, cosines = loss.terms.losses, loss.terms.cosines
         count = losses.shape[1]
         columns = [losses.detach().sum(1), loss.weights.sum(1), cosines[:, 0] * count, cosines[:, 1] * count]
         flat = torch.cat(
@@ -54,8 +66,10 @@ class Window:
                 torch.stack([loss.numerator.detach(), loss.denominator, torch.full_like(loss.denominator, count)]),
                 torch.stack(_sum_and_count(loss.held, loss.denominator)),
                 torch.stack(columns).flatten(),
+                *([] if observed is None else [observed.flatten()]),
             ]
         )
+        self._observed = None if observed is None else observed.shape
         self._sums = flat if self._sums is None else self._sums + flat
 
     def reduce(self) -> None:
@@ -67,11 +81,17 @@ class Window:
         assert self._sums is not None
         return self._sums[1]
 
+    @property
+    def observed(self) -> Float[Tensor, "..."] | None:
+        """What the weighting has observed, added up; None if nothing."""
+        assert self._sums is not None
+        return None if self._observed is None else self._sums[-self._observed.numel() :].view(self._observed)
+
     def values(self, teachers: list[str]) -> dict[str, float]:
         """The metrics of this step as plain numbers. This is the only method that reads the device."""
         assert self._sums is not None
         numerator, denominator, count, drift, held, *rest = self._sums.tolist()
-        columns = [rest[i : i + len(teachers)] for i in range(0, len(rest), len(teachers))]
+        columns = [rest[i : i + len(teachers)] for i in range(0, _COLUMNS * len(teachers), len(teachers))]
         values = {LOSS: numerator / denominator}
         if held:
             values["drift"] = drift / held

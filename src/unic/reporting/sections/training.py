@@ -23,7 +23,8 @@ _COSINE = (
 )
 _KEPT = (
     "Share of a batch's images for which the loss to the teacher counts. With teacher dropping the teacher that is "
-    "imitated worst always counts, and each other one is left out at random: a teacher near 1 is the hardest one."
+    "imitated worst always counts, and each other one is left out at random: a teacher near 1 is the hardest one. With "
+    "weightings that give other numbers than 0 and 1, the mean weight of the teacher."
 )
 _DRIFT = (
     "Mean of 1 - cosine between the student's own CLS and that of its start, on images of sources with an anchor: 0 "

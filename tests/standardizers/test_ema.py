@@ -1,13 +1,16 @@
 """EMA standardisation at its first batch, over micro-batches and ranks, and moments against the pooled data."""
 
+from typing import Any
+
 import pytest
 import torch
 import torch.distributed as dist
 
 from unic.errors import InputError
-from unic.recipe.sections import Component
+from unic.standardizers import build_standardizer
+from unic.standardizers._moments import Moments
+from unic.standardizers.ema import Standardizer as EmaStandardizer
 from unic.tokens import Tokens
-from unic.training.standardize import EmaStandardizer, Moments, build_standardizer
 
 
 def tokens(seed: int, batch: int = 4) -> Tokens:
@@ -98,7 +101,7 @@ def test_a_floor_holds_up_channels_without_a_spread() -> None:
 
 def test_none_passes_targets_through() -> None:
     batch = tokens(0)
-    assert torch.equal(build_standardizer(Component(type="none"), {"t": (3, 2)})({"t": batch})["t"].cls, batch.cls)
+    assert torch.equal(build_standardizer("none", {"t": (3, 2)}, {})({"t": batch})["t"].cls, batch.cls)
 
 
 @pytest.mark.usefixtures("unchecked")
@@ -112,6 +115,6 @@ def test_none_passes_targets_through() -> None:
         ({"type": "ema", "floor": "auto"}, "standardize.floor.*number"),
     ],
 )
-def test_wrong_settings(setting: dict[str, object], line: str) -> None:
+def test_wrong_settings(setting: dict[str, Any], line: str) -> None:
     with pytest.raises(InputError, match=line):
-        build_standardizer(Component(**setting), {"t": (3, 2)})
+        build_standardizer(setting.pop("type"), {"t": (3, 2)}, setting)

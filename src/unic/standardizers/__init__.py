@@ -1,0 +1,42 @@
+"""Standardisers: each file holds a class `Standardizer` that brings the tokens of all teachers to one scale."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from unic import lookup
+from unic.errors import InputError
+from unic.standardizers.base import KINDS, Dims, Inverse, Kind, Standardizer
+
+__all__ = ["KINDS", "Dims", "Inverse", "Kind", "Standardizer", "build_standardizer", "standardizer_kind"]
+
+
+def build_standardizer(name: str, dims: Dims, options: Mapping[str, Any]) -> Standardizer:
+    """A standardiser.
+
+    Args:
+        name: a file of this package, or a dotted path.
+        dims: widths of CLS and patches by teacher; a width of 0 leaves the patches out.
+        options: the other keys of the recipe's `standardize`.
+
+    Raises:
+        InputError: no such standardiser, or wrong options.
+    """
+    kind = standardizer_kind(name)
+    lookup.check_options(kind, options, f"recipe: standardize '{name}'")
+    return kind(dims, **options)
+
+
+def standardizer_kind(name: str) -> type[Standardizer]:
+    """The class that a name stands for.
+
+    Raises:
+        InputError: there is none.
+    """
+    kind = lookup.entry("unic.standardizers", name, "Standardizer")
+    if not (isinstance(kind, type) and issubclass(kind, Standardizer)):
+        raise InputError(
+            f"standardizer '{name}': its 'Standardizer' must be a subclass of unic.standardizers.base.Standardizer"
+        )
+    return kind

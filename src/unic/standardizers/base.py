@@ -1,0 +1,83 @@
+"""`Standardizer`, the base class of the standardisers: how the teachers' tokens become targets of one scale."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar, Literal, NamedTuple
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from unic.tokens import Tokens, without_patches
+
+Kind = Literal["cls", "patch"]
+KINDS: tuple[Kind, ...] = ("cls", "patch")
+Dims = Mapping[str, tuple[int, int]]
+"""Widths of CLS and patches by teacher; a width of 0 leaves the patches out."""
+
+
+class Inverse(NamedTuple):
+    """How a target z becomes the teacher's token again: matrix · z + shift.
+
+    Attributes:
+        matrix: `(D, D)`, or its diagonal `(D,)`.
+        shift: `(D,)`.
+        scale: what the channels of y − shift are divided by to have about the size of the target, `(D,)`.
+    """
+
+    matrix: Float[Tensor, "d d"] | Float[Tensor, "d"]
+    shift: Float[Tensor, "d"]
+    scale: Float[Tensor, "d"]
+
+
+class Standardizer(nn.Module):
+    """A standardiser. A file of this folder holds a subclass of the same name; its keyword-only arguments are options.
+
+    A standardiser with a state keeps it in buffers, which are saved in checkpoints. One step of the optimiser is one
+    batch: `forward` may collect what it sees in training mode, and `update` changes the state once, from what all
+    processes have collected. In evaluation mode `forward` changes nothing.
+
+    Args:
+        dims: widths of CLS and patches by teacher.
+
+    Attributes:
+        is_invertible: whether `inverse` works, which a kept head needs.
+        first_steps: so many steps at the start only set the statistics; nothing learns in them.
+    """
+
+    is_invertible: ClassVar[bool] = False
+    first_steps: int = 0
+
+    def __init__(self, dims: Dims) -> None:
+        super().__init__()
+        self.dims = dict(dims)
+
+    def forward(self, targets: Mapping[str, Tokens]) -> dict[str, Tokens]:
+        """The targets of a micro-batch, `{teacher: Tokens}`; not all teachers need to be there."""
+        out = {}
+        for name, tokens in targets.items():
+            cls = self.standardised(name, "cls", tokens.cls)
+            if self.dims[name][1]:
+                out[name] = Tokens(cls, self.standardised(name, "patch", tokens.patches), tokens.grid)
+            else:  # teachers.cache.tokens: cls; live teachers give patches all the same
+                out[name] = without_patches(cls)
+        return out
+
+    def standardised(self, teacher: str, kind: Kind, x: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:
+        """The targets of one kind of tokens, in float32."""
+        raise NotImplementedError
+
+    def update(self, progress: float) -> None:
+        """Ends a step of the optimiser.
+
+        Args:
+            progress: from 0 at the first step to 1 at the end of the stage.
+        """
+
+    def inverse(self, teacher: str, kind: Kind) -> Inverse:
+        """How targets become the teacher's tokens again; only of one that `is_invertible`."""
+        raise NotImplementedError
+
+    def values(self) -> dict[str, float]:
+        """Numbers for the log; may read the device."""
+        return {}

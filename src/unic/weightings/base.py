@@ -1,0 +1,123 @@
+"""`Weighting`, the base class of the weightings: how much each pair of teacher and image counts in the loss.
+
+The loss of a step is numerator / denominator, both added up over its micro-batches and processes. By default they are
+Σ c·ℓ and Σ c over all pairs of the global batch, c detached.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """The pairs of teacher and image of a micro-batch of one process. Nothing here has a gradient.
+
+    Attributes:
+        losses: ℓ[t, i] of each teacher and image.
+        step: counted through all stages, from 1; keys random draws.
+        index: of the images; keys random draws.
+        owned: whether the teacher owns the image (`data.train.teachers`); None: all own all.
+        cls: the student's CLS of each image, after its last block.
+        gradients: for each teacher Σ_i ‖∂(Σ c·ℓ[t])/∂x_i‖², with x_i the tokens of image i after the student's last
+            block. Complete after the backward pass; None unless the weighting `needs_gradients`.
+    """
+
+    losses: Float[Tensor, "t b"]
+    step: int
+    index: Int[Tensor, "b"]
+    owned: Bool[Tensor, "t b"] | None = None
+    cls: Float[Tensor, "b d"] | None = None
+    gradients: Float[Tensor, "t"] | None = None
+
+
+class Weighting(nn.Module):
+    """A weighting. A file of this folder holds a subclass of the same name; its keyword-only arguments are options.
+
+    A weighting with a state keeps it in buffers, which are saved in checkpoints. It looks at the pairs in `observe` and
+    changes its state in `update` alone. Nothing in a step may wait for the device (`item`, `bool` of a tensor, …).
+
+    Args:
+        num_teachers: T.
+        seed: of the run; draws are keyed by it (`unic.rng`), so they do not depend on the number of processes.
+
+    Attributes:
+        needs_whole_batch: `coefficients` must see the batch of a process at once: no `train.micro_batches`.
+        knows_owners: it works where a source names the teachers that own its images.
+        needs_gradients: `Pairs.gradients` must be measured: no `train.compile`.
+    """
+
+    needs_whole_batch = False
+    knows_owners = True
+    needs_gradients = False
+
+    def __init__(self, num_teachers: int, seed: int) -> None:
+        super().__init__()
+        self.num_teachers, self.seed = num_teachers, seed
+
+    def prepare(self, width: int) -> None:
+        """Makes buffers whose shape depends on the student; called once, before anything else.
+
+        Args:
+            width: of `Pairs.cls`.
+        """
+
+    def coefficients(self, pairs: Pairs) -> Float[Tensor, "t b"]:
+        """c[t, i] ≥ 0, detached; 0 where the teacher does not own the image. Changes no state."""
+        raise NotImplementedError
+
+    def sums(
+        self, losses: Float[Tensor, "t b"], coefficients: Float[Tensor, "t b"]
+    ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+        """Numerator and denominator of the loss; both add up over micro-batches and processes.
+
+        Args:
+            losses: ℓ[t, i], with gradient.
+            coefficients: c[t, i].
+        """
+        return (coefficients * losses).sum(), coefficients.sum()
+
+    def observe(self, pairs: Pairs, coefficients: Float[Tensor, "t b"]) -> Float[Tensor, "..."] | None:
+        """Sums over a micro-batch that `update` needs, after its backward pass; None: nothing is needed.
+
+        They are added up over the micro-batches and processes of the step.
+
+        Args:
+            pairs: what `coefficients` was given.
+            coefficients: what it returned.
+        """
+        return None
+
+    def update(self, observed: Float[Tensor, "..."]) -> None:
+        """Changes the state at the end of a step, from the sums over its whole global batch.
+
+        Args:
+            observed: what `observe` returned, added up.
+        """
+
+    @torch.no_grad()
+    def end_step(self, observed: Float[Tensor, "..."] | None) -> None:
+        """`update`, unless something in the sums is not finite: such a step leaves the state as it is."""
+        if observed is None:
+            return
+        before = [buffer.clone() for buffer in self.buffers()]
+        self.update(observed)
+        is_finite = torch.isfinite(observed).all()
+        for buffer, old in zip(self.buffers(), before, strict=True):
+            buffer.copy_(torch.where(is_finite, buffer, old))
+
+
+def loss_sums(pairs: Pairs) -> Float[Tensor, "t 2"]:
+    """For each teacher the sum of its losses and the number of its images, of those that it owns."""
+    owned = torch.ones_like(pairs.losses) if pairs.owned is None else pairs.owned.to(pairs.losses.dtype)
+    return torch.stack([(owned * pairs.losses).sum(1), owned.sum(1)], dim=1)
+
+
+def of_owners(weights: Float[Tensor, "t"], pairs: Pairs) -> Float[Tensor, "t b"]:
+    """One weight for all images of a teacher, 0 where it does not own the image."""
+    spread = weights[:, None].expand_as(pairs.losses)
+    return spread if pairs.owned is None else spread * pairs.owned

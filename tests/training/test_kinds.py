@@ -1,0 +1,149 @@
+"""Every weighting and every standardiser trains, resumes to the same numbers and takes a batch in parts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from rich.console import Console
+from safetensors.torch import load_file
+
+from unic import lookup
+from unic.encoders import Encoder
+from unic.errors import InputError
+from unic.recipe.schema import load_recipe
+from unic.runs import checkpoint
+from unic.runs.metrics import read_metrics
+from unic.training.build import build
+from unic.training.influence import shares
+from unic.training.step import batch_loss
+from unic.training.train import fit
+from unic.training.untraced import untraced
+
+CPU = torch.device("cpu")
+WEIGHTINGS = [name for name in lookup.names("unic.weightings") if name not in ("base", "teacher_dropping")]
+STANDARDIZERS = [name for name in lookup.names("unic.standardizers") if name not in ("base", "ema", "none")]
+KINDS = [f"weighting={{type: {name}}}" for name in WEIGHTINGS] + [
+    f"standardize={{type: {name}{', steps: 2' if name == 'phi_s' else ''}}}" for name in STANDARDIZERS
+]
+STATEFUL = {"weighting={type: uncertainty}", "weighting={type: adaloss}", "weighting={type: gradnorm}"}
+STATEFUL |= {"weighting={type: adaptive}"}
+
+
+def run(recipe: dict[str, Any], out: Path, *overrides: str, **options: Any) -> list[tuple[int, float]]:
+    settings = load_recipe(recipe, ["train.steps=6", "trackers=[]", *overrides])
+    fit(settings, out, console=Console(quiet=True), **options)
+    return [(row["step"], row["loss"]) for row in read_metrics(out) if "loss" in row]
+
+
+def tensors(out: Path) -> dict[str, torch.Tensor]:
+    found = checkpoint.load_newest(out)
+    assert found
+    return found[0].tensors
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_trains_resumes_and_takes_a_batch_in_parts(recipe: dict[str, Any], tmp_path: Path, kind: str) -> None:
+    whole = run(recipe, tmp_path / "whole", kind)
+    state = tensors(tmp_path / "whole")
+    assert any(name.startswith("weighting.") for name in state) == (kind in STATEFUL)
+
+    def die(encoder: Encoder, step: int) -> dict[str, float]:
+        raise RuntimeError("power cut")
+
+    with pytest.raises(RuntimeError, match="power cut"):
+        run(recipe, tmp_path / "broken", kind, "eval.every=4", callback=die)
+    assert run(recipe, tmp_path / "broken", kind, "eval.every=4", resume=True) == whole
+    assert all(torch.equal(value, state[name]) for name, value in tensors(tmp_path / "broken").items())
+
+    parts = run(recipe, tmp_path / "parts", kind, "train.micro_batches=3")
+    assert [loss for _, loss in parts] == pytest.approx([loss for _, loss in whole], abs=1e-4)
+    for name, value in tensors(tmp_path / "parts").items():
+        if name.startswith(("weighting.", "standardizer.")):
+            torch.testing.assert_close(value, state[name], atol=1e-3, rtol=1e-3, msg=name)
+
+    found = shares(tmp_path / "whole", "cpu")["gradient"]  # reads the state of the weighting, too
+    assert sum(found.values()) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("kind", sorted(STATEFUL))
+def test_the_trial_batch_leaves_the_state_alone_and_a_later_stage_takes_it_over(
+    recipe: dict[str, Any], tmp_path: Path, kind: str
+) -> None:
+    job = build(load_recipe(recipe, [kind]), CPU)
+    fresh = {name: value.clone() for name, value in job.weighting.state_dict().items()}
+    with untraced(job):
+        batch_loss(job, job.live_teachers(), job.first_batch(4), 1).numerator.backward()
+    assert all(torch.equal(value, fresh[name]) for name, value in job.weighting.state_dict().items())
+    stages = "stages=[{train.steps: 3}, {train.steps: 3, train.lr: 1e-9}]"
+    run(recipe, tmp_path / "run", kind, "checkpoint={every: 3, keep: 9}", stages)
+    late = tensors(tmp_path / "run")
+    early = load_file(tmp_path / "run/checkpoints/step-3/tensors.safetensors")
+    assert any(not torch.equal(early[f"weighting.{name}"], value) for name, value in fresh.items())
+    for name in fresh:
+        torch.testing.assert_close(late[f"weighting.{name}"], early[f"weighting.{name}"], atol=0.2, rtol=0.5)
+
+
+def test_gradients_are_those_of_each_teacher_at_the_last_tokens(
+    recipe: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = build(load_recipe(recipe, ["weighting={type: gradnorm}", "train.patch_share=0.5"]), CPU)
+    job.weighting.weights.copy_(torch.tensor([0.5, 1.5]))
+    seen: list[Any] = []
+    original = type(job.student).intermediates
+
+    def noted(self: Encoder, *arguments: Any) -> Any:
+        seen.append(original(self, *arguments))
+        return seen[-1]
+
+    monkeypatch.setattr(type(job.student), "intermediates", noted)
+    job.distiller.train()
+    loss = batch_loss(job, job.live_teachers(), job.first_batch(4), 1)
+    loss.numerator.backward(retain_graph=True)
+    assert loss.pairs.gradients is not None
+    measured = loss.pairs.gradients.clone()
+    last = seen[0][-1]
+    for teacher, weight in enumerate((0.5, 1.5)):
+        part = weight * loss.terms.losses[teacher].sum()
+        gradients = torch.autograd.grad(part, [last.cls, last.patches], retain_graph=True)
+        torch.testing.assert_close(measured[teacher], sum(g.double().square().sum().float() for g in gradients))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "line"),
+    [
+        (["weighting={type: gradnorm}", "train.compile=true"], "weighting 'gradnorm' measures.*train.compile=false"),
+        (["weighting={type: gradnorm}", "OWNERS"], "weighting 'gradnorm' does not support 'data.train.teachers'"),
+        (["weighting.level=batch", "OWNERS"], r"'teacher_dropping' \(level: batch\) does not support"),
+        (["weighting.level=batch", "train.micro_batches=2"], r"\(level: batch\) needs the whole batch"),
+        (["weighting={type: gradnom}"], "weighting 'gradnom'.*'gradnorm'"),
+        (["standardize={type: phi}"], "standardizer 'phi'.*'phi_s'"),
+        (["standardize={type: phi_s, step: 3}"], "'step'.*'steps'"),
+    ],
+)
+def test_what_does_not_go_together_is_named(recipe: dict[str, Any], overrides: list[str], line: str) -> None:
+    path = recipe["data"]["train"]
+    overrides = [f"data.train=[{{path: {path}, teachers: [vit]}}]" if item == "OWNERS" else item for item in overrides]
+    with pytest.raises(InputError, match=line):
+        build(load_recipe(recipe, overrides), CPU)
+
+
+def test_a_module_of_ones_own(
+    recipe: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trust: Callable[[str], None]
+) -> None:
+    (tmp_path / "hardest.py").write_text(
+        "from unic.weightings import base\n\n\n"
+        "class Weighting(base.Weighting):\n"
+        "    def coefficients(self, pairs):\n"
+        "        return (pairs.losses == pairs.losses.max(0).values).float()\n"
+    )
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/hardest.py").write_text((tmp_path / "hardest.py").read_text())
+    monkeypatch.syspath_prepend(str(tmp_path))
+    trust("mine.hardest")
+    run(recipe, tmp_path / "run", "weighting={type: mine.hardest}", "train.steps=2")
+    kept = [row["kept/vit"] + row["kept/cnn"] for row in read_metrics(tmp_path / "run")]
+    assert kept == [1.0, 1.0]
