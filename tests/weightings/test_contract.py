@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from dataclasses import replace
 
 import pytest
@@ -161,12 +162,17 @@ def test_wrong_options_are_named(name: str, option: dict[str, object]) -> None:
         build_weighting(name, TEACHERS, 0, option)
 
 
-def test_dotted_path_names_foreign_code(trust: Callable[[str], None]) -> None:
+def test_dotted_path_names_foreign_code(
+    trust: Callable[[str], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     trust("unic.weightings.adaloss")
     assert isinstance(build_weighting("unic.weightings.adaloss", TEACHERS, 0, {"momentum": 0.5}), base.Weighting)
     trust("unic.errors")
     with pytest.raises(InputError, match="no 'Weighting'"):
         build_weighting("unic.errors", TEACHERS, 0, {})
-    trust("unic.recipe.sections")  # it has a class of that name, which is none
-    with pytest.raises(InputError, match="subclass of unic.weightings.base.Weighting"):
-        build_weighting("unic.recipe.sections", TEACHERS, 0, {})
+    (tmp_path / "a_lab").mkdir()
+    (tmp_path / "a_lab/other.py").write_text("class Weighting: pass")
+    monkeypatch.syspath_prepend(tmp_path)
+    trust("a_lab.other")
+    with pytest.raises(InputError, match=r"subclass of unic.weightings.base.Weighting"):
+        build_weighting("a_lab.other", TEACHERS, 0, {})
