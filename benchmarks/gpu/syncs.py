@@ -50,7 +50,8 @@ def recipes(images: Path) -> dict[str, dict[str, Any]]:
         "standardize": {"type": "ema", "momentum": [1.0, 0.001], "floor": 0.1},
         "train": paper["train"] | {"micro_batches": 2, "clip_grad": 1.0, "patch_share": 0.5, "ema": 0.9, "pull": 0.01},
     }
-    return {"paper": paper, "every option": every}
+    states = paper | {"weighting": {"type": "gradnorm"}, "standardize": {"type": "phi_s", "steps": 1}}
+    return {"paper": paper, "every option": every, "parts with a state": states}
 
 
 def part(options: argparse.Namespace) -> Answer:
@@ -79,7 +80,7 @@ def pretended(recipe: dict[str, Any], folder: Path) -> dict[str, dict[str, int]]
     stage, step = prepared(recipe, folder, torch.device("cpu"))
     step()  # what is looked at once, as the range of the images
     gpu, job = PretendedGpu(), stage.job
-    gpu.move(job.distiller, job.standardizer, *job.encoders.values())
+    gpu.move(job.distiller, job.standardizer, job.weighting, *job.encoders.values())
     gpu.mark(list(stage.guard.__dict__.values()))
     if stage.ema:
         gpu.mark(stage.ema.tensors)

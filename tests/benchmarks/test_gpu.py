@@ -84,7 +84,7 @@ def test_the_pretended_gpu_follows_gradients_and_refuses_both_sides() -> None:
     assert sum(gpu.mixed.values()) == 1
 
 
-@pytest.mark.parametrize("name", ["paper", "every option"])
+@pytest.mark.parametrize("name", ["paper", "every option", "parts with a state"])
 def test_a_step_waits_for_nothing_and_a_log_line_for_its_numbers(name: str, tmp_path: Path) -> None:
     syncs = module("syncs")
     syncs.make_images(tmp_path / "images", 16)
