@@ -28,6 +28,7 @@ tokens: unic.Tokens = encoder(Tensor(1, 3, 32, 32))
 cls: Tensor = unic.load_encoder(encoder, device="cpu").forward(Tensor(1, 3, 32, 32)).cls
 results: dict[str, object] = unic.evaluate([run, "best=timm:x", encoder], tasks="knn", data={"mine": "images/"})
 score: float | None = unic.Results.load(results).tasks["clipart/knn"]["student"].score
+swept: Path = unic.sweep("quickstart", out="sweep", vary={"projector.blocks": ["all", "last"]}, seeds=[0, 1])
 page: Path = unic.compare([run, unic.export(run, formats=["onnx"])], unic.report(run))
 features: Path = unic.encode(encoder, "images/", "f.safetensors", patches=True)
 shards: dict[str, object] = unic.synthesise({"a": encoder}, "out", images=10)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 import time
@@ -100,4 +99,4 @@ def _take_over(training: Training) -> None:
     shutil.rmtree(partial, ignore_errors=True)
     left_out = shutil.ignore_patterns("export", "results.json", "predictions.safetensors", "report.html", ".lock")
     shutil.copytree(source, partial, ignore=left_out)
-    os.replace(partial, run)
+    partial.rename(run)
