@@ -41,6 +41,13 @@ def test_options_are_the_keyword_only_parameters() -> None:
         lookup.check_options(build, {"context": 4}, "part")
 
 
+def test_options_of_another_type_are_dropped_by_a_whole_component() -> None:
+    def build(*, width: int = 3) -> None: ...
+
+    with pytest.raises(InputError, match=r"'level'.*; weighting=\{type: plain\} "):
+        lookup.check_component(build, "weighting", "plain", {"level": "image"})
+
+
 def test_nearest_lists_all_when_nothing_is_near() -> None:
     assert "a, b" in nearest("qqqq", ["b", "a"])
     assert nearest("x", []) == ""

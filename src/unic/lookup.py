@@ -89,6 +89,23 @@ def check_options(target: Callable[..., Any], options: Mapping[str, Any], where:
             raise InputError(f"{where}: unknown option '{key}'{nearest(key, valid)}")
 
 
+def check_component(kind: Callable[..., Any], section: str, name: str, options: Mapping[str, Any]) -> None:
+    """Refuses options that the class of a recipe's component does not take.
+
+    Most often they are left from another `type`, of the recipe that an override changes. The line says how to drop them.
+
+    Args:
+        kind: the class that `type` stands for.
+        section: key of the component in the recipe.
+        name: its `type`.
+        options: its other keys.
+    """
+    try:
+        check_options(kind, options, f"recipe: {section} '{name}'")
+    except InputError as error:
+        raise InputError(f"{error}; {section}={{type: {name}}} replaces all options of '{section}'") from None
+
+
 def options_of(target: Callable[..., Any]) -> list[str]:
     """Names of the options that `target` takes: its keyword-only parameters."""
     parameters = inspect.signature(target).parameters.values()

@@ -32,9 +32,9 @@ def build_projector(
     Raises:
         InputError: unknown projector or option, or widths that the projector cannot map.
     """
-    kind, where = lookup.entry("unic.projectors", name, "Projector"), f"recipe: projector '{name}'"
-    lookup.check_options(kind, options, where)
-    lookup.check_values(kind.__init__, options, where)
+    kind = lookup.entry("unic.projectors", name, "Projector")
+    lookup.check_component(kind, "projector", name, options)
+    lookup.check_values(kind.__init__, options, f"recipe: projector '{name}'")
     projector = kind(rung_dims, output_dims, width, **options)
     assert isinstance(projector, nn.Module)
     return projector

@@ -24,7 +24,7 @@ def build_standardizer(name: str, dims: Dims, options: Mapping[str, Any]) -> Sta
         InputError: no such standardiser, or wrong options.
     """
     kind = standardizer_kind(name)
-    lookup.check_options(kind, options, f"recipe: standardize '{name}'")
+    lookup.check_component(kind, "standardize", name, options)
     return kind(dims, **options)
 
 

@@ -27,5 +27,5 @@ def build_weighting(name: str, num_teachers: int, seed: int, options: Mapping[st
     kind = lookup.entry("unic.weightings", name, "Weighting")
     if not (isinstance(kind, type) and issubclass(kind, Weighting)):
         raise InputError(f"weighting '{name}': its 'Weighting' must be a subclass of unic.weightings.base.Weighting")
-    lookup.check_options(kind, options, f"recipe: weighting '{name}'")
+    lookup.check_component(kind, "weighting", name, options)
     return kind(num_teachers, seed, **options)
