@@ -92,7 +92,8 @@ def check_options(target: Callable[..., Any], options: Mapping[str, Any], where:
 def check_component(kind: Callable[..., Any], section: str, name: str, options: Mapping[str, Any]) -> None:
     """Refuses options that the class of a recipe's component does not take.
 
-    Most often they are left from another `type`, of the recipe that an override changes. The line says how to drop them.
+    Most often they belong to the `type` of a recipe in which an override names another one. The line says how to drop
+    them.
 
     Args:
         kind: the class that `type` stands for.
