@@ -143,7 +143,11 @@ def test_formulas_count_what_torch_counts() -> None:
 
 def test_make_gpu_calls_this() -> None:
     asked = subprocess.run(
-        ["make", "--dry-run", "gpu", "DEVICE=cpu"], cwd=ROOT, capture_output=True, text=True, check=True
+        ["make", "--no-print-directory", "--dry-run", "gpu", "DEVICE=cpu"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert asked.stdout.splitlines()[-1].endswith("python benchmarks/gpu --device cpu")
 
