@@ -11,7 +11,7 @@ def usage(folder: Path, hub: str | None = None) -> str:
     """Lines of Python that load an export and encode an image, for the terminal, the model card and the report.
 
     Args:
-        folder: of the export.
+        folder: folder of the export.
         hub: repository on the Hugging Face hub to load from, in place of the folder.
     """
     source = f"hf-hub:{hub}" if hub else f"local-dir:{folder.as_posix()}"

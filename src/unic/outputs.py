@@ -20,8 +20,8 @@ def check_writable(target: Path, *, named: str, kind: Literal["file", "folder"] 
 
     Args:
         target: the path.
-        named: what the user calls it, for example `--out`; begins the error line.
-        kind: what the command will write there.
+        named: the user's name of it, for example `--out`; it begins the error line.
+        kind: kind of file that the command will write there.
 
     Raises:
         InputError: the path leads through a file, is of the other kind, or this user cannot write there.

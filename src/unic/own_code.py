@@ -42,7 +42,7 @@ class OwnCode:
     Attributes:
         digest: hash of the files and of the versions of the packages that they import.
         files: names of the user's own files; empty for the code of installed packages.
-        unknown: what the hash does not cover, in words that end "it depends on …"; empty: nothing.
+        unknown: things that the hash does not cover, in words that end "it depends on …"; empty: nothing.
         opens_files: name of a source file that opens other files, which the hash does not cover; empty: no such file.
     """
 

@@ -55,7 +55,7 @@ def suited(tree: Mapping[str, Any], overrides: Sequence[str] = ()) -> tuple[dict
       training images.
 
     Args:
-        tree: what the user typed. Code that it names is trusted.
+        tree: the user's input. Code that it names is trusted.
         overrides: `key=value` of the same command. The other values suit what they set.
 
     Raises:

@@ -50,7 +50,7 @@ def export(
         run: a run folder with at least one checkpoint.
         to: folder to write; default: `RUN/export`. There the model of an earlier step is replaced, and its graphs are
             removed.
-        formats: of `unic.exporting.formats.FORMATS`; the timm folder is always written.
+        formats: names from `unic.exporting.formats.FORMATS`; the timm folder is always written.
         heads: names of teachers; the student with the projector for each is exported as a graph below `heads/`.
         half: also write a float16 ONNX model.
         dynamic_size: write an ONNX model that takes any input size (CNNs).

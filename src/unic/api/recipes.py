@@ -31,7 +31,7 @@ def override_lines(overrides: Mapping[str, object] | None, keys: Mapping[str, ob
 
     Args:
         overrides: by dotted key.
-        keys: of keyword arguments, in which two underscores stand for a dot.
+        keys: keys of keyword arguments, in which two underscores stand for a dot.
 
     Raises:
         InputError: a key that is given in both, or a value that JSON cannot hold.

@@ -20,7 +20,7 @@ def sweep_table(folder: str | Path) -> list[SuiteSummary]:
     """Reads the small files of a sweep and writes `table.md` and `report.html` from them.
 
     Args:
-        folder: of the sweep; its run folders need not be there.
+        folder: folder of the sweep; its run folders need not be there.
 
     Raises:
         InputError: it holds no finished training of a sweep.

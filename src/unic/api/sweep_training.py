@@ -31,7 +31,7 @@ class Work:
     """Trains and measures one variant with one seed, in this process or in another one.
 
     Args:
-        suites: what it is measured by, by name.
+        suites: suites that measure the student, by name.
         base: name of the base.
         console: where progress is shown; None: others run meanwhile, so this one is silent and evaluates in one
             process.

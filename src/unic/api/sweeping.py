@@ -67,8 +67,8 @@ def sweep(
             finished training of another one, resumed with changes that train nothing anew.
         drop_teachers: "each": also one variant without each teacher.
         design: "one_at_a_time" (default): a variant changes one key; "factorial": all combinations.
-        seeds: of the trainings, the same for all variants; default: that of the sweep file, else 0.
-        suites: what students are measured by; default: the suite of the recipe.
+        seeds: seeds of the trainings, the same for all variants; default: the seeds of the sweep file, else 0.
+        suites: suites that measure the students; default: the suite of the recipe.
         only_variants: train these alone.
         jobs: trainings at a time, each with its share of the cores.
         stop_hopeless: train no further seed of a variant that is below the base, after two seeds or more, by the whole

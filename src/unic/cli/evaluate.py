@@ -114,7 +114,7 @@ def _into_run(models: dict[str, Any], *, is_whole: bool) -> tuple[list[Path], st
     """The files for the results of a single run, in its folder; or none, with a note that says why.
 
     Args:
-        models: what is measured, by name.
+        models: models to measure, by name.
         is_whole: whether no option narrows the evaluation. A narrowed one does not replace existing results.
     """
     place = Path(str(next(iter(models.values()))).removeprefix("run:"))

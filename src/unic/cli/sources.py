@@ -32,9 +32,9 @@ def recipe_source(
     Args:
         recipe: the first argument; beside flags it is an override.
         overrides: the other arguments.
-        teachers: of the flag.
-        student: of the flag.
-        data: of the flag.
+        teachers: values of `--teacher`.
+        student: value of `--student`.
+        data: values of `--data`.
         begun: the recipe of the run to continue. It gives the values that the flags do not set.
     """
     if not (teachers or student or data):

@@ -16,7 +16,7 @@ class _Plugin(NamedTuple):
         module: its name for `import`.
         opener: function of the module that registers the plugin; empty: importing the module registers it.
         format: Pillow's name of the format.
-        suffixes: of the files, with a dot.
+        suffixes: suffixes of the files, with a dot.
     """
 
     package: str

@@ -43,7 +43,7 @@ class Augmentation:
         ratio: range of the crop's width divided by its height.
         flip: probability of a horizontal flip.
         jitter: probability of colour jitter.
-        strength: of the jitter's brightness, contrast, saturation and hue; 0.4 means a factor in [0.6, 1.4].
+        strength: strength of the jitter's brightness, contrast, saturation and hue; 0.4 means a factor in [0.6, 1.4].
         grayscale: probability of a grey view.
         blur: probability of a Gaussian blur with a kernel of 9.
         sigma: range of the blur's standard deviation, in pixels.
@@ -72,7 +72,7 @@ class Augmentation:
 
         Args:
             image: RGB, upright, of any size.
-            seed: of the run; first key of the random numbers.
+            seed: seed of the run; first key of the random numbers.
             view: index of the view; second key.
             index: index of the image; third key.
             size: side of the view in pixels, or its height and width.
@@ -96,9 +96,9 @@ class Augmentation:
         """Left, top, right, bottom of a random crop (Szegedy et al., 2014, as in torchvision's RandomResizedCrop).
 
         Args:
-            width: of the image, in pixels.
-            height: of the image, in pixels.
-            seed: of the run; first key of the random numbers.
+            width: width of the image, in pixels.
+            height: height of the image, in pixels.
+            seed: seed of the run; first key of the random numbers.
             view: index of the view; second key.
             index: index of the image; third key.
         """
@@ -125,7 +125,7 @@ class Augmentation:
 
         Args:
             images: crops, on any device.
-            seed: of the run; first key of the random numbers.
+            seed: seed of the run; first key of the random numbers.
             view: index of each image's view, **on the CPU**; second key. The CPU chooses which images an operation
                 changes, so nothing waits for the device.
             index: index of each image, on the CPU; third key.

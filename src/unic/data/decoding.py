@@ -28,7 +28,7 @@ class Decoder:
     Attributes:
         images: any source.
         view: its crop is done here.
-        seed: of the run; first key of the random numbers.
+        seed: seed of the run; first key of the random numbers.
         mix: how views are mixed with those of other images; None: they are not mixed.
         substitute: replace a damaged image by the next readable one; False: leave it out.
     """

@@ -136,7 +136,7 @@ class ImageList(Source):
         and with weight 0.5 and cached views each half of the source still sees all views.
 
         Args:
-            seed: of the run.
+            seed: seed of the run.
             epoch: from 0.
 
         Returns:

@@ -72,13 +72,13 @@ def training_batches(
         images: the images to train on.
         size: side of the views in pixels; of several sizes each step draws one, for all its micro-batches.
         augment: name of the augmentation, of which only the crop is done here.
-        seed: of the run; keys the order of images, the sizes and the views.
+        seed: seed of the run; keys the order of images, the sizes and the views.
         batch_size: images of an optimiser step, over all processes and micro-batches. If they do not divide evenly, the
             first processes and micro-batches get one image more.
         first_step: first step to yield, from 1; larger than 1 in a resumed run.
         num_steps: last step of the whole run.
         micro_batches: number of parts of this process's share of a step.
-        rank: of this process, from 0.
+        rank: rank of this process, from 0.
         world_size: number of processes.
         workers: processes that decode images; 0: this process decodes.
         timeout: longest time to wait for a worker's batch, in seconds; 0: no limit.

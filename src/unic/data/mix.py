@@ -49,7 +49,7 @@ class Mix:
         """Index, below `length`, of the image to mix in; None: the view is not mixed.
 
         Args:
-            seed: of the run; first key of the draw.
+            seed: seed of the run; first key of the draw.
             view: index of the view; second key.
             index: index of the image; third key.
             length: number of images to choose from.
@@ -66,7 +66,7 @@ class Mix:
         Args:
             own: the view of the image.
             other: the view of its partner.
-            seed: of the run; first key of the draw.
+            seed: seed of the run; first key of the draw.
             view: index of the view; second key.
             index: index of the image; third key.
         """

@@ -33,7 +33,7 @@ def placed(path: str) -> str:
     """`samples/…` that is not in the working folder, in the first of the other places that has it.
 
     Args:
-        path: of images, without options. Another path, and a sample that no place has, are returned as they are.
+        path: path of images, without options. Another path, and a sample that no place has, are returned as they are.
     """
     if not is_sample(path) or exists(path):
         return path

@@ -58,8 +58,8 @@ def set_drop_path_keys(model: nn.Module, seed: int, step: int | Tensor, index: I
 
     Args:
         model: an encoder (or any module that contains one). Without drop path nothing happens.
-        seed: of the run.
-        step: of the optimiser.
+        seed: seed of the run.
+        step: step of the optimiser.
         index: `(b,)` int64, image index in the data set for each element of the batch. Views of one image may have
             different indices.
     """

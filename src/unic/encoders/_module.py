@@ -56,8 +56,8 @@ class ModuleEncoder(Encoder):
         module: the module, which is put into evaluation mode.
         where: start of an error line.
         input_size: height and width of the module's input.
-        mean: of each channel, for images in [0, 1].
-        std: of each channel, for images in [0, 1].
+        mean: mean of each channel, for images in [0, 1].
+        std: standard deviation of each channel, for images in [0, 1].
         num_prefix_tokens: number of tokens before the patches; default: the module's own, else from its output.
         description: tells this module from others with the same weights; part of the fingerprint.
 

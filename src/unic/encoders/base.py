@@ -55,7 +55,7 @@ class Encoder(nn.Module, ABC):
         code: hash of the user's own code behind the model, part of the fingerprint. Schemes that know more about the
             code than the classes of the model tell set it; otherwise it is computed from these classes. Empty for a
             library's model.
-        unknown: what `code` does not cover, see `unidentified`.
+        unknown: things that `code` does not cover, see `unidentified`.
         block_dims: width of CLS and patches after each block (CNN: stage); empty if it cannot be a student.
         from_scratch: True if the weights are random, as at a student's start.
         channels_last: True if the network's input is kept in channels_last (CNNs).

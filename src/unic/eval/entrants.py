@@ -31,13 +31,13 @@ class Entrant:
 
     Attributes:
         name: name of its column.
-        role: what the model is in the comparison.
+        role: role of the model in the comparison.
         source: a URI or an encoder; None for a concatenation.
         members: names of the concatenated models.
         heads: functions that load the student's kept heads, by teacher.
         vector: the vector of an image by which the model is measured.
         fingerprint: fingerprint of the encoder, or of all members.
-        unknown: what the output depends on beyond the fingerprint, see `Encoder.unidentified`.
+        unknown: things that the output depends on beyond the fingerprint, see `Encoder.unidentified`.
         facts: its entry in results.json.
     """
 

@@ -78,7 +78,7 @@ def check_alone(kind: str, path: Path, images: Float[Tensor, "b 3 h w"], expecte
 
     Args:
         kind: a key of `_LOADERS`.
-        path: of the export.
+        path: path of the export.
         images: in [0, 1]; for timm and transformers that process normalises them by the export's own config.
         expected: the outputs of the encoder.
 

@@ -46,7 +46,7 @@ def check_addition(folder: Path, found: Literal["none", "same", "other"]) -> Non
 
     Args:
         folder: that was chosen.
-        found: what `model_in` says of it.
+        found: answer of `model_in` for the folder.
 
     Raises:
         InputError: the folder holds something else.

@@ -31,7 +31,7 @@ def model_card(
     """Markdown with a YAML head.
 
     Args:
-        name: of the student.
+        name: name of the student.
         made_of: the start and the teachers.
         recipe: resolved.
         results: of `results.json`, if the run was evaluated.

@@ -30,7 +30,7 @@ def export_onnx(encoder: Encoder, path: Path, *, half: bool = False, dynamic_siz
 
     Args:
         encoder: to export; it is not changed.
-        path: of the file.
+        path: path of the file.
         half: float16 weights and arithmetic; inputs and outputs stay float32.
         dynamic_size: height and width are free as well (CNNs only: a ViT's position embedding is for one size).
 

@@ -27,7 +27,7 @@ def export_timm(
         folder: made if it does not exist.
         extra: provenance (teachers, licences, recipe, …), JSON values; stands under `unic` in `config.json`, where
             neither timm nor transformers looks.
-        licence: of the student, if known; encoders distilled from it inherit it.
+        licence: licence of the student, if known; encoders distilled from it inherit it.
 
     Returns:
         The folder.

@@ -78,7 +78,7 @@ def building(cache: Path, name: str) -> Iterator[Path]:
 
     Args:
         cache: folder of the cache.
-        name: of the entry.
+        name: name of the entry.
 
     Raises:
         ReadOnlyError: this user may not write to the cache.

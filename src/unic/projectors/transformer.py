@@ -29,7 +29,7 @@ class Projector(nn.Module):
             that of CLS (some CNNs) are mapped to it first.
         output_dims: widths of the teacher's CLS and patches; 0: no patches come out, though CLS still attends to them.
         width: the student's width.
-        layer_scale: what γ begins at; None: no γ.
+        layer_scale: first value of γ; None: no γ.
     """
 
     def __init__(

@@ -22,7 +22,7 @@ class Inverse(NamedTuple):
     Attributes:
         matrix: `(D, D)`, or its diagonal `(D,)`.
         shift: `(D,)`.
-        scale: what the channels of y − shift are divided by to have about the size of the target, `(D,)`.
+        scale: divisor of each channel of y − shift, which brings it to about the size of the target, `(D,)`.
     """
 
     matrix: Float[Tensor, "d d"] | Float[Tensor, "d"]

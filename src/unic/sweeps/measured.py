@@ -46,7 +46,7 @@ class Scored(_Part):
         best_teacher: score of the best teacher; None without one.
         right: with the first probe seed, whether each test image was right: bits in base64; None where only the score
             is known.
-        num_images: of the test part; 0 where `right` is None.
+        num_images: number of images of the test part; 0 where `right` is None.
         images: hash of the numbers and labels of these images.
     """
 
@@ -74,10 +74,10 @@ class Measured(_Part):
     Attributes:
         version: number of the format.
         variant: its name.
-        overrides: what it changes in the recipe of the sweep.
+        overrides: its changes to the recipe of the sweep.
         of: the variant whose training it resumed.
         is_base: the others are compared with it.
-        seed: of the training.
+        seed: seed of the training.
         suites: scores by name of the suite, then by task.
         mean_gains: mean gain over the best teacher in percent, by suite, then by kind of task.
         logged: last values of the training: loss, cosines, k-NN.
@@ -103,7 +103,7 @@ def scored(results: Results, predictions: Path) -> dict[str, Scored]:
     """The student's scores by task.
 
     Args:
-        results: of one student and its teachers.
+        results: results of one student and its teachers.
         predictions: the file of predicted classes beside them.
     """
     board, arrays = Scoreboard.of(results), load_file(predictions)

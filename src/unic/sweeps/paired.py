@@ -25,7 +25,7 @@ class Difference(NamedTuple):
     Attributes:
         mean: how much better the variant is, in the unit of the measure; of errors the sign is turned.
         ci: 95 % interval; None where neither images nor seeds are known to draw again.
-        seeds: those that both were trained with.
+        seeds: seeds that both were trained with.
         covers_images: whether the interval covers other test images, of every task.
     """
 

@@ -31,8 +31,8 @@ class Training:
     """One variant with one seed.
 
     Attributes:
-        variant: what is trained.
-        seed: of the training.
+        variant: the variant that is trained.
+        seed: seed of the training.
         recipe: with that seed.
         run: its run folder.
         result: the small file that is written when it has been measured.
@@ -56,10 +56,10 @@ class Plan:
     """A sweep whose recipes are loaded.
 
     Attributes:
-        asked: what it was made from.
+        asked: request that the plan was made from.
         variants: the base first.
         recipes: by name of the variant, with the seed of the recipe.
-        suites: what students are measured by, by name: the name or path of a suite, or what the recipe says itself.
+        suites: suites that measure the students, by name: the name or path of a suite, or the recipe's own.
         chosen: names of the variants to train; empty: all.
     """
 

@@ -35,10 +35,10 @@ class Row:
     """A variant.
 
     Attributes:
-        name: of the variant.
-        overrides: what it changes.
+        name: name of the variant.
+        overrides: its changes to the recipe.
         of: the variant whose training it resumed.
-        seeds: of its trainings.
+        seeds: seeds of its trainings.
         means: by kind of task.
         tasks: by task.
     """
@@ -56,7 +56,7 @@ class SuiteSummary:
     """All variants on one suite, the base first.
 
     Attributes:
-        name: of the suite.
+        name: name of the suite.
         base: name of the base; empty where none of its trainings is there.
         kinds: the tasks that each mean counts: those of the kind with the most frequent measure.
         left_out: tasks with other measures.

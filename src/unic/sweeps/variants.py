@@ -29,7 +29,7 @@ class Variant:
 
     Attributes:
         name: as tables show it.
-        overrides: what it changes in the recipe of the sweep, all of it.
+        overrides: all changes that it makes to the recipe of the sweep.
         of: the variant whose finished training it resumes; None: it is trained from the start.
     """
 

@@ -24,7 +24,7 @@ def advice(job: Job, before: Sequence[Recipe] = ()) -> Iterator[tuple[str, str]]
     """Yields a section of the recipe and one line about it, which names a value that would suit.
 
     Args:
-        job: of a run, or of one of its stages.
+        job: job of a run or of one of its stages.
         before: the stages before it. A stage that continues a trained student may be short.
     """
     if all(stage.student.frozen for stage in before):

@@ -44,7 +44,7 @@ class Anchor:
         student: before it is trained; a frozen copy is kept.
         images: the training images.
         weights: λ for each source; 0: its images have no anchor.
-        side: of the views, in pixels.
+        side: side of the views, in pixels.
         size: at which the student sees the views while it trains, and so does its start; None: the student's own.
     """
 
@@ -80,8 +80,8 @@ class Anchor:
 
         Args:
             images: the views, in [0, 1].
-            cls: of the student, with gradient.
-            index: of the images, on the CPU.
+            cls: CLS tokens of the student, with gradient.
+            index: index of the images, on the CPU.
         """
         weights = self._weights[self._images.source_of(index)]
         held = weights.nonzero().flatten().to(self._device, non_blocking=True)

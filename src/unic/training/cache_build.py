@@ -41,9 +41,10 @@ def build_cache(
     """Opens every shard of the plan, and builds those that are missing or damaged.
 
     Args:
-        plan: of the cache.
-        device: of the teachers.
-        rank: of this process. Every rank calls this; it waits for another one only if that one builds the last shard.
+        plan: plan of the cache.
+        device: device of the teachers.
+        rank: rank of this process. Every rank calls this; it waits for another one only if that one builds the
+            last shard.
         world_size: number of ranks.
         announce: called with the lines about size and time, before anything is computed.
         status: called with a line of progress now and then.

@@ -30,7 +30,7 @@ class Guard:
 
     Args:
         setting: `train` of the recipe: `max_skipped`, `lower_after`.
-        device: of the losses.
+        device: device of the losses.
 
     Attributes:
         lr_scale: factor on the scheduled learning rate.

@@ -46,7 +46,7 @@ class Identity:
 
     Args:
         job: as it was built, before anything is sharded.
-        recipe: of the run, with all stages.
+        recipe: recipe of the run, with all stages.
 
     Attributes:
         moved: a line for each path that has changed since the checkpoint.

@@ -59,7 +59,7 @@ def interpolate(
     """The student between start and end. It is saved in the run folder, and read from there the next time.
 
     Args:
-        job: of the last stage.
+        job: job of the last stage.
         student: as trained.
         start: the weights that it started from.
         run: the run folder.

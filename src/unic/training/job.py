@@ -99,7 +99,7 @@ class Job:
         """Whether each teacher owns each image of a batch, by the image's source; None: all own all.
 
         Args:
-            index: of the images, on the CPU.
+            index: index of the images, on the CPU.
         """
         if self.owners is None:
             return None

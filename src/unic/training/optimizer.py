@@ -55,7 +55,7 @@ def learning_rate(step: int, total_steps: int, warmup_steps: int, peak: float, l
         total_steps: T.
         warmup_steps: W, less than T.
         peak: highest rate, already scaled by the batch size.
-        last: what the cosine tends to.
+        last: value at the end of the cosine.
     """
     if step <= warmup_steps:
         return peak * (step - 1) / max(warmup_steps - 1, 1)
@@ -74,8 +74,8 @@ def optimizer_step(
     """One update from the gradients of an un-normalised sum.
 
     Args:
-        lr: of the step; each group multiplies it by its `lr_scale`.
-        denominator: what the gradients still have to be divided by.
+        lr: learning rate of the step; each group multiplies it by its `lr_scale`.
+        denominator: number that the gradients still have to be divided by.
         clip_grad: largest norm of the divided gradient; None: no clipping.
         update: False: only measure the gradient and clear it; weights and moments stay as they are.
 

@@ -49,10 +49,10 @@ def restore(parts: Mapping[str, Stateful], step: int, tensors: Mapping[str, Tens
     """Restores the parts in their order.
 
     Args:
-        parts: of the resumed run.
-        step: of the checkpoint.
-        tensors: of the checkpoint.
-        state: of the checkpoint, in the layout of any version.
+        parts: parts of the resumed run.
+        step: step of the checkpoint.
+        tensors: tensors of the checkpoint.
+        state: state of the checkpoint, in the layout of any version.
     """
     plain = as_parts(step, state)
     for name, part in parts.items():

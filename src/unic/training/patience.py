@@ -44,8 +44,8 @@ def is_by_training_images(state: Mapping[str, Any], key: str) -> bool:
     """Whether the k-NN score in a checkpoint was measured on training images; logs a warning if not.
 
     Args:
-        state: of a part that stores such a score.
-        key: of the recipe that uses the score.
+        state: state of a part that stores such a score.
+        key: key of the recipe that uses the score.
     """
     if state.get("queries") == QUERIES:
         return True

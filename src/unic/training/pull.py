@@ -22,7 +22,7 @@ def pull_towards(
 
     Args:
         start: w₀, whole tensors by name.
-        student: what is trained, perhaps in shards (DTensor) by now.
+        student: the model that is trained; its parameters may be shards (DTensor).
         optimizer: over the student's parameters and others; `found_inf` says that a step is skipped.
         pull: λ.
     """

@@ -21,7 +21,7 @@ def resampled(tensors: Mapping[str, Tensor], distiller: nn.Module, old_grid: Gri
 
     Args:
         tensors: the earlier distiller's state, whole.
-        distiller: of the next stage.
+        distiller: distiller of the next stage.
         old_grid: the patch grid of the student that was trained.
         grid: that of the next stage.
 

@@ -26,7 +26,7 @@ class Run:
     Args:
         recipe: with all stages.
         folder: the run folder.
-        accelerator: of this process.
+        accelerator: accelerator of this process.
         console: where progress is shown.
         stops: the signals that this process has received.
 

@@ -38,11 +38,11 @@ class Stage:
         job: built for this stage.
         position: stage and step of the run.
         record: the facts of its models and of those of the stages before.
-        start: what the student started from.
+        start: weights that the student started from.
 
     Attributes:
         run, job, position, record, start: as above.
-        identity: what a resumed run must share with its checkpoint.
+        identity: facts that a resumed run must share with its checkpoint.
         ema: the moving average, if there is one.
         guard: counts steps that are not finite.
         patience: counts k-NN evaluations without a new best score.

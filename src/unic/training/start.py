@@ -26,7 +26,7 @@ class Start:
 
     Args:
         weights: by name, whole; empty: nothing in the run needs them.
-        anchor: of the stage; it gets the weights that are restored.
+        anchor: anchor of the stage; it gets the weights that are restored.
 
     Attributes:
         weights: as above.

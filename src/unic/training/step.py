@@ -25,7 +25,7 @@ def batch_loss(job: Job, teachers: Outputs, batch: Batch, step: int, model: nn.M
     """The loss of a batch. Training, the trial before it, `unic check` and the diagnosis of a step all use it.
 
     Args:
-        job: of the stage.
+        job: job of the stage.
         teachers: live, or read from their cache.
         batch: on the CPU.
         step: keys random draws.
@@ -51,7 +51,7 @@ def training_step(
     """One step of the optimiser: forward and backward of its micro-batches, then one update.
 
     Args:
-        stage: what is trained.
+        stage: the stage that is trained.
         model: the distiller, perhaps wrapped for several processes.
         teachers: live, or read from their cache.
         batches: micro-batches of this process.

@@ -41,7 +41,7 @@ class CachedTeachers:
     """Reads targets that were computed once for some augmented views of each image.
 
     Args:
-        plan: of the cache.
+        plan: plan of the cache.
         features: the shards of the plan.
         rebuild: builds a shard again if rows of it are damaged or missing.
         grid: the student's.

@@ -56,7 +56,7 @@ def fit(
     """Trains the recipe's student in `folder` and returns it.
 
     Args:
-        recipe: what to train.
+        recipe: recipe of the run.
         folder: the run folder.
         resume: continue from the newest checkpoint of `folder`, or start if there is none. A restart by torchrun
             always resumes.

@@ -27,8 +27,8 @@ class Trained:
 
     Attributes:
         run: the folder.
-        recipe: of the stage in which the checkpoint was saved.
-        step: of the checkpoint.
+        recipe: recipe of the stage in which the checkpoint was saved.
+        step: step of the checkpoint.
         tensors: everything that was saved, by the names of the checkpoint; `distiller.` is the average if there is one.
         models: see `unic.training.recorded`; the URIs of `recipe` and `plans` have its mean and std.
         plans: the stages up to this one.

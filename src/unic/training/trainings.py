@@ -38,7 +38,7 @@ def check_seeds(seeds: Sequence[int], overrides: Sequence[str] = ()) -> None:
     """Refuses seeds that cannot be trained.
 
     Args:
-        seeds: of the trainings.
+        seeds: seeds of the trainings.
         overrides: `key=value`.
 
     Raises:

@@ -26,7 +26,7 @@ class BatchLoss(NamedTuple):
         outputs: the teachers' tokens, by name.
         targets: the same tokens, standardised.
         terms: ℓ[t, i] of each teacher and image, with gradient.
-        pairs: what the weighting was given.
+        pairs: the input of the weighting.
         weights: c[t, i], how much each of them counts.
         held: λ·a_i of images with an anchor, if the recipe has one.
         numerator: Σ c·ℓ, with gradient. Numerators and denominators add up over micro-batches and ranks.
@@ -55,8 +55,8 @@ class Window:
         """Adds a micro-batch.
 
         Args:
-            loss: of the micro-batch, after its backward pass.
-            observed: what the weighting has observed of it; the same shape in each micro-batch.
+            loss: loss of the micro-batch, after its backward pass.
+            observed: the result of the weighting's `observe`; it has the same shape in each micro-batch.
         """
         losses, cosines = loss.terms.losses, loss.terms.cosines
         count = losses.shape[1]

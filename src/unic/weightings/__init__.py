@@ -18,7 +18,7 @@ def build_weighting(name: str, num_teachers: int, seed: int, options: Mapping[st
     Args:
         name: a file of this package, or a dotted path.
         num_teachers: T.
-        seed: of the run.
+        seed: seed of the run.
         options: the other keys of the recipe's `weighting`.
 
     Raises:

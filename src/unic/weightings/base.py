@@ -20,7 +20,7 @@ class Pairs:
     Attributes:
         losses: ℓ[t, i] of each teacher and image.
         step: counted through all stages, from 1; keys random draws.
-        index: of the images; keys random draws.
+        index: index of the images; keys random draws.
         owned: whether the teacher owns the image (`data.train.teachers`); None: all own all.
         cls: the student's CLS of each image, after its last block.
         gradients: for each teacher Σ_i ‖∂(Σ c·ℓ[t])/∂x_i‖², with x_i the tokens of image i after the student's last
@@ -43,7 +43,7 @@ class Weighting(nn.Module):
 
     Args:
         num_teachers: T.
-        seed: of the run; draws are keyed by it (`unic.rng`), so they do not depend on the number of processes.
+        seed: seed of the run; it keys draws (`unic.rng`), so they do not depend on the number of processes.
 
     Attributes:
         needs_whole_batch: `coefficients` must see the batch of a process at once: no `train.micro_batches`.
@@ -63,7 +63,7 @@ class Weighting(nn.Module):
         """Makes buffers whose shape depends on the student; called once, before anything else.
 
         Args:
-            width: of `Pairs.cls`.
+            width: number of channels of `Pairs.cls`.
         """
 
     def coefficients(self, pairs: Pairs) -> Float[Tensor, "t b"]:
@@ -87,8 +87,8 @@ class Weighting(nn.Module):
         They are added up over the micro-batches and processes of the step.
 
         Args:
-            pairs: what `coefficients` was given.
-            coefficients: what it returned.
+            pairs: the argument of `coefficients`.
+            coefficients: the result of `coefficients`.
         """
         return None
 
@@ -96,7 +96,7 @@ class Weighting(nn.Module):
         """Changes the state at the end of a step, from the sums over its whole global batch.
 
         Args:
-            observed: what `observe` returned, added up.
+            observed: sum of the results of `observe`.
         """
 
     @torch.no_grad()

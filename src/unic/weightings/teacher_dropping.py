@@ -26,7 +26,8 @@ class Weighting(base.Weighting):
 
     Args:
         num_teachers: T.
-        seed: of the run; draws are keyed by (seed, step, image, teacher), so the number of ranks does not change them.
+        seed: seed of the run. Draws are keyed by (seed, step, image, teacher), so the number of ranks does not change
+            them.
         level: "image": one draw per image and teacher; "batch": one per teacher on the batch's mean loss (ablation).
         p: probability of dropping a teacher that is not the worst; "auto" = min(T/8, ½), 0 for one teacher.
         normalise: "pair" divides by the number of kept pairs (the reference); "image" averages each image first.

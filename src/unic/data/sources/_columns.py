@@ -55,7 +55,7 @@ def choose(path: str, schema: pa.Schema, features: dict[str, Any], named: Column
 
     Args:
         path: as the user wrote it.
-        schema: of the table.
+        schema: schema of the table.
         features: the Hugging Face feature of each column; empty: the table declares none.
         named: columns that the user has named.
         peek: reads first values, if the types of the columns do not tell what they hold.

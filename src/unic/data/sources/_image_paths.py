@@ -74,7 +74,7 @@ def check_some(path: str, column: str, values: Sequence[Any], folders: Sequence[
     """Refuses a table if none of its first paths leads to an image, before they are all reported as damaged.
 
     Args:
-        path: of the set, as the user wrote it.
+        path: path of the set, as the user wrote it.
         column: name of the image column.
         values: its first cells.
         folders: in which relative paths are searched.

@@ -34,7 +34,7 @@ class PathOptions(NamedTuple):
 
     Attributes:
         test: share of the images in a random test split, between 0 and 1; None: the set is not split at random.
-        seed: of the random split.
+        seed: seed of the random split.
         allows_overlap: whether test images may also be training images.
         columns: columns of a table that the user has named.
     """

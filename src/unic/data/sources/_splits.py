@@ -149,7 +149,7 @@ def missing(path: str, split: str, present: Collection[str], reason: str) -> Inp
         path: as the user wrote it.
         split: name of the wanted split.
         present: names of the splits of the set.
-        reason: what the set lacks, if it has no splits.
+        reason: the missing thing, if the set has no splits.
     """
     ending = nearest(split, present) if present else f": {reason}"
     has_test = any(kind_of(name) in TEST for name in present)

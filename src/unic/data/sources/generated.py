@@ -45,7 +45,7 @@ class Generated(Source):
         code: hash of the family's code and of the libraries with which it draws.
         images: number of images.
         size: side in pixels.
-        seed: of the images.
+        seed: seed of the images.
     """
 
     def __init__(self, path: str, draw: Draw, identity: str, code: str, *, images: int, size: int, seed: int) -> None:

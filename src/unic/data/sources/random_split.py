@@ -24,7 +24,7 @@ def drawn_split(path: str, source: Source, split: str, *, share: float, seed: in
         source: all images.
         split: "train" or "test".
         share: share of the test images in each class, between 0 and 1.
-        seed: of the division.
+        seed: seed of the division.
 
     Raises:
         InputError: another split is wanted, the source is streamed, or no test image is left.
@@ -63,7 +63,7 @@ def draw(
         labels: class index of each image; images with -1 form a class of their own.
         contents: a number for the content of each image, equal for equal images.
         share: share of the test images, between 0 and 1.
-        seed: of the draw.
+        seed: seed of the draw.
 
     Returns:
         True for each test image.

@@ -37,7 +37,7 @@ def catalogue(path: str, urls: list[str], split: str, shelf: Shelf, named: Colum
     Args:
         path: as the user wrote it.
         urls: the URLs that it stands for; not used for a set of the hub.
-        split: of a set of the hub.
+        split: split of a set of the hub.
         shelf: to which shards are fetched for counting, if need be.
         named: columns that the user has named.
 

@@ -34,7 +34,7 @@ class Piece(NamedTuple):
     """A tar shard, or a row group of a Parquet file.
 
     Attributes:
-        url: of the file.
+        url: URL of the file.
         images: number of images.
         group: index of the row group; -1 for a tar shard.
         sha256: of a shard, if a manifest has it.
@@ -55,10 +55,10 @@ class Shelf:
     """A folder of downloaded pieces. It holds about `room` of them at most: the last ones that were used.
 
     Args:
-        path: of the set, for messages.
+        path: path of the set, for messages.
         folder: created if missing; if it cannot be written, a temporary folder of this process replaces it.
         room: number of pieces.
-        columns: of Parquet files.
+        columns: columns of Parquet files.
     """
 
     def __init__(self, path: str, folder: Path, room: int, columns: TableColumns = _NO_TABLE) -> None:

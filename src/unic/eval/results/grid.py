@@ -42,7 +42,7 @@ class GridRow:
     """A row of the table.
 
     Attributes:
-        kind: what the row holds.
+        kind: kind of the row.
         label: name of the row.
         cells: a cell for each model.
         gain: the student's gain.

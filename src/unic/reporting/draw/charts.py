@@ -50,7 +50,7 @@ def line_chart(
     """Lines over the training step, or another x.
 
     Args:
-        title: what the y axis shows, for readers who hear the page.
+        title: name of the y axis, for screen readers.
         series: at least one of them with a value.
         low, high: ends that the y axis must reach.
         log_x, log_y: logarithmic scales; values that are not above 0 become gaps.

@@ -19,11 +19,11 @@ class Line(NamedTuple):
     """A row.
 
     Attributes:
-        name: of what is compared with the base.
-        difference: of the two.
-        interval: its two ends, where they are known.
-        text: both as the table shows them.
-        side: `above`, `below` or `level` with the base.
+        name: name of the variant that is compared with the base.
+        difference: score of the variant minus that of the base.
+        interval: lower and upper end of the difference's interval; None: not known.
+        text: difference and interval as the table shows them.
+        side: `above` or `below` the base, or `level` with it.
     """
 
     name: str
@@ -37,7 +37,7 @@ def forest_plot(title: str, lines: Sequence[Line]) -> Markup:
     """A row for each line, in the given order; a heavy line runs through all rows at 0, where the base is.
 
     Args:
-        title: what the differences are of, for readers who hear the page.
+        title: name of the measure, for screen readers.
         lines: at least one.
     """
     ends = [0.0, *(end for line in lines for end in (line.difference, *(line.interval or ())))]

@@ -30,7 +30,7 @@ class Series:
     """A line of a chart or a polygon of the radar.
 
     Attributes:
-        name: of the legend and the tooltips.
+        name: name of the series in the legend and the tooltips.
         colour: a CSS variable, `--student` or `--t0` to `--t9`.
         points: (x, y), y None for a gap; in the radar x is the index of the axis.
         style: index of the dash pattern and of the marker, so that colour is not the only difference.

@@ -24,7 +24,7 @@ class Predictions:
 
     Args:
         arrays: `SET/index (n,)`, `SET/labels (n,)` and `SET/TASK/MODEL (n,)`.
-        scores: of the same evaluation. A task whose predictions contradict its scores is left out.
+        scores: scores of the same evaluation. A task whose predictions contradict its scores is left out.
     """
 
     def __init__(self, arrays: Mapping[str, Int[np.ndarray, " n"]], scores: Scores) -> None:

@@ -30,7 +30,7 @@ class RunFiles:
 
     Attributes:
         recipe, scores, predictions: None if they cannot be read; the `note` of each then says why.
-        rows: of metrics.jsonl.
+        rows: rows of metrics.jsonl.
         alpha: share of the trained weights in the exported student (`train.interpolate`).
         damaged: pairs of file and reason; None if not known, because nothing was saved or the list is malformed.
     """

@@ -21,9 +21,9 @@ class Single:
 
     Attributes:
         score, student: means of the teacher and of the student.
-        of: what the means are taken over: "mean score".
-        unit: of the means.
-        interval: of the student's minus the teacher's, where it was measured.
+        of: name of the mean, for example "mean score".
+        unit: unit of the means.
+        interval: interval of the student's minus the teacher's, where it was measured.
     """
 
     name: str
@@ -43,11 +43,11 @@ class Scores(Scoreboard):
     """The compared tasks of an evaluation, and how a page names and groups them.
 
     Attributes:
-        names: of the models that are shown, by role.
+        names: names of the models that are shown, by role.
         seen, unseen: tasks on images that may be a source of training, and on images that are none. Means and ranks are
             over the seen ones.
         mean_gains: over the seen tasks and, if there are any, over the unseen ones.
-        gains: of the student over the best teacher, by task.
+        gains: gains of the student over the best teacher, by task.
         trainings: whose mean the student is; empty for a single one.
     """
 

@@ -22,10 +22,10 @@ def advice(rows: Rows, teachers: Sequence[str], scores: Scores | None, predictio
     """Sentences of advice.
 
     Args:
-        rows: of metrics.jsonl, of the stage that was trained last.
-        teachers: of the recipe.
-        scores: of the evaluation, if there is one.
-        predictions: of the same evaluation, if there are any.
+        rows: rows of metrics.jsonl, of the stage that was trained last.
+        teachers: teachers of the recipe.
+        scores: scores of the evaluation, if there is one.
+        predictions: predictions of the same evaluation, if there are any.
     """
     found = [_still_falling(rows), *(_not_learnt(rows, name) for name in teachers)]
     return [text for text in [*found, *(_at_chance(scores, predictions) if scores else ())] if text]

@@ -24,7 +24,7 @@ class Compared:
     """The evaluated runs side by side.
 
     Attributes:
-        names: of all runs.
+        names: names of all runs.
         measured: indices of the runs whose student was measured.
         tasks: that any of them has.
         common: tasks that all of them have, with the same measure.

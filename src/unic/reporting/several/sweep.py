@@ -22,7 +22,7 @@ def write_sweep(summaries: Sequence[SuiteSummary], trainings: Sequence[Measured]
     Args:
         summaries: one for each suite, at least one.
         trainings: the finished ones, from which the summaries were made.
-        name: of the sweep.
+        name: name of the sweep.
         target: the file; its folder is made.
     """
     return write_page(render("sweep.html.j2", collect_sweep(summaries, trainings, name)), target)
