@@ -164,7 +164,7 @@ def _times(x: Float[Tensor, "*n d"], matrix: Tensor) -> Float[Tensor, "*n d"]:
 def _inverses(
     recipe: Recipe, teacher: str, dims: tuple[int, int], statistics: dict[str, Tensor]
 ) -> dict[Kind, Inverse]:
-    """What turns the targets of CLS and of patches into the teacher's tokens again."""
+    """Functions that turn the targets of CLS and of patches into the teacher's tokens again."""
     setting = recipe.standardize
     standardizer = build_standardizer(setting.type, {teacher: dims}, setting.options)
     own = standardizer.state_dict().keys() & statistics.keys()

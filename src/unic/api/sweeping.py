@@ -192,7 +192,7 @@ class _Sweep:
                 yield training, None
 
     def _hopeful(self, trainings: Sequence[Training]) -> list[Training]:
-        """Those of variants that are not below the base already."""
+        """Trainings of variants that are not below the base already."""
         base = self._plan.base.name
         below = hopeless(read_all(self._folder.results), base)
         for one in trainings:

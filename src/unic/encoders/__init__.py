@@ -175,7 +175,7 @@ def uri_of(model: str | Path) -> str:
 
 
 def open_encoder(uri: str, *, device: str | torch.device = "cpu", precision: str = "auto") -> Encoder:
-    """As `load_encoder`, for a URI that may come from a file.
+    """Loads an encoder as `load_encoder` does, by a URI that may come from a file.
 
     Raises:
         InputError: as `load_encoder`.

@@ -234,7 +234,7 @@ class Encoder(nn.Module, ABC):
             yield tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
 
     def unidentified(self) -> str:
-        """What the output depends on beyond the fingerprint, as the end of a sentence "it depends on …".
+        """Things that the output depends on beyond the fingerprint, as the end of a sentence "it depends on …".
 
         Empty if the fingerprint covers everything. Otherwise no output of the encoder is cached.
         """

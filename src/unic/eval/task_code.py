@@ -69,7 +69,7 @@ def content_of_uri(uri: str | None) -> tuple[str | None, list[str]]:
 
 
 def unknown_of(task: str, options: Mapping[str, Any]) -> str:
-    """What the outcome depends on beyond the key, as the end of a sentence "it depends on …"; empty: nothing."""
+    """Things that the outcome depends on beyond the key, as the end of a sentence "it depends on …"; empty: nothing."""
     named = [module for value in options.values() for module in _texts(value) if _is_own_module(module)]
     for code, tells in [(code_of_task(task), _files(task) is not None), *((own_code([name]), False) for name in named)]:
         if code.unknown:

@@ -82,7 +82,7 @@ def _yaml(tree: Mapping[str, Any]) -> str:
 
 
 def _nested(widths: Sequence[int]) -> list[str]:
-    """Where the features may be cut."""
+    """Paragraph on the widths at which the features may be cut."""
     if not widths:
         return []
     listed = ", ".join(map(str, widths))

@@ -317,7 +317,7 @@ class CheckpointSection(Section):
     asynchronous: bool = False
     """Write checkpoints in the background."""
     on_full: Literal["continue", "stop"] = "continue"
-    """What to do when a checkpoint cannot be written."""
+    """Whether the run goes on or stops when a checkpoint cannot be written."""
 
     @field_validator("best")
     @classmethod

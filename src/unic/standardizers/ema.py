@@ -37,7 +37,7 @@ class Statistics(nn.Module):
         self.register_buffer("std", torch.ones(dim))
 
     def scale(self, floor: float) -> Float[Tensor, "d"]:
-        """What standardisation divides by: σ, at least `floor` times the mean σ of all channels, plus 1e-6."""
+        """Divisor of the standardisation: σ, at least `floor` times the mean σ of all channels, plus 1e-6."""
         return (torch.maximum(self.std, floor * self.std.mean()) if floor else self.std) + EPS
 
     def normalise(self, x: Float[Tensor, "*n d"], floor: float) -> Float[Tensor, "*n d"]:

@@ -34,7 +34,7 @@ class Asked(Section):
     recipe: str | dict[str, Any]
     """The recipe that is varied: a file, the name of a shipped recipe, or the recipe itself."""
     suites: list[str] = Field([])
-    """What every student is measured by; empty: the suite of the recipe. The first one is kept in the run folders."""
+    """Suites that measure every student; empty: the recipe's own. The run folders keep the first one's results."""
     overrides: list[str] = Field([])
     """Changes to the recipe for all variants, `KEY=VALUE`."""
     vary: dict[str, list[Any]] = Field({})

@@ -104,7 +104,7 @@ def _ask_to_stop(child: BaseProcess) -> None:
 
 
 def _child(work: Work, training: Training, slot: int, names: Sequence[str], answer: Any) -> None:
-    """What a process does: one training, and an answer of a kind of error, or None, with its text."""
+    """Work of a process: one training. It answers a kind of error, or None, with its text."""
     inherit(names)
     if torch.cuda.is_available():
         torch.cuda.set_device(slot % torch.cuda.device_count())

@@ -64,7 +64,7 @@ def kept_variants(folder: SweepFolder) -> list[str]:
 
 
 def _written_out(plan: Plan) -> dict[str, Any]:
-    """What was asked for as a sweep with named variants only."""
+    """The request as a sweep with named variants only."""
     variants: dict[str, Any] = {}
     for variant in plan.variants:
         entry = plan.asked.variants.get(variant.name)

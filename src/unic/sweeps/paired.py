@@ -65,7 +65,7 @@ class Paired:
         return sorted(seed for seed, row in known.items() if all(task in row for task in tasks))
 
     def difference(self, tasks: Sequence[str], variant: str, base: str) -> Difference | None:
-        """Of the mean over tasks of one measure; None where the two have no seed in common."""
+        """Difference of the mean over tasks of one measure; None where the two have no seed in common."""
         seeds = [seed for seed in self.seeds(variant, tasks) if seed in self.seeds(base, tasks)]
         if not tasks or not seeds:
             return None
@@ -101,7 +101,7 @@ class Paired:
         return self._sign(task, variant) * joined(by_seed, samples).sample
 
     def _deviations(self, task: str) -> dict[tuple[str, int], Sample]:
-        """What other images would add to each score. All trainings share the images that are drawn."""
+        """Changes of each score by other draws of test images. All trainings share the images that are drawn."""
         if task not in self._drawn:
             found: dict[tuple[str, int], np.ndarray] = {}
             for variant, rows in self.scores.items():

@@ -114,7 +114,7 @@ def make_plan(asked: Asked) -> Plan:
 
 
 def suite_name(suite: str) -> str:
-    """What a suite is called wherever its file lies."""
+    """Name of a suite, wherever its file lies."""
     return Path(suite).stem if Path(suite).suffix else suite
 
 

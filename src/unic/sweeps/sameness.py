@@ -12,7 +12,7 @@ from unic.recipe.schema import Recipe
 
 
 def content(recipe: Recipe) -> str:
-    """What a recipe says, with the default of every option; equal for recipes that are the same.
+    """The content of a recipe, with the default of every option; equal for recipes that are the same.
 
     Raises:
         InputError: a projector, standardiser or weighting that does not exist.
@@ -40,7 +40,7 @@ def _as_numbers(value: Any) -> Any:
 
 
 def _defaults(kind: Callable[..., Any]) -> dict[str, Any]:
-    """Those of keyword-only parameters, which are the options of a recipe's component."""
+    """Defaults of keyword-only parameters, which are the options of a recipe's component."""
     parameters = inspect.signature(kind).parameters.values()
     return {
         parameter.name: parameter.default

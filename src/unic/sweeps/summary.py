@@ -72,11 +72,11 @@ class SuiteSummary:
     rows: list[Row]
 
     def label(self, kind: Kind) -> str:
-        """What the mean over the tasks of a kind is called; plain where all tasks are of one kind."""
+        """Name of the mean over the tasks of a kind; plain where all tasks are of one kind."""
         return kind if len(self.kinds) > 1 else "mean"
 
     def notes(self) -> list[str]:
-        """What the intervals cover, and what the means leave out."""
+        """Notes on what the intervals cover, and on what the means leave out."""
         found = []
         differences = [mean.difference for row in self.rows for mean in row.means.values() if mean.difference]
         known = [one for one in differences if one.ci]

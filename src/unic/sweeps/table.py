@@ -119,5 +119,5 @@ def _both(mean: Mean | None, unit: str) -> str:
 
 
 def changes(row: Row) -> list[str]:
-    """What a variant changes, a line each."""
+    """Changes of a variant, a line each."""
     return [*([f"resumes {row.of}"] if row.of else []), *row.overrides]

@@ -76,7 +76,7 @@ def largest_batch(job: Job, bytes_per_image: float, available: int) -> int:
 
 
 def what_fits(job: Job, largest: int) -> str:
-    """What to change in the recipe if at most `largest` images (one or more) fit at a time."""
+    """Changes to the recipe if at most `largest` images (one or more) fit at a time."""
     train, now, shares = job.recipe.train, job.images_at_a_time, job.recipe.train.micro_batches * job.world_size
     parts = math.ceil(now / largest)
     line = f"{math.ceil(now / parts)} would fit: set "

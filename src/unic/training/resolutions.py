@@ -19,7 +19,7 @@ _ENLARGED = 2.0  # warn if a teacher's input is so many times as large as the vi
 
 @dataclass(frozen=True)
 class Resolutions:
-    """What each model sees at each size of views; empty if all views have one size.
+    """The size at which each model sees each size of views; empty if all views have one size.
 
     Attributes:
         grids: the student's patch grid at each size.

@@ -44,7 +44,7 @@ class BatchLoss(NamedTuple):
 
 
 class Window:
-    """What one optimiser step adds up over its micro-batches and ranks; stays on the device until a log step."""
+    """Sums of one optimiser step over its micro-batches and ranks; they stay on the device until a log step."""
 
     def __init__(self, accelerator: Accelerator) -> None:
         self._accelerator = accelerator
@@ -83,7 +83,7 @@ class Window:
 
     @property
     def observed(self) -> Float[Tensor, "..."] | None:
-        """What the weighting has observed, added up; None if nothing."""
+        """Sum of what the weighting has observed; None if nothing."""
         assert self._sums is not None
         return None if self._observed is None else self._sums[-self._observed.numel() :].view(self._observed)
 

@@ -211,7 +211,7 @@ class _Ahead:
 
 
 def _limited(pieces: list[Piece], limit: int | None) -> list[Piece]:
-    """As few pieces as hold `limit` images, drawn with a fixed key; the last one is cut. None: all pieces."""
+    """Draws as few pieces as hold `limit` images, with a fixed key, and cuts the last one. None: all pieces."""
     chosen: list[Piece] = []
     for place in permutation(len(pieces), rng.stream("subset")).tolist() if limit else ():
         left = limit - sum(piece.images for piece in chosen) if limit else 0

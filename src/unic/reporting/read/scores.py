@@ -64,7 +64,7 @@ class Scores(Scoreboard):
 
     @property
     def drawn(self) -> str:
-        """What the bootstrap of the intervals resamples."""
+        """The things that the bootstrap of the intervals resamples."""
         return "test images, probe seeds and trainings" if self.trainings else "test images and probe seeds"
 
     def role(self, name: str) -> str:

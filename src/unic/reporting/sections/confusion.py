@@ -17,7 +17,7 @@ _LISTED = 10  # pairs of classes
 
 
 def worst_task(scores: Scores, predictions: Predictions) -> str | None:
-    """Of the tasks whose predictions are known: the lowest gain, or without teachers the lowest score."""
+    """The task with the lowest gain, or without teachers the lowest score, of those whose predictions are known."""
     known = [task for task in scores.tasks if predictions.of(task, scores.student) is not None]
     gained = {task: gain for task in known if (gain := scores.gains.get(task)) is not None}
     scored = {task: score for task in known if (score := scores.score(task, scores.student or "")) is not None}

@@ -39,7 +39,7 @@ def radar_chart(scores: Scores, looks: Looks) -> dict[str, Any] | None:
 
 
 def gains_by_axis(scores: Scores) -> tuple[str, dict[str, Gains]]:
-    """What an axis is, and the gains of the student and of teachers by axis.
+    """A definition of an axis, and the gains of the student and of teachers by axis.
 
     Only seen tasks count. Axes are those of the suite if the student has three of them. Otherwise each task is an axis
     or, if there are many tasks, each set, with the mean over its tasks.

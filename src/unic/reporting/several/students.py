@@ -105,7 +105,7 @@ class Compared:
         return None if index == first else self.paired.mean_difference(tasks, index, first)
 
     def notes(self) -> list[str]:
-        """What a reader must know before comparing numbers."""
+        """Remarks that a reader must know before comparing numbers."""
         differing = []
         known = [_settings(self.scores(index).results.protocol) for index in self.measured]
         for key in _settings(Protocol()):

@@ -19,7 +19,7 @@ class ModelEntry(ResultsPart):
     teachers side by side. `pixels`: the image itself as a vector. `training`: one of the trainings whose mean a student
     is. `other`: none of these, such as the weights that a student started from."""
     uri: str = ""
-    """Where the model comes from."""
+    """Origin of the model."""
     vector: str | None = None
     """The vector of an image: `cls`, `patch_mean`, or both side by side as `cls+patch_mean`."""
     input_size: list[int] | None = None

@@ -28,7 +28,7 @@ class Bootstrap(ResultsPart):
     level: int | None = None
     """Coverage of the intervals in percent."""
     unit: str | None = None
-    """What is drawn again: test images, probe seeds and, for a mean of trainings, trainings."""
+    """Things that are drawn again: test images, probe seeds and, for a mean of trainings, trainings."""
     over_teachers: str | None = None
     """`simultaneous`: intervals over the best teacher account for the choice of that teacher. In results without this
     key they do not."""
