@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from unic.reporting.draw.charts import Scale
-from unic.reporting.draw.svg import Series, marker, number, shortened, tag
+from unic.reporting.draw.rows import grid, whisker
+from unic.reporting.draw.svg import Series, marker, shortened, tag
 
 _WIDTH, _LEFT, _RIGHT = 264, 78, 42
 _ROW, _TOP, _BOTTOM = 19, 2, 20
@@ -40,11 +41,7 @@ def dot_chart(title: str, dots: Sequence[Dot]) -> Markup:
     axis = Scale(min(ends) - margin, max(ends) + margin, _LEFT, _WIDTH - _RIGHT)
     height = _TOP + _ROW * len(dots) + _BOTTOM
     bottom = height - _BOTTOM
-    parts = []
-    for level in axis.ticks():
-        x = axis.place(level)
-        parts.append(tag("line", x1=x, x2=x, y1=_TOP, y2=bottom, class_="grid"))
-        parts.append(tag("text", number(level), x=x, y=height - 6, text_anchor="middle"))
+    parts = grid(axis, _TOP, bottom, height - 6)
     for dot in dots:
         if dot.kind == "to-beat":
             x = axis.place(dot.score)
@@ -60,10 +57,7 @@ def _row(dot: Dot, y: float, axis: Scale) -> Markup:
     parts = [tag("title", f"{dot.model.name}: {dot.text}{ends}")]
     parts.append(tag("rect", x=0, y=y - _ROW / 2, width=_WIDTH, height=_ROW, class_="band"))
     parts.append(tag("text", shortened(dot.model.name, _LABEL), x=4, y=y + 4, class_="name"))
-    if dot.interval:
-        low, high = (axis.place(end) for end in dot.interval)
-        parts.append(tag("line", x1=low, x2=high, y1=y, y2=y, class_="whisker"))
-        parts += [tag("line", x1=x, x2=x, y1=y - 3.5, y2=y + 3.5, class_="whisker") for x in (low, high)]
+    parts += whisker(axis, dot.interval, y, 3.5)
     parts.append(marker(dot.model.style, axis.place(dot.score), y, 4.4 if dot.kind == "student" else 3.8))
     parts.append(tag("text", dot.text, x=_WIDTH - 4, y=y + 4, text_anchor="end", class_="score"))
     return tag("g", *parts, class_=dot.kind, style=f"--c:var({dot.model.colour})")

@@ -8,7 +8,8 @@ from typing import NamedTuple
 from markupsafe import Markup
 
 from unic.reporting.draw.charts import Scale
-from unic.reporting.draw.svg import number, shortened, tag
+from unic.reporting.draw.rows import grid, whisker
+from unic.reporting.draw.svg import shortened, tag
 
 _WIDTH, _LEFT, _RIGHT = 720, 230, 150
 _ROW, _TOP, _BOTTOM = 24, 4, 24
@@ -45,11 +46,7 @@ def forest_plot(title: str, lines: Sequence[Line]) -> Markup:
     axis = Scale(min(ends) - margin, max(ends) + margin, _LEFT, _WIDTH - _RIGHT)
     height = _TOP + _ROW * len(lines) + _BOTTOM
     bottom = height - _BOTTOM
-    parts = []
-    for level in axis.ticks():
-        x = axis.place(level)
-        parts.append(tag("line", x1=x, x2=x, y1=_TOP, y2=bottom, class_="grid"))
-        parts.append(tag("text", number(level), x=x, y=height - 7, text_anchor="middle"))
+    parts = grid(axis, _TOP, bottom, height - 7)
     zero = axis.place(0)
     parts.append(tag("line", x1=zero, x2=zero, y1=_TOP, y2=bottom, class_="zero"))
     parts += [_row(line, _TOP + _ROW * (place + 0.5), axis) for place, line in enumerate(lines)]
@@ -62,10 +59,7 @@ def forest_plot(title: str, lines: Sequence[Line]) -> Markup:
 def _row(line: Line, y: float, axis: Scale) -> Markup:
     parts = [tag("title", f"{line.name}: {line.text}")]
     parts.append(tag("text", shortened(line.name, _LABEL), x=_LEFT - 12, y=y + 4, text_anchor="end", class_="name"))
-    if line.interval:
-        low, high = (axis.place(end) for end in line.interval)
-        parts.append(tag("line", x1=low, x2=high, y1=y, y2=y, class_="whisker"))
-        parts += [tag("line", x1=x, x2=x, y1=y - 4, y2=y + 4, class_="whisker") for x in (low, high)]
+    parts += whisker(axis, line.interval, y, 4)
     parts.append(tag("circle", cx=axis.place(line.difference), cy=y, r=4.4, class_="dot"))
     parts.append(tag("text", line.text, x=_WIDTH - 4, y=y + 4, text_anchor="end", class_="name"))
     return tag("g", *parts, class_=line.side)
