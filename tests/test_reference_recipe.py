@@ -103,7 +103,7 @@ def test_the_arguments_of_unic_make_the_recipe_of_the_paper(tmp_path: Path) -> N
         arch="vit_base", patch_size=16, drop_path_rate=0.1, image_size=224, lp_args="{'std': 0.02}", teachers=four,
         tnorm_ema_momentum_start=1.0, tnorm_ema_momentum_end=0.001, t_drop_prob=0.5, lam_lcos=0.5, lam_lsl1=0.5,
         batch_size_per_gpu=128, world_size=4, epochs=200, optim_args="{'betas':(0.9, 0.99), 'eps':1e-8}", wd=3e-2,
-        lr=3e-4, min_lr=1e-6, warmup_epochs=10, seed=0, num_workers=12, data_dir="imagenet",
+        lr=3e-4, min_lr=1e-6, warmup_epochs=10, seed=0, num_workers=12, data_dir="data/imagenet",
     )  # fmt: skip
     said, ours = load_recipe(yaml.safe_load(reference_recipe(source))), load_recipe("unic-vitb16")
     assert sorted(said.teachers.models.values()) == sorted(ours.teachers.models.values())

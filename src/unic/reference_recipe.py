@@ -231,7 +231,7 @@ def _images(said: _Said) -> str:
     folder = said.take("data_dir")
     if folder is None:
         said.open.append("data.train: point it at the training folder of ImageNet-1K")
-        return "imagenet/train"
+        return "data/imagenet/train"
     return str(Path(str(folder)) / "train")
 
 
