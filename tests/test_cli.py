@@ -124,6 +124,7 @@ def test_version_needs_no_command(capsys: pytest.CaptureFixture[str]) -> None:
         ("tasks", "logistic"),
         ("data", "clipart"),
         ("suites", "samples"),
+        ("suites", "unic-l"),
         ("recipes", "unic-vitl14"),
     ],
 )

@@ -22,6 +22,8 @@ from unic.exporting.timm import export_timm
 
 DEPTH = 2
 TEACHERS = {"dino_vitbase_16": 5, "metaclip_vithuge_14": 7}
+DUNE_TEACHERS = {"dino2reg_vitlarge_14": 6, "mast3r_vitlarge_16": 8}
+_LAYERS = {"norm1": (1,), "attn.qkv": (3, 1), "attn.proj": (1, 1), "norm2": (1,), "mlp.fc1": (4, 1), "mlp.fc2": (1, 4)}
 State = dict[str, Tensor]
 
 
@@ -44,16 +46,10 @@ def encoder_state(width: int, patch: int, grid: int, *, num_registers: int = 0, 
     if num_registers:
         state["register_tokens"] = random(1, num_registers, width)
     for block in range(DEPTH):
-        for name, shape in {
-            "norm1": (width,),
-            "attn.qkv": (3 * width, width),
-            "attn.proj": (width, width),
-            "norm2": (width,),
-            "mlp.fc1": (4 * width, width),
-            "mlp.fc2": (width, 4 * width),
-        }.items():
-            state[f"blocks.0.{block}.{name}.weight"] = random(*shape) + (1 if "norm" in name else 0)
-            state[f"blocks.0.{block}.{name}.bias"] = random(shape[0])
+        for name, shape in _LAYERS.items():
+            weight = random(*(factor * width for factor in shape))
+            state[f"blocks.0.{block}.{name}.weight"] = weight + (1 if "norm" in name else 0)
+            state[f"blocks.0.{block}.{name}.bias"] = random(shape[0] * width)
         if layer_scale:
             for number in (1, 2):
                 state[f"blocks.0.{block}.ls{number}.gamma"] = 1 + random(width)
@@ -73,9 +69,57 @@ def ladder_state(width: int, blocks: list[int]) -> State:
     return state
 
 
+def projector_state(width: int, *, layer_scale: bool = True, affine: bool = True, num_blocks: int = 1) -> State:
+    """DUNE's projectors, and the statistics of its teachers: only the first was also matched by its CLS."""
+    generator = torch.Generator().manual_seed(2)
+
+    def random(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=generator) * 0.05
+
+    state = {}
+    for teacher, outputs in DUNE_TEACHERS.items():
+        for block in range(num_blocks):
+            prefix = f"projectors.{teacher}.blocks.{block}"
+            for name, shape in _LAYERS.items():
+                if affine or "norm" not in name:
+                    state[f"{prefix}.{name}.weight"] = random(*(factor * width for factor in shape)) + ("norm" in name)
+                    state[f"{prefix}.{name}.bias"] = random(shape[0] * width)
+            if layer_scale:
+                state |= {f"{prefix}.ls{number}.gamma": 1 + random(width) for number in (1, 2)}
+        state[f"projectors.{teacher}.linear.weight"] = random(outputs, width)
+        state[f"projectors.{teacher}.linear.bias"] = random(outputs)
+        for kind in ("cls", "patch") if teacher == "dino2reg_vitlarge_14" else ("patch",):
+            normalizer = f"teacher_norms.{teacher}.normalizers.{kind}"
+            state[f"{normalizer}.mean"] = random(outputs)
+            # The first is below the least deviation of the training code.
+            state[f"{normalizer}.std"] = torch.cat([torch.tensor([1e-5]), 1 + random(outputs - 1)])
+    return state
+
+
+def below(state: State, prefix: str) -> State:
+    return {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+
+
+def one_block(p: State, x: Tensor, num_heads: int) -> Tensor:
+    """A pre-norm transformer block, with a layer scale and with weights of its norms if it has them."""
+
+    def linear(y: Tensor, name: str) -> Tensor:
+        return y @ p[f"{name}.weight"].T + p[f"{name}.bias"]
+
+    def norm(y: Tensor, name: str) -> Tensor:
+        centred = y - y.mean(-1, keepdim=True)
+        normed = centred / (centred.square().mean(-1, keepdim=True) + 1e-6).sqrt()
+        return normed * p.get(f"{name}.weight", 1) + p.get(f"{name}.bias", 0)
+
+    q, k, v = linear(norm(x, "norm1"), "attn.qkv").unflatten(2, (3, num_heads, -1)).permute(2, 0, 3, 1, 4)
+    attention = (q @ k.mT / q.shape[-1] ** 0.5).softmax(-1) @ v
+    x = x + p.get("ls1.gamma", 1) * linear(attention.transpose(1, 2).flatten(2), "attn.proj")
+    return x + p.get("ls2.gamma", 1) * linear(F.gelu(linear(norm(x, "norm2"), "mlp.fc1")), "mlp.fc2")
+
+
 def forward(state: State, x: Tensor, num_heads: int) -> tuple[list[Tensor], int]:
     """Outputs of every block and the number of prefix tokens: a plain pre-norm ViT."""
-    state = {key.removeprefix("encoder."): value for key, value in state.items()}
+    state = below(state, "encoder.")
     width = state["cls_token"].shape[-1]
     patches = (
         F.conv2d(
@@ -92,20 +136,7 @@ def forward(state: State, x: Tensor, num_heads: int) -> tuple[list[Tensor], int]
     x = torch.cat([x[:, :1], registers, x[:, 1:]], 1)
     outputs = []
     for block in range(DEPTH):
-        p = {
-            key.removeprefix(f"blocks.0.{block}."): value for key, value in state.items() if f"blocks.0.{block}." in key
-        }
-
-        def linear(y: Tensor, name: str, p: State = p) -> Tensor:
-            return y @ p[f"{name}.weight"].T + p[f"{name}.bias"]
-
-        def norm(y: Tensor, name: str, p: State = p) -> Tensor:
-            return F.layer_norm(y, (width,), p[f"{name}.weight"], p[f"{name}.bias"], eps=1e-6)
-
-        q, k, v = linear(norm(x, "norm1"), "attn.qkv").unflatten(2, (3, num_heads, -1)).permute(2, 0, 3, 1, 4)
-        attention = (q @ k.mT / q.shape[-1] ** 0.5).softmax(-1) @ v
-        x = x + p.get("ls1.gamma", 1) * linear(attention.transpose(1, 2).flatten(2), "attn.proj")
-        x = x + p.get("ls2.gamma", 1) * linear(F.gelu(linear(norm(x, "norm2"), "mlp.fc1")), "mlp.fc2")
+        x = one_block(below(state, f"blocks.0.{block}."), x, num_heads)
         outputs.append(x)
     return outputs, 1 + registers.shape[1]
 
@@ -128,6 +159,7 @@ CASES = [
     ("unic", 768, 16, {}),
     ("dune-vits14-448", 384, 14, {"num_registers": 4, "layer_scale": True}),
     ("dune-vitb14-336", 768, 14, {"layer_scale": True}),
+    ("dune-vitb14-448-paper", 768, 14, {"num_registers": 4}),
 ]
 
 
@@ -179,7 +211,7 @@ def test_ladders_give_the_space_of_a_teacher(tmp_path: Path, blocks: list[int], 
     path = released(tmp_path / "r.pth", state, **({"teacher_ft_stats": statistics} if with_statistics else {}))
     encoder = load_encoder(f"official:unic?checkpoint={path}&head={teacher}", precision="fp32")
     images = torch.rand(2, 3, 32, 32)
-    outputs, _ = forward({k: v for k, v in state.items() if k.startswith("encoder.")}, prepared(images), 12)
+    outputs, _ = forward(state, prepared(images), 12)
     tokens = encoder(images)
     assert (encoder.embed_dim, encoder.patch_dim) == (width, width)
     for kind, part, got in (("cls", slice(0, 1), tokens.cls[:, None]), ("patch", slice(1, None), tokens.patches)):
@@ -194,6 +226,65 @@ def test_ladders_give_the_space_of_a_teacher(tmp_path: Path, blocks: list[int], 
         if with_statistics:
             total = total * (statistics[teacher][kind]["std"] + 1e-6) + statistics[teacher][kind]["mean"]
         torch.testing.assert_close(got, total.reshape(got.shape), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("teacher", DUNE_TEACHERS)
+@pytest.mark.parametrize("options", [{}, {"layer_scale": False}, {"affine": False, "num_blocks": 2}], ids=str)
+def test_a_projector_of_dune_gives_the_space_of_a_teacher(
+    tmp_path: Path, teacher: str, options: dict[str, Any]
+) -> None:
+    state = {**encoder_state(384, 14, 2, num_registers=4, layer_scale=True), **projector_state(384, **options)}
+    path = released(tmp_path / "r.pth", state, iter=7)
+    encoder = load_encoder(f"official:dune-vits14-448?checkpoint={path}&head={teacher}", precision="fp32")
+    is_matched_by_cls = teacher == "dino2reg_vitlarge_14"
+    width = DUNE_TEACHERS[teacher]
+    assert (encoder.embed_dim, encoder.patch_dim, encoder.has_cls) == (width, width, is_matched_by_cls)
+
+    images = torch.rand(2, 3, 28, 28)
+    outputs, num_prefix = forward(state, prepared(images), 6)
+    x = torch.cat([outputs[-1][:, :1], outputs[-1][:, num_prefix:]], dim=1)  # no registers, no final norm
+    projector, norms = below(state, f"projectors.{teacher}."), below(state, f"teacher_norms.{teacher}.normalizers.")
+    for block in range(options.get("num_blocks", 1)):
+        x = one_block(below(projector, f"blocks.{block}."), x, 6)
+    z = x @ projector["linear.weight"].T + projector["linear.bias"]
+    patches = z[:, 1:] * norms["patch.std"].clamp(min=1e-3) + norms["patch.mean"]
+    cls = z[:, 0] * norms["cls.std"].clamp(min=1e-3) + norms["cls.mean"] if is_matched_by_cls else patches.mean(1)
+    tokens = encoder(images)
+    torch.testing.assert_close(tokens.patches, patches, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(tokens.cls, cls, rtol=1e-4, atol=1e-5)
+    assert tokens.grid == (2, 2)
+
+
+def test_a_projector_of_dune_without_statistics_gives_the_standardised_space(tmp_path: Path) -> None:
+    teacher, width = "mast3r_vitlarge_16", DUNE_TEACHERS["mast3r_vitlarge_16"]
+    state = {**encoder_state(384, 14, 2), **projector_state(384)}
+    state = {key: value for key, value in state.items() if not key.startswith("teacher_norms.")}
+    encoder = load_encoder(f"official:dune-vits14-336?checkpoint={released(tmp_path / 'r.pth', state)}&head={teacher}")
+    assert encoder.has_cls
+    assert encoder(torch.rand(1, 3, 28, 28)).cls.shape == (1, width)
+
+
+def test_other_projectors_than_those_of_dune_are_refused(tmp_path: Path) -> None:
+    state, teacher = {**encoder_state(384, 14, 2), **projector_state(384)}, "mast3r_vitlarge_16"
+    more = {f"projectors.{teacher}.blocks.0.cross.weight": torch.ones(1)}
+    less = {key: value for key, value in state.items() if "linear" not in key}
+    for changed, line in (({**state, **more}, "'mast3r_vitlarge_16'.*cross.weight"), (less, "no linear")):
+        path = released(tmp_path / "r.pth", changed)
+        with pytest.raises(InputError, match=line) as caught:
+            load_encoder(f"official:dune-vits14-448?checkpoint={path}&head={teacher}")
+        assert "\n" not in str(caught.value)
+    with pytest.raises(InputError, match="no projector for 'dino2reg'.*'dino2reg_vitlarge_14'"):
+        load_encoder(f"official:dune-vits14-448?checkpoint={released(tmp_path / 'r.pth', state)}&head=dino2reg")
+
+
+def test_a_release_without_layer_scale_is_exported(tmp_path: Path) -> None:
+    path = released(tmp_path / "r.pth", encoder_state(384, 14, 2, num_registers=4))
+    encoder = load_encoder(f"official:dune-vits14-448?checkpoint={path}", precision="fp32")
+    assert isinstance(encoder, TimmEncoder)
+    export_timm(encoder, tmp_path / "export")
+    images = torch.rand(1, 3, 28, 28)
+    same = load_encoder(f"run:{tmp_path / 'export'}", precision="fp32")
+    torch.testing.assert_close(same(images).cls, encoder(images).cls, rtol=1e-5, atol=1e-5)
 
 
 def test_a_release_can_be_a_student_and_is_exported(tmp_path: Path) -> None:
@@ -266,7 +357,7 @@ def test_errors(tmp_path: Path) -> None:
     wide = released(tmp_path / "wide.pth", encoder_state(384, 16, 2))
     with pytest.raises(InputError, match="weights do not fit"):
         load_encoder(f"official:unic?checkpoint={wide}")
-    with pytest.raises(InputError, match="no ladders"):
+    with pytest.raises(InputError, match="no projectors"):
         load_encoder(f"official:unic?checkpoint={released(tmp_path / 'e.pth', state)}&head=dino_vitbase_16")
     normed = {**ladder_state(768, [1]), "lp.heads.dino_vitbase_16.cls.1.layers.1.weight": torch.ones(6)}
     path = released(tmp_path / "n.pth", {**state, **normed})

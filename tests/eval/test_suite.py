@@ -48,6 +48,16 @@ def test_every_axis_of_a_shipped_suite_names_a_task(name):
             assert pattern.partition("/")[2] in {"*", *suite.tasks}
 
 
+def test_unic_l_measures_what_its_published_table_has():
+    suite = SUITES["unic-l"]
+    assert {name: (entry.data, entry.options) for name, entry in suite.tasks.items()} == {
+        "knn": (["imagenet"], {"k": 20}),
+        "zero_shot": (["imagenet"], {"templates": "openai", "names": "openai"}),
+        "segmentation": (None, {}),
+    }
+    assert suite.data == ["imagenet", "ade20k"]
+
+
 @pytest.mark.parametrize("name", ["quick", "samples", "samples-all"])
 def test_the_sample_suites_measure_stamps_as_the_published_figure_has_it(name):
     suite = SUITES[name]

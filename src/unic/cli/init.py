@@ -25,12 +25,29 @@ def init(
     student: Annotated[str | None, typer.Option(help="Student as a URI.", autocompletion=_completion.encoders)] = None,
     data: Annotated[list[str] | None, typer.Option(help="Images to train on; repeatable.")] = None,
     epochs: Annotated[float | None, typer.Option(min=0, help="Number of passes over the images.")] = None,
-    out: Annotated[Path, typer.Option(help="File to write.")] = Path("recipe.yaml"),
+    arguments: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="SOURCE",
+            help="Print the recipe that a training of the paper's authors says: official:NAME?checkpoint=PATH, or a "
+            "JSON file of its arguments.",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="File to write; default: recipe.yaml, or with --from the screen.")
+    ] = None,
 ) -> None:
     """Write a commented recipe. Asks for what the flags leave out."""
+    if arguments is not None:
+        if teachers or student or data or epochs is not None:
+            raise InputError("--from: it says the whole recipe; leave out --teachers, --student, --data and --epochs")
+        _init_from(arguments, out)
+        return
     from unic.compose import check_new, compose, write_recipe
     from unic.suited import suited
 
+    out = out or Path("recipe.yaml")
     check_new(out)
     if sys.stdin.isatty():
         asked = "teachers (URIs with commas, for example timm:vit_base_patch16_224.dino)"
@@ -53,6 +70,21 @@ def init(
 
         text = "To measure the student at the end, name a suite in eval.suite, or images with a labelled test part."
         tell(stdout(), text)
+
+
+def _init_from(source: str, out: Path | None) -> None:
+    from unic.compose import check_new
+    from unic.files import write_text
+    from unic.reference_recipe import reference_recipe
+
+    if out is not None:
+        check_new(out)
+    text = reference_recipe(source)
+    if out is None:
+        echo(text, nl=False)
+        return
+    write_text(out, text)
+    echo(out)
 
 
 def schema(

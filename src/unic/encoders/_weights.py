@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,13 @@ class _Ignored:
     def __init__(self, *_: Any) -> None: ...
 
     def __setstate__(self, state: Any) -> None: ...
+
+
+class _Arguments(_Ignored):
+    """Replaces an `argparse.Namespace` where its values are asked for; it keeps them and runs nothing."""
+
+    def __setstate__(self, state: Any) -> None:
+        self.__dict__.update(state if isinstance(state, dict) else {})
 
 
 # Objects that training codes store beside their weights. torch's own allow-list has tensors and plain containers.
@@ -66,12 +73,35 @@ def read_checkpoint(path: Path, where: str) -> Any:
     Raises:
         InputError: as `read_state_dict`.
     """
+    return _read(path, where, _INERT)
+
+
+def read_arguments(path: Path, where: str) -> dict[str, Any]:
+    """The arguments of the training that wrote a checkpoint file, `args` beside the weights. No code is executed.
+
+    Values that are no plain data, such as arrays and paths, are objects without content.
+
+    Raises:
+        InputError: as `read_state_dict`, or the file holds no arguments.
+    """
+    kept = [pair for pair in _INERT if pair[1] != "argparse.Namespace"]
+    tree = _read(path, where, [(_Arguments, "argparse.Namespace"), *kept])
+    found = tree.get("args") if isinstance(tree, Mapping) else None
+    if isinstance(found, _Arguments):
+        found = vars(found)
+    if not isinstance(found, Mapping):
+        raise InputError(f"{where}: {path} holds no arguments of a training")
+    return {str(key): value for key, value in found.items()}
+
+
+def _read(path: Path, where: str, allowed: Sequence[tuple[type, str]]) -> Any:
+    """The content of a checkpoint file; objects of the `allowed` names become objects of our classes."""
     if not path.is_file():
         raise InputError(f"{where}: no such file: {path}")
     try:
         if path.suffix == ".safetensors":
             return safetensors.torch.load_file(path)
-        with torch.serialization.safe_globals(list(_INERT)):
+        with torch.serialization.safe_globals(list(allowed)):
             return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # readers raise many kinds for a file of another format: KeyError, ValueError, …
         # torch's own text is not shown: it advises `weights_only=False`, which runs any code that the file holds.

@@ -145,6 +145,14 @@ SUITES = {
             "segmentation": ["ade20k/*"], "depth": ["nyud/*"],
         },
     ),
+    "unic-l": Suite(
+        data=["imagenet", "ade20k"],
+        tasks=_entries(
+            knn={"data": ["imagenet"], "k": 20},
+            zero_shot={"data": ["imagenet"], "templates": "openai", "names": "openai"}, segmentation={},
+        ),
+        axes={"k-NN": ["imagenet/knn"], "zero-shot": ["imagenet/zero_shot"], "segmentation": ["ade20k/*"]},
+    ),
 }  # fmt: skip
 
 

@@ -1,7 +1,8 @@
 """The authors' released checkpoints of UNIC and DUNE: `official:NAME?checkpoint=PATH[&head=TEACHER&img_size=SIZE]`.
 
 The files are pickles with arguments and optimiser states, of which only tensors are read (`unic.encoders._weights`).
-Encoders become timm models. `head=` adds the student's ladder for a teacher: ŷ = Σ_l MLP_l(x_l) · (σ + 1e-6) + μ.
+Encoders become timm models. `head=` adds the student's projector for a teacher: UNIC's ladder (`_ladder_head`), or
+DUNE's transformer block (`_block_head`).
 """
 
 from __future__ import annotations
@@ -14,8 +15,7 @@ from typing import Any
 
 from torch import Tensor
 
-from unic.encoders import Spec
-from unic.encoders._ladder_head import LadderHead, teachers_of
+from unic.encoders import Spec, _block_head, _ladder_head
 from unic.encoders._unwrap import unwrap
 from unic.encoders._weights import load_weights, read_checkpoint
 from unic.encoders.base import IMAGENET_MEAN, IMAGENET_STD, Encoder
@@ -57,7 +57,7 @@ def load(spec: Spec, *, drop_path: float = 0.0) -> Encoder:
     The input size, the number of blocks, registers and layer scale are inferred from the weights.
 
     Raises:
-        InputError: unknown name, no `checkpoint`, a file of another form, or no ladder for `head`.
+        InputError: unknown name, no `checkpoint`, a file of another form, or no projector for `head`.
     """
     spec.check("checkpoint", "head", "img_size", "size", "mean", "std")
     where = f"encoder '{spec.uri}'"
@@ -78,17 +78,27 @@ def load(spec: Spec, *, drop_path: float = 0.0) -> Encoder:
     if drop_path:
         raise InputError(f"{where}: an encoder with 'head' cannot be a student")
     state = unwrap(tree, where)
-    teachers = teachers_of(state)
-    if head not in teachers:
-        kind = nearest(head, teachers) if teachers else "; the file has no ladders (DUNE's projectors are not read)"
-        raise InputError(f"{where}: no ladder for '{head}'{kind}")
-    statistics = tree.get("teacher_ft_stats") if isinstance(tree, Mapping) else None
-    return LadderHead(student, head, state, (statistics or {}).get(head), where)
+    if head in _block_head.teachers_of(state):
+        return _block_head.BlockHead(student, head, state, where)
+    if head in _ladder_head.teachers_of(state):
+        statistics = tree.get("teacher_ft_stats") if isinstance(tree, Mapping) else None
+        return _ladder_head.LadderHead(student, head, state, (statistics or {}).get(head), where)
+    teachers = [*_block_head.teachers_of(state), *_ladder_head.teachers_of(state)]
+    kind = nearest(head, teachers) if teachers else "; the file has no projectors"
+    raise InputError(f"{where}: no projector for '{head}'{kind}")
 
 
 def _renamed(key: str) -> str:
     """timm's name for a weight: `blocks.7` for `blocks.0.7`, as released blocks are in one or several chunks."""
     return _NAMES.get(key) or re.sub(r"^blocks\.\d+\.(\d+)\.", r"blocks.\1.", key)
+
+
+def _layer_scale(architecture: str, has_it: bool) -> float | None:
+    """timm's `init_values`; any value but 0 adds a layer scale, whose weights are loaded after that."""
+    if has_it:
+        return 1e-5
+    # timm leaves out arguments that are None, and would then add the layer scale that DINOv2's own models have.
+    return 0.0 if architecture.endswith("_dinov2") else None
 
 
 def _build(
@@ -105,8 +115,7 @@ def _build(
     side = round((state["pos_embed"].shape[1] - 1) ** 0.5) * patch
     model_args: dict[str, Any] = {
         "depth": 1 + max((int(key.split(".")[1]) for key in state if key.startswith("blocks.")), default=-1),
-        # Any value adds a layer scale; its weights are loaded below.
-        "init_values": 1e-5 if "blocks.0.ls1.gamma" in state else None,
+        "init_values": _layer_scale(release.architecture, "blocks.0.ls1.gamma" in state),
     }
     if "reg_token" in state:
         # timm has no position for the class token of a model with registers, so it is added to the token.
