@@ -185,8 +185,8 @@ def test_axes_have_their_mean_their_gain_and_their_members(width):
     assert rows["mean knn"] == ["32.4", "32.4"]
     assert "mean near" not in rows
     assert "mean one" not in rows
-    assert "axis near: 2 tasks, clipart, fashion (knn)" in lines
-    assert "axis both: 2 tasks, clipart (logistic); fashion (knn)" in lines
+    assert "axis near (2 tasks): clipart, fashion (knn)" in lines
+    assert "axis both (2 tasks): clipart (logistic); fashion (knn)" in lines
     assert "axis one: fashion (knn)" in lines
 
 
@@ -199,4 +199,4 @@ def test_axes_without_teachers_have_their_mean_only():
     _, plain = shown(data | {"best_teacher": {}, "gain_over_best_teacher": {}, "mean_gain": None, "mean_gain_ci": None})
     assert "mean both" in plain
     assert "gain" not in plain
-    assert "axis both: 2 tasks" in plain
+    assert "axis both (2 tasks): clipart" in plain

@@ -19,9 +19,9 @@ def members(tasks: Sequence[str]) -> str:
 
 
 def members_by_axis(results: Results) -> dict[str, str]:
-    """The tasks of every axis in short, with their number if there are several."""
+    """The tasks of every axis in short, by its name and, if there are several, their number."""
     return {
-        name: f"{len(axis.tasks)} tasks, {members(axis.tasks)}" if len(axis.tasks) > 1 else members(axis.tasks)
+        f"{name} ({len(axis.tasks)} tasks)" if len(axis.tasks) > 1 else name: members(axis.tasks)
         for name, axis in results.axes.items()
         if axis.tasks
     }
