@@ -57,7 +57,7 @@ def test_a_view_that_is_not_square_is_covered():
 
 @pytest.fixture
 def wide(tmp_path):
-    """Two classes; the colour of an image is right in the middle eighth of the short side and wrong elsewhere."""
+    """Two classes; an image has the colour of its class in the middle, and that of the other class at the edges."""
     draw = np.random.default_rng(0)
     for split, count in (("train", 8), ("val", 4)):
         for label, channel in {"red": 0, "blue": 2}.items():
