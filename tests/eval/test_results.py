@@ -140,6 +140,21 @@ def test_the_best_teacher_of_an_axis_is_one_teacher():
     assert axis["gain"] == pytest.approx((100 * 0.16 / 0.5 - 10) / 2)
 
 
+def test_an_axis_has_the_mean_of_its_tasks_and_needs_no_teacher_for_it():
+    table = cells() | {"birds/knn": {name: [outcome(0.2)] for name in ROLES}}
+    patterns = {"transfer": ["cats/knn", "birds/*"], "none": ["fish/*"]}
+    with_teachers = summarise(table, ROLES, axes=patterns)["axes"]
+    without = summarise(table, dict.fromkeys(ROLES, "other"), axes=patterns)["axes"]
+    for found in (with_teachers, without):
+        assert list(found) == ["transfer"]
+        assert found["transfer"]["tasks"] == ["cats/knn", "birds/knn"]
+        assert found["transfer"]["scores"] == pytest.approx(
+            {"student": 43, "a": 40, "b": 35, "concat": 55, "start": 25}
+        )
+    assert with_teachers["transfer"]["gain"] == pytest.approx((10 + 0) / 2)
+    assert set(without["transfer"]) == {"tasks", "scores"}
+
+
 def test_a_resample_without_a_hit_of_the_best_teacher_is_left_out():
     table = {"cats/knn": {"s": [outcome(0.5, 8)], "a": [outcome(0.125, 8)]}}
     low, high = summarise(table, {"s": "student", "a": "teacher"})["mean_gain_ci"]

@@ -1,6 +1,9 @@
+from fnmatch import fnmatchcase
+
 import pytest
 
 from unic.errors import InputError
+from unic.eval.plan import make_plan
 from unic.eval.suite import SUITES, Entry, load_suite
 
 
@@ -68,3 +71,37 @@ def test_the_sample_suites_measure_stamps_as_the_published_figure_has_it(name):
     }
     assert suite.size == 128
     assert "unseen stamps: knn k=5; logistic C=0.01; seeds 0" in suite.describe()
+
+
+def test_the_suite_of_the_paper_has_its_probes_axes_and_fifteen_transfer_sets():
+    suite = SUITES["unic"]
+    for name in ("linear", "logistic"):
+        assert suite.tasks[name].options["protocol"] == "unic"
+    for name in ("robustness", "longtail"):
+        assert suite.tasks[name].options["probe_options"] == {"protocol": "unic"}
+    names = {spec: spec.replace("?level=", "-L") for spec in suite.data}
+    rows = [f"{names[spec]}/{name}" for name, entry in suite.tasks.items() for spec in entry.data or ()]
+    counted = {
+        axis: [row for row in rows if any(fnmatchcase(row, pattern) for pattern in patterns)]
+        for axis, patterns in suite.axes.items()
+    }
+    assert {axis: len(found) for axis, found in counted.items()} == {
+        "ImageNet-1K": 1, "ImageNet-v2": 1, "domain shift": 2, "concepts": 5, "long tail": 2, "fine-grained": 8,
+        "segmentation": 0, "depth": 0, "transfer": 15,
+    }  # fmt: skip
+    assert sorted(counted["transfer"]) == sorted(counted["concepts"] + counted["long tail"] + counted["fine-grained"])
+
+
+@pytest.mark.parametrize(
+    ("task", "line"),
+    [
+        ("linear: {protocol: unik}", "task 'linear': option 'protocol': .*'unic'.*'unik'"),
+        ("knn: {view: squashed}", "'tasks.knn.view': .*'centre_crop_256'"),
+    ],
+)
+def test_a_wrong_protocol_or_view_is_one_line(task, line, coloured, tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(f"data: [mine={coloured}]\ntasks: {{{task}}}\n")
+    with pytest.raises(InputError, match=line) as error:
+        make_plan(load_suite(path))
+    assert "\n" not in str(error.value)

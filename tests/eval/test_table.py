@@ -158,3 +158,45 @@ def test_tasks_that_are_too_easy_are_named():
     data["tasks"][task] = {name: cell | {"score": 100.0} for name, cell in data["tasks"][task].items()}
     plain = " ".join(shown(data)[1].split())
     assert re.search(rf"too easy .*: {task} \(.* 99 % or more", plain)
+
+
+def with_axes():
+    """Two axes over several tasks, one of them of one task on all sets, whose mean is there already."""
+    data = results({"student": "student", "a": "teacher"})
+    data["tasks"]["fashion/knn"] = {name: {"score": 20.0} for name in ("student", "a")}
+    axis = {"best_teacher": "a", "gains": {"student": -3.0, "a": 0.0}, "gain": -3.0, "ci": [-5, -1]}
+    tasks = {
+        "near": ["clipart/knn", "fashion/knn"],
+        "both": ["clipart/logistic", "fashion/knn"],
+        "one": ["fashion/knn"],
+    }
+    return data | {"axes": {name: {**axis, "tasks": found} for name, found in tasks.items()}}
+
+
+@pytest.mark.parametrize("width", [80, 100])
+def test_axes_have_their_mean_their_gain_and_their_members(width):
+    screen = io.StringIO()
+    Console(width=width, file=screen).print(render(Results.load(with_axes())))
+    lines = screen.getvalue().splitlines()
+    assert max(map(len, lines)) <= width
+    rows = {line[:17].strip(): line[17:].split() for line in lines}
+    assert rows["mean both"] == ["32.4", "32.4"]
+    assert rows["both, gain %"] == ["-3.0", "±0.0", "-3.0"]
+    assert rows["mean knn"] == ["32.4", "32.4"]
+    assert "mean near" not in rows
+    assert "mean one" not in rows
+    assert "axis near (2 tasks): clipart, fashion (knn)" in lines
+    assert "axis both (2 tasks): clipart (logistic); fashion (knn)" in lines
+    assert "axis one: fashion (knn)" in lines
+
+
+def test_axes_without_teachers_have_their_mean_only():
+    data = with_axes()
+    data["models"] = {name: {"role": "other"} for name in ("student", "a")}
+    for axis in data["axes"].values():
+        for key in ("best_teacher", "gains", "gain", "ci"):
+            del axis[key]
+    _, plain = shown(data | {"best_teacher": {}, "gain_over_best_teacher": {}, "mean_gain": None, "mean_gain_ci": None})
+    assert "mean both" in plain
+    assert "gain" not in plain
+    assert "axis both (2 tasks): clipart" in plain

@@ -105,6 +105,17 @@ def test_table_has_axes_and_ranks() -> None:
     assert [cell["text"] for cell in rows["mean rank"]["cells"]] == ["1.0", "2.0", ""]
 
 
+def test_an_axis_over_several_tasks_has_its_mean_and_members() -> None:
+    results = _mixed()
+    results["tasks"]["c/logistic"] = {name: {"score": 20.0} for name in ("s", "t", "u")}
+    axis = {"tasks": ["a/knn", "c/logistic"], "best_teacher": "t", "gains": {"s": 25.0, "t": 0.0}, "gain": 25.0}
+    made = table(Scores(Results.load({**results, "axes": {"transfer": axis}})), {})
+    means = {row["label"]: [cell["text"] for cell in row["cells"]] for row in made["foot"]}
+    scores = [results["tasks"]["a/knn"][name]["score"] for name in ("s", "t", "u")]
+    assert means["mean of transfer"] == [f"{(score + 20) / 2:.1f}" for score in scores]
+    assert made["axes"] == {"transfer (2 tasks)": "a (knn); c (logistic)"}
+
+
 def test_signed() -> None:
     assert signed(-1.25) == "−1.2"
     assert signed(-0.01) == "0.0"

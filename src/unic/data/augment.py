@@ -89,8 +89,7 @@ class Augmentation:
         if self.is_random:
             return resized(image, box, (height, width))
         # Evaluation views are resized by Pillow, as in published evaluations.
-        pixels = np.array(image.crop(box).resize((width, height), Image.Resampling.BICUBIC))
-        return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
+        return _pixels(image.crop(box).resize((width, height), Image.Resampling.BICUBIC))
 
     def box(self, width: int, height: int, seed: int, view: int, index: int) -> Box:
         """Left, top, right, bottom of a random crop (Szegedy et al., 2014, as in torchvision's RandomResizedCrop).
@@ -175,6 +174,42 @@ class Augmentation:
                     x.index_copy_(0, there, adjust(x.index_select(0, there), factor))
 
 
+@dataclass(frozen=True)
+class CentreCrop(Augmentation):
+    """The view of published evaluations, to the pixel: `Resize` and `CenterCrop` of torchvision, both by Pillow.
+
+    It differs from the centre square at the edge and by rounding: here the whole image is resized, then cut.
+
+    Attributes:
+        short_side: length of the resized image's short side, for a view of side 1.
+    """
+
+    short_side: float = 1.0
+
+    @property
+    def is_random(self) -> bool:
+        return False
+
+    def crop(
+        self, image: Image.Image, seed: int, view: int, index: int, size: int | tuple[int, int]
+    ) -> UInt8[Tensor, "3 h w"]:
+        """The centre of the resized image. Of a view that is not square, the resized image just covers `size`, times
+        `short_side`. Arguments are those of `Augmentation.crop`."""
+        height, width = (size, size) if isinstance(size, int) else size
+        rows, columns = round(height * self.short_side), round(width * self.short_side)
+        if rows * image.width >= columns * image.height:
+            columns = rows * image.width // image.height
+        else:
+            rows = columns * image.height // image.width
+        left, top = round((columns - width) / 2), round((rows - height) / 2)
+        whole = image.resize((columns, rows), Image.Resampling.BICUBIC)
+        return _pixels(whole.crop((left, top, left + width, top + height)))
+
+
+def _pixels(image: Image.Image) -> UInt8[Tensor, "3 h w"]:
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
+
+
 def resized(image: Image.Image, box: Box, size: tuple[int, int]) -> UInt8[Tensor, "3 h w"]:
     """The part `box` of an image, resized bicubically with anti-aliasing, as torchvision does with uint8 tensors.
 
@@ -193,6 +228,8 @@ def resized(image: Image.Image, box: Box, size: tuple[int, int]) -> UInt8[Tensor
 PRESETS = {
     "none": Augmentation(),
     "whole": Augmentation(whole=True),
+    "centre_crop": CentreCrop(),
+    "centre_crop_256": CentreCrop(short_side=256 / 224),
     # The augmentation of the paper (METHOD.md §6; Sariyildiz et al., 2024).
     "unic": Augmentation(
         scale=(0.08, 1.0), flip=0.5, jitter=0.8, strength=(0.4, 0.4, 0.2, 0.1), grayscale=0.2, blur=0.2, solarize=0.2

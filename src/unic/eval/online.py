@@ -20,6 +20,7 @@ from unic.encoders.base import Encoder
 from unic.errors import InputError
 from unic.eval.datasets import open_train
 from unic.eval.outcome import Labelled
+from unic.eval.subject import augmentation_of
 from unic.eval.suite import Suite
 from unic.eval.tasks import knn
 from unic.features import extract
@@ -48,7 +49,7 @@ class OnlineKnn:
     """
 
     def __init__(self, suite: Suite, *, limit: int = 2500) -> None:
-        self._size = suite.size
+        self._size, self._augment = suite.size, augmentation_of(suite.view)
         limit = min(limit, suite.max_train or limit)
         opened = {
             prefix: [open_train(spec, limit=limit) for spec in specs]
@@ -79,7 +80,7 @@ class OnlineKnn:
         return scores
 
     def _score(self, encoder: Encoder, part: _Part) -> float:
-        found = extract(encoder, part.source, size=self._size)
+        found = extract(encoder, part.source, size=self._size, augment=self._augment)
         vectors, labels, asked = found.cls, part.labels[found.index], part.is_query[found.index]
         bank, queries = Labelled(vectors[~asked], labels[~asked]), Labelled(vectors[asked], labels[asked])
         return knn.run(bank, queries).score

@@ -201,6 +201,8 @@ def _check_entry(name: str, entry: Entry) -> None:
     for key, value, kind in (("tokens", entry.tokens, "vectors"), ("blocks", entry.blocks, "dense")):
         if value is not None and takes != kind:
             raise InputError(f"{where}: option '{key}' is for tasks on {kind}, but this task is on {takes}")
+    if entry.view is not None and takes == "dense":
+        raise InputError(f"{where}: option 'view' does not apply, because this task sees the whole image")
 
 
 def _accept(pair: DataPair, options: Mapping[str, Any]) -> None:

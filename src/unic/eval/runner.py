@@ -225,8 +225,8 @@ class _Work:
 
     def _unit(self, pair_name: str, name: str, todo: Sequence[Todo]) -> Unit:
         pair = next(pair for pair in self._plan.pairs if pair.name == pair_name)
-        size, cache = self._plan.suite.size, self._cache
-        return Unit(name, self._entrants, pair, size, cache, self._scratch, todo, self._workers)
+        suite, cache = self._plan.suite, self._cache
+        return Unit(name, self._entrants, pair, suite.size, cache, self._scratch, todo, self._workers, suite.view)
 
     def _outcome(self, row: PlanRow, name: str, seed: int) -> Outcome:
         key = self._key(row, name, seed)
@@ -239,10 +239,12 @@ class _Work:
         seed = seed if row.is_random else 0
         if (row.title, name, seed) not in self._keys:
             entrant = self._entrants[name]
+            view = "square" if row.input == "dense" else row.entry.view or self._plan.suite.view
             self._keys[row.title, name, seed] = cell_key(
                 row.task, options=row.entry.options, vector=row.entry.tokens or entrant.vector,
                 blocks=row.entry.blocks, seed=seed, size=self._plan.suite.size, data=self._content(row.pair),
                 model=entrant.fingerprint, company=self._company(entrant) if row.reads_teachers else None,
+                **({} if view == "square" else {"view": view}),  # keys are older than this setting
             )  # fmt: skip
         return self._keys[row.title, name, seed]
 

@@ -21,6 +21,7 @@ from unic.features import Features, extract
 
 SetPart = Literal["train", "test"]
 Vector = Literal["cls", "patch_mean", "cls+patch_mean"]
+View = Literal["square", "centre_crop", "centre_crop_256"]
 Say = Callable[[str], None]
 
 
@@ -39,6 +40,7 @@ class Subject:
             teacher.
         vector: the vector of an image, unless a task sets another one.
         size: side of the square view that the encoder gets and resizes itself; None: the encoder's own input size.
+        view: how this view is cut out of an image, see `Suite.view`. Dense tasks see the whole image.
         cache: folder of the feature cache.
         workers: number of processes that decode images; 0: this process.
         say: function that shows a line of progress.
@@ -53,6 +55,7 @@ class Subject:
     heads: Mapping[str, Callable[[], Encoder]] = field(default_factory=dict)
     vector: Vector = "cls"
     size: int | None = None
+    view: View = "square"
     cache: Path | None = None
     workers: int = 0
     say: Say = lambda _: None
@@ -80,6 +83,21 @@ class Subject:
         found = replace(self, teachers={}, heads={})
         object.__setattr__(found, "_known", self._known)  # both share what was derived
         return found
+
+    def viewed(self, view: View) -> Subject:
+        """The subject with another view of its images."""
+        if view == self.view:
+            return self
+        key = ("view", view)
+        if key not in self._known:  # the same object for all tasks and seeds, see `labelled`
+            self._known[key] = replace(
+                self,
+                view=view,
+                load=None if self.load is None else lambda: self.encoder,
+                members=[member.viewed(view) for member in self.members],
+                teachers={name: teacher.viewed(view) for name, teacher in self.teachers.items()},
+            )
+        return self._known[key]
 
     def source(self, part: SetPart | Source) -> Source:
         return (self.pair.train if part == "train" else self.pair.test) if isinstance(part, str) else part
@@ -178,13 +196,18 @@ class Subject:
             encoder or self.encoder,
             source,
             size=self.size,
-            augment="whole" if patches else "none",
+            augment="whole" if patches else augmentation_of(self.view),
             patch_grid="own" if patches else None,
             blocks=blocks,
             workers=self.workers,
             cache=self.cache,
             progress=lambda done, total: self.say(f"{what} {done}/{total}"),
         )
+
+
+def augmentation_of(view: View) -> str:
+    """Name of the augmentation that cuts a view out of an image (`unic.data.augment`)."""
+    return "none" if view == "square" else view
 
 
 class _Targets(Sequence[np.ndarray]):

@@ -22,7 +22,7 @@ from unic.eval.datasets import DataPair
 from unic.eval.entrants import Entrant
 from unic.eval.outcome import Outcome
 from unic.eval.plan import PlanRow
-from unic.eval.subject import Say, Subject
+from unic.eval.subject import Say, Subject, View
 from unic.trust import inherit, trusted
 
 
@@ -48,7 +48,10 @@ class Failure:
 
 @dataclass(frozen=True)
 class Unit:
-    """The missing cells of one model on one set. `scratch`: a folder of this evaluation, see `CellStore`."""
+    """The missing cells of one model on one set.
+
+    `scratch` is a folder of this evaluation, see `CellStore`; `view` is that of tasks that set no other.
+    """
 
     model: str
     entrants: Mapping[str, Entrant]
@@ -58,6 +61,7 @@ class Unit:
     scratch: Path
     todo: Sequence[Todo]
     workers: int = 0
+    view: View = "square"
     store: CellStore = field(init=False)
 
     def __post_init__(self) -> None:
@@ -95,8 +99,8 @@ class Unit:
     def subject(self, name: str, say: Say) -> Subject:
         entrant = self.entrants[name]
         subject = Subject(
-            name, entrant.role, self.pair, entrant.load, vector=entrant.vector, size=self.size, cache=self.cache,
-            workers=self.workers, say=say, heads=entrant.heads,
+            name, entrant.role, self.pair, entrant.load, vector=entrant.vector, size=self.size, view=self.view,
+            cache=self.cache, workers=self.workers, say=say, heads=entrant.heads,
             members=[self.subject(member, say) for member in entrant.members],
         )  # fmt: skip
         if entrant.role == "teacher":
@@ -108,6 +112,7 @@ class Unit:
 def _measure(todo: Todo, subject: Subject) -> Outcome:
     entry = todo.row.entry
     run = todo.row.module.run
+    subject = subject.viewed(entry.view or subject.view)
     if todo.row.input == "subject":
         # A task must not read what the key of its outcome does not cover.
         outcome = run(subject if todo.row.reads_teachers else subject.alone(), seed=todo.seed, **entry.options)

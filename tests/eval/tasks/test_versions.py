@@ -41,10 +41,11 @@ KNOWN: dict[str, Known] = {
     "influence 1": ("seed=0, heads=True", [-0.0344, -1.9608, 4.9656]),
     "knn 1": ("seed=0, k=20, temperature=0.07", [75.0, 123.0, 380.938, 85.0, 133.0, 480.188]),
     "linear 1": (
-        "seed=0, search=tpe, trials=24, parallel=8, lr=None, weight_decay=None, epochs=100, batch_size=1024",
-        [77.5, 114.0, 155.542, 75.0, 108.0, 248.646],
+        "seed=0, protocol=None, search=tpe, trials=None, parallel=None, lr=None, weight_decay=None, "
+        "epochs=100, batch_size=1024",
+        [77.5, 114.0, 155.542, 75.0, 108.0, 248.646, 87.5, 139.0, 162.105],
     ),
-    "logistic 1": ("seed=0, C=None, trials=40", [87.5, 139.0, 162.271, 87.5, 139.0, 260.4916]),
+    "logistic 1": ("seed=0, protocol=None, C=None, trials=40", [87.5, 139.0, 162.271, 87.5, 139.0, 260.4916]),
     "knn 1, longtail 1": ("seed=0, probe=linear, probe_options=None, head=100, tail=20", [75.0, 123.0, 604.813]),
     "retrieval 1": ("seed=0, gallery=test", [74.7893, 273.8134, 365.899, 76.3959, 275.6909, 381.615]),
     "logistic 1, robustness 1": (
@@ -129,7 +130,11 @@ def subject(colours: Any, monkeypatch: pytest.MonkeyPatch, trust: Callable[[str]
 OPTIONS: dict[str, list[dict[str, Any]]] = {
     "knn": [{}, {"k": 3, "temperature": 0.5}],
     "logistic": [{"C": 0.5}, {"trials": 3}],
-    "linear": [{"lr": 2.0, "epochs": 3, "batch_size": 16}, {"search": "grid", "epochs": 2, "batch_size": 16}],
+    "linear": [
+        {"lr": 2.0, "epochs": 3, "batch_size": 16},
+        {"search": "grid", "epochs": 2, "batch_size": 16},
+        {"protocol": "unic", "lr": 2.0, "epochs": 3, "batch_size": 16},
+    ],
     "retrieval": [{}, {"gallery": "train"}],
     "longtail": [{"probe": "knn", "probe_options": {"k": 5}, "head": 20, "tail": 15}],
     "segmentation": [{"steps": 20, "batch_size": 4}],

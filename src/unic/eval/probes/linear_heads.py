@@ -6,6 +6,8 @@ Head h minimises, over `W_h (K, D + 1)` whose last column is the intercept,
 
 by `V ← 0.9 V + ∇f(W)` and `W ← W − lr_h (1 + cos(π t / T)) / 2 · V`. This is the step of `torch.optim.SGD`. It is
 written out here because the gradient is `(softmax − one-hot) xᵀ / b`, whose matrix product can be accumulated into `V`.
+
+The published protocol of UNIC differs in three points, see `Schedule.is_published`.
 """
 
 from __future__ import annotations
@@ -45,14 +47,34 @@ class Schedule:
         epochs: passes over the rows; the learning rate falls to 0 over their steps.
         batch_size: largest size of a batch. The batches of an epoch have equal sizes, so that none is small and noisy.
         seed: seed of the order of rows, which depends only on it and on the number of rows.
+        is_published: True for training as in the paper's published code. The learning rate changes by epoch and is one
+            epoch late, so that the first two epochs have the full rate; the last batch of an epoch is what is left; and
+            weights start as those of `torch.nn.Linear`, the same for all heads.
     """
 
     epochs: int
     batch_size: int
     seed: int
+    is_published: bool = False
 
     def num_batches(self, num_rows: int) -> int:
         return math.ceil(num_rows / self.batch_size)
+
+    def rate(self, epoch: int, step: int, num_rows: int) -> float:
+        """The factor on the learning rate at a step of the training, both counted from 0."""
+        if self.is_published:
+            done = max(0, epoch - 1) / self.epochs
+        else:
+            done = step / (self.epochs * self.num_batches(num_rows))
+        return (1 + math.cos(math.pi * done)) / 2
+
+    def start(self, classes: int, width: int) -> Float[Tensor, "k d"]:
+        """The weights of a head before the first step."""
+        if not self.is_published:
+            return torch.zeros(classes, width)
+        draw = torch.Generator().manual_seed(rng.seed_of(rng.stream("linear start"), self.seed))
+        bound = (width - 1) ** -0.5  # without the column of ones
+        return torch.empty(classes, width).uniform_(-bound, bound, generator=draw)
 
     def order(self, num_rows: int, epoch: int) -> Iterator[list[Int[Tensor, " _"]]]:
         """The batches of an epoch, pool by pool; the rows of a pool are shuffled.
@@ -64,7 +86,9 @@ class Schedule:
         draw = torch.Generator().manual_seed(rng.seed_of(rng.stream("linear"), self.seed, epoch))
         first = torch.randperm(math.ceil(num_rows / _BLOCK), generator=draw) * _BLOCK
         rows = (first[:, None] + torch.arange(_BLOCK)).flatten()
-        batches = rows[rows < num_rows].tensor_split(self.num_batches(num_rows))
+        rows = rows[rows < num_rows]
+        equal = rows.tensor_split(self.num_batches(num_rows))
+        batches = rows.split(self.batch_size) if self.is_published else equal
         step = max(1, _POOL // self.batch_size)
         for start in range(0, len(batches), step):
             pool = torch.cat(batches[start : start + step])
@@ -101,7 +125,7 @@ def train_heads(
     settings: Sequence[Setting],
     schedule: Schedule,
 ) -> Heads:
-    """Trains a head for each of `settings` from zero weights on some of the vectors. Heads do not affect each other.
+    """Trains a head for each of `settings` on some of the vectors. Heads do not affect each other.
 
     Args:
         vectors: all vectors.
@@ -111,19 +135,18 @@ def train_heads(
         settings: settings of each head.
         schedule: settings of all heads.
     """
-    shape = (len(settings), classes, vectors.width)
-    weights, velocity = torch.zeros(shape, device=vectors.device), torch.zeros(shape, device=vectors.device)
+    start = schedule.start(classes, vectors.width).to(vectors.device)
+    weights = start.repeat(len(settings), 1, 1)
+    velocity = torch.zeros_like(weights)
     lr, decay = torch.tensor(settings, dtype=torch.float32, device=vectors.device).T[..., None, None]
     used, labels = torch.from_numpy(rows), torch.from_numpy(y)
-    num_steps = schedule.epochs * schedule.num_batches(len(rows))
     step = 0
     for epoch in range(schedule.epochs):
         for places in schedule.order(len(rows), epoch):
             pool = [used[place] for place in places]
             targets = labels[torch.cat(pool)].to(vectors.device).split([len(batch) for batch in pool])
             for x, target in zip(vectors.batches(pool), targets, strict=True):
-                rate = lr * ((1 + math.cos(math.pi * step / num_steps)) / 2)
-                _step(weights, velocity, x, target, rate, decay)
+                _step(weights, velocity, x, target, lr * schedule.rate(epoch, step, len(rows)), decay)
                 step += 1
     return Heads(weights)
 

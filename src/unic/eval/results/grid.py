@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from unic.eval.results.axes import tasks_with_mean
 from unic.eval.results.schema import Axis, Cell, Difference, Results
 from unic.eval.results.scoreboard import Scoreboard
 from unic.eval.results.seen import MeanGain, kind_of, labelled, mean_gains, tasks_of
@@ -86,8 +87,8 @@ class TableGrid:
 
 
 def make_grid(results: Results) -> TableGrid:
-    """The table with all rows: tasks, the mean of each task over the seen sets, axes, mean gains, mean rank,
-    descriptions.
+    """The table with all rows: tasks, the mean of each task over the seen sets, means and gains of axes, mean gains,
+    mean rank, descriptions.
 
     If models are compared with the first one, each row of scores is followed by a row of differences.
     """
@@ -132,6 +133,7 @@ class _Rows:
         for kind, tasks in self._kinds().items():
             rows.append(self._mean(kind, tasks))
             rows += self._difference(differences.means.get(kind), tasks[0])
+        rows += [self._mean(axis, tasks) for axis, tasks in tasks_with_mean(results).items()]
         label = labelled("mean difference", results)
         rows += self._difference(differences.mean, next(iter(self._seen), ""), label)
         if self._student:
@@ -183,9 +185,9 @@ class _Rows:
         return {kind: tasks for kind, tasks in kinds.items() if len(tasks) > 1}
 
     def _mean(self, kind: str, tasks: Sequence[str]) -> GridRow:
-        """Mean over the seen sets; an empty cell for a model without all scores."""
+        """Mean over tasks; an empty cell for a model without all scores."""
         means = [_number(self._board.mean(name, tasks)) for name in self._names]
-        return GridRow("mean", labelled(f"mean {kind}", self._results), means)
+        return GridRow("mean", labelled(f"mean {kind}", self._results, kind_of(self._results, tasks)), means)
 
     def _axis(self, name: str, axis: Axis) -> GridRow:
         cells = [

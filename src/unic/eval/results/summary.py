@@ -207,14 +207,17 @@ class _Table:
         return Difference(difference=round(float(mean), 3), ci=mean_difference(own, other))
 
     def axes(self, axes: Mapping[str, Sequence[str]], student: str, unseen: Collection[str]) -> dict[str, Axis]:
-        """Mean gains over the tasks of each axis, relative to the best teacher of the axis.
+        """Mean scores over the tasks of each axis, and with teachers gains relative to the best teacher of the axis.
 
         The best teacher of an axis has the highest mean gain over the best teachers of the axis' tasks.
         """
         board, found = self._board, dict[str, Axis]()
         for axis, patterns in axes.items():
-            tasks = _counted(patterns, list(board.best_teacher), unseen)
+            tasks = _counted(patterns, list(board.best_teacher if board.teachers else board.tasks), unseen)
             whole = [name for name in board.roles if board.has_all(name, tasks)]
+            scores = {name: float(np.mean([board.scores[task, name] for task in tasks])) for name in whole if tasks}
+            if scores and not board.teachers:
+                found[axis] = Axis(tasks=tasks, scores=scores)
             # No gain is relative to a score of 0.
             teachers = [name for name in board.teachers if all(board.scores.get((task, name), 0) > 0 for task in tasks)]
             if not tasks or not teachers:
@@ -225,7 +228,7 @@ class _Table:
             rivals = self._rivals(student, tasks, board.relative_gain) if student in whole else None
             found[axis] = Axis(
                 tasks=tasks,
-                scores={name: float(np.mean([board.scores[task, name] for task in tasks])) for name in whole},
+                scores=scores,
                 best_teacher=best,
                 gains=gains,
                 gain=gains.get(student),

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from unic._text import printable
+from unic.eval.results.axes import members_by_axis
 from unic.eval.results.grid import GridCell, GridRow, TableGrid, compared_student, make_grid
 from unic.eval.results.schema import Results
 from unic.eval.results.scoreboard import Scoreboard
@@ -63,7 +64,8 @@ def _laid_out(results: Results, columns: int) -> Group:
         parts.append(_table(grid, slice(start, start + count), widths, label, gain=grid.has_gain and last))
     units = {row.label.rpartition("/")[2]: row.unit for row in grid.rows if row.unit}
     caption = "; ".join([_caption(results), *(f"{name}: {unit}" for name, unit in units.items())])
-    return Group(*parts, Text(printable(caption), style="dim italic"))
+    lines = [caption, *(f"axis {name}: {listed}" for name, listed in members_by_axis(results).items())]
+    return Group(*parts, *(Text(printable(line), style="dim italic") for line in lines))
 
 
 def _widths(names: Sequence[str], needs: Sequence[int], width: int, room: int) -> list[int]:

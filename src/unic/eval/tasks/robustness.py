@@ -132,7 +132,7 @@ def _classifier(subject: Subject, probe: str, options: Mapping[str, Any], seed: 
     lookup.check_options(fit, options, f"robustness: probe '{probe}'")
     train = subject.pair.train
     key = (
-        train.fingerprint(), train.label_fingerprint(), subject.fingerprint(), subject.size, probe,
+        train.fingerprint(), train.label_fingerprint(), subject.fingerprint(), subject.size, subject.view, probe,
         json.dumps(options, sort_keys=True), seed,
     )  # fmt: skip
     if key not in _fitted:

@@ -38,6 +38,8 @@ def protocol_line(protocol: Protocol) -> str:
         parts.append(f"{seeds} seed{'s' if seeds > 1 else ''}")
     if protocol.size:
         parts.append(f"images at {protocol.size} px")
+    if protocol.view != "square":
+        parts.append(f"view {protocol.view}")
     for name, counts in protocol.counts.items():
         classes = f", {counts.classes} classes" if counts.classes else ""
         parts.append(f"{name}: {counts.train} train, {counts.test} test{classes}")

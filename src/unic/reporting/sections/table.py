@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from unic.eval.results.axes import members_by_axis, tasks_with_mean
 from unic.eval.results.seen import MeanGain, kind_of, labelled
 from unic.reporting.read.scores import Scores, millions, shown, side, signed, span
 from unic.reporting.sections.roles import group_label
@@ -38,6 +39,7 @@ def table(scores: Scores, colour: Mapping[str, str]) -> dict[str, Any]:
         "has_gain": has_gain,
         "rows": [_row(scores, task) for task in [*scores.seen, *scores.unseen]],
         "unseen": ", ".join(dict.fromkeys(task.partition("/")[0] for task in scores.unseen)),
+        "axes": members_by_axis(scores.results),
         "foot": foot + _rank_rows(scores),
     }
 
@@ -83,7 +85,8 @@ def _foot(scores: Scores, label: str, texts: Mapping[str, str], best: str | None
 
 
 def _mean_rows(scores: Scores) -> list[dict[str, Any]]:
-    """The mean of each kind of task over the seen sets, then of each measure; a single row if both are the same."""
+    """The mean of each kind of task over the seen sets, then of each measure; a single row if both are the same. Last
+    the means of axes."""
     kinds: dict[str, list[str]] = {}
     units: dict[str, list[str]] = {}
     for task in scores.seen:
@@ -101,6 +104,10 @@ def _mean_rows(scores: Scores) -> list[dict[str, Any]]:
     for label, tasks in groups.items():
         texts = {name: shown(scores.mean(name, tasks), scores.unit(tasks[0])) for name in scores.names}
         rows.append(_foot(scores, scores.labelled(label), texts))
+    for axis, tasks in tasks_with_mean(scores.results).items():
+        texts = {name: shown(scores.mean(name, tasks), scores.unit(tasks[0])) for name in scores.names}
+        label = labelled(f"mean of {axis}", scores.results, kind_of(scores.results, tasks))
+        rows.append(_foot(scores, label, texts))
     return rows
 
 

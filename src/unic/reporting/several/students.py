@@ -15,7 +15,7 @@ from unic.reporting.several.paired import Paired
 def _settings(protocol: Protocol) -> dict[str, object]:
     """Settings that must be equal for scores to be compared, by name; None where a setting is not recorded."""
     return {
-        "size": protocol.size, "max_train": protocol.max_train, "max_test": protocol.max_test,
+        "size": protocol.size, "view": protocol.view, "max_train": protocol.max_train, "max_test": protocol.max_test,
         "seeds": protocol.seeds or None, "teacher_vector": protocol.teacher_vector,
     }  # fmt: skip
 

@@ -94,7 +94,7 @@ class Axis(ResultsPart):
     scores: dict[str, float] = Field(default_factory=dict)
     """Mean score over the tasks by model."""
     best_teacher: str | None = None
-    """Name of the teacher with the highest mean gain over the best teachers of the tasks."""
+    """Name of the teacher with the highest mean gain over the best teachers of the tasks; null without teachers."""
     gains: dict[str, float] = Field(default_factory=dict)
     """Mean gain over that teacher by model, in percent."""
     gain: float | None = None

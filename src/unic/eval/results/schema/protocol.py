@@ -49,6 +49,9 @@ class Protocol(ResultsPart):
     """Seeds of the probes."""
     size: int | None = None
     """Side of the square view that every encoder gets, in pixels; null: each encoder's own input size."""
+    view: str = "square"
+    """How this view is cut out of an image: `square`, `centre_crop` or `centre_crop_256`. Earlier versions knew only
+    `square`."""
     max_train: int | None = None
     """Largest number of training images of a set; null: all."""
     max_test: int | None = None
