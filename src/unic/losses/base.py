@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import ClassVar, Literal
 
 import torch
+import torch.distributed as dist
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -70,6 +71,16 @@ class Loss(nn.Module):
         is_finite = torch.isfinite(cls).all()
         for buffer, old in zip(self.buffers(), before, strict=True):
             buffer.copy_(torch.where(is_finite, buffer, old))
+
+
+def gathered(rows: Float[Tensor, "b d"]) -> tuple[Float[Tensor, "n d"], int]:
+    """The rows of all processes, which have equally many, without gradient; and the place of the first own one."""
+    rows = rows.detach()
+    if not (dist.is_available() and dist.is_initialized()):
+        return rows, 0
+    parts = [torch.empty_like(rows) for _ in range(dist.get_world_size())]
+    dist.all_gather(parts, rows)
+    return torch.cat(parts), dist.get_rank() * len(rows)
 
 
 class OfFunction(Loss):
