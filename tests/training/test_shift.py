@@ -77,7 +77,7 @@ def test_a_student_that_follows_its_view_has_no_loss(recipe: dict[str, Any], mon
 @pytest.mark.parametrize(
     ("changes", "line"),
     [
-        (["loss={shift_equivariant: {shift: 2}}"], "moves views by 2 patches, and the student has 2 x 2"),
+        (["loss={shift_equivariant: {shift: 2}}"], "moves views by 2 patches, and the student's grid is 2 x 2"),
         (["loss={relational: 1, cosine: 1}", "train.micro_batches=2"], "'relational' needs the whole batch at once"),
     ],
 )

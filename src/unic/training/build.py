@@ -49,7 +49,7 @@ def build(recipe: Recipe, device: torch.device, world_size: int = 1) -> Job:
     """
     check_trackers(recipe.trackers)
     settings = recipe.model_dump()["loss"]
-    tried = build_losses(settings, (1, 1))  # for names and options; the teachers' widths are not known yet
+    tried = build_losses(settings, (64, 64))  # for names and options; the teachers' widths are not known yet
     weighting = build_weighting(
         recipe.weighting.type, len(recipe.teachers.models), recipe.seed, recipe.weighting.options
     )

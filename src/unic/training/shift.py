@@ -51,7 +51,7 @@ class Shift:
         patch = next(iter(patches))
         for (height, width), grid in sizes.items():
             if min(grid) <= most:
-                raise InputError(f"recipe: a loss moves views by {most} patches, and the student has {_by(grid)}")
+                raise InputError(f"recipe: a loss moves views by {most} patches, and the student's grid is {_by(grid)}")
             if (grid[0] * patch[0], grid[1] * patch[1]) != (height, width):
                 raise InputError(
                     f"recipe: a loss moves views by whole patches, and the student's {_by(grid)} patches do not divide "
