@@ -70,3 +70,25 @@ def test_matrix_of_teachers_and_images() -> None:
             assert losses[t, i].item() == pytest.approx((cls + patches) / 2, rel=1e-5)
             patch_cosines += [1 - cosine_distance(*pair) for pair in pairs]
         assert cosines[t, 1].item() == pytest.approx(mean(patch_cosines), abs=1e-5)
+
+
+def test_a_loss_of_cls_or_of_patches_alone_counts_with_its_whole_weight() -> None:
+    torch.manual_seed(0)
+    student = build_encoder("timm:test_vit?pretrained=false&img_size=32").eval()
+    projectors = {"a": build_projector("linear", list(student.block_dims[-1:]), (5, 7), student.embed_dim, {})}
+    settings = {"mse": 0.5, "balanced_summary": 0.3, "shift_equivariant": 0.2}
+    blocks = [len(student.block_dims) - 1]
+    images, index, n = torch.rand(2, 3, 32, 32), torch.arange(2), student.grid[0] * student.grid[1]
+    y = Tokens(torch.randn(2, 5), torch.randn(2, n, 7), student.grid)
+    rungs = student.intermediates(images, blocks)
+    for names in (list(settings), ["balanced_summary"], ["shift_equivariant"]):
+        built = build_losses({name: settings[name] for name in names}, (5, 7))
+        losses = Distiller(student, projectors, {"a": built}, blocks, seed=0).eval()(images, {"a": y}, 1, index).losses
+        z = projectors["a"](rungs)
+        for i in range(2):
+            square = [mean([(p - q) ** 2 for p, q in zip(a.flatten().tolist(), b.flatten().tolist(), strict=True)])
+                      for a, b in ((z.cls[i], y.cls[i]), (z.patches[i], y.patches[i]))]  # fmt: skip
+            angle = math.acos(1 - cosine_distance(z.cls[i].tolist(), y.cls[i].tolist())) / (math.pi / 2)
+            terms = {"mse": sum(square) / 2, "balanced_summary": angle**2, "shift_equivariant": square[1]}
+            expected = math.fsum(settings[name] * terms[name] for name in names)
+            assert losses[0, i].item() == pytest.approx(expected, rel=1e-5)
