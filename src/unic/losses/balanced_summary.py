@@ -1,11 +1,12 @@
 """Squared angle between CLS of student and teacher, in units of the teacher's own spread of angles.
 
-The balanced summary loss of C-RADIOv4 (Ranzinger et al., arXiv 2601.17237): ℓ = θ(z, y)² / σ², with θ the angle and
-σ² the mean of θ(y, μ)² over images, μ the mean direction of the teacher's CLS. A teacher whose CLS fill a narrow cone
-then counts as much as one whose CLS point everywhere. CLS alone is compared.
+After the balanced summary loss of C-RADIOv4 (Ranzinger et al., arXiv 2601.17237), which divides the CLS term of each
+teacher by its angular spread: ℓ = θ(z, y)² / σ², with θ the angle and σ² the mean of θ(y, μ)² over images, μ the mean
+direction of the teacher's CLS. A teacher whose CLS fill a narrow cone then counts as much as one whose CLS point
+everywhere. CLS alone is compared.
 
-μ and σ² are moving averages over the batches, each with the same `momentum`; before the first step σ = π/2. A
-standardiser that takes the mean away from the targets (`ema`, `phi_s`) leaves a σ near π/2 to every teacher.
+The moving averages of μ and σ² over the batches are ours, each with the same `momentum`; before the first step
+σ = π/2. A standardiser that takes the mean away from the targets (`ema`, `phi_s`) leaves a σ near π/2 to every teacher.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Mean squared error between patches of views that are moved against each other by whole patches.
 
-The shift equivariant loss of C-RADIOv4 (Ranzinger et al., arXiv 2601.17237): student and teacher see views that are
-moved by a few patches, and only the overlap counts. What a teacher writes at a place of its grid whatever the image
+After the shift equivariant loss of C-RADIOv4 (Ranzinger et al., arXiv 2601.17237): student and teacher see views that
+are moved by a few patches, and only the overlap counts. What a teacher writes at a place of its grid whatever the image
 shows there is then no longer at one place for the student, who cannot copy it. Patches alone are compared:
 ℓ = mean over overlap and channels of (z − y)².
 
