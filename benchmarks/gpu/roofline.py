@@ -178,7 +178,8 @@ class ByteCounter(TorchDispatchMode):
 
 def bytes_of(teachers: Sequence[Any], student: Any, ladders: Sequence[nn.Module], count: int) -> tuple[float, float]:
     """What a step on so many images moves but for the update, and what its forward pass keeps."""
-    images, losses = torch.empty(count, 3, SIZE, SIZE), build_losses({"cosine": 0.5, "smooth_l1": 0.5})
+    settings, dims = {"cosine": 0.5, "smooth_l1": 0.5}, (student.embed_dim, student.embed_dim)
+    images, losses = torch.empty(count, 3, SIZE, SIZE), build_losses(settings, dims)
     saved = SavedBytes()
     with ByteCounter() as counter, torch.autocast("cpu", torch.bfloat16):
         targets = []

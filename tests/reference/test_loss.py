@@ -49,8 +49,8 @@ def test_matrix_of_teachers_and_images() -> None:
     for parameter in (p for projector in projectors.values() for p in projector.parameters()):
         torch.nn.init.normal_(parameter, std=0.2)  # predictions as large as targets: both branches of smooth L1
     blocks = range(len(student.block_dims))
-    weights = build_losses({"cosine": 0.5, "smooth_l1": 0.5})
-    distiller = Distiller(student, projectors, weights, blocks, seed=0).eval()
+    losses = {name: build_losses({"cosine": 0.5, "smooth_l1": 0.5}, widths) for name, widths in dims.items()}
+    distiller = Distiller(student, projectors, losses, blocks, seed=0).eval()
     images, index = torch.rand(3, 3, 32, 32), torch.arange(3)
     n = student.grid[0] * student.grid[1]
     targets = {name: Tokens(torch.randn(3, c), torch.randn(3, n, p), student.grid) for name, (c, p) in dims.items()}
@@ -70,3 +70,25 @@ def test_matrix_of_teachers_and_images() -> None:
             assert losses[t, i].item() == pytest.approx((cls + patches) / 2, rel=1e-5)
             patch_cosines += [1 - cosine_distance(*pair) for pair in pairs]
         assert cosines[t, 1].item() == pytest.approx(mean(patch_cosines), abs=1e-5)
+
+
+def test_a_loss_of_cls_or_of_patches_alone_counts_with_its_whole_weight() -> None:
+    torch.manual_seed(0)
+    student = build_encoder("timm:test_vit?pretrained=false&img_size=32").eval()
+    projectors = {"a": build_projector("linear", list(student.block_dims[-1:]), (5, 7), student.embed_dim, {})}
+    settings = {"mse": 0.5, "balanced_summary": 0.3, "shift_equivariant": 0.2}
+    blocks = [len(student.block_dims) - 1]
+    images, index, n = torch.rand(2, 3, 32, 32), torch.arange(2), student.grid[0] * student.grid[1]
+    y = Tokens(torch.randn(2, 5), torch.randn(2, n, 7), student.grid)
+    rungs = student.intermediates(images, blocks)
+    for names in (list(settings), ["balanced_summary"], ["shift_equivariant"]):
+        built = build_losses({name: settings[name] for name in names}, (5, 7))
+        losses = Distiller(student, projectors, {"a": built}, blocks, seed=0).eval()(images, {"a": y}, 1, index).losses
+        z = projectors["a"](rungs)
+        for i in range(2):
+            square = [mean([(p - q) ** 2 for p, q in zip(a.flatten().tolist(), b.flatten().tolist(), strict=True)])
+                      for a, b in ((z.cls[i], y.cls[i]), (z.patches[i], y.patches[i]))]  # fmt: skip
+            angle = math.acos(1 - cosine_distance(z.cls[i].tolist(), y.cls[i].tolist())) / (math.pi / 2)
+            terms = {"mse": sum(square) / 2, "balanced_summary": angle**2, "shift_equivariant": square[1]}
+            expected = math.fsum(settings[name] * terms[name] for name in names)
+            assert losses[0, i].item() == pytest.approx(expected, rel=1e-5)

@@ -1,4 +1,4 @@
-"""Every weighting and every standardiser trains, resumes to the same numbers and takes a batch in parts."""
+"""Every weighting, standardiser and loss trains, resumes to the same numbers and takes a batch in parts."""
 
 from __future__ import annotations
 
@@ -29,8 +29,11 @@ STANDARDIZERS = [name for name in lookup.names("unic.standardizers") if name not
 KINDS = [f"weighting={{type: {name}}}" for name in WEIGHTINGS] + [
     f"standardize={{type: {name}{', steps: 2' if name == 'phi_s' else ''}}}" for name in STANDARDIZERS
 ]
-STATEFUL = {"weighting={type: uncertainty}", "weighting={type: adaloss}", "weighting={type: gradnorm}"}
-STATEFUL |= {"weighting={type: adaptive}"}
+LOSSES = {name: f"loss={{cosine: 0.5, {name}: {{weight: 0.5{', length: 16' if name == 'queue_kl' else ''}}}}}"
+          for name in lookup.names("unic.losses") if name not in ("base", "cosine", "smooth_l1")}  # fmt: skip
+KINDS += LOSSES.values()
+STATEFUL = {f"weighting={{type: {name}}}": "weighting" for name in ("uncertainty", "adaloss", "gradnorm", "adaptive")}
+STATEFUL |= {LOSSES[name]: "losses" for name in ("queue_kl", "balanced_summary")}  # and the part of a checkpoint
 
 
 def run(recipe: dict[str, Any], out: Path, *overrides: str, **options: Any) -> list[tuple[int, float]]:
@@ -49,7 +52,8 @@ def tensors(out: Path) -> dict[str, torch.Tensor]:
 def test_it_trains_resumes_and_takes_a_batch_in_parts(recipe: dict[str, Any], tmp_path: Path, kind: str) -> None:
     whole = run(recipe, tmp_path / "whole", kind)
     state = tensors(tmp_path / "whole")
-    assert any(name.startswith("weighting.") for name in state) == (kind in STATEFUL)
+    parts = {name.partition(".")[0] for name in state}
+    assert parts.intersection(STATEFUL.values()) == ({STATEFUL[kind]} if kind in STATEFUL else set())
 
     def die(encoder: Encoder, step: int) -> dict[str, float]:
         raise RuntimeError("power cut")
@@ -59,13 +63,14 @@ def test_it_trains_resumes_and_takes_a_batch_in_parts(recipe: dict[str, Any], tm
     assert run(recipe, tmp_path / "broken", kind, "eval.every=4", resume=True) == whole
     assert all(torch.equal(value, state[name]) for name, value in tensors(tmp_path / "broken").items())
 
-    parts = run(recipe, tmp_path / "parts", kind, "train.micro_batches=3")
-    assert [loss for _, loss in parts] == pytest.approx([loss for _, loss in whole], abs=1e-4)
-    for name, value in tensors(tmp_path / "parts").items():
-        if name.startswith(("weighting.", "standardizer.")):
-            torch.testing.assert_close(value, state[name], atol=1e-3, rtol=1e-3, msg=name)
+    if kind != LOSSES["relational"]:  # it needs the whole batch
+        in_parts = run(recipe, tmp_path / "parts", kind, "train.micro_batches=3")
+        assert [loss for _, loss in in_parts] == pytest.approx([loss for _, loss in whole], abs=1e-4)
+        for name, value in tensors(tmp_path / "parts").items():
+            if name.startswith(("weighting.", "standardizer.", "losses.")):
+                torch.testing.assert_close(value, state[name], atol=1e-3, rtol=1e-3, msg=name)
 
-    found = shares(tmp_path / "whole", "cpu")["gradient"]  # reads the state of the weighting, too
+    found = shares(tmp_path / "whole", "cpu")["gradient"]  # reads the states, too
     assert sum(found.values()) == pytest.approx(1)
 
 
@@ -73,19 +78,20 @@ def test_it_trains_resumes_and_takes_a_batch_in_parts(recipe: dict[str, Any], tm
 def test_the_trial_batch_leaves_the_state_alone_and_a_later_stage_takes_it_over(
     recipe: dict[str, Any], tmp_path: Path, kind: str
 ) -> None:
-    job = build(load_recipe(recipe, [kind]), CPU)
-    fresh = {name: value.clone() for name, value in job.weighting.state_dict().items()}
+    job, part = build(load_recipe(recipe, [kind]), CPU), STATEFUL[kind]
+    stateful = job.weighting if part == "weighting" else job.loss_states
+    fresh = {name: value.clone() for name, value in stateful.state_dict().items()}
     with untraced(job):
         batch_loss(job, job.live_teachers(), job.first_batch(4), 1).numerator.backward()
-    assert all(torch.equal(value, fresh[name]) for name, value in job.weighting.state_dict().items())
+    assert all(torch.equal(value, fresh[name]) for name, value in stateful.state_dict().items())
     stages = "stages=[{train.steps: 6}, {train.steps: 1, train.lr: 1e-9}]"
     run(recipe, tmp_path / "run", kind, "checkpoint={every: 6, keep: 9}", stages)
     late = tensors(tmp_path / "run")
     early = load_file(tmp_path / "run/checkpoints/step-6/tensors.safetensors")
-    assert any(not torch.equal(early[f"weighting.{name}"], value) for name, value in fresh.items())
+    assert any(not torch.equal(early[f"{part}.{name}"], value) for name, value in fresh.items())
     # One step after six: had the second stage begun anew, its end would lie nearer to the beginning.
-    moved = [sum((late[f"weighting.{name}"] - x).norm() for name, x in each.items()) for each in (
-        {name: early[f"weighting.{name}"] for name in fresh}, fresh,
+    moved = [sum((late[f"{part}.{name}"] - x).float().norm() for name, x in each.items()) for each in (
+        {name: early[f"{part}.{name}"] for name in fresh}, fresh,
     )]  # fmt: skip
     assert moved[0] < moved[1]
 

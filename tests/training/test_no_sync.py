@@ -38,14 +38,21 @@ def step_of(recipe: dict[str, Any], device: str) -> Callable[[], None]:
         optimizer_step(job.optimizer, 1e-3, window.denominator, job.recipe.train.clip_grad)
         job.standardizer.update(0.5)
         job.weighting.end_step(window.observed)
+        job.loss_states.end_step([job.loss_states.seen(loss.targets)], len(batch), accelerator)
 
     return step
 
 
-@pytest.mark.parametrize("weighting", ["teacher_dropping", "gradnorm"])
-def test_nothing_reads_a_tensor(recipe: dict[str, Any], monkeypatch: pytest.MonkeyPatch, weighting: str) -> None:
-    recipe["weighting"] = {"type": weighting}
-    step = step_of(recipe, "cpu")
+LOSSES = {"relational": 1.0, "queue_kl": {"length": 16}, "balanced_summary": 1.0, "shift_equivariant": 1.0}
+
+
+@pytest.mark.parametrize(
+    "change", [{"weighting": {"type": "teacher_dropping"}}, {"weighting": {"type": "gradnorm"}}, {"loss": LOSSES}]
+)
+def test_nothing_reads_a_tensor(
+    recipe: dict[str, Any], monkeypatch: pytest.MonkeyPatch, change: dict[str, dict[str, Any]]
+) -> None:
+    step = step_of(recipe | change, "cpu")
 
     def refuse(self: Tensor, *arguments: object) -> None:
         raise AssertionError("a tensor was read by the host")
@@ -59,8 +66,9 @@ def test_nothing_reads_a_tensor(recipe: dict[str, Any], monkeypatch: pytest.Monk
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_nothing_waits_for_the_gpu(recipe: dict[str, Any]) -> None:
-    step = step_of(recipe, "cuda")
+@pytest.mark.parametrize("change", [{}, {"loss": LOSSES}])
+def test_nothing_waits_for_the_gpu(recipe: dict[str, Any], change: dict[str, dict[str, Any]]) -> None:
+    step = step_of(recipe | change, "cuda")
     step()  # the first one fills caches
     torch.cuda.set_sync_debug_mode("error")
     try:

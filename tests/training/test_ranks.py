@@ -25,6 +25,7 @@ from unic.training.build import build
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "UNIC_DEBUG": "1"}
 FOUR = pytest.param(4, marks=pytest.mark.long)
+LOSSES = "{cosine: 0.5, queue_kl: {length: 16}, balanced_summary: 0.5, shift_equivariant: 0.1}"
 
 
 @pytest.fixture
@@ -86,7 +87,7 @@ def assert_same(one: Path, other: Path) -> None:
     first, second = tensors(one), tensors(other)
     assert {name: t.shape for name, t in first.items()} == {name: t.shape for name, t in second.items()}
     for name in first:
-        if name.startswith(("standardizer.", "weighting.")):
+        if name.startswith(("standardizer.", "weighting.", "losses.")):
             # A rotation to principal components magnifies the rounding of tokens in directions of little variance.
             share = 1e-3 if name.endswith(".matrix") else 1e-4
             assert (first[name] - second[name]).abs().max() <= share * first[name].abs().max().clamp(min=1), name
@@ -126,15 +127,26 @@ def test_ranks_equal_one_with_nested_widths(
         (["weighting={type: gradnorm}", "standardize={type: phi_s, steps: 8}"], "ddp"),
         pytest.param(["weighting={type: gradnorm}"], "fsdp", marks=pytest.mark.long),
         pytest.param(["weighting={type: adaptive}", "standardize={type: layer_norm}"], "ddp", marks=pytest.mark.long),
+        ([f"loss={LOSSES}"], "ddp"),
+        pytest.param([f"loss={LOSSES}"], "fsdp", marks=pytest.mark.long),
     ],
 )
-def test_ranks_learn_the_same_weights_of_teachers(
+def test_ranks_have_the_same_states(
     distil: Callable[..., str], ranked: dict[str, Any], tmp_path: Path, kinds: list[str], engine: str
 ) -> None:
     """In shares that differ, each of two micro-batches."""
     ranked["train"] |= {"batch_size": 10, "micro_batches": 2}
     distil(ranked, tmp_path / "one", 1, *kinds)
     distil(ranked, tmp_path / "many", 2, *kinds, f"train.engine={engine}")
+    assert_same(tmp_path / "one", tmp_path / "many")
+
+
+@pytest.mark.parametrize("engine", ["ddp", pytest.param("fsdp", marks=pytest.mark.long)])
+def test_a_loss_compares_the_images_of_all_ranks(
+    distil: Callable[..., str], ranked: dict[str, Any], tmp_path: Path, engine: str
+) -> None:
+    distil(ranked, tmp_path / "one", 1, "loss={relational: 1.0}")
+    distil(ranked, tmp_path / "many", 2, "loss={relational: 1.0}", f"train.engine={engine}")
     assert_same(tmp_path / "one", tmp_path / "many")
 
 

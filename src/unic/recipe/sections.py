@@ -5,12 +5,15 @@ The text below a key is its description in `unic schema` and on the page docs/re
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
     ConfigDict,
+    Discriminator,
     Field,
+    Tag,
     ValidationInfo,
     field_validator,
     model_validator,
@@ -47,6 +50,28 @@ class Component(BaseModel):
     @property
     def options(self) -> dict[str, Any]:
         return dict(self.model_extra or {})
+
+
+class LossSection(BaseModel):
+    """A loss with options, which its module declares and checks."""
+
+    model_config = ConfigDict(
+        extra="allow", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True, model_title_generator=_title
+    )
+    weight: float = 1.0
+    """Factor of the loss."""
+
+
+def _form(value: Any) -> str:
+    return f"{FORM}options" if isinstance(value, Mapping | LossSection) else f"{FORM}weight"
+
+
+FORM = "form:"
+"""Begins the parts of an error's path that name the form of a value, not a key."""
+LossSetting = Annotated[
+    Annotated[float, Tag(f"{FORM}weight")] | Annotated[LossSection, Tag(f"{FORM}options")], Discriminator(_form)
+]
+"""A weight, or a weight and options. Told apart by hand, so that an error is about the form that was written."""
 
 
 class ProjectorSection(Component):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import torch
 from jaxtyping import Bool
@@ -15,7 +16,7 @@ from unic.encoders import Encoder, build_encoder, has_fast_bf16, open_encoder, p
 from unic.encoders._attention import choose_attention
 from unic.encoders.base import Size
 from unic.errors import InputError, nearest
-from unic.losses import Loss, build_losses
+from unic.losses import Weighted, build_losses
 from unic.projectors import build_projector, choose_blocks
 from unic.recipe.schema import Recipe
 from unic.recipe.sections import Component
@@ -26,12 +27,14 @@ from unic.training.batch_norms import keep_statistics, keeps_statistics
 from unic.training.cache_plan import check_budget
 from unic.training.distiller import Distiller
 from unic.training.job import Job
+from unic.training.loss_states import LossStates
 from unic.training.memory import out_of_memory_named
 from unic.training.nested import check_widths
 from unic.training.optimizer import build_optimizer
 from unic.training.rates import student_rates
 from unic.training.resolutions import resolutions, training_size
 from unic.training.ridge import validation_sets
+from unic.training.shift import Shift
 from unic.training.step import batch_loss
 from unic.training.trackers import check_trackers
 from unic.training.untraced import untraced
@@ -45,12 +48,14 @@ def build(recipe: Recipe, device: torch.device, world_size: int = 1) -> Job:
         InputError: the recipe asks for something that does not exist or does not fit together.
     """
     check_trackers(recipe.trackers)
-    losses = build_losses(recipe.loss)
+    settings = recipe.model_dump()["loss"]
+    tried = build_losses(settings, (64, 64))  # for names and options; the teachers' widths are not known yet
     weighting = build_weighting(
         recipe.weighting.type, len(recipe.teachers.models), recipe.seed, recipe.weighting.options
     )
     standardizer_kind(recipe.standardize.type)
     _check_combinations(recipe, weighting)
+    _check_whole_batch(recipe, tried, world_size)
     owners = _owners(recipe, weighting)
     augmentation = preset(recipe.data.augment)
     images = _open_images(recipe)
@@ -64,6 +69,7 @@ def build(recipe: Recipe, device: torch.device, world_size: int = 1) -> Job:
     cls_only = recipe.teachers.cache is not None and recipe.teachers.cache.tokens == "cls"
     dims = {name: (encoder.embed_dim, 0 if cls_only else encoder.patch_dim) for name, encoder in encoders.items()}
     standardizer = build_standardizer(recipe.standardize.type, dims, recipe.standardize.options).to(device)
+    losses = {name: build_losses(settings, widths, device) for name, widths in dims.items()}
     distiller = _build_distiller(recipe, dims, losses, weighting.needs_gradients, device)
     weighting.prepare(distiller.student.block_dims[distiller.blocks[-1]][0])
     if keeps_statistics(recipe, world_size):
@@ -82,6 +88,7 @@ def build(recipe: Recipe, device: torch.device, world_size: int = 1) -> Job:
         distiller=distiller,
         standardizer=standardizer,
         weighting=weighting.to(device),
+        loss_states=LossStates(losses),
         optimizer=build_optimizer(distiller, recipe.train, student_rates(distiller.student, recipe.student)),
         steps_per_epoch=epoch,
         total_steps=recipe.train.steps or math.ceil(recipe.train.epochs * epoch),
@@ -90,6 +97,8 @@ def build(recipe: Recipe, device: torch.device, world_size: int = 1) -> Job:
         anchor=Anchor.of(recipe, distiller, images),
         world_size=world_size,
     )
+    sizes = job.resolutions.grids or {distiller.size or distiller.student.input_size: job.grid}
+    distiller.shift = Shift.of(_most_shift(losses), sizes, recipe.seed)
     if recipe.teachers.cache:
         check_budget(recipe.teachers.cache, job.cache_bytes())
     with out_of_memory_named(job):
@@ -119,6 +128,20 @@ def _check_combinations(recipe: Recipe, weighting: Weighting) -> None:
         raise InputError("recipe: 'teachers.shard' needs train.engine=fsdp")
     if recipe.teachers.shard and train.interpolate == "auto":
         raise InputError("recipe: 'train.interpolate: auto' needs whole teachers; leave out teachers.shard")
+
+
+def _check_whole_batch(recipe: Recipe, losses: Mapping[str, Weighted], world_size: int) -> None:
+    """Refuses losses that compare images of a batch with each other, where it is cut into unequal or smaller parts."""
+    for name, (_, loss) in losses.items():
+        if not loss.needs_whole_batch:
+            continue
+        if recipe.train.micro_batches > 1:
+            raise InputError(f"recipe: loss '{name}' needs the whole batch at once; set train.micro_batches=1")
+        if recipe.train.batch_size % world_size:
+            raise InputError(
+                f"recipe: loss '{name}' needs equally many images in each of {world_size} processes; set "
+                f"train.batch_size to a multiple of {world_size} (got {recipe.train.batch_size})"
+            )
 
 
 def _open_images(recipe: Recipe) -> ImageList:
@@ -159,7 +182,7 @@ def _described(weighting: Component) -> str:
 def _build_distiller(
     recipe: Recipe,
     dims: dict[str, tuple[int, int]],
-    losses: dict[str, tuple[float, Loss]],
+    losses: dict[str, dict[str, Weighted]],
     measures_gradients: bool,
     device: torch.device,
 ) -> Distiller:
@@ -192,6 +215,11 @@ def _build_distiller(
         as_is=recipe.data.sizes is not None, frozen=recipe.student.frozen, widths=recipe.student.widths,
         measures_gradients=measures_gradients,
     ).to(device)  # fmt: skip
+
+
+def _most_shift(losses: Mapping[str, Mapping[str, Weighted]]) -> int:
+    """The largest shift that a loss asks for."""
+    return max(loss.shift for own in losses.values() for _, loss in own.values())
 
 
 @torch.no_grad()
