@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from unic.device import default_device
 from unic.encoders import build_encoder, place, without_weights
 from unic.encoders._weights import load_all
-from unic.encoders.base import Encoder
+from unic.encoders.base import Encoder, Size
 from unic.encoders.timm_encoder import TimmEncoder
 from unic.errors import InputError, nearest
 from unic.lookup import is_dotted
@@ -30,7 +30,7 @@ from unic.projectors import build_projector, choose_blocks
 from unic.recipe.schema import Recipe, load_run_recipe
 from unic.runs.folder import RunFolder
 from unic.standardizers import KINDS, Inverse, Kind, build_standardizer, standardizer_kind
-from unic.tokens import Tokens
+from unic.tokens import Grid, Tokens
 from unic.training.trained import load_trained
 
 
@@ -125,6 +125,9 @@ class KeptHead(Encoder):
         self.standards = {}
         self.input_size, self.has_cls = student.input_size, student.has_cls
         self.architecture, self.channels_last = student.architecture, student.channels_last
+
+    def grid_at(self, size: Size) -> Grid | None:
+        return self.student.grid_at(size)
 
     def encode(self, x: Float[Tensor, "b 3 h w"]) -> Tokens:
         tokens: Tokens = self.projector(self.student.encode_blocks(x, self.blocks))

@@ -163,6 +163,22 @@ def _folded(entrants: dict[str, Entrant], brought: Mapping[str, str]) -> dict[st
     return stands_for
 
 
+def check_heads(heads: Mapping[str, str], entrants: Mapping[str, Entrant]) -> None:
+    """Refuses a head that no model of the evaluation has.
+
+    Args:
+        heads: teachers whose heads are read, by the name of a task.
+        entrants: all models.
+
+    Raises:
+        InputError: no model has a head for a teacher, so that a row would be empty.
+    """
+    known = {teacher for entrant in entrants.values() for teacher in entrant.heads}
+    for task, teacher in heads.items():
+        if teacher not in known:
+            raise InputError(f"task '{task}': no model has a kept head for '{teacher}'{nearest(teacher, known)}")
+
+
 def _checked(models: Mapping[str, Model], roles: Mapping[str, str]) -> Mapping[str, Role]:
     """The roles, after a check of models, roles and members."""
     if not models:

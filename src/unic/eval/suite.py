@@ -4,16 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, cast, get_args
 
 from omegaconf import OmegaConf
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
 from unic.errors import InputError, nearest, reason_of
 from unic.eval.subject import Vector
 from unic.recipe.keys import first_error, meant
 from unic.recipe.references import WithReferences, resolve
 from unic.recipe.sections import Positive, Section
+
+HEAD = "head:"
+"""Start of the value of `tokens` that names a teacher, whose kept heads are read."""
+_VECTORS = get_args(Vector)
+
+
+def _is_readable(tokens: Any) -> Any:
+    if tokens in _VECTORS or (isinstance(tokens, str) and tokens.removeprefix(HEAD) not in ("", tokens)):
+        return tokens
+    text = f"Input should be {', '.join(map(repr, _VECTORS))} or '{HEAD}TEACHER'"
+    raise PydanticCustomError("literal_error", text)  # type: ignore[arg-type]
 
 
 class Entry(BaseModel):
@@ -22,15 +34,27 @@ class Entry(BaseModel):
     Attributes:
         task: name of the task, if the entry has another name (the same task twice, with different options).
         data: sets on which the task runs; default: all sets of the suite that are of its kind.
-        tokens: vector of an image, for every model; default: see `Suite.teacher_vector`.
+        tokens: vector of an image, for every model (cls, patch_mean, cls+patch_mean); default: see
+            `Suite.teacher_vector`. `head:T`: tokens of each model's kept head for teacher T, and T's own.
         blocks: for dense tasks, the blocks whose patch tokens are read: a number of last blocks, or a list of indices.
     """
 
     model_config = ConfigDict(extra="allow", frozen=True)
     task: str | None = None
     data: list[str] | None = None
-    tokens: Vector | None = None
+    tokens: Annotated[str, BeforeValidator(_is_readable)] | None = None
     blocks: int | list[int] | None = None
+
+    @property
+    def vector(self) -> Vector | None:
+        """The vector of an image that `tokens` names; a head is read by its CLS."""
+        return "cls" if self.head else cast("Vector | None", self.tokens)
+
+    @property
+    def head(self) -> str | None:
+        """The teacher whose kept heads are read; None: the models themselves are."""
+        named = self.tokens or ""
+        return named.removeprefix(HEAD) if named.startswith(HEAD) else None
 
     @property
     def options(self) -> dict[str, Any]:
