@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from unic.device import default_device
 from unic.encoders import build_encoder, place, without_weights
+from unic.encoders._exported_head import FILE, load_exported_head
 from unic.encoders._weights import load_all
 from unic.encoders.base import Encoder, Size
 from unic.encoders.timm_encoder import TimmEncoder
@@ -54,6 +55,19 @@ def heads_of(run: Path) -> dict[str, Callable[[], Encoder]]:
     if not is_dotted(name) and not standardizer_kind(name).is_invertible:
         return {}
     return {teacher: partial(kept_head, run, teacher) for teacher in recipe.teachers.models}
+
+
+def exported_heads(export: Path) -> dict[str, Callable[[], Encoder]]:
+    """A function for each head among the files of an export (`unic export --heads T --format onnx`) that loads it.
+
+    Args:
+        export: a folder that `unic export` has written.
+
+    Returns:
+        The functions by teacher; empty without ONNX graphs of heads.
+    """
+    files = sorted(export.glob(f"heads/*/{FILE}"))
+    return {file.parent.name: partial(load_exported_head, file) for file in files}
 
 
 def kept_head(run: Path, teacher: str, device: str | torch.device | None = None) -> Encoder:

@@ -96,7 +96,7 @@ def enter(
         models: URIs, encoders or lists of members, by name.
         roles: roles by name; default: "other".
         suite: the suite, which tells the vectors of teachers.
-        heads: functions that load kept heads, by student, then by teacher.
+        heads: functions that load kept heads, by model, then by teacher.
         say: function that shows a line of progress.
         brought: models that were added for runs, with the name of the run. Such a model is dropped if another one has
             the same fingerprint and was given or added for another run.
@@ -113,7 +113,8 @@ def enter(
     stands_for = _folded(entrants, brought or {})
     for name, own in (heads or {}).items():
         by_column = {stands_for.get(teacher, teacher): load for teacher, load in own.items()}
-        entrants[name] = replace(entrants[name], heads=by_column)
+        column = stands_for.get(name, name)
+        entrants[column] = replace(entrants[column], heads=by_column)
     for name, (role, parts) in _joined(models, roles, entrants).items():
         parts = [stands_for.get(part, part) for part in parts]
         members = [entrants[part] for part in parts]

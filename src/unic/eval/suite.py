@@ -25,7 +25,7 @@ def _is_readable(tokens: Any) -> Any:
     if tokens in _VECTORS or (isinstance(tokens, str) and tokens.removeprefix(HEAD) not in ("", tokens)):
         return tokens
     text = f"Input should be {', '.join(map(repr, _VECTORS))} or '{HEAD}TEACHER'"
-    raise PydanticCustomError("literal_error", text)  # type: ignore[arg-type]
+    raise PydanticCustomError("literal_error", text)
 
 
 class Entry(BaseModel):

@@ -5,9 +5,8 @@ Draws are keyed by seed, step and place in the batch, so they do not depend on t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -34,10 +33,8 @@ Pair = tuple[Float[Tensor, "3 h w"], np.ndarray]
 Request = tuple[int, int, int]  # step, place in the batch, index of the image
 
 
-class View(Protocol):
-    """Makes a view of an image and its target; can be sent to another process."""
-
-    def __call__(self, image: Image.Image, target: np.ndarray, rng: np.random.Generator) -> Pair: ...
+View = Callable[[Image.Image, np.ndarray, np.random.Generator], Pair]
+"""Makes a view of an image and its target. With worker processes it must be possible to send it to another process."""
 
 
 @dataclass(frozen=True)
@@ -135,7 +132,7 @@ def _nearest(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 def _is_mixed(mask: np.ndarray) -> bool:
     counts = np.bincount(mask.ravel(), minlength=IGNORED + 1)[:IGNORED]
-    return np.count_nonzero(counts) > 1 and bool(counts.max() < _MOST_OF_A_CLASS * counts.sum())
+    return bool(np.count_nonzero(counts) > 1 and counts.max() < _MOST_OF_A_CLASS * counts.sum())
 
 
 def batches(
@@ -157,7 +154,7 @@ def batches(
         if isinstance(target, Exception):
             raise target
         assert pixels is not None
-        images.append(torch.as_tensor(pixels))
+        images.append(torch.as_tensor(pixels).view(torch.float32))
         targets.append(torch.from_numpy(target))
         if len(images) == batch_size:
             yield torch.stack(images), torch.stack(targets)
@@ -189,7 +186,7 @@ class _Reader:
         except InputError as error:
             return error, None
         pixels, found = self.view(image, target, rng)
-        return np.ascontiguousarray(found), pixels.contiguous().numpy()
+        return np.ascontiguousarray(found), pixels.contiguous().numpy().view(np.uint8)  # what workers can send
 
     def _readable(self, first: int) -> tuple[Image.Image, np.ndarray]:
         reason = ""

@@ -65,7 +65,7 @@ def run(
     if len(size) != 2 or min(size) < 1 or weight < 0:
         raise InputError(f"depth: expected crop=[HEIGHT, WIDTH] and gradient of 0 or more, not {crop} and {gradient}")
 
-    def loss(maps: Float[Tensor, "b k h w"], targets: Float[Tensor, "b h w"], step: int) -> Tensor:
+    def loss(maps: Float[Tensor, "b k h w"], targets: Float[Tensor, "b h2 w2"], step: int) -> Tensor:
         predicted = resize(_depth(maps, bins), (targets.shape[1], targets.shape[2]))
         is_known = known(targets, bins)
         scale = scale_loss(predicted, targets, is_known, with_variance=step >= _FIRST)

@@ -14,7 +14,7 @@ from unic.errors import InputError
 from unic.eval.datasets import DataPair
 from unic.eval.live import Live, refuse_unless_live
 from unic.eval.outcome import Dense, Outcome
-from unic.eval.probes.dense_head import Head, points, resize, sampled, train_head
+from unic.eval.probes.dense_head import points, resize, sampled, train_head
 from unic.eval.probes.depth_bins import MEASURE, bins_between, depth_of, known, outcome_of
 from unic.eval.tasks import _depth_dinov2
 
@@ -94,14 +94,15 @@ def run(
         train, targets, num_bins, partial(_loss, bins=bins), seed=seed, steps=steps, batch_size=batch_size,
         lr=1e-3 if lr is None else lr, weight_decay=1e-4 if weight_decay is None else weight_decay,
     )  # fmt: skip
-    return outcome_of(_predictions(head, test, batch_size, bins), bins)
+    return outcome_of(_at_full_size(head.predictions(test, batch_size), test, bins), bins)
 
 
-def _predictions(
-    head: Head, test: Dense, batch_size: int, bins: Float[Tensor, " k"]
+def _at_full_size(
+    found: Iterator[tuple[int, Tensor]], test: Dense, bins: Float[Tensor, " k"]
 ) -> Iterator[tuple[Tensor, Tensor]]:
+    """The prediction and the target of each image, from the logits on the grid of the patches."""
     size = points(test)
-    for row, logits in head.predictions(test, batch_size):
+    for row, logits in found:
         target = torch.tensor(test.targets[row], device=logits.device)
         yield resize(depth_of(resize(logits, size), bins), (target.shape[0], target.shape[1])), target
 
