@@ -84,7 +84,7 @@ def test_a_view_of_depth_is_one_crop_of_both(monkeypatch: pytest.MonkeyPatch) ->
     assert 0.4 < mirrored / 300 < 0.6
     slopes = np.abs(turned)
     assert slopes.max() < np.tan(np.deg2rad(2.5)) + 1 / 99
-    assert 0.45 < np.mean(slopes == 0) < 0.7, "half of the images are not turned"
+    assert 0.45 < np.mean(slopes == 0) < 0.8, "half of the images are not turned, and some by too little to show"
     assert len(set(corners)) > 200
 
 
