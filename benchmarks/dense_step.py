@@ -98,7 +98,13 @@ def measure(task: str, model: str, steps: int, batch_size: int | None) -> dict[s
         }
         for name, parts in timer.found.items()
     }
-    return {"task": task, "model": model, "threads": torch.get_num_threads(), **means}
+    return {
+        "task": task,
+        "model": model,
+        "threads": torch.get_num_threads(),
+        "precision": live.encoder.precision,
+        **means,
+    }
 
 
 def main() -> None:

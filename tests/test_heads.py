@@ -12,8 +12,10 @@ import torch
 from rich.console import Console
 
 from unic import api
+from unic.api import evaluating
 from unic.encoders import load_encoder
 from unic.errors import InputError
+from unic.eval.columns import ModelColumns
 from unic.heads import exported_heads, heads_of, kept_head
 from unic.recipe.schema import load_recipe
 from unic.runs import checkpoint
@@ -174,3 +176,11 @@ def test_heads_of_an_export_are_those_of_the_run(recipe: dict[str, Any], tmp_pat
     torch.testing.assert_close(found.cls, expected.cls, atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(found.patches, expected.patches, atol=1e-4, rtol=1e-4)
     assert exported_heads(tmp_path) == {}
+    models = {
+        "shipped": f"run:{folder}",
+        "proxy": f"run:{tmp_path / 'run'}",
+        "cut": f"run:{folder}?width=8",
+        "t": "pixels:8",
+    }
+    others = evaluating._heads_of_others(ModelColumns(models=models))
+    assert {name: sorted(heads) for name, heads in others.items()} == {"shipped": ["cnn"], "proxy": ["cnn", "vit"]}
