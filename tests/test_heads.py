@@ -11,9 +11,12 @@ import pytest
 import torch
 from rich.console import Console
 
+from unic import api
+from unic.api import evaluating
 from unic.encoders import load_encoder
 from unic.errors import InputError
-from unic.heads import heads_of, kept_head
+from unic.eval.columns import ModelColumns
+from unic.heads import exported_heads, heads_of, kept_head
 from unic.recipe.schema import load_recipe
 from unic.runs import checkpoint
 from unic.tokens import Tokens
@@ -148,3 +151,36 @@ def test_option_that_no_weight_tells_of_is_in_the_fingerprint(recipe: dict[str, 
     )
     head.projector.has_norm = False
     assert head.describe().endswith('[false, [0, 1, 2, 3, 4, 5], "unic.projectors.ladder.Projector"]')
+
+
+def test_a_head_takes_the_sizes_of_its_student(recipe: dict[str, Any], tmp_path: Path) -> None:
+    train(recipe, tmp_path / "run", "student.model=timm:test_vit?pretrained=false&img_size=32")
+    head = kept_head(tmp_path / "run", next(iter(recipe["teachers"]["models"])))
+    grid = head.grid_at((48, 64))
+    assert grid is not None
+    with torch.no_grad():
+        tokens = head(IMAGES, (48, 64))
+    assert (tokens.grid, tokens.patches.shape[1]) == (grid, grid[0] * grid[1])
+    assert head(IMAGES).grid != grid
+
+
+def test_heads_of_an_export_are_those_of_the_run(recipe: dict[str, Any], tmp_path: Path) -> None:
+    train(recipe, tmp_path / "run")
+    folder = api.export(tmp_path / "run", tmp_path / "out", formats=["onnx"], heads=["cnn"], check=False)
+    heads = exported_heads(folder)
+    assert list(heads) == ["cnn"]
+    exported, kept = heads["cnn"](), kept_head(tmp_path / "run", "cnn", device="cpu")
+    kept.precision = "fp32"
+    found, expected = exported(IMAGES), kept(IMAGES)
+    assert (found.grid, exported.embed_dim, exported.patch_dim) == (expected.grid, kept.embed_dim, kept.patch_dim)
+    torch.testing.assert_close(found.cls, expected.cls, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(found.patches, expected.patches, atol=1e-4, rtol=1e-4)
+    assert exported_heads(tmp_path) == {}
+    models = {
+        "shipped": f"run:{folder}",
+        "proxy": f"run:{tmp_path / 'run'}",
+        "cut": f"run:{folder}?width=8",
+        "t": "pixels:8",
+    }
+    others = evaluating._heads_of_others(ModelColumns(models=models))
+    assert {name: sorted(heads) for name, heads in others.items()} == {"shipped": ["cnn"], "proxy": ["cnn", "vit"]}

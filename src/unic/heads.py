@@ -21,8 +21,9 @@ from torch import Tensor, nn
 
 from unic.device import default_device
 from unic.encoders import build_encoder, place, without_weights
+from unic.encoders._exported_head import FILE, load_exported_head
 from unic.encoders._weights import load_all
-from unic.encoders.base import Encoder
+from unic.encoders.base import Encoder, Size
 from unic.encoders.timm_encoder import TimmEncoder
 from unic.errors import InputError, nearest
 from unic.lookup import is_dotted
@@ -30,7 +31,7 @@ from unic.projectors import build_projector, choose_blocks
 from unic.recipe.schema import Recipe, load_run_recipe
 from unic.runs.folder import RunFolder
 from unic.standardizers import KINDS, Inverse, Kind, build_standardizer, standardizer_kind
-from unic.tokens import Tokens
+from unic.tokens import Grid, Tokens
 from unic.training.trained import load_trained
 
 
@@ -54,6 +55,19 @@ def heads_of(run: Path) -> dict[str, Callable[[], Encoder]]:
     if not is_dotted(name) and not standardizer_kind(name).is_invertible:
         return {}
     return {teacher: partial(kept_head, run, teacher) for teacher in recipe.teachers.models}
+
+
+def exported_heads(export: Path) -> dict[str, Callable[[], Encoder]]:
+    """A function for each head among the files of an export (`unic export --heads T --format onnx`) that loads it.
+
+    Args:
+        export: a folder that `unic export` has written.
+
+    Returns:
+        The functions by teacher; empty without ONNX graphs of heads.
+    """
+    files = sorted(export.glob(f"heads/*/{FILE}"))
+    return {file.parent.name: partial(load_exported_head, file) for file in files}
 
 
 def kept_head(run: Path, teacher: str, device: str | torch.device | None = None) -> Encoder:
@@ -125,6 +139,9 @@ class KeptHead(Encoder):
         self.standards = {}
         self.input_size, self.has_cls = student.input_size, student.has_cls
         self.architecture, self.channels_last = student.architecture, student.channels_last
+
+    def grid_at(self, size: Size) -> Grid | None:
+        return self.student.grid_at(size)
 
     def encode(self, x: Float[Tensor, "b 3 h w"]) -> Tokens:
         tokens: Tokens = self.projector(self.student.encode_blocks(x, self.blocks))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -39,6 +40,13 @@ class Tokens:
     def to_grid(self, grid: Grid) -> Tokens:
         """The same tokens with their patches resized to `grid`: the one place where grids are matched."""
         return Tokens(self.cls, resize_patches(self.patches, self.grid, grid), grid)
+
+
+def side_by_side(levels: Sequence[Tokens]) -> Tokens:
+    """The channels of several tokens of the same images, on the grid of the last."""
+    grid = levels[-1].grid
+    cls = torch.cat([level.cls for level in levels], dim=1)
+    return Tokens(cls, torch.cat([level.to_grid(grid).patches for level in levels], dim=2), grid)
 
 
 def without_patches(cls: Float[Tensor, "b d"]) -> Tokens:

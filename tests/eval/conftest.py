@@ -62,3 +62,23 @@ def colours() -> type[Colours]:
 @pytest.fixture
 def broken() -> Broken:
     return Broken(uri="py:broken")
+
+
+class Cells(Colours):
+    """Sees the mean colour of each cell of 4 × 4 pixels, in images of any size."""
+
+    def __init__(self, uri: str = "py:cells") -> None:
+        super().__init__(uri=uri)
+        self.mean.fill_(0.5)
+
+    def grid_at(self, size: tuple[int, int]) -> tuple[int, int] | None:
+        return None if size[0] % 4 or size[1] % 4 else (size[0] // 4, size[1] // 4)
+
+    def encode(self, x: torch.Tensor) -> Tokens:
+        maps = F.avg_pool2d(x, 4)
+        return Tokens(x.mean((2, 3)), patches_of(maps), (maps.shape[2], maps.shape[3]))
+
+
+@pytest.fixture
+def cells() -> Cells:
+    return Cells()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from unic.eval.results.trainings import without_joint
 from unic.eval.runner import evaluate_models
 from unic.eval.suite import load_suite
 from unic.features import default_cache_dir
-from unic.heads import heads_of
+from unic.heads import exported_heads, heads_of
 from unic.recipe.references import WithReferences
 from unic.recipe.schema import Recipe
 from unic.runs.folder import RunFolder, trainings_in
@@ -118,7 +119,8 @@ def evaluate(
             tasks=tasks,
             data=data,
             seeds=seeds,
-            heads={name: _heads(run, columns.teachers[name]) for name, run in runs.items() if name in whole},
+            heads=_heads_of_others(columns)
+            | {name: _heads(run, columns.teachers[name]) for name, run in runs.items() if name in whole},
             out=[Path(target) for target in ([out] if isinstance(out, str | Path) else out)],
             cache=cache or default_cache_dir(),
             jobs=jobs,
@@ -179,6 +181,18 @@ def stages_of(run: Path) -> list[Recipe]:
 def _heads(run: Path, called: Mapping[str, str]) -> KeptHeads:
     """The kept heads of a run, by the names of their teachers in the table."""
     return {called[teacher]: load for teacher, load in heads_of(run).items()}
+
+
+def _heads_of_others(columns: ModelColumns) -> dict[str, KeptHeads]:
+    """The kept heads of models that are no student here: exports, and teachers that are the student of another run."""
+    found: dict[str, KeptHeads] = {}
+    for name, model in columns.models.items():
+        uri = model if isinstance(model, str) else ""
+        if name not in columns.runs and uri.startswith("run:") and not _is_cut(uri):
+            folder = Path(parse_uri(uri).name).expanduser()
+            with suppress(InputError):  # of a run that cannot be read the exported model is measured all the same
+                found[name] = heads_of(folder) if (folder / "recipe.yaml").is_file() else exported_heads(folder)
+    return {name: heads for name, heads in found.items() if heads}
 
 
 def _is_cut(uri: str) -> bool:

@@ -14,10 +14,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from unic.encoders.base import Encoder
+from unic.encoders.base import Encoder, Size
 from unic.encoders.timm_encoder import TimmEncoder
 from unic.errors import InputError
-from unic.tokens import Tokens
+from unic.tokens import Grid, Tokens
 
 _KEY = re.compile(r"lp\.heads\.(?P<teacher>.+)\.(?P<kind>cls|patch)\.(?P<block>\d+)\.layers\.(?P<part>.+)")
 _PARTS = {"0.weight", "0.bias", "2.weight", "2.bias"}
@@ -58,6 +58,9 @@ class LadderHead(Encoder):
             self.register_buffer(f"{kind}_std", of_kind.get("std", torch.ones(width)).flatten().float())
             setattr(self, "embed_dim" if kind == "cls" else "patch_dim", width)
         self.input_size, self.licence, self.has_cls = student.input_size, student.licence, student.has_cls
+
+    def grid_at(self, size: Size) -> Grid | None:
+        return self.student.grid_at(size)
 
     def encode(self, x: Float[Tensor, "b 3 h w"]) -> Tokens:
         rungs = self.student.encode_blocks(x, self.blocks)

@@ -96,7 +96,7 @@ def enter(
         models: URIs, encoders or lists of members, by name.
         roles: roles by name; default: "other".
         suite: the suite, which tells the vectors of teachers.
-        heads: functions that load kept heads, by student, then by teacher.
+        heads: functions that load kept heads, by model, then by teacher.
         say: function that shows a line of progress.
         brought: models that were added for runs, with the name of the run. Such a model is dropped if another one has
             the same fingerprint and was given or added for another run.
@@ -113,7 +113,8 @@ def enter(
     stands_for = _folded(entrants, brought or {})
     for name, own in (heads or {}).items():
         by_column = {stands_for.get(teacher, teacher): load for teacher, load in own.items()}
-        entrants[name] = replace(entrants[name], heads=by_column)
+        column = stands_for.get(name, name)
+        entrants[column] = replace(entrants[column], heads=by_column)
     for name, (role, parts) in _joined(models, roles, entrants).items():
         parts = [stands_for.get(part, part) for part in parts]
         members = [entrants[part] for part in parts]
@@ -161,6 +162,22 @@ def _folded(entrants: dict[str, Entrant], brought: Mapping[str, str]) -> dict[st
             entrants[twin] = replace(one, name=twin, source=two.source, facts=one.facts.model_copy(update=also))
             stands_for[name] = twin
     return stands_for
+
+
+def check_heads(heads: Mapping[str, str], entrants: Mapping[str, Entrant]) -> None:
+    """Refuses a head that no model of the evaluation has.
+
+    Args:
+        heads: teachers whose heads are read, by the name of a task.
+        entrants: all models.
+
+    Raises:
+        InputError: no model has a head for a teacher, so that a row would be empty.
+    """
+    known = {teacher for entrant in entrants.values() for teacher in entrant.heads}
+    for task, teacher in heads.items():
+        if teacher not in known:
+            raise InputError(f"task '{task}': no model has a kept head for '{teacher}'{nearest(teacher, known)}")
 
 
 def _checked(models: Mapping[str, Model], roles: Mapping[str, str]) -> Mapping[str, Role]:

@@ -19,7 +19,7 @@ from unic.eval.outcome import TOP1, Measure
 from unic.eval.results import bootstrap
 from unic.eval.results.schema import Bootstrap, Counts, Protocol
 from unic.eval.suite import Entry, Suite
-from unic.eval.task_code import is_shipped
+from unic.eval.task_code import is_shipped, protocol_of
 
 _RESERVED = ("seed", "seeds", "size")
 
@@ -57,11 +57,13 @@ class PlanRow:
     def reads_teachers(self) -> bool:
         """Whether the task gets the teachers: as `READS_TEACHERS` of its file says. The default is True for a user's
         own task on subjects, and False for any other task."""
-        default = not is_shipped(self.task) and self.input == "subject"
-        return bool(getattr(self.module, "READS_TEACHERS", default))
+        return _reads_teachers(self.module, self.task)
 
     @property
     def input(self) -> str:
+        """What `run` gets: "live" under a protocol of the task that caches no features, else its `INPUT`."""
+        if protocol_of(self.module, self.entry.options):
+            return "live"
         return getattr(self.module, "INPUT", "vectors")
 
 
@@ -198,11 +200,21 @@ def _check_entry(name: str, entry: Entry) -> None:
         if lookup.is_dotted(named := str(entry.options.get(key, ""))):
             trust.require(f"{where}: {key} '{named}'", named)
     takes = getattr(module, "INPUT", "vectors")
-    for key, value, kind in (("tokens", entry.tokens, "vectors"), ("blocks", entry.blocks, "dense")):
+    tokens = None if entry.head else entry.tokens
+    for key, value, kind in (("tokens", tokens, "vectors"), ("blocks", entry.blocks, "dense")):
         if value is not None and takes != kind:
             raise InputError(f"{where}: option '{key}' is for tasks on {kind}, but this task is on {takes}")
     if entry.view is not None and takes == "dense":
         raise InputError(f"{where}: option 'view' does not apply, because this task sees the whole image")
+    if entry.head and entry.blocks is not None:
+        raise InputError(f"{where}: '{entry.tokens}' is read from its output; leave out 'blocks'")
+    if entry.head and _reads_teachers(module, entry.task or name):
+        raise InputError(f"{where}: this task chooses the heads that it reads; leave out 'tokens={entry.tokens}'")
+
+
+def _reads_teachers(module: ModuleType, task: str) -> bool:
+    default = not is_shipped(task) and getattr(module, "INPUT", "vectors") == "subject"
+    return bool(getattr(module, "READS_TEACHERS", default))
 
 
 def _accept(pair: DataPair, options: Mapping[str, Any]) -> None:

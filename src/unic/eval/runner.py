@@ -18,7 +18,7 @@ from unic.encoders.base import Encoder
 from unic.errors import UntrustedError
 from unic.eval.cells import CellStore, cell_key
 from unic.eval.datasets import DataPair
-from unic.eval.entrants import Entrant, KeptHeads, Model, enter
+from unic.eval.entrants import Entrant, KeptHeads, Model, check_heads, enter
 from unic.eval.outcome import Outcome
 from unic.eval.plan import Plan, PlanRow, make_plan
 from unic.eval.progress import CellProgress
@@ -89,6 +89,7 @@ def evaluate_models(
     console = console or Console(quiet=True)
     with tempfile.TemporaryDirectory(prefix="unic-eval-") as scratch, CellProgress(console) as progress:
         entrants = enter(models, roles, plan.suite, heads, progress.describe, brought)
+        check_heads({row.name: head for row in plan.rows if (head := row.entry.head)}, entrants)
         work = _Work(plan, entrants, cache or Path(scratch), Path(scratch), workers)
         missing = work.missing()
         progress.expect(sum(len(todo) for todo in missing.values()))
@@ -128,7 +129,7 @@ class _Work:
         self._finished: dict[str, Outcome] = {}
         self._keys: dict[tuple[str, str, int], str] = {}
         self._contents: dict[str, str] = {}
-        self._head_prints: dict[str, dict[str, str]] = {}
+        self._head_prints: dict[tuple[str, str], str] = {}
         self._failures: dict[str, Failure] = {}
 
     def missing(self) -> dict[Place, list[Todo]]:
@@ -239,12 +240,13 @@ class _Work:
         seed = seed if row.is_random else 0
         if (row.title, name, seed) not in self._keys:
             entrant = self._entrants[name]
-            view = "square" if row.input == "dense" else row.entry.view or self._plan.suite.view
+            view = "square" if row.input in ("dense", "live") else row.entry.view or self._plan.suite.view
             self._keys[row.title, name, seed] = cell_key(
                 row.task, options=row.entry.options, vector=row.entry.tokens or entrant.vector,
                 blocks=row.entry.blocks, seed=seed, size=self._plan.suite.size, data=self._content(row.pair),
                 model=entrant.fingerprint, company=self._company(entrant) if row.reads_teachers else None,
                 **({} if view == "square" else {"view": view}),  # keys are older than this setting
+                **({"head": self._print_of_head(entrant, head)} if (head := row.entry.head) else {}),
             )  # fmt: skip
         return self._keys[row.title, name, seed]
 
@@ -264,15 +266,22 @@ class _Work:
 
     def _company(self, entrant: Entrant) -> list[Any]:
         """The part of a key for a task that compares a model with the teachers: all of them, and the kept heads."""
-        if entrant.name not in self._head_prints:
-            self._head_prints[entrant.name] = {teacher: _print(load) for teacher, load in entrant.heads.items()}
+        prints = {teacher: self._print_of_head(entrant, teacher) for teacher in entrant.heads}
         return [
             *(
                 (one.name, one.role, content_of_uri(one.facts.uri), one.fingerprint)
                 for one in [entrant, *self._teachers()]
             ),
-            self._head_prints[entrant.name],
+            prints,
         ]
+
+    def _print_of_head(self, entrant: Entrant, teacher: str) -> str | None:
+        """Fingerprint of the head that an entrant has for a teacher; None without one."""
+        if teacher not in entrant.heads:
+            return None
+        if (entrant.name, teacher) not in self._head_prints:
+            self._head_prints[entrant.name, teacher] = _print(entrant.heads[teacher])
+        return self._head_prints[entrant.name, teacher]
 
     def _content(self, pair: DataPair) -> str:
         """Hash of the images and labels of a set; computed once, as it lists all files of a folder."""

@@ -16,6 +16,7 @@ from unic.encoders.base import Encoder
 from unic.errors import InputError, NotApplicableError
 from unic.eval.concat import concatenate
 from unic.eval.datasets import DataPair
+from unic.eval.live import Live
 from unic.eval.outcome import Dense, Labelled
 from unic.features import Features, extract
 
@@ -99,6 +100,22 @@ class Subject:
             )
         return self._known[key]
 
+    def through(self, teacher: str) -> Subject:
+        """The subject read through its kept head for a teacher: its vectors and patches are in the teacher's space.
+
+        The teacher itself is in this space and stays as it is.
+
+        Raises:
+            NotApplicableError: the model has no head for the teacher.
+        """
+        if self.name != teacher and teacher not in self.heads:
+            raise NotApplicableError(f"model '{self.name}' has no kept head for '{teacher}'")
+        key = ("through", teacher)
+        if key not in self._known:
+            load = self.load if self.name == teacher else self.heads[teacher]
+            self._known[key] = replace(self, load=load, heads={}, vector="cls")
+        return self._known[key]
+
     def source(self, part: SetPart | Source) -> Source:
         return (self.pair.train if part == "train" else self.pair.test) if isinstance(part, str) else part
 
@@ -161,10 +178,27 @@ class Subject:
             self._known[key] = self._dense(part, blocks)
         return self._known[key]
 
-    def _dense(self, part: SetPart, blocks: int | Sequence[int]) -> Dense:
+    def live(self, part: SetPart, *, blocks: int | Sequence[int] = ()) -> Live:
+        """The images with a target for every pixel, and the encoder to read them. No feature is computed or cached.
+
+        Args:
+            part: "train" or "test".
+            blocks: see `dense`.
+
+        Raises:
+            InputError, NotApplicableError: as of `dense`.
+        """
         source = self.source(part)
+        self._check_targets(source)
+        return Live(source, self.encoder, self.name, self._blocks(blocks), self.workers, self.say)
+
+    def _check_targets(self, source: Source) -> None:
         if source.pixels is None:
             raise InputError(f"data '{self.pair.name}': {source.path} has neither masks nor depths")
+
+    def _dense(self, part: SetPart, blocks: int | Sequence[int]) -> Dense:
+        source = self.source(part)
+        self._check_targets(source)
         features = self._extract(part, patches=True, blocks=self._blocks(blocks))
         assert features.patches is not None
         assert features.grid is not None

@@ -4,16 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, cast, get_args
 
 from omegaconf import OmegaConf
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
 from unic.errors import InputError, nearest, reason_of
 from unic.eval.subject import Vector, View
 from unic.recipe.keys import first_error, meant
 from unic.recipe.references import WithReferences, resolve
 from unic.recipe.sections import Positive, Section
+
+HEAD = "head:"
+"""Start of the value of `tokens` that names a teacher, whose kept heads are read."""
+_VECTORS = get_args(Vector)
+
+
+def _is_readable(tokens: Any) -> Any:
+    if tokens in _VECTORS or (isinstance(tokens, str) and tokens.removeprefix(HEAD) not in ("", tokens)):
+        return tokens
+    text = f"Input should be {', '.join(map(repr, _VECTORS))} or '{HEAD}TEACHER'"
+    raise PydanticCustomError("literal_error", text)
 
 
 class Entry(BaseModel):
@@ -22,7 +34,8 @@ class Entry(BaseModel):
     Attributes:
         task: name of the task, if the entry has another name (the same task twice, with different options).
         data: sets on which the task runs; default: all sets of the suite that are of its kind.
-        tokens: vector of an image, for every model; default: see `Suite.teacher_vector`.
+        tokens: vector of an image, for every model (cls, patch_mean, cls+patch_mean); default: see
+            `Suite.teacher_vector`. `head:T`: tokens of each model's kept head for teacher T, and T's own.
         view: view of the images, for every model; default: the suite's `view`. Dense tasks see the whole image.
         blocks: for dense tasks, the blocks whose patch tokens are read: a number of last blocks, or a list of indices.
     """
@@ -30,9 +43,20 @@ class Entry(BaseModel):
     model_config = ConfigDict(extra="allow", frozen=True)
     task: str | None = None
     data: list[str] | None = None
-    tokens: Vector | None = None
+    tokens: Annotated[str, BeforeValidator(_is_readable)] | None = None
     view: View | None = None
     blocks: int | list[int] | None = None
+
+    @property
+    def vector(self) -> Vector | None:
+        """The vector of an image that `tokens` names; a head is read by its CLS."""
+        return "cls" if self.head else cast("Vector | None", self.tokens)
+
+    @property
+    def head(self) -> str | None:
+        """The teacher whose kept heads are read; None: the models themselves are."""
+        named = self.tokens or ""
+        return named.removeprefix(HEAD) if named.startswith(HEAD) else None
 
     @property
     def options(self) -> dict[str, Any]:
@@ -120,9 +144,10 @@ _AXES_OF_UNIC = {
     "long tail": ["inat*/longtail"],
     "fine-grained": [f"{name}/logistic" for name in _FINE_GRAINED],
     "segmentation": ["ade20k/segmentation"],
-    "depth": ["nyud/depth"],
+    "depth": ["nyud_frames/depth"],
     "transfer": ["cog-L*/linear", "inat*/longtail", *(f"{name}/logistic" for name in _FINE_GRAINED)],
 }
+_LIVE: dict[str, Any] = {"protocol": "dinov2"}
 _PUBLISHED: dict[str, Any] = {"probe": "linear", "probe_options": {"protocol": "unic"}}
 # Shown, but never part of a score. Influence runs on two sets only: each kept head takes a forward pass.
 _DESCRIPTIONS: dict[str, dict[str, Any]] = {"influence": {"data": ["clipart", "glyphs"]}, "spectrum": {}}
@@ -155,11 +180,11 @@ SUITES = {
     ),
     "finegrained": Suite(data=_FINE_GRAINED, tasks=_entries(knn={"k": 20}, logistic={})),
     "unic": Suite(
-        data=["imagenet", *_SHIFTS, *_COG, *_LONG_TAIL, *_FINE_GRAINED, "ade20k", "nyud"],
+        data=["imagenet", *_SHIFTS, *_COG, *_LONG_TAIL, *_FINE_GRAINED, "ade20k", "nyud_frames"],
         tasks=_entries(
             linear={"data": ["imagenet", *_COG], "protocol": "unic"}, knn={"data": ["imagenet"], "k": 20},
             robustness={"data": _SHIFTS, **_PUBLISHED}, longtail={"data": _LONG_TAIL, **_PUBLISHED},
-            logistic={"data": _FINE_GRAINED, "protocol": "unic"}, segmentation={}, depth={},
+            logistic={"data": _FINE_GRAINED, "protocol": "unic"}, segmentation=_LIVE, depth=_LIVE,
         ),
         view="centre_crop", axes=_AXES_OF_UNIC,
     ),
@@ -167,8 +192,9 @@ SUITES = {
         data=["imagenet", "ade20k"],
         tasks=_entries(
             knn={"data": ["imagenet"], "k": 20},
-            zero_shot={"data": ["imagenet"], "templates": "openai", "names": "openai"}, segmentation={},
+            zero_shot={"data": ["imagenet"], "templates": "openai", "names": "openai"}, segmentation=_LIVE,
         ),
+        view="centre_crop",
         axes={"k-NN": ["imagenet/knn"], "zero-shot": ["imagenet/zero_shot"], "segmentation": ["ade20k/*"]},
     ),
 }  # fmt: skip

@@ -11,6 +11,7 @@ import inspect
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -39,7 +40,15 @@ def versions(task: str, options: Mapping[str, Any]) -> list[tuple[str, int]]:
         probe = inspect.signature(lookup.entry("unic.eval.tasks", task, "run")).parameters.get("probe")
         decides = {task, str(options.get("probe", probe.default))} if probe else {task}
     found = [(name, int(lookup.module("unic.eval.tasks", name).VERSION)) for name in shipped if name in decides]
+    if is_shipped(task) and (protocol := protocol_of(lookup.module("unic.eval.tasks", task), options)):
+        found.append((f"{task}/{options['protocol']}", int(protocol.VERSION)))
     return [("shared", SHARED_VERSION), *found]
+
+
+def protocol_of(task: ModuleType, options: Mapping[str, Any]) -> ModuleType | None:
+    """The module of the protocol that the options name, if the task says that it caches no features (`LIVE`)."""
+    live: Mapping[str, ModuleType] = getattr(task, "LIVE", {})
+    return live.get(str(options.get("protocol")))
 
 
 def code_of_task(task: str) -> OwnCode:

@@ -113,14 +113,19 @@ def _measure(todo: Todo, subject: Subject) -> Outcome:
     entry = todo.row.entry
     run = todo.row.module.run
     subject = subject.viewed(entry.view or subject.view)
+    if entry.head:
+        subject = subject.through(entry.head)
     if todo.row.input == "subject":
         # A task must not read what the key of its outcome does not cover.
         outcome = run(subject if todo.row.reads_teachers else subject.alone(), seed=todo.seed, **entry.options)
     elif todo.row.input == "dense":
         parts = [subject.dense(part, blocks=entry.blocks or ()) for part in ("train", "test")]
         outcome = run(*parts, seed=todo.seed, **entry.options)
+    elif todo.row.input == "live":
+        images = [subject.live(part, blocks=entry.blocks or ()) for part in ("train", "test")]
+        outcome = run(*images, seed=todo.seed, **entry.options)
     else:
-        vectors = [subject.labelled(part, vector=entry.tokens) for part in ("train", "test")]
+        vectors = [subject.labelled(part, vector=entry.vector) for part in ("train", "test")]
         outcome = run(*vectors, seed=todo.seed, **entry.options)
     assert isinstance(outcome, Outcome), f"task '{todo.row.task}' returned {type(outcome).__name__}, not an Outcome"
     return outcome

@@ -29,7 +29,7 @@ from unic.errors import InputError
 from unic.features.entry import Tally
 from unic.features.patches import Dtype, overflows, store
 from unic.features.store import BatchFeatures, advance
-from unic.tokens import Grid, Tokens
+from unic.tokens import Grid, Tokens, side_by_side
 
 log = logging.getLogger("unic")
 
@@ -112,11 +112,7 @@ class Extraction:
     def tokens(self, views: Tensor) -> Tokens:
         if not self.blocks:
             return self.encoder(views).float()
-        levels = self.encoder.intermediates(views, self.blocks)
-        grid = levels[-1].grid
-        cls = torch.cat([level.cls for level in levels], dim=1)
-        patches = torch.cat([level.to_grid(grid).patches for level in levels], dim=2)
-        return Tokens(cls, patches, grid).float()
+        return side_by_side(self.encoder.intermediates(views, self.blocks)).float()
 
     def forward(self, first: int) -> Iterator[BatchFeatures]:
         """Yields the features of each batch, from the image at `first` of the span on.

@@ -20,6 +20,7 @@ from unic import lookup
 from unic.data.sources.arrays import Arrays
 from unic.eval.corruptions import CORRUPTIONS, Corrupted, Square
 from unic.eval.datasets import DataPair
+from unic.eval.live import Live
 from unic.eval.outcome import Dense, Labelled, Outcome
 from unic.eval.subject import Subject
 from unic.eval.task_code import SHARED_VERSION, versions
@@ -34,10 +35,11 @@ Known = tuple[str, list[float]]  # defaults of the options, then numbers
 KNOWN: dict[str, Known] = {
     "concepts 1, logistic 1": ("seed=0, probe=linear, probe_options=None", [61.1111, 150.0, 421.446]),
     "depth 1": (
-        "seed=0, min_depth=0.001, max_depth=10.0, num_bins=256, "
-        "steps=None, batch_size=16, lr=0.001, weight_decay=0.0001",
+        "seed=0, protocol=None, min_depth=0.001, max_depth=10.0, num_bins=256, "
+        "steps=None, batch_size=None, lr=None, weight_decay=None, crop=None, gradient=None",
         [2.6796, 64.4644, 46.1472],
     ),
+    "depth/dinov2 1": ("", [3.0403, 117.8004, 31.037]),
     "influence 1": ("seed=0, heads=True", [-0.0344, -1.9608, 4.9656]),
     "knn 1": ("seed=0, k=20, temperature=0.07", [75.0, 123.0, 380.938, 85.0, 133.0, 480.188]),
     "linear 1": (
@@ -52,7 +54,11 @@ KNOWN: dict[str, Known] = {
         "seed=0, probe=logistic, probe_options=None, corruptions=None, severities=(1, 2, 3, 4, 5)",
         [65.2778, 37.875, 1810.255],
     ),
-    "segmentation 1": ("seed=0, steps=None, batch_size=16, lr=0.001, weight_decay=0.0001", [60.5874, 1305.0, 333.984]),
+    "segmentation 1": (
+        "seed=0, protocol=None, steps=None, batch_size=None, lr=None, weight_decay=None, crop=None, stride=None",
+        [60.5874, 1305.0, 333.984],
+    ),
+    "segmentation/dinov2 1": ("", [13.9468, 9063.0, 117.013]),
     "spectrum 1": ("seed=0", [2.955, 168.435, 79.366]),
     "zero_shot 1": ("seed=0, text=None, teacher=None, templates=simple, names=None, project=None", [40.0, 26.0, 145.0]),
     "corruptions 1": (
@@ -99,6 +105,15 @@ class Masks(Arrays):
 
     def target(self, index: int) -> np.ndarray:
         return (np.add.outer(np.arange(12), np.arange(12)) // (index + 2) % 3).astype(np.uint8)
+
+
+class Depths(Masks):
+    """Pictures with a depth for each pixel."""
+
+    pixels = "depth"
+
+    def target(self, index: int) -> np.ndarray:
+        return 1 + super().target(index).astype(np.float32)
 
 
 class Tower(TextTower):
@@ -199,6 +214,21 @@ def test_the_numbers_of_a_task_are_those_of_its_version(task: str, subject: Subj
     named = ", ".join(f"{name} {number}" for name, number in decide)
     where = " or ".join(f"src/unic/eval/tasks/{name}.py" for name, _ in decide)
     checked(named, summed(measured(task, subject)), f"VERSION in {where}", defaults_of(task))
+
+
+@pytest.mark.parametrize(
+    ("task", "kind", "options"),
+    [("segmentation", Masks, {"crop": 8, "stride": 5}), ("depth", Depths, {"crop": [8, 8], "num_bins": 16})],
+)
+def test_the_numbers_of_a_protocol_are_those_of_its_version(
+    task: str, kind: type[Masks], options: dict[str, Any], cells: Any
+) -> None:
+    sources = [kind("made", pictures(8, phase)._images, np.zeros(8, np.int32), CLASSES) for phase in (5.0, 6.0)]
+    parts = [Live(source, cells) for source in sources]
+    module = lookup.module("unic.eval.tasks", task)
+    outcome = module.run(*parts, seed=1, protocol="dinov2", steps=20, batch_size=4, lr=1e-2, **options)
+    version = module.LIVE["dinov2"].VERSION
+    checked(f"{task}/dinov2 {version}", summed([outcome]), f"VERSION in src/unic/eval/tasks/_{task}_dinov2.py")
 
 
 def test_corrupted_pixels_are_those_of_the_version_of_robustness(subject: Subject) -> None:

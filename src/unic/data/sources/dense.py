@@ -82,7 +82,7 @@ class PixelPairs(Source):
 
     def read(self, index: int) -> Image.Image:
         image = decode(self._images.encoded(index), whole=True)
-        check_fit(image, self.target(index), self.classes)
+        check_fit(image, self._stored_target(index), self.classes)
         return image
 
     def stored(self, index: int) -> Path:
@@ -92,6 +92,10 @@ class PixelPairs(Source):
         return None
 
     def target(self, index: int) -> np.ndarray:
+        return self._stored_target(index)
+
+    def _stored_target(self, index: int) -> np.ndarray:
+        """The target of the whole stored image, adapted."""
         file = self._root / self._targets.name(index)
         target = read_mask(file) if self.pixels == "masks" else read_depth(file, self._scale)
         return target if self._adapt is None else self._adapt(target)

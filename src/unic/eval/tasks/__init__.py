@@ -11,6 +11,8 @@
 - `IS_RANDOM`: False if nothing is drawn, so that one outcome holds for all seeds.
 - `READS_TEACHERS`: True if the subject comes with its teachers and heads, which are then part of the cell's key
   (default: True for a user's own task, False for a task in this folder).
+- `LIVE`: modules by the value of the option `protocol` under which no feature is cached. For such a value `run` gets
+  `train: Live, test: Live`, the images and their encoder, in place of `INPUT`. Each module has a `VERSION` of its own.
 - `FILES`: the options that may name files, whose content is then part of the cell's key. A user's own task that opens
   files without this list is measured again each time.
 - `CODE`: the options that may name a user's own module, whose trust is checked before anything is measured.
