@@ -56,7 +56,7 @@ def test_unic_l_measures_what_its_published_table_has():
     assert {name: (entry.data, entry.options) for name, entry in suite.tasks.items()} == {
         "knn": (["imagenet"], {"k": 20}),
         "zero_shot": (["imagenet"], {"templates": "openai", "names": "openai"}),
-        "segmentation": (None, {}),
+        "segmentation": (None, {"protocol": "dinov2"}),
     }
     assert suite.data == ["imagenet", "ade20k"]
 
