@@ -7,11 +7,11 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from unic.recipe.reading import leaves
+from unic.recipe.reading import is_teacher, leaves
 from unic.trust import typed
 
 _ONE = ("student.model", "projector.type", "standardize.type", "weighting.type")
-_MODELS, _LOSSES = "teachers.models.", "loss."
+_LOSSES = "loss."
 _GENERATED = "generated:"
 
 
@@ -30,7 +30,7 @@ def code_in_overrides(overrides: Sequence[str]) -> list[str]:
 def code_in(tree: Mapping[Any, Any]) -> list[str]:
     """URIs and names of components in a recipe or in a part of one. Most of them name no code outside unic."""
     flat = leaves(tree)
-    found = [value for key, value in flat.items() if key in _ONE or key.startswith(_MODELS)]
+    found = [value for key, value in flat.items() if key in _ONE or is_teacher(key)]
     found = typed(value for value in found if isinstance(value, str))
     found += [key.removeprefix(_LOSSES) for key in flat if key.startswith(_LOSSES)]
     found += [name for path in _paths(flat.get("data.train")) for name in code_in_path(path)]

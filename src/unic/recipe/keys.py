@@ -51,21 +51,29 @@ def section_of(annotation: Any) -> type[BaseModel] | None:
     return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
 
 
+def is_map(annotation: Any) -> bool:
+    """Whether the keys of a section's field are names that the user gives."""
+    return get_origin(annotation) is dict
+
+
 def _section_at(schema: type[BaseModel], parents: Sequence[int | str]) -> type[BaseModel] | None:
     section: type[BaseModel] | None = schema
-    for part in parents:
+    rest = iter(parents)
+    for part in rest:
         if isinstance(part, str) and section is not None:
             field = section.model_fields.get(part)
             section = section_of(field.annotation) if field else None
+            if field and is_map(field.annotation):
+                next(rest, None)  # a name of the user's
     return section
 
 
 def dotted(section: type[BaseModel], prefix: str = "") -> Iterator[str]:
-    """Every key as a dotted one. Keys inside lists, which a dotted key cannot name, are left out."""
+    """Every key as a dotted one. Keys inside lists and below names of the user's are left out."""
     for name, field in section.model_fields.items():
         yield f"{prefix}{name}"
         inner = section_of(field.annotation)
-        if inner and get_origin(field.annotation) is not list:
+        if inner and get_origin(field.annotation) not in (list, dict):
             yield from dotted(inner, f"{prefix}{name}.")
 
 

@@ -49,6 +49,7 @@ def build(recipe: Recipe, device: torch.device, world_size: int = 1) -> Job:
     weighting = build_weighting(
         recipe.weighting.type, len(recipe.teachers.models), recipe.seed, recipe.weighting.options
     )
+    weighting.weigh([teacher.weight for teacher in recipe.teachers.models.values()])
     standardizer_kind(recipe.standardize.type)
     _check_combinations(recipe, weighting)
     owners = _owners(recipe, weighting)
@@ -59,10 +60,9 @@ def build(recipe: Recipe, device: torch.device, world_size: int = 1) -> Job:
 
     precision = recipe.train.precision
     encoders = {
-        name: open_encoder(uri, device=device, precision=precision) for name, uri in recipe.teachers.models.items()
+        name: open_encoder(uri, device=device, precision=precision) for name, uri in recipe.teachers.uris.items()
     }
-    cls_only = recipe.teachers.cache is not None and recipe.teachers.cache.tokens == "cls"
-    dims = {name: (encoder.embed_dim, 0 if cls_only else encoder.patch_dim) for name, encoder in encoders.items()}
+    dims = {name: recipe.teachers.widths(name, each.embed_dim, each.patch_dim) for name, each in encoders.items()}
     standardizer = build_standardizer(recipe.standardize.type, dims, recipe.standardize.options).to(device)
     distiller = _build_distiller(recipe, dims, losses, weighting.needs_gradients, device)
     weighting.prepare(distiller.student.block_dims[distiller.blocks[-1]][0])

@@ -1,7 +1,7 @@
 """Student tokens of each block → one projector per teacher → losses: ℓ[t, i] for teacher t and image i.
 
 ℓ[t, i] = ½ Σ_{cls, patch} Σ_loss weight · loss(z, y), with z the projector's output, y the standardised teacher token.
-Projectors without patches (`teachers.cache.tokens: cls`) leave ℓ[t, i] = Σ_loss weight · loss(z_cls, y_cls).
+A teacher that is matched by CLS or by patches alone (`teachers.models.T.tokens`) has the one sum without the ½.
 With nested widths ℓ[t, i] is the mean of that over the widths (`unic.training.nested`).
 This module is all that is trained, so it is all that DDP wraps.
 """
@@ -139,14 +139,12 @@ class Distiller(nn.Module):
         losses, cosines = [], []
         for name, prediction in zip(self.projectors, predictions, strict=True):
             target = targets[name]
-            loss, cls_cosine = self._token_loss(prediction.cls, target.cls)
-            if prediction.patches.shape[1]:
-                patch_loss, patch_cosine = self._token_loss(prediction.patches, target.patches)
-                loss = (loss + patch_loss) / 2
-            else:  # teachers.cache.tokens: cls
-                patch_cosine = torch.full_like(cls_cosine, torch.nan)
-            losses.append(loss)
-            cosines.append(torch.stack([cls_cosine, patch_cosine]))
+            kinds = ((prediction.cls, target.cls), (prediction.patches, target.patches))
+            terms = [self._token_loss(z, y) if z.numel() else None for z, y in kinds]
+            matched = [term[0] for term in terms if term is not None]
+            losses.append(matched[0] if len(matched) == 1 else (matched[0] + matched[1]) / 2)
+            nothing = torch.full((), torch.nan, device=prediction.cls.device)
+            cosines.append(torch.stack([nothing if term is None else term[1] for term in terms]))
         return torch.stack(losses), torch.stack(cosines)
 
     def _choose_patches(self, num_patches: int, step: int, index: Int[Tensor, "b"]) -> Int[Tensor, "b k"]:
@@ -165,6 +163,8 @@ class Distiller(nn.Module):
 
 
 def _only(tokens: Tokens, chosen: Int[Tensor, "b k"]) -> Tokens:
+    if not tokens.patches.shape[1]:
+        return tokens
     return Tokens(tokens.cls, torch.take_along_dim(tokens.patches, chosen[:, :, None], dim=1), (1, chosen.shape[1]))
 
 
