@@ -55,7 +55,7 @@ def validation_sets(images: ImageList, recipe: Recipe) -> list[ValidationSet]:
     everyone, data = recipe.teachers.matched_by_cls(), recipe.data
     if not everyone:
         raise InputError(
-            "recipe: 'train.interpolate: auto' compares CLS, by which no teacher is matched; set a number between 0 and 1"
+            "recipe: 'train.interpolate: auto' compares CLS, by which no teacher is matched; set a number up to 1"
         )
     owners = [[name for name in entry.teachers or everyone if name in everyone] for entry in data.train]
     sets = [
