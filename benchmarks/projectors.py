@@ -92,7 +92,7 @@ def measure(configuration: str, batch_size: int, rounds: int) -> dict[str, Any]:
         rung_dims = list(student.block_dims)
         projectors = {name: build_projector(kind, rung_dims, dims[name], student.embed_dim, settings) for name in dims}
         choose_attention(student, CPU, projectors=projectors.values())
-        losses = build_losses({"cosine": 0.5, "smooth_l1": 0.5})
+        losses = {name: build_losses({"cosine": 0.5, "smooth_l1": 0.5}, dims[name]) for name in dims}
         model = Distiller(student, projectors, losses, blocks, seed=0, bf16=has_fast_bf16(CPU), widths=widths)
         parameters = sum(parameter.numel() for parameter in model.projectors.parameters())
         optimizer = build_optimizer(model.projectors, TrainSection()) if parameters else None

@@ -49,8 +49,8 @@ def test_matrix_of_teachers_and_images() -> None:
     for parameter in (p for projector in projectors.values() for p in projector.parameters()):
         torch.nn.init.normal_(parameter, std=0.2)  # predictions as large as targets: both branches of smooth L1
     blocks = range(len(student.block_dims))
-    weights = build_losses({"cosine": 0.5, "smooth_l1": 0.5})
-    distiller = Distiller(student, projectors, weights, blocks, seed=0).eval()
+    losses = {name: build_losses({"cosine": 0.5, "smooth_l1": 0.5}, widths) for name, widths in dims.items()}
+    distiller = Distiller(student, projectors, losses, blocks, seed=0).eval()
     images, index = torch.rand(3, 3, 32, 32), torch.arange(3)
     n = student.grid[0] * student.grid[1]
     targets = {name: Tokens(torch.randn(3, c), torch.randn(3, n, p), student.grid) for name, (c, p) in dims.items()}

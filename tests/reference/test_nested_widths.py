@@ -48,7 +48,7 @@ def test_loss_is_the_mean_over_the_widths(kind: str, model: str) -> None:
     for parameter in (p for projector in projectors.values() for p in projector.parameters()):
         nn.init.normal_(parameter, std=0.2)
     blocks = range(len(student.block_dims))
-    settings = (build_losses({"cosine": 1.0}), blocks)
+    settings = ({name: build_losses({"cosine": 1.0}, widths) for name, widths in dims.items()}, blocks)
     plain = Distiller(student, projectors, *settings, seed=0).eval()
     nested = Distiller(student, projectors, *settings, seed=0, widths=WIDTHS).eval()
     images, index = torch.rand(2, 3, 32, 32), torch.arange(2)

@@ -15,7 +15,7 @@ VIT = "timm:test_vit?pretrained=false&img_size=64"
 def distiller_of(student: Encoder, **options: object) -> Distiller:
     projectors = {"t": build_projector("ladder", list(student.block_dims), (5, 7), student.embed_dim, {})}
     blocks = range(len(student.block_dims))
-    return Distiller(student, projectors, build_losses({"cosine": 1.0}), blocks, seed=0, **options)
+    return Distiller(student, projectors, {"t": build_losses({"cosine": 1.0}, (5, 7))}, blocks, seed=0, **options)
 
 
 def target(student: Encoder, batch: int) -> dict[str, Tokens]:

@@ -1,26 +1,74 @@
-"""Losses: each file holds `loss(prediction, target) -> (B,)`, one value per image. A recipe names the file."""
+"""Losses: each file holds a function `loss(prediction, target) -> (B,)`, one value per image, or a class `Loss`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, NamedTuple
 
-from torch import Tensor
+import torch
 
 from unic import lookup
 from unic.errors import InputError
+from unic.losses.base import KINDS, Dims, Kind, Loss, OfFunction
 
-Loss = Callable[[Tensor, Tensor], Tensor]
+__all__ = ["KINDS", "Dims", "Kind", "Loss", "Weighted", "build_losses"]
 
 
-def build_losses(weights: Mapping[str, float]) -> dict[str, tuple[float, Loss]]:
-    """The loss functions with their weights, by name: `{"cosine": 0.5}` → `{"cosine": (0.5, loss)}`.
+class Weighted(NamedTuple):
+    """A loss and its weight."""
+
+    weight: float
+    loss: Loss
+
+
+def build_losses(
+    settings: Mapping[str, float | Mapping[str, Any]],
+    dims: Dims,
+    device: torch.device | None = None,
+    *,
+    key: str = "loss",
+) -> dict[str, Weighted]:
+    """The losses to one teacher, by name; those that compare none of the tokens that it is matched by are left out.
 
     Args:
-        weights: by name; a name is a file of this package or a dotted path.
+        settings: `loss` of the recipe: by name the weight, or `weight` (default: 1) and options. A name is a file of
+            this package or a dotted path.
+        dims: widths of the teacher's CLS and patches; 0 for what it is not matched by.
+        device: of the states.
+        key: of the settings in the recipe, for the line of an error.
 
     Raises:
-        InputError: no weight other than 0, or an unknown loss.
+        InputError: no weight other than 0, an unknown loss, wrong options, or no loss that compares what the teacher is
+            matched by.
     """
-    if not any(weights.values()):
-        raise InputError("recipe: 'loss' needs at least one entry with a weight that is not 0")
-    return {name: (weight, lookup.entry("unic.losses", name, "loss")) for name, weight in weights.items()}
+    losses, weights = {}, []
+    for name, setting in settings.items():
+        options = dict(setting) if isinstance(setting, Mapping) else {"weight": setting}
+        weights.append(options.pop("weight", 1.0))
+        loss = _build(name, dims, options, device, f"recipe: {key} '{name}'")
+        if loss is not None:
+            losses[name] = Weighted(weights[-1], loss)
+    if not any(weights):
+        raise InputError(f"recipe: '{key}' needs at least one entry with a weight that is not 0")
+    if not any(weight for weight, _ in losses.values()):
+        matched = "CLS" if dims[0] else "patches"
+        raise InputError(f"recipe: '{key}': no loss compares {matched}, by which alone a teacher is matched")
+    return losses
+
+
+def _build(name: str, dims: Dims, options: Mapping[str, Any], device: torch.device | None, where: str) -> Loss | None:
+    found = lookup.module("unic.losses", name)
+    if hasattr(found, "loss") or not hasattr(found, "Loss"):
+        function = lookup.entry("unic.losses", name, "loss")
+        lookup.check_options(function, options, where)
+        lookup.check_values(function, options, where)
+        return OfFunction(dims, partial(function, **options) if options else function)
+    kind = found.Loss
+    if not (isinstance(kind, type) and issubclass(kind, Loss)):
+        raise InputError(f"loss '{name}': its 'Loss' must be a subclass of unic.losses.base.Loss")
+    lookup.check_options(kind, options, where)
+    lookup.check_values(kind.__init__, options, where)
+    if not any(dim for each, dim in zip(KINDS, dims, strict=True) if each in kind.kinds):
+        return None
+    return kind(dims, **options).to(device)

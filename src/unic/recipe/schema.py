@@ -26,9 +26,11 @@ from unic.recipe.keys import first_error, meant
 from unic.recipe.reading import check_unicode, leaves, read_file, replace, with_base
 from unic.recipe.references import WithReferences, closed, resolve
 from unic.recipe.sections import (
+    FORM,
     CheckpointSection,
     DataSection,
     EvalSection,
+    LossSetting,
     ProjectorSection,
     Section,
     StandardizeSection,
@@ -40,6 +42,7 @@ from unic.recipe.sections import (
 from unic.runs.folder import RunFolder
 
 STAGE_SECTIONS = ("data", "train", "student", "teachers")
+_NO_KEYS = ("function-", FORM)  # beginnings of what pydantic adds to the path of a key
 HOLDOUT = 0.05  # share of each source, where `train.interpolate: auto` needs images that were not trained on
 RESERVED = ("student", "start", "pixels", "concat")  # columns of every table, so no teacher may have these names
 
@@ -55,8 +58,9 @@ class Recipe(Section, WithReferences):
     teachers: TeachersSection
     student: StudentSection
     projector: ProjectorSection = ProjectorSection()
-    loss: dict[str, float] = Field({"cosine": 0.5, "smooth_l1": 0.5})
-    """Weights by name: `cosine`, `smooth_l1`, `mse`, or a dotted module."""
+    loss: dict[str, LossSetting] = Field({"cosine": 0.5, "smooth_l1": 0.5})
+    """Weights by name: `cosine`, `smooth_l1`, `mse`, another loss (`unic list losses`), or a dotted module. For a loss
+    with options write a mapping: `{NAME: {weight: 0.5, OPTION: VALUE}}`, where `weight` is 1 by default."""
     standardize: StandardizeSection = StandardizeSection()
     weighting: WeightingSection = WeightingSection()
     data: DataSection
@@ -205,7 +209,7 @@ def load_recipe(
         recipe = Recipe.model_validate(plain)
     except ValidationError as error:
         first = first_error(error.errors())
-        location = [part for part in first["loc"] if not (isinstance(part, str) and part.startswith("function-"))]
+        location = [part for part in first["loc"] if not (isinstance(part, str) and part.startswith(_NO_KEYS))]
         raise InputError(f"{holder(files, overrides, location)}: {_explain(first, location)}") from None
     if not (has_begun or isinstance(source, Recipe)):
         _check_names(recipe, lambda key: holder(files, overrides, key.split(".")))

@@ -11,10 +11,12 @@ from typing import Annotated, Any, Literal
 from pydantic import (
     BaseModel,
     ConfigDict,
+    Discriminator,
     Field,
     GetJsonSchemaHandler,
     SerializationInfo,
     SerializerFunctionWrapHandler,
+    Tag,
     ValidationInfo,
     field_validator,
     model_serializer,
@@ -59,6 +61,28 @@ class Component(BaseModel):
     @property
     def options(self) -> dict[str, Any]:
         return dict(self.model_extra or {})
+
+
+class LossSection(BaseModel):
+    """A loss with options, which its module declares and checks."""
+
+    model_config = ConfigDict(
+        extra="allow", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True, model_title_generator=_title
+    )
+    weight: float = 1.0
+    """Factor of the loss."""
+
+
+def _form(value: Any) -> str:
+    return f"{FORM}options" if isinstance(value, Mapping | LossSection) else f"{FORM}weight"
+
+
+FORM = "form:"
+"""Begins the parts of an error's path that name the form of a value, not a key."""
+LossSetting = Annotated[
+    Annotated[float, Tag(f"{FORM}weight")] | Annotated[LossSection, Tag(f"{FORM}options")], Discriminator(_form)
+]
+"""A weight, or a weight and options. Told apart by hand, so that an error is about the form that was written."""
 
 
 class ProjectorSection(Component):
@@ -124,6 +148,8 @@ class TeacherSection(Section):
     views: Literal["augmented", "plain"] = "augmented"
     """What the teacher sees: `augmented`, the view that the student sees, or `plain`, its crop and flip without changes
     of colour, blur and solarisation."""
+    loss: dict[str, LossSetting] | None = Field(None, min_length=1)
+    """Losses to this teacher, in place of the recipe's `loss` and in its form; null: those of the recipe."""
 
     @model_validator(mode="before")
     @classmethod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import torch
 from jaxtyping import Bool
@@ -15,10 +16,10 @@ from unic.encoders import Encoder, build_encoder, has_fast_bf16, open_encoder, p
 from unic.encoders._attention import choose_attention
 from unic.encoders.base import Size
 from unic.errors import InputError, nearest
-from unic.losses import Loss, build_losses
+from unic.losses import Dims, Weighted, build_losses
 from unic.projectors import build_projector, choose_blocks
 from unic.recipe.schema import Recipe
-from unic.recipe.sections import Component
+from unic.recipe.sections import Component, LossSection
 from unic.standardizers import build_standardizer, standardizer_kind
 from unic.tokens import Grid
 from unic.training.anchor import Anchor
@@ -26,12 +27,14 @@ from unic.training.batch_norms import keep_statistics, keeps_statistics
 from unic.training.cache_plan import check_budget
 from unic.training.distiller import Distiller
 from unic.training.job import Job
+from unic.training.loss_states import LossStates
 from unic.training.memory import out_of_memory_named
 from unic.training.nested import check_widths
 from unic.training.optimizer import build_optimizer
 from unic.training.rates import student_rates
 from unic.training.resolutions import resolutions, training_size
 from unic.training.ridge import validation_sets
+from unic.training.shift import Shift
 from unic.training.step import batch_loss
 from unic.training.trackers import check_trackers
 from unic.training.untraced import untraced
@@ -45,13 +48,14 @@ def build(recipe: Recipe, device: torch.device, world_size: int = 1) -> Job:
         InputError: the recipe asks for something that does not exist or does not fit together.
     """
     check_trackers(recipe.trackers)
-    losses = build_losses(recipe.loss)
-    weighting = build_weighting(
-        recipe.weighting.type, len(recipe.teachers.models), recipe.seed, recipe.weighting.options
-    )
-    weighting.weigh([teacher.weight for teacher in recipe.teachers.models.values()])
+    teachers = recipe.teachers
+    # For names and options; the teachers' widths are not known yet.
+    tried = _build_losses(recipe, {name: teachers.widths(name, 1, 1) for name in teachers.models})
+    weighting = build_weighting(recipe.weighting.type, len(teachers.models), recipe.seed, recipe.weighting.options)
+    weighting.weigh([teacher.weight for teacher in teachers.models.values()])
     standardizer_kind(recipe.standardize.type)
     _check_combinations(recipe, weighting)
+    _check_whole_batch(recipe, tried, world_size)
     owners = _owners(recipe, weighting)
     augmentation = preset(recipe.data.augment)
     images = _open_images(recipe)
@@ -59,11 +63,10 @@ def build(recipe: Recipe, device: torch.device, world_size: int = 1) -> Job:
     check_shares(recipe.train.batch_size, world_size, recipe.train.micro_batches)
 
     precision = recipe.train.precision
-    encoders = {
-        name: open_encoder(uri, device=device, precision=precision) for name, uri in recipe.teachers.uris.items()
-    }
-    dims = {name: recipe.teachers.widths(name, each.embed_dim, each.patch_dim) for name, each in encoders.items()}
+    encoders = {name: open_encoder(uri, device=device, precision=precision) for name, uri in teachers.uris.items()}
+    dims = {name: teachers.widths(name, each.embed_dim, each.patch_dim) for name, each in encoders.items()}
     standardizer = build_standardizer(recipe.standardize.type, dims, recipe.standardize.options).to(device)
+    losses = _build_losses(recipe, dims, device)
     distiller = _build_distiller(recipe, dims, losses, weighting.needs_gradients, device)
     weighting.prepare(distiller.student.block_dims[distiller.blocks[-1]][0])
     if keeps_statistics(recipe, world_size):
@@ -82,6 +85,7 @@ def build(recipe: Recipe, device: torch.device, world_size: int = 1) -> Job:
         distiller=distiller,
         standardizer=standardizer,
         weighting=weighting.to(device),
+        loss_states=LossStates(losses),
         optimizer=build_optimizer(distiller, recipe.train, student_rates(distiller.student, recipe.student)),
         steps_per_epoch=epoch,
         total_steps=recipe.train.steps or math.ceil(recipe.train.epochs * epoch),
@@ -90,8 +94,10 @@ def build(recipe: Recipe, device: torch.device, world_size: int = 1) -> Job:
         anchor=Anchor.of(recipe, distiller, images),
         world_size=world_size,
     )
-    if recipe.teachers.cache:
-        check_budget(recipe.teachers.cache, job.cache_bytes())
+    sizes = job.resolutions.grids or {distiller.size or distiller.student.input_size: job.grid}
+    distiller.shift = Shift.of(_most_shift(losses), sizes, recipe.seed)
+    if teachers.cache:
+        check_budget(teachers.cache, job.cache_bytes())
     with out_of_memory_named(job):
         _try_one_batch(job)
     return job
@@ -119,6 +125,33 @@ def _check_combinations(recipe: Recipe, weighting: Weighting) -> None:
         raise InputError("recipe: 'teachers.shard' needs train.engine=fsdp")
     if recipe.teachers.shard and train.interpolate == "auto":
         raise InputError("recipe: 'train.interpolate: auto' needs whole teachers; leave out teachers.shard")
+
+
+def _build_losses(
+    recipe: Recipe, dims: Mapping[str, Dims], device: torch.device | None = None
+) -> dict[str, dict[str, Weighted]]:
+    """The losses to each teacher: its own, or those of the recipe."""
+    found = {}
+    for name, widths in dims.items():
+        own = recipe.teachers.models[name].loss
+        key, losses = ("loss", recipe.loss) if own is None else (f"teachers.models.{name}.loss", own)
+        settings = {loss: each.model_dump() if isinstance(each, LossSection) else each for loss, each in losses.items()}
+        found[name] = build_losses(settings, widths, device, key=key)
+    return found
+
+
+def _check_whole_batch(recipe: Recipe, losses: Mapping[str, Mapping[str, Weighted]], world_size: int) -> None:
+    """Refuses losses that compare images of a batch with each other, where it is cut into unequal or smaller parts."""
+    for name, (_, loss) in (pair for own in losses.values() for pair in own.items()):
+        if not loss.needs_whole_batch:
+            continue
+        if recipe.train.micro_batches > 1:
+            raise InputError(f"recipe: loss '{name}' needs the whole batch at once; set train.micro_batches=1")
+        if recipe.train.batch_size % world_size:
+            raise InputError(
+                f"recipe: loss '{name}' needs equally many images in each of {world_size} processes; set "
+                f"train.batch_size to a multiple of {world_size} (got {recipe.train.batch_size})"
+            )
 
 
 def _open_images(recipe: Recipe) -> ImageList:
@@ -159,7 +192,7 @@ def _described(weighting: Component) -> str:
 def _build_distiller(
     recipe: Recipe,
     dims: dict[str, tuple[int, int]],
-    losses: dict[str, tuple[float, Loss]],
+    losses: dict[str, dict[str, Weighted]],
     measures_gradients: bool,
     device: torch.device,
 ) -> Distiller:
@@ -192,6 +225,11 @@ def _build_distiller(
         as_is=recipe.data.sizes is not None, frozen=recipe.student.frozen, widths=recipe.student.widths,
         measures_gradients=measures_gradients,
     ).to(device)  # fmt: skip
+
+
+def _most_shift(losses: Mapping[str, Mapping[str, Weighted]]) -> int:
+    """The largest shift that a loss asks for."""
+    return max(loss.shift for own in losses.values() for _, loss in own.values())
 
 
 @torch.no_grad()

@@ -1,6 +1,6 @@
 """Diagnosis of a step that was not finite: runs its batch again part by part, and saves what reproduces it anywhere.
 
-RUN/non_finite/step-120.safetensors    the batch, the trained parts, the statistics and the weighting at that step
+RUN/non_finite/step-120.safetensors    the batch, the trained parts, statistics and states at that step
 RUN/non_finite/step-120.json           the teachers, images, weights and gradients that are not finite; the recipe of
                                        the stage
 """
@@ -115,6 +115,7 @@ def write_case(job: Job, teachers: Teachers, folder: Path, step: int, batches: S
         **with_prefix("distiller.", engine.whole(job.distiller.state_dict())),
         **with_prefix("standardizer.", job.standardizer.state_dict()),
         **with_prefix("weighting.", job.weighting.state_dict()),
+        **with_prefix("losses.", job.loss_states.state_dict()),
     }
     try:
         with written(_tensors_of(case)) as partial:
@@ -150,6 +151,7 @@ def replay(case: str | Path, *, trust_code: Sequence[str] = ()) -> dict[str, Any
     job.distiller.load_state_dict(without_prefix("distiller.", tensors))
     job.standardizer.load_state_dict(without_prefix("standardizer.", tensors))
     job.weighting.load_state_dict(without_prefix("weighting.", tensors))
+    job.loss_states.load_state_dict(without_prefix("losses.", tensors))
     saved = without_prefix("batch.", tensors)
     micro_batches = sorted({int(key.partition(".")[0]) for key in saved})
     try:

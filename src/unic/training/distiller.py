@@ -1,7 +1,8 @@
 """Student tokens of each block → one projector per teacher → losses: ℓ[t, i] for teacher t and image i.
 
 ℓ[t, i] = ½ Σ_{cls, patch} Σ_loss weight · loss(z, y), with z the projector's output, y the standardised teacher token.
-A teacher that is matched by CLS or by patches alone (`teachers.models.T.tokens`) has the one sum without the ½.
+A teacher that is matched by CLS or by patches alone (`teachers.models.T.tokens`) has the one sum without the ½. So a
+loss counts with the mean over the kinds of tokens that it compares; one that compares CLS alone counts there in full.
 With nested widths ℓ[t, i] is the mean of that over the widths (`unic.training.nested`).
 This module is all that is trained, so it is all that DDP wraps.
 """
@@ -19,10 +20,11 @@ from unic import rng
 from unic.encoders import Encoder
 from unic.encoders._drop_path import set_drop_path_keys
 from unic.encoders.base import Size
-from unic.losses import Loss, cosine
+from unic.losses import KINDS, Kind, Weighted, cosine
 from unic.projectors import project
-from unic.tokens import Tokens
+from unic.tokens import Grid, Tokens
 from unic.training.nested import first_channels
+from unic.training.shift import Shift
 
 _PATCHES = rng.stream("patches of the loss")
 
@@ -44,7 +46,7 @@ class Distiller(nn.Module):
     Args:
         student: the encoder to train.
         projectors: one per teacher, in the teachers' order.
-        losses: name → (weight, function).
+        losses: to each teacher, by name.
         blocks: which blocks of the student the projectors read (0-based, ascending).
         seed: of the run; keys the draws of drop path.
         bf16: run the projectors under bf16 autocast (losses are float32 in any case).
@@ -53,6 +55,7 @@ class Distiller(nn.Module):
         as_is: the student sees images at the size that they have (`data.sizes`).
         frozen: the student does not learn, and stays in evaluation mode while the projectors train.
         widths: nested widths, at which the loss is also taken.
+        shift: how the student's views are moved in training; None: they are not.
         measures_gradients: the backward pass measures each teacher's gradient at the student's last tokens.
     """
 
@@ -60,7 +63,7 @@ class Distiller(nn.Module):
         self,
         student: Encoder,
         projectors: Mapping[str, nn.Module],
-        losses: Mapping[str, tuple[float, Loss]],
+        losses: Mapping[str, Mapping[str, Weighted]],
         blocks: Sequence[int],
         *,
         seed: int,
@@ -70,16 +73,17 @@ class Distiller(nn.Module):
         as_is: bool = False,
         frozen: bool = False,
         widths: Sequence[int] = (),
+        shift: Shift | None = None,
         measures_gradients: bool = False,
     ) -> None:
         super().__init__()
         self.student = student
         self.projectors = nn.ModuleDict(dict(projectors))
-        self.losses = dict(losses)
+        self.losses = {name: dict(losses[name]) for name in projectors}  # no submodules: `LossStates` owns their states
         self.blocks = list(blocks)
         self.seed, self.bf16, self.patch_share = seed, bf16, patch_share
         self.size, self.as_is, self.widths = size, as_is, list(widths)
-        self.is_frozen = frozen
+        self.is_frozen, self.shift = frozen, shift
         self.measures_gradients = measures_gradients
         if frozen:
             student.freeze()
@@ -100,11 +104,19 @@ class Distiller(nn.Module):
         """`targets`: standardised, on the student's grid; `index`: of the images, which keys random draws."""
         set_drop_path_keys(self.student, self.seed, step, index)
         size = (images.shape[-2], images.shape[-1]) if self.as_is else self.size
+        offsets = None
+        if self.training and self.shift is not None:
+            offsets = self.shift.offsets(step, index)
+            images = self.shift.moved(images, offsets, size or self.student.input_size)
         rungs = self.student.intermediates(images, self.blocks, size)
+        if self.shift is not None and offsets is not None:
+            moved, view, grid = self.shift.common(rungs[-1].grid, offsets)
+            rungs = [_only(tokens, moved, grid) for tokens in rungs]
+            targets = {name: _only(tokens, view, grid) for name, tokens in targets.items()}
         if self.training and self.patch_share < 1:
             chosen = self._choose_patches(rungs[-1].patches.shape[1], step, index)
-            rungs = [_only(tokens, chosen) for tokens in rungs]
-            targets = {name: _only(tokens, chosen) for name, tokens in targets.items()}
+            rungs = [_only(tokens, chosen, (1, chosen.shape[1])) for tokens in rungs]
+            targets = {name: _only(tokens, chosen, (1, chosen.shape[1])) for name, tokens in targets.items()}
         gradients = torch.zeros(len(self.projectors), device=images.device) if self.measures_gradients else None
         lasts = None if gradients is None else [_measured(rungs[-1], of_teacher) for of_teacher in gradients]
         losses, cosines = self._compare(rungs, lasts, targets)
@@ -138,13 +150,14 @@ class Distiller(nn.Module):
                 predictions = [projector([*rungs[:-1], last]) for projector, last in pairs]
         losses, cosines = [], []
         for name, prediction in zip(self.projectors, predictions, strict=True):
-            target = targets[name]
-            kinds = ((prediction.cls, target.cls), (prediction.patches, target.patches))
-            terms = [self._token_loss(z, y) if z.numel() else None for z, y in kinds]
-            matched = [term[0] for term in terms if term is not None]
-            losses.append(matched[0] if len(matched) == 1 else (matched[0] + matched[1]) / 2)
-            nothing = torch.full((), torch.nan, device=prediction.cls.device)
-            cosines.append(torch.stack([nothing if term is None else term[1] for term in terms]))
+            target, own = targets[name], self.losses[name]
+            both = {"cls": (prediction.cls, target.cls), "patch": (prediction.patches, target.patches)}
+            kinds = tuple(kind for kind in KINDS if both[kind][0].numel())
+            found = {kind: _token_loss(own, kind, kinds, *both[kind]) for kind in kinds}
+            values = [loss for loss, _ in found.values()]
+            losses.append(sum(values[1:], values[0]) / len(values))
+            nothing = values[0].new_full((), torch.nan)
+            cosines.append(torch.stack([found[kind][1] if kind in found else nothing for kind in KINDS]))
         return torch.stack(losses), torch.stack(cosines)
 
     def _choose_patches(self, num_patches: int, step: int, index: Int[Tensor, "b"]) -> Int[Tensor, "b k"]:
@@ -153,19 +166,33 @@ class Distiller(nn.Module):
         draws = rng.uniform(index[:, None], _PATCHES, self.seed, step, place)
         return draws.topk(max(1, round(self.patch_share * num_patches)), dim=1).indices.sort(dim=1).values
 
-    def _token_loss(self, prediction: Tensor, target: Tensor) -> tuple[Float[Tensor, "b"], Float[Tensor, ""]]:
-        """Weighted sum of the losses per image, and the mean cosine for the log."""
-        prediction, target = prediction.float(), target.float()
-        values = {name: function(prediction, target) for name, (_, function) in self.losses.items()}
-        total = torch.stack([weight * values[name] for name, (weight, _) in self.losses.items()]).sum(0)
-        distance = values["cosine"] if "cosine" in values else cosine.loss(prediction.detach(), target)
-        return total, 1 - distance.detach().mean()
+
+def _token_loss(
+    losses: Mapping[str, Weighted], kind: Kind, kinds: tuple[Kind, ...], prediction: Tensor, target: Tensor
+) -> tuple[Float[Tensor, "b"], Float[Tensor, ""]]:
+    """Weighted sum of the losses per image, and the mean cosine for the log.
+
+    Args:
+        losses: to the teacher.
+        kind: of the tokens.
+        kinds: those that are compared; the caller takes the mean over them.
+        prediction: what the projector gives.
+        target: the teacher's tokens, standardised.
+    """
+    prediction, target = prediction.float(), target.float()
+    values = {name: loss(prediction, target) for name, (_, loss) in losses.items() if kind in loss.kinds}
+    shares = [len(kinds) / len(set(losses[name].loss.kinds).intersection(kinds)) for name in values]
+    terms = [losses[name].weight * share * value for (name, value), share in zip(values.items(), shares, strict=True)]
+    if not terms:  # the projector's parameters still get a gradient, as DDP and FSDP want
+        terms = [0 * prediction.flatten(1).mean(1)]
+    distance = values["cosine"] if "cosine" in values else cosine.loss(prediction.detach(), target)
+    return torch.stack(terms).sum(0), 1 - distance.detach().mean()
 
 
-def _only(tokens: Tokens, chosen: Int[Tensor, "b k"]) -> Tokens:
-    if not tokens.patches.shape[1]:
+def _only(tokens: Tokens, chosen: Int[Tensor, "b k"], grid: Grid) -> Tokens:
+    if not tokens.patches.shape[1]:  # of a teacher that is matched by CLS alone
         return tokens
-    return Tokens(tokens.cls, torch.take_along_dim(tokens.patches, chosen[:, :, None], dim=1), (1, chosen.shape[1]))
+    return Tokens(tokens.cls, torch.take_along_dim(tokens.patches, chosen[:, :, None], dim=1), grid)
 
 
 def _measured(tokens: Tokens, total: Float[Tensor, ""]) -> Tokens:

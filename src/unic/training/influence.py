@@ -51,6 +51,7 @@ def shares(run: Path, device: str | torch.device | None = None) -> dict[str, dic
     job.distiller.load_state_dict(trained.part("distiller."))
     job.standardizer.load_state_dict(trained.part("standardizer."))
     job.weighting.load_state_dict(trained.part("weighting."))
+    job.loss_states.load_state_dict(trained.part("losses."))
     job.distiller.eval()
     job.standardizer.eval()
     batches = enumerate(_batches(job), start=1)

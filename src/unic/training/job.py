@@ -21,6 +21,7 @@ from unic.tokens import Grid
 from unic.training.anchor import Anchor
 from unic.training.cache_plan import cache_bytes
 from unic.training.distiller import Distiller
+from unic.training.loss_states import LossStates
 from unic.training.resolutions import Resolutions
 from unic.training.teachers import LiveTeachers
 from unic.weightings import Weighting
@@ -50,6 +51,7 @@ class Job:
     distiller: Distiller
     standardizer: Standardizer
     weighting: Weighting
+    loss_states: LossStates
     optimizer: torch.optim.AdamW
     steps_per_epoch: int
     total_steps: int

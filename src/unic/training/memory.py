@@ -123,7 +123,8 @@ def _measured(job: Job) -> int:
     If that pass fails too, or models are sharded so that one process cannot run it, half of the failed batch.
     """
     half = job.images_at_a_time // 2
-    if isinstance(job.distiller, FSDPModule):
+    compares = any(loss.needs_whole_batch for own in job.distiller.losses.values() for _, loss in own.values())
+    if isinstance(job.distiller, FSDPModule) or (compares and job.world_size > 1):
         return half
     available = room(job)
     try:

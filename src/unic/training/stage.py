@@ -134,6 +134,8 @@ class Stage:
         }
         if self.job.weighting.state_dict():
             found[run_state.WEIGHTING] = self.job.weighting
+        if self.job.loss_states.state_dict():
+            found[run_state.LOSSES] = self.job.loss_states
         return found | ({run_state.EMA: self.ema} if self.ema else {})
 
     def save(self, *, is_last: bool) -> None:

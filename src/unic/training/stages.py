@@ -73,6 +73,7 @@ def next_stage(stage: Stage) -> Stage:
     job.distiller.load_state_dict(resampled(trained, job.distiller, before.own_grid, job.own_grid))
     job.standardizer.load_state_dict(before.standardizer.state_dict())
     job.weighting.load_state_dict(before.weighting.state_dict())
+    job.loss_states.load_state_dict(before.loss_states.state_dict())
     epochs = math.ceil(stage.progress(position.step) / before.steps_per_epoch)
     after = Stage(
         run, job,

@@ -62,6 +62,7 @@ def training_step(
     """
     job, train, accelerator = stage.job, stage.job.recipe.train, stage.run.accelerator
     window = Window(accelerator)
+    seen = []
     for micro_batch in range(train.micro_batches):
         batch = next(batches)
         stage.run.damaged.note(batch)
@@ -71,6 +72,7 @@ def training_step(
             loss = batch_loss(job, teachers, batch, step, model)
             loss.numerator.backward()
         window.add(loss, job.weighting.observe_unweighted(loss.pairs, loss.weights))
+        seen.append(job.loss_states.seen(loss.targets))
     window.reduce()  # over the processes
 
     lr = stage.learning_rate(step)
@@ -81,6 +83,7 @@ def training_step(
     job.standardizer.update((stage.progress(step) - 1) / job.total_steps)
     if learns:
         job.weighting.end_step(window.observed)
+        job.loss_states.end_step(seen, train.batch_size, accelerator)
     if stage.ema:
         stage.ema.update(step)
     stage.guard.count(skipped)

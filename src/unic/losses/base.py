@@ -1,0 +1,83 @@
+"""`Loss`, the base class of the losses with options or a state. A loss without either may be a plain function.
+
+Both are called alike: `loss(prediction, target) -> (B,)`, with the tokens of a micro-batch in float32, `(B, D)` of CLS
+and `(B, N, D)` of patches. With nested widths a loss is called once for each width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import ClassVar, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+Kind = Literal["cls", "patch"]
+KINDS: tuple[Kind, ...] = ("cls", "patch")
+Dims = tuple[int, int]  # widths of CLS and of patches
+
+
+class Loss(nn.Module):
+    """A loss to one teacher. A file of this folder holds a subclass of the same name; its keyword-only arguments are
+    options.
+
+    A loss with a state keeps it in buffers, which are saved in checkpoints. `forward` changes nothing; `update` changes
+    the state once in each step that learns. So neither micro-batches nor processes change the state, and a trial leaves
+    no trace. A loss has no parameters and draws no random numbers. Nothing in it may wait for the device (`item`,
+    `bool` of a tensor, …).
+
+    Args:
+        dims: widths of the teacher's CLS and patches; 0 for what it is not matched by, which is not compared.
+
+    Attributes:
+        kinds: the tokens that it compares; it is called with no others.
+        needs_whole_batch: an image's value depends on other images of the batch: no `train.micro_batches`, and each
+            process has equally many images.
+        shift: in training the student sees each image moved by up to so many patches, drawn anew each step, and all
+            losses compare the patches that student and teacher both see.
+    """
+
+    kinds: ClassVar[tuple[Kind, ...]] = KINDS
+    needs_whole_batch: ClassVar[bool] = False
+    shift: int = 0
+
+    def __init__(self, dims: Dims) -> None:
+        super().__init__()
+        self.dims = dims
+
+    def forward(self, prediction: Float[Tensor, "b *n d"], target: Float[Tensor, "b *n d"]) -> Float[Tensor, "b"]:
+        """One value for each image, with gradient with respect to `prediction`; 0 at the target.
+
+        Args:
+            prediction: what the teacher's projector makes of the student's tokens.
+            target: the teacher's tokens, standardised.
+        """
+        raise NotImplementedError
+
+    def update(self, cls: Float[Tensor, "b d"]) -> None:
+        """Changes the state at the end of a step.
+
+        Args:
+            cls: targets of the whole global batch, in its order.
+        """
+
+    @torch.no_grad()
+    def end_step(self, cls: Float[Tensor, "b d"]) -> None:
+        """`update`, unless a target is not finite: such a step leaves the state as it is."""
+        before = [buffer.clone() for buffer in self.buffers()]
+        self.update(cls)
+        is_finite = torch.isfinite(cls).all()
+        for buffer, old in zip(self.buffers(), before, strict=True):
+            buffer.copy_(torch.where(is_finite, buffer, old))
+
+
+class OfFunction(Loss):
+    """A loss that is a plain function, `loss(prediction, target) -> (B,)`."""
+
+    def __init__(self, dims: Dims, function: Callable[[Tensor, Tensor], Tensor]) -> None:
+        super().__init__(dims)
+        self.function = function
+
+    def forward(self, prediction: Float[Tensor, "b *n d"], target: Float[Tensor, "b *n d"]) -> Float[Tensor, "b"]:
+        return self.function(prediction, target)
