@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +25,14 @@ from unic.training.job import Job
 from unic.training.step import batch_loss
 from unic.training.teacher_cache import open_cache
 from unic.training.train import fit
+from unic.typed import code_in_overrides
 from unic.weightings import Pairs, build_weighting
 
 CPU = torch.device("cpu")
 VIT, CNN = "timm:test_vit?pretrained=false&img_size=32", "timm:test_efficientnet?pretrained=false&img_size=64"
 MIXED = {
     "both": VIT,
-    "captions": {"uri": VIT, "tokens": "cls"},
+    "captions": {"uri": CNN, "tokens": "cls"},
     "depth": {"uri": CNN, "tokens": "patches", "views": "plain", "weight": 3},
 }
 
@@ -60,7 +62,9 @@ def test_options_are_written_out_and_read_again(recipe: dict[str, Any]) -> None:
     expected = {"vit": TeacherSection(uri=VIT, tokens="cls"), "cnn": TeacherSection(uri=CNN, weight=2)}
     assert found.teachers.models == expected
     tree = found.model_dump(mode="json")
-    assert tree["teachers"]["models"]["vit"] == {"uri": VIT, "weight": 1.0, "tokens": "cls", "views": "augmented"}
+    assert tree["teachers"]["models"]["vit"] == {
+        "uri": VIT, "weight": 1.0, "tokens": "cls", "views": "augmented", "loss": None,
+    }  # fmt: skip
     assert load_recipe(tree) == load_recipe(found) == found
 
 
@@ -99,13 +103,13 @@ def test_only_what_a_teacher_is_matched_by_is_projected_and_standardised(recipe:
     assert parts == {"both.cls", "both.patch", "captions.cls", "depth.patch"}
     loss = batch_loss(job, job.live_teachers(), job.first_batch(8), 1)
     widths = {name: (tokens.cls.shape[1], tokens.patches.shape[2]) for name, tokens in loss.targets.items()}
-    assert widths == {"both": (64, 64), "captions": (64, 0), "depth": (0, 256)}
+    assert widths == {"both": (64, 64), "captions": (256, 0), "depth": (0, 256)}
     assert torch.isnan(loss.terms.cosines).tolist() == [[False, False], [False, True], [True, False]]
 
 
 def test_the_half_that_is_left_counts_whole(recipe: dict[str, Any]) -> None:
     """ℓ of a teacher that is matched by one half is that half of the same teacher, and not halved."""
-    uris = {name: VIT for name in ("both", "cls", "patches")}
+    uris = dict.fromkeys(("both", "cls", "patches"), VIT)
     models = {name: {"uri": uri, "tokens": name} for name, uri in uris.items()}
     job = job_of(recipe, models, "standardize={type: none}", "projector={type: identity}")
     job.distiller.eval()
@@ -145,7 +149,7 @@ def test_cached_equal_live(recipe: dict[str, Any], tmp_path: Path) -> None:
         found, expected = (each(views, batch.index, batch.view, batch.images) for each in (cached, live))
         for name in MIXED:
             same(found[name], expected[name])
-    layouts = sorted(entry.name.partition("-")[2] for entry in tmp_path.iterdir() if entry.is_dir())
+    layouts = sorted(entry.name.partition("-")[2] for entry in tmp_path.iterdir() if "-" in entry.name)
     assert layouts == ["2x2-fp32"] * 4 + ["pooled"] * 2
     stored = sum(file.stat().st_size for file in tmp_path.rglob("*.npy"))
     assert job.cache_bytes() == pytest.approx(stored, rel=0.05)
@@ -161,6 +165,48 @@ def test_options_do_not_change_what_is_cached(recipe: dict[str, Any], tmp_path: 
     open_cache(again, 0, 1, lines.append, lambda line: None)
     assert "1 shards, 1 of them built" in lines[0]
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_teacher_has_losses_of_its_own(recipe: dict[str, Any]) -> None:
+    """The others keep those of the recipe, and the own ones take their place whole."""
+    models = {"usual": VIT, "own": {"uri": VIT, "loss": {"mse": 2, "smooth_l1": {"weight": 0.25}}}}
+    job = job_of(recipe, models, "loss={cosine: 1}", "standardize={type: none}", "projector={type: identity}")
+    found = {name: {loss: weight for loss, (weight, _) in own.items()} for name, own in job.distiller.losses.items()}
+    assert found == {"usual": {"cosine": 1}, "own": {"mse": 2, "smooth_l1": 0.25}}
+    job.distiller.eval()
+    batch = job.first_batch(4)
+    losses = batch_loss(job, job.live_teachers(), batch, 1)
+    with torch.no_grad():
+        tokens = job.student.intermediates(job.views(batch), [job.distiller.blocks[-1]])[0]
+    target = losses.targets["own"]
+    for image in range(4):
+        total = 0.0
+        for z, y in ((tokens.cls[image], target.cls[image]), (tokens.patches[image], target.patches[image])):
+            d = (z - y).double().flatten()
+            smooth = torch.where(d.abs() < 1, d * d / 2, d.abs() - 0.5)
+            total += 0.5 * float(2 * d.square().mean() + 0.25 * smooth.mean())
+        assert float(losses.terms.losses[1, image].detach()) == pytest.approx(total, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("setting", "line"),
+    [
+        ("{cosin: 1}", "unknown loss 'cosin'; did you mean 'cosine'"),
+        ("{mse: 0}", "recipe: 'teachers.models.vit.loss' needs at least one entry with a weight"),
+        ("{}", "recipe: 'teachers.models.vit.loss': .*at least 1 item"),
+        ("{mse: {slope: 1}}", r"recipe: teachers.models.vit.loss 'mse': unknown option 'slope'"),
+    ],
+)
+def test_a_wrong_loss_of_a_teacher_is_one_line(recipe: dict[str, Any], setting: str, line: str) -> None:
+    with pytest.raises(InputError, match=f"^{line}"):
+        build(load_recipe(recipe, [f"teachers.models.vit.loss={setting}"]), CPU)
+
+
+def test_code_of_a_teachers_own_loss_is_typed() -> None:
+    for typed in ("loss={lab.huber: 1}", "loss={lab.huber: {weight: 2, delta: 3}}", "loss.lab.huber=1"):
+        assert "lab.huber" in code_in_overrides([f"teachers.models.vit.{typed}"])
+    assert code_in_overrides(["teachers.models.vit.uri=py:lab:net"]) == ["py:lab:net"]
+    assert code_in_overrides(["teachers.models.vit.tokens=cls"]) == []
 
 
 WEIGHTS = [1.0, 0.5, 3.0]
@@ -218,13 +264,12 @@ def test_a_weight_of_two_is_the_same_teacher_twice() -> None:
 
 def test_a_run_with_options_is_logged_and_resumed(recipe: dict[str, Any], tmp_path: Path) -> None:
     recipe |= {"teachers": {"models": MIXED}, "trackers": {}}
-    for out, steps in (("whole", 4), ("parts", 2), ("parts", 4)):
-        settings = load_recipe(recipe, ["checkpoint.every=2", "train.warmup_epochs=0", "train.steps=4"])
-        if steps == 2:
-            whole = fit(settings, tmp_path / out, console=Console(quiet=True))
-            assert whole is None or whole
-            continue
-        fit(settings, tmp_path / out, console=Console(quiet=True), resume=out == "parts")
+    settings = load_recipe(recipe, ["checkpoint.every=2", "checkpoint.keep=2", "train.steps=4"])
+    fit(settings, tmp_path / "whole", console=Console(quiet=True))
+    shutil.copytree(tmp_path / "whole", tmp_path / "parts")
+    shutil.rmtree(tmp_path / "parts" / "checkpoints" / "step-4")
+    (tmp_path / "parts" / "checkpoints" / "last").write_text("step-2")
+    fit(settings, tmp_path / "parts", console=Console(quiet=True), resume=True)
     states = [checkpoint.load_newest(tmp_path / out) for out in ("whole", "parts")]
     assert states[0] is not None
     assert states[1] is not None
@@ -236,7 +281,7 @@ def test_a_run_with_options_is_logged_and_resumed(recipe: dict[str, Any], tmp_pa
     }  # fmt: skip
     with pytest.raises(InputError, match=r"'teachers.models.both.weight' was 1.0 at the start of the run and is 2"):
         fit(
-            load_recipe(recipe, ["teachers.models.both.weight=2", "checkpoint.every=2", "train.steps=4"]),
+            load_recipe(settings, ["teachers.models.both.weight=2"]),
             tmp_path / "whole", console=Console(quiet=True), resume=True,
         )  # fmt: skip
 
