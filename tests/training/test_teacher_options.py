@@ -295,6 +295,16 @@ def test_what_trains_neither_cls_nor_patches_is_said(recipe: dict[str, Any]) -> 
         job_of(recipe, {"t": {"uri": VIT, "tokens": "patches"}}, "train.interpolate=auto")
 
 
+def test_processes_do_not_wait_for_gradients_of_an_untrained_cls(recipe: dict[str, Any]) -> None:
+    models = {"t": {"uri": VIT, "tokens": "patches"}}
+    recipe |= {"teachers": {"models": models}, "student": {"model": "timm:mobilenetv3_small_050?pretrained=false"}}
+    build(load_recipe(recipe), CPU)
+    with pytest.raises(InputError, match=r"nothing trains the student's model.conv_head.weight"):
+        build(load_recipe(recipe), CPU, 2)
+    recipe["student"] = {"model": VIT}
+    build(load_recipe(recipe), CPU, 2)
+
+
 def test_the_schema_knows_both_forms() -> None:
     from unic.schema import as_json
 

@@ -139,8 +139,7 @@ def _look_at_models(job: Job, report: Report) -> None:
         with beside(recipe.data.workers):  # speed is measured with the threads of a step
             row, tokens[model] = describe(model, encoder, views, size)
         if model in recipe.teachers.models:
-            teacher = recipe.teachers.models[model]
-            row |= {"weight": teacher.weight, "tokens": recipe.teachers.matched(model), "views": teacher.views}
+            row |= {"tokens": recipe.teachers.matched(model), "options": recipe.teachers.options(model)}
         report.models.append(row)
     report.facts["views"] = recipe.data.sizes or [recipe.data.size]
     compare(report.models, tokens, recipe, report)

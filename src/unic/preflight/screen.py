@@ -86,18 +86,8 @@ def _origin(row: dict[str, Any]) -> Text:
     mean, std = (_numbers(row[key]) for key in ("mean", "std"))
     revision = f" @ {row['revision']}" if row["revision"] else ""
     licence = {None: "licence unknown", NO_LICENCE: "no licence needed"}.get(row["licence"], row["licence"])
-    options = "".join(f", {text}" for text in _options(row))
+    options = "".join(f", {text}" for text in row.get("options", ()))
     return Text(f"{row['name']}: {row['uri']}{revision}, {licence}, mean {mean}, std {std}{options}", style="dim")
-
-
-def _options(row: dict[str, Any]) -> Iterator[str]:
-    """The options of a teacher that differ from the defaults."""
-    if row.get("weight", 1) != 1:
-        yield f"weight {row['weight']:g}"
-    if row.get("tokens", "both") != "both":
-        yield f"matched by {'CLS' if row['tokens'] == 'cls' else 'patches'} alone"
-    if row.get("views") == "plain":
-        yield "plain views"
 
 
 def _numbers(values: list[float]) -> str:

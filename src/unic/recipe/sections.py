@@ -222,6 +222,17 @@ class TeachersSection(Section):
         """What a teacher is matched by, whose patches the cache may leave out."""
         return "cls" if self.cache and self.cache.tokens == "cls" else self.models[name].tokens
 
+    def options(self, name: str) -> list[str]:
+        """What makes a teacher another than one of its URI alone, in words."""
+        teacher, matched = self.models[name], self.matched(name)
+        words = {
+            f"weight {teacher.weight:g}": teacher.weight != 1,
+            f"matched by {'CLS' if matched == 'cls' else matched} alone": matched != "both",
+            "plain views": teacher.views == "plain",
+            "losses of its own": teacher.loss is not None,
+        }
+        return [word for word, is_so in words.items() if is_so]
+
     def matched_by_cls(self) -> list[str]:
         return [name for name in self.models if self.matched(name) != "patches"]
 

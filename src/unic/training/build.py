@@ -248,3 +248,16 @@ def _try_one_batch(job: Job) -> None:
     batch = job.first_batch(min(job.images_at_a_time, 8) if job.device.type == "cpu" else job.images_at_a_time)
     with untraced(job):
         batch_loss(job, job.live_teachers(), batch, step=1).numerator.backward()
+        _check_reached(job)
+
+
+def _check_reached(job: Job) -> None:
+    """Refuses several processes that would wait for gradients of layers after pooling, which patches do not give."""
+    if job.world_size == 1 or job.recipe.teachers.matched_by_cls():
+        return
+    for name, parameter in job.student.named_parameters():
+        if parameter.requires_grad and parameter.grad is None:
+            raise InputError(
+                f"recipe: no teacher is matched by CLS, so nothing trains the student's {name}, and several processes "
+                "would wait for its gradient; match a teacher by CLS, or train in one process"
+            )
