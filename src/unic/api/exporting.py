@@ -83,8 +83,8 @@ def export(
     for name, head in kept.items():
         if head.matched == "cls":
             raise InputError(
-                f"{argument('heads')}: teacher '{name}' is matched by CLS alone, so its head has no patches, which a graph "
-                "needs; leave it out"
+                f"{argument('heads')}: teacher '{name}' is matched by CLS alone, so its head has no patches, which "
+                "every graph needs; leave it out"
             )
     found = model_in(target, student)
     if to:
