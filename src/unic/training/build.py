@@ -50,7 +50,7 @@ def build(recipe: Recipe, device: torch.device, world_size: int = 1) -> Job:
     check_trackers(recipe.trackers)
     teachers = recipe.teachers
     # For names and options; the teachers' widths are not known yet.
-    tried = _build_losses(recipe, {name: teachers.widths(name, 1, 1) for name in teachers.models})
+    tried = _build_losses(recipe, {name: teachers.widths(name, 64, 64) for name in teachers.models})
     weighting = build_weighting(recipe.weighting.type, len(teachers.models), recipe.seed, recipe.weighting.options)
     weighting.weigh([teacher.weight for teacher in teachers.models.values()])
     standardizer_kind(recipe.standardize.type)
