@@ -69,10 +69,10 @@ def test_options_are_written_out_and_read_again(recipe: dict[str, Any]) -> None:
 
 
 def test_a_stage_changes_an_option(recipe: dict[str, Any]) -> None:
-    recipe["stages"] = [{"teachers.models.vit.weight": 2}, {"teachers": {"models": {"cnn": {"tokens": "patches"}}}}]
+    recipe["stages"] = [{"teachers.models.vit.weight": 2}, {"teachers": {"models": {"cnn": {"views": "plain"}}}}]
     first, last = load_recipe(recipe).plans()
     assert [first.teachers.models[name].weight for name in ("vit", "cnn")] == [2, 1]
-    assert [last.teachers.matched(name) for name in ("vit", "cnn")] == ["both", "patches"]
+    assert [last.teachers.models[name].views for name in ("vit", "cnn")] == ["augmented", "plain"]
     assert first.teachers.uris == last.teachers.uris
 
 
