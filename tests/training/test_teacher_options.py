@@ -308,7 +308,8 @@ def test_processes_do_not_wait_for_gradients_of_an_untrained_cls(recipe: dict[st
 def test_the_schema_knows_both_forms() -> None:
     from unic.schema import as_json
 
-    forms = json.loads(as_json())["$defs"][TeacherSection.__name__]["anyOf"]
-    assert [form["type"] for form in forms] == ["string", "object"]
-    assert set(forms[1]["properties"]) == set(TeacherSection.model_fields)
+    sections = json.loads(as_json())["$defs"]
+    forms = sections[TeachersSection.__name__]["properties"]["models"]["additionalProperties"]["anyOf"]
+    assert forms == [{"type": "string"}, {"$ref": f"#/$defs/{TeacherSection.__name__}"}]
+    assert set(sections[TeacherSection.__name__]["properties"]) == set(TeacherSection.model_fields)
     assert TeachersSection.model_validate({"models": {"a": VIT}}).uris == {"a": VIT}

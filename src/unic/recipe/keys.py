@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, get_args, get_origin
+from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
@@ -46,8 +46,9 @@ def first_error(errors: Sequence[ErrorDetails]) -> ErrorDetails:
 
 
 def section_of(annotation: Any) -> type[BaseModel] | None:
-    """The section that an annotation names: `Section`, `Section | None` or `list[Section]`."""
+    """The section that an annotation names: `Section`, `Section | None`, `list[Section]` or `dict[str, Section]`."""
     kinds = [annotation, *get_args(annotation)]
+    kinds = [get_args(kind)[0] if get_origin(kind) is Annotated else kind for kind in kinds]
     return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
 
 

@@ -162,6 +162,10 @@ class TeacherSection(Section):
         has_options = self != TeacherSection(uri=self.uri)
         return whole(self) if has_options or info.context == WRITTEN_OUT else self.uri
 
+
+class _OrText:
+    """Says in a JSON schema that text may stand in the place of a section."""
+
     @classmethod
     def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         return {"anyOf": [{"type": "string"}, handler(core)]}
@@ -170,7 +174,7 @@ class TeacherSection(Section):
 class TeachersSection(Section):
     """The models that are distilled."""
 
-    models: dict[str, TeacherSection] = Field(min_length=1)
+    models: dict[str, Annotated[TeacherSection, _OrText]] = Field(min_length=1)
     """Teachers by name: a URI, or a mapping with options. They replace all teachers of the base. `student`, `start`,
     `pixels` and `concat` are columns of every table, so no teacher may have these names."""
     cache: CacheSection | None = None
