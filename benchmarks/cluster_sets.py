@@ -35,7 +35,7 @@ def main() -> None:
     options = parser.parse_args()
     recipe = load_recipe(RECIPE)
     sources = [source for source in recipe.data.train if not source.anchor]
-    features = np.concatenate([features_of(uri, sources) for uri in recipe.teachers.models.values()], axis=1)
+    features = np.concatenate([features_of(uri, sources) for uri in recipe.teachers.uris.values()], axis=1)
     cluster = KMeans(options.clusters, random_state=0, n_init=4).fit_predict(features)
     pictures = pa.concat_tables([table_of(source) for source in sources])
     options.out.mkdir(parents=True, exist_ok=True)

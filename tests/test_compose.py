@@ -25,7 +25,7 @@ def test_a_recipe_from_three_words(tmp_path):
     )
     recipe = load_recipe(tree)
     assert list(recipe.teachers.models) == ["vit_base_patch16_224", "mine", "vit_base_patch16_224_2", "t_1_y_v2"]
-    assert recipe.teachers.models["mine"] == "onnx:a/b.onnx?size=96"
+    assert recipe.teachers.uris["mine"] == "onnx:a/b.onnx?size=96"
     assert (recipe.data.size, recipe.train.epochs) == (96, 3)
     path = tmp_path / "r.yaml"
     path.write_text(commented(tree))

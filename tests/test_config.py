@@ -43,7 +43,7 @@ def test_base_is_inherited_and_named_maps_are_replaced(tmp_path: Path) -> None:
     child = load_recipe(tmp_path / "child.yaml")
     assert (child.seed, child.train.lr, child.train.epochs, child.base) == (7, 0.5, 3, None)
     assert child.loss == {"mse": 1.0}
-    assert child.teachers.models == {"b": "timm:z"}
+    assert child.teachers.uris == {"b": "timm:z"}
 
 
 def test_base_of_itself(tmp_path: Path) -> None:

@@ -14,8 +14,11 @@ from rich.console import Console
 from unic import api
 from unic.api import evaluating
 from unic.encoders import load_encoder
-from unic.errors import InputError
+from unic.errors import InputError, NotApplicableError
 from unic.eval.columns import ModelColumns
+from unic.eval.datasets import open_pair
+from unic.eval.subject import Subject
+from unic.eval.tasks import influence, zero_shot
 from unic.heads import exported_heads, heads_of, kept_head
 from unic.recipe.schema import load_recipe
 from unic.runs import checkpoint
@@ -94,6 +97,40 @@ def test_without_standardisation_it_is_the_projectors_output_itself(recipe: dict
     head = kept_head(tmp_path / "run", "cnn")
     head.precision = "fp32"
     torch.testing.assert_close(head(IMAGES).cls, predictions(job, "cnn").cls, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("projector", ["{type: linear}", "{type: identity}"])
+def test_heads_of_teachers_that_are_matched_by_either_alone(
+    recipe: dict[str, Any], tmp_path: Path, projector: str
+) -> None:
+    """The one has no patches; the other has their mean as its CLS, which is no CLS in its teacher's space."""
+    uri = recipe["teachers"]["models"]["vit"]
+    options = {"caption": {"uri": uri, "tokens": "cls"}, "depth": {"uri": uri, "tokens": "patches"}}
+    recipe["teachers"]["models"] = options
+    job = train(recipe, tmp_path / "run", f"projector={projector}")
+    heads = {name: load() for name, load in heads_of(tmp_path / "run").items()}
+    found = {}
+    for name, head in heads.items():
+        head.precision = "fp32"
+        found[name] = head(IMAGES)
+        assert (found[name].cls.shape[1], found[name].patches.shape[2]) == (head.embed_dim, head.patch_dim)
+    assert [(head.patch_dim, head.matched) for head in heads.values()] == [(0, "cls"), (64, "patches")]
+    restored = job.standardizer({"caption": found["caption"]})["caption"].cls
+    torch.testing.assert_close(restored, predictions(job, "caption").cls, atol=2e-4, rtol=1e-3)
+    restored = job.standardizer({"depth": found["depth"]})["depth"].patches
+    torch.testing.assert_close(restored, predictions(job, "depth").patches, atol=2e-4, rtol=1e-3)
+    torch.testing.assert_close(found["depth"].cls, found["depth"].patches.mean(1))
+
+    pair = open_pair("images", f"{recipe['data']['train']}?test=0.5&seed=0")
+    teachers = {name: Subject(name, "teacher", pair, lambda n=name: job.encoders[n]) for name in heads}
+    loads = {name: (lambda head=head: head) for name, head in heads.items()}
+    student = Subject("student", "student", pair, lambda: job.student, teachers=teachers, heads=loads, size=32)
+    compared = influence.run(student).details["teachers"]
+    assert {name: [key for key, value in row.items() if value is None] for name, row in compared.items()} == {
+        "caption": ["cosine_patch", "cosine_patch_raw"], "depth": ["cosine_cls", "cosine_cls_raw"],
+    }  # fmt: skip
+    with pytest.raises(NotApplicableError, match="'depth' is matched by patches alone, so model 'student' has no CLS"):
+        zero_shot.run(student, teacher="depth", text="my.tower")
 
 
 def test_without_an_inverse_there_are_no_heads(recipe: dict[str, Any], tmp_path: Path) -> None:

@@ -4,6 +4,8 @@
 standardiser `ema`, A is the diagonal of σ + 1e-6.
 UNIC (arXiv 2408.05088) drops its projectors after training. If they are kept, a teacher's text tower can be used with
 the student, as in AM-RADIO (arXiv 2312.06709), and the student can be compared with each teacher.
+The head of a teacher that is matched by patches alone has their mean as its CLS, as an encoder without a CLS token has.
+That of a teacher that is matched by CLS alone has no patches.
 """
 
 from __future__ import annotations
@@ -29,9 +31,10 @@ from unic.errors import InputError, nearest
 from unic.lookup import is_dotted
 from unic.projectors import build_projector, choose_blocks
 from unic.recipe.schema import Recipe, load_run_recipe
+from unic.recipe.sections import Matched
 from unic.runs.folder import RunFolder
 from unic.standardizers import KINDS, Inverse, Kind, build_standardizer, standardizer_kind
-from unic.tokens import Grid, Tokens
+from unic.tokens import Grid, Tokens, tokens_of
 from unic.training.trained import load_trained
 
 
@@ -91,7 +94,7 @@ def kept_head(run: Path, teacher: str, device: str | torch.device | None = None)
         raise InputError(f"run {run}: standardizer '{recipe.standardize.type}' has no inverse, so there are no heads")
     student = trained.student(as_trained=True)
     statistics = trained.part("standardizer.")
-    dims = _dims(recipe, teacher, statistics)
+    dims, matched = _dims(recipe, teacher, statistics), recipe.teachers.matched(teacher)
     options = recipe.projector.options
     blocks = choose_blocks(options.pop("blocks", "all"), len(student.block_dims))
     rung_dims = [student.block_dims[block] for block in blocks]
@@ -101,7 +104,7 @@ def kept_head(run: Path, teacher: str, device: str | torch.device | None = None)
 
     inverses = _inverses(recipe, teacher, dims, statistics) if statistics else {}
     is_folded = not inverses or _fold(projector, inverses)
-    head = KeptHead(student, projector, blocks, dims, None if is_folded else Restoring(inverses))
+    head = KeptHead(student, projector, blocks, dims, matched, None if is_folded else Restoring(inverses))
     head.standards = {kind: (found.shift.numpy(), found.scale.numpy()) for kind, found in inverses.items()}
     head.uri = f"run:{run}#{teacher}"
     device = torch.device(device or default_device())
@@ -115,7 +118,8 @@ class KeptHead(Encoder):
         student: the student as it was trained.
         projector: the projector for the teacher.
         blocks: indices of the student's blocks that the projector reads.
-        dims: widths of the teacher's CLS and patches.
+        dims: widths of the teacher's CLS and patches; 0 for what it is not matched by.
+        matched: what the teacher is matched by.
         restoring: module that undoes the standardisation, if the projector's own layers do not.
 
     Attributes:
@@ -131,13 +135,15 @@ class KeptHead(Encoder):
         projector: nn.Module,
         blocks: Sequence[int],
         dims: tuple[int, int],
+        matched: Matched = "both",
         restoring: Restoring | None = None,
     ) -> None:
         super().__init__(student.mean.flatten().tolist(), student.std.flatten().tolist())
+        self.matched = matched
         self.student, self.projector, self.restoring, self.blocks = student, projector, restoring, list(blocks)
-        self.embed_dim, self.patch_dim = dims
+        self.embed_dim, self.patch_dim = dims[0] or dims[1], dims[1]
         self.standards = {}
-        self.input_size, self.has_cls = student.input_size, student.has_cls
+        self.input_size, self.has_cls = student.input_size, student.has_cls and matched != "patches"
         self.architecture, self.channels_last = student.architecture, student.channels_last
 
     def grid_at(self, size: Size) -> Grid | None:
@@ -145,7 +151,8 @@ class KeptHead(Encoder):
 
     def encode(self, x: Float[Tensor, "b 3 h w"]) -> Tokens:
         tokens: Tokens = self.projector(self.student.encode_blocks(x, self.blocks))
-        return (self.restoring(tokens) if self.restoring else tokens).float()
+        tokens = (self.restoring(tokens) if self.restoring else tokens).float()
+        return Tokens(tokens.patch_mean(), tokens.patches, tokens.grid) if self.matched == "patches" else tokens
 
     def describe(self) -> str:
         kind = type(self.projector)
@@ -157,36 +164,36 @@ class KeptHead(Encoder):
 class Restoring(nn.Module):
     """A·z + μ of every token, for projectors whose own layers cannot contain it."""
 
-    cls_matrix: Tensor
-    cls_shift: Tensor
-    patch_matrix: Tensor
-    patch_shift: Tensor
-
     def __init__(self, inverses: Mapping[Kind, Inverse]) -> None:
         super().__init__()
+        self.kinds = list(inverses)
         for kind, inverse in inverses.items():
             self.register_buffer(f"{kind}_matrix", inverse.matrix)
             self.register_buffer(f"{kind}_shift", inverse.shift)
 
     def forward(self, tokens: Tokens) -> Tokens:
-        cls = _times(tokens.cls, self.cls_matrix) + self.cls_shift
-        return Tokens(cls, _times(tokens.patches, self.patch_matrix) + self.patch_shift, tokens.grid)
+        both = {"cls": tokens.cls, "patch": tokens.patches}
+        found = {kind: _times(both[kind], *self._of(kind)) for kind in self.kinds}
+        return tokens_of(found.get("cls"), found.get("patch"), tokens.grid)
+
+    def _of(self, kind: Kind) -> tuple[Tensor, Tensor]:
+        return self.get_buffer(f"{kind}_matrix"), self.get_buffer(f"{kind}_shift")
 
 
-def _times(x: Float[Tensor, "*n d"], matrix: Tensor) -> Float[Tensor, "*n d"]:
-    """A·x of each vector, with A whole or its diagonal."""
-    return x @ matrix.T if matrix.ndim == 2 else x * matrix
+def _times(x: Float[Tensor, "*n d"], matrix: Tensor, shift: Tensor) -> Float[Tensor, "*n d"]:
+    """A·x + μ of each vector, with A whole or its diagonal."""
+    return (x @ matrix.T if matrix.ndim == 2 else x * matrix) + shift
 
 
 def _inverses(
     recipe: Recipe, teacher: str, dims: tuple[int, int], statistics: dict[str, Tensor]
 ) -> dict[Kind, Inverse]:
-    """Functions that turn the targets of CLS and of patches into the teacher's tokens again."""
+    """Functions that turn targets into the teacher's tokens again, for the tokens that it is matched by."""
     setting = recipe.standardize
     standardizer = build_standardizer(setting.type, {teacher: dims}, setting.options)
     own = standardizer.state_dict().keys() & statistics.keys()
     standardizer.load_state_dict({name: statistics[name] for name in own})
-    return {kind: standardizer.inverse(teacher, kind) for kind in KINDS}
+    return {kind: standardizer.inverse(teacher, kind) for kind, dim in zip(KINDS, dims, strict=True) if dim}
 
 
 @torch.no_grad()
@@ -214,5 +221,5 @@ def _dims(recipe: Recipe, teacher: str, statistics: dict[str, Tensor]) -> tuple[
     means = [statistics.get(f"teachers.{teacher}.{kind}.mean") for kind in KINDS]
     if means[0] is not None and means[1] is not None:
         return len(means[0]), len(means[1])
-    encoder = build_encoder(without_weights(recipe.teachers.models[teacher]))
-    return encoder.embed_dim, encoder.patch_dim
+    encoder = build_encoder(without_weights(recipe.teachers.uris[teacher]))
+    return recipe.teachers.widths(teacher, encoder.embed_dim, encoder.patch_dim)

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from unic.eval.results.schema import Results
-from unic.recipe.keys import section_of
+from unic.recipe.keys import is_map, section_of
 from unic.recipe.schema import Recipe
 
 _INTRODUCTION = """# Recipe
@@ -48,7 +48,8 @@ def _sections(section: type[BaseModel], name: str) -> Iterator[tuple[str, type[B
     yield name, section
     for key, field in section.model_fields.items():
         if inner := section_of(field.annotation):
-            yield from _sections(inner, f"{name}.{key}".strip("."))
+            named = ".NAME" if is_map(field.annotation) else ""
+            yield from _sections(inner, f"{name}.{key}{named}".strip("."))
 
 
 def _default(field: FieldInfo) -> str:

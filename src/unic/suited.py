@@ -94,8 +94,8 @@ def _projector(recipe: Recipe) -> dict[str, Any]:
     student = build_encoder(without_weights(recipe.student.model))
     if not student.block_dims:
         raise InputError(f"student '{recipe.student.model}': only timm models and what is built on them can be trained")
-    teachers = [open_encoder(without_weights(uri)) for uri in recipe.teachers.models.values()]
-    dims = [(teacher.embed_dim, teacher.patch_dim) for teacher in teachers]
+    opened = {name: open_encoder(without_weights(uri)) for name, uri in recipe.teachers.uris.items()}
+    dims = [recipe.teachers.widths(name, each.embed_dim, each.patch_dim) for name, each in opened.items()]
     hidden = suited_width(student.block_dims, dims, student.embed_dim, student.num_parameters())
     return {"type": "ladder", "hidden_dim": hidden, "last_hidden_dim": 4 * hidden}
 

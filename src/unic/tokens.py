@@ -22,6 +22,8 @@ class Tokens:
         cls: `(B, D)`; the widths of `cls` and `patches` may differ (a CNN's pooled vector and its map).
         patches: `(B, N, E)`, row by row; `N = grid[0] * grid[1]`.
         grid: rows and columns of the patches.
+
+    CLS or patches may be left out; their width is 0 then.
     """
 
     cls: Float[Tensor, "b d"]
@@ -38,7 +40,10 @@ class Tokens:
         return Tokens(self.cls.float(), self.patches.float(), self.grid)
 
     def to_grid(self, grid: Grid) -> Tokens:
-        """The same tokens with their patches resized to `grid`: the one place where grids are matched."""
+        """The same tokens with their patches resized to `grid`: the one place where grids are matched. Tokens without
+        patches stay as they are."""
+        if self.grid == (0, 0):
+            return self
         return Tokens(self.cls, resize_patches(self.patches, self.grid, grid), grid)
 
 
@@ -52,6 +57,19 @@ def side_by_side(levels: Sequence[Tokens]) -> Tokens:
 def without_patches(cls: Float[Tensor, "b d"]) -> Tokens:
     """Tokens of CLS alone: no patches, on a grid of 0 × 0."""
     return Tokens(cls, cls.new_empty(len(cls), 0, 0), (0, 0))
+
+
+def without_cls(patches: Float[Tensor, "b n e"], grid: Grid) -> Tokens:
+    """Tokens of patches alone: a CLS of width 0."""
+    return Tokens(patches.new_empty(len(patches), 0), patches, grid)
+
+
+def tokens_of(cls: Float[Tensor, "b d"] | None, patches: Float[Tensor, "b n e"] | None, grid: Grid) -> Tokens:
+    """Tokens of CLS, of patches, or of both."""
+    if patches is None:
+        assert cls is not None
+        return without_patches(cls)
+    return without_cls(patches, grid) if cls is None else Tokens(cls, patches, grid)
 
 
 def resize_patches(patches: Float[Tensor, "b n e"], old: Grid, new: Grid) -> Float[Tensor, "b m e"]:

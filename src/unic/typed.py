@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from typing import Any
 
 from omegaconf import OmegaConf
 
-from unic.recipe.reading import leaves
+from unic.recipe.reading import is_teacher, leaves
 from unic.trust import typed
 
 _ONE = ("student.model", "projector.type", "standardize.type", "weighting.type")
-_MODELS, _LOSSES = "teachers.models.", "loss."
+_LOSSES = "loss."
+_OWN_LOSS = re.compile(r"teachers\.models\.[^.]+\.loss\.(.+)")
 _GENERATED = "generated:"
 
 
@@ -30,14 +33,20 @@ def code_in_overrides(overrides: Sequence[str]) -> list[str]:
 def code_in(tree: Mapping[Any, Any]) -> list[str]:
     """URIs and names of components in a recipe or in a part of one. Most of them name no code outside unic."""
     flat = leaves(tree)
-    found = [value for key, value in flat.items() if key in _ONE or key.startswith(_MODELS)]
+    found = [value for key, value in flat.items() if key in _ONE or is_teacher(key)]
     found = typed(value for value in found if isinstance(value, str))
     found += [key.removeprefix(_LOSSES) for key in flat if key.startswith(_LOSSES)]
+    found += [name for key in flat if (own := _OWN_LOSS.fullmatch(key)) for name in _beginnings(own[1])]
     found += [name for path in _paths(flat.get("data.train")) for name in code_in_path(path)]
     stages = tree.get("stages") or ()
     for stage in stages.values() if isinstance(stages, Mapping) else stages:
         found += code_in(stage) if isinstance(stage, Mapping) else []
     return found
+
+
+def _beginnings(key: str) -> list[str]:
+    """The module in the key of a loss, whose last parts may be options: `my_lab.huber.weight` → `my_lab.huber`, …"""
+    return list(accumulate(key.split("."), "{}.{}".format))
 
 
 def code_in_path(path: str) -> list[str]:

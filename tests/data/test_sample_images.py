@@ -46,7 +46,7 @@ def test_images_a_suite_and_weights_lie_beside_the_recipe(away: Path, recipe: di
         found = found_from(load_recipe(away / name))
         assert found.data.train[0].path == f"{beside}/images"
         assert found.eval.suite == f"{beside}/suite.yaml"
-        assert found.teachers.models["cnn"] == f"onnx:{beside}/m.onnx"
+        assert found.teachers.uris["cnn"] == f"onnx:{beside}/m.onnx"
     picture(Path("images/b.png"))  # what is in the working folder comes first
     assert found_from(load_recipe(away / "mine/r.yaml")).data.train[0].path == "images"
 

@@ -49,7 +49,7 @@ def test_what_a_variable_holds_is_no_reference(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("OUTER", "${oc.env:INNER}")
     monkeypatch.setenv("INNER", "secret")
     recipe = load_recipe(minimal("x", stages=[{"train.steps": 3}]) | {"teachers": {"models": {"a": "${oc.env:OUTER}"}}})
-    assert recipe.plans()[0].teachers.models == {"a": "${oc.env:INNER}"}
+    assert recipe.plans()[0].teachers.uris == {"a": "${oc.env:INNER}"}
 
 
 def test_short_values_are_found_as_wholes_only() -> None:

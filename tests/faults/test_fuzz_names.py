@@ -174,7 +174,7 @@ def recipes(count: int, folder: Path) -> None:
         recipe = one_line(lambda: load_recipe(tree)) if tree else None
         if recipe is None:
             return
-        assert list(recipe.teachers.models.values())[-1] == uri
+        assert list(recipe.teachers.uris.values())[-1] == uri
         assert [entry.path for entry in recipe.data.train] == [path]
         file = folder / f"{next(numbers)}.yaml"
         one_line(lambda: write_recipe(tree, file))

@@ -94,8 +94,8 @@ def poisoned(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     original = LiveTeachers.__call__
 
     def poison(image: int) -> None:
-        def call(self: LiveTeachers, images: Any, index: Any, view: Any) -> Any:
-            targets = original(self, images, index, view)
+        def call(self: LiveTeachers, images: Any, index: Any, *keys: Any) -> Any:
+            targets = original(self, images, index, *keys)
             targets["vit"].cls[index == image] = float("nan")
             return targets
 
@@ -147,8 +147,8 @@ def test_a_case_of_a_later_stage_runs_again_in_that_stage(
     """The second stage sees larger images; the teachers fail there only."""
     original = LiveTeachers.__call__
 
-    def call(self: LiveTeachers, images: Any, index: Any, view: Any) -> Any:
-        targets = original(self, images, index, view)
+    def call(self: LiveTeachers, images: Any, *keys: Any) -> Any:
+        targets = original(self, images, *keys)
         if images.shape[-1] == 64:
             targets["vit"].cls[0] = float("nan")
         return targets

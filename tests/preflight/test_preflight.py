@@ -44,6 +44,24 @@ def texts(report, level):
     return [f"{finding.about}: {finding.text}" for finding in report.findings if finding.level == level]
 
 
+def test_the_table_shows_what_teachers_are_matched_by(recipe):
+    options = ["teachers.models.vit={uri: 'timm:test_vit?pretrained=false&img_size=32', tokens: patches, weight: 2}"]
+    report = checked(recipe, *options, "teachers.models.cnn.tokens=cls", "teachers.models.cnn.views=plain")
+    assert report.is_ready, report.findings
+    _, vit, cnn = report.models
+    assert [(row["tokens"], row["options"]) for row in (vit, cnn)] == [
+        ("patches", ["weight 2", "matched by patches alone"]), ("cls", ["matched by CLS alone", "plain views"]),
+    ]  # fmt: skip
+    console = Console(file=io.StringIO(), width=200)
+    console.print(render(report))
+    lines = console.file.getvalue().splitlines()
+    first, second = (next(line.split() for line in lines if line.startswith(f"{name} ")) for name in ("vit", "cnn"))
+    assert first[5:7] == ["–", "64"]
+    assert second[5:8] == ["256", "pooled", "–"]
+    assert any(re.search("vit: .*, weight 2, matched by patches alone$", line.rstrip()) for line in lines)
+    assert any(re.search("cnn: .*, matched by CLS alone, plain views$", line.rstrip()) for line in lines)
+
+
 def test_a_good_recipe_is_ready_and_told_what_it_costs(recipe, image_folder):
     report = checked(recipe, price=2.0)
     assert report.is_ready, report.findings

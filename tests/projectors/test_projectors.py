@@ -27,10 +27,13 @@ STUDENT, EQUAL = [(8, 8), (16, 12)], [(8, 8), (8, 8)]  # widths of CLS and patch
     [
         *((name, STUDENT, (5, 7), {}) for name in lookup.names("unic.projectors") if name != "identity"),
         *((name, EQUAL, (8, 8), {}) for name in lookup.names("unic.projectors")),
-        *((name, EQUAL, (8, 0), {}) for name in lookup.names("unic.projectors")),  # teachers.cache.tokens: cls
+        *((name, EQUAL, (8, 0), {}) for name in lookup.names("unic.projectors")),  # tokens: cls
+        *((name, EQUAL, (0, 8), {}) for name in lookup.names("unic.projectors")),  # tokens: patches
         ("ladder", STUDENT, (5, 7), {"norm": "pre"}),
         ("ladder", EQUAL, (5, 5), {"shared": True}),
         ("ladder", EQUAL, (5, 0), {"shared": True}),
+        ("ladder", EQUAL, (0, 5), {"shared": True}),
+        ("mlp", EQUAL, (0, 5), {"shared": True}),
         ("mlp", STUDENT, (5, 7), {"depth": 3, "hidden_dim": 6}),
         ("mlp", EQUAL, (5, 5), {"shared": True}),
         ("transformer", EQUAL, (5, 7), {"layer_scale": None}),
@@ -49,11 +52,18 @@ def test_contract(name: str, dims: list[tuple[int, int]], outputs: tuple[int, in
     assert projector(tokens[-1:]).cls.shape == out.cls.shape  # the last block alone (student.widths)
     layers = getattr(projector, "output_layers", dict)()
     widths = {kind: {layer.out_features for layer in found} for kind, found in layers.items()}
-    asked = {"cls": {outputs[0]}} | ({"patch": {outputs[1]}} if outputs[1] else {})
+    asked = {kind: {width} for kind, width in zip(("cls", "patch"), outputs, strict=True) if width}
     assert widths in ({}, asked)
     if parameters := list(projector.parameters()):
         (out.cls.square().sum() + out.patches.square().sum()).backward()
         assert all(p.grad is not None for p in parameters)
+
+
+def test_teachers_of_one_ladder_may_be_matched_by_different_tokens() -> None:
+    projectors = [build_projector("ladder", EQUAL, outputs, 8, {}) for outputs in ((5, 7), (5, 0), (0, 7), (3, 4))]
+    tokens = [Tokens(rung.cls.float(), rung.patches.float(), rung.grid) for rung in rungs(EQUAL)]
+    for projector, found in zip(projectors, project(projectors, tokens), strict=True):
+        torch.testing.assert_close((found.cls, found.patches), (projector(tokens).cls, projector(tokens).patches))
 
 
 @pytest.mark.parametrize("name", ["ladder", "linear", "mlp", "transformer"])

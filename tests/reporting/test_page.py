@@ -290,3 +290,13 @@ def test_a_table_that_is_wider_than_a_phone_shows_that_it_scrolls(page: str) -> 
     ]
     assert {kind for kind, before in tables if not before.startswith('<div class="scroll')} == {"meters"}
     assert {"scores", "confusion", "duels", "ranks", "pictures"} <= {kind for kind, _ in tables}
+
+
+def test_options_of_teachers_are_named(run_folder: Path, without_pictures: None, outline: Read) -> None:
+    assert "Teachers with options" not in write_report(run_folder).read_text()
+    recipe = yaml.safe_load((run_folder / "recipe.yaml").read_text())
+    name, uri = next(iter(recipe["teachers"]["models"].items()))
+    recipe["teachers"]["models"][name] = {"uri": uri, "tokens": "patches", "weight": 2}
+    (run_folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    words = outline(write_report(run_folder).read_text()).words()
+    assert f"Teachers with options: {name}: weight 2, matched by patches alone." in words

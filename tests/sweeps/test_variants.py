@@ -52,6 +52,16 @@ def test_all_combinations(measured: dict[str, Any]) -> None:
     assert folder_name(names[-1]) == "projector.blocks=last-train.lr=0.1"
 
 
+def test_teachers_keep_their_options_where_another_is_dropped(measured: dict[str, Any]) -> None:
+    measured["teachers"]["models"]["vit"] = {"uri": measured["teachers"]["models"]["vit"], "tokens": "cls"}
+    plan = make_plan(read_asked({"recipe": measured, "drop_teachers": "each"}))
+    left = [plan.recipes[f"without {name}"].teachers.models for name in ("vit", "cnn")]
+    assert left == [
+        {"cnn": plan.recipes["base"].teachers.models["cnn"]},
+        {"vit": plan.recipes["base"].teachers.models["vit"]},
+    ]
+
+
 def test_one_without_each_teacher(measured: dict[str, Any]) -> None:
     found = variants({"recipe": measured, "drop_teachers": "each"})
     assert list(found) == ["base", "without vit", "without cnn"]

@@ -96,7 +96,7 @@ def test_a_run_is_exported_and_its_teachers_are_found_from_another_folder(
     Path("elsewhere").mkdir()
     monkeypatch.chdir("elsewhere")
     assert (api.export("../whole") / "model.safetensors").is_file()
-    teacher = stages_of(Path("../whole"))[0].teachers.models["vit"]
+    teacher = stages_of(Path("../whole"))[0].teachers.uris["vit"]
     assert str(Path("..").resolve() / "weights.safetensors") in teacher
 
 
@@ -155,7 +155,7 @@ def test_stages_and_patterns_are_found_too(
         {"data": {"train": f"{tmp_path}/part-*.tar"}},
     ]
     assert found.eval.suite == f"{tmp_path}/suite.yaml"
-    assert found.teachers.models["cnn"] == work["teachers"]["models"]["cnn"]
+    assert found.teachers.uris["cnn"] == work["teachers"]["models"]["cnn"]
 
 
 def test_sets_of_a_suite_that_the_recipe_writes_are_found_too(
@@ -202,7 +202,7 @@ def test_the_file_of_a_uri(recipe: dict[str, Any], tmp_path: Path, uri: str, fou
         (tmp_path / name).touch()
     recipe["teachers"]["models"] = {"a": uri}
     settled = found_from(load_recipe(recipe), tmp_path)
-    assert settled.teachers.models["a"] == found.format(tmp_path)
+    assert settled.teachers.uris["a"] == found.format(tmp_path)
 
 
 def test_a_pattern_of_a_stranger_walks_no_disk(recipe: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:

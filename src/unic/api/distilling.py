@@ -179,8 +179,7 @@ def dry_run(
 
 
 def _randomly(plan: Recipe) -> Recipe:
-    models = {name: without_weights(uri) for name, uri in plan.teachers.models.items()}
-    teachers = plan.teachers.model_copy(update={"models": models})
+    teachers = plan.teachers.with_uris({name: without_weights(uri) for name, uri in plan.teachers.uris.items()})
     student = plan.student.model_copy(update={"model": without_weights(plan.student.model)})
     return plan.model_copy(update={"teachers": teachers, "student": student})
 

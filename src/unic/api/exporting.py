@@ -80,6 +80,12 @@ def export(
         student, recipe = trained.student(), trained.recipe
         check_options(student, formats, heads=heads, half=half, dynamic_size=dynamic_size, check=check)
         kept = {name: kept_head(folder, name, device="cpu") for name in heads}
+    for name, head in kept.items():
+        if head.matched == "cls":
+            raise InputError(
+                f"{argument('heads')}: teacher '{name}' is matched by CLS alone, so its head has no patches, which "
+                "every graph needs; leave it out"
+            )
     found = model_in(target, student)
     if to:
         check_addition(target, found)

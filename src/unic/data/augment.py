@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -64,6 +64,10 @@ class Augmentation:
     @property
     def is_random(self) -> bool:
         return self not in (Augmentation(), Augmentation(whole=True))
+
+    def plain(self) -> Augmentation:
+        """The same crop and flip without changes of colour, blur and solarisation. Draws stay the same."""
+        return replace(self, jitter=0.0, strength=(0.0, 0.0, 0.0, 0.0), grayscale=0.0, blur=0.0, solarize=0.0)
 
     def crop(
         self, image: Image.Image, seed: int, view: int, index: int, size: int | tuple[int, int]

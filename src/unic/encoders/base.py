@@ -56,6 +56,7 @@ class Encoder(nn.Module, ABC):
             code than the classes of the model tell set it; otherwise it is computed from these classes. Empty for a
             library's model.
         unknown: things that `code` does not cover, see `unidentified`.
+        matched: tokens of a kept head that are in its teacher's space: "both", "cls" or "patches".
         block_dims: width of CLS and patches after each block (CNN: stage); empty if it cannot be a student.
         from_scratch: True if the weights are random, as at a student's start.
         channels_last: True if the network's input is kept in channels_last (CNNs).
@@ -74,6 +75,7 @@ class Encoder(nn.Module, ABC):
     code: str = ""
     unknown: str = ""
     _own: OwnCode | None = None  # computed where the scheme has set neither `code` nor `unknown`
+    matched: Literal["both", "cls", "patches"] = "both"
     block_dims: Sequence[tuple[int, int]] = ()
     from_scratch: bool = False
     channels_last: bool = False

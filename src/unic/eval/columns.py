@@ -129,7 +129,7 @@ def _name_teachers(found: ModelColumns, student: str, run: str, recipe: Recipe) 
     """Names the teachers that were not added: like the given model of the same URI, else by a free name."""
     given = {found.models[column]: column for column in found.given.values() if column in found.models}
     called = found.teachers.setdefault(student, {})
-    for name, uri in recipe.teachers.models.items():
+    for name, uri in recipe.teachers.uris.items():
         if name not in called:
             called[name] = given.get(uri) or _free(found, teacher_column(name, run), run)
 
@@ -139,7 +139,7 @@ def _models_of(stages: Sequence[Recipe]) -> Iterator[tuple[str, str, str]]:
     start = stages[0].student.model
     if not build_encoder(start).from_scratch:
         yield "start", start, "other"
-    for name, uri in stages[-1].teachers.models.items():
+    for name, uri in stages[-1].teachers.uris.items():
         yield name, uri, "teacher"
     yield "pixels", "pixels:32", "pixels"
 

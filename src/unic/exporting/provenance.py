@@ -44,7 +44,7 @@ def provenance(plans: Sequence[Recipe], models: Models) -> Provenance:
         return Provenance(
             None if student["from_scratch"] else _chosen(student), {n: _chosen(teachers[n]) for n in teachers}
         )
-    uris = {name: uri for plan in plans for name, uri in plan.teachers.models.items()}
+    uris = {name: uri for plan in plans for name, uri in plan.teachers.uris.items()}
     start = plans[0].student.model
     return Provenance(
         None if _is_scratch(start) else _facts_of(start), {name: _facts_of(uri) for name, uri in uris.items()}

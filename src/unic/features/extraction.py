@@ -45,12 +45,13 @@ _next = itertools.count()
 
 @dataclass(frozen=True)
 class Extraction:
-    """The arguments of `unic.features.extract` except `cache`, and three more.
+    """The arguments of `unic.features.extract` except `cache`, and four more.
 
     Attributes:
         span: index of the first image and of the one after the last; None: all images.
         known: fingerprints of the encoder and of the images, if the caller has computed them (each reads every byte).
         mix: how views are mixed with those of other images; None: they are not mixed.
+        plain: leave out the augmentation's changes of colour.
     """
 
     encoder: Encoder
@@ -68,6 +69,7 @@ class Extraction:
     span: tuple[int, int] | None = None
     known: tuple[str, str] | None = None
     mix: Mix | None = None
+    plain: bool = False
 
     def __len__(self) -> int:
         return self.span[1] - self.span[0] if self.span else len(self.images)
@@ -75,7 +77,7 @@ class Extraction:
     @cached_property
     def key(self) -> str:
         """Hash of everything that decides the values. Which of them are stored is the `layout`."""
-        view = augmentations.preset(self.augment)
+        view = self.augmentation
         drawn = (self.seed, self.view, _DRAWN) if view.is_random or self.mix else None
         size = self.size or self.encoder.input_size
         encoder, images = self.known or (self.encoder.fingerprint(), self.images.fingerprint())
@@ -87,6 +89,11 @@ class Extraction:
         if self.encoder.unidentified():  # equal to itself only
             described += (_identities.setdefault(self.encoder, next(_next)),)
         return sha256_of_value(described)[:24]
+
+    @property
+    def augmentation(self) -> augmentations.Augmentation:
+        whole = augmentations.preset(self.augment)
+        return whole.plain() if self.plain else whole
 
     @property
     def layout(self) -> str:
@@ -136,7 +143,7 @@ class Extraction:
         if not len(batch):
             return BatchFeatures({}, None, batch.damaged)
         images = batch.images.to(self.encoder.mean.device)
-        views = augmentations.preset(self.augment)(images, self.seed, batch.view, batch.index)
+        views = self.augmentation(images, self.seed, batch.view, batch.index)
         tokens = self.tokens(views)
         arrays = {
             "cls": self._checked(tokens.cls, batch),

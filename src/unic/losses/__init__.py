@@ -23,30 +23,42 @@ class Weighted(NamedTuple):
 
 
 def build_losses(
-    settings: Mapping[str, float | Mapping[str, Any]], dims: Dims, device: torch.device | None = None
+    settings: Mapping[str, float | Mapping[str, Any]],
+    dims: Dims,
+    device: torch.device | None = None,
+    *,
+    key: str = "loss",
 ) -> dict[str, Weighted]:
-    """The losses to one teacher, by name.
+    """The losses to one teacher, by name; those that compare none of the tokens that it is matched by are left out.
 
     Args:
         settings: `loss` of the recipe: by name the weight, or `weight` (default: 1) and options. A name is a file of
             this package or a dotted path.
-        dims: widths of the teacher's CLS and patches; a patch width of 0: only CLS is compared.
+        dims: widths of the teacher's CLS and patches; 0 for what it is not matched by.
         device: of the states.
+        key: of the settings in the recipe, for the line of an error.
 
     Raises:
-        InputError: no weight other than 0, an unknown loss, wrong options, or a loss that has nothing to compare.
+        InputError: no weight other than 0, an unknown loss, wrong options, or no loss that compares what the teacher is
+            matched by.
     """
-    losses = {}
+    losses, weights = {}, []
     for name, setting in settings.items():
         options = dict(setting) if isinstance(setting, Mapping) else {"weight": setting}
-        losses[name] = Weighted(options.pop("weight", 1.0), _build(name, dims, options, device))
+        weights.append(options.pop("weight", 1.0))
+        loss = _build(name, dims, options, device, f"recipe: {key} '{name}'")
+        if loss is not None:
+            losses[name] = Weighted(weights[-1], loss)
+    if not any(weights):
+        raise InputError(f"recipe: '{key}' needs at least one entry with a weight that is not 0")
     if not any(weight for weight, _ in losses.values()):
-        raise InputError("recipe: 'loss' needs at least one entry with a weight that is not 0")
+        matched = "CLS" if dims[0] else "patches"
+        raise InputError(f"recipe: '{key}': no loss compares {matched}, by which alone a teacher is matched")
     return losses
 
 
-def _build(name: str, dims: Dims, options: Mapping[str, Any], device: torch.device | None) -> Loss:
-    found, where = lookup.module("unic.losses", name), f"recipe: loss '{name}'"
+def _build(name: str, dims: Dims, options: Mapping[str, Any], device: torch.device | None, where: str) -> Loss | None:
+    found = lookup.module("unic.losses", name)
     if hasattr(found, "loss") or not hasattr(found, "Loss"):
         function = lookup.entry("unic.losses", name, "loss")
         lookup.check_options(function, options, where)
@@ -57,6 +69,6 @@ def _build(name: str, dims: Dims, options: Mapping[str, Any], device: torch.devi
         raise InputError(f"loss '{name}': its 'Loss' must be a subclass of unic.losses.base.Loss")
     lookup.check_options(kind, options, where)
     lookup.check_values(kind.__init__, options, where)
-    if kind.kinds == ("patch",) and not dims[1]:
-        raise InputError(f"{where} compares patches, and the teachers give none (teachers.cache.tokens: cls)")
+    if not any(dim for each, dim in zip(KINDS, dims, strict=True) if each in kind.kinds):
+        return None
     return kind(dims, **options).to(device)

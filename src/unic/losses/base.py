@@ -29,7 +29,7 @@ class Loss(nn.Module):
     `bool` of a tensor, …).
 
     Args:
-        dims: widths of the teacher's CLS and patches; a patch width of 0: only CLS is compared.
+        dims: widths of the teacher's CLS and patches; 0 for what it is not matched by, which is not compared.
 
     Attributes:
         kinds: the tokens that it compares; it is called with no others.

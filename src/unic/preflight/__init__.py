@@ -138,6 +138,8 @@ def _look_at_models(job: Job, report: Report) -> None:
         size = largest if largest in taken.get(model, ()) else encoder.input_size
         with beside(recipe.data.workers):  # speed is measured with the threads of a step
             row, tokens[model] = describe(model, encoder, views, size)
+        if model in recipe.teachers.models:
+            row |= {"tokens": recipe.teachers.matched(model), "options": recipe.teachers.options(model)}
         report.models.append(row)
     report.facts["views"] = recipe.data.sizes or [recipe.data.size]
     compare(report.models, tokens, recipe, report)

@@ -6,7 +6,9 @@ import time
 from itertools import combinations
 from typing import Any
 
+import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from unic.encoders import Encoder, open_encoder, parse_uri
@@ -15,6 +17,7 @@ from unic.errors import InputError
 from unic.eval.probes.cka import FEWEST, cka
 from unic.preflight.findings import Report
 from unic.recipe.schema import Recipe
+from unic.recipe.sections import Matched
 from unic.tokens import Tokens
 from unic.training.resolutions import enlargement
 
@@ -27,7 +30,7 @@ _NON_COMMERCIAL = ("-nc", "noncommercial", "non-commercial", "research")
 def load_all(recipe: Recipe, device: torch.device, report: Report) -> dict[str, Encoder]:
     """The teachers that load. Each of the others becomes a finding."""
     encoders = {}
-    for name, uri in recipe.teachers.models.items():
+    for name, uri in recipe.teachers.uris.items():
         try:
             encoders[name] = open_encoder(uri, device=device, precision=recipe.train.precision)
         except InputError as error:
@@ -80,7 +83,7 @@ def compare(rows: list[dict[str, Any]], tokens: dict[str, Tokens], recipe: Recip
     for row in rows[1:]:
         about = f"teacher {row['name']}"
         ratio = (student["grid"][0] * student["grid"][1]) / (row["grid"][0] * row["grid"][1])
-        if ratio >= _COARSER:
+        if ratio >= _COARSER and recipe.teachers.matched(row["name"]) != "cls":
             text = f"its {_by(row['grid'])} patches are stretched to the student's {_by(student['grid'])}"
             report.add("warning", about, f"{text}; a larger input size of the teacher gives a finer grid")
         _look_at_licence(about, row["licence"], report)
@@ -92,13 +95,19 @@ def compare(rows: list[dict[str, Any]], tokens: dict[str, Tokens], recipe: Recip
                 f"it normalises images otherwise than its own library (by {error:.1e}); set mean and std",
             )
     for first, second in combinations([row["name"] for row in rows[1:]], 2):
-        one, other = (tokens[name].cls.float().cpu().numpy() for name in (first, second))
+        one, other = (_vectors(tokens[name], recipe.teachers.matched(name)) for name in (first, second))
         similarity = cka(one, other) if len(one) >= FEWEST else 0.0
         if similarity >= _SAME:
             text = (
                 f"features nearly identical to those of '{second}' (CKA {similarity:.2f}): the pair gets double weight"
             )
             report.add("warning", f"teacher {first}", text)
+
+
+def _vectors(tokens: Tokens, matched: Matched) -> Float[np.ndarray, "n d"]:
+    """A vector of each image: CLS, or the mean of the patches of a teacher that is matched by these alone."""
+    vectors = tokens.patch_mean() if matched == "patches" else tokens.cls
+    return np.asarray(vectors.float().cpu().numpy())
 
 
 def _look_at_licence(about: str, licence: str | None, report: Report) -> None:

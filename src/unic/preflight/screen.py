@@ -42,9 +42,11 @@ def _models(report: Report) -> _NamedRows:
     for row in report.models:
         size, grid = (f"{row[key][0]}x{row[key][1]}" for key in ("input_size", "grid"))
         cls = f"{row['cls']}" if row["has_cls"] else f"{row['cls']} pooled"
+        matched = row.get("tokens", "both")
+        cls, patch = "–" if matched == "patches" else cls, "–" if matched == "cls" else str(row["patch"])
         speed = f"{row['images_per_s']:.{0 if row['images_per_s'] >= 10 else 1}f}"
         millions = f"{row['num_parameters'] / 1e6:.1f} M"
-        rows.append([row["name"], millions, size, grid, cls, str(row["patch"]), row["precision"], speed])
+        rows.append([row["name"], millions, size, grid, cls, patch, row["precision"], speed])
     return _NamedRows(["model", "params", "input", "grid", "cls", "patch", "precision", "img/s"], rows)
 
 
@@ -84,7 +86,8 @@ def _origin(row: dict[str, Any]) -> Text:
     mean, std = (_numbers(row[key]) for key in ("mean", "std"))
     revision = f" @ {row['revision']}" if row["revision"] else ""
     licence = {None: "licence unknown", NO_LICENCE: "no licence needed"}.get(row["licence"], row["licence"])
-    return Text(f"{row['name']}: {row['uri']}{revision}, {licence}, mean {mean}, std {std}", style="dim")
+    options = "".join(f", {text}" for text in row.get("options", ()))
+    return Text(f"{row['name']}: {row['uri']}{revision}, {licence}, mean {mean}, std {std}{options}", style="dim")
 
 
 def _numbers(values: list[float]) -> str:

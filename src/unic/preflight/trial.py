@@ -134,9 +134,9 @@ class _TimedTeachers:
     def __init__(self, teachers: Outputs, device: torch.device) -> None:
         self.teachers, self.device, self.seconds = teachers, device, 0.0
 
-    def __call__(self, images: Tensor, index: Tensor, view: Tensor) -> dict[str, Tokens]:
+    def __call__(self, images: Tensor, index: Tensor, view: Tensor, crops: Tensor | None = None) -> dict[str, Tokens]:
         started = _now(self.device)
-        outputs = self.teachers(images, index, view)
+        outputs = self.teachers(images, index, view, crops)
         self.seconds += _now(self.device) - started
         return outputs
 

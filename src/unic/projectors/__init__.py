@@ -25,7 +25,7 @@ def build_projector(
     Args:
         name: a file of this package, or a dotted path.
         rung_dims: widths of the student's tokens at each block that is read, shallow to deep.
-        output_dims: widths of the teacher's tokens; with a patch width of 0 the projector returns no patches.
+        output_dims: widths of the teacher's CLS and patches; what has width 0 the projector does not return.
         width: the student's width, to which hidden layers are proportional by default.
         options: the other keys of the recipe's `projector`.
 

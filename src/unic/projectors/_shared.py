@@ -8,7 +8,7 @@ from unic.errors import InputError
 
 
 def is_shared(shared: bool, rung_dims: Sequence[tuple[int, int]], output_dims: tuple[int, int]) -> bool:
-    """Whether one set of weights serves both; a projector without patches has nothing to share.
+    """Whether one set of weights serves both; a projector of either alone has nothing to share.
 
     Args:
         shared: the option.
@@ -18,7 +18,7 @@ def is_shared(shared: bool, rung_dims: Sequence[tuple[int, int]], output_dims: t
     Raises:
         InputError: CLS and patches differ in width, at the student or at the teacher.
     """
-    if not shared or not output_dims[1]:
+    if not shared or 0 in output_dims:
         return False
     for owner, dims in [*(("the student", dims) for dims in rung_dims), ("a teacher", output_dims)]:
         if dims[0] != dims[1]:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from torch import nn
 
 from unic.errors import InputError
-from unic.tokens import Tokens, without_patches
+from unic.tokens import Tokens, tokens_of
 
 
 class Projector(nn.Module):
@@ -29,8 +29,8 @@ class Projector(nn.Module):
                     f"recipe: projector 'identity' needs a student as wide as its teachers; {kind}: {of_student} "
                     f"channels of the student, {of_teacher} of a teacher"
                 )
-        self.has_patches = output_dims[1] > 0
+        self.has_cls, self.has_patches = output_dims[0] > 0, output_dims[1] > 0
 
     def forward(self, rungs: Sequence[Tokens]) -> Tokens:
-        last = rungs[-1]
-        return last.float() if self.has_patches else without_patches(last.cls.float())
+        last = rungs[-1].float()
+        return tokens_of(last.cls if self.has_cls else None, last.patches if self.has_patches else None, last.grid)

@@ -22,7 +22,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from unic.projectors._shared import is_shared
-from unic.tokens import Tokens, without_patches
+from unic.tokens import Tokens, tokens_of
 
 
 class Rung(nn.Module):
@@ -73,6 +73,8 @@ def climb(ladders: Sequence[Ladder], xs: Sequence[Float[Tensor, "*n _"]]) -> lis
         ladders: one for each teacher, on the same blocks.
         xs: tokens of each block that is read, shallow to deep; of fewer blocks, only the deepest rungs are used.
     """
+    if not ladders:
+        return []
     hidden: list[list[Tensor]] = [[] for _ in ladders]
     for rungs, x in zip(zip(*(ladder.parts()[-len(xs) :] for ladder in ladders), strict=True), xs, strict=True):
         for of_ladder, part in zip(hidden, _first_layers(rungs, _rounded(x)), strict=True):
@@ -99,7 +101,7 @@ class Projector(nn.Module):
 
     Args:
         rung_dims: widths of CLS and patches at each block that is read, shallow to deep.
-        output_dims: widths of the teacher's CLS and patches; a patch width of 0: no ladder for patches.
+        output_dims: widths of the teacher's CLS and patches; what has width 0 has no ladder.
         width: the student's width.
         hidden_dim: hidden width of inner rungs; default: `width` (768 for ViT-B, as in the paper).
         last_hidden_dim: hidden width of the last rung; default: `4 * width` (3072 for ViT-B).
@@ -121,7 +123,7 @@ class Projector(nn.Module):
         super().__init__()
         self.has_norm, self.is_shared = norm == "pre", is_shared(shared, rung_dims, output_dims)
         hidden = [hidden_dim or width] * (len(rung_dims) - 1) + [last_hidden_dim or 4 * width]
-        self.cls = Ladder([dims[0] for dims in rung_dims], hidden, output_dims[0])
+        self.cls = Ladder([dims[0] for dims in rung_dims], hidden, output_dims[0]) if output_dims[0] else None
         own_patch = output_dims[1] and not self.is_shared
         self.patch = Ladder([dims[1] for dims in rung_dims], hidden, output_dims[1]) if own_patch else None
 
@@ -141,12 +143,13 @@ class Projector(nn.Module):
         """The same as `[projector(rungs) for projector in projectors]`, computed in fewer and larger products."""
         if projectors[0].has_norm:  # options are the same for all teachers
             rungs = [Tokens(_normalised(rung.cls), _normalised(rung.patches), rung.grid) for rung in rungs]
-        cls = climb([projector.cls for projector in projectors], [rung.cls for rung in rungs])
-        ladders = [ladder for projector in projectors if (ladder := projector.of_patches())]
-        if not ladders:
-            return [without_patches(of_teacher) for of_teacher in cls]
-        patches = climb(ladders, [rung.patches for rung in rungs])
-        return [Tokens(*pair, rungs[-1].grid) for pair in zip(cls, patches, strict=True)]
+        own = [(projector.cls, projector.of_patches()) for projector in projectors]
+        cls = iter(climb([of_cls for of_cls, _ in own if of_cls], [rung.cls for rung in rungs]))
+        patches = iter(climb([of_patches for _, of_patches in own if of_patches], [rung.patches for rung in rungs]))
+        return [
+            tokens_of(next(cls) if of_cls else None, next(patches) if of_patches else None, rungs[-1].grid)
+            for of_cls, of_patches in own
+        ]
 
     def forward(self, rungs: Sequence[Tokens]) -> Tokens:
         return self.together([self], rungs)[0]

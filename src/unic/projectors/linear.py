@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from unic.tokens import Tokens, without_patches
+from unic.tokens import Tokens, tokens_of
 
 
 class Projector(nn.Module):
@@ -14,13 +14,13 @@ class Projector(nn.Module):
 
     Args:
         rung_dims: widths of CLS and patches at each block that is read, shallow to deep.
-        output_dims: widths of the teacher's CLS and patches; a patch width of 0: no map for patches.
+        output_dims: widths of the teacher's CLS and patches; with a width of 0 there is no map.
         width: unused.
     """
 
     def __init__(self, rung_dims: Sequence[tuple[int, int]], output_dims: tuple[int, int], width: int) -> None:
         super().__init__()
-        self.cls = nn.Linear(rung_dims[-1][0], output_dims[0])
+        self.cls = nn.Linear(rung_dims[-1][0], output_dims[0]) if output_dims[0] else None
         self.patch = nn.Linear(rung_dims[-1][1], output_dims[1]) if output_dims[1] else None
         for layer in filter(None, (self.cls, self.patch)):
             nn.init.trunc_normal_(layer.weight, std=0.02)
@@ -28,10 +28,9 @@ class Projector(nn.Module):
 
     def output_layers(self) -> dict[str, list[nn.Linear]]:
         """The linear layers whose outputs are summed to CLS and to patches."""
-        layers = {"cls": [self.cls]}
-        return layers | {"patch": [self.patch]} if self.patch else layers
+        return {kind: [layer] for kind, layer in (("cls", self.cls), ("patch", self.patch)) if layer}
 
     def forward(self, rungs: Sequence[Tokens]) -> Tokens:
         last = rungs[-1]
-        cls = self.cls(last.cls).float()
-        return Tokens(cls, self.patch(last.patches).float(), last.grid) if self.patch else without_patches(cls)
+        cls = self.cls(last.cls).float() if self.cls else None
+        return tokens_of(cls, self.patch(last.patches).float() if self.patch else None, last.grid)

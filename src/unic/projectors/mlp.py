@@ -13,7 +13,7 @@ from torch import nn
 
 from unic.errors import InputError
 from unic.projectors._shared import is_shared
-from unic.tokens import Tokens, without_patches
+from unic.tokens import Tokens, tokens_of
 
 
 class Projector(nn.Module):
@@ -21,7 +21,7 @@ class Projector(nn.Module):
 
     Args:
         rung_dims: widths of CLS and patches at each block that is read, shallow to deep.
-        output_dims: widths of the teacher's CLS and patches; 0: no patches.
+        output_dims: widths of the teacher's CLS and patches; what has width 0 has no MLP.
         width: the student's width.
         hidden_dim: width of the hidden layers; default: `4 * width`.
         depth: number of linear layers, 2 or more.
@@ -43,7 +43,7 @@ class Projector(nn.Module):
             raise InputError(f"recipe: 'projector.depth' must be 2 or more (got {depth}); for one layer take 'linear'")
         self.is_shared = is_shared(shared, rung_dims[-1:], output_dims)
         hidden = [hidden_dim or 4 * width] * (depth - 1)
-        self.cls = _mlp([rung_dims[-1][0], *hidden, output_dims[0]])
+        self.cls = _mlp([rung_dims[-1][0], *hidden, output_dims[0]]) if output_dims[0] else None
         own_patch = output_dims[1] and not self.is_shared
         self.patch = _mlp([rung_dims[-1][1], *hidden, output_dims[1]]) if own_patch else None
 
@@ -54,8 +54,8 @@ class Projector(nn.Module):
 
     def forward(self, rungs: Sequence[Tokens]) -> Tokens:
         last, patch = rungs[-1], self.cls if self.is_shared else self.patch
-        cls = self.cls(last.cls).float()
-        return Tokens(cls, patch(last.patches).float(), last.grid) if patch else without_patches(cls)
+        cls = self.cls(last.cls).float() if self.cls else None
+        return tokens_of(cls, patch(last.patches).float() if patch else None, last.grid)
 
 
 def _mlp(dims: Sequence[int]) -> nn.Sequential:

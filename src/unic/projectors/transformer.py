@@ -16,7 +16,7 @@ from jaxtyping import Float
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
-from unic.tokens import Tokens, without_patches
+from unic.tokens import Tokens, tokens_of
 
 _HEAD_DIM = 64
 
@@ -27,7 +27,8 @@ class Projector(nn.Module):
     Args:
         rung_dims: widths of CLS and patches at each block that is read, shallow to deep. Patches whose width is not
             that of CLS (some CNNs) are mapped to it first.
-        output_dims: widths of the teacher's CLS and patches; 0: no patches come out, though CLS still attends to them.
+        output_dims: widths of the teacher's CLS and patches. What has width 0 does not come out, though the other
+            still attends to it.
         width: the student's width.
         layer_scale: first value of γ; None: no γ.
     """
@@ -44,7 +45,7 @@ class Projector(nn.Module):
         dim, patch_dim = rung_dims[-1]
         self.enter = nn.Linear(patch_dim, dim) if patch_dim != dim else None
         self.block = Block(dim, _num_heads(dim), qkv_bias=True, init_values=layer_scale)
-        self.cls = nn.Linear(dim, output_dims[0])
+        self.cls = nn.Linear(dim, output_dims[0]) if output_dims[0] else None
         self.patch = nn.Linear(dim, output_dims[1]) if output_dims[1] else None
         for layer in self.modules():
             if isinstance(layer, nn.Linear):
@@ -53,14 +54,13 @@ class Projector(nn.Module):
 
     def output_layers(self) -> dict[str, list[nn.Linear]]:
         """The linear layers whose outputs are CLS and patches."""
-        layers = {"cls": [self.cls]}
-        return layers | {"patch": [self.patch]} if self.patch else layers
+        return {kind: [layer] for kind, layer in (("cls", self.cls), ("patch", self.patch)) if layer}
 
     def forward(self, rungs: Sequence[Tokens]) -> Tokens:
         last = rungs[-1]
         x = self._mix(last.cls, last.patches)
-        cls = self.cls(x[:, 0]).float()
-        return Tokens(cls, self.patch(x[:, 1:]).float(), last.grid) if self.patch else without_patches(cls)
+        cls = self.cls(x[:, 0]).float() if self.cls else None
+        return tokens_of(cls, self.patch(x[:, 1:]).float() if self.patch else None, last.grid)
 
     def _mix(self, cls: Float[Tensor, "b d"], patches: Float[Tensor, "b n e"]) -> Float[Tensor, "b m d"]:
         """CLS and, where there are any, patches after the block."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, get_args, get_origin
+from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
@@ -46,26 +46,35 @@ def first_error(errors: Sequence[ErrorDetails]) -> ErrorDetails:
 
 
 def section_of(annotation: Any) -> type[BaseModel] | None:
-    """The section that an annotation names: `Section`, `Section | None` or `list[Section]`."""
+    """The section that an annotation names: `Section`, `Section | None`, `list[Section]` or `dict[str, Section]`."""
     kinds = [annotation, *get_args(annotation)]
+    kinds = [get_args(kind)[0] if get_origin(kind) is Annotated else kind for kind in kinds]
     return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
+
+
+def is_map(annotation: Any) -> bool:
+    """Whether the keys of a section's field are names that the user gives."""
+    return get_origin(annotation) is dict
 
 
 def _section_at(schema: type[BaseModel], parents: Sequence[int | str]) -> type[BaseModel] | None:
     section: type[BaseModel] | None = schema
-    for part in parents:
+    rest = iter(parents)
+    for part in rest:
         if isinstance(part, str) and section is not None:
             field = section.model_fields.get(part)
             section = section_of(field.annotation) if field else None
+            if field and is_map(field.annotation):
+                next(rest, None)  # a name of the user's
     return section
 
 
 def dotted(section: type[BaseModel], prefix: str = "") -> Iterator[str]:
-    """Every key as a dotted one. Keys inside lists, which a dotted key cannot name, are left out."""
+    """Every key as a dotted one. Keys inside lists and below names of the user's are left out."""
     for name, field in section.model_fields.items():
         yield f"{prefix}{name}"
         inner = section_of(field.annotation)
-        if inner and get_origin(field.annotation) is not list:
+        if inner and get_origin(field.annotation) not in (list, dict):
             yield from dotted(inner, f"{prefix}{name}.")
 
 

@@ -16,6 +16,8 @@ from unic.recipe.files import RecipeFile
 from unic.runs.folder import RunFolder
 
 _PACKAGE = Path(__file__).parents[1]
+_TEACHER = re.compile(r"teachers\.models\.[^.]+(\.uri)?")
+_OPTION = re.compile(r"teachers[.\[]models[.\[]([^.\[\]]+)\]?[.\[].+")  # the key of a teacher's option
 
 
 def leaves(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -24,6 +26,11 @@ def leaves(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     for name, value in tree.items():
         found |= leaves(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
     return found
+
+
+def is_teacher(key: str) -> bool:
+    """Whether a dotted key has the URI of a teacher as its value: `teachers.models.T` or `teachers.models.T.uri`."""
+    return _TEACHER.fullmatch(key) is not None
 
 
 def recipe_folder() -> Path:
@@ -98,9 +105,19 @@ def replace(tree: Any, override: str) -> None:
         value: Any = OmegaConf.to_container(OmegaConf.from_dotlist([override]), resolve=False)
         for _ in filter(None, re.split(r"[.\[\]]+", key)):
             value = next(iter(value.values()))  # references in it are resolved later, with those of the recipe
+        if option := _OPTION.fullmatch(key):
+            _make_mapping(tree, option[1])
         OmegaConf.update(tree, key, value, merge=False)
     except Exception as error:  # PyYAML and OmegaConf raise many kinds, all of which the user must see
         raise InputError(f"override '{_line(override)}': {_line(error)}") from None
+
+
+def _make_mapping(tree: Any, teacher: str) -> None:
+    """Gives a teacher that is written as its URI alone the form that has options."""
+    whole: Any = OmegaConf.to_container(tree, resolve=False)
+    models = (whole.get("teachers") or {}).get("models") or {}
+    if isinstance(uri := models.get(teacher), str):
+        OmegaConf.update(tree, f"teachers.models.{teacher}", {"uri": uri}, merge=False)
 
 
 def _line(text: object) -> str:

@@ -240,11 +240,12 @@ def _check_names(recipe: Recipe, held_by: Callable[[str], str]) -> None:
     """
     named = [f"teachers.models.{name}" for name in recipe.teachers.models]
     for key in [*named, *(key for stage in recipe.stages for key in leaves(stage))]:
-        name = key.removeprefix("teachers.models.")
-        if name != key and name in RESERVED:
+        below = key.removeprefix("teachers.models.")
+        name = below.partition(".")[0]
+        if below != key and name in RESERVED:
             raise InputError(
-                f"{held_by(key)}: '{key}': every table has a column '{name}'; give the teacher another name, "
-                f"for example '{name}_teacher'"
+                f"{held_by(key)}: 'teachers.models.{name}': every table has a column '{name}'; give the teacher "
+                f"another name, for example '{name}_teacher'"
             )
 
 

@@ -62,6 +62,7 @@ def collect(run: Path) -> dict[str, Any]:
         "next_steps": share(_next_steps(files, scores)),
         "sizes": parameters(scores, pictures.sizes),
         "charts": training_charts(files.rows, teachers or (scores.teachers if scores else []), colour),
+        "teacher_options": _teacher_options(files),
         "steps": files.rows[-1]["step"] if files.rows else None,
         "last": last_values(files.rows),
         "pictures": pictures,
@@ -78,6 +79,13 @@ def collect(run: Path) -> dict[str, Any]:
         "exported": files.is_exported,
         "run": str(run),
     }
+
+
+def _teacher_options(files: RunFiles) -> str:
+    """The options of the teachers that have any, `depth: weight 2, matched by patches alone`."""
+    setting = files.recipe.teachers if files.recipe else None
+    options = {name: setting.options(name) for name in setting.models} if setting else {}
+    return "; ".join(f"{name}: {', '.join(words)}" for name, words in options.items() if words)
 
 
 def _next_steps(files: RunFiles, scores: Scores | None) -> list[str]:

@@ -117,10 +117,11 @@ class MetricsLog:
         parts = [f"step {step}/{self._total}", f"loss {values[LOSS]:.4f}"] if LOSS in values else [f"step {step}"]
         teachers = [key.removeprefix(loss_of("")) for key in values if key.startswith(loss_of(""))]
         if teachers:
-            cosines = " ".join(
-                f"{name} {values[cosine_of(name, 'cls')]:.2f}/{values.get(cosine_of(name, 'patch'), math.nan):.2f}"
+            both = {
+                name: [values.get(key, math.nan) for key in (cosine_of(name, "cls"), cosine_of(name, "patch"))]
                 for name in teachers
-            )
+            }
+            cosines = " ".join(f"{name} {cls:.2f}/{patch:.2f}" for name, (cls, patch) in both.items())
             kept = " ".join(f"{values[kept_of(name)]:.0%}" for name in teachers)
             parts += [f"cos {cosines}", f"kept {kept}"]
         if "images_per_s" in values:

@@ -17,7 +17,7 @@ def build_standardizer(name: str, dims: Dims, options: Mapping[str, Any]) -> Sta
 
     Args:
         name: a file of this package, or a dotted path.
-        dims: widths of CLS and patches by teacher; a width of 0 leaves the patches out.
+        dims: widths of CLS and patches by teacher; a width of 0 leaves either out.
         options: the other keys of the recipe's `standardize`.
 
     Raises:

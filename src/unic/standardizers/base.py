@@ -8,12 +8,12 @@ from typing import ClassVar, Literal, NamedTuple
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from unic.tokens import Tokens, without_patches
+from unic.tokens import Tokens, tokens_of
 
 Kind = Literal["cls", "patch"]
 KINDS: tuple[Kind, ...] = ("cls", "patch")
 Dims = Mapping[str, tuple[int, int]]
-"""Widths of CLS and patches by teacher; a width of 0 leaves the patches out."""
+"""Widths of CLS and patches by teacher; a width of 0 leaves either out."""
 
 
 class Inverse(NamedTuple):
@@ -56,11 +56,10 @@ class Standardizer(nn.Module):
         """The targets of a micro-batch, `{teacher: Tokens}`; not all teachers need to be there."""
         out = {}
         for name, tokens in targets.items():
-            cls = self.standardised(name, "cls", tokens.cls)
-            if self.dims[name][1]:
-                out[name] = Tokens(cls, self.standardised(name, "patch", tokens.patches), tokens.grid)
-            else:  # teachers.cache.tokens: cls; live teachers give patches all the same
-                out[name] = without_patches(cls)
+            has_cls, has_patches = map(bool, self.dims[name])
+            cls = self.standardised(name, "cls", tokens.cls) if has_cls else None
+            patches = self.standardised(name, "patch", tokens.patches) if has_patches else None
+            out[name] = tokens_of(cls, patches, tokens.grid)
         return out
 
     def standardised(self, teacher: str, kind: Kind, x: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:

@@ -57,7 +57,7 @@ class Standardizer(base.Standardizer):
     ranks and moves the averages once.
 
     Args:
-        dims: widths of CLS and patches per teacher; a width of 0 leaves the patches out.
+        dims: widths of CLS and patches per teacher; a width of 0 leaves either out.
         momentum: first and last value of the cosine schedule.
         floor: least σ of a channel, as a share of the mean σ of the teacher's channels; 0: none (the reference).
     """

@@ -71,7 +71,7 @@ class Standardizer(base.Standardizer):
     """PHI-S.
 
     Args:
-        dims: widths of CLS and patches by teacher; a width of 0 leaves the patches out.
+        dims: widths of CLS and patches by teacher; a width of 0 leaves either out.
         steps: that the covariance is measured in. With a batch of B images it is of B·steps CLS.
     """
 

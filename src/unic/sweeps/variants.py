@@ -91,10 +91,10 @@ def _level(key: str, value: Any, base: Recipe, load: Load) -> _Level:
 
 def _without_each(base: Recipe) -> list[_Level]:
     """The base, and it without each teacher."""
-    models = base.unresolved(base.teachers.models)
+    models = base.unresolved(base.teachers.model_dump(mode="json")["models"])
     if len(models) < 2:
         raise InputError(f"sweep: the recipe has one teacher, '{next(iter(models))}', which cannot be dropped")
-    rest = {name: {other: uri for other, uri in models.items() if other != name} for name in models}
+    rest = {name: {other: entry for other, entry in models.items() if other != name} for name in models}
     return [_Level(), *(_Level(f"without {name}", (f"teachers.models={json.dumps(rest[name])}",)) for name in models)]
 
 

@@ -31,6 +31,7 @@ def advice(job: Job, before: Sequence[Recipe] = ()) -> Iterator[tuple[str, str]]
         yield from _steps(job)
     if not before:
         yield from _first_steps(job)
+    yield from _untrained(job)
     yield from _projectors(job)
     yield from _checkpoints(job)
     if job.anchor and job.student.from_scratch:
@@ -51,6 +52,20 @@ def _steps(job: Job) -> Iterator[tuple[str, str]]:
     train = job.recipe.train
     more = f"train.steps={FEWEST_STEPS}" if train.steps else f"train.epochs={_epochs(job)}"
     yield "train", f"{job.total_steps} steps hardly train a student; set {more} or more"
+
+
+def _untrained(job: Job) -> Iterator[tuple[str, str]]:
+    """Tokens of the student that no teacher with options matches."""
+    teachers = job.recipe.teachers
+    options = {teacher.tokens for teacher in teachers.models.values()}
+    if options == {"patches"}:
+        yield (
+            "teachers.models",
+            "no teacher is matched by CLS, so the student's CLS is not trained; measure the mean of its patches, as "
+            "with eval.suite.tasks={knn: {tokens: patch_mean}}",
+        )
+    if options == {"cls"}:
+        yield "teachers.models", "no teacher is matched by patches, so the student's patches are not trained"
 
 
 def _first_steps(job: Job) -> Iterator[tuple[str, str]]:

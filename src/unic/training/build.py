@@ -16,10 +16,10 @@ from unic.encoders import Encoder, build_encoder, has_fast_bf16, open_encoder, p
 from unic.encoders._attention import choose_attention
 from unic.encoders.base import Size
 from unic.errors import InputError, nearest
-from unic.losses import Weighted, build_losses
+from unic.losses import Dims, Weighted, build_losses
 from unic.projectors import build_projector, choose_blocks
 from unic.recipe.schema import Recipe
-from unic.recipe.sections import Component
+from unic.recipe.sections import Component, LossSection
 from unic.standardizers import build_standardizer, standardizer_kind
 from unic.tokens import Grid
 from unic.training.anchor import Anchor
@@ -48,11 +48,11 @@ def build(recipe: Recipe, device: torch.device, world_size: int = 1) -> Job:
         InputError: the recipe asks for something that does not exist or does not fit together.
     """
     check_trackers(recipe.trackers)
-    settings = recipe.model_dump()["loss"]
-    tried = build_losses(settings, (64, 64))  # for names and options; the teachers' widths are not known yet
-    weighting = build_weighting(
-        recipe.weighting.type, len(recipe.teachers.models), recipe.seed, recipe.weighting.options
-    )
+    teachers = recipe.teachers
+    # For names and options; the teachers' widths are not known yet.
+    tried = _build_losses(recipe, {name: teachers.widths(name, 64, 64) for name in teachers.models})
+    weighting = build_weighting(recipe.weighting.type, len(teachers.models), recipe.seed, recipe.weighting.options)
+    weighting.weigh([teacher.weight for teacher in teachers.models.values()])
     standardizer_kind(recipe.standardize.type)
     _check_combinations(recipe, weighting)
     _check_whole_batch(recipe, tried, world_size)
@@ -63,13 +63,10 @@ def build(recipe: Recipe, device: torch.device, world_size: int = 1) -> Job:
     check_shares(recipe.train.batch_size, world_size, recipe.train.micro_batches)
 
     precision = recipe.train.precision
-    encoders = {
-        name: open_encoder(uri, device=device, precision=precision) for name, uri in recipe.teachers.models.items()
-    }
-    cls_only = recipe.teachers.cache is not None and recipe.teachers.cache.tokens == "cls"
-    dims = {name: (encoder.embed_dim, 0 if cls_only else encoder.patch_dim) for name, encoder in encoders.items()}
+    encoders = {name: open_encoder(uri, device=device, precision=precision) for name, uri in teachers.uris.items()}
+    dims = {name: teachers.widths(name, each.embed_dim, each.patch_dim) for name, each in encoders.items()}
     standardizer = build_standardizer(recipe.standardize.type, dims, recipe.standardize.options).to(device)
-    losses = {name: build_losses(settings, widths, device) for name, widths in dims.items()}
+    losses = _build_losses(recipe, dims, device)
     distiller = _build_distiller(recipe, dims, losses, weighting.needs_gradients, device)
     weighting.prepare(distiller.student.block_dims[distiller.blocks[-1]][0])
     if keeps_statistics(recipe, world_size):
@@ -99,8 +96,8 @@ def build(recipe: Recipe, device: torch.device, world_size: int = 1) -> Job:
     )
     sizes = job.resolutions.grids or {distiller.size or distiller.student.input_size: job.grid}
     distiller.shift = Shift.of(_most_shift(losses), sizes, recipe.seed)
-    if recipe.teachers.cache:
-        check_budget(recipe.teachers.cache, job.cache_bytes())
+    if teachers.cache:
+        check_budget(teachers.cache, job.cache_bytes())
     with out_of_memory_named(job):
         _try_one_batch(job)
     return job
@@ -130,9 +127,22 @@ def _check_combinations(recipe: Recipe, weighting: Weighting) -> None:
         raise InputError("recipe: 'train.interpolate: auto' needs whole teachers; leave out teachers.shard")
 
 
-def _check_whole_batch(recipe: Recipe, losses: Mapping[str, Weighted], world_size: int) -> None:
+def _build_losses(
+    recipe: Recipe, dims: Mapping[str, Dims], device: torch.device | None = None
+) -> dict[str, dict[str, Weighted]]:
+    """The losses to each teacher: its own, or those of the recipe."""
+    found = {}
+    for name, widths in dims.items():
+        own = recipe.teachers.models[name].loss
+        key, losses = ("loss", recipe.loss) if own is None else (f"teachers.models.{name}.loss", own)
+        settings = {loss: each.model_dump() if isinstance(each, LossSection) else each for loss, each in losses.items()}
+        found[name] = build_losses(settings, widths, device, key=key)
+    return found
+
+
+def _check_whole_batch(recipe: Recipe, losses: Mapping[str, Mapping[str, Weighted]], world_size: int) -> None:
     """Refuses losses that compare images of a batch with each other, where it is cut into unequal or smaller parts."""
-    for name, (_, loss) in losses.items():
+    for name, (_, loss) in (pair for own in losses.values() for pair in own.items()):
         if not loss.needs_whole_batch:
             continue
         if recipe.train.micro_batches > 1:
@@ -238,3 +248,16 @@ def _try_one_batch(job: Job) -> None:
     batch = job.first_batch(min(job.images_at_a_time, 8) if job.device.type == "cpu" else job.images_at_a_time)
     with untraced(job):
         batch_loss(job, job.live_teachers(), batch, step=1).numerator.backward()
+        _check_reached(job)
+
+
+def _check_reached(job: Job) -> None:
+    """Refuses several processes that would wait for gradients of layers after pooling, which patches do not give."""
+    if job.world_size == 1 or job.recipe.teachers.matched_by_cls():
+        return
+    for name, parameter in job.student.named_parameters():
+        if parameter.requires_grad and parameter.grad is None:
+            raise InputError(
+                f"recipe: no teacher is matched by CLS, so nothing trains the student's {name}, and several processes "
+                "would wait for its gradient; match a teacher by CLS, or train in one process"
+            )

@@ -147,7 +147,7 @@ def _work(task: dict[str, Any]) -> None:
     recipe, device = Recipe.model_validate(task["recipe"]), torch.device(task["device"])
     encoders = {
         name: open_encoder(uri, device=device, precision=recipe.train.precision)
-        for name, uri in recipe.teachers.models.items()
+        for name, uri in recipe.teachers.uris.items()
     }
     grids: dict[str, Grid] = {name: (grid[0], grid[1]) for name, grid in task["grids"].items()}
     images = ImageList.from_config(recipe.data.train, recipe.data.max_pixels, recipe.data.holdout)

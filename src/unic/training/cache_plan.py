@@ -29,7 +29,7 @@ from unic.features import Extraction, Features, default_cache_dir, find
 from unic.features.patches import BYTES
 from unic.quantities import gigabytes, num_bytes
 from unic.recipe.schema import Recipe
-from unic.recipe.sections import CacheSection
+from unic.recipe.sections import CacheSection, TeachersSection
 from unic.tokens import Grid
 
 _SHARD_BYTES = 1 << 30  # most bytes of a shard
@@ -98,13 +98,14 @@ class CachePlan:
 
     def extraction(self, shard: Shard, progress: Callable[[int, int], None] | None = None) -> Extraction:
         """The extraction that computes a shard."""
-        name, data = shard.teacher, self.recipe.data
+        name, data, teachers = shard.teacher, self.recipe.data, self.recipe.teachers
         source, span, *_ = self.stretch(shard)
         return Extraction(
             self.encoders[name], source, data.size, data.augment, self.recipe.seed, shard.view,
-            patch_grid=cached_grid(self.setting, self.grids[name]), batch_size=_BATCH, workers=data.workers,
+            patch_grid=cached_grid(teachers, name, self.grids[name]), batch_size=_BATCH, workers=data.workers,
             dtype=self.setting.dtype, progress=progress, span=span,
             known=(self.fingerprints[name], self._fingerprint_of[id(source)]), mix=self.mix,
+            plain=teachers.models[name].views == "plain",
         )  # fmt: skip
 
     def find(self, shard: Shard) -> Features | None:
@@ -119,7 +120,7 @@ class CachePlan:
         return [shard for shard in self.shards() if self.find(shard) is None]
 
     def num_bytes(self, shards: Sequence[Shard]) -> int:
-        each = {name: image_bytes(self.setting, teacher, self.grids[name]) for name, teacher in self.encoders.items()}
+        each = {name: self._image_bytes(name) for name in self.encoders}
         return sum(self.stretch(shard).num_images * each[shard.teacher] for shard in shards)
 
     def check_room(self, missing: Sequence[Shard]) -> None:
@@ -160,8 +161,11 @@ class CachePlan:
         return sum(self.stretch(shard).num_images * each[shard.teacher] for shard in shards)
 
     def _images_per_shard(self, name: str) -> int:
-        fitting = _SHARD_BYTES // image_bytes(self.setting, self.encoders[name], self.grids[name])
+        fitting = _SHARD_BYTES // self._image_bytes(name)
         return max(min(fitting, _SHARD_IMAGES) // _BATCH, 1) * _BATCH
+
+    def _image_bytes(self, name: str) -> int:
+        return image_bytes(self.recipe.teachers, name, self.encoders[name], self.grids[name])
 
 
 def _cut(sources: Sequence[Source], most: int) -> list[Stretch]:
@@ -176,17 +180,22 @@ def _cut(sources: Sequence[Source], most: int) -> list[Stretch]:
     return stretches
 
 
-def cached_grid(setting: CacheSection, own: Grid) -> Grid | None:
-    """The stored grid: the teacher's own for `all`, `GxG` for `pooled:GxG`, None for `cls`."""
-    if setting.tokens == "cls":
+def cached_grid(teachers: TeachersSection, name: str, own: Grid) -> Grid | None:
+    """The stored grid of a teacher: its own for `all`, `GxG` for `pooled:GxG`, None if it is matched by CLS alone."""
+    assert teachers.cache is not None
+    if teachers.matched(name) == "cls":
         return None
-    match = re.fullmatch(r"pooled:(\d+)x(\d+)", setting.tokens)
+    match = re.fullmatch(r"pooled:(\d+)x(\d+)", teachers.cache.tokens)
     return (int(match[1]), int(match[2])) if match else own
 
 
-def image_bytes(setting: CacheSection, encoder: Encoder, own: Grid) -> int:
-    """Bytes of one view of an image: patches in `dtype`; what evaluation reads (CLS, mean of patches) in float32."""
-    grid = cached_grid(setting, own)
+def image_bytes(teachers: TeachersSection, name: str, encoder: Encoder, own: Grid) -> int:
+    """Bytes of one view of an image: patches in `dtype`; what evaluation reads (CLS, mean of patches) in float32.
+
+    Those vectors are there whatever the teacher is matched by: an entry serves evaluation and other recipes as well.
+    """
+    grid, setting = cached_grid(teachers, name, own), teachers.cache
+    assert setting is not None
     vectors = 4 * (encoder.embed_dim + encoder.patch_dim) + 8 * 3  # index of the image, a checksum of each array
     if grid is None:
         return vectors
@@ -195,11 +204,13 @@ def image_bytes(setting: CacheSection, encoder: Encoder, own: Grid) -> int:
 
 
 def cache_bytes(
-    setting: CacheSection, encoders: Mapping[str, Encoder], grids: Mapping[str, Grid], num_images: int
+    teachers: TeachersSection, encoders: Mapping[str, Encoder], grids: Mapping[str, Grid], num_images: int
 ) -> int:
-    """Bytes of the finished cache, without a detailed plan."""
-    per_view = sum(image_bytes(setting, encoder, grids[name]) for name, encoder in encoders.items())
-    return per_view * num_images * setting.views
+    """Bytes of the finished cache, without a detailed plan; 0 without a cache."""
+    if teachers.cache is None:
+        return 0
+    per_view = sum(image_bytes(teachers, name, encoder, grids[name]) for name, encoder in encoders.items())
+    return per_view * num_images * teachers.cache.views
 
 
 def check_budget(setting: CacheSection, size: int) -> None:

@@ -1,8 +1,8 @@
 """Student tokens of each block → one projector per teacher → losses: ℓ[t, i] for teacher t and image i.
 
 ℓ[t, i] = ½ Σ_{cls, patch} Σ_loss weight · loss(z, y), with z the projector's output, y the standardised teacher token.
-Projectors without patches (`teachers.cache.tokens: cls`) leave ℓ[t, i] = Σ_loss weight · loss(z_cls, y_cls). So a loss
-counts with the mean over the kinds of tokens that it compares; one that compares CLS alone counts there in full.
+A teacher that is matched by CLS or by patches alone (`teachers.models.T.tokens`) has the one sum without the ½. So a
+loss counts with the mean over the kinds of tokens that it compares; one that compares CLS alone counts there in full.
 With nested widths ℓ[t, i] is the mean of that over the widths (`unic.training.nested`).
 This module is all that is trained, so it is all that DDP wraps.
 """
@@ -151,15 +151,13 @@ class Distiller(nn.Module):
         losses, cosines = [], []
         for name, prediction in zip(self.projectors, predictions, strict=True):
             target, own = targets[name], self.losses[name]
-            kinds = KINDS if prediction.patches.shape[1] else KINDS[:1]
-            loss, cls_cosine = _token_loss(own, "cls", kinds, prediction.cls, target.cls)
-            if "patch" in kinds:
-                patch_loss, patch_cosine = _token_loss(own, "patch", kinds, prediction.patches, target.patches)
-                loss = (loss + patch_loss) / 2
-            else:  # teachers.cache.tokens: cls
-                patch_cosine = torch.full_like(cls_cosine, torch.nan)
-            losses.append(loss)
-            cosines.append(torch.stack([cls_cosine, patch_cosine]))
+            both = {"cls": (prediction.cls, target.cls), "patch": (prediction.patches, target.patches)}
+            kinds = tuple(kind for kind in KINDS if both[kind][0].numel())
+            found = {kind: _token_loss(own, kind, kinds, *both[kind]) for kind in kinds}
+            values = [loss for loss, _ in found.values()]
+            losses.append(sum(values[1:], values[0]) / len(values))
+            nothing = values[0].new_full((), torch.nan)
+            cosines.append(torch.stack([found[kind][1] if kind in found else nothing for kind in KINDS]))
         return torch.stack(losses), torch.stack(cosines)
 
     def _choose_patches(self, num_patches: int, step: int, index: Int[Tensor, "b"]) -> Int[Tensor, "b k"]:
@@ -192,7 +190,7 @@ def _token_loss(
 
 
 def _only(tokens: Tokens, chosen: Int[Tensor, "b k"], grid: Grid) -> Tokens:
-    if not tokens.patches.shape[1]:  # teachers.cache.tokens: cls
+    if not tokens.patches.shape[1]:  # of a teacher that is matched by CLS alone
         return tokens
     return Tokens(tokens.cls, torch.take_along_dim(tokens.patches, chosen[:, :, None], dim=1), grid)
 

@@ -10,6 +10,7 @@ from unic.arguments import argument
 from unic.errors import InputError
 from unic.recipe.reading import leaves
 from unic.recipe.schema import Recipe
+from unic.recipe.sections import TeacherSection, written_out
 from unic.training import places
 from unic.training.job import Job
 
@@ -93,7 +94,7 @@ def check_same(saved: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     for name, fingerprint in saved["teachers"].items():
         if fingerprint == now["teachers"][name]:
             continue
-        uri = now["recipe"]["teachers"]["models"][name]
+        uri = TeacherSection.model_validate(now["recipe"]["teachers"]["models"][name]).uri
         if "prints" not in saved and ("trust_remote_code=true" in uri or uri.startswith(("onnx:", "py:"))):
             log.warning(
                 "teacher %s: not checked against the start of the run, because the earlier version of unic that began "
@@ -124,13 +125,14 @@ def check_recipe(saved: Mapping[str, Any], now: Mapping[str, Any], named: str) -
     """
     # Validation gives keys that are newer than the checkpoint their defaults.
     was = Recipe.model_validate(saved).model_dump(mode="json")
-    old, new = leaves(places.without_places(was)), leaves(places.without_places(now))
+    before, after = written_out(was, now)
+    old, new = leaves(places.without_places(before)), leaves(places.without_places(after))
     for key in sorted(old.keys() | new.keys()):
         free = any(key == name or key.startswith(f"{name}.") for name in FREE_TO_CHANGE)
         if not free and old.get(key) != new.get(key):
             raise InputError(
-                f"{named}: '{key}' was {leaves(was).get(key)!r} at the start of the run and is "
-                f"{leaves(now).get(key)!r} now; "
+                f"{named}: '{key}' was {leaves(before).get(key)!r} at the start of the run and is "
+                f"{leaves(after).get(key)!r} now; "
                 "repeat the key=value of the start, or resume with the run's own recipe.yaml"
             )
     return was

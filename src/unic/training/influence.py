@@ -84,7 +84,7 @@ def _gradient_norms(job: Job, step: int, batch: Batch) -> Float[Tensor, "t"]:
     for teacher in range(len(losses)):
         alone = losses.detach().clone()
         alone[teacher] = losses[teacher]
-        numerator, denominator = job.weighting.sums(alone, loss.weights)
+        numerator, denominator = job.weighting.weighted_sums(alone, loss.weights)
         gradients = torch.autograd.grad(numerator / denominator, parameters, retain_graph=True, allow_unused=True)
         norms.append(torch.stack([gradient.norm() for gradient in gradients if gradient is not None]).norm())
     return torch.stack(norms).cpu()

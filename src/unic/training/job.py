@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from unic.data.augment import Augmentation
@@ -81,7 +81,10 @@ class Job:
         return self.recipe.train.lr * self.recipe.train.batch_size / 256
 
     def live_teachers(self, *, compile: bool = False) -> LiveTeachers:
-        return LiveTeachers(self.encoders, self.grid, self.resolutions, compile=compile)
+        return LiveTeachers(
+            self.encoders, self.grid, self.resolutions, setting=self.recipe.teachers, plain=self._plain_views,
+            compile=compile,
+        )  # fmt: skip
 
     def first_batch(self, num_images: int, size: int | None = None) -> Batch:
         """The first images of the run, to try something on; `size`: side of the views, default `data.size`."""
@@ -97,6 +100,12 @@ class Job:
         crops = batch.images.to(self.device, non_blocking=True)
         return self.augmentation(crops, self.recipe.seed, batch.view, batch.index)
 
+    def _plain_views(
+        self, crops: UInt8[Tensor, "b 3 h w"], view: Int[Tensor, "b"], index: Int[Tensor, "b"]
+    ) -> Float[Tensor, "b 3 h w"]:
+        """The same as `views` without changes of colour."""
+        return self.augmentation.plain()(crops.to(self.device, non_blocking=True), self.recipe.seed, view, index)
+
     def owned(self, index: Int[Tensor, "b"]) -> Bool[Tensor, "t b"] | None:
         """Whether each teacher owns each image of a batch, by the image's source; None: all own all.
 
@@ -109,5 +118,4 @@ class Job:
 
     def cache_bytes(self) -> int:
         """Size of the teacher cache; 0 without one."""
-        setting = self.recipe.teachers.cache
-        return cache_bytes(setting, self.encoders, self.grids, len(self.images)) if setting else 0
+        return cache_bytes(self.recipe.teachers, self.encoders, self.grids, len(self.images))

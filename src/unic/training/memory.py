@@ -22,6 +22,7 @@ from unic.errors import StoppedError
 from unic.tokens import Tokens
 from unic.training.batch_norms import batch_norms
 from unic.training.job import Job
+from unic.training.teachers import only
 
 SPARE = 0.9  # share of the available memory that may be used
 _BYTES_TRAINED = 16  # of a float32 parameter: its value, its gradient, two moments of Adam
@@ -141,12 +142,11 @@ def _measured(job: Job) -> int:
 
 def _blank_targets(job: Job, images: Tensor) -> dict[str, Tokens]:
     """Zeros in the shapes of the teachers' tokens: a loss saves as many bytes, and no teacher has to run."""
-    cache = job.recipe.teachers.cache
     grid = job.resolutions.grids.get((images.shape[-2], images.shape[-1]), job.grid)
-    grid = (0, 0) if cache and cache.tokens == "cls" else grid
 
-    def blank(teacher: Encoder) -> Tokens:
-        patches = images.new_zeros(len(images), grid[0] * grid[1], teacher.patch_dim if grid[0] else 0)
-        return Tokens(images.new_zeros(len(images), teacher.embed_dim), patches, grid)
+    def blank(name: str, teacher: Encoder) -> Tokens:
+        patches = images.new_zeros(len(images), grid[0] * grid[1], teacher.patch_dim)
+        whole = Tokens(images.new_zeros(len(images), teacher.embed_dim), patches, grid)
+        return only(whole, job.recipe.teachers.matched(name))
 
-    return {name: blank(teacher) for name, teacher in job.encoders.items()}
+    return {name: blank(name, teacher) for name, teacher in job.encoders.items()}

@@ -16,6 +16,7 @@ from unic.data.sample_images import exists, sample_places
 from unic.data.sources._path_options import split_off
 from unic.encoders import parse_uri
 from unic.errors import InputError
+from unic.recipe.reading import is_teacher
 from unic.recipe.schema import Recipe
 from unic.runs.state import PLACES, RunState
 
@@ -100,7 +101,7 @@ def _changed(value: Any, change: Change, key: str = "") -> Any:
         return {name: _changed(part, change, f"{key}.{name}".lstrip(".")) for name, part in value.items()}
     if isinstance(value, list):
         return [_changed(part, change, "" if key == "stages" else key) for part in value]
-    is_place = key in (*_IMAGES, *_PATHS, *_SETS, "student.model") or key.startswith("teachers.models.")
+    is_place = key in (*_IMAGES, *_PATHS, *_SETS, "student.model") or is_teacher(key)
     return change(key, value) if isinstance(value, str) and is_place else value
 
 

@@ -94,11 +94,11 @@ def as_recorded(plan: Recipe, models: Models) -> Recipe:
     """The plan with the recorded mean and std added to every URI that does not state them."""
     student = _settled(plan.student.model, models.get("student"), models)
     known = models["teachers"]
-    teachers = {name: _settled(uri, known.get(name), models) for name, uri in plan.teachers.models.items()}
+    teachers = {name: _settled(uri, known.get(name), models) for name, uri in plan.teachers.uris.items()}
     return plan.model_copy(
         update={
             "student": plan.student.model_copy(update={"model": student}),
-            "teachers": plan.teachers.model_copy(update={"models": teachers}),
+            "teachers": plan.teachers.with_uris(teachers),
         }
     )
 
@@ -122,7 +122,7 @@ def kept(plan: Recipe, models: Models) -> str:
     """A line about the rules of an earlier version that apply to a run which it began."""
     settled = as_recorded(plan, models)
     uris = {"student": (plan.student.model, settled.student.model)}
-    uris |= {f"teacher {name}": (uri, settled.teachers.models[name]) for name, uri in plan.teachers.models.items()}
+    uris |= {f"teacher {name}": (uri, settled.teachers.uris[name]) for name, uri in plan.teachers.uris.items()}
     numbers = [f"{name} with {new[len(old) + 1 :]}" for name, (old, new) in uris.items() if old != new]
     rules = ["its learning rate", "no standardize.floor", *numbers]
     return f"an earlier version of unic began this run, so its rules still apply: {'; '.join(rules)}"

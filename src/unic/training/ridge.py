@@ -47,13 +47,21 @@ class RidgeScore(NamedTuple):
 def validation_sets(images: ImageList, recipe: Recipe) -> list[ValidationSet]:
     """The held-out images of each source, for the teachers that own it; those of `data.validation`, for all teachers.
 
+    Teachers that are matched by patches alone are left out, and so are sources that they alone own.
+
     Raises:
-        InputError: no such images, or a source that cannot be opened or has too few images.
+        InputError: no such images or teachers, or a source that cannot be opened or has too few images.
     """
-    everyone, data = list(recipe.teachers.models), recipe.data
+    everyone, data = recipe.teachers.matched_by_cls(), recipe.data
+    if not everyone:
+        raise InputError(
+            "recipe: 'train.interpolate: auto' compares CLS, by which no teacher is matched; set a number up to 1"
+        )
+    owners = [[name for name in entry.teachers or everyone if name in everyone] for entry in data.train]
     sets = [
-        ValidationSet(_limited(source), entry.teachers or everyone)
-        for entry, source in zip(data.train, images.held_out, strict=bool(images.held_out))
+        ValidationSet(_limited(source), names)
+        for names, source in zip(owners, images.held_out, strict=bool(images.held_out))
+        if names
     ]
     for held_out, _ in sets:
         if len(held_out) < FEWEST:

@@ -33,7 +33,7 @@ def batch_loss(job: Job, teachers: Outputs, batch: Batch, step: int, model: nn.M
     """
     index = batch.index.to(job.device, non_blocking=True)
     views = job.views(batch)  # (b, 3, h, w) in [0, 1]
-    outputs = teachers(views, batch.index, batch.view)
+    outputs = teachers(views, batch.index, batch.view, batch.images)
     targets = job.standardizer(outputs)  # (y − μ) / (σ + ε), by the statistics from before this batch
     terms = (job.distiller if model is None else model)(views, targets, step, index)  # student, projectors: ℓ[t, i]
     owned = job.owned(batch.index)
@@ -41,7 +41,7 @@ def batch_loss(job: Job, teachers: Outputs, batch: Batch, step: int, model: nn.M
     weights = job.weighting.coefficients(pairs)  # c[t, i]
     held = None if job.anchor is None else job.anchor(views, terms.cls, batch.index)
     losses = terms.losses if held is None else terms.losses + held.terms
-    numerator, denominator = job.weighting.sums(losses, weights)
+    numerator, denominator = job.weighting.weighted_sums(losses, weights)  # Σ w·c·ℓ and Σ w·c
     return BatchLoss(outputs, targets, terms, pairs, weights, held, numerator, denominator)
 
 
@@ -71,7 +71,7 @@ def training_step(
         with nullcontext() if is_last else engine.accumulating(model, accelerator):
             loss = batch_loss(job, teachers, batch, step, model)
             loss.numerator.backward()
-        window.add(loss, job.weighting.observe(loss.pairs, loss.weights))
+        window.add(loss, job.weighting.observe_unweighted(loss.pairs, loss.weights))
         seen.append(job.loss_states.seen(loss.targets))
     window.reduce()  # over the processes
 

@@ -16,10 +16,11 @@ from unic.training.resolutions import enlargement
 
 def summary(job: Job, before: Sequence[Recipe] = ()) -> list[str]:
     """Describes what was built for a run, or for the stage that follows the stages `before`."""
+    options = job.recipe.teachers.options
     lines = [
         f"teacher {name}: {encoder.uri} ({encoder.num_parameters() / 1e6:.1f} M, input {_size(encoder.input_size)}, "
         f"{encoder.embed_dim}/{encoder.patch_dim}-d, grid {_size(job.grids[name])}, {encoder.precision}"
-        f"{'' if encoder.has_cls else ', no CLS: pooled'})"
+        f"{'' if encoder.has_cls else ', no CLS: pooled'}{''.join(f', {word}' for word in options(name))})"
         for name, encoder in job.encoders.items()
     ]
     student, projectors = job.student, job.distiller.projectors

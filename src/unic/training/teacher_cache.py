@@ -20,6 +20,7 @@ from unic.tokens import Grid, Tokens, without_patches
 from unic.training.cache_build import build_cache, rebuild
 from unic.training.cache_plan import CachePlan, Shard, cached_grid
 from unic.training.job import Job
+from unic.training.teachers import only
 
 log = logging.getLogger("unic")
 
@@ -59,10 +60,10 @@ class CachedTeachers:
         self.plan, self.features, self.rebuild = plan, dict(features), rebuild
         self.grid, self.device = grid, device
         self._starts = {name: [part.start for part in parts] for name, parts in plan.stretches.items()}
-        self._stored_grids = {name: cached_grid(plan.setting, own) or (0, 0) for name, own in plan.grids.items()}
+        self._stored_grids = {name: cached_grid(plan.recipe.teachers, name, own) for name, own in plan.grids.items()}
         self._ahead: deque[tuple[Tensor, Future[StoredRows]]] = deque()
 
-    def __call__(self, images: Tensor, index: Tensor, view: Tensor) -> dict[str, Tokens]:
+    def __call__(self, images: Tensor, index: Tensor, view: Tensor, crops: Tensor | None = None) -> dict[str, Tokens]:
         if self._ahead and self._ahead[0][0] is index:
             rows = self._ahead.popleft()[1].result()
         else:
@@ -117,7 +118,8 @@ class CachedTeachers:
 
     def _tokens(self, name: str, rows: dict[str, Tensor]) -> Tokens:
         rows = {kind: values.to(self.device, non_blocking=True) for kind, values in rows.items()}
-        if "patches" not in rows:
+        grid = self._stored_grids[name]
+        if grid is None:
             return without_patches(rows["cls"])
-        patches = restore(rows["patches"], rows.get("ranges"))
-        return Tokens(rows["cls"], patches, self._stored_grids[name]).to_grid(self.grid)
+        tokens = Tokens(rows["cls"], restore(rows["patches"], rows.get("ranges")), grid)
+        return only(tokens, self.plan.recipe.teachers.matched(name)).to_grid(self.grid)

@@ -29,8 +29,8 @@ class BatchLoss(NamedTuple):
         pairs: the input of the weighting.
         weights: c[t, i], how much each of them counts.
         held: λ·a_i of images with an anchor, if the recipe has one.
-        numerator: Σ c·ℓ, with gradient. Numerators and denominators add up over micro-batches and ranks.
-        denominator: Σ c.
+        numerator: Σ w·c·ℓ, with gradient. Numerators and denominators add up over micro-batches and ranks.
+        denominator: Σ w·c.
     """
 
     outputs: dict[str, Tokens]
@@ -96,8 +96,12 @@ class Window:
         if held:
             values["drift"] = drift / held
         for name, loss, kept, cls, patch in zip(teachers, *columns, strict=True):
-            values |= {loss_of(name): loss / count, cosine_of(name, "cls"): cls / count, kept_of(name): kept / count}
-            if not math.isnan(patch):  # it is where teachers.cache.tokens is cls
+            values[loss_of(name)] = loss / count
+            # NaN stands for tokens that the teacher is not matched by.
+            if not math.isnan(cls):
+                values[cosine_of(name, "cls")] = cls / count
+            values[kept_of(name)] = kept / count
+            if not math.isnan(patch):
                 values[cosine_of(name, "patch")] = patch / count
         return values
 

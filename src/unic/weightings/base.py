@@ -2,11 +2,17 @@
 
 The loss of a step is numerator / denominator, both added up over its micro-batches and processes. By default they are
 Σ c·ℓ and Σ c over all pairs of the global batch, c detached.
+
+A recipe may give teacher t a weight w[t] (`teachers.models.T.weight`). It acts after the weighting: the loss is
+Σ w·c·ℓ / Σ w·c. So a teacher of weight 2 counts like two teachers, and the loss keeps its scale. What a weighting
+draws, compares and learns is without w: the hardest teacher of an image is the one with the largest ℓ, and a weighting
+that balances the teachers (`gradnorm`, `adaloss`) does not balance the weights away.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -24,7 +30,8 @@ class Pairs:
         owned: whether the teacher owns the image (`data.train.teachers`); None: all own all.
         cls: the student's CLS of each image, after its last block.
         gradients: for each teacher Σ_i ‖∂(Σ c·ℓ[t])/∂x_i‖², with x_i the tokens of image i after the student's last
-            block. Complete after the backward pass; None unless the weighting `needs_gradients`.
+            block. Complete after the backward pass; None unless the weighting `needs_gradients`. In `observe` it is
+            without the weights of the recipe.
     """
 
     losses: Float[Tensor, "t b"]
@@ -54,10 +61,17 @@ class Weighting(nn.Module):
     needs_whole_batch = False
     knows_owners = True
     needs_gradients = False
+    teacher_weights: Float[Tensor, "t"] | None
 
     def __init__(self, num_teachers: int, seed: int) -> None:
         super().__init__()
         self.num_teachers, self.seed = num_teachers, seed
+        self.register_buffer("teacher_weights", None, persistent=False)
+
+    def weigh(self, weights: Sequence[float]) -> None:
+        """Sets the weights of the recipe, w[t]. They are of the recipe, not of the state."""
+        if any(weight != 1 for weight in weights):
+            self.register_buffer("teacher_weights", torch.tensor(weights, dtype=torch.float32), persistent=False)
 
     def prepare(self, width: int) -> None:
         """Makes buffers whose shape depends on the student; called once, before anything else.
@@ -77,9 +91,21 @@ class Weighting(nn.Module):
 
         Args:
             losses: ℓ[t, i], with gradient.
-            coefficients: c[t, i].
+            coefficients: w[t]·c[t, i].
         """
         return (coefficients * losses).sum(), coefficients.sum()
+
+    def weighted_sums(
+        self, losses: Float[Tensor, "t b"], coefficients: Float[Tensor, "t b"]
+    ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+        """`sums` with the weights of the recipe.
+
+        Args:
+            losses: ℓ[t, i], with gradient.
+            coefficients: c[t, i].
+        """
+        w = self.teacher_weights
+        return self.sums(losses, coefficients if w is None else coefficients * w[:, None])
 
     def observe(self, pairs: Pairs, coefficients: Float[Tensor, "t b"]) -> Float[Tensor, "..."] | None:
         """Sums over a micro-batch that `update` needs, after its backward pass; None: nothing is needed.
@@ -91,6 +117,12 @@ class Weighting(nn.Module):
             coefficients: the result of `coefficients`.
         """
         return None
+
+    def observe_unweighted(self, pairs: Pairs, coefficients: Float[Tensor, "t b"]) -> Float[Tensor, "..."] | None:
+        """`observe` with the gradients of Σ c·ℓ, where those of Σ w·c·ℓ were measured. Arguments are the same."""
+        if pairs.gradients is not None and self.teacher_weights is not None:
+            pairs = replace(pairs, gradients=pairs.gradients / self.teacher_weights.square())
+        return self.observe(pairs, coefficients)
 
     def update(self, observed: Float[Tensor, "..."]) -> None:
         """Changes the state at the end of a step, from the sums over its whole global batch.

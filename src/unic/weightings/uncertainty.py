@@ -3,7 +3,7 @@
 Kendall, Gal and Cipolla (arXiv 1705.07115): minimise Σ_t e^(−s_t)·ℓ̄_t + s_t, with ℓ̄_t the teacher's mean loss in
 the batch. Each step follows the gradient of s, s_t ← s_t − η·(1 − e^(−s_t)·ℓ̄_t), by at most 1. So s_t tends to log ℓ̄_t
 and each teacher's part of the loss to 1. s starts at 0. The weights are absolute: the denominator of the loss is the
-number of pairs, not Σ c.
+number of pairs, not Σ c; with weights of the recipe it is Σ w over the pairs.
 """
 
 from __future__ import annotations
@@ -40,7 +40,10 @@ class Weighting(base.Weighting):
     def sums(
         self, losses: Float[Tensor, "t b"], coefficients: Float[Tensor, "t b"]
     ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
-        return (coefficients * losses).sum(), (coefficients != 0).sum().to(losses.dtype)
+        counted = (coefficients != 0).to(losses.dtype)
+        if self.teacher_weights is not None:
+            counted = counted * self.teacher_weights[:, None]
+        return (coefficients * losses).sum(), counted.sum()
 
     def observe(self, pairs: base.Pairs, coefficients: Float[Tensor, "t b"]) -> Float[Tensor, "t 2"]:
         return base.loss_sums(pairs)

@@ -45,7 +45,7 @@ def run(subject: Subject, *, seed: int = 0, heads: bool = True) -> Outcome:
           standardised as in training (by `standards` of the head, else by mean and deviation of T over these images);
         - `cosine_cls_raw` and `cosine_patch_raw`: the same without standardisation.
 
-        The cosines are None if the model has no head for T.
+        The cosines are None if the model has no head for T, and of tokens that T is not matched by.
 
     Raises:
         NotApplicableError: no teachers to compare with, a concatenation, or fewer than 4 images.
@@ -71,9 +71,9 @@ def _compared(subject: Subject, teacher: str, own: Features, heads: bool) -> dic
     }
     head = subject.heads[teacher]() if heads and teacher in subject.heads else None
     imitated = None if head is None else subject.features("test", encoder=head)
-    for kind, field in (("cls", "cls"), ("patch", "patch_mean")):
+    for kind, field, of_recipe in (("cls", "cls", "cls"), ("patch", "patch_mean", "patches")):
         standardised = raw = None
-        if imitated is not None:
+        if imitated is not None and head is not None and head.matched in ("both", of_recipe):
             x, y = getattr(imitated, field), getattr(theirs, field)
             mean, scale = getattr(head, "standards", {}).get(kind) or _standard(y)
             standardised, raw = _mean_cosine((x - mean) / scale, (y - mean) / scale), _mean_cosine(x, y)

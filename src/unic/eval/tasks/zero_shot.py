@@ -90,7 +90,13 @@ def _image_side(subject: Subject, teacher: str | None, text: str | None) -> tupl
         raise InputError(
             f"zero_shot: model '{subject.name}' has no head for '{teacher}'{nearest(teacher, subject.heads)}"
         )
-    return subject.heads[teacher](), text or own_tower(_uri(subject, teacher), teacher)
+    head = subject.heads[teacher]()
+    if head.matched == "patches":
+        raise NotApplicableError(
+            f"zero_shot: teacher '{teacher}' is matched by patches alone, so model '{subject.name}' has no CLS in its "
+            "space"
+        )
+    return head, text or own_tower(_uri(subject, teacher), teacher)
 
 
 def _only_teacher(subject: Subject, text: str | None) -> str:

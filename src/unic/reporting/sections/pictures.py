@@ -114,7 +114,7 @@ def draw_pictures(run: Path, recipe: Recipe, protocol: Protocol) -> Pictures:
 def _encoders(run: Path, recipe: Recipe, pictures: Pictures) -> dict[str, Encoder]:
     device = default_device()
     found = {}
-    recorded = in_run(recipe, run).teachers.models
+    recorded = in_run(recipe, run).teachers.uris
     teachers = {teacher_column(name, run.resolve().name): uri for name, uri in recorded.items()}
     for name, uri in {"student": f"run:{run}", **teachers}.items():
         try:

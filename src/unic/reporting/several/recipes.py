@@ -8,6 +8,7 @@ from typing import Any
 
 from unic.recipe.reading import leaves
 from unic.recipe.schema import Recipe
+from unic.recipe.sections import written_out
 
 _ABSENT = "–"
 
@@ -17,7 +18,8 @@ def differences(recipes: Sequence[Recipe | None]) -> list[dict[str, Any]]:
 
     A run whose recipe cannot be read has "–", and is not compared.
     """
-    flat = [{} if recipe is None else flattened(recipe.shared(recipe.model_dump(mode="json"))) for recipe in recipes]
+    trees = [{} if recipe is None else recipe.shared(recipe.model_dump(mode="json")) for recipe in recipes]
+    flat = [flattened(tree) for tree in written_out(*trees)]
     known = [values for values, recipe in zip(flat, recipes, strict=True) if recipe is not None]
     keys = list(dict.fromkeys(key for values in known for key in values))
     rows = []
