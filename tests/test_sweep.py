@@ -256,6 +256,7 @@ def test_a_dry_run_tells_the_variants(
         (["--vary", "train.lr=[1]", "--vary", "train.lr=[2]"], "'train.lr' is varied twice"),
         (["--drop-teachers", "all"], "'drop_teachers'"),
         (["--variant", "bse"], "unknown variant 'bse'; did you mean 'base'"),
+        (["--variant", "base, twice"], "unknown variant 'base, twice'"),
     ):
         code, out, err = command(capsys, "sweep", "toy.yaml", *words)
         assert (code, out, err.count("\n")) == (2, "", 1)

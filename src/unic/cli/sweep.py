@@ -9,7 +9,7 @@ import typer
 
 from unic import _completion
 from unic.cli.screen import echo, stderr, stdout
-from unic.cli.words import TrustCode, axis_in, names_in, seeds_in
+from unic.cli.words import TrustCode, axis_in, seeds_in
 from unic.errors import InputError, UnfinishedError
 from unic.signals import stop_signals
 
@@ -95,7 +95,7 @@ def sweep(
     from unic import api
 
     trusted = [*(trust_code or []), *api.code_in_asked(with_changes(read_asked({"recipe": {}}), **typed))]
-    names, tree = names_in(variant), asked.model_dump()
+    names, tree = variant or [], asked.model_dump()  # not split at commas, which a name may hold
     if dry_run:
         from unic.terminal import describe
 
