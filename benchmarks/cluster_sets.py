@@ -48,7 +48,7 @@ def main() -> None:
 
 def table_of(source: SourceSection) -> pa.Table:
     """The pictures of a source that its `limit` admits, without labels, which have another meaning in each file."""
-    table = pq.read_table(source.path, columns=["image"])
+    table = pq.read_table(source.path, columns=["image"]).replace_schema_metadata(None)  # which describes the labels
     chosen = open_source(source.path, limit=source.limit)
     return table.take(pa.array([int(chosen.name(index).partition("[")[2].rstrip("]")) for index in range(len(chosen))]))
 
