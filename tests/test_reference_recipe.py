@@ -49,7 +49,7 @@ def test_the_recipe_says_what_the_arguments_say(source: Any, tmp_path: Path) -> 
     text = reference_recipe(source(tmp_path))
     recipe = load_recipe(yaml.safe_load(text))
     assert recipe.seed == 7
-    assert recipe.teachers.models == {
+    assert recipe.teachers.uris == {
         "dino2_vitgiant_14": "timm:vit_giant_patch14_reg4_dinov2.lvd142m?img_size=336",
         "metaclip_vithuge_14": "open_clip:ViT-H-14-quickgelu/metaclip_fullcc?img_size=336",
     }
@@ -106,7 +106,7 @@ def test_the_arguments_of_unic_make_the_recipe_of_the_paper(tmp_path: Path) -> N
         lr=3e-4, min_lr=1e-6, warmup_epochs=10, seed=0, num_workers=12, data_dir="data/imagenet",
     )  # fmt: skip
     said, ours = load_recipe(yaml.safe_load(reference_recipe(source))), load_recipe("unic-vitb16")
-    assert sorted(said.teachers.models.values()) == sorted(ours.teachers.models.values())
+    assert sorted(said.teachers.uris.values()) == sorted(ours.teachers.uris.values())
     assert said.student.model == ours.student.model.replace("?", "?img_size=224&")
     for section in ("projector", "loss", "standardize", "data"):
         assert getattr(said, section) == getattr(ours, section)

@@ -24,7 +24,7 @@ TINY = {
 
 def teachers(recipe: str) -> Iterator[str]:
     for plan in load_recipe(recipe).plans():
-        yield from plan.teachers.models.values()
+        yield from plan.teachers.uris.values()
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
@@ -72,5 +72,5 @@ def test_a_student_of_the_proxy_learns_from_its_run(
     models = {"a": "timm:test_vit?pretrained=false&img_size=32", "b": "timm:test_efficientnet?pretrained=false"}
     unic.distill("proxy", out="runs/proxy", overrides={**TINY, **images, "teachers.models": models})
     run = unic.distill("proxy-student", out="runs/student", overrides={**TINY, **images})
-    assert load_recipe(run / "recipe.yaml").teachers.models == {"proxy": "run:runs/proxy"}
+    assert load_recipe(run / "recipe.yaml").teachers.uris == {"proxy": "run:runs/proxy"}
     assert unic.load_encoder(run).embed_dim == 64
