@@ -21,7 +21,6 @@ from __future__ import annotations
 import argparse
 import json
 import re
-import statistics
 import tempfile
 import time
 from collections import defaultdict
@@ -130,7 +129,9 @@ class Bytes(TorchDispatchMode):
         if not func.is_view and "empty" not in func.name():
             touched = [args, kwargs, result]
             if not func._schema.returns:  # the fused optimiser returns nothing of what it writes
-                written = [given.alias_info is not None and given.alias_info.is_write for given in func._schema.arguments]
+                written = [
+                    given.alias_info is not None and given.alias_info.is_write for given in func._schema.arguments
+                ]
                 touched += [value for value, is_written in zip(args, written, strict=False) if is_written]
             self._clock.moved[self._clock.part] += sum(x.nbytes for x in tree_leaves(touched) if isinstance(x, Tensor))
         return result
@@ -188,11 +189,15 @@ class Stepper:
             return tokens
 
         intermediates, project = job.student.intermediates, distiller.project
-        yield job.student, "intermediates", clock.measured(
-            "student/forward", lambda *given: known(intermediates(*given), "student/backward")
+        yield (
+            job.student,
+            "intermediates",
+            clock.measured("student/forward", lambda *given: known(intermediates(*given), "student/backward")),
         )
-        yield distiller, "project", clock.measured(
-            "projectors/forward", lambda *given: known(project(*given), "projectors/backward")
+        yield (
+            distiller,
+            "project",
+            clock.measured("projectors/forward", lambda *given: known(project(*given), "projectors/backward")),
         )
         yield job, "views", clock.measured("data/views", job.views)
         for name, part in (("forward", "forward"), ("update", "update")):

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import textwrap
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -17,7 +18,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from unic.data.sources import open_source
 from unic.encoders import load_encoder
+from unic.features import Extraction
 
 ROOT = Path(__file__).parents[2]
 GPU = ROOT / "benchmarks/gpu"
@@ -91,6 +94,31 @@ def test_a_step_waits_for_nothing_and_a_log_line_for_its_numbers(name: str, tmp_
     found = syncs.pretended(syncs.recipes(tmp_path / "images")[name], tmp_path / "run")
     assert found["step"] == found["mixed"] == {}
     assert 1 <= sum(found["log"].values()) <= 8
+
+
+def test_images_for_a_gpu_are_pinned_and_copied_without_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    syncs, pretended = module("syncs"), module("_pretended_gpu")
+    pinned: list[torch.Size] = []
+    monkeypatch.setattr(Tensor, "pin_memory", lambda x: pinned.append(x.shape) or x)
+    syncs.make_images(tmp_path / "images", 16)
+    stage, _ = syncs.prepared(syncs.recipes(tmp_path / "images")["paper"], tmp_path / "run", torch.device("cpu"))
+    stage.job.device = pretended.DEVICE
+    next(stage.batches())
+    assert pinned == [(8, 3, 32, 32)]
+    encoder, gpu = load_encoder(syncs.VIT), pretended.PretendedGpu()
+    gpu.move(encoder)
+    extraction = Extraction(encoder, open_source(str(tmp_path / "images")), batch_size=8, patch_grid="own")
+    with gpu, torch.no_grad():
+        first, second = extraction.batches(0)
+        assert pinned[1:] == [(8, 3, 32, 32)] * 2
+        extraction.features_of(first)  # the range of the images is looked at once
+        gpu.waits.clear()
+        extraction.features_of(second)
+    assert not gpu.mixed
+    # Whether CLS, mean and patches are finite, and they themselves; then how many values fp16 clips.
+    assert Counter(line.partition(" ")[0] for line in gpu.waits.elements()) == {"tolist": 3, "cpu": 3, "__int__": 1}
 
 
 def test_a_part_that_fails_or_hangs_costs_its_own_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
