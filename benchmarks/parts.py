@@ -271,6 +271,7 @@ def by_part(stepper: Stepper, rounds: int) -> dict[str, Any]:
         "ceilings": {name: spread(values) for name, values in ceilings.items()},
         "parts": parts,
         "within": {name: spread(values) for name, values in details.items()},
+        "trained": sum(p.numel() for p in stepper.ours.job.distiller.parameters() if p.requires_grad),
         "rounds": rounds,
     }
 
