@@ -185,7 +185,7 @@ def test_make_gpu_calls_this() -> None:
 def test_every_part_runs_at_toy_size(tmp_path: Path) -> None:
     out = tmp_path / "gpu.json"
     command = [sys.executable, str(GPU), "--device", "cpu", "--out", str(out)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=3000, check=False)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=5000, check=False)
     found: dict[str, Any] = json.loads(out.read_text())
     states = {name: part["state"] for name, part in found["parts"].items()}
     assert set(states.values()) == {"ok"}, textwrap.shorten(done.stdout + done.stderr, 4000)
