@@ -40,7 +40,7 @@ format: setup
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: setup  ## start, data, probes, cache, processes, step: tables, and JSON in runs/bench (two hours on 2 cores)
+bench: setup  ## start, data, probes, cache, processes, step, parts: tables, and JSON in runs/bench (two hours on 2 cores)
 	mkdir -p $(BENCH)
 	for name in startup loader stream probe extract cache scaling; do \
 		$(BIN)/python benchmarks/$$name.py --out $(BENCH)/$$name.json || exit 1; done
@@ -48,6 +48,9 @@ bench: setup  ## start, data, probes, cache, processes, step: tables, and JSON i
 		$(BIN)/python benchmarks/step.py $$name --rounds 5 --out $(BENCH)/step-$$name.json || exit 1; done
 	$(BIN)/python benchmarks/step.py unic-b --patch-share 0.25 --rounds 5 --out $(BENCH)/step-unic-b-quarter.json
 	$(BIN)/python benchmarks/step.py unic-l --alone --out $(BENCH)/step-unic-l.json
+	$(BIN)/python benchmarks/parts.py small --vary --out $(BENCH)/parts-small.json
+	for name in unic-b cpu; do \
+		$(BIN)/python benchmarks/parts.py $$name --rounds 3 --out $(BENCH)/parts-$$name.json || exit 1; done
 
 bench-samples: setup  ## the long run on the samples and its table (hours; see recipes/samples-bench.yaml)
 	$(BIN)/unic distill recipes/samples-bench.yaml --out runs/samples-bench

@@ -48,6 +48,7 @@ from unic.training.build import build
 
 B16, L16 = "timm:vit_base_patch16_224?pretrained=false", "timm:vit_large_patch16_224?pretrained=false"
 
+S16 = "timm:vit_small_patch16_224?pretrained=false"
 TINY = "timm:test_vit?pretrained=false&img_size=32"
 
 
@@ -79,6 +80,7 @@ CONFIGURATIONS = {
         4,
     ),
     "vits": Configuration((L16,) * 2, "timm:vit_small_patch16_224?pretrained=false", 384, 256, 8),
+    "small": Configuration((S16,) * 2, S16, 384, 256, 8),
     "cpu": Configuration(
         (
             "packaged:efficientnet_lite0?size=128",

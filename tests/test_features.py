@@ -420,6 +420,13 @@ def test_patches_beyond_fp16_are_kept_as_its_largest_and_reported(tmp_path, capl
     np.testing.assert_allclose(np.clip(exact.patches, -65504, 65504), found.patches, rtol=1e-3, atol=1)
 
 
+def test_patches_are_read_from_the_device_once_and_in_16_bit(monkeypatch):
+    read, cpu = [], torch.Tensor.cpu
+    monkeypatch.setattr(torch.Tensor, "cpu", lambda x: read.append((x.dtype, x.ndim)) or cpu(x))
+    extract(Toy(), Noise(4), patch_grid="own")
+    assert [dtype for dtype, dims in read if dims == 3] == [torch.float16]
+
+
 def test_unlabelled_images():
     found = extract(Toy(), Noise(labelled=False))
     assert found.labels is None

@@ -1,4 +1,4 @@
-"""What a step of UNIC ViT-B and of UNIC-L costs on paper: FLOP, bytes, memory, and what that is in images a second.
+"""What UNIC ViT-B and UNIC-L cost on paper: FLOP, bytes and memory of a step, images a second, hours of the recipe.
 
     python benchmarks/gpu/roofline.py [--ceiling 790e12] [--memory 4.3e12] [--out FILE]
 
@@ -12,6 +12,8 @@ products. Beside that stand the formulas
 
 with N tokens, P of them patches, width D, L blocks, hidden width h, W processes of b images. Bytes are what the
 operations of an eager step read and write, were none of it in a cache; the fused optimiser moves 28 a parameter.
+Hours are those of the shipped recipe's epochs of ImageNet-1K at its batch, of which a GPU takes at most 128 at a time.
+Loading, evaluation and checkpoints are not in them.
 """
 
 from __future__ import annotations
@@ -34,23 +36,28 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from unic.losses import build_losses
 from unic.projectors import build_projector, project
+from unic.recipe.schema import load_recipe
 from unic.tokens import Tokens
 from unic.training.memory import SavedBytes
 
 SIZE, BATCH = 224, 128  # pixels; images of a GPU
 NVLINK, NETWORK, BUS = 450e9, 50e9, 0.8  # bytes a second within a machine of eight and beyond; share that is reached
-SHARES, WORLDS = (0.4, 0.65), (1, 8, 64)
+SHARES, WORLDS = (0.4, 0.65), (1, 4, 8, 64)
+RECIPE_WORLDS, IMAGENET = (1, 4, 8), 1_281_167  # GPUs that train a recipe; training images of ImageNet-1K
 
 
 @dataclass(frozen=True)
 class Setting:
     teachers: tuple[str, ...]
     student: str
+    recipe: str
 
 
 SETTINGS = {
-    "UNIC ViT-B": Setting(("vit_base_patch16_224",) * 4, "vit_base_patch16_224"),
-    "UNIC-L": Setting(("vit_giant_patch14_reg4_dinov2", "vit_huge_patch14_clip_224"), "vit_large_patch14_clip_224"),
+    "UNIC ViT-B": Setting(("vit_base_patch16_224",) * 4, "vit_base_patch16_224", "unic-vitb16"),
+    "UNIC-L": Setting(
+        ("vit_giant_patch14_reg4_dinov2", "vit_huge_patch14_clip_224"), "vit_large_patch14_clip_224", "unic-vitl14"
+    ),
 }
 
 
@@ -63,7 +70,10 @@ def main() -> None:
     found: dict[str, Any] = {}
     for name, setting in SETTINGS.items():
         costs = cost_of(setting)
-        found[name] = {"costs": costs, "rates": rates(costs, options.ceiling)}
+        recipe = load_recipe(f"recipes/{setting.recipe}.yaml").train
+        assert recipe.epochs is not None
+        trained = hours(costs, options.ceiling, recipe.epochs, recipe.batch_size)
+        found[name] = {"costs": costs, "rates": rates(costs, options.ceiling), "recipe": trained}
         print(f"\n{name}")
         for key, value in costs.items():
             print(f"  {key}: {value:.4g}" if isinstance(value, float) else f"  {key}: {value}")
@@ -78,6 +88,13 @@ def main() -> None:
             print(
                 f"| {row['gpus']} | {100 * row['share']:.0f} % | {row['images_per_s']:.0f} | {row['sent'] / 1e6:.0f} | "
                 f"{1e3 * row['exchange']:.1f} | {1e3 * row['backward']:.0f} |"
+            )
+        print(f"\n{setting.recipe}: {recipe.epochs:g} epochs, batches of {recipe.batch_size}")
+        print("| GPUs | images of each | share of the product | hours | GPU hours |", "|---" * 5 + "|", sep="\n")
+        for row in trained:
+            print(
+                f"| {row['gpus']} | {row['images']:g} | {100 * row['share']:.0f} % | {row['hours']:.1f} | "
+                f"{row['gpus'] * row['hours']:.0f} |"
             )
     if options.out:
         options.out.write_text(json.dumps(found, indent=1) + "\n")
@@ -200,21 +217,31 @@ def bytes_of(teachers: Sequence[Any], student: Any, ladders: Sequence[nn.Module]
 
 
 def rates(costs: dict[str, Any], ceiling: float) -> list[dict[str, float]]:
-    """Images a second where a step reaches a share of the ceiling, less what of the exchange it does not hide."""
+    """Steps of 128 images a GPU."""
+    return [step_of(costs, share * ceiling, gpus, BATCH) | {"share": share} for gpus in WORLDS for share in SHARES]
+
+
+def hours(costs: dict[str, Any], ceiling: float, epochs: float, batch: int) -> list[dict[str, float]]:
+    """A recipe's training."""
     rows = []
-    flop = costs["flop counted"]
-    for gpus in WORLDS:
+    for gpus in RECIPE_WORLDS:
         for share in SHARES:
-            compute = BATCH * costs["flop"] / (share * ceiling)
-            backward = 2 / 3 * BATCH * (flop["student"] + flop["ladders"]) / (share * ceiling)
-            sent = 2 * (gpus - 1) / gpus * 4 * costs["trained"] + (gpus - 1) * costs["moments"]
-            exchange = sent / (BUS * (NVLINK if gpus <= 8 else NETWORK))
-            seconds = compute + max(0.0, exchange - backward)
-            rows.append({
-                "gpus": gpus, "share": share, "images_per_s": gpus * BATCH / seconds, "sent": sent,
-                "exchange": exchange, "backward": backward,
-            })  # fmt: skip
+            step = step_of(costs, share * ceiling, gpus, batch / gpus)
+            seconds = epochs * IMAGENET / step["images_per_s"]
+            rows.append(step | {"share": share, "images": batch / gpus, "hours": seconds / 3600})
     return rows
+
+
+def step_of(costs: dict[str, Any], rate: float, gpus: int, images: float) -> dict[str, float]:
+    """Images a second where GPUs compute at a rate, less what the last backward pass does not hide of the exchange."""
+    flop = costs["flop counted"]
+    backward = 2 / 3 * min(images, BATCH) * (flop["student"] + flop["ladders"]) / rate
+    sent = 2 * (gpus - 1) / gpus * 4 * costs["trained"] + (gpus - 1) * costs["moments"]
+    exchange = sent / (BUS * (NVLINK if gpus <= 8 else NETWORK))
+    seconds = images * costs["flop"] / rate + max(0.0, exchange - backward)
+    return {
+        "gpus": gpus, "images_per_s": gpus * images / seconds, "sent": sent, "exchange": exchange, "backward": backward,
+    }  # fmt: skip
 
 
 if __name__ == "__main__":

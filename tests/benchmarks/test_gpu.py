@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import textwrap
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -17,7 +18,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from unic.data.sources import open_source
 from unic.encoders import load_encoder
+from unic.features import Extraction
 
 ROOT = Path(__file__).parents[2]
 GPU = ROOT / "benchmarks/gpu"
@@ -93,6 +96,33 @@ def test_a_step_waits_for_nothing_and_a_log_line_for_its_numbers(name: str, tmp_
     assert 1 <= sum(found["log"].values()) <= 8
 
 
+def test_images_for_a_gpu_are_pinned_and_copied_without_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    syncs, pretended = module("syncs"), module("_pretended_gpu")
+    pinned: list[torch.Size] = []
+    monkeypatch.setattr(Tensor, "pin_memory", lambda x: pinned.append(x.shape) or x)
+    syncs.make_images(tmp_path / "images", 16)
+    stage, _ = syncs.prepared(syncs.recipes(tmp_path / "images")["paper"], tmp_path / "run", torch.device("cpu"))
+    stage.job.device = pretended.DEVICE
+    next(stage.batches())
+    assert pinned == [(8, 3, 32, 32)]
+    encoder, gpu = load_encoder(syncs.VIT, precision="fp32"), pretended.PretendedGpu()
+    gpu.move(encoder)
+    extraction = Extraction(encoder, open_source(str(tmp_path / "images")), batch_size=8, patch_grid="own")
+    with gpu, torch.no_grad():
+        first, second = extraction.batches(0)
+        assert pinned[1:] == [(8, 3, 32, 32)] * 2
+        extraction.features_of(first)  # the range of the images is looked at once
+        gpu.waits.clear()
+        extraction.features_of(second)
+    assert not gpu.mixed
+    # Whether CLS, mean and patches are finite, and they themselves; then how many values fp16 clips.
+    found = Counter(line.partition(" ")[0] for line in gpu.waits.elements())
+    assert found.pop("numpy") == 3  # what `cpu` returns is the pretended tensor again
+    assert found == {"tolist": 3, "cpu": 3, "__int__": 1}
+
+
 def test_a_part_that_fails_or_hangs_costs_its_own_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     runner = module("__main__")
     monkeypatch.setattr(runner, "HERE", tmp_path)
@@ -157,7 +187,7 @@ def test_make_gpu_calls_this() -> None:
 def test_every_part_runs_at_toy_size(tmp_path: Path) -> None:
     out = tmp_path / "gpu.json"
     command = [sys.executable, str(GPU), "--device", "cpu", "--out", str(out)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=3000, check=False)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=5000, check=False)
     found: dict[str, Any] = json.loads(out.read_text())
     states = {name: part["state"] for name, part in found["parts"].items()}
     assert set(states.values()) == {"ok"}, textwrap.shorten(done.stdout + done.stderr, 4000)

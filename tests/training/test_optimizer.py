@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from operations import Operations
 from torch import nn
 
 from unic.recipe.sections import TrainSection
@@ -37,6 +38,15 @@ def test_no_weight_decay_on_biases_and_norms() -> None:
     assert decayed["weight_decay"] == 0.03
     assert [p.shape for p in plain["params"]] == [(4,), (4,)]  # two biases; the frozen norm weight is in no group
     assert plain["weight_decay"] == 0
+
+
+def test_an_update_is_one_operation_for_each_group() -> None:
+    model = nn.Sequential(*(nn.Linear(2, 2) for _ in range(9)))
+    optimizer = build_optimizer(model, TrainSection())
+    model(torch.ones(1, 2)).sum().backward()
+    with Operations() as operations:
+        optimizer_step(optimizer, 0.1, torch.tensor(1.0), 1.0)
+    assert [name for name in operations.names if "adam" in name] == ["_fused_adamw_"] * 2
 
 
 def test_a_step_without_update_measures_and_changes_nothing() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from operations import Operations
 from rich.console import Console
 from safetensors.torch import load_file
 
@@ -98,6 +99,20 @@ def test_average_is_the_recurrence() -> None:
         decay = min(0.5, (1 + step) / (10 + step))
         expected = decay * expected + (1 - decay) * value
     assert float(ema.tensors["weight"]) == pytest.approx(expected)
+
+
+def test_average_of_many_tensors_takes_no_more_operations() -> None:
+    module = torch.nn.Sequential(*(torch.nn.Linear(2, 2) for _ in range(9)), torch.nn.BatchNorm1d(2))
+    ema = Ema(module, 0.5)
+    before = {name: tensor.clone() for name, tensor in ema.tensors.items()}
+    for tensor in module.state_dict().values():
+        tensor.add_(3)
+    with Operations() as operations:
+        ema.update(50)
+    assert [name for name in operations.names if name != "detach"] == ["copy_", "_foreach_mul_", "_foreach_add_"]
+    for name, tensor in module.state_dict().items():  # bit for bit what it was, tensor by tensor
+        expected = before[name].mul(0.5).add(tensor, alpha=0.5) if tensor.is_floating_point() else tensor
+        assert torch.equal(ema.tensors[name], expected)
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,7 @@ def test_what_cannot_be_compiled_runs_as_it_is(monkeypatch: pytest.MonkeyPatch) 
 COUNTED = """
 import torch
 from unic.encoders import load_encoder
+from unic.training.resolutions import Resolutions
 from unic.training.teachers import LiveTeachers
 
 graphs = []
@@ -76,6 +77,16 @@ vits = [f"timm:test_vit?pretrained=false&img_size=32&mean={kind}&std={kind}" for
 assert list(made(vits)) == [1, 1, 1], graphs
 first, *rest = made([f"timm:test_efficientnet?pretrained=false&img_size={32 + 16 * number}" for number in range(9)])
 assert rest == [first, first], (first, rest)
+
+vit, sizes, before = load_encoder(vits[0], precision="fp32"), [(side, side) for side in (32, 48, 64)], len(graphs)
+seen = Resolutions({size: vit.grid_at(size) for size in sizes}, {"vit": frozenset(sizes)})
+teachers = LiveTeachers({"vit": vit}, (2, 2), seen, compile=True)
+made = []
+for size in sizes * 2:
+    teachers(torch.rand(2, 3, *size), torch.arange(2), torch.arange(2))
+    made.append(len(graphs) - before)
+assert made[3:] == made[2:3] * 3, made  # none for further batches of a size
+assert made[2] <= len(sizes), made
 """
 
 

@@ -114,6 +114,7 @@ def view_batches(
     first: int = 0,
     last: int | None = None,
     mix: Mix | None = None,
+    pin_memory: bool = False,
 ) -> Iterator[Batch]:
     """Yields every image once, in order. A damaged image is left out of its batch and reported in `Batch.damaged`.
 
@@ -129,6 +130,7 @@ def view_batches(
         first: index of the first image.
         last: index after the last image; None: the length of `images`.
         mix: how views are mixed with those of other images; None: they are not mixed.
+        pin_memory: copy images to pinned memory, for a GPU.
 
     Raises:
         InputError: unknown augmentation.
@@ -137,7 +139,7 @@ def view_batches(
     rest = torch.arange(first, len(images) if last is None else last)
     requests: list[Request] = [(part.tolist(), [view] * len(part), size) for part in rest.split(batch_size)]
     decoder = Decoder(images, augmentations.preset(augment), seed, mix, substitute=False)
-    return _batches(decoder, requests, workers, timeout, pin_memory=False)
+    return _batches(decoder, requests, workers, timeout, pin_memory)
 
 
 @dataclass(frozen=True)

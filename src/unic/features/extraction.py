@@ -11,7 +11,6 @@ from functools import cached_property
 from typing import Any, Literal
 from weakref import WeakKeyDictionary
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -71,6 +70,10 @@ class Extraction:
     mix: Mix | None = None
     plain: bool = False
 
+    @property
+    def device(self) -> torch.device:
+        return self.encoder.mean.device
+
     def __len__(self) -> int:
         return self.span[1] - self.span[0] if self.span else len(self.images)
 
@@ -113,7 +116,7 @@ class Extraction:
             self.images, size=self.size or self.encoder.input_size, augment=self.augment, seed=self.seed,
             view=self.view, batch_size=self.batch_size, workers=self.workers,
             first=first + (self.span[0] if self.span else 0), last=self.span[1] if self.span else None,
-            mix=self.mix,
+            mix=self.mix, pin_memory=self.device.type == "cuda",
         )  # fmt: skip
 
     def tokens(self, views: Tensor) -> Tokens:
@@ -142,19 +145,18 @@ class Extraction:
     def features_of(self, batch: Batch) -> BatchFeatures:
         if not len(batch):
             return BatchFeatures({}, None, batch.damaged)
-        images = batch.images.to(self.encoder.mean.device)
+        images = batch.images.to(self.device, non_blocking=True)
         views = self.augmentation(images, self.seed, batch.view, batch.index)
         tokens = self.tokens(views)
         arrays = {
-            "cls": self._checked(tokens.cls, batch),
-            "patch_mean": self._checked(tokens.patch_mean(), batch),
+            "cls": self._checked(tokens.cls, batch).cpu().numpy(),
+            "patch_mean": self._checked(tokens.patch_mean(), batch).cpu().numpy(),
             "index": batch.index.numpy(),
         }
         if self.patch_grid is None:
             return BatchFeatures(arrays, None, batch.damaged)
         tokens = tokens if self.patch_grid == "own" else tokens.to_grid(self.patch_grid)
-        self._checked(tokens.patches, batch)
-        arrays |= store(tokens.patches, self.dtype)
+        arrays |= store(self._checked(tokens.patches, batch), self.dtype)
         if cut := overflows(tokens.patches, self.dtype):
             log.warning(
                 "%s: %d patch values in the batch of %s exceed fp16 and are clipped to ±65504; set dtype: fp32",
@@ -162,13 +164,13 @@ class Extraction:
             )  # fmt: skip
         return BatchFeatures(arrays, tokens.grid, batch.damaged)
 
-    def _checked(self, values: Float[Tensor, "b ..."], batch: Batch) -> np.ndarray:
-        array = values.float().cpu().numpy()
-        wrong = ~np.isfinite(array).all(axis=tuple(range(1, array.ndim)))
-        if wrong.any():
-            name = self.images.name(int(batch.index[int(wrong.argmax())]))
+    def _checked(self, values: Float[Tensor, "b ..."], batch: Batch) -> Float[Tensor, "b ..."]:
+        """The same values, still on the device."""
+        finite = values.isfinite().flatten(1).all(1).tolist()
+        if not all(finite):
+            name = self.images.name(int(batch.index[finite.index(False)]))
             raise InputError(f"{self.encoder.uri or 'encoder'}: its output for {name} is not finite")
-        return array
+        return values
 
 
 @contextmanager

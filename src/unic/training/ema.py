@@ -36,12 +36,16 @@ class Ema:
     def update(self, step: int) -> None:
         """Updates the averages after the optimiser's step `step` (from 1)."""
         decay = min(self._decay, (1 + step) / (10 + step))
+        averages, now = [], []
         for name, tensor in self._module.state_dict().items():
             average = self.tensors[name]
             if average.is_floating_point():
-                average.mul_(decay).add_(tensor, alpha=1 - decay)
+                averages.append(_own(average))
+                now.append(_own(tensor))
             else:
                 average.copy_(tensor)
+        torch._foreach_mul_(averages, decay)  # a few kernels on a GPU, not two for each tensor
+        torch._foreach_add_(averages, now, alpha=1 - decay)
 
     def state_dict(self) -> dict[str, Tensor]:
         return self.tensors
@@ -51,3 +55,8 @@ class Ema:
         """Takes over whole tensors (before sharding)."""
         for name, average in self.tensors.items():
             average.copy_(state[name])
+
+
+def _own(tensor: Tensor) -> Tensor:
+    """The part of a tensor that this process holds, sharing its memory."""
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
