@@ -9,7 +9,7 @@ RUN := runs/quickstart
 BENCH := runs/bench
 STAMP := $(VENV)/.installed
 
-.PHONY: setup quickstart docs test test-long test-oldest lint format bench bench-samples gpu gpu-carry clean
+.PHONY: setup quickstart docs test pytest test-long test-oldest lint format bench bench-samples gpu gpu-carry clean
 
 setup: $(STAMP)
 
@@ -33,14 +33,16 @@ lint: setup
 docs: setup  ## the documentation site in build/docs; a broken link is an error (which --quiet would hide)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
-test: lint docs  ## every check; two processes, as most tests use one thread
+test: lint docs pytest  ## every check
+
+pytest: setup  ## the tests alone; two processes, as most tests use one thread
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-long: lint docs  ## nightly: also the long tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'long or not long'
 
-test-oldest:  ## every check on the lowest versions that pyproject.toml admits (docs/versions.md)
-	$(MAKE) test VENV=$(OLDEST_VENV) PYTHON=$(OLDEST_PYTHON) CONSTRAINTS=constraints-oldest.txt
+test-oldest:  ## the tests on the lowest versions that pyproject.toml admits (docs/versions.md)
+	$(MAKE) pytest VENV=$(OLDEST_VENV) PYTHON=$(OLDEST_PYTHON) CONSTRAINTS=constraints-oldest.txt
 
 format: setup
 	$(BIN)/ruff format .
