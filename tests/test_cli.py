@@ -218,7 +218,6 @@ def test_dry_run_writes_nothing(
 def test_a_failure_after_training_does_not_look_like_one_of_the_training(
     capsys: pytest.CaptureFixture[str], written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-
     def broken(*arguments: object, **options: object) -> None:
         raise OSError("disk [/] full")
 

@@ -72,7 +72,11 @@ class Noise(Source):
 
 def entries(cache: Path) -> list[Path]:
     """Whole ones and begun ones; the locks between processes stay."""
-    return [path for path in (*cache.iterdir(), *cache.glob(".unfinished/*/")) if path.name != ".unfinished"]
+    return [path for path in (*cache.iterdir(), *unfinished(cache)) if path.name != ".unfinished"]
+
+
+def unfinished(cache: Path) -> list[Path]:
+    return [path for path in cache.glob(".unfinished/*") if path.is_dir()]
 
 
 def same(a: Features, b: Features) -> None:
@@ -132,7 +136,7 @@ def test_cache_hits_and_misses(tmp_path):
     other = Toy(scale=2.0)
     extract(other, Noise(10, seed=1), cache=tmp_path)
     assert other.calls == 1
-    assert not list(tmp_path.glob(".unfinished/*/"))
+    assert not unfinished(tmp_path)
 
 
 @pytest.mark.parametrize("damage", ["truncate", "flip", "meta", "missing", "half"])

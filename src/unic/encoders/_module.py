@@ -116,4 +116,4 @@ def _patch_size(module: nn.Module) -> tuple[int, int] | None:
     value = getattr(module, "patch_size", None) or getattr(getattr(module, "patch_embed", None), "patch_size", None)
     if isinstance(value, int):
         return value, value
-    return (int(value[0]), int(value[-1])) if isinstance(value, (tuple, list)) and value else None
+    return (int(value[0]), int(value[-1])) if isinstance(value, tuple | list) and value else None

