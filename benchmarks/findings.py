@@ -229,12 +229,13 @@ def claims(found: Findings) -> Iterator[str]:
         yield f"### {claim.text}"
         yield f"The paper: {claim.paper}."
         yield ""
-        yield "| comparison | all tasks | seen | unseen | seeds | outcome |"
-        yield "|---|---:|---:|---:|---:|---|"
+        yield "| comparison | variants | all tasks | seen | unseen | seeds | outcome |"
+        yield "|---|---|---:|---:|---:|---:|---|"
         for text, preferred, other in claim.comparisons:
             each = [found.difference(preferred, other, kind) for kind in found.tasks]
             count = len(each[0].seeds) if each[0] else 0
-            yield f"| {text} | {' | '.join(map(in_points, each))} | {count} | {outcome(each[0])} |"
+            cells = [text, f"`{preferred}` − `{other}`", *map(in_points, each), str(count), outcome(each[0])]
+            yield f"| {' | '.join(cells)} |"
         yield ""
 
 
