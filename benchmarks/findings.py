@@ -315,7 +315,7 @@ def page(trainings: Sequence[Measured], teachers: Sequence[str]) -> str:
     parts = {
         "count": str(len(trainings)),
         "variants": str(len(found.paired.scores)),
-        "dates": " to ".join(dict.fromkeys((dates[0], dates[-1]))),
+        "dates": " to ".join(dict.fromkeys((dates[0], dates[-1]))) if dates else "not begun",
         "power": "\n".join(power(found)),
         "gains": "; ".join(gains(found)),
         "claims": "\n".join(claims(found)),
