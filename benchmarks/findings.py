@@ -1,0 +1,348 @@
+"""Writes docs/findings.md: claims of the paper beside what the sweep benchmarks/variants/findings.yaml found.
+
+    python benchmarks/findings.py            # from the small files in benchmarks/results/findings/results
+    python benchmarks/findings.py --power    # prints only which differences how many seeds can show
+
+A claim is a list of comparisons, each of what the paper prefers with an alternative. Differences and intervals are
+those of `unic sweep` (docs/sweep.md); a positive difference agrees with the paper.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import math
+import statistics
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import yaml
+from scipy.stats import t as student_t
+
+from unic.sweeps.measured import Measured, read_all
+from unic.sweeps.paired import Difference, Paired
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks/results/findings/results"
+SWEEP = ROOT / "benchmarks/variants/findings.yaml"
+TEMPLATE = ROOT / "benchmarks/findings.md"  # the page without its numbers
+PAGE = ROOT / "docs/findings.md"
+SUITE = "choice"
+METHOD = "method"  # the base of the sweep: everything as the paper has it
+LONG = "twice as long"
+SCRATCH = "from scratch"
+POINT = 1.0  # a difference that matters
+POWER = 0.8
+MOST = 40  # seeds, when it is asked how many would show a point
+
+
+class Comparison(NamedTuple):
+    """Two variants of the sweep.
+
+    Attributes:
+        text: what the row is called.
+        preferred: the variant that the paper prefers.
+        other: the alternative.
+    """
+
+    text: str
+    preferred: str
+    other: str
+
+
+class Claim(NamedTuple):
+    """A claim of the paper.
+
+    Attributes:
+        text: the claim.
+        paper: the paper's numbers.
+        comparisons: what it is compared by here.
+    """
+
+    text: str
+    paper: str
+    comparisons: Sequence[Comparison]
+
+
+NO_NUMBER = "no number at hand"
+CLAIMS = [
+    Claim(
+        "A ladder of projectors on all blocks teaches more than a projector on the last block.",
+        NO_NUMBER,
+        [
+            Comparison("ladder against MLP on the last block", METHOD, "last block"),
+            Comparison("ladder against one linear layer", METHOD, "one linear layer"),
+            Comparison("… MLP on the last block against one linear layer", "last block", "one linear layer"),
+            Comparison("… trained twice as long", LONG, f"{LONG}, last block"),
+            Comparison("… from scratch", SCRATCH, f"{SCRATCH}, last block"),
+            Comparison("… a ViT-Ti from scratch", f"ViT {SCRATCH}", f"ViT {SCRATCH}, last block"),
+        ],
+    ),
+    Claim(
+        "Teacher dropping for each image balances the teachers better than equal weights or learned ones.",
+        f"{NO_NUMBER}; p = 0.25 for two teachers, 0.5 for four",
+        [
+            Comparison("dropping against equal weights", METHOD, "uniform"),
+            Comparison("… trained twice as long", LONG, f"{LONG}, uniform"),
+            Comparison("… from scratch", SCRATCH, f"{SCRATCH}, uniform"),
+            Comparison("… of images against of batches", METHOD, "dropping by batch"),
+            Comparison("… p = 0.5 against 0.25", METHOD, "dropping by chance of 0.25"),
+            Comparison("dropping against one random teacher for each image", METHOD, "random teacher"),
+            Comparison("dropping against uncertainty weights", METHOD, "uncertainty"),
+            Comparison("dropping against GradNorm", METHOD, "gradnorm"),
+            Comparison("dropping against AdaLoss", METHOD, "adaloss"),
+            Comparison("dropping against adaptive weights", METHOD, "adaptive"),
+        ],
+    ),
+    Claim(
+        "Teachers' features must be standardised, as their scales differ.",
+        NO_NUMBER,
+        [
+            Comparison("standardisation against none", METHOD, "no standardisation"),
+            Comparison("… trained twice as long", LONG, f"{LONG}, no standardisation"),
+            Comparison("… from scratch", SCRATCH, f"{SCRATCH}, no standardisation"),
+            Comparison("… under smooth-L1 alone", "smooth-L1 alone", "smooth-L1 alone, no standardisation"),
+            Comparison("each channel (UNIC) against PHI-S", METHOD, "phi_s"),
+            Comparison("each channel (UNIC) against each token (layer norm)", METHOD, "layer_norm"),
+        ],
+    ),
+    Claim(
+        "Cosine and smooth-L1 together are better than either alone.",
+        NO_NUMBER,
+        [
+            Comparison("both against cosine alone", METHOD, "cosine alone"),
+            Comparison("both against smooth-L1 alone", METHOD, "smooth-L1 alone"),
+        ],
+    ),
+    Claim(
+        "CLS and patches together are better than CLS alone, even for classification.",
+        NO_NUMBER,
+        [Comparison("both against CLS alone", METHOD, "CLS alone")],
+    ),
+    Claim(
+        "Every teacher adds something.",
+        NO_NUMBER,
+        [Comparison(f"all four against all but {name}", METHOD, f"without {name}")
+         for name in ("lite0", "mobilenet", "vit", "ocr")],
+    ),
+    Claim(
+        "Longer training and a larger student help.",
+        "200 epochs; ViT-B/16 and ViT-L/14",
+        [
+            Comparison("twice as long against once", LONG, METHOD),
+            Comparison("3.4 million parameters against 0.1, from scratch", SCRATCH, f"{SCRATCH}, small"),
+            Comparison("pretrained weights against none", METHOD, SCRATCH),
+        ],
+    ),
+]  # fmt: skip
+
+
+class Findings:
+    """All finished trainings of the sweep.
+
+    Args:
+        trainings: their small files.
+    """
+
+    def __init__(self, trainings: Sequence[Measured]) -> None:
+        self.trainings = trainings
+        self.paired = Paired(trainings, SUITE)
+        first = next((one for one in trainings if one.variant == METHOD), None)
+        cells = first.suites[SUITE] if first else {}
+        self.tasks = {
+            "all": list(cells),
+            "seen": [task for task, cell in cells.items() if not cell.is_unseen],
+            "unseen": [task for task, cell in cells.items() if cell.is_unseen],
+        }
+
+    def seeds(self, variant: str) -> list[int]:
+        return self.paired.seeds(variant, self.tasks["all"])
+
+    def mean(self, variant: str, seed: int, kind: str = "all") -> float:
+        row = self.paired.scores[variant][seed]
+        return statistics.mean(row[task].score for task in self.tasks[kind])
+
+    def difference(self, preferred: str, other: str, kind: str = "all") -> Difference | None:
+        return self.paired.difference(self.tasks[kind], preferred, other) if self.tasks[kind] else None
+
+    def deviation_of_method(self) -> float | None:
+        """Deviation of a difference of two trainings that share nothing, from the trainings of the method alone."""
+        scores = [self.mean(METHOD, seed) for seed in self.seeds(METHOD)] if self.tasks["all"] else []
+        return math.sqrt(2) * statistics.stdev(scores) if len(scores) > 2 else None
+
+    def deviation_of_pairs(self) -> float | None:
+        """Deviation of the difference of two trainings with one seed, pooled over all variants."""
+        squares, freedom = 0.0, 0
+        for variant in self.paired.scores:
+            both = [seed for seed in self.seeds(variant) if seed in self.seeds(METHOD)]
+            if variant == METHOD or len(both) < 2:
+                continue
+            differences = [self.mean(variant, seed) - self.mean(METHOD, seed) for seed in both]
+            squares += statistics.variance(differences) * (len(both) - 1)
+            freedom += len(both) - 1
+        return math.sqrt(squares / freedom) if freedom else None
+
+
+def can_show(seeds: int, deviation: float) -> float:
+    """The difference that so many paired seeds show at the level of 5 % in four of five sweeps."""
+    quantiles = student_t.ppf(0.975, seeds - 1) + student_t.ppf(POWER, seeds - 1)
+    return float(quantiles) * deviation / math.sqrt(seeds)
+
+
+def needed(deviation: float, difference: float = POINT) -> int | None:
+    """The number of seeds that show a difference; None: more than `MOST`."""
+    return next((seeds for seeds in range(2, MOST + 1) if can_show(seeds, deviation) <= difference), None)
+
+
+def outcome(difference: Difference | None) -> str:
+    """What may be said, of the mean over all tasks."""
+    if difference is None:
+        return "not trained yet"
+    if len(difference.seeds) < 2 or difference.ci is None:
+        return "one seed: nothing is shown"
+    low, high = difference.ci
+    if low > 0:
+        return "**holds**"
+    if high < 0:
+        return "**the opposite**"
+    return "no difference of a point" if low > -POINT and high < POINT else "open: the interval is too wide"
+
+
+def power(found: Findings) -> Iterator[str]:
+    """A table of what n seeds can show, by the deviation known before any variant and by that known since."""
+    before, since = found.deviation_of_method(), found.deviation_of_pairs()
+    names = {"trainings of the method, times √2": before, "differences of pairs with one seed": since}
+    known = {name: deviation for name, deviation in names.items() if deviation}
+    if not known:
+        yield "Too few trainings are finished."
+        return
+    numbers = (2, 3, 4, 5, 8)
+    heads = [f"{count} seeds" for count in numbers]
+    yield f"| deviation of a difference, in points | {' | '.join(heads)} | seeds for one point |"
+    yield f"|---|{'---:|' * (len(numbers) + 1)}"
+    for name, deviation in known.items():
+        cells = [f"{can_show(count, deviation):.1f}" for count in numbers]
+        yield f"| {name}: {deviation:.2f} | {' | '.join(cells)} | {needed(deviation) or f'more than {MOST}'} |"
+
+
+def claims(found: Findings) -> Iterator[str]:
+    for claim in CLAIMS:
+        yield f"### {claim.text}"
+        yield f"The paper: {claim.paper}."
+        yield ""
+        yield "| comparison | variants | all tasks | seen | unseen | seeds | outcome |"
+        yield "|---|---|---:|---:|---:|---:|---|"
+        for text, preferred, other in claim.comparisons:
+            each = [found.difference(preferred, other, kind) for kind in found.tasks]
+            count = len(each[0].seeds) if each[0] else 0
+            cells = [text, f"`{preferred}` − `{other}`", *map(in_points, each), str(count), outcome(each[0])]
+            yield f"| {' | '.join(cells)} |"
+        yield ""
+
+
+def in_points(difference: Difference | None) -> str:
+    if difference is None:
+        return "–"
+    ends = f" [{difference.ci[0]:+.1f}, {difference.ci[1]:+.1f}]" if difference.ci else ""
+    return f"{difference.mean:+.1f}{ends}"
+
+
+def gains(found: Findings) -> Iterator[str]:
+    """The gain of the method over the best teacher of each task."""
+    rows = {one.seed: one.mean_gains[SUITE] for one in found.trainings if one.variant == METHOD}
+    for kind in ("seen", "unseen"):
+        values = [row[kind] for row in rows.values()]
+        known = [value for value in values if value is not None]
+        if len(known) < 2:
+            yield f"{kind}: {len(known)} seeds, nothing is shown"
+            continue
+        reach = student_t.ppf(0.975, len(known) - 1) * statistics.stdev(known) / math.sqrt(len(known))
+        mean = statistics.mean(known)
+        yield f"{kind} {mean:+.1f} % [{mean - reach:+.1f}, {mean + reach:+.1f}] ({len(known)} seeds)"
+
+
+def subsets(found: Findings, teachers: Sequence[str]) -> dict[frozenset[str], str]:
+    """The variant of each set of teachers."""
+    of: dict[frozenset[str], str] = {frozenset(teachers): METHOD}
+    for one in found.trainings:
+        if len(one.overrides) == 1 and one.overrides[0].startswith("teachers.models="):
+            of[frozenset(yaml.safe_load(one.overrides[0].partition("=")[2]))] = one.variant
+    return of
+
+
+def by_number(found: Findings, teachers: Sequence[str]) -> Iterator[str]:
+    """Mean scores by number of teachers, on the seeds that every set of this number has."""
+    of = subsets(found, teachers)
+    yield "| teachers | sets trained | all tasks | seen | unseen | best set (all tasks) |"
+    yield "|---|---:|---:|---:|---:|---|"
+    for number in range(1, len(teachers) + 1):
+        sets = [frozenset(chosen) for chosen in itertools.combinations(teachers, number)]
+        trained = {chosen: of[chosen] for chosen in sets if chosen in of and found.seeds(of[chosen])}
+        cells = [
+            f"{statistics.mean(mean_of(found, one, kind) for one in trained.values()):.1f}" if trained else "–"
+            for kind in found.tasks
+        ]
+        best = max(trained, key=lambda chosen: mean_of(found, trained[chosen]), default=frozenset[str]())
+        text = " + ".join(name for name in teachers if name in best)
+        best_score = f" ({mean_of(found, trained[best]):.1f})" if trained else ""
+        yield f"| {number} | {len(trained)} of {len(sets)} | {' | '.join(cells)} | {text or '–'}{best_score} |"
+
+
+def mean_of(found: Findings, variant: str, kind: str = "all") -> float:
+    return statistics.mean(found.mean(variant, seed, kind) for seed in found.seeds(variant))
+
+
+def every_variant(found: Findings) -> Iterator[str]:
+    yield "| variant | seeds | all tasks | seen | unseen | seconds of training |"
+    yield "|---|---:|---:|---:|---:|---:|"
+    for variant in sorted(found.paired.scores, key=lambda name: (-mean_of(found, name), name)):
+        cells = [f"{mean_of(found, variant, kind):.1f}" for kind in found.tasks]
+        times = [one.train_s for one in found.trainings if one.variant == variant and one.train_s]
+        time = f"{statistics.median(times):.0f}" if times else "–"
+        yield f"| {variant} | {len(found.seeds(variant))} | {' | '.join(cells)} | {time} |"
+
+
+def page(trainings: Sequence[Measured], teachers: Sequence[str]) -> str:
+    """The whole page in Markdown.
+
+    Args:
+        trainings: the finished ones.
+        teachers: names of all teachers, in the order of the recipe.
+    """
+    found = Findings(trainings)
+    dates = sorted(one.date for one in trainings)
+    parts = {
+        "count": str(len(trainings)),
+        "variants": str(len(found.paired.scores)),
+        "dates": " to ".join(dict.fromkeys((dates[0], dates[-1]))) if dates else "not begun",
+        "power": "\n".join(power(found)),
+        "gains": "; ".join(gains(found)),
+        "claims": "\n".join(claims(found)),
+        "by_number": "\n".join(by_number(found, teachers)),
+        "every_variant": "\n".join(every_variant(found)),
+    }
+    text = TEMPLATE.read_text()
+    for name, part in parts.items():
+        text = text.replace(f"<!-- {name} -->", part)
+    return text
+
+
+def teachers_of(sweep: Path = SWEEP) -> list[str]:
+    """Names of the teachers of the sweep's recipe."""
+    return list(yaml.safe_load(sweep.read_text())["recipe"]["teachers"]["models"])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--power", action="store_true", help="print only what how many seeds can show")
+    options = parser.parse_args()
+    trainings = read_all(RESULTS)
+    if options.power:
+        print("\n".join(power(Findings(trainings))))
+    else:
+        PAGE.write_text(page(trainings, teachers_of()))
+
+
+if __name__ == "__main__":
+    main()
