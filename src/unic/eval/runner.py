@@ -105,13 +105,13 @@ def evaluate_models(
     measures = {row.title: row.measure for row in plan.rows}
     unseen = [row.title for row in plan.rows if row.is_unseen]
     known = with_joint({name: entrant.facts for name, entrant in entrants.items()}, trainings or {})
-    results = summarise(outcomes, known, measures, plan.suite.axes, unseen, trainings)
-    beside = {
-        **({"influence": influence} if influence else {}),
-        "protocol": plan.protocol(has_trainings=bool(trainings)),
-        "duration_s": round(time.monotonic() - started, 1),
-    }
-    results = results.model_copy(update=beside)
+    results = summarise(outcomes, known, measures, plan.suite.axes, unseen, trainings).model_copy(
+        update={
+            **({"influence": influence} if influence else {}),
+            "protocol": plan.protocol(has_trainings=bool(trainings)),
+            "duration_s": round(time.monotonic() - started, 1),
+        }
+    )
     if hidden is not None:
         results = shareable(results, hidden.shared)
     for target in sorted(out, key=wants_predictions):  # predictions last, as they may read the images again
@@ -123,8 +123,7 @@ class _Work:
     """The cells of an evaluation: which are missing, and the outcomes of all."""
 
     def __init__(self, plan: Plan, entrants: Mapping[str, Entrant], cache: Path, scratch: Path, workers: int) -> None:
-        self._plan, self._entrants, self._cache, self._scratch = plan, entrants, cache, scratch
-        self._workers = workers
+        self._plan, self._entrants, self._cache, self._scratch, self._workers = plan, entrants, cache, scratch, workers
         self._store = CellStore(cache / "cells", scratch)
         self._finished: dict[str, Outcome] = {}
         self._keys: dict[tuple[str, str, int], str] = {}
@@ -202,9 +201,8 @@ class _Work:
         """Predicted classes of the first seed by `SET/TASK/MODEL`, with `SET/index` and `SET/labels` of the images."""
         arrays: dict[str, np.ndarray] = {}
         for row, name in self._places():
-            if self._failure(row, name):
-                continue
-            predicted = self._outcome(row, name, self._plan.suite.seeds[0]).predicted
+            failed = self._failure(row, name)
+            predicted = None if failed else self._outcome(row, name, self._plan.suite.seeds[0]).predicted
             if predicted is not None:
                 if f"{row.pair.name}/index" not in arrays:
                     arrays |= self._images(row, name)

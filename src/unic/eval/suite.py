@@ -12,9 +12,9 @@ from pydantic_core import PydanticCustomError
 
 from unic.errors import InputError, nearest, reason_of
 from unic.eval.subject import Vector, View
+from unic.recipe.base import Positive, Section
 from unic.recipe.keys import first_error, meant
 from unic.recipe.references import WithReferences, resolve
-from unic.recipe.sections import Positive, Section
 
 HEAD = "head:"
 """Start of the value of `tokens` that names a teacher, whose kept heads are read."""

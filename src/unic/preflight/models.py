@@ -17,7 +17,7 @@ from unic.errors import InputError
 from unic.eval.probes.cka import FEWEST, cka
 from unic.preflight.findings import Report
 from unic.recipe.schema import Recipe
-from unic.recipe.sections import Matched
+from unic.recipe.teachers import Matched
 from unic.tokens import Tokens
 from unic.training.resolutions import enlargement
 

@@ -21,24 +21,22 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from unic.errors import InputError, first_line_of, nearest
+from unic.recipe.base import FORM, LossSetting, Section
 from unic.recipe.files import UNNAMED, RecipeFile, holder, naming
 from unic.recipe.keys import first_error, meant
 from unic.recipe.reading import check_unicode, leaves, read_file, replace, with_base
 from unic.recipe.references import WithReferences, closed, resolve
 from unic.recipe.sections import (
-    FORM,
     CheckpointSection,
     DataSection,
     EvalSection,
-    LossSetting,
     ProjectorSection,
-    Section,
     StandardizeSection,
     StudentSection,
-    TeachersSection,
     TrainSection,
     WeightingSection,
 )
+from unic.recipe.teachers import TeachersSection
 from unic.runs.folder import RunFolder
 
 STAGE_SECTIONS = ("data", "train", "student", "teachers")

@@ -10,8 +10,8 @@ from omegaconf import OmegaConf
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from unic.recipe.base import Component
 from unic.recipe.schema import Recipe
-from unic.recipe.sections import Component
 
 _WIDTH = 100
 _HEAD = "A key with # before it has its default. unic check shows what this needs, unic distill trains it."

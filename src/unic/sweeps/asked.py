@@ -9,10 +9,10 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from unic.errors import InputError, nearest
+from unic.recipe.base import Section
 from unic.recipe.keys import first_error, meant
 from unic.recipe.reading import read_file
 from unic.recipe.schema import Recipe
-from unic.recipe.sections import Section
 from unic.sweeps.folder import SweepFolder
 
 BASE = "base"  # the name of the recipe itself where no variant without overrides gives it another one

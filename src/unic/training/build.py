@@ -18,8 +18,8 @@ from unic.encoders.base import Size
 from unic.errors import InputError, nearest
 from unic.losses import Dims, Weighted, build_losses
 from unic.projectors import build_projector, choose_blocks
+from unic.recipe.base import Component, LossSection
 from unic.recipe.schema import Recipe
-from unic.recipe.sections import Component, LossSection
 from unic.standardizers import build_standardizer, standardizer_kind
 from unic.tokens import Grid
 from unic.training.anchor import Anchor

@@ -29,7 +29,7 @@ from unic.features import Extraction, Features, default_cache_dir, find
 from unic.features.patches import BYTES
 from unic.quantities import gigabytes, num_bytes
 from unic.recipe.schema import Recipe
-from unic.recipe.sections import CacheSection, TeachersSection
+from unic.recipe.teachers import CacheSection, TeachersSection
 from unic.tokens import Grid
 
 _SHARD_BYTES = 1 << 30  # most bytes of a shard

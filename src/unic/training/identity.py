@@ -10,7 +10,7 @@ from unic.arguments import argument
 from unic.errors import InputError
 from unic.recipe.reading import leaves
 from unic.recipe.schema import Recipe
-from unic.recipe.sections import TeacherSection, written_out
+from unic.recipe.teachers import TeacherSection, written_out
 from unic.training import places
 from unic.training.job import Job
 

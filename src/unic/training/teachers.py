@@ -12,7 +12,7 @@ from torch import Tensor
 from unic.data.batch import Batch
 from unic.encoders import Encoder
 from unic.encoders.base import resize
-from unic.recipe.sections import Matched, TeachersSection
+from unic.recipe.teachers import Matched, TeachersSection
 from unic.tokens import Grid, Tokens, without_cls, without_patches
 from unic.training.resolutions import Resolutions
 

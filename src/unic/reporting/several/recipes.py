@@ -8,7 +8,7 @@ from typing import Any
 
 from unic.recipe.reading import leaves
 from unic.recipe.schema import Recipe
-from unic.recipe.sections import written_out
+from unic.recipe.teachers import written_out
 
 _ABSENT = "–"
 

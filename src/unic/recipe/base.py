@@ -1,0 +1,59 @@
+"""Base classes of a recipe's sections, and the form of a loss."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
+
+Positive = Annotated[int, Field(gt=0)]
+
+
+def _title(section: type) -> str:
+    return section.__name__.removesuffix("Section")
+
+
+class Section(BaseModel):
+    """A part of the recipe, in which unknown keys are errors."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,
+        model_title_generator=_title,
+    )
+
+
+class Component(BaseModel):
+    """A part whose `type` names a module. The other keys are options, which that module declares and checks."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, use_attribute_docstrings=True, model_title_generator=_title)
+    type: str
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return dict(self.model_extra or {})
+
+
+class LossSection(BaseModel):
+    """A loss with options, which its module declares and checks."""
+
+    model_config = ConfigDict(
+        extra="allow", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True, model_title_generator=_title
+    )
+    weight: float = 1.0
+    """Factor of the loss."""
+
+
+def _form(value: Any) -> str:
+    return f"{FORM}options" if isinstance(value, Mapping | LossSection) else f"{FORM}weight"
+
+
+FORM = "form:"
+"""Begins the parts of an error's path that name the form of a value, not a key."""
+LossSetting = Annotated[
+    Annotated[float, Tag(f"{FORM}weight")] | Annotated[LossSection, Tag(f"{FORM}options")], Discriminator(_form)
+]
+"""A weight, or a weight and options. Told apart by hand, so that an error is about the form that was written."""
