@@ -88,9 +88,10 @@ def assert_same(one: Path, other: Path) -> None:
     assert {name: t.shape for name, t in first.items()} == {name: t.shape for name, t in second.items()}
     for name in first:
         if name.startswith(("standardizer.", "weighting.", "losses.")):
-            # A rotation to principal components magnifies the rounding of tokens in directions of little variance.
+            # Sums over tokens are large, and a rotation to principal components magnifies the rounding of tokens.
+            size = first[name].abs().max().clamp(min=1) if name.endswith((".scatter", ".matrix")) else 1
             share = 1e-3 if name.endswith(".matrix") else 1e-4
-            assert (first[name] - second[name]).abs().max() <= share * first[name].abs().max().clamp(min=1), name
+            assert (first[name] - second[name]).abs().max() < share * size, name
 
 
 @pytest.mark.parametrize("ranks", [2, FOUR])
