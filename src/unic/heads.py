@@ -119,7 +119,7 @@ class KeptHead(Encoder):
         projector: the projector for the teacher.
         blocks: indices of the student's blocks that the projector reads.
         dims: widths of the teacher's CLS and patches; 0 for what it is not matched by.
-        matched: what the teacher is matched by.
+        matched: tokens that the teacher is matched by.
         restoring: module that undoes the standardisation, if the projector's own layers do not.
 
     Attributes:

@@ -35,8 +35,8 @@ def build_losses(
         settings: `loss` of the recipe: by name the weight, or `weight` (default: 1) and options. A name is a file of
             this package or a dotted path.
         dims: widths of the teacher's CLS and patches; 0 for what it is not matched by.
-        device: of the states.
-        key: of the settings in the recipe, for the line of an error.
+        device: device of the states.
+        key: key of the settings in the recipe, for the line of an error.
 
     Raises:
         InputError: no weight other than 0, an unknown loss, wrong options, or no loss that compares what the teacher is

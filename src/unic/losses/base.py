@@ -51,7 +51,7 @@ class Loss(nn.Module):
         """One value for each image, with gradient with respect to `prediction`; 0 at the target.
 
         Args:
-            prediction: what the teacher's projector makes of the student's tokens.
+            prediction: output of the teacher's projector for the student's tokens.
             target: the teacher's tokens, standardised.
         """
         raise NotImplementedError

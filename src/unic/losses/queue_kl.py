@@ -28,7 +28,7 @@ class Loss(base.Loss):
 
     Args:
         dims: widths of the teacher's CLS and patches.
-        length: of the queue, in images.
+        length: length of the queue, in images.
         temperature: τ.
     """
 

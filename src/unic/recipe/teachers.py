@@ -59,8 +59,8 @@ class TeacherSection(Section):
     """The tokens that the student is compared with: `both`, CLS alone (`cls`), or patches alone (`patches`). The others
     are neither projected nor standardised, and patches are not cached."""
     views: Literal["augmented", "plain"] = "augmented"
-    """What the teacher sees: `augmented`, the view that the student sees, or `plain`, its crop and flip without changes
-    of colour, blur and solarisation."""
+    """View that the teacher sees: `augmented`, that of the student, or `plain`, its crop and flip without changes of
+    colour, blur and solarisation."""
     loss: dict[str, LossSetting] | None = Field(None, min_length=1)
     """Losses to this teacher, in place of the recipe's `loss` and in its form; null: those of the recipe."""
 
@@ -136,11 +136,11 @@ class TeachersSection(Section):
         return self.model_copy(update={"models": models})
 
     def matched(self, name: str) -> Matched:
-        """What a teacher is matched by, whose patches the cache may leave out."""
+        """Tokens that a teacher is matched by; the cache may leave its patches out."""
         return "cls" if self.cache and self.cache.tokens == "cls" else self.models[name].tokens
 
     def options(self, name: str) -> list[str]:
-        """What makes a teacher another than one of its URI alone, in words."""
+        """Options of a teacher in words; empty for one that is a URI alone."""
         teacher, matched = self.models[name], self.matched(name)
         words = {
             f"weight {teacher.weight:g}": teacher.weight != 1,

@@ -174,9 +174,9 @@ def _token_loss(
 
     Args:
         losses: to the teacher.
-        kind: of the tokens.
-        kinds: those that are compared; the caller takes the mean over them.
-        prediction: what the projector gives.
+        kind: kind of the tokens.
+        kinds: kinds of tokens that are compared; the caller takes the mean over them.
+        prediction: output of the projector.
         target: the teacher's tokens, standardised.
     """
     prediction, target = prediction.float(), target.float()

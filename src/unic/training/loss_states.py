@@ -19,7 +19,7 @@ class LossStates:
     """The states of all losses. In a checkpoint each buffer is `TEACHER/LOSS/BUFFER`.
 
     Args:
-        losses: of each teacher, by name.
+        losses: losses of each teacher, by name.
     """
 
     def __init__(self, losses: Mapping[str, Mapping[str, Weighted]]) -> None:
@@ -30,7 +30,7 @@ class LossStates:
                     self._losses.setdefault(teacher, {})[name] = loss
 
     def seen(self, targets: Mapping[str, Tokens]) -> dict[str, Float[Tensor, "b d"]]:
-        """What the states need of a micro-batch: the CLS of some teachers."""
+        """Part of a micro-batch that the states need: the CLS of some teachers."""
         return {teacher: targets[teacher].cls.float() for teacher in self._losses}
 
     def end_step(
@@ -39,8 +39,8 @@ class LossStates:
         """Changes the states at the end of a step that learns. Every process must call it.
 
         Args:
-            seen: of the micro-batches of this process, in their order.
-            batch_size: of all processes.
+            seen: records of the micro-batches of this process, in their order.
+            batch_size: number of images of all processes.
         """
         for teacher, losses in self._losses.items():
             whole = _gathered(torch.cat([part[teacher] for part in seen]), batch_size, accelerator)

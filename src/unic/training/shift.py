@@ -27,7 +27,7 @@ class Shift:
     Args:
         most: s, in patches.
         patch: height and width of a patch, in pixels of the student's input.
-        seed: of the run.
+        seed: seed of the run.
     """
 
     def __init__(self, most: int, patch: Size, seed: int) -> None:
@@ -40,7 +40,7 @@ class Shift:
         Args:
             most: the largest shift that a loss asks for.
             sizes: all sizes at which the student sees images while it trains, with its grids there.
-            seed: of the run.
+            seed: seed of the run.
 
         Raises:
             InputError: too few patches, or patches that are not a whole number of pixels.

@@ -37,9 +37,9 @@ class Outputs(Protocol):
 
         Args:
             images: the views that the student sees.
-            index: of the images, on the CPU.
-            view: of each image, on the CPU.
-            crops: what the views were made of, for live teachers with plain views.
+            index: index of the images, on the CPU.
+            view: view of each image, on the CPU.
+            crops: crops that the views were made of, for live teachers with plain views.
         """
         ...
 
@@ -67,7 +67,7 @@ class LiveTeachers:
         encoders: frozen; their weights are rounded to what bf16 uses of them (`Encoder.round_weights`).
         grid: the student's.
         resolutions: for views of several sizes; says which teachers see them as they are.
-        setting: what each teacher is matched by, and which views it sees; default: all of the view of the student.
+        setting: options of the teachers; default: all are matched by CLS and patches, and see the view of the student.
         plain: makes the views of teachers with plain ones.
         compile: run the teachers that can (`Encoder.can_compile`) through torch.compile.
     """

@@ -25,7 +25,7 @@ class LiveHead(nn.Module):
     """`W · BN(patch) + b`, or `W · [patch, CLS] + b`, for each patch.
 
     Args:
-        live: what the head reads.
+        live: images and encoder that the head reads.
         outputs: number of channels of the maps.
         norm: whether there is a batch normalisation.
         cls: whether CLS stands beside every patch.
@@ -67,7 +67,7 @@ class Schedule:
         weight_decay: weight decay of all parameters.
         warmup: steps of the warm-up, and the factor with which it begins; it rises linearly to 1.
         decay: "linear" or "cosine", both to 0 over all steps.
-        betas: of AdamW.
+        betas: betas of AdamW.
         cycled: β₁ goes to this value over the first 30 % of the steps and back, by cosines; None: it stays.
         clip: largest norm of the gradient; None: not clipped.
 

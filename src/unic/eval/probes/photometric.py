@@ -26,7 +26,7 @@ _RANGE = 255  # of the values whose power is taken: a gamma below 1 also darkens
 
 @dataclass(frozen=True)
 class Distortion:
-    """What happens to one image; neutral values where a change is not drawn.
+    """Changes of one image; values are neutral where a change is not drawn.
 
     Attributes:
         brightness: added to every value.
