@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from unic.errors import InputError
 from unic.standardizers import base
+from unic.standardizers._by_teacher import ByTeacher
 from unic.standardizers._moments import Moments, merge_ranks
 
 EPS = 1e-6
@@ -73,12 +74,7 @@ class Standardizer(base.Standardizer):
             raise InputError(f"recipe: 'standardize.floor' must be a number in [0, 1] (got {floor})")
         self.first, self.last = momentum
         self.floor = float(floor)
-        self.teachers = nn.ModuleDict(
-            {
-                name: nn.ModuleDict({"cls": Statistics(cls), "patch": Statistics(patch)})
-                for name, (cls, patch) in dims.items()
-            }
-        )
+        self.teachers = ByTeacher(dims, Statistics)
         self._window: dict[tuple[str, base.Kind], Moments] = {}
 
     def standardised(self, teacher: str, kind: base.Kind, x: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:
@@ -86,12 +82,12 @@ class Standardizer(base.Standardizer):
         if self.training:
             batch, key = Moments.of(x), (teacher, kind)
             self._window[key] = self._window[key].merge(batch) if key in self._window else batch
-        return self._of(teacher, kind).normalise(x, self.floor)
+        return self.teachers.of(teacher, kind).normalise(x, self.floor)
 
     def update(self, progress: float) -> None:
         keys = list(self._window)
         for (name, kind), batch in zip(keys, merge_ranks([self._window[key] for key in keys]), strict=True):
-            self._of(name, kind).update(batch, self.momentum(progress))
+            self.teachers.of(name, kind).update(batch, self.momentum(progress))
         self._window = {}
 
     def momentum(self, progress: float) -> float:
@@ -99,7 +95,7 @@ class Standardizer(base.Standardizer):
 
     def inverse(self, teacher: str, kind: base.Kind) -> base.Inverse:
         """y = scale · z + μ."""
-        statistics = self._of(teacher, kind)
+        statistics = self.teachers.of(teacher, kind)
         scale = statistics.scale(self.floor)
         return base.Inverse(scale, statistics.mean, scale)
 
@@ -107,15 +103,8 @@ class Standardizer(base.Standardizer):
         """For the log: `floored/T`, the number of channels of CLS and patches at the floor; reads the device."""
         if not self.floor:
             return {}
-        both = {name: (self._of(name, "cls"), self._of(name, "patch")) for name in self.teachers}
+        both = {name: (self.teachers.of(name, "cls"), self.teachers.of(name, "patch")) for name in self.teachers}
         return {
             f"floored/{name}": float(sum(int((s.std < self.floor * s.std.mean()).sum()) for s in statistics))
             for name, statistics in both.items()
         }
-
-    def _of(self, name: str, kind: base.Kind) -> Statistics:
-        both = self.teachers[name]
-        assert isinstance(both, nn.ModuleDict)
-        statistics = both[kind]
-        assert isinstance(statistics, Statistics)
-        return statistics

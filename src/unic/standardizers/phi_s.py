@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from unic.errors import InputError
 from unic.standardizers import base
+from unic.standardizers._by_teacher import ByTeacher
 from unic.standardizers._hadamard import hadamard
 from unic.standardizers._moments import has_ranks
 
@@ -83,12 +84,7 @@ class Standardizer(base.Standardizer):
         if not (isinstance(steps, int) and not isinstance(steps, bool) and steps > 0):
             raise InputError(f"recipe: 'standardize.steps' must be a whole number above 0 (got {steps!r})")
         self.first_steps = steps
-        self.teachers = nn.ModuleDict(
-            {
-                name: nn.ModuleDict({"cls": Rotation(cls), "patch": Rotation(patch)})
-                for name, (cls, patch) in dims.items()
-            }
-        )
+        self.teachers = ByTeacher(dims, Rotation)
         self.register_buffer("steps_done", torch.zeros((), dtype=torch.int64))
         self._done: int | None = None  # the same number, read from the device once after a start or a resume
         nn.Module.register_load_state_dict_post_hook(self, _forget_steps)
@@ -96,7 +92,7 @@ class Standardizer(base.Standardizer):
 
     def standardised(self, teacher: str, kind: base.Kind, x: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:
         """Rotated tokens; in the first steps remembers them for the covariance while training."""
-        rotation = self._of(teacher, kind)
+        rotation = self.teachers.of(teacher, kind)
         if self.training and not self._is_fixed():
             self._window.setdefault((teacher, kind), []).append(x.detach().flatten(0, -2))
         return (x.float() - rotation.mean.float()) @ rotation.matrix.T
@@ -105,7 +101,7 @@ class Standardizer(base.Standardizer):
         if self._is_fixed():
             return
         for (name, kind), tokens in self._window.items():
-            self._of(name, kind).merge(*_moments(torch.cat(tokens)))
+            self.teachers.of(name, kind).merge(*_moments(torch.cat(tokens)))
         self._window = {}
         self.steps_done += 1
         self._done = (self._done or 0) + 1
@@ -116,7 +112,7 @@ class Standardizer(base.Standardizer):
 
     def inverse(self, teacher: str, kind: base.Kind) -> base.Inverse:
         """y = φ·U·Hᵀ·z + μ."""
-        rotation = self._of(teacher, kind)
+        rotation = self.teachers.of(teacher, kind)
         scale = rotation.deviation.expand(len(rotation.mean))
         return base.Inverse(rotation.matrix.T * rotation.deviation.square(), rotation.mean.float(), scale)
 
@@ -124,13 +120,6 @@ class Standardizer(base.Standardizer):
         if self._done is None:
             self._done = int(self.steps_done)
         return self._done >= self.first_steps
-
-    def _of(self, name: str, kind: base.Kind) -> Rotation:
-        both = self.teachers[name]
-        assert isinstance(both, nn.ModuleDict)
-        rotation = both[kind]
-        assert isinstance(rotation, Rotation)
-        return rotation
 
 
 def _forget_steps(module: nn.Module, _: Any) -> None:
