@@ -191,7 +191,7 @@ def _heads_of_others(columns: ModelColumns) -> dict[str, KeptHeads]:
         if name not in columns.runs and uri.startswith("run:") and not _is_cut(uri):
             folder = Path(parse_uri(uri).name).expanduser()
             with suppress(InputError):  # of a run that cannot be read the exported model is measured all the same
-                found[name] = heads_of(folder) if (folder / "recipe.yaml").is_file() else exported_heads(folder)
+                found[name] = heads_of(folder) if RunFolder(folder).is_begun else exported_heads(folder)
     return {name: heads for name, heads in found.items() if heads}
 
 

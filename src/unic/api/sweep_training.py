@@ -19,6 +19,7 @@ from unic.errors import StoppedError
 from unic.eval.results.schema import Results
 from unic.recipe.files import naming
 from unic.recipe.schema import Recipe
+from unic.runs.folder import RunFolder
 from unic.runs.state import has_ended, newest_state
 from unic.sweeps.measured import Measured, gains, logged, scored, write_measured
 from unic.sweeps.plan import Training
@@ -74,7 +75,7 @@ class Work:
     def _evaluated(self, run: Path, name: str, recipe: Recipe, console: Console) -> tuple[Any, Any]:
         """Scores and mean gains. Those by the first suite are kept in the run folder, as of any run."""
         with tempfile.TemporaryDirectory(prefix="unic-sweep-") as scratch:
-            others = [Path(scratch) / "results.json", Path(scratch) / "predictions.safetensors"]
+            others = results_files(Path(scratch))
             files = results_files(run) if name == next(iter(self._suites)) else others
             results = Results.load(
                 evaluate(
@@ -97,6 +98,7 @@ def _take_over(training: Training) -> None:
     lock.check(source)
     partial = run.with_name(f".{run.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
-    left_out = shutil.ignore_patterns("export", "results.json", "predictions.safetensors", "report.html", ".lock")
-    shutil.copytree(source, partial, ignore=left_out)
+    of = RunFolder(source)
+    left_out = [path.name for path in (of.export, of.results, of.predictions, of.report, of.lock)]
+    shutil.copytree(source, partial, ignore=shutil.ignore_patterns(*left_out))
     partial.rename(run)

@@ -10,7 +10,7 @@ from unic.encoders import Encoder, build_encoder, uri_of
 from unic.errors import InputError
 from unic.eval.named import free_name
 from unic.recipe.schema import RESERVED, Recipe, load_run_recipe
-from unic.runs.folder import trainings_in
+from unic.runs.folder import RunFolder, trainings_in
 from unic.runs.state import has_ended
 
 StagesOf = Callable[[Path], Sequence[Recipe]]
@@ -157,7 +157,7 @@ def _runs_of(model: str | Encoder, left_out: list[str]) -> dict[str, Path]:
         return {}
     place, mark, options = model.removeprefix("run:").partition("?")
     folder = Path(place)
-    if (folder / "recipe.yaml").is_file():
+    if RunFolder(folder).is_begun:
         return {model: folder}
     runs = trainings_in(folder)
     ended = {seed: run for seed, run in runs.items() if _has_ended(run)}

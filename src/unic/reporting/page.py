@@ -30,6 +30,7 @@ from unic.reporting.sections.table import table
 from unic.reporting.sections.tasks import task_groups
 from unic.reporting.sections.training import last_values, training_charts
 from unic.reporting.sections.verdict import figures, verdict
+from unic.runs.folder import RunFolder
 from unic.runs.state import Position, newest_state
 
 _MAX_DAMAGED = 200  # names that the page lists
@@ -41,7 +42,7 @@ def write_report(run: Path, to: Path | None = None) -> Path:
     A section whose files the run does not have (an evaluation, an export, a log) says so.
     """
     run = Path(run)
-    return write_page(render("report.html.j2", collect(run)), to or run / "report.html")
+    return write_page(render("report.html.j2", collect(run)), to or RunFolder(run).report)
 
 
 def collect(run: Path) -> dict[str, Any]:
@@ -97,7 +98,7 @@ def _next_steps(files: RunFiles, scores: Scores | None) -> list[str]:
     found = []
     if position and position.is_finished is not None and not position.has_ended(len(plans)):
         run = shlex.quote(str(files.path))
-        recipe = shlex.quote(str(files.path / "recipe.yaml"))
+        recipe = shlex.quote(str(RunFolder(files.path).recipe))
         found, rows = [f"The training has not ended. To resume it: unic distill {recipe} --out {run} --resume"], []
     teachers = list(plans[-1].teachers.models) if plans else []
     try:

@@ -62,7 +62,7 @@ class RunFiles:
 
     @property
     def is_exported(self) -> bool:
-        return (self.path / "export" / "config.json").is_file()
+        return (RunFolder(self.path).export / "config.json").is_file()
 
 
 def read_run(path: Path) -> RunFiles:
@@ -70,9 +70,9 @@ def read_run(path: Path) -> RunFiles:
     recipe, recipe_note = _recipe(path)
     scores, results_note = _scores(path)
     predictions, predictions_note = _predictions(path, scores, results_note)
-    environment, _ = _json(path / "environment.json")
+    environment, _ = _json(RunFolder(path).environment)
     return RunFiles(
-        path, recipe, recipe_note, _text(path / "recipe.yaml"), scores, results_note, predictions, predictions_note,
+        path, recipe, recipe_note, _text(RunFolder(path).recipe), scores, results_note, predictions, predictions_note,
         _metrics(path), environment if isinstance(environment, dict) else {}, _damaged(path),
         _alpha(path, recipe),
     )  # fmt: skip
@@ -86,9 +86,9 @@ def _recipe(path: Path) -> tuple[Recipe | None, str]:
 
 
 def _scores(path: Path) -> tuple[Scores | None, str]:
-    tree, problem = _json(path / "results.json")
+    tree, problem = _json(RunFolder(path).results)
     if problem == _MISSING:
-        run, files = shlex.quote(str(path)), [path / "results.json", path / "predictions.safetensors"]
+        run, files = shlex.quote(str(path)), [RunFolder(path).results, RunFolder(path).predictions]
         outs = " ".join(f"--out {shlex.quote(str(file))}" for file in files)
         return None, f"This run has not been evaluated yet. To do so: unic eval {run} {outs}; then unic report {run}"
     if problem:
@@ -123,7 +123,7 @@ def _metrics(path: Path) -> list[dict[str, Any]]:
 
 
 def _damaged(path: Path) -> list[tuple[str, str]] | None:
-    entries, note = _json(path / "damaged.json")
+    entries, note = _json(RunFolder(path).damaged)
     if note == _MISSING and (path / "checkpoints" / "last").is_file():
         return []  # each save writes the list unless it is empty
     if not isinstance(entries, list):

@@ -15,7 +15,7 @@ from unic.reporting.read.run_files import RunFiles, read_run
 from unic.reporting.read.scores import Scores, shown, signed
 from unic.reporting.render import render, write_page
 from unic.reporting.sections.facts import parameters
-from unic.runs.folder import trainings_in
+from unic.runs.folder import RunFolder, trainings_in
 
 
 def write_trainings(folder: Path, to: Path | None = None) -> Path:
@@ -24,14 +24,14 @@ def write_trainings(folder: Path, to: Path | None = None) -> Path:
     Raises:
         InputError: the trainings have not been evaluated together, or `results.json` cannot be read.
     """
-    return write_page(render("trainings.html.j2", collect_trainings(folder)), to or folder / "report.html")
+    return write_page(render("trainings.html.j2", collect_trainings(folder)), to or RunFolder(folder).report)
 
 
 def collect_trainings(folder: Path) -> dict[str, Any]:
     """Everything that the template shows."""
     files = read_run(folder)
     if files.scores is None:
-        is_there = (folder / "results.json").is_file()
+        is_there = RunFolder(folder).results.is_file()
         text = files.results_note if is_there else "the trainings have not been evaluated together yet"
         raise InputError(f"report {folder}: {text}; unic eval {shlex.quote(str(folder))} measures them")
     runs = {run.name: read_run(run) for run in trainings_in(folder).values()}
@@ -67,5 +67,5 @@ def _trainings(scores: Scores) -> dict[str, Any] | None:
 
 def _run(name: str, run: RunFiles) -> dict[str, str]:
     """The page of a training, relative to the folder of all, and when the training began."""
-    page = f"{name}/report.html" if (run.path / "report.html").is_file() else ""
+    page = f"{name}/report.html" if RunFolder(run.path).report.is_file() else ""
     return {"name": name, "page": page, "started": str(run.environment.get("started", ""))}
