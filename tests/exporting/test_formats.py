@@ -22,6 +22,7 @@ VIT = "timm:test_vit?pretrained=false&img_size=32&mean=0.4&std=0.3"
 CNN = "timm:test_efficientnet?pretrained=false&img_size=64"
 
 
+@pytest.mark.usefixtures("unchecked")  # where torch traces the graph (2.6), sizes are tensors
 @pytest.mark.parametrize("uri", [VIT, CNN])
 def test_graphs_give_what_the_encoder_gives_without_unic(uri, tmp_path):
     encoder = build_encoder(uri).freeze()
@@ -69,6 +70,7 @@ def test_padding_that_depends_on_the_size_is_computed_in_a_graph_for_any_size(tm
         assert difference((tokens.cls, tokens.patches), tuple(found)) <= 1e-5
 
 
+@pytest.mark.usefixtures("unchecked")  # where torch traces the graph (2.6), sizes are tensors
 def test_a_size_that_is_written_into_a_graph_is_found(tmp_path, monkeypatch):
     monkeypatch.setattr(formats, "export_onnx", lambda encoder, path, **options: export_onnx(encoder, path))
     with pytest.raises(InputError, match="without unic"):

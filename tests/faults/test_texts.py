@@ -51,7 +51,9 @@ def test_terminals_get_no_commands(terminal: bool) -> None:
     console.print(render(Results.load(results(EVIL))))
     console.print(EVIL)
     tell(console, EVIL, "red")
-    with console.status(EVIL), CellProgress(console) as progress:
+    with console.status(EVIL):
+        pass
+    with CellProgress(console) as progress:
         progress.describe(EVIL)
         progress._bar.refresh()
     shown = file.getvalue()
