@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import textwrap
+import warnings
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 
 import pytest
 import torch
+from accelerate.state import PartialState
 from torch import Tensor
 
 from unic.data.sources import open_source
@@ -57,6 +59,25 @@ def module(name: str) -> ModuleType:
         (lambda x: torch.ones(2).to("cuda"), "to(cuda)"),
         (lambda x: torch.tensor([1.0, 2.0], device=x.device), "tensor"),
         (lambda x: x.copy_(torch.ones(3, 3)), "copy_"),
+        (lambda x: torch.where(x > 0), "where"),
+        (lambda x: x[x.argmax() // 3], "__getitem__"),
+        (lambda x: x[: x.argmax()], "__getitem__"),
+        (lambda x: torch.full((2,), x.sum()), "full"),
+        (lambda x: x.new_full((2,), x.sum()), "new_full"),
+        (lambda x: x.add(x, alpha=x.sum()), "add"),
+        (lambda x: torch.linalg.eigh(x), "linalg_eigh"),
+        (lambda x: torch.linalg.inv(x + torch.eye(3, device="cuda")), "linalg_inv"),
+        (lambda x: torch.nn.functional.one_hot(x.long()), "one_hot"),
+        (lambda x: x.histc(4), "histc"),
+        (lambda x: torch.combinations(x[0]), "combinations"),
+        (lambda x: repr(x), "__repr__"),
+        (lambda x: torch.ones(1 << 15).to("cuda", non_blocking=True), "to(cuda)"),
+        (lambda x: x.repeat(200, 50).copy_(torch.ones(600, 150), non_blocking=True), "copy_"),
+        (lambda x: torch.ones(1 << 15).pin_memory().to("cuda", non_blocking=True), ""),
+        (lambda x: x[torch.tensor(1)] + x[-1, 0], ""),
+        (lambda x: torch.nn.functional.one_hot(x.long(), 2), ""),
+        (lambda x: x.histc(4, 0, 1), ""),
+        (lambda x: torch.linalg.vector_norm(x) + torch.linalg.qr(x).R.sum(), ""),
         (lambda x: torch.ones(2).to("cuda", non_blocking=True), ""),
         (lambda x: x[torch.arange(2, device=x.device)], ""),
         (lambda x: torch.where(x > 0, x, 0.0).sum(1) + torch.zeros((), device="cuda"), ""),
@@ -87,13 +108,32 @@ def test_the_pretended_gpu_follows_gradients_and_refuses_both_sides() -> None:
     assert sum(gpu.mixed.values()) == 1
 
 
-@pytest.mark.parametrize("name", ["paper", "every option", "parts with a state"])
+@pytest.mark.parametrize("name", ["paper", "every option", "parts with a state", "first steps", "every loss"])
 def test_a_step_waits_for_nothing_and_a_log_line_for_its_numbers(name: str, tmp_path: Path) -> None:
     syncs = module("syncs")
     syncs.make_images(tmp_path / "images", 16)
     found = syncs.pretended(syncs.recipes(tmp_path / "images")[name], tmp_path / "run")
     assert found["step"] == found["mixed"] == {}
     assert 1 <= sum(found["log"].values()) <= 8
+
+
+def test_torch_s_remark_on_its_own_mode_is_no_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    syncs = module("syncs")
+
+    def say(mode: str) -> None:
+        if mode == "warn":
+            warnings.warn("Synchronization debug mode is a prototype feature and does not yet detect all", stacklevel=1)
+
+    monkeypatch.setattr(torch.cuda, "set_sync_debug_mode", say)
+    assert syncs.warned(lambda: None) == {}
+    assert list(syncs.warned(lambda: warnings.warn(syncs._WAIT, stacklevel=1)).values()) == [1]
+
+
+def test_counting_on_a_cpu_does_not_keep_the_next_stage_there() -> None:
+    syncs = module("syncs")
+    for kind in ("cpu", "cuda"):
+        syncs.accelerator_on(torch.device(kind))
+        assert PartialState()._cpu == (kind == "cpu")
 
 
 def test_images_for_a_gpu_are_pinned_and_copied_without_waiting(
