@@ -130,7 +130,7 @@ def _forget_steps(module: nn.Module, _: Any) -> None:
 def _moments(x: Float[Tensor, "n d"]) -> tuple[Tensor, Tensor, Tensor]:
     """Count, mean and scatter of the tokens of all processes."""
     x = x.double()
-    count, mean = x.new_tensor(float(len(x))), x.mean(0)
+    count, mean = x.new_full((), float(len(x))), x.mean(0)
     total = torch.cat([count.view(1), count * mean])
     if has_ranks():
         dist.all_reduce(total)
