@@ -28,14 +28,13 @@ from typing import Any
 from unittest.mock import patch
 
 import torch
+from _bytes import ByteCounter
 from _machine import machine
 from _stage import stage_of
 from accelerate import Accelerator
 from baseline import Baseline
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from unic.encoders import Encoder, load_encoder
@@ -219,7 +218,7 @@ def comparisons(
     for compile in ways:
         if compile and not options.compile:
             ours.compile()
-        for _ in range(3 if compile else 2):  # first without an update; torch.compile compiles again in the second
+        for _ in range(2):  # the first is without an update, and the one that compiles
             ours.step()
         split = split_time(ours, compile)
         peak = peak_bytes(device) - others
@@ -303,18 +302,6 @@ def flop_of(run: Callable[[], object]) -> int:
     with FlopCounterMode(display=False) as counter:
         run()
     return counter.get_total_flops()
-
-
-class ByteCounter(TorchDispatchMode):
-    """Adds up the bytes of every operation's inputs and outputs; views and uninitialised memory cost nothing."""
-
-    total = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = func(*args, **(kwargs or {}))
-        if not func.is_view and "empty" not in func.name():
-            self.total += sum(t.nbytes for t in tree_leaves((args, kwargs, result)) if isinstance(t, Tensor))
-        return result
 
 
 def count_bytes(run: Callable[[], object]) -> int:

@@ -24,6 +24,8 @@ from torch import Tensor
 from unic.data.sources import open_source
 from unic.encoders import load_encoder
 from unic.features import Extraction
+from unic.recipe.schema import load_recipe
+from unic.training.optimizer import build_optimizer, optimizer_step
 
 ROOT = Path(__file__).parents[2]
 GPU = ROOT / "benchmarks/gpu"
@@ -317,11 +319,45 @@ def test_what_is_left_behind(tmp_path: Path) -> None:
 
 
 @pytest.mark.long
-def test_formulas_count_what_torch_counts() -> None:
+@pytest.mark.parametrize(("name", "gflop", "gb"), [("UNIC ViT-B", [329.5], 22), ("UNIC-L", [1636, 3346], 64)])
+def test_formulas_count_what_torch_counts(name: str, gflop: list[float], gb: float) -> None:
+    """The stages of a recipe, and the memory of a GPU that is one of eight or, for ViT-B, of four."""
     roofline = module("roofline")
-    costs = roofline.cost_of(roofline.SETTINGS["UNIC ViT-B"])
-    for part, counted in costs["flop counted"].items():
-        assert costs["flop by formula"][part] == pytest.approx(counted, rel=0.01)
+    stages = roofline.stages_of(roofline.SETTINGS[name])
+    for stage in stages:
+        for part, counted in stage.costs["flop counted"].items():
+            assert stage.costs["flop by formula"][part] == pytest.approx(counted, rel=0.01)
+    assert [stage.costs["flop"] / 1e9 for stage in stages] == pytest.approx(gflop, rel=0.001)
+    gpus = stages[-1].batch // roofline.BATCH
+    memory = roofline.memory_of(stages[-1].costs, gpus, stages[-1].at_a_time(gpus))
+    assert memory / 1e9 == pytest.approx(gb, abs=0.5)
+
+
+def test_an_update_moves_as_many_bytes_as_the_roofline_says() -> None:
+    roofline = module("roofline")
+    model = torch.nn.Linear(256, 256)
+    optimizer = build_optimizer(model, load_recipe(ROOT / "recipes/unic-vitb16.yaml").train)
+    for _ in range(2):  # the first makes the moments
+        model(torch.ones(1, 256)).sum().backward()
+        with roofline.ByteCounter() as counter:
+            optimizer_step(optimizer, 1e-3, torch.ones(()), None)
+    assert counter.total / roofline.parameters(model) == pytest.approx(roofline.UPDATE, rel=0.01)
+
+
+def test_hours_are_those_of_all_stages() -> None:
+    roofline = module("roofline")
+    flop = {"teachers": 1e12, "student": 2e12, "ladders": 1e12}
+    costs = {"flop": 4e12, "flop counted": flop, "trained": 1e9, "frozen": 1e9, "kept": 1e9, "moments": 0}
+    larger = costs | {"flop": 8e12, "kept": 3e9}
+    stages = [roofline.Stage(224, 90, 1024, 1, costs), roofline.Stage(336, 10, 1024, 2, larger)]
+    one, four, eight = roofline.hours(stages, 100e12)
+    images = 1_281_167 * (90 * 4e12 + 10 * 8e12)
+    expected = [images / (share * 100e12) / 3600 for share in (0.4, 0.65)]
+    assert one["hours"] == pytest.approx(expected)
+    assert [4 * each for each in four["hours"]] == pytest.approx(expected)  # the exchange is hidden
+    assert [row["images"] for row in (one, eight)] == [[(8, 128), (16, 64)], [(1, 128), (2, 64)]]
+    assert one["memory"] == 18e9 + 64 * 3e9
+    assert eight["memory"] == one["memory"] + 4e9  # the buckets of DDP
 
 
 @pytest.mark.parametrize(("out", "ending"), [("", ""), ("some where", ' --out "some where/gpu.json"')])

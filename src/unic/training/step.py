@@ -32,10 +32,11 @@ def batch_loss(job: Job, teachers: Outputs, batch: Batch, step: int, model: nn.M
         model: the distiller as it is wrapped for several processes; default: `job.distiller`.
     """
     index = batch.index.to(job.device, non_blocking=True)
+    key = index.new_full((), step)  # an int would be a constant of the graph, which step 2 would compile again
     views = job.views(batch)  # (b, 3, h, w) in [0, 1]
     outputs = teachers(views, batch.index, batch.view, batch.images)
     targets = job.standardizer(outputs)  # (y − μ) / (σ + ε), by the statistics from before this batch
-    terms = (job.distiller if model is None else model)(views, targets, step, index)  # student, projectors: ℓ[t, i]
+    terms = (job.distiller if model is None else model)(views, targets, key, index)  # student, projectors: ℓ[t, i]
     owned = job.owned(batch.index)
     pairs = Pairs(terms.losses.detach(), step, index, owned, terms.cls.detach(), terms.gradients)
     weights = job.weighting.coefficients(pairs)  # c[t, i]
