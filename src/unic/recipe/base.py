@@ -43,7 +43,7 @@ class LossSection(BaseModel):
     model_config = ConfigDict(
         extra="allow", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True, model_title_generator=_title
     )
-    weight: float = 1.0
+    weight: float = Field(1.0, ge=0)
     """Factor of the loss."""
 
 
@@ -54,6 +54,7 @@ def _form(value: Any) -> str:
 FORM = "form:"
 """Begins the parts of an error's path that name the form of a value, not a key."""
 LossSetting = Annotated[
-    Annotated[float, Tag(f"{FORM}weight")] | Annotated[LossSection, Tag(f"{FORM}options")], Discriminator(_form)
+    Annotated[float, Field(ge=0), Tag(f"{FORM}weight")] | Annotated[LossSection, Tag(f"{FORM}options")],
+    Discriminator(_form),
 ]
 """A weight, or a weight and options. Told apart by hand, so that an error is about the form that was written."""
