@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    GetJsonSchemaHandler,
+    Tag,
+    model_validator,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 Positive = Annotated[int, Field(gt=0)]
 
@@ -26,11 +36,29 @@ class Section(BaseModel):
     )
 
 
+class OrText:
+    """Says in a JSON schema that text may stand in the place of a section."""
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {"anyOf": [{"type": "string"}, handler(core)]}
+
+
 class Component(BaseModel):
-    """A part whose `type` names a module. The other keys are options, which that module declares and checks."""
+    """A part whose `type` names a module. The other keys are options, which that module declares and checks.
+
+    `NAME` is short for `{type: NAME}`.
+    """
 
     model_config = ConfigDict(extra="allow", frozen=True, use_attribute_docstrings=True, model_title_generator=_title)
     type: str
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_name(cls, value: Any) -> Any:
+        if not isinstance(value, str | Mapping | Component):
+            raise ValueError("expected a name, or a mapping with 'type' and options")
+        return {"type": value} if isinstance(value, str) else value
 
     @property
     def options(self) -> dict[str, Any]:
