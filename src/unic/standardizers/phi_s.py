@@ -81,8 +81,8 @@ class Standardizer(base.Standardizer):
 
     def __init__(self, dims: base.Dims, *, steps: int = 50) -> None:
         super().__init__(dims)
-        if not (isinstance(steps, int) and not isinstance(steps, bool) and steps > 0):
-            raise InputError(f"recipe: 'standardize.steps' must be a whole number above 0 (got {steps!r})")
+        if steps < 1:
+            raise InputError(f"recipe: 'standardize.steps' must be at least 1 (got {steps})")
         self.first_steps = steps
         self.teachers = ByTeacher(dims, Rotation)
         self.register_buffer("steps_done", torch.zeros((), dtype=torch.int64))

@@ -92,8 +92,7 @@ def _projectors(job: Job) -> Iterator[tuple[str, str]]:
         yield "projector", text
         return
     blocks = choose_blocks(options.get("blocks", "all"), len(job.student.block_dims))
-    has_patches = job.recipe.teachers.cache is None or job.recipe.teachers.cache.tokens != "cls"
-    dims = [(teacher.embed_dim, has_patches * teacher.patch_dim) for teacher in job.encoders.values()]
+    dims = [job.recipe.teachers.widths(name, each.embed_dim, each.patch_dim) for name, each in job.encoders.items()]
     width = suited_width([job.student.block_dims[block] for block in blocks], dims, job.student.embed_dim, student)
     remedy = f"projector.hidden_dim={width} projector.last_hidden_dim={4 * width}"
     yield "projector", f"{text}; with {remedy} they have at most {TIMES_STUDENT} times as many"

@@ -43,9 +43,6 @@ class Weighting(base.Weighting):
         normalise: Literal["pair", "image"] = "pair",
     ) -> None:
         super().__init__(num_teachers, seed)
-        for name, value, valid in (("level", level, ("image", "batch")), ("normalise", normalise, ("pair", "image"))):
-            if value not in valid:
-                raise InputError(f"recipe: 'weighting.{name}' must be {' or '.join(valid)} (got '{value}')")
         if p == "auto":
             p = 0.0 if num_teachers == 1 else min(num_teachers / 8, 0.5)
         if isinstance(p, str) or not 0 <= p <= 1:
