@@ -122,7 +122,8 @@ class MetricsLog:
                 for name in teachers
             }
             cosines = " ".join(f"{name} {cls:.2f}/{patch:.2f}" for name, (cls, patch) in both.items())
-            kept = " ".join(f"{values[kept_of(name)]:.0%}" for name in teachers)
+            counts = [values[kept_of(name)] for name in teachers]
+            kept = " ".join(f"{one:.2f}" if max(counts) > 1 else f"{one:.0%}" for one in counts)  # weights, or shares
             parts += [f"cos {cosines}", f"kept {kept}"]
         if "images_per_s" in values:
             parts += [f"{values['images_per_s']:.0f} img/s", f"wait {values['data_wait']:.0%}"]
