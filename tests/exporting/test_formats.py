@@ -134,6 +134,30 @@ def test_a_run_leaves_with_heads_card_and_parity(recipe, tmp_path):
         api.export(tmp_path / "run", tmp_path / "other", heads=["cnn"])
 
 
+def test_graphs_of_the_first_channels(recipe, tmp_path):
+    from rich.console import Console
+
+    from unic import api
+    from unic.recipe.schema import load_recipe
+    from unic.training.train import fit
+
+    fit(load_recipe(recipe, ["train.steps=1", "student.widths=[8]"]), tmp_path / "run", console=Console(quiet=True))
+    folder = api.export(tmp_path / "run", tmp_path / "out", formats=["torch_export"], widths=[8, 5], check=True)
+    parity = json.loads((folder / "parity.json").read_text())
+    assert {f"torch_export: widths/{width}/model.pt2" for width in (8, 5)} < parity.keys()
+    images = torch.rand(2, 3, 32, 32)
+    whole = torch.export.load(folder / "model.pt2").module()(images)
+    for cut, tokens in zip(torch.export.load(folder / "widths/8/model.pt2").module()(images), whole, strict=True):
+        assert torch.equal(cut, tokens[..., :8])
+    assert "`widths/`" in (folder / "README.md").read_text()
+    with pytest.raises(InputError, match=r"widths: a timm folder has all channels.*formats=\['onnx'\] or torch_export"):
+        api.export(tmp_path / "run", tmp_path / "other", widths=[8])
+    for width in (0, 64):
+        with pytest.raises(InputError, match=rf"widths=\[{width}\]: expected fewer channels than the student's 64"):
+            api.export(tmp_path / "run", tmp_path / "other", formats=["torch_export"], widths=[width])
+    assert not (tmp_path / "other").exists()
+
+
 class Cancelling(Encoder):
     """Adds 10,000 and takes it away again: float32 keeps 3 decimals of what is left."""
 

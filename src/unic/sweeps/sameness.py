@@ -1,4 +1,4 @@
-"""Whether two recipes are the same, also where one leaves an option at its default and the other writes it."""
+"""Whether two recipes, or two suites, are the same: defaults may be written or left out, files may have moved."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from unic import lookup
+from unic.data.sources._path_options import split_off
+from unic.digest import sha256
+from unic.eval.suite import load_suite
 from unic.recipe.schema import Recipe
 
 
@@ -28,6 +31,27 @@ def content(recipe: Recipe) -> str:
         tree[section] = {**_defaults(kind), **tree[section]}
     tree["projector"] = {"blocks": "all", **tree["projector"]}
     return json.dumps(_as_numbers(tree), sort_keys=True, default=str)
+
+
+def suite_digest(suite: str | Mapping[str, Any]) -> str:
+    """A hash of all in a suite that decides a score, but for the paths of its sets, which may move.
+
+    Args:
+        suite: name or path of a suite, or the suite itself.
+
+    Raises:
+        InputError: no such suite, or the file is not a suite.
+    """
+    tree = load_suite(suite).model_dump(mode="json", exclude_defaults=True, exclude={"axes"})
+    for key in tree.keys() & {"data", "unseen"}:
+        tree[key] = [_without_path(spec) for spec in tree[key]]
+    return sha256(json.dumps(_as_numbers(tree), sort_keys=True))[:16]
+
+
+def _without_path(spec: str) -> str:
+    """A set's name and options: `NAME=PATH?test=0.2` → `NAME=?test=0.2`; a set without a path as it is."""
+    name, equals, path = spec.partition("=")
+    return spec if "?" in name else name + equals + path.removeprefix(split_off(path)[0])
 
 
 def _as_numbers(value: Any) -> Any:
