@@ -60,6 +60,17 @@ def test_one_loss_of_the_default_varies(measured: dict[str, Any]) -> None:
     assert plan.recipes["loss.cosine=1"].loss == {"cosine": 1, "smooth_l1": 0.5}
 
 
+def test_the_same_losses_in_other_words_make_no_variant(measured: dict[str, Any]) -> None:
+    measured["loss"] = {"queue_kl": 1, "cosine": 1}
+    written = {"queue_kl": {"length": 4096}, "cosine": {"weight": 1.0}}
+    assert list(variants({"recipe": measured, "vary": {"loss": [written]}})) == ["base"]
+    twins = {"a": ["teachers.models.vit.loss={queue_kl: 2}"], "b": ["teachers.models.vit.loss={queue_kl: {weight: 2}}"]}
+    with pytest.raises(InputError, match="'a' and 'b' are the same recipe"):
+        variants({"recipe": measured, "variants": twins})
+    twins["b"] = ["teachers.models.vit.loss={queue_kl: {weight: 2, length: 8}}"]
+    assert list(variants({"recipe": measured, "variants": twins})) == ["base", "a", "b"]
+
+
 def test_all_combinations(measured: dict[str, Any]) -> None:
     asked = {
         "recipe": measured,

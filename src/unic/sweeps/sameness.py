@@ -18,7 +18,7 @@ def content(recipe: Recipe) -> str:
     """The content of a recipe, with the default of every option; equal for recipes that are the same.
 
     Raises:
-        InputError: a projector, standardiser or weighting that does not exist.
+        InputError: a projector, standardiser, weighting or loss that does not exist.
         UntrustedError: one that is code of somebody else's and not trusted.
     """
     tree = recipe.model_dump(mode="json")
@@ -30,7 +30,21 @@ def content(recipe: Recipe) -> str:
     for section, kind in kinds.items():
         tree[section] = {**_defaults(kind), **tree[section]}
     tree["projector"] = {"blocks": "all", **tree["projector"]}
+    tree["loss"] = _losses(tree["loss"])
+    for teacher in tree["teachers"]["models"].values():
+        if isinstance(teacher, dict) and teacher["loss"]:
+            teacher["loss"] = _losses(teacher["loss"])
     return json.dumps(_as_numbers(tree), sort_keys=True, default=str)
+
+
+def _losses(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Losses by name, each as a mapping with its weight and every option."""
+    found = {}
+    for name, setting in settings.items():
+        module = lookup.module("unic.losses", name)
+        options = setting if isinstance(setting, Mapping) else {"weight": setting}
+        found[name] = {"weight": 1, **_defaults(getattr(module, "loss", None) or module.Loss), **options}
+    return found
 
 
 def suite_digest(suite: str | Mapping[str, Any]) -> str:
