@@ -118,7 +118,10 @@ CLAIMS = [
     Claim(
         "CLS and patches together are better than CLS alone, even for classification.",
         NO_NUMBER,
-        [Comparison("both against CLS alone", METHOD, "CLS alone")],
+        [
+            Comparison("both against CLS alone", METHOD, "CLS alone"),
+            Comparison("both against patches alone", METHOD, "patches alone"),
+        ],
     ),
     Claim(
         "Every teacher adds something.",
