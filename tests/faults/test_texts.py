@@ -142,6 +142,7 @@ def test_a_card_is_what_it_says() -> None:
     uri = "hf:x|y`z?a=<script>"
     facts = {"uri": uri, "licence": "mit\nevil: true\n---\n# [x](http://y)", "revision": "a|b"}
     recipe = {"data": {"train": [{"path": "a`b\n```\n# c"}], "size": 9}, "x": "```\n# d\n${oc.env"}
+    recipe |= {part: {"type": "a`b\n# c"} for part in ("projector", "standardize", "weighting")}
     card = model_card("r\n# e <b>", Provenance(None, {"t": facts}), recipe, None, {}, usage(Path("```\nq")))
     _, head, body = card.split("---\n", 2)
     assert set(yaml.safe_load(head)) == {"library_name", "pipeline_tag", "tags", "license", "license_name"}

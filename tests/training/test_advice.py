@@ -118,6 +118,15 @@ def test_the_width_that_suits() -> None:
     assert suited_width(rungs, teachers, 512, 1) == 64
 
 
+def test_squares_of_huge_targets(recipe: dict[str, Any]) -> None:
+    recipe["standardize"] = {"type": "ema"}
+    assert "standardize.floor=0.1" in advised(recipe, "loss={mse: 1}")["standardize"]
+    own = f"teachers.models.vit={{uri: '{recipe['teachers']['models']['vit']}', loss: {{mse: 1}}}}"
+    assert "standardize.floor=0.1" in advised(recipe, own)["standardize"]
+    assert "standardize" not in advised(recipe, "loss={mse: 1}", "standardize.floor=0.1")
+    assert "standardize" not in advised(recipe, "loss={cosine: 1}")
+
+
 def test_an_anchor_at_random_weights(recipe: dict[str, Any]) -> None:
     recipe["data"]["train"] = [{"path": recipe["data"]["train"], "anchor": 0.3}]
     assert "anchor" in advised(recipe)["data.train"]

@@ -198,3 +198,24 @@ def test_a_module_of_ones_own(
     run(recipe, tmp_path / "run", "weighting={type: mine.hardest}", "train.steps=2")
     kept = [row["kept/vit"] + row["kept/cnn"] for row in read_metrics(tmp_path / "run")]
     assert kept == [1.0, 1.0]
+
+
+def test_coefficients_of_another_shape_are_refused(
+    recipe: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trust: Callable[[str], None]
+) -> None:
+    """One coefficient an image would count for all teachers."""
+    (tmp_path / "an_image.py").write_text(
+        "from unic.weightings import base\n\n\n"
+        "class Weighting(base.Weighting):\n"
+        "    def coefficients(self, pairs):\n"
+        "        return pairs.losses[0] * 0 + 1\n"
+    )
+    (tmp_path / "ours").mkdir()
+    (tmp_path / "an_image.py").rename(tmp_path / "ours/an_image.py")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    trust("ours.an_image")
+    expected = (
+        r"weighting 'ours.an_image': coefficients has the shape \(8,\); expected \(teachers, images\), here \(2, 8\)"
+    )
+    with pytest.raises(InputError, match=expected):
+        run(recipe, tmp_path / "run", "weighting=ours.an_image")
