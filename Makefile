@@ -71,8 +71,8 @@ endif
 DEVICE ?= cuda
 GPU_PYTHON ?= $(PYTHON)
 
-gpu:  ## what only a GPU can show, in eight minutes: a line a part, and runs/gpu.json (docs/gpu.md); DEVICE=cpu: at toy size
-	$(GPU_PYTHON) benchmarks/gpu --device $(DEVICE)
+gpu:  ## what only a GPU can show, in eight minutes: a line a part, and runs/gpu.json, or OUT/gpu.json (docs/gpu.md); DEVICE=cpu: at toy size
+	$(GPU_PYTHON) benchmarks/gpu --device $(DEVICE)$(if $(OUT), --out "$(OUT)/gpu.json")
 
 gpu-carry: setup  ## .gpu: wheels and weights for a GPU machine without network, and the size of all that travels
 	$(BIN)/python benchmarks/gpu/collect.py

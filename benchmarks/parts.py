@@ -32,12 +32,12 @@ from typing import Any
 from unittest.mock import patch
 
 import torch
+from _bytes import bytes_moved
 from _machine import machine
 from loader import write_mosaics
 from step import CONFIGURATIONS, Configuration, Ours, count_flop, recipe_of, spread
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from unic.data.batch import Batch
 from unic.recipe.schema import load_recipe
@@ -118,7 +118,7 @@ class Clock:
 
 
 class Bytes(TorchDispatchMode):
-    """Adds to the part at work what each operation reads and writes; views and uninitialised memory cost nothing."""
+    """Adds to the part at work what each operation reads and writes."""
 
     def __init__(self, clock: Clock) -> None:
         super().__init__()
@@ -126,14 +126,7 @@ class Bytes(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
-        if not func.is_view and "empty" not in func.name():
-            touched = [args, kwargs, result]
-            if not func._schema.returns:  # the fused optimiser returns nothing of what it writes
-                written = [
-                    given.alias_info is not None and given.alias_info.is_write for given in func._schema.arguments
-                ]
-                touched += [value for value, is_written in zip(args, written, strict=False) if is_written]
-            self._clock.moved[self._clock.part] += sum(x.nbytes for x in tree_leaves(touched) if isinstance(x, Tensor))
+        self._clock.moved[self._clock.part] += bytes_moved(func, args, kwargs, result)
         return result
 
 

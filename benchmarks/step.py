@@ -19,7 +19,7 @@ import statistics
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import repeat
@@ -28,14 +28,13 @@ from typing import Any
 from unittest.mock import patch
 
 import torch
+from _bytes import ByteCounter
 from _machine import machine
 from _stage import stage_of
 from accelerate import Accelerator
 from baseline import Baseline
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from unic.encoders import Encoder, load_encoder
@@ -61,6 +60,9 @@ class Configuration:
     batch_on_cpu: int
     size: int = 224
     drop_path: float = 0.1
+
+    def batch_on(self, device: torch.device) -> int:
+        return self.batch_size if device.type == "cuda" else self.batch_on_cpu
 
     @property
     def hidden_dims(self) -> dict[str, int]:
@@ -110,11 +112,17 @@ class Ours:
     def __init__(self, recipe: Recipe, device: torch.device, folder: Path) -> None:
         accelerator = Accelerator(mixed_precision="no", cpu=device.type == "cpu")
         self.job = build(recipe, device)
-        self.batch = self.job.first_batch(recipe.train.batch_size)
+        batch = self.job.first_batch(recipe.train.batch_size)
+        self.batch = batch.pin_memory() if device.type == "cuda" else batch  # as in training
         self.stage = stage_of(self.job, folder, accelerator)
         self.model = engine.prepare(self.job, accelerator).train()
         self.teachers = self.job.live_teachers(compile=recipe.train.compile)
         self.steps_done = 0
+
+    def compile(self) -> None:
+        """Runs the following steps through torch.compile, as `train.compile` does."""
+        self.model.compile()
+        self.teachers = self.job.live_teachers(compile=True)
 
     def step(self, measured: Callable[[str, Callable[..., Any]], Callable[..., Any]] = lambda _, run: run) -> None:
         """One step. `measured`: wraps the parts that are passed to it, by name."""
@@ -155,7 +163,7 @@ def load_teachers(chosen: Configuration, device: torch.device) -> dict[str, Enco
     return {f"t{index}": load_encoder(uri, device=device) for index, uri in enumerate(chosen.teachers)}
 
 
-def main() -> None:
+def command_line() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("configuration", choices=CONFIGURATIONS)
     parser.add_argument("--batch-size", type=int, help="default: the configuration's on this kind of device")
@@ -168,10 +176,14 @@ def main() -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--out", type=Path)
-    options = parser.parse_args()
+    return parser
+
+
+def main() -> None:
+    options = command_line().parse_args()
     torch.set_num_threads(options.threads)
     chosen, device = CONFIGURATIONS[options.configuration], torch.device(options.device)
-    batch = options.batch_size or (chosen.batch_size if device.type == "cuda" else chosen.batch_on_cpu)
+    batch = options.batch_size or chosen.batch_on(device)
     result = {"machine": machine("torch", "timm"), "configuration": options.configuration, "batch_size": batch}
     result |= {"compile": options.compile, "patch_share": options.patch_share}
     result |= {"weighting": options.weighting, "standardizer": options.standardizer}
@@ -184,23 +196,65 @@ def main() -> None:
 
 def compare(chosen: Configuration, batch: int, device: torch.device, options: argparse.Namespace) -> dict[str, Any]:
     """Rates of both sides as medians over the rounds, with the ceiling of the same rounds."""
+    return next(comparisons(chosen, batch, device, options, [options.compile]))
+
+
+def comparisons(
+    chosen: Configuration, batch: int, device: torch.device, options: argparse.Namespace, ways: Sequence[bool]
+) -> Iterator[dict[str, Any]]:
+    """Comparisons of our step, compiled or not, one after the other with the same baseline.
+
+    Args:
+        options: those of the command line; `compile` is that of the first comparison.
+        ways: for each comparison, whether our step is compiled; once it is, it stays so.
+    """
     with tempfile.TemporaryDirectory() as folder:
         ours = Ours(recipe_of(chosen, batch, options), device, Path(folder))
     images = ours.job.views(ours.batch)
     flop = {"ours": count_flop(ours, images[:2], options.patch_share), "baseline": count_flop(ours, images[:2], 1)}
-    for _ in range(3 if options.compile else 2):  # first without an update; torch.compile compiles again in the second
-        ours.step()
-    split = split_time(ours, options.compile)
-    peak = peak_bytes(device)
     sides: dict[str, Callable[[], object]] = {"ours": ours.step}
-    if not options.alone:
-        teachers, bf16 = load_teachers(chosen, device), ours.job.distiller.bf16
-        baseline = Baseline(ours.job.student, teachers, **chosen.hidden_dims, bf16=bf16)
-        sides["baseline"] = lambda: baseline.step(images, ours.job.grid)
-        sides["baseline"]()
-    moved = {name: count_bytes(run) / batch for name, run in sides.items()}
+    moved: dict[str, float] = {}
+    others = 0  # bytes that the baseline holds
+    for compile in ways:
+        if compile and not options.compile:
+            ours.compile()
+        for _ in range(2):  # the first is without an update, and the one that compiles
+            ours.step()
+        split = split_time(ours, compile)
+        peak = peak_bytes(device) - others
+        if not options.alone and "baseline" not in sides:
+            before = allocated_bytes(device)
+            teachers, bf16 = load_teachers(chosen, device), ours.job.distiller.bf16
+            baseline = Baseline(ours.job.student, teachers, **chosen.hidden_dims, bf16=bf16)
+            sides["baseline"] = lambda baseline=baseline: baseline.step(images, ours.job.grid)
+            sides["baseline"]()
+            others = allocated_bytes(device) - before
+        moved = moved or {name: count_bytes(run) / batch for name, run in sides.items()}
+        yield compared(sides, flop, moved, batch, device, options.rounds) | {"peak_gb": peak / 1e9, "seconds": split}
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
+
+
+def compared(
+    sides: Mapping[str, Callable[[], object]],
+    flop: Mapping[str, Mapping[str, float]],
+    moved: Mapping[str, float],
+    batch: int,
+    device: torch.device,
+    rounds: int,
+) -> dict[str, Any]:
+    """Rates of the sides, which take turns, and their shares of the ceiling.
+
+    Args:
+        sides: runs a step of each.
+        flop: of an image, by side and part.
+        moved: bytes of an image, by side.
+        batch: images of a step.
+        device: of both sides.
+        rounds: how often the sides take turns.
+    """
     rates = defaultdict[str, list[float]](list)
-    for turn in range(options.rounds):
+    for turn in range(rounds):
         rates["product_flops"].append(measure_product(device))
         rates["copy_bytes_per_s"].append(measure_copy(device))
         for name, run in sorted(sides.items(), reverse=bool(turn % 2)):
@@ -216,8 +270,6 @@ def compare(chosen: Configuration, batch: int, device: torch.device, options: ar
             name: share(rates[name], sum(flop[name].values()), rates["product_flops"]) for name in sides
         },
         "share_of_copy": {name: share(rates[name], moved[name], rates["copy_bytes_per_s"]) for name in sides},
-        "peak_gb": peak / 1e9,
-        "seconds": split,
         "rounds": dict(rates),
     }
 
@@ -250,18 +302,6 @@ def flop_of(run: Callable[[], object]) -> int:
     with FlopCounterMode(display=False) as counter:
         run()
     return counter.get_total_flops()
-
-
-class ByteCounter(TorchDispatchMode):
-    """Adds up the bytes of every operation's inputs and outputs; views and uninitialised memory cost nothing."""
-
-    total = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = func(*args, **(kwargs or {}))
-        if not func.is_view and "empty" not in func.name():
-            self.total += sum(t.nbytes for t in tree_leaves((args, kwargs, result)) if isinstance(t, Tensor))
-        return result
 
 
 def count_bytes(run: Callable[[], object]) -> int:
@@ -328,6 +368,11 @@ def peak_bytes(device: torch.device) -> int:
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def allocated_bytes(device: torch.device) -> int:
+    """Memory of the device in tensors; 0 on a CPU, where it is not known."""
+    return torch.cuda.memory_allocated(device) if device.type == "cuda" else 0
 
 
 def seconds(run: Callable[[], object], device: torch.device) -> float:

@@ -1,4 +1,4 @@
-"""Eighty wrong inputs: each gets one line that names the thing and what was expected, exit code 2, and no file."""
+"""Ninety wrong inputs: each gets one line that names the thing and what was expected, exit code 2, and no file."""
 
 from __future__ import annotations
 
@@ -52,6 +52,16 @@ OVERRIDES = [
     ("projector.blocks=[99]", "99"),
     ("standardize={type: emma}", "emma"),
     ("weighting={type: dropping}", "dropping"),
+    ("weighting=unifrm", "weighting 'unifrm'.*'uniform'"),
+    ("standardize=phi", "standardizer 'phi'.*'phi_s'"),
+    ("projector=lader", "projector 'lader'.*'ladder'"),
+    ("weighting=3", "'weighting': expected a name, or a mapping with 'type' and options .*3"),
+    ("weighting.p=null", "weighting 'teacher_dropping': option 'p': .*number or 'auto'.*None"),
+    ("weighting.p=true", "weighting 'teacher_dropping': option 'p': .*number or 'auto'.*True"),
+    ("standardize.momentum=0.5", "standardizer 'ema': option 'momentum': .*0.5"),
+    ("projector.hidden_dim=-5", "'projector.hidden_dim'.*at least 1.*-5"),
+    ("loss={cosine: -1}", "'loss.cosine'.*greater than or equal to 0.*-1"),
+    ("loss={mse: {weight: -1}}", "'loss.mse.weight'.*greater than or equal to 0.*-1"),
     ("eval.suite=quik", "suite.*'quik'.*'quick'"),
     ("trackers=[[]]", "'trackers'.*dictionary"),
     ("trackers=wanb", "tracker.*'wanb'.*'wandb'"),

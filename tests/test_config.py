@@ -8,7 +8,7 @@ import yaml
 
 from unic.errors import InputError
 from unic.recipe.reading import recipe_folder
-from unic.recipe.schema import load_recipe, load_run_recipe
+from unic.recipe.schema import Recipe, load_recipe, load_run_recipe
 
 MINIMAL = {"teachers": {"models": {"a": "timm:x"}}, "student": {"model": "timm:y"}, "data": {"train": "images"}}
 
@@ -44,6 +44,60 @@ def test_base_is_inherited_and_named_maps_are_replaced(tmp_path: Path) -> None:
     assert (child.seed, child.train.lr, child.train.epochs, child.base) == (7, 0.5, 3, None)
     assert child.loss == {"mse": 1.0}
     assert child.teachers.uris == {"b": "timm:z"}
+
+
+def test_a_component_may_be_a_name_alone(tmp_path: Path) -> None:
+    short = {"weighting": "uniform", "projector": "mlp", "standardize": "phi_s"}
+    recipe = load_recipe(MINIMAL | {key: {"type": name} for key, name in short.items()})
+    assert load_recipe(MINIMAL | short) == recipe == Recipe.model_validate(MINIMAL | short)
+    assert load_recipe(MINIMAL, [f"{key}={name}" for key, name in short.items()]) == recipe
+    assert "weighting:\n  type: uniform\n" in recipe.to_yaml()
+    (tmp_path / "base.yaml").write_text("weighting: gradnorm\n")
+    child = load_recipe(
+        MINIMAL | {"base": str(tmp_path / "base.yaml"), "weighting": {"rate": 0.1}}, ["weighting.alpha=1"]
+    )
+    assert child.weighting.model_dump() == {"type": "gradnorm", "rate": 0.1, "alpha": 1}
+    assert load_recipe(MINIMAL, ["projector=ladder", "projector.norm=pre"]).projector.options == {"norm": "pre"}
+
+
+def test_an_override_of_one_loss_keeps_the_others(tmp_path: Path) -> None:
+    default = load_recipe(MINIMAL).loss
+    assert load_recipe(MINIMAL, ["loss.cosine=1"]).loss == default | {"cosine": 1}
+    assert load_recipe(MINIMAL, ["loss[cosine]=1"]).loss == default | {"cosine": 1}
+    assert load_recipe(MINIMAL, ["loss={cosine: 1}"]).loss == {"cosine": 1}
+    assert load_recipe(MINIMAL, ["loss={mse: 1}", "loss.cosine=1"]).loss == {"mse": 1, "cosine": 1}
+    assert load_recipe(MINIMAL | {"loss": {"mse": 1}}, ["loss.cosine=1"]).loss == {"mse": 1, "cosine": 1}
+    assert load_recipe(load_recipe(MINIMAL | {"loss": {"mse": 1}}), ["loss.cosine=1"]).loss == {"mse": 1, "cosine": 1}
+    (tmp_path / "base.yaml").write_text("loss: {mse: 1}\n")
+    assert load_recipe(MINIMAL | {"base": str(tmp_path / "base.yaml")}, ["loss.mse=2"]).loss == {"mse": 2}
+    assert load_recipe(MINIMAL).loss == default
+
+
+def test_an_option_of_a_loss_keeps_its_weight() -> None:
+    written = MINIMAL | {"loss": {"queue_kl": 0.25}}
+    assert load_recipe(written, ["loss.queue_kl.length=8"]).model_dump()["loss"] == {
+        "queue_kl": {"weight": 0.25, "length": 8}
+    }
+
+
+def test_what_a_stage_keeps() -> None:
+    """It keeps what it does not name; lists, a teacher's losses and a teacher as a URI alone are replaced whole."""
+    models = {"a": {"uri": "timm:x", "weight": 2, "loss": {"cosine": 1, "mse": 1}}, "b": "timm:z"}
+    tree = MINIMAL | {"teachers": {"models": models}, "data": {"train": "images", "sizes": [96, 224]}}
+    stages = [
+        {"teachers.models": {"b": {"weight": 3}}, "data": {"size": 112, "sizes": [112]}},
+        {"teachers": {"models": {"a": {"loss": {"mse": 2}}}}},
+        {"teachers.models.a.loss": {"mse": 2}},
+        {"teachers.models.a.loss.mse": 2},
+        {"teachers.models.a": "timm:y"},
+    ]
+    plans = load_recipe(tree | {"stages": stages}).plans()
+    assert [list(plan.teachers.models) for plan in plans] == [["a", "b"]] * 5
+    assert [plan.teachers.models["a"].weight for plan in plans] == [2, 2, 2, 2, 1]
+    assert plans[0].teachers.models["b"].weight == 3
+    assert plans[0].data.sizes == [112]
+    losses = [plan.teachers.models["a"].loss for plan in plans[1:]]
+    assert losses == [{"mse": 2}, {"mse": 2}, {"cosine": 1, "mse": 2}, None]
 
 
 def test_base_of_itself(tmp_path: Path) -> None:

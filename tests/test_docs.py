@@ -33,6 +33,12 @@ def test_every_environment_variable_is_listed():
     assert _words(r"^\| `(UNIC_[A-Z_]+)", COMMAND_LINE) == _words(r"\"(UNIC_[A-Z_]+)\"", source)
 
 
+def test_every_attribute_of_a_task_has_a_contract():
+    task = (ROOT / "docs/extending.md").read_text().partition("### Task\n")[2].partition("\n### ")[0]
+    source = "\n".join(path.read_text() for path in (ROOT / "src/unic/eval").glob("*.py"))
+    assert _words(r"^\| `([A-Z_]+)`", task) == _words(r"getattr\(.*\"([A-Z_]+)\"", source) | {"VERSION"}
+
+
 def test_every_shipped_recipe_is_listed():
     page = (ROOT / "docs/recipes.md").read_text()
     assert _words(r"^\| `([\w-]+)`", page) == {path.stem for path in (ROOT / "recipes").glob("*.yaml")}

@@ -49,6 +49,20 @@ def test_live_line_and_log_file_say_the_same(tmp_path: Path) -> None:
     assert expected in (tmp_path / "train.log").read_text()
 
 
+def test_weights_above_one_are_no_percentages(tmp_path: Path) -> None:
+    screen = io.StringIO()
+    with MetricsLog(tmp_path, 0, 10, Console(file=screen, width=100)) as metrics:
+        metrics.write(5, {"loss": 0.5, "loss/a": 0.4, "loss/b": 0.6, "kept/a": 1.456, "kept/b": 0.5})
+    assert "kept 1.46 0.50" in screen.getvalue()
+
+
+def test_a_teacher_that_is_matched_by_patches_alone_has_no_cosine_of_the_cls(tmp_path: Path) -> None:
+    screen = io.StringIO()
+    with MetricsLog(tmp_path, 0, 10, Console(file=screen, width=100)) as metrics:
+        metrics.write(5, {"loss": 0.5, "loss/a": 0.4, "cos/a/patch": 0.25, "kept/a": 0.5})
+    assert "cos a –/0.25 " in screen.getvalue()
+
+
 class Failing:
     name = "failing"
 

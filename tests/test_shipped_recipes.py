@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 import unic
 from unic.data.sources._hub_names import is_hub_name
-from unic.encoders import input_size, parse_uri, without_weights
+from unic.encoders import build_encoder, input_size, parse_uri, without_weights
 from unic.recipe.reading import recipe_folder
 from unic.recipe.schema import load_recipe
 
@@ -45,6 +46,15 @@ def test_every_stage_is_a_recipe_whose_teachers_are_published(recipe: str) -> No
 def test_images_of_the_user_are_not_looked_for_on_the_hub(recipe: str) -> None:
     """It would ask for minutes where there is no network, before it says that they are missing."""
     assert not [entry.path for entry in load_recipe(recipe).data.train if is_hub_name(entry.path)]
+
+
+def test_dune_says_what_becomes_of_the_last_norm() -> None:
+    with torch.device("meta"):
+        student = build_encoder(load_recipe("dune-vitb14").student.model)
+    assert not any(parameter.requires_grad for parameter in student.model.norm.parameters())
+    assert not student.norm_last
+    head = (recipe_folder() / "dune-vitb14.yaml").read_text().partition("\nbase:")[0]
+    assert "keeps this norm, frozen" in head
 
 
 def test_check_names_what_the_user_has_to_give(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,8 +20,11 @@ import unic
 from unic import api, cli
 from unic.api import sweep_training, sweeping
 from unic.errors import InputError, NotFiniteError, PreemptedError, UnfinishedError
+from unic.recipe.schema import load_recipe
 from unic.runs.metrics import read_metrics
 from unic.sweeps.asked import read_asked
+from unic.sweeps.folder import SweepFolder
+from unic.sweeps.kept import check_kept
 from unic.sweeps.measured import Measured, Scored, write_measured
 from unic.sweeps.plan import Training, make_plan
 
@@ -52,6 +55,7 @@ def pretended(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             Measured(
                 variant=training.variant.name, overrides=list(training.variant.overrides), seed=training.seed,
                 is_base=training.variant.name == self._base, suites={"suite": {"blobs/knn": Scored(score=score)}},
+                suite_digests=self._digests,
             ),
         )  # fmt: skip
 
@@ -177,6 +181,62 @@ def test_the_same_sweep_goes_on_and_another_one_is_refused(
     assert kept["variants"] == {"base": [], "worse": ["train.lr=1"], "more": ["train.lr=4"]}
 
 
+def test_a_teacher_that_gets_an_option_is_named_by_the_option(
+    measured: dict[str, Any], tmp_path: Path, pretended: list[str]
+) -> None:
+    name = next(iter(measured["teachers"]["models"]))
+    unic.sweep(measured, out=tmp_path / "all", console=QUIET)
+    with pytest.raises(InputError, match=rf"'teachers.models.{name}.weight' is 1.0, now it is 2.0"):
+        unic.sweep(measured, out=tmp_path / "all", console=QUIET, overrides={f"teachers.models.{name}.weight": 2})
+
+
+def test_a_suite_that_has_changed_is_refused(
+    measured: dict[str, Any], image_folder: Path, tmp_path: Path, pretended: list[str]
+) -> None:
+    file, folder = tmp_path / "suite.yaml", tmp_path / "all"
+    (tmp_path / "moved").symlink_to(image_folder)
+    blobs = f"blobs={image_folder}?test=0.5"
+    suite = {"data": [blobs, f"more={image_folder}?test=0.5&seed=1"], "tasks": {"knn": {"k": 3}}, "seeds": [0]}
+    file.write_text(yaml.safe_dump(suite))
+    asked = {"recipe": measured, "suites": [str(file)], "variants": {"worse": ["train.lr=1"]}}
+    unic.sweep(asked, out=folder, console=QUIET)
+    for changed in (
+        {"data": [f"{blobs}&seed=1", suite["data"][1]]}, {"data": [blobs]}, {"tasks": {"knn": {"k": 1}}},
+        {"seeds": [0, 1]}, {"size": 32},
+    ):  # fmt: skip
+        file.write_text(yaml.safe_dump(suite | changed))
+        with pytest.raises(InputError, match=r"the suite 'suite' has other .* than when 'base', seed 0, was measured"):
+            unic.sweep(asked, out=folder, seeds=[0, 1], console=QUIET)
+    # Files that have moved, a default that is written out, and groups of rows change no score.
+    moved = [spec.replace(str(image_folder), str(tmp_path / "moved")) for spec in suite["data"]]
+    file.write_text(yaml.safe_dump(suite | {"data": moved, "view": "square", "axes": {"near": ["*/knn"]}}))
+    unic.sweep(asked, out=folder, seeds=[0, 1], console=QUIET)
+    # The small files of earlier versions do not tell.
+    for small in (folder / "results").glob("*.json"):
+        small.write_text(json.dumps({**json.loads(small.read_text()), "suite_digests": {}}))
+    file.write_text(yaml.safe_dump(suite | {"seeds": [0, 1]}))
+    unic.sweep(asked, out=folder, seeds=[0, 2], console=QUIET)
+    assert pretended[-2:] == ["base/seed-2", "worse/seed-2"]
+
+
+def test_a_suite_that_changes_while_others_train_measures_nothing(measured: dict[str, Any], tmp_path: Path) -> None:
+    file = tmp_path / "suite.yaml"
+    file.write_text(yaml.safe_dump(measured["eval"]["suite"]))
+    work = sweep_training.Work({"suite": str(file)}, "base", QUIET)
+    file.write_text(yaml.safe_dump(measured["eval"]["suite"] | {"seeds": [1]}))
+    with pytest.raises(InputError, match="the suite 'suite' has changed since the command began"):
+        work._evaluated(tmp_path, "suite", load_recipe(measured), QUIET)
+
+
+@pytest.mark.parametrize("name", ["alternatives", "general/sweep"])
+def test_sweeps_of_earlier_versions_can_be_read(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = Path(__file__).parents[1]
+    monkeypatch.chdir(root)
+    folder = SweepFolder(tmp_path / "all")
+    shutil.copytree(root / "benchmarks/results" / name, folder.path)
+    check_kept(folder, make_plan(read_asked(folder.path)))
+
+
 def test_folders_of_something_else_are_refused(measured: dict[str, Any], tmp_path: Path, pretended: list[str]) -> None:
     (tmp_path / "notes.txt").touch()
     with pytest.raises(InputError, match="not empty and holds no sweep"):
@@ -279,6 +339,7 @@ def test_two_suites_are_two_tables(
     assert [line.strip() for line in out.splitlines() if line.strip() in ("near", "other")] == ["near", "other"]
     assert "not in the means, as measured otherwise: blobs/retrieval" in " ".join(out.split())
     small = json.loads(Path("all/results/train.lr=0.1-0.json").read_text())["suites"]
+    assert len(set(json.loads(Path("all/results/base-0.json").read_text())["suite_digests"].values())) == 2
     assert list(small) == ["near", "other"]
     assert "right" in small["other"]["blobs/knn"]
     assert "right" not in small["other"]["blobs/retrieval"]
@@ -313,7 +374,7 @@ def test_a_signal_ends_all_of_them_and_each_saves(measured: dict[str, Any], tmp_
     assert all(int((run / "checkpoints/last").read_text().removeprefix("step-")) > 0 for run in runs)
 
 
-@pytest.mark.parametrize(("name", "seeds"), [("general", [0, 1, 2]), ("findings", [0])])
+@pytest.mark.parametrize(("name", "seeds"), [("general", [0, 1, 2]), ("findings", [0]), ("alternatives", [0])])
 def test_the_sweeps_of_the_benchmarks_can_be_read(name: str, seeds: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(Path(__file__).parents[1])
     plan = make_plan(read_asked(f"benchmarks/variants/{name}.yaml"))

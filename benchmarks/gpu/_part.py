@@ -20,7 +20,8 @@ def main(part: Callable[[argparse.Namespace], Answer], parser: argparse.Argument
     """Runs a part and writes its answer.
 
     Args:
-        part: gets the options: `device`, an empty `folder`, `is_toy` (on a CPU everything is small).
+        part: gets the options: `device`, an empty `folder`, `is_toy` (on a CPU everything is small), and `write`, which
+            takes an answer so far: what is written counts even if the part is ended at its limit.
         parser: with further options.
     """
     parser = parser or argparse.ArgumentParser()
@@ -29,6 +30,12 @@ def main(part: Callable[[argparse.Namespace], Answer], parser: argparse.Argument
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     options.is_toy = options.device == "cpu"
-    line, values = part(options)
-    print(line)
-    options.out.write_text(json.dumps({"line": line, **values}) + "\n")
+
+    def write(line: str, values: dict[str, Any]) -> None:
+        print(line)
+        begun: Path = options.out.with_suffix(".begun")
+        begun.write_text(json.dumps({"line": line, **values}) + "\n")
+        begun.replace(options.out)
+
+    options.write = write
+    write(*part(options))

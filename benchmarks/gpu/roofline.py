@@ -7,13 +7,14 @@ products. Beside that stand the formulas
 
     FLOP of a ViT   = 2 N m + 4 N² D L + 2 P e           m, e: weights of the blocks' matrices, of the patch embedding
     FLOP of a rung  = 2 (P + 1) (D h + h D_t)            of each teacher and block; what is trained counts three times
-    memory          = 16 P_trained + 2 P_teachers + b · what the forward pass keeps for the backward pass
+    memory          = 16 P_trained + 2 P_teachers + b · what the forward pass keeps for the backward pass,
+                      and on several GPUs the 4 P_trained of DDP's buckets, in which gradients are exchanged
     sent in a step  = 2 (W − 1)/W · 4 P_trained + (W − 1) · 4 Σ (2 D_t + 1)      (benchmarks/scaling.py)
 
 with N tokens, P of them patches, width D, L blocks, hidden width h, W processes of b images. Bytes are what the
-operations of an eager step read and write, were none of it in a cache; the fused optimiser moves 28 a parameter.
-Hours are those of the shipped recipe's epochs of ImageNet-1K at its batch, of which a GPU takes at most 128 at a time.
-Loading, evaluation and checkpoints are not in them.
+operations of an eager step read and write, were none of it in a cache; an update moves 36 a parameter. Hours are those
+of the shipped recipe's epochs of ImageNet-1K, summed over its stages, at its batch. A GPU takes at most 128 images at a
+time, divided by the stage's `micro_batches`. Loading, evaluation and checkpoints are not in them.
 """
 
 from __future__ import annotations
@@ -27,13 +28,15 @@ from typing import Any
 
 import timm
 import torch
+from _part import ROOT
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
+from _bytes import ByteCounter  # isort: skip
+
+from unic.encoders import parse_uri
 from unic.losses import build_losses
 from unic.projectors import build_projector, project
 from unic.recipe.schema import load_recipe
@@ -44,6 +47,7 @@ SIZE, BATCH = 224, 128  # pixels; images of a GPU
 NVLINK, NETWORK, BUS = 450e9, 50e9, 0.8  # bytes a second within a machine of eight and beyond; share that is reached
 SHARES, WORLDS = (0.4, 0.65), (1, 4, 8, 64)
 RECIPE_WORLDS, IMAGENET = (1, 4, 8), 1_281_167  # GPUs that train a recipe; training images of ImageNet-1K
+UPDATE = 36  # bytes a parameter: 4 are read for the norm; the update reads and writes value, gradient and two moments
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,21 @@ class Setting:
     teachers: tuple[str, ...]
     student: str
     recipe: str
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage of a recipe, and what an image and a step of it cost."""
+
+    size: int  # pixels of the student's images
+    epochs: float
+    batch: int
+    micro_batches: int
+    costs: dict[str, Any]
+
+    def at_a_time(self, gpus: int) -> float:
+        """Images that a GPU takes at a time."""
+        return min(self.batch / gpus, BATCH) / self.micro_batches
 
 
 SETTINGS = {
@@ -69,18 +88,22 @@ def main() -> None:
     options = parser.parse_args()
     found: dict[str, Any] = {}
     for name, setting in SETTINGS.items():
-        costs = cost_of(setting)
-        recipe = load_recipe(f"recipes/{setting.recipe}.yaml").train
-        assert recipe.epochs is not None
-        trained = hours(costs, options.ceiling, recipe.epochs, recipe.batch_size)
-        found[name] = {"costs": costs, "rates": rates(costs, options.ceiling), "recipe": trained}
-        print(f"\n{name}")
-        for key, value in costs.items():
-            print(f"  {key}: {value:.4g}" if isinstance(value, float) else f"  {key}: {value}")
-        flop, moved = costs["flop"], costs["bytes"]
-        print(f"  FLOP a byte: {flop / moved:.0f}, of the GPU: {options.ceiling / options.memory:.0f}")
+        stages = stages_of(setting)
+        found[name] = {
+            "costs": [stage.costs for stage in stages],
+            "rates": rates(stages[0].costs, options.ceiling),
+            "recipe": hours(stages, options.ceiling),
+        }
+        for stage in stages:
+            print(f"\n{name} at {stage.size} px")
+            for key, value in stage.costs.items():
+                print(f"  {key}: {value:.4g}" if isinstance(value, float) else f"  {key}: {value}")
+            balance = stage.costs["flop"] / stage.costs["bytes"]
+            print(f"  FLOP a byte: {balance:.0f}, of the GPU: {options.ceiling / options.memory:.0f}")
+            one, several = (memory_of(stage.costs, gpus, BATCH) / 1e9 for gpus in (1, 2))
+            print(f"  GB of memory for {BATCH} images: {one:.1f}, where there are several GPUs {several:.1f}")
         print(
-            "| GPUs | share of the product | images/s | sent MB | exchange ms | backward ms |",
+            "\n| GPUs | share of the product | images/s | sent MB | exchange ms | backward ms |",
             "|---" * 6 + "|",
             sep="\n",
         )
@@ -89,22 +112,52 @@ def main() -> None:
                 f"| {row['gpus']} | {100 * row['share']:.0f} % | {row['images_per_s']:.0f} | {row['sent'] / 1e6:.0f} | "
                 f"{1e3 * row['exchange']:.1f} | {1e3 * row['backward']:.0f} |"
             )
-        print(f"\n{setting.recipe}: {recipe.epochs:g} epochs, batches of {recipe.batch_size}")
-        print("| GPUs | images of each | share of the product | hours | GPU hours |", "|---" * 5 + "|", sep="\n")
-        for row in trained:
-            print(
-                f"| {row['gpus']} | {row['images']:g} | {100 * row['share']:.0f} % | {row['hours']:.1f} | "
-                f"{row['gpus'] * row['hours']:.0f} |"
-            )
+        print(f"\n{setting.recipe}:", ", then ".join(f"{each.epochs:g} epochs at {each.size} px" for each in stages))
+        shares = ", ".join(f"{100 * share:.0f}" for share in SHARES)
+        heads = (
+            "images of each",
+            "memory a GPU, GB",
+            *(f"{what} at {shares} %" for what in ("images/s", "hours", "GPU hours")),
+        )
+        print("| GPUs |", " | ".join(heads), "|\n" + "|---" * (len(heads) + 1) + "|")
+        for row in found[name]["recipe"]:
+            images = " + ".join(f"{steps:g} × {count:g}" for steps, count in row["images"])
+            speeds = " + ".join(", ".join(f"{value:.0f}" for value in stage) for stage in row["images_per_s"])
+            spent = (", ".join(f"{factor * value:.3g}" for value in row["hours"]) for factor in (1, row["gpus"]))
+            print(f"| {row['gpus']} | {images} | {row['memory'] / 1e9:.0f} | {speeds} |", " | ".join(spent), "|")
     if options.out:
         options.out.write_text(json.dumps(found, indent=1) + "\n")
 
 
-def cost_of(setting: Setting) -> dict[str, Any]:
-    """FLOP (counted and by formula) and bytes of an image, parameters, and bytes of memory on a GPU."""
+def stages_of(setting: Setting) -> list[Stage]:
+    """The stages of a setting's recipe, whose URIs say at which sizes teachers and student see images."""
+    stages = []
+    for plan in load_recipe(ROOT / f"recipes/{setting.recipe}.yaml").plans():
+        train, size = plan.train, side(plan.student.model)
+        assert train.epochs is not None
+        costs = cost_of(setting, size, [side(uri) for uri in plan.teachers.uris.values()])
+        stages.append(Stage(size, train.epochs, train.batch_size, train.micro_batches, costs))
+    return stages
+
+
+def side(uri: str) -> int:
+    """Of the images that an encoder sees."""
+    height, _ = parse_uri(uri).input_size() or (SIZE, SIZE)
+    return height
+
+
+def cost_of(setting: Setting, size: int, sizes: Sequence[int]) -> dict[str, Any]:
+    """FLOP (counted and by formula) and bytes of an image, parameters, and what the forward pass keeps of an image.
+
+    Args:
+        size: of the student's images.
+        sizes: of each teacher's images.
+    """
     with torch.device("meta"):
-        teachers = [vit(name).eval().requires_grad_(False) for name in setting.teachers]
-        student = vit(setting.student)
+        teachers = [
+            vit(name, side).eval().requires_grad_(False) for name, side in zip(setting.teachers, sizes, strict=True)
+        ]
+        student = vit(setting.student, size)
         width, blocks = student.embed_dim, len(student.blocks)
         widths = [teacher.embed_dim for teacher in teachers]
         hidden = {"hidden_dim": width, "last_hidden_dim": 4 * width}
@@ -113,10 +166,10 @@ def cost_of(setting: Setting) -> dict[str, Any]:
         for module in (*teachers, student, *ladders):
             kind = torch.bfloat16 if module in teachers else torch.float32
             module._apply(lambda tensor, kind=kind: torch.empty(tensor.shape, dtype=kind))
-        images = torch.empty(2, 3, SIZE, SIZE)
+        images = images_for(student, 2)
         flop = {
             "teachers": sum(
-                flop_of(lambda each=teacher: each.forward_features(images.bfloat16())) for teacher in teachers
+                flop_of(lambda each=each: each.forward_features(images_for(each, 2).bfloat16())) for each in teachers
             )
             / 2,
             "student": 3 * flop_of(lambda: rungs_of(student, images)) / 2,
@@ -125,29 +178,37 @@ def cost_of(setting: Setting) -> dict[str, Any]:
         flop["ladders"] -= flop["student"]
         few, many = (bytes_of(teachers, student, ladders, count) for count in (2, 4))
     trained = parameters(student) + sum(map(parameters, ladders))
-    frozen = sum(map(parameters, teachers))
     by_formula = {
         "teachers": sum(map(flop_of_vit, teachers)),
         "student": 3 * flop_of_vit(student),
         "ladders": 3 * sum(flop_of_ladder(student, d) for d in widths),
     }
     moved = [more - less for more, less in zip(many, few, strict=True)]  # of two images, without what a step moves once
-    once = few[0] - moved[0] + 28 * trained
+    once = few[0] - moved[0] + UPDATE * trained
     return {
         "flop": sum(flop.values()),
         "flop counted": flop,
         "flop by formula": by_formula,
         "bytes": moved[0] / 2 + once / BATCH,
         "trained": trained,
-        "frozen": frozen,
+        "frozen": sum(map(parameters, teachers)),
         "kept": moved[1] / 2,
-        "memory": 16 * trained + 2 * frozen + BATCH * moved[1] / 2,
         "moments": 4 * sum(2 * (2 * d + 1) for d in widths),
     }
 
 
-def vit(name: str) -> Any:
-    return timm.create_model(name, num_classes=0, img_size=SIZE)
+def memory_of(costs: dict[str, Any], gpus: int, images: float) -> float:
+    """Bytes on a GPU that takes so many images at a time, without temporary buffers."""
+    buckets = 4 * costs["trained"] if gpus > 1 else 0
+    return 16 * costs["trained"] + buckets + 2 * costs["frozen"] + images * costs["kept"]
+
+
+def vit(name: str, size: int) -> Any:
+    return timm.create_model(name, num_classes=0, img_size=size)
+
+
+def images_for(model: Any, count: int) -> Tensor:
+    return torch.empty(count, 3, *model.patch_embed.img_size)
 
 
 def parameters(module: nn.Module) -> int:
@@ -181,33 +242,25 @@ def flop_of_ladder(student: Any, out: int) -> float:
     return float(2 * (student.patch_embed.num_patches + 1) * hidden * (width + out))
 
 
-class ByteCounter(TorchDispatchMode):
-    """As that of `step.py`, for tensors without values: these ask for their device, which moves nothing."""
-
-    total = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = func(*args, **(kwargs or {}))
-        if not func.is_view and not func.name().startswith("prim::") and "empty" not in func.name():
-            self.total += sum(t.nbytes for t in tree_leaves((args, kwargs, result)) if isinstance(t, Tensor))
-        return result
-
-
 def bytes_of(teachers: Sequence[Any], student: Any, ladders: Sequence[nn.Module], count: int) -> tuple[float, float]:
     """What a step on so many images moves but for the update, and what its forward pass keeps."""
     settings, dims = {"cosine": 0.5, "smooth_l1": 0.5}, (student.embed_dim, student.embed_dim)
-    images, losses = torch.empty(count, 3, SIZE, SIZE), build_losses(settings, dims)
-    saved = SavedBytes()
+    losses, saved, patches = build_losses(settings, dims), SavedBytes(), student.patch_embed.num_patches
     with ByteCounter() as counter, torch.autocast("cpu", torch.bfloat16):
         targets = []
         with torch.no_grad():
             for teacher in teachers:
-                tokens = teacher.forward_features(images.bfloat16()).float()
-                targets.append((tokens[:, 0], tokens[:, teacher.num_prefix_tokens :]))
+                tokens = teacher.forward_features(images_for(teacher, count).bfloat16()).float()
+                found = tokens[:, teacher.num_prefix_tokens :]
+                if found.shape[1] != patches:  # one product matches the grids, as `unic.tokens.resize_patches` does
+                    found = torch.empty(patches, found.shape[1]) @ found
+                targets.append((tokens[:, 0], found))
         with saved:
             total = torch.zeros(())
-            for found, target in zip(project(ladders, rungs_of(student, images)), targets, strict=True):
-                for one, other in zip((found.cls, found.patches), target, strict=True):
+            for made, target in zip(
+                project(ladders, rungs_of(student, images_for(student, count))), targets, strict=True
+            ):
+                for one, other in zip((made.cls, made.patches), target, strict=True):
                     for weight, loss in losses.values():
                         total = total + weight * loss(one.float(), other.float()).sum()
         total.backward()
@@ -218,24 +271,38 @@ def bytes_of(teachers: Sequence[Any], student: Any, ladders: Sequence[nn.Module]
 
 def rates(costs: dict[str, Any], ceiling: float) -> list[dict[str, float]]:
     """Steps of 128 images a GPU."""
-    return [step_of(costs, share * ceiling, gpus, BATCH) | {"share": share} for gpus in WORLDS for share in SHARES]
+    return [
+        step_of(costs, share * ceiling, gpus, BATCH, BATCH) | {"share": share} for gpus in WORLDS for share in SHARES
+    ]
 
 
-def hours(costs: dict[str, Any], ceiling: float, epochs: float, batch: int) -> list[dict[str, float]]:
-    """A recipe's training."""
+def hours(stages: Sequence[Stage], ceiling: float) -> list[dict[str, Any]]:
+    """A recipe's training through all its stages; images and images a second are those of each stage."""
     rows = []
     for gpus in RECIPE_WORLDS:
-        for share in SHARES:
-            step = step_of(costs, share * ceiling, gpus, batch / gpus)
-            seconds = epochs * IMAGENET / step["images_per_s"]
-            rows.append(step | {"share": share, "images": batch / gpus, "hours": seconds / 3600})
+        speeds = [[speed(stage, share * ceiling, gpus) for share in SHARES] for stage in stages]
+        seconds = [
+            sum(stage.epochs * IMAGENET / of_stage[i] for stage, of_stage in zip(stages, speeds, strict=True))
+            for i in range(len(SHARES))
+        ]
+        rows.append({
+            "gpus": gpus,
+            "images": [(stage.batch / gpus / stage.at_a_time(gpus), stage.at_a_time(gpus)) for stage in stages],
+            "memory": max(memory_of(stage.costs, gpus, stage.at_a_time(gpus)) for stage in stages),
+            "images_per_s": speeds,
+            "hours": [each / 3600 for each in seconds],
+        })  # fmt: skip
     return rows
 
 
-def step_of(costs: dict[str, Any], rate: float, gpus: int, images: float) -> dict[str, float]:
+def speed(stage: Stage, rate: float, gpus: int) -> float:
+    return step_of(stage.costs, rate, gpus, stage.batch / gpus, stage.at_a_time(gpus))["images_per_s"]
+
+
+def step_of(costs: dict[str, Any], rate: float, gpus: int, images: float, at_a_time: float) -> dict[str, float]:
     """Images a second where GPUs compute at a rate, less what the last backward pass does not hide of the exchange."""
     flop = costs["flop counted"]
-    backward = 2 / 3 * min(images, BATCH) * (flop["student"] + flop["ladders"]) / rate
+    backward = 2 / 3 * at_a_time * (flop["student"] + flop["ladders"]) / rate
     sent = 2 * (gpus - 1) / gpus * 4 * costs["trained"] + (gpus - 1) * costs["moments"]
     exchange = sent / (BUS * (NVLINK if gpus <= 8 else NETWORK))
     seconds = images * costs["flop"] / rate + max(0.0, exchange - backward)

@@ -1,9 +1,9 @@
 """How often the host waits for the device in a step, and in the reading of a log line.
 
-Two recipes: the paper's, and one with whatever a step can have beside it. On a GPU torch tells
+Several recipes: the paper's, and others with whatever a step can have beside it. On a GPU torch tells
 (`torch.cuda.set_sync_debug_mode`); on both devices it is counted on a pretended one (`_pretended_gpu.py`), which also
-sees what torch does not tell of. Counted as well: the graphs that torch.compile makes of teachers for further batches
-of the same shape, which should be none.
+sees some that torch does not tell of. Only torch sees the backward pass. Counted as well: the graphs that torch.compile
+makes of teachers for further batches of the same shape, which should be none.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import torch
 from _part import Answer, main
 from _pretended_gpu import DEVICE, PretendedGpu
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from torch import Tensor
 
 from _stage import stage_of  # isort: skip
@@ -33,6 +34,11 @@ from unic.training.stage import Stage
 from unic.training.step import training_step
 from unic.training.teachers import LiveTeachers
 
+LOSSES = {
+    "cosine": 1.0, "mse": 1.0, "smooth_l1": 1.0, "relational": 1.0, "queue_kl": {"length": 16}, "balanced_summary": 1.0,
+    "shift_equivariant": 1.0,
+}  # fmt: skip
+_WAIT = "called a synchronizing CUDA operation"  # torch's warning, as of c10/cuda/CUDAFunctions.cpp
 VIT, CNN = "timm:test_vit?pretrained=false&img_size=32", "timm:test_efficientnet?pretrained=false&img_size=64"
 
 
@@ -51,7 +57,14 @@ def recipes(images: Path) -> dict[str, dict[str, Any]]:
         "train": paper["train"] | {"micro_batches": 2, "clip_grad": 1.0, "patch_share": 0.5, "ema": 0.9, "pull": 0.01},
     }
     states = paper | {"weighting": {"type": "gradnorm"}, "standardize": {"type": "phi_s", "steps": 1}}
-    return {"paper": paper, "every option": every, "parts with a state": states}
+    measures = paper | {
+        "weighting": {"type": "teacher_dropping", "level": "batch"},
+        "standardize": {"type": "phi_s", "steps": 10},  # so that no step counted is past the first ones
+    }
+    return {
+        "paper": paper, "every option": every, "parts with a state": states, "first steps": measures,
+        "every loss": paper | {"loss": LOSSES},
+    }  # fmt: skip
 
 
 def part(options: argparse.Namespace) -> Answer:
@@ -61,11 +74,10 @@ def part(options: argparse.Namespace) -> Answer:
     for name, recipe in recipes(images).items():
         ways = {"pretended": pretended} if options.is_toy else {"pretended": pretended, "torch": told_by_torch}
         values[name] = {way: counts(recipe, options.folder / f"{name} {way}") for way, counts in ways.items()}
-        values[name]["new graphs"] = new_graphs(recipe, options.device)
-    found = [count for each in values.values() for way, count in each.items() if way != "new graphs"]
+    found = [count for each in values.values() for count in each.values()]
     of_steps = sum(sum(each["step"].values()) for each in found)
     mixed = sum(sum(each["mixed"].values()) for each in found)
-    graphs = sum(each["new graphs"] for each in values.values())
+    graphs = values["new graphs"] = new_graphs(recipes(images)["paper"], options.device)
     of_logs = max(sum(each["log"].values()) for each in found)
     line = (
         f"{of_steps} waits in a step, {of_logs} at most for a log line; {mixed} mixed operations, {graphs} new graphs"
@@ -80,7 +92,8 @@ def pretended(recipe: dict[str, Any], folder: Path) -> dict[str, dict[str, int]]
     stage, step = prepared(recipe, folder, torch.device("cpu"))
     step()  # what is looked at once, as the range of the images
     gpu, job = PretendedGpu(), stage.job
-    gpu.move(job.distiller, job.standardizer, job.weighting, *job.encoders.values())
+    losses = [loss for own in job.distiller.losses.values() for _, loss in own.values()]
+    gpu.move(job.distiller, *losses, job.standardizer, job.weighting, *job.encoders.values())
     gpu.mark(list(stage.guard.__dict__.values()))
     if stage.ema:
         gpu.mark(stage.ema.tensors)
@@ -117,14 +130,14 @@ def warned(run: Callable[[], object]) -> dict[str, int]:
             run()
         finally:
             torch.cuda.set_sync_debug_mode("default")
-    return dict(Counter(f"{each.filename}:{each.lineno}" for each in caught if "synchroniz" in str(each.message)))
+    return dict(Counter(f"{each.filename}:{each.lineno}" for each in caught if _WAIT in str(each.message)))
 
 
 def prepared(
     recipe: dict[str, Any], folder: Path, device: torch.device
 ) -> tuple[Stage, Callable[[], Callable[[], dict[str, float]]]]:
     """A stage, and what makes its next step."""
-    accelerator = Accelerator(mixed_precision="no", cpu=device.type == "cpu")
+    accelerator = accelerator_on(device)
     job = build(load_recipe(recipe), device)
     stage = stage_of(job, folder, accelerator)
     model = engine.prepare(job, accelerator).train()
@@ -132,6 +145,12 @@ def prepared(
         stage.ema.follow(job.distiller)
     teachers, batches, numbers = job.live_teachers(), stage.batches(), iter(range(1, 7))
     return stage, lambda: training_step(stage, model, teachers, batches, next(numbers))
+
+
+def accelerator_on(device: torch.device) -> Accelerator:
+    """One for this device: accelerate keeps the device of the first one of a process for all further ones."""
+    AcceleratorState._reset_state(reset_partial_state=True)
+    return Accelerator(mixed_precision="no", cpu=device.type == "cpu")
 
 
 def pull(stage: Stage) -> None:

@@ -129,9 +129,15 @@ def check_values(target: Callable[..., Any], options: Mapping[str, Any], where: 
         try:
             TypeAdapter(kinds[key], config=_ANY_TYPE).validate_python(value, strict=True)
         except ValidationError as error:
-            raise InputError(f"{where}: option '{key}': {error.errors()[0]['msg']} (got {value!r})") from None
+            raise InputError(f"{where}: option '{key}': {_expected(error)} (got {value!r})") from None
         except PydanticUserError:  # a type with settings of its own, such as a pydantic model
             continue
+
+
+def _expected(error: ValidationError) -> str:
+    """What a value should have been, of each type that it might have had."""
+    first, *others = dict.fromkeys(each["msg"] for each in error.errors())
+    return " or ".join([first, *(other.removeprefix("Input should be ") for other in others)])
 
 
 def first_line(found: ModuleType) -> str:

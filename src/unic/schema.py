@@ -21,8 +21,9 @@ JSON schema, for editors that complete and check YAML. A key on the command line
 for an environment variable, in a recipe and on the command line, there in single quotes:
 `'data.train=${oc.env:IMAGES}/birds'`. `recipe.yaml`, export, model card, report, `results.json` and trackers name the
 variable, not its value, so they may be shared; `checkpoints/`, `train.log`, `damaged.json` and `non_finite/` of a run
-may hold the value. Code that a recipe names (a dotted module, a `py:` encoder) runs with `--trust-code NAME`, or
-without it where an override names it ([more](extending.md#whose-code-runs)).
+may hold the value. `projector`, `standardize` and `weighting` may be a name alone: `weighting: uniform` is short for
+`weighting: {type: uniform}`. Code that a recipe names (a dotted module, a `py:` encoder) runs with `--trust-code NAME`,
+or without it where an override names it ([more](extending.md#whose-code-runs)).
 """
 
 

@@ -9,10 +9,10 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from unic.recipe.reading import is_teacher, leaves
+from unic.recipe.reading import COMPONENTS, is_teacher, leaves
 from unic.trust import typed
 
-_ONE = ("student.model", "projector.type", "standardize.type", "weighting.type")
+_ONE = ("student.model", *COMPONENTS, *(f"{name}.type" for name in COMPONENTS))
 _LOSSES = "loss."
 _OWN_LOSS = re.compile(r"teachers\.models\.[^.]+\.loss\.(.+)")
 _GENERATED = "generated:"

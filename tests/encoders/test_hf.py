@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import sys
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from packaging.version import Version
 from torch import Tensor
 
 from unic.encoders import build_encoder, load_encoder
@@ -44,6 +46,7 @@ PLAIN = {**NORMALISE, "size": {"height": 32, "width": 32}}
 WIDE = {**NORMALISE, "size": {"height": 64, "width": 64}}
 CROP = {**NORMALISE, "size": {"shortest_edge": 40}, "crop_size": {"height": 32, "width": 32}}
 PAD = {**NORMALISE, "size": {"longest_edge": 64}, "pad_size": {"height": 64, "width": 64}}
+SIGLIP2_PROCESSOR = ("Siglip2ImageProcessor", {**NORMALISE, "patch_size": 8, "max_num_patches": 16})
 
 Split = Callable[[Any, Any], tuple[Tensor, Tensor]]
 
@@ -261,8 +264,7 @@ def test_another_size_interpolates_the_positions(tmp_path: Path, name: str) -> N
 
 def test_siglip2_takes_patches(tmp_path: Path) -> None:
     config = {"text_config": TEXT, "vision_config": {**VIT, "patch_size": 8, "num_patches": 16}}
-    processor = ("Siglip2ImageProcessor", {**NORMALISE, "patch_size": 8, "max_num_patches": 16})
-    case = Case("Siglip2Model", config, processor, pooled, reference="Siglip2VisionModel")
+    case = Case("Siglip2Model", config, SIGLIP2_PROCESSOR, pooled, reference="Siglip2VisionModel")
     encoder = loaded(f"hf:{save(tmp_path, case)}")
     assert (encoder.input_size, encoder.has_cls) == ((32, 32), False)
     image = np.random.default_rng(1).integers(0, 256, (32, 32, 3), dtype=np.uint8)
@@ -272,6 +274,23 @@ def test_siglip2_takes_patches(tmp_path: Path) -> None:
     torch.testing.assert_close(tokens.cls, cls, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(tokens.patches, patches, rtol=1e-5, atol=1e-5)
     assert loaded(f"hf:{tmp_path}?img_size=64x48")(torch.rand(1, 3, 30, 30)).grid == (8, 6)
+
+
+def test_siglip2_reads_nothing_from_the_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = {"text_config": TEXT, "vision_config": {**VIT, "patch_size": 8, "num_patches": 16}}
+    case = Case("Siglip2Model", config, SIGLIP2_PROCESSOR, pooled, reference="Siglip2VisionModel")
+    encoder = loaded(f"hf:{save(tmp_path, case)}")
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "benchmarks/gpu"))
+    gpu = importlib.import_module("_pretended_gpu").PretendedGpu()
+    gpu.move(encoder)
+    images = gpu.mark(torch.rand(2, 3, 32, 32))
+    with gpu, torch.no_grad():
+        encoder(images)  # the range of the images is looked at once
+        gpu.waits.clear()
+        encoder(images)
+    # Later releases compute the weights that resize its position embedding beside the shapes, and copy them over.
+    assert sum(gpu.waits.values()) <= int(Version(transformers.__version__) >= Version("5.24"))
+    assert not gpu.mixed
 
 
 def test_an_own_size_that_is_no_multiple_of_the_patch_size_is_kept(tmp_path: Path) -> None:

@@ -148,6 +148,13 @@ def test_checkpoint_makes_a_pretrained_start(tmp_path: Path, suffix: str) -> Non
     assert load_encoder(f"timm:vit_tiny_patch16_224?img_size=64&{own}&checkpoint={path}").input_size == (64, 64)
 
 
+def test_a_model_that_was_built_on_another_device_is_probed_there() -> None:
+    with torch.device("meta"):
+        model = timm.create_model("test_vit", num_classes=0, img_size=32)
+    encoder = TimmEncoder(model, "test_vit", {}, (32, 32))
+    assert (encoder.embed_dim, encoder.grid, len(encoder.block_dims)) == (64, (2, 2), 6)
+
+
 def test_normalisation_and_fingerprint() -> None:
     encoder = scratch("resnet18?size=32&mean=0.5&std=0.25,0.5,0.5").freeze()
     prepared = encoder.prepare(torch.full((1, 3, 32, 32), 0.75))

@@ -22,6 +22,7 @@ VIT = "timm:test_vit?pretrained=false&img_size=32&mean=0.4&std=0.3"
 CNN = "timm:test_efficientnet?pretrained=false&img_size=64"
 
 
+@pytest.mark.usefixtures("unchecked")  # where torch traces the graph (2.6), sizes are tensors
 @pytest.mark.parametrize("uri", [VIT, CNN])
 def test_graphs_give_what_the_encoder_gives_without_unic(uri, tmp_path):
     encoder = build_encoder(uri).freeze()
@@ -69,6 +70,7 @@ def test_padding_that_depends_on_the_size_is_computed_in_a_graph_for_any_size(tm
         assert difference((tokens.cls, tokens.patches), tuple(found)) <= 1e-5
 
 
+@pytest.mark.usefixtures("unchecked")  # where torch traces the graph (2.6), sizes are tensors
 def test_a_size_that_is_written_into_a_graph_is_found(tmp_path, monkeypatch):
     monkeypatch.setattr(formats, "export_onnx", lambda encoder, path, **options: export_onnx(encoder, path))
     with pytest.raises(InputError, match="without unic"):
@@ -130,6 +132,30 @@ def test_a_run_leaves_with_heads_card_and_parity(recipe, tmp_path):
     assert "`heads/`" in card
     with pytest.raises(InputError, match=r"formats=\['onnx'\].*torch_export"):
         api.export(tmp_path / "run", tmp_path / "other", heads=["cnn"])
+
+
+def test_graphs_of_the_first_channels(recipe, tmp_path):
+    from rich.console import Console
+
+    from unic import api
+    from unic.recipe.schema import load_recipe
+    from unic.training.train import fit
+
+    fit(load_recipe(recipe, ["train.steps=1", "student.widths=[8]"]), tmp_path / "run", console=Console(quiet=True))
+    folder = api.export(tmp_path / "run", tmp_path / "out", formats=["torch_export"], widths=[8, 5], check=True)
+    parity = json.loads((folder / "parity.json").read_text())
+    assert {f"torch_export: widths/{width}/model.pt2" for width in (8, 5)} < parity.keys()
+    images = torch.rand(2, 3, 32, 32)
+    whole = torch.export.load(folder / "model.pt2").module()(images)
+    for cut, tokens in zip(torch.export.load(folder / "widths/8/model.pt2").module()(images), whole, strict=True):
+        assert torch.equal(cut, tokens[..., :8])
+    assert "`widths/`" in (folder / "README.md").read_text()
+    with pytest.raises(InputError, match=r"widths: a timm folder has all channels.*formats=\['onnx'\] or torch_export"):
+        api.export(tmp_path / "run", tmp_path / "other", widths=[8])
+    for width in (0, 64):
+        with pytest.raises(InputError, match=rf"widths=\[{width}\]: expected fewer channels than the student's 64"):
+            api.export(tmp_path / "run", tmp_path / "other", formats=["torch_export"], widths=[width])
+    assert not (tmp_path / "other").exists()
 
 
 class Cancelling(Encoder):

@@ -12,7 +12,13 @@ A = {"uri": "timm:x", "licence": "apache-2.0", "revision": None}
 B = {"uri": "hf:y/z@v1", "licence": "CC-BY-NC-4.0", "revision": "v1"}
 UNKNOWN = {"uri": "onnx:a.onnx", "licence": None, "revision": None}
 NOBODYS = {"uri": "pixels:8", "licence": "", "revision": None}
-RECIPE = {"data": {"train": [{"path": "images/"}], "size": 96}, "seed": 0}
+RECIPE = {
+    "data": {"train": [{"path": "images/"}], "size": 96},
+    "projector": {"type": "mlp"},
+    "standardize": {"type": "none"},
+    "weighting": {"type": "my_lab.w"},
+    "seed": 0,
+}
 WRITTEN = {
     "models": {"student": {"role": "student"}, "a": {"role": "teacher"}},
     "tasks": {"clipart/knn": {"student": {"score": 46.8}, "a": {"score": 44.8}}},
@@ -37,6 +43,7 @@ def test_a_card_has_a_head_that_the_hub_reads_and_everything_below():
     assert 'timm.create_model("hf-hub:me/mine", pretrained=True)' in body
     assert "- `model.onnx`: a graph" in body
     assert "path: images/" in body
+    assert "without labels: projector `mlp`, standardiser `none`, weighting `my_lab.w`." in body
 
 
 def head_and_body(made_of: Provenance) -> tuple[Any, str]:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import timm
 import torch
+from packaging.version import Version
 from PIL import Image
 
 from unic._usage import usage
@@ -41,7 +42,13 @@ def trained(uri: str, drop_path: float = 0.1) -> TimmEncoder:
         "mobilenetv4_conv_small?img_size=64",
         "tf_efficientnet_lite0?img_size=64&mean=0.498&std=0.502",
         "convnext_atto?img_size=64",
-        "swin_tiny_patch4_window7_224?img_size=64",
+        pytest.param(
+            "swin_tiny_patch4_window7_224?img_size=64",
+            marks=pytest.mark.skipif(
+                Version(timm.__version__) < Version("1.0.31"),
+                reason="earlier releases of timm misread a Swin without a classifier",
+            ),
+        ),
     ],
 )
 def test_timm_alone_gives_the_same_cls(tmp_path: Path, name: str) -> None:

@@ -76,6 +76,7 @@ def test_healthy_steps_say_nothing() -> None:
 
 
 @pytest.mark.gpu
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode")
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_counting_does_not_wait_for_the_device() -> None:
     watched, skipped = guard(), torch.ones((), device="cuda")

@@ -51,7 +51,9 @@ def test_terminals_get_no_commands(terminal: bool) -> None:
     console.print(render(Results.load(results(EVIL))))
     console.print(EVIL)
     tell(console, EVIL, "red")
-    with console.status(EVIL), CellProgress(console) as progress:
+    with console.status(EVIL):
+        pass
+    with CellProgress(console) as progress:
         progress.describe(EVIL)
         progress._bar.refresh()
     shown = file.getvalue()
@@ -140,6 +142,7 @@ def test_a_card_is_what_it_says() -> None:
     uri = "hf:x|y`z?a=<script>"
     facts = {"uri": uri, "licence": "mit\nevil: true\n---\n# [x](http://y)", "revision": "a|b"}
     recipe = {"data": {"train": [{"path": "a`b\n```\n# c"}], "size": 9}, "x": "```\n# d\n${oc.env"}
+    recipe |= {part: {"type": "a`b\n# c"} for part in ("projector", "standardize", "weighting")}
     card = model_card("r\n# e <b>", Provenance(None, {"t": facts}), recipe, None, {}, usage(Path("```\nq")))
     _, head, body = card.split("---\n", 2)
     assert set(yaml.safe_load(head)) == {"library_name", "pipeline_tag", "tags", "license", "license_name"}

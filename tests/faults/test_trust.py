@@ -219,6 +219,7 @@ def test_check_finds_a_suite(lab: Path, image_folder: Path, tmp_path: Path) -> N
 TYPED = [
     ["teachers.models={b: 'py:stranger.part:teacher'}"], ["teachers={models: {b: 'py:stranger.part:teacher'}}"],
     ["teachers.models.b=py:stranger.part:teacher"], ["loss={stranger.part: 1}"], ["projector.type=stranger.part"],
+    ["projector=stranger.part"],
     ["student.model=py:stranger.part:student"], ["stages=[{teachers.models: {b: 'py:stranger.part:teacher'}}]"],
 ]  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,19 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from wrong_values import wrong_values
 
 from unic import lookup
 from unic.errors import InputError
 from unic.losses import Kind, Loss, build_losses, mse
 
 NAMES = [name for name in lookup.names("unic.losses") if name != "base"]
+WRONG = [
+    (name, *wrong)
+    for name in NAMES
+    for found in [lookup.module("unic.losses", name)]
+    for wrong in wrong_values(getattr(found, "Loss", None) or found.loss)
+]
 OPTIONS: dict[str, dict[str, Any]] = {"queue_kl": {"length": 16}}
 IMAGES, WIDTH = 6, 5
 READS = ("item", "tolist", "numpy", "__bool__", "__float__", "__int__", "__index__")
@@ -125,6 +133,8 @@ def test_first_line_is_for_the_list(name: str) -> None:
     [
         ("queue_kl", {"length": 0}, "'loss.queue_kl.length'"),
         ("queue_kl", {"temperature": 0.0}, "'loss.queue_kl.temperature'"),
+        ("queue_kl", {"temperature": math.nan}, "'loss.queue_kl.temperature'"),
+        ("queue_kl", {"temperature": math.inf}, "'loss.queue_kl.temperature'"),
         ("queue_kl", {"length": "long"}, "loss 'queue_kl': option 'length'"),
         ("queue_kl", {"lenght": 9}, "loss 'queue_kl': unknown option 'lenght'; did you mean 'length'"),
         ("balanced_summary", {"momentum": 0.0}, "'loss.balanced_summary.momentum'"),
@@ -135,6 +145,13 @@ def test_first_line_is_for_the_list(name: str) -> None:
 def test_wrong_options_are_named(name: str, option: dict[str, object], line: str) -> None:
     with pytest.raises(InputError, match=line):
         build_losses({name: option}, (WIDTH, WIDTH))
+
+
+@pytest.mark.parametrize(("name", "option", "value"), WRONG)
+def test_a_value_of_a_wrong_type_is_one_line(name: str, option: str, value: object) -> None:
+    with pytest.raises(InputError, match=f"^recipe: loss '{name}': option '{option}': .*got ") as caught:
+        build_losses({name: {option: value}}, (WIDTH, WIDTH))
+    assert "\n" not in str(caught.value)
 
 
 def test_weights_and_options() -> None:
@@ -158,18 +175,18 @@ def test_dotted_path_names_foreign_code(
     trust("unic.errors")
     with pytest.raises(InputError, match="no 'loss'"):
         build_losses({"unic.errors": 1.0}, (WIDTH, WIDTH))
-    (tmp_path / "a_lab").mkdir()
-    (tmp_path / "a_lab/scaled.py").write_text(
+    (tmp_path / "loss_lab").mkdir()
+    (tmp_path / "loss_lab/scaled.py").write_text(
         "def loss(z, y, *, by: float = 1.0): return by * (z - y).flatten(1).sum(1)"
     )
-    (tmp_path / "a_lab/other.py").write_text("class Loss: pass")
+    (tmp_path / "loss_lab/other.py").write_text("class Loss: pass")
     monkeypatch.syspath_prepend(tmp_path)
-    trust("a_lab.scaled")
-    loss = build_losses({"a_lab.scaled": {"by": 3.0}}, (WIDTH, WIDTH))["a_lab.scaled"].loss
+    trust("loss_lab.scaled")
+    loss = build_losses({"loss_lab.scaled": {"by": 3.0}}, (WIDTH, WIDTH))["loss_lab.scaled"].loss
     assert loss(torch.ones(1, 2), torch.zeros(1, 2)).item() == 6
-    trust("a_lab.other")
+    trust("loss_lab.other")
     with pytest.raises(InputError, match=r"subclass of unic.losses.base.Loss"):
-        build_losses({"a_lab.other": 1.0}, (WIDTH, WIDTH))
+        build_losses({"loss_lab.other": 1.0}, (WIDTH, WIDTH))
 
 
 def test_unknown_name_gets_the_nearest() -> None:

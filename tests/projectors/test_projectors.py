@@ -1,9 +1,11 @@
 """The contract of every projector, the ladder's parameters and the choice of blocks."""
 
+import math
 from typing import Any
 
 import pytest
 import torch
+from wrong_values import wrong_values
 
 from unic import lookup
 from unic.errors import InputError
@@ -19,16 +21,18 @@ def rungs(dims: list[tuple[int, int]], grid: tuple[int, int] = (2, 3)) -> list[T
     ]
 
 
+NAMES = lookup.names("unic.projectors")
+WRONG = [(name, *wrong) for name in NAMES for wrong in wrong_values(lookup.entry("unic.projectors", name, "Projector"))]
 STUDENT, EQUAL = [(8, 8), (16, 12)], [(8, 8), (8, 8)]  # widths of CLS and patches at two blocks
 
 
 @pytest.mark.parametrize(
     ("name", "dims", "outputs", "options"),
     [
-        *((name, STUDENT, (5, 7), {}) for name in lookup.names("unic.projectors") if name != "identity"),
-        *((name, EQUAL, (8, 8), {}) for name in lookup.names("unic.projectors")),
-        *((name, EQUAL, (8, 0), {}) for name in lookup.names("unic.projectors")),  # tokens: cls
-        *((name, EQUAL, (0, 8), {}) for name in lookup.names("unic.projectors")),  # tokens: patches
+        *((name, STUDENT, (5, 7), {}) for name in NAMES if name != "identity"),
+        *((name, EQUAL, (8, 8), {}) for name in NAMES),
+        *((name, EQUAL, (8, 0), {}) for name in NAMES),  # tokens: cls
+        *((name, EQUAL, (0, 8), {}) for name in NAMES),  # tokens: patches
         ("ladder", STUDENT, (5, 7), {"norm": "pre"}),
         ("ladder", EQUAL, (5, 5), {"shared": True}),
         ("ladder", EQUAL, (5, 0), {"shared": True}),
@@ -84,12 +88,26 @@ def test_any_grid_and_no_patches_at_all(name: str) -> None:
         ("mlp", {"shared": True}, "'projector.shared'.*student.*CLS of 16 and patches of 12"),
         ("mlp", {"depth": 1}, "'projector.depth'.*2 or more.*1.*'linear'"),
         ("ladder", {"norm": "post"}, "'ladder': option 'norm'.*'none' or 'pre'.*'post'"),
-        ("transformer", {"layer_scale": "small"}, "'transformer': option 'layer_scale'.*number"),
+        ("ladder", {"hidden_dim": 0}, "'projector.hidden_dim' must be at least 1 .*0"),
+        ("ladder", {"hidden_dim": -5}, "'projector.hidden_dim' must be at least 1 .*-5"),
+        ("ladder", {"last_hidden_dim": 0}, "'projector.last_hidden_dim' must be at least 1 .*0"),
+        ("mlp", {"hidden_dim": -1}, "'projector.hidden_dim' must be at least 1 .*-1"),
+        ("transformer", {"layer_scale": math.nan}, "'projector.layer_scale' must be finite and above 0 .*nan"),
+        ("transformer", {"layer_scale": math.inf}, "'projector.layer_scale' must be finite and above 0 .*inf"),
+        ("transformer", {"layer_scale": -1}, "'projector.layer_scale' must be finite and above 0 .*-1"),
+        ("transformer", {"layer_scale": 0.0}, "'projector.layer_scale' must be finite and above 0 .*0"),
     ],
 )
 def test_what_it_cannot_do_is_one_line(name: str, options: dict[str, Any], line: str) -> None:
     with pytest.raises(InputError, match=line):
         build_projector(name, STUDENT, (5, 7), 16, options)
+
+
+@pytest.mark.parametrize(("name", "option", "value"), WRONG)
+def test_a_value_of_a_wrong_type_is_one_line(name: str, option: str, value: object) -> None:
+    with pytest.raises(InputError, match=f"^recipe: projector '{name}': option '{option}': .*got ") as caught:
+        build_projector(name, EQUAL, (8, 8), 8, {option: value})
+    assert "\n" not in str(caught.value)
 
 
 def test_shared_needs_a_teacher_of_one_width() -> None:

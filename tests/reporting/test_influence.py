@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from unic.eval.results.schema import Results
+from unic.recipe.schema import load_recipe
 from unic.reporting.draw.looks import Looks
 from unic.reporting.read.scores import Scores
 from unic.reporting.sections.influence import influence
@@ -23,6 +24,18 @@ def test_shares_of_the_training(evaluation: Evaluation) -> None:
     assert [row["name"] for row in table["rows"]] == ["vit", "cnn"]
     assert [cell["text"] for cell in table["rows"][0]["cells"]] == ["0.38", "0.75"]
     assert [cell["share"] for cell in table["rows"][1]["cells"]] == [0.625, 0.5]
+
+
+def test_weights_above_one_are_no_shares_of_images(evaluation: Evaluation, recipe: dict[str, Any]) -> None:
+    learned = load_recipe({**recipe, "weighting": {"type": "uncertainty"}})
+    results = copy.deepcopy(evaluation[0])
+    results["influence"]["kept"] = {"vit": 1.5, "cnn": 0.75}
+    table = influence(Scores(Results.load(results)), learned)["tables"][0]
+    assert [row["cells"][1] for row in table["rows"]] == [
+        {"text": "1.50", "share": 1.0, "before": ""}, {"text": "0.75", "share": 0.5, "before": ""}
+    ]  # fmt: skip
+    assert "kept: the mean weight of the teacher over the images" in table["note"]
+    assert "share of images" not in table["note"]
 
 
 def test_tokens_beside_those_of_the_start(evaluation: Evaluation) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from unic.recipe.schema import load_recipe
 from unic.reporting.draw.svg import Series
 from unic.reporting.sections.training import last_values, loss_chart, series, training_charts
 
@@ -64,6 +65,22 @@ def test_what_is_drawn_is_said_beneath_it() -> None:
     assert "loss to the teacher counts" in notes["kept: share of images that count"]
     assert "both standardised" in notes["Cosine to the teacher, cls"]
     assert "all" in notes["Loss"]
+
+
+@pytest.mark.parametrize(
+    ("weighting", "title"),
+    [
+        ("teacher_dropping", "kept: share of images that count"),
+        ("random_teacher", "kept: share of images that count"),
+        ("gradnorm", "kept: mean weight of each teacher"),
+        ("my_lab.own", "kept: mean weight of each teacher"),
+    ],
+)
+def test_kept_is_a_share_or_a_weight(recipe: dict[str, Any], weighting: str, title: str) -> None:
+    rows = [{"step": step, "kept/a": 1.25} for step in (1, 2)]
+    (shown,) = training_charts(rows, ["a"], {}, load_recipe({**recipe, "weighting": {"type": weighting}}))["main"]
+    assert shown["title"] == title
+    assert title.split()[1] in shown["note"]
 
 
 def test_looks_at_unseen_sets_have_a_chart_of_their_own() -> None:

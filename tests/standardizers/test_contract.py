@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
+from wrong_values import wrong_values
 
 from unic import lookup
 from unic.errors import InputError
@@ -13,6 +16,9 @@ from unic.standardizers import KINDS, Standardizer, base, build_standardizer
 from unic.tokens import Tokens
 
 NAMES = [name for name in lookup.names("unic.standardizers") if name != "base"]
+WRONG = [
+    (name, *wrong) for name in NAMES for wrong in wrong_values(lookup.entry("unic.standardizers", name, "Standardizer"))
+]
 DIMS = {"a": (4, 6), "b": (5, 0)}  # b has CLS alone
 
 
@@ -97,9 +103,42 @@ def test_first_line_is_for_the_list(name: str) -> None:
     assert lookup.first_line(lookup.module("unic.standardizers", name)).endswith(".")
 
 
-def test_dotted_path_names_foreign_code(trust: Callable[[str], None]) -> None:
+@pytest.mark.parametrize(("name", "option", "value"), WRONG)
+def test_a_value_of_a_wrong_type_is_one_line(name: str, option: str, value: object) -> None:
+    with pytest.raises(InputError, match=f"^recipe: standardizer '{name}': option '{option}': .*got ") as caught:
+        build_standardizer(name, DIMS, {option: value})
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "option"),
+    [
+        ("ema", {"momentum": [1.0]}), ("ema", {"momentum": [1.0, math.nan]}), ("ema", {"floor": -0.1}),
+        ("ema", {"floor": math.nan}), ("phi_s", {"steps": 0}),
+    ],
+)  # fmt: skip
+def test_a_value_out_of_range_is_named(name: str, option: dict[str, object]) -> None:
+    with pytest.raises(InputError, match=f"^recipe: 'standardize.{next(iter(option))}' must be "):
+        build_standardizer(name, DIMS, option)
+
+
+def test_dotted_path_names_foreign_code(
+    trust: Callable[[str], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     trust("unic.standardizers.ema")
     assert isinstance(build_standardizer("unic.standardizers.ema", DIMS, {"floor": 0.1}), base.Standardizer)
     trust("unic.errors")
     with pytest.raises(InputError, match="no 'Standardizer'"):
         build_standardizer("unic.errors", DIMS, {})
+    (tmp_path / "standardizer_lab").mkdir()
+    (tmp_path / "standardizer_lab/scaled.py").write_text(
+        "from unic.standardizers import base\n\n\n"
+        "class Standardizer(base.Standardizer):\n"
+        "    def __init__(self, dims, *, k: int = 1):\n"
+        "        super().__init__(dims)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    trust("standardizer_lab.scaled")
+    build_standardizer("standardizer_lab.scaled", DIMS, {"k": 2})
+    with pytest.raises(InputError, match="standardizer 'standardizer_lab.scaled': option 'k': .*integer"):
+        build_standardizer("standardizer_lab.scaled", DIMS, {"k": [1]})

@@ -112,7 +112,7 @@ def test_none_passes_targets_through() -> None:
         ({"type": "ema", "momentun": [1, 0]}, "'momentun'.*'momentum'"),
         ({"type": "ema", "momentum": [2, 0]}, "momentum.*two numbers"),
         ({"type": "ema", "floor": 2}, r"'standardize.floor'.*\[0, 1\].* 2"),
-        ({"type": "ema", "floor": "auto"}, "standardize.floor.*number"),
+        ({"type": "ema", "floor": "auto"}, "'floor': .*number.*'auto'"),
     ],
 )
 def test_wrong_settings(setting: dict[str, Any], line: str) -> None:

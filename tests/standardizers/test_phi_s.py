@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from unic.errors import InputError
-from unic.standardizers import phi_s
+from unic.standardizers import build_standardizer, phi_s
 from unic.standardizers._hadamard import hadamard
 from unic.tokens import without_patches
 
@@ -114,5 +114,5 @@ def test_a_batch_that_is_not_finite_is_left_out() -> None:
 @pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("steps", [0, 2.5, True])
 def test_wrong_steps(steps: object) -> None:
-    with pytest.raises(InputError, match="'standardize.steps'"):
-        phi_s.Standardizer({"t": (4, 0)}, steps=steps)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"(standardize\.|option ')steps'"):
+        build_standardizer("phi_s", {"t": (4, 0)}, {"steps": steps})

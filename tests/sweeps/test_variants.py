@@ -41,6 +41,36 @@ def test_values_one_at_a_time(measured: dict[str, Any]) -> None:
     }
 
 
+def test_a_name_alone_is_a_component_without_options(measured: dict[str, Any]) -> None:
+    asked = {
+        "recipe": measured,
+        "vary": {
+            "weighting": ["teacher_dropping", "uniform", {"type": "gradnorm", "rate": 0.02}],
+            "projector": ["mlp"],
+        },
+    }
+    assert list(variants(asked)) == ["base", "weighting=uniform", "weighting=gradnorm,rate:0.02", "projector=mlp"]
+    with pytest.raises(InputError, match="weighting 'unifrm'; did you mean 'uniform'"):
+        variants(asked | {"vary": {"weighting": ["unifrm"]}})
+
+
+def test_one_loss_of_the_default_varies(measured: dict[str, Any]) -> None:
+    plan = make_plan(read_asked({"recipe": measured, "vary": {"loss.cosine": [0.5, 1]}}))
+    assert [variant.name for variant in plan.variants] == ["base", "loss.cosine=1"]
+    assert plan.recipes["loss.cosine=1"].loss == {"cosine": 1, "smooth_l1": 0.5}
+
+
+def test_the_same_losses_in_other_words_make_no_variant(measured: dict[str, Any]) -> None:
+    measured["loss"] = {"queue_kl": 1, "cosine": 1}
+    written = {"queue_kl": {"length": 4096}, "cosine": {"weight": 1.0}}
+    assert list(variants({"recipe": measured, "vary": {"loss": [written]}})) == ["base"]
+    twins = {"a": ["teachers.models.vit.loss={queue_kl: 2}"], "b": ["teachers.models.vit.loss={queue_kl: {weight: 2}}"]}
+    with pytest.raises(InputError, match="'a' and 'b' are the same recipe"):
+        variants({"recipe": measured, "variants": twins})
+    twins["b"] = ["teachers.models.vit.loss={queue_kl: {weight: 2, length: 8}}"]
+    assert list(variants({"recipe": measured, "variants": twins})) == ["base", "a", "b"]
+
+
 def test_all_combinations(measured: dict[str, Any]) -> None:
     asked = {
         "recipe": measured,

@@ -63,6 +63,23 @@ def test_projectors_that_dwarf_the_student(recipe: dict[str, Any]) -> None:
     assert "projector" not in advised(recipe, "projector.hidden_dim=64", "projector.last_hidden_dim=256")
 
 
+def test_the_width_that_suits_is_of_the_tokens_that_are_matched(
+    recipe: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+
+    def noted(rung_dims: Any, output_dims: Any, width: int, student: int) -> int:
+        asked.append(list(output_dims))
+        return suited_width(rung_dims, output_dims, width, student)
+
+    monkeypatch.setattr(advising, "suited_width", noted)
+    wide = ("projector.hidden_dim=8000", "projector.last_hidden_dim=8000")
+    advised(recipe, *wide)
+    advised(recipe, *wide, "teachers.models.vit.tokens=cls", "teachers.models.cnn.tokens=patches")
+    advised(recipe, *wide, "teachers.cache={tokens: cls}")
+    assert asked == [[(64, 64), (256, 256)], [(64, 0), (0, 256)], [(64, 0), (256, 0)]]
+
+
 def test_checkpoints_that_dwarf_the_student(recipe: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     wide = ("projector.hidden_dim=2000", "projector.last_hidden_dim=8000")
     assert "checkpoint" not in advised(recipe, *wide)  # many times the student, but no gigabyte
@@ -99,6 +116,15 @@ def test_the_width_that_suits() -> None:
     )
     assert 64 < narrow < 1280
     assert suited_width(rungs, teachers, 512, 1) == 64
+
+
+def test_squares_of_huge_targets(recipe: dict[str, Any]) -> None:
+    recipe["standardize"] = {"type": "ema"}
+    assert "standardize.floor=0.1" in advised(recipe, "loss={mse: 1}")["standardize"]
+    own = f"teachers.models.vit={{uri: '{recipe['teachers']['models']['vit']}', loss: {{mse: 1}}}}"
+    assert "standardize.floor=0.1" in advised(recipe, own)["standardize"]
+    assert "standardize" not in advised(recipe, "loss={mse: 1}", "standardize.floor=0.1")
+    assert "standardize" not in advised(recipe, "loss={cosine: 1}")
 
 
 def test_an_anchor_at_random_weights(recipe: dict[str, Any]) -> None:

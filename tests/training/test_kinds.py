@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -96,6 +98,46 @@ def test_the_trial_batch_leaves_the_state_alone_and_a_later_stage_takes_it_over(
     assert moved[0] < moved[1]
 
 
+def test_a_later_stage_adds_resizes_and_removes_a_loss_with_a_state(recipe: dict[str, Any], tmp_path: Path) -> None:
+    """A state of another size starts anew, one of the same size goes on; a resume changes nothing of either."""
+    losses = [
+        "{balanced_summary: 1, cosine: 1}",
+        "{balanced_summary: 1, queue_kl: {length: 8}, cosine: 1}",
+        "{balanced_summary: 1, queue_kl: {length: 16}, cosine: 1}",
+        "{balanced_summary: 1, cosine: 1}",
+    ]
+    stages = [f"{{train.steps: 2, teachers.models.vit.loss: {loss}}}" for loss in losses]
+    settings = ["checkpoint={every: 1, keep: 9}", f"stages=[{','.join(stages)}]"]
+    whole = run(recipe, tmp_path / "whole", *settings)
+    log = (tmp_path / "whole/train.log").read_text()
+    assert re.findall(r"losses whose state starts anew in (.*)", log) == [
+        f"stage {number}: vit/queue_kl" for number in (2, 3)
+    ]
+    saved = {step: load_file(tmp_path / f"whole/checkpoints/step-{step}/tensors.safetensors") for step in range(1, 9)}
+    queues = [saved[step].get("losses.vit/queue_kl/queue") for step in range(1, 9)]
+    assert [None if queue is None else len(queue) for queue in queues] == [None] * 2 + [8] * 2 + [16] * 2 + [None] * 2
+    assert [int(saved[step]["losses.vit/queue_kl/seen"]) for step in (3, 4, 5, 6)] == [8, 16, 8, 16]
+    weights = [float(saved[step]["losses.vit/balanced_summary/sums"][1]) for step in saved]
+    # One average through all stages; nothing learns in the first step.
+    assert weights == pytest.approx([1 - 0.99 ** (step - 1) for step in saved])
+
+    for last in (2, 3):  # at the border and within the stage
+        shutil.copytree(tmp_path / "whole", tmp_path / f"again-{last}")
+        for step in range(last + 1, 9):
+            shutil.rmtree(tmp_path / f"again-{last}/checkpoints/step-{step}")
+        assert run(recipe, tmp_path / f"again-{last}", *settings, resume=True) == whole
+        end = tensors(tmp_path / f"again-{last}")
+        assert all(torch.equal(value, end[name]) for name, value in saved[8].items())
+
+
+def test_a_resume_within_a_stage_needs_every_state(recipe: dict[str, Any]) -> None:
+    job = build(load_recipe(recipe, [LOSSES["queue_kl"]]), CPU)
+    lacking = {name: value for name, value in job.loss_states.state_dict().items() if not name.endswith("/seen")}
+    with pytest.raises(RuntimeError, match="seen"):
+        job.loss_states.load_state_dict(lacking)
+    assert job.loss_states.take_over(lacking) == ["vit/queue_kl", "cnn/queue_kl"]
+
+
 def test_gradients_are_those_of_each_teacher_at_the_last_tokens(
     recipe: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -156,3 +198,24 @@ def test_a_module_of_ones_own(
     run(recipe, tmp_path / "run", "weighting={type: mine.hardest}", "train.steps=2")
     kept = [row["kept/vit"] + row["kept/cnn"] for row in read_metrics(tmp_path / "run")]
     assert kept == [1.0, 1.0]
+
+
+def test_coefficients_of_another_shape_are_refused(
+    recipe: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trust: Callable[[str], None]
+) -> None:
+    """One coefficient an image would count for all teachers."""
+    (tmp_path / "an_image.py").write_text(
+        "from unic.weightings import base\n\n\n"
+        "class Weighting(base.Weighting):\n"
+        "    def coefficients(self, pairs):\n"
+        "        return pairs.losses[0] * 0 + 1\n"
+    )
+    (tmp_path / "ours").mkdir()
+    (tmp_path / "an_image.py").rename(tmp_path / "ours/an_image.py")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    trust("ours.an_image")
+    expected = (
+        r"weighting 'ours.an_image': coefficients has the shape \(8,\); expected \(teachers, images\), here \(2, 8\)"
+    )
+    with pytest.raises(InputError, match=expected):
+        run(recipe, tmp_path / "run", "weighting=ours.an_image")

@@ -62,7 +62,14 @@ def test_a_cut_student_is_evaluated_and_exported(
         unic.evaluate(models, tasks="knn(k=3)", data={"blobs": f"{image_folder}?test=0.4&seed=0"}, seeds=[0])
     )
     assert {"whole", "narrow", "vit", "cnn"} <= results.models.keys()
+    assert "student-8" not in results.models  # it is `narrow`
     assert not results.failed()
+    alone = unic.evaluate(str(run), tasks="knn(k=3)", data={"blobs": f"{image_folder}?test=0.4&seed=0"}, seeds=[0])
+    assert list(alone["models"])[:3] == ["student", "student-8", "student-16"]
+    assert alone["tasks"]["blobs/knn(k=3)"]["student-8"] == results.as_dict()["tasks"]["blobs/knn(k=3)"]["narrow"]
+    assert "student-8" not in unic.evaluate(
+        str(run), teachers=False, tasks="knn(k=3)", data={"blobs": f"{image_folder}?test=0.4&seed=0"}, seeds=[0]
+    )["models"]  # fmt: skip
 
 
 @pytest.mark.parametrize(

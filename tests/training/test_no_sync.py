@@ -65,8 +65,11 @@ def test_nothing_reads_a_tensor(
 
 
 @pytest.mark.gpu
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode")
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-@pytest.mark.parametrize("change", [{}, {"loss": LOSSES}])
+@pytest.mark.parametrize(
+    "change", [{}, {"loss": LOSSES}, {"weighting": {"type": "teacher_dropping", "level": "batch"}}]
+)
 def test_nothing_waits_for_the_gpu(recipe: dict[str, Any], change: dict[str, dict[str, Any]]) -> None:
     step = step_of(recipe | change, "cuda")
     step()  # the first one fills caches

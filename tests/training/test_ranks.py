@@ -51,6 +51,8 @@ def distil(launch: Launcher) -> Callable[..., str]:
         program: tuple[str, ...] = ("-m", "unic"),
         **environment: str,
     ) -> str:
+        if ranks > 1 and "train.engine=fsdp" in overrides and not hasattr(torch.cpu.Stream, "record_event"):
+            pytest.skip("this torch has no FSDP2 on CPUs")
         path = run.with_suffix(".yaml")
         path.write_text(yaml.safe_dump(recipe))
         command = [*program, "distill", str(path), "--out", str(run), "--resume", *overrides]
@@ -168,6 +170,12 @@ def test_fsdp_would_add_micro_batches_up_in_bf16(ranked: dict[str, Any]) -> None
     changes = ["train.engine=fsdp", "train.gradients=bf16", "train.micro_batches=2"]
     with pytest.raises(InputError, match="fsdp.*train.micro_batches=1"):
         build(load_recipe(ranked, changes), torch.device("cpu"))
+
+
+def test_fsdp_on_cpus_needs_a_torch_that_has_it(ranked: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(torch.cpu.Stream, "record_event", raising=False)
+    with pytest.raises(InputError, match=r"fsdp' on CPUs does not work with torch .*train.engine=ddp"):
+        build(load_recipe(ranked, ["train.engine=fsdp"]), torch.device("cpu"), world_size=2)
 
 
 def test_ranks_draw_the_same_sizes(distil: Callable[..., str], ranked: dict[str, Any], tmp_path: Path) -> None:

@@ -139,7 +139,7 @@ def test_real_teachers_train_a_student_that_is_exported_at_its_own_size(sized: d
     assert late < 0.95 * early
     exported = unic.export(tmp_path / "run")
     model = timm.create_model(f"local-dir:{exported}", pretrained=True).eval()
-    assert model.pretrained_cfg["input_size"] == (3, 64, 64)
+    assert tuple(model.pretrained_cfg["input_size"]) == (3, 64, 64)
     student, images = load_encoder(f"run:{tmp_path / 'run'}", precision="fp32"), torch.rand(2, 3, 64, 64)
     torch.testing.assert_close(student(images).cls, model(student.prepare(images)), rtol=0, atol=1e-6)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,12 +10,14 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor
+from wrong_values import wrong_values
 
 from unic import lookup
 from unic.errors import InputError
 from unic.weightings import Pairs, Weighting, base, build_weighting
 
 NAMES = [name for name in lookup.names("unic.weightings") if name != "base"]
+WRONG = [(name, *wrong) for name in NAMES for wrong in wrong_values(lookup.entry("unic.weightings", name, "Weighting"))]
 TEACHERS, IMAGES, WIDTH = 3, 12, 5
 READS = ("item", "tolist", "numpy", "__bool__", "__float__", "__int__", "__index__")
 
@@ -153,13 +156,22 @@ def test_first_line_is_for_the_list(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "option"),
     [
-        ("uncertainty", {"rate": 0}), ("adaloss", {"momentum": 1}), ("gradnorm", {"alpha": -1}),
-        ("gradnorm", {"rate": "fast"}), ("adaptive", {"temperature": 0}), ("adaptive", {"rate": -1}),
+        ("uncertainty", {"rate": 0}), ("uncertainty", {"rate": math.nan}), ("adaloss", {"momentum": 1}),
+        ("gradnorm", {"alpha": -1}), ("gradnorm", {"alpha": math.inf}), ("gradnorm", {"rate": 2}),
+        ("adaptive", {"temperature": 0}), ("adaptive", {"temperature": math.nan}), ("adaptive", {"rate": -1}),
+        ("adaptive", {"rate": math.inf}), ("teacher_dropping", {"p": 1.5}), ("teacher_dropping", {"p": math.nan}),
     ],
 )  # fmt: skip
 def test_wrong_options_are_named(name: str, option: dict[str, object]) -> None:
     with pytest.raises(InputError, match=f"'weighting.{next(iter(option))}'"):
         build_weighting(name, TEACHERS, 0, option)
+
+
+@pytest.mark.parametrize(("name", "option", "value"), WRONG)
+def test_a_value_of_a_wrong_type_is_one_line(name: str, option: str, value: object) -> None:
+    with pytest.raises(InputError, match=f"^recipe: weighting '{name}': option '{option}': .*got ") as caught:
+        build_weighting(name, TEACHERS, 0, {option: value})
+    assert "\n" not in str(caught.value)
 
 
 def test_dotted_path_names_foreign_code(
@@ -170,9 +182,19 @@ def test_dotted_path_names_foreign_code(
     trust("unic.errors")
     with pytest.raises(InputError, match="no 'Weighting'"):
         build_weighting("unic.errors", TEACHERS, 0, {})
-    (tmp_path / "a_lab").mkdir()
-    (tmp_path / "a_lab/other.py").write_text("class Weighting: pass")
+    (tmp_path / "weighting_lab").mkdir()
+    (tmp_path / "weighting_lab/other.py").write_text("class Weighting: pass")
+    (tmp_path / "weighting_lab/power.py").write_text(
+        "from unic.weightings import base\n\n\n"
+        "class Weighting(base.Weighting):\n"
+        "    def __init__(self, num_teachers, seed, *, power: float = 1.0):\n"
+        "        super().__init__(num_teachers, seed)\n"
+    )
     monkeypatch.syspath_prepend(tmp_path)
-    trust("a_lab.other")
+    trust("weighting_lab.other")
     with pytest.raises(InputError, match=r"subclass of unic.weightings.base.Weighting"):
-        build_weighting("a_lab.other", TEACHERS, 0, {})
+        build_weighting("weighting_lab.other", TEACHERS, 0, {})
+    trust("weighting_lab.power")
+    build_weighting("weighting_lab.power", TEACHERS, 0, {"power": 2})
+    with pytest.raises(InputError, match="weighting 'weighting_lab.power': option 'power': .*number"):
+        build_weighting("weighting_lab.power", TEACHERS, 0, {"power": "x"})

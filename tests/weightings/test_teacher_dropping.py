@@ -61,7 +61,7 @@ def test_uniform_keeps_all() -> None:
     [
         ({"type": "dropping"}, "'dropping'.*'teacher_dropping'"),
         ({"type": "teacher_dropping", "p": 2}, "auto or a number"),
-        ({"type": "teacher_dropping", "level": "pixel"}, "image or batch"),
+        ({"type": "teacher_dropping", "level": "pixel"}, "'level': .*'image' or 'batch'.*'pixel'"),
         ({"type": "teacher_dropping", "normalize": "pair"}, "'normalize'.*'normalise'"),
     ],
 )

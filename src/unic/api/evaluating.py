@@ -69,9 +69,9 @@ def evaluate(
             of all runs name, if it is the same one; else `quick`.
         seeds: seeds of the probes; default: the suite's.
         roles: "student", "teacher" or "other" by model name. By default runs are students, and all others are other.
-        teachers: also measure the teachers of each run, alone and concatenated, its student before training, and raw
-            pixels. A model that is in the table already gets no second column; one whose name is taken is called
-            RUN/NAME.
+        teachers: also measure the teachers of each run, alone and concatenated, its student before training, raw
+            pixels, and of a single training its student at each nested width (`student-64`). A model that is in the
+            table already gets no second column; one whose name is taken is called RUN/NAME.
         out: files to write, by suffix: .json, .csv, .md, .tex; .safetensors for the predicted classes.
         cache: folder of features and scores; default: the user's (`$UNIC_CACHE`).
         jobs: number of processes that measure at a time; default: one for each GPU, 1 without.

@@ -12,6 +12,7 @@ from unic._usage import usage
 from unic.arguments import argument
 from unic.data.loader import view_batches
 from unic.data.sources import open_source
+from unic.encoders._cut import CutEncoder
 from unic.errors import InputError
 from unic.eval.results.schema import Results
 from unic.exporting.finished import check_addition, model_in, remove_graphs, staged
@@ -35,6 +36,7 @@ def export(
     *,
     formats: Sequence[str] = ("timm",),
     heads: Sequence[str] = (),
+    widths: Sequence[int] = (),
     half: bool = False,
     dynamic_size: bool = False,
     check: bool = False,
@@ -52,6 +54,8 @@ def export(
             removed.
         formats: names from `unic.exporting.formats.FORMATS`; the timm folder is always written.
         heads: names of teachers; the student with the projector for each is exported as a graph below `heads/`.
+        widths: numbers of channels; the first so many of the student are exported as a graph below `widths/`. The timm
+            folder has all channels.
         half: also write a float16 ONNX model.
         dynamic_size: write an ONNX model that takes any input size (CNNs).
         check: load each export in a process without unic, and compare its output on training images; the deviations are
@@ -78,7 +82,7 @@ def export(
     trained = load_trained(folder)
     with trusting(trust_code):
         student, recipe = trained.student(), trained.recipe
-        check_options(student, formats, heads=heads, half=half, dynamic_size=dynamic_size, check=check)
+        check_options(student, formats, heads=heads, widths=widths, half=half, dynamic_size=dynamic_size, check=check)
         kept = {name: kept_head(folder, name, device="cpu") for name in heads}
     for name, head in kept.items():
         if head.matched == "cls":
@@ -105,6 +109,9 @@ def export(
         parity.note(write_graphs(student, stage, formats, images, **options), stage)
         for name, head in kept.items():
             parity.note(write_graphs(head, stage / "heads" / name, formats, images, **options), stage)
+        for width in widths:
+            cut = CutEncoder(student, width)
+            parity.note(write_graphs(cut, stage / "widths" / str(width), formats, images, **options), stage)
         if found != "same":
             remove_graphs(target)
     parity.write(target)
@@ -148,6 +155,8 @@ def write_model_card(
     files = {name: what for name, what in known.items() if (target / name).is_file()}
     if (target / "heads").is_dir():
         files["heads/"] = "the student in the space of a teacher, by name"
+    if (target / "widths").is_dir():
+        files["widths/"] = "the student's first channels, by their number"
     measured = Results.read(file) if file.is_file() else None
     shown = recipe.shared(recipe.model_dump(mode="json"))
     made_of = Provenance(recipe.shared(made_of.start), recipe.shared(made_of.teachers))

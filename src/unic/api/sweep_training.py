@@ -15,7 +15,7 @@ from unic.api.distilling import online_knn
 from unic.api.evaluating import evaluate, results_files
 from unic.api.exporting import export
 from unic.api.recipes import cache_folder
-from unic.errors import StoppedError
+from unic.errors import InputError, StoppedError
 from unic.eval.results.schema import Results
 from unic.recipe.files import naming
 from unic.recipe.schema import Recipe
@@ -23,6 +23,7 @@ from unic.runs.folder import RunFolder
 from unic.runs.state import has_ended, newest_state
 from unic.sweeps.measured import Measured, gains, logged, scored, write_measured
 from unic.sweeps.plan import Training
+from unic.sweeps.sameness import suite_digest
 from unic.training import lock
 from unic.training.places import folder_of, found_from
 from unic.training.train import fit
@@ -40,6 +41,7 @@ class Work:
 
     def __init__(self, suites: Mapping[str, str | dict[str, Any]], base: str, console: Console | None) -> None:
         self._suites, self._base, self._console = suites, base, console
+        self._digests = {name: suite_digest(suite) for name, suite in suites.items()}
 
     def __call__(self, training: Training) -> None:
         if training.result.is_file():
@@ -64,6 +66,7 @@ class Work:
                 is_base=training.variant.name == self._base,
                 seed=training.seed,
                 suites={name: each[0] for name, each in evaluated.items()},
+                suite_digests=self._digests,
                 mean_gains={name: each[1] for name, each in evaluated.items()},
                 logged=logged(training.run),
                 train_s=None if state else round(train_s, 1),
@@ -74,6 +77,8 @@ class Work:
 
     def _evaluated(self, run: Path, name: str, recipe: Recipe, console: Console) -> tuple[Any, Any]:
         """Scores and mean gains. Those by the first suite are kept in the run folder, as of any run."""
+        if suite_digest(self._suites[name]) != self._digests[name]:
+            raise InputError(f"the suite '{name}' has changed since the command began; repeat it")
         with tempfile.TemporaryDirectory(prefix="unic-sweep-") as scratch:
             others = results_files(Path(scratch))
             files = results_files(run) if name == next(iter(self._suites)) else others

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from unic.cli.screen import echo, stderr
-from unic.cli.words import TrustCode, names_in
+from unic.cli.words import TrustCode, names_in, numbers_in
 
 
 def report(
@@ -43,6 +43,12 @@ def export(
             help="Also export the student with its projector for these teachers; comma-separated, repeatable."
         ),
     ] = None,
+    width: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Also export the student's first so many channels as graphs; numbers, comma-separated, repeatable."
+        ),
+    ] = None,
     half: Annotated[bool, typer.Option("--half", help="Also write a float16 ONNX model.")] = False,
     dynamic_size: Annotated[
         bool, typer.Option("--dynamic-size", help="Write an ONNX model that takes any input size (CNNs).")
@@ -63,8 +69,8 @@ def export(
 
     with stderr().status("exporting"):
         folder = api.export(
-            run, to, formats=chosen, heads=names_in(heads), half=half, dynamic_size=dynamic_size, check=check,
-            push=push, trust_code=trust_code or [],
+            run, to, formats=chosen, heads=names_in(heads), widths=numbers_in(width, "--width", example="64,128"),
+            half=half, dynamic_size=dynamic_size, check=check, push=push, trust_code=trust_code or [],
         )  # fmt: skip
     if check:
         for name, deviation in json.loads((folder / "parity.json").read_text()).items():

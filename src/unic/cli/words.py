@@ -47,12 +47,15 @@ def sets_in(entries: list[str]) -> dict[str, str]:
 
 
 def seeds_in(texts: list[str] | None) -> list[int] | None:
-    if not texts:
-        return None
-    text = ",".join(texts)
-    parts = text.split(",")
+    return numbers_in(texts, "--seeds", example="0,1,2") if texts else None
+
+
+def numbers_in(texts: list[str] | None, flag: str, *, example: str) -> list[int]:
+    """The whole numbers in an option that is separated by commas, or repeated."""
+    text = ",".join(texts or [])
+    parts = text.split(",") if texts else []
     if not all(part.strip().isdigit() for part in parts):
-        raise InputError(f"--seeds '{text}': expected whole numbers separated by commas, for example 0,1,2")
+        raise InputError(f"{flag} '{text}': expected whole numbers separated by commas, for example {example}")
     return [int(part) for part in parts]
 
 

@@ -80,12 +80,12 @@ class HfEncoder(Encoder):
         """The arguments of the model's `forward`."""
         if self.config.model_type == "siglip2_vision_model":  # takes sequences of patches, from images of any shape
             assert self.patch_size is not None
-            patches = to_patches(x, self.patch_size[0])
             shape = [side // step for side, step in zip(self.input_size, self.patch_size, strict=True)]
             return {
-                "pixel_values": patches,
-                "pixel_attention_mask": torch.ones(patches.shape[:2], dtype=torch.long, device=x.device),
-                "spatial_shapes": torch.tensor([shape] * len(x), device=x.device),
+                "pixel_values": to_patches(x, self.patch_size[0]),
+                # No padding. The model would read a mask, and the shape of each image, from the device.
+                "pixel_attention_mask": None,
+                "spatial_shapes": torch.tensor([shape] * len(x)),
             }
         inputs: dict[str, Any] = {"pixel_values": x}
         if self.interpolates:

@@ -94,10 +94,19 @@ def read_arguments(path: Path, where: str) -> dict[str, Any]:
     return {str(key): value for key, value in found.items()}
 
 
-def _read(path: Path, where: str, allowed: Sequence[tuple[type, str]]) -> Any:
-    """The content of a checkpoint file; objects of the `allowed` names become objects of our classes."""
+def check_file(path: Path, where: str) -> None:
+    """Refuses a weight file that does not exist.
+
+    Raises:
+        InputError: there is none.
+    """
     if not path.is_file():
         raise InputError(f"{where}: no such file: {path}")
+
+
+def _read(path: Path, where: str, allowed: Sequence[tuple[type, str]]) -> Any:
+    """The content of a checkpoint file; objects of the `allowed` names become objects of our classes."""
+    check_file(path, where)
     try:
         if path.suffix == ".safetensors":
             return safetensors.torch.load_file(path)

@@ -83,7 +83,8 @@ class TimmEncoder(Encoder):
         training = self.training
         self.eval()
         with torch.no_grad():
-            x = torch.zeros(1, 3, *self.input_size)
+            # The model may have been built on another device than this module's own tensors.
+            x = torch.zeros(1, 3, *self.input_size, device=next(self.model.parameters()).device)
             features = self.model.forward_features(x)
             self.layout = layout_of(self.model, features)
             self.is_map, self.num_prefix_tokens = self.layout.is_map, self.layout.num_prefix_tokens

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from unic.encoders import Encoder, build_encoder, uri_of
+from unic.encoders import Encoder, build_encoder, parse_uri, uri_of
 from unic.errors import InputError
 from unic.eval.named import free_name
 from unic.recipe.schema import RESERVED, Recipe, load_run_recipe
@@ -57,7 +57,8 @@ def columns_of(
     Args:
         models: URIs or encoders by name. A run folder, or `run:DIR`, stands for its student. A folder of trainings
             stands for those that have ended.
-        teachers: also add the start, the teachers and the raw pixels of each run.
+        teachers: also add the start, the teachers and the raw pixels of each run, and of a single training its student
+            at each nested width.
         stages_of: a function that gives the recipes of all stages of a run folder; default: those in its recipe.yaml.
 
     Raises:
@@ -88,7 +89,9 @@ def columns_of(
             found.runs[column] = folder
             recipe = load_run_recipe(folder)
             if teachers:
-                _add_models(found, column, run, stages_of(folder) if stages_of else recipe.plans(), known)
+                stages = stages_of(folder) if stages_of else recipe.plans()
+                widths = stages[-1].student.widths if len(own) == 1 else []
+                _add_models(found, column, run, [*_cut(found, column, widths), *_models_of(stages)], known)
             _name_teachers(found, column, run, recipe)
     return found
 
@@ -110,11 +113,15 @@ def teacher_column(name: str, run: str) -> str:
 
 
 def _add_models(
-    found: ModelColumns, student: str, run: str, stages: Sequence[Recipe], known: dict[tuple[str, str, str], str]
+    found: ModelColumns,
+    student: str,
+    run: str,
+    models: Sequence[tuple[str, str, str]],
+    known: dict[tuple[str, str, str], str],
 ) -> None:
     """Adds the models of one run under free names, and to `known`; those that are in `known` already stay."""
     called = found.teachers.setdefault(student, {})
-    for model in _models_of(stages):
+    for model in models:
         name, uri, role = model
         if model not in known:
             column = _free(found, teacher_column(name, run) if role == "teacher" else name, run)
@@ -132,6 +139,16 @@ def _name_teachers(found: ModelColumns, student: str, run: str, recipe: Recipe) 
     for name, uri in recipe.teachers.uris.items():
         if name not in called:
             called[name] = given.get(uri) or _free(found, teacher_column(name, run), run)
+
+
+def _cut(found: ModelColumns, student: str, widths: Sequence[int]) -> Iterator[tuple[str, str, str]]:
+    """Name, URI and role of a run's student at each nested width that is not given; none if it is cut already."""
+    uri = str(found.models[student])
+    if "width" not in parse_uri(uri).options:
+        for width in widths:
+            cut = f"{uri}{'&' if '?' in uri else '?'}width={width}"
+            if cut not in found.models.values():
+                yield f"student-{width}", cut, "other"
 
 
 def _models_of(stages: Sequence[Recipe]) -> Iterator[tuple[str, str, str]]:

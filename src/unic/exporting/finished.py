@@ -84,7 +84,7 @@ def staged(target: Path) -> Iterator[Path]:
 
 def remove_graphs(target: Path) -> None:
     """Removes the graphs of an export whose model is replaced, and logs their names."""
-    for name in (*GRAPHS.values(), "parity.json", "heads"):
+    for name in (*GRAPHS.values(), "parity.json", "heads", "widths"):
         path = target / name
         if path.is_dir():
             shutil.rmtree(path)

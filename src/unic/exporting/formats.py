@@ -52,16 +52,24 @@ def check_formats(names: Sequence[str]) -> None:
 
 
 def check_options(
-    encoder: Encoder, formats: Sequence[str], *, heads: Sequence[str], half: bool, dynamic_size: bool, check: bool
+    encoder: Encoder,
+    formats: Sequence[str],
+    *,
+    heads: Sequence[str],
+    widths: Sequence[int],
+    half: bool,
+    dynamic_size: bool,
+    check: bool,
 ) -> None:
     """Refuses exports that could not be written or checked, before anything is written.
 
     Args:
         encoder: the student.
-        formats, heads, half, dynamic_size, check: as of `unic.api.export`.
+        formats, heads, widths, half, dynamic_size, check: as of `unic.api.export`.
 
     Raises:
-        InputError: an option without the format that it is for, a ViT with `dynamic_size`, a package that is missing.
+        InputError: an option without the format that it is for, a width that cuts nothing off, a ViT with
+            `dynamic_size`, a package that is missing.
     """
     graphs = argument("formats", ["onnx"], flag="--format")
     for option, is_set in ((argument("half"), half), (argument("dynamic_size"), dynamic_size)):
@@ -69,8 +77,17 @@ def check_options(
             raise InputError(f"{option}: it is an option of ONNX; add {graphs}, or leave it out")
     if dynamic_size and encoder.architecture == "vit":
         raise InputError(f"{argument('dynamic_size')}: a ViT's graph is for one input size; leave the option out")
-    if heads and not set(formats) & {"onnx", "torch_export"}:
-        raise InputError(f"{argument('heads')}: a head is exported as a graph; add {graphs} or torch_export")
+    for option, what, asked_for in (
+        (argument("heads"), "a head is exported as a graph", heads),
+        (argument("widths", flag="--width"), "a timm folder has all channels, and only a graph can be cut", widths),
+    ):
+        if asked_for and not set(formats) & {"onnx", "torch_export"}:
+            raise InputError(f"{option}: {what}; add {graphs} or torch_export")
+    full = min(encoder.embed_dim, encoder.patch_dim)
+    for width in widths:
+        if not 0 < width < full:
+            named = argument("widths", [width], flag="--width")
+            raise InputError(f"{named}: expected fewer channels than the student's {full}, and at least 1")
     for name in formats:
         wanted = _PACKAGES.get(name, ()) + (_CHECKED_WITH.get(name, ()) if check else ())
         missing = [package for package in wanted if find_spec(package) is None]

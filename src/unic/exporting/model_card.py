@@ -51,8 +51,7 @@ def model_card(
     lines = ["---", _yaml(head), "---", "", f"# {markdown(name)}", ""]
     lines += [
         f"An image encoder distilled from {len(made_of.teachers)} teachers with "
-        "[unic](https://arxiv.org/abs/2408.05088) (ladder of projectors, teacher standardisation, "
-        "teacher dropping), without labels.",
+        f"[unic](https://arxiv.org/abs/2408.05088), without labels: {_parts(recipe)}.",
         "", "## Teachers and licences", "", "| model | source | revision | licence |", "|---|---|---|---|",
     ]  # fmt: skip
     start = {} if made_of.start is None else {"the start": made_of.start}
@@ -75,6 +74,12 @@ def model_card(
         f"images unlike those it was distilled on it may be worse than any of them. {_on_unseen(results)}", "",
     ]  # fmt: skip
     return "\n".join(lines)
+
+
+def _parts(recipe: Mapping[str, Any]) -> str:
+    """The parts of the method that this student was trained with."""
+    kinds = {"projector": "projector", "standardiser": "standardize", "weighting": "weighting"}
+    return ", ".join(f"{what} {markdown_code(recipe[section]['type'])}" for what, section in kinds.items())
 
 
 def _yaml(tree: Mapping[str, Any]) -> str:

@@ -12,6 +12,8 @@ image. The queue begins empty, and takes in the images of a step at its end.
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -39,8 +41,8 @@ class Loss(base.Loss):
         super().__init__(dims)
         if length < 1:
             raise InputError(f"recipe: 'loss.queue_kl.length' must be at least 1 (got {length})")
-        if temperature <= 0:
-            raise InputError(f"recipe: 'loss.queue_kl.temperature' must be above 0 (got {temperature})")
+        if not 0 < temperature < math.inf:
+            raise InputError(f"recipe: 'loss.queue_kl.temperature' must be finite and above 0 (got {temperature})")
         self.length, self.temperature = length, temperature
         self.register_buffer("queue", torch.zeros(length, dims[0]))
         self.register_buffer("seen", torch.zeros((), dtype=torch.int64))  # number of images that ever were in it

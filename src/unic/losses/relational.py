@@ -36,6 +36,6 @@ class Loss(base.Loss):
         student, teacher = 1 - z @ all_z.T, 1 - y @ all_y.T
         place = torch.arange(len(all_z), device=z.device)
         is_self = place == first + place[: len(z), None]
-        middle = teacher.masked_fill(is_self, torch.inf).sort(dim=1).values[:, [(others - 1) // 2]]
+        middle = teacher.masked_fill(is_self, torch.inf).sort(dim=1).values[:, (others - 1) // 2, None]
         off = torch.where(teacher <= middle, student - teacher, teacher - student).clamp(min=0)
         return off.square().masked_fill(is_self, 0).sum(1) / others

@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from unic.projectors._hidden import hidden_width
 from unic.projectors._shared import is_shared
 from unic.tokens import Tokens, tokens_of
 
@@ -122,7 +123,9 @@ class Projector(nn.Module):
     ) -> None:
         super().__init__()
         self.has_norm, self.is_shared = norm == "pre", is_shared(shared, rung_dims, output_dims)
-        hidden = [hidden_dim or width] * (len(rung_dims) - 1) + [last_hidden_dim or 4 * width]
+        inner = hidden_width("hidden_dim", hidden_dim, width)
+        last = hidden_width("last_hidden_dim", last_hidden_dim, 4 * width)
+        hidden = [inner] * (len(rung_dims) - 1) + [last]
         self.cls = Ladder([dims[0] for dims in rung_dims], hidden, output_dims[0]) if output_dims[0] else None
         own_patch = output_dims[1] and not self.is_shared
         self.patch = Ladder([dims[1] for dims in rung_dims], hidden, output_dims[1]) if own_patch else None

@@ -12,6 +12,7 @@ from itertools import pairwise
 from torch import nn
 
 from unic.errors import InputError
+from unic.projectors._hidden import hidden_width
 from unic.projectors._shared import is_shared
 from unic.tokens import Tokens, tokens_of
 
@@ -42,7 +43,7 @@ class Projector(nn.Module):
         if depth < 2:
             raise InputError(f"recipe: 'projector.depth' must be 2 or more (got {depth}); for one layer take 'linear'")
         self.is_shared = is_shared(shared, rung_dims[-1:], output_dims)
-        hidden = [hidden_dim or 4 * width] * (depth - 1)
+        hidden = [hidden_width("hidden_dim", hidden_dim, 4 * width)] * (depth - 1)
         self.cls = _mlp([rung_dims[-1][0], *hidden, output_dims[0]]) if output_dims[0] else None
         own_patch = output_dims[1] and not self.is_shared
         self.patch = _mlp([rung_dims[-1][1], *hidden, output_dims[1]]) if own_patch else None

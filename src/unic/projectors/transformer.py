@@ -9,6 +9,7 @@ student.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -16,6 +17,7 @@ from jaxtyping import Float
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
+from unic.errors import InputError
 from unic.tokens import Tokens, tokens_of
 
 _HEAD_DIM = 64
@@ -30,7 +32,7 @@ class Projector(nn.Module):
         output_dims: widths of the teacher's CLS and patches. What has width 0 does not come out, though the other
             still attends to it.
         width: the student's width.
-        layer_scale: first value of γ; None: no γ.
+        layer_scale: first value of γ, above 0; None: no γ.
     """
 
     def __init__(
@@ -42,6 +44,8 @@ class Projector(nn.Module):
         layer_scale: float | None = 1e-4,
     ) -> None:
         super().__init__()
+        if layer_scale is not None and not 0 < layer_scale < math.inf:
+            raise InputError(f"recipe: 'projector.layer_scale' must be finite and above 0 (got {layer_scale})")
         dim, patch_dim = rung_dims[-1]
         self.enter = nn.Linear(patch_dim, dim) if patch_dim != dim else None
         self.block = Block(dim, _num_heads(dim), qkv_bias=True, init_values=layer_scale)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, GetJsonSchemaHandler, Tag, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 Positive = Annotated[int, Field(gt=0)]
 
@@ -26,11 +28,29 @@ class Section(BaseModel):
     )
 
 
+class OrText:
+    """Says in a JSON schema that text may stand in the place of a section."""
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {"anyOf": [{"type": "string"}, handler(core)]}
+
+
 class Component(BaseModel):
-    """A part whose `type` names a module. The other keys are options, which that module declares and checks."""
+    """A part whose `type` names a module. The other keys are options, which that module declares and checks.
+
+    `NAME` is short for `{type: NAME}`.
+    """
 
     model_config = ConfigDict(extra="allow", frozen=True, use_attribute_docstrings=True, model_title_generator=_title)
     type: str
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_name(cls, value: Any) -> Any:
+        if not isinstance(value, str | Mapping | Component):
+            raise ValueError("expected a name, or a mapping with 'type' and options")
+        return {"type": value} if isinstance(value, str) else value
 
     @property
     def options(self) -> dict[str, Any]:
@@ -43,7 +63,7 @@ class LossSection(BaseModel):
     model_config = ConfigDict(
         extra="allow", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True, model_title_generator=_title
     )
-    weight: float = 1.0
+    weight: float = Field(1.0, ge=0)
     """Factor of the loss."""
 
 
@@ -54,6 +74,7 @@ def _form(value: Any) -> str:
 FORM = "form:"
 """Begins the parts of an error's path that name the form of a value, not a key."""
 LossSetting = Annotated[
-    Annotated[float, Tag(f"{FORM}weight")] | Annotated[LossSection, Tag(f"{FORM}options")], Discriminator(_form)
+    Annotated[float, Field(ge=0), Tag(f"{FORM}weight")] | Annotated[LossSection, Tag(f"{FORM}options")],
+    Discriminator(_form),
 ]
 """A weight, or a weight and options. Told apart by hand, so that an error is about the form that was written."""

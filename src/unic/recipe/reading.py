@@ -16,8 +16,26 @@ from unic.recipe.files import RecipeFile
 from unic.runs.folder import RunFolder
 
 _PACKAGE = Path(__file__).parents[1]
-_TEACHER = re.compile(r"teachers\.models\.[^.]+(\.uri)?")
-_OPTION = re.compile(r"teachers[.\[]models[.\[]([^.\[\]]+)\]?[.\[].+")  # the key of a teacher's option
+_TEACHER_KEY = r"teachers\.models\.[^.]+"
+_TEACHER = re.compile(rf"{_TEACHER_KEY}(\.uri)?")
+_OWN_LOSS = re.compile(rf"{_TEACHER_KEY}\.loss")
+COMPONENTS = ("projector", "standardize", "weighting")
+"""Sections that a name alone may stand for."""
+_SHORT = (  # by the key of what may be written short: the key of the long form that has this value
+    (re.compile(_TEACHER_KEY), "uri"),
+    (re.compile("|".join(COMPONENTS)), "type"),
+    (re.compile(rf"({_TEACHER_KEY}\.)?loss\.[^.]+"), "weight"),
+)
+
+
+def changes(stage: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """What a stage changes, by dotted key. A mapping changes the keys in it, but a teacher's `loss` is one value."""
+    found: dict[str, Any] = {}
+    for name, value in stage.items():
+        key = f"{prefix}{name}"
+        is_section = isinstance(value, Mapping) and not _OWN_LOSS.fullmatch(key)
+        found |= changes(value, f"{key}.") if is_section else {key: value}
+    return found
 
 
 def leaves(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -74,7 +92,7 @@ def with_base(file: RecipeFile, files: list[RecipeFile], seen: tuple[str, ...] =
         files: takes the file and its bases, in this order.
         seen: names of the bases so far, to find a circle.
     """
-    tree = dict(file.tree)
+    tree = _named(file.tree)
     files.append(file._replace(folder=file.folder.absolute()))
     base = tree.get("base")
     if base is None:
@@ -105,19 +123,30 @@ def replace(tree: Any, override: str) -> None:
         value: Any = OmegaConf.to_container(OmegaConf.from_dotlist([override]), resolve=False)
         for _ in filter(None, re.split(r"[.\[\]]+", key)):
             value = next(iter(value.values()))  # references in it are resolved later, with those of the recipe
-        if option := _OPTION.fullmatch(key):
-            _make_mapping(tree, option[1])
-        OmegaConf.update(tree, key, value, merge=False)
+        _write_out(tree, key)
+        OmegaConf.update(tree, key, _named({key: value})[key], merge=False)
     except Exception as error:  # PyYAML and OmegaConf raise many kinds, all of which the user must see
         raise InputError(f"override '{_line(override)}': {_line(error)}") from None
 
 
-def _make_mapping(tree: Any, teacher: str) -> None:
-    """Gives a teacher that is written as its URI alone the form that has options."""
-    whole: Any = OmegaConf.to_container(tree, resolve=False)
-    models = (whole.get("teachers") or {}).get("models") or {}
-    if isinstance(uri := models.get(teacher), str):
-        OmegaConf.update(tree, f"teachers.models.{teacher}", {"uri": uri}, merge=False)
+def _write_out(tree: Any, key: str) -> None:
+    """Gives what is written short, as a teacher's URI alone, the form that has options, so that `key` can be one."""
+    value: Any = OmegaConf.to_container(tree, resolve=False)
+    parts = [part for part in re.split(r"[.\[\]]+", key) if part]
+    for depth, part in enumerate(parts[:-1], 1):
+        value = value.get(part) if isinstance(value, Mapping) else None
+        parent = ".".join(parts[:depth])
+        if isinstance(value, str | int | float):
+            for pattern, name in _SHORT:
+                if pattern.fullmatch(parent):
+                    OmegaConf.update(tree, parent, {name: value}, merge=False)
+
+
+def _named(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """A tree in which a component that is a name alone is a mapping, so that a base or an override may add options."""
+    return {
+        key: {"type": value} if key in COMPONENTS and isinstance(value, str) else value for key, value in tree.items()
+    }
 
 
 def _line(text: object) -> str:

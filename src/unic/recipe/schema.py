@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -21,10 +21,10 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from unic.errors import InputError, first_line_of, nearest
-from unic.recipe.base import FORM, LossSetting, Section
+from unic.recipe.base import FORM, LossSetting, OrText, Section
 from unic.recipe.files import UNNAMED, RecipeFile, holder, naming
 from unic.recipe.keys import first_error, meant
-from unic.recipe.reading import check_unicode, leaves, read_file, replace, with_base
+from unic.recipe.reading import changes, check_unicode, leaves, read_file, replace, with_base
 from unic.recipe.references import WithReferences, closed, resolve
 from unic.recipe.sections import (
     CheckpointSection,
@@ -41,6 +41,7 @@ from unic.runs.folder import RunFolder
 
 STAGE_SECTIONS = ("data", "train", "student", "teachers")
 _NO_KEYS = ("function-", FORM)  # beginnings of what pydantic adds to the path of a key
+_OF_LOSS = re.compile(r"loss[.\[]")  # begins an override of one loss, which keeps the others
 HOLDOUT = 0.05  # share of each source, where `train.interpolate: auto` needs images that were not trained on
 RESERVED = ("student", "start", "pixels", "concat")  # columns of every table, so no teacher may have these names
 
@@ -55,12 +56,14 @@ class Recipe(Section, WithReferences):
     """Seed of all random draws; each is a hash of the seed, the step and the image."""
     teachers: TeachersSection
     student: StudentSection
-    projector: ProjectorSection = ProjectorSection()
+    projector: Annotated[ProjectorSection, OrText] = ProjectorSection()
     loss: dict[str, LossSetting] = Field({"cosine": 0.5, "smooth_l1": 0.5})
     """Weights by name: `cosine`, `smooth_l1`, `mse`, another loss (`unic list losses`), or a dotted module. For a loss
-    with options write a mapping: `{NAME: {weight: 0.5, OPTION: VALUE}}`, where `weight` is 1 by default."""
-    standardize: StandardizeSection = StandardizeSection()
-    weighting: WeightingSection = WeightingSection()
+    with options write a mapping: `{NAME: {weight: 0.5, OPTION: VALUE}}`, where `weight` is 1 by default. On the command
+    line `loss.cosine=1` changes one loss and keeps the others, also those of the default; `loss={cosine: 1}` replaces
+    all."""
+    standardize: Annotated[StandardizeSection, OrText] = StandardizeSection()
+    weighting: Annotated[WeightingSection, OrText] = WeightingSection()
     data: DataSection
     train: TrainSection = TrainSection()
     checkpoint: CheckpointSection = CheckpointSection()
@@ -69,7 +72,8 @@ class Recipe(Section, WithReferences):
     """`tensorboard`, `wandb`, `mlflow`, …: a name, a list of names, or options by name."""
     stages: list[dict[str, Any]] = Field([])
     """Changes that each stage makes to the recipe: sections, or dotted keys, of `data`, `train`, `student`, `teachers`.
-    Empty: one stage."""
+    A mapping changes the keys in it and keeps the others, so each stage has all teachers. Replaced whole are lists, the
+    `loss` of a teacher, and a teacher that is written as a URI alone, which then has no options. Empty: one stage."""
     _folders: list[Path] = PrivateAttr(default_factory=list)
     _name: str = PrivateAttr(UNNAMED)
 
@@ -137,11 +141,11 @@ class Recipe(Section, WithReferences):
         """
         whole = self.model_copy(update={"stages": []})
         # Values are final by now: text that looks like a reference, as to a variable that is not set, is plain text.
-        changes = [
-            [f"{key}={json.dumps(closed(value))}" for key, value in leaves(stage).items()] for stage in self.stages
+        overrides = [
+            [f"{key}={json.dumps(closed(value))}" for key, value in changes(stage).items()] for stage in self.stages
         ]
         with naming(self._name):  # a stage, which is applied as overrides, stands in the recipe's file
-            plans = [load_recipe(whole, change) for change in changes] or [whole]
+            plans = [load_recipe(whole, change) for change in overrides] or [whole]
         if plans[-1].student.frozen:
             raise InputError(
                 "recipe: 'student.frozen' in the last stage leaves the student untrained; train it in a later stage, "
@@ -192,6 +196,8 @@ def load_recipe(
     for override in overrides:
         if "=" not in override:
             raise InputError(f"override '{override}': expected key=value, for example train.lr=1e-4")
+    if "loss" not in tree and any(_OF_LOSS.match(override) for override in overrides):
+        tree = {**tree, "loss": Recipe.model_fields["loss"].default}
     try:
         merged = OmegaConf.create(tree)
         for override in overrides:

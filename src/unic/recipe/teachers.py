@@ -7,7 +7,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     Field,
-    GetJsonSchemaHandler,
     SerializationInfo,
     SerializerFunctionWrapHandler,
     ValidationInfo,
@@ -15,12 +14,10 @@ from pydantic import (
     model_serializer,
     model_validator,
 )
-from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema
 
 from unic.errors import nearest
 from unic.quantities import SIZE
-from unic.recipe.base import LossSetting, Positive, Section
+from unic.recipe.base import LossSetting, OrText, Positive, Section
 
 Matched = Literal["both", "cls", "patches"]
 """Which tokens of a teacher the student is compared with."""
@@ -76,18 +73,10 @@ class TeacherSection(Section):
         return whole(self) if has_options or info.context == WRITTEN_OUT else self.uri
 
 
-class _OrText:
-    """Says in a JSON schema that text may stand in the place of a section."""
-
-    @classmethod
-    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        return {"anyOf": [{"type": "string"}, handler(core)]}
-
-
 class TeachersSection(Section):
     """The models that are distilled."""
 
-    models: dict[str, Annotated[TeacherSection, _OrText]] = Field(min_length=1)
+    models: dict[str, Annotated[TeacherSection, OrText]] = Field(min_length=1)
     """Teachers by name: a URI, or a mapping with options. They replace all teachers of the base. `student`, `start`,
     `pixels` and `concat` are columns of every table, so no teacher may have these names."""
     cache: CacheSection | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, get_origin
 
 from omegaconf import OmegaConf
 from pydantic import BaseModel
@@ -34,7 +34,9 @@ def commented(tree: Mapping[str, Any]) -> str:
 
 def _entry(key: str, field: FieldInfo, tree: Mapping[str, Any], indent: str) -> Iterator[str]:
     """A key with its comment. A section without a value shows all its keys as comments."""
-    section = field.annotation if isinstance(field.annotation, type) else None
+    kind = field.annotation
+    # On Python 3.10 `list[int]` passes for a class.
+    section = kind if isinstance(kind, type) and get_origin(kind) is None else None
     if section is not None and issubclass(section, Component):
         yield from _comment(section.model_fields["type"].description or "", indent)
         yield from _value(key, tree.get(key, {"type": field.default.type}), indent)

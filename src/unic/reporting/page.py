@@ -62,7 +62,7 @@ def collect(run: Path) -> dict[str, Any]:
         **evaluation,
         "next_steps": share(_next_steps(files, scores)),
         "sizes": parameters(scores, pictures.sizes),
-        "charts": training_charts(files.rows, teachers or (scores.teachers if scores else []), colour),
+        "charts": training_charts(files.rows, teachers or (scores.teachers if scores else []), colour, files.recipe),
         "teacher_options": _teacher_options(files),
         "steps": files.rows[-1]["step"] if files.rows else None,
         "last": last_values(files.rows),
@@ -137,7 +137,7 @@ def _measured(files: RunFiles, scores: Scores, teachers: list[str]) -> dict[str,
         "confusion": of_predictions(confusion),
         "failures": of_predictions(failures),
         "predictions_note": files.predictions_note if files.predictions else "",
-        "influence": _attempt(lambda: influence(scores)),
+        "influence": _attempt(lambda: influence(scores, files.recipe)),
         "spectrum": _attempt(lambda: spectrum(scores, looks)),
     }
 

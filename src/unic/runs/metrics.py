@@ -117,12 +117,9 @@ class MetricsLog:
         parts = [f"step {step}/{self._total}", f"loss {values[LOSS]:.4f}"] if LOSS in values else [f"step {step}"]
         teachers = [key.removeprefix(loss_of("")) for key in values if key.startswith(loss_of(""))]
         if teachers:
-            both = {
-                name: [values.get(key, math.nan) for key in (cosine_of(name, "cls"), cosine_of(name, "patch"))]
-                for name in teachers
-            }
-            cosines = " ".join(f"{name} {cls:.2f}/{patch:.2f}" for name, (cls, patch) in both.items())
-            kept = " ".join(f"{values[kept_of(name)]:.0%}" for name in teachers)
+            cosines = " ".join(f"{name} {_cosines(name, values)}" for name in teachers)
+            counts = [values[kept_of(name)] for name in teachers]
+            kept = " ".join(f"{one:.2f}" if max(counts) > 1 else f"{one:.0%}" for one in counts)  # weights, or shares
             parts += [f"cos {cosines}", f"kept {kept}"]
         if "images_per_s" in values:
             parts += [f"{values['images_per_s']:.0f} img/s", f"wait {values['data_wait']:.0%}"]
@@ -130,6 +127,12 @@ class MetricsLog:
             f"{key} {value:.1f}" for key, value in values.items() if key.startswith((f"{KNN}/", f"{KNN_UNSEEN}/"))
         ]
         return " · ".join(parts)
+
+
+def _cosines(teacher: str, values: Mapping[str, float]) -> str:
+    """The cosine of the CLS and of the patches; "–" where a teacher is not compared by these."""
+    keys = cosine_of(teacher, "cls"), cosine_of(teacher, "patch")
+    return "/".join(f"{values[key]:.2f}" if key in values else "–" for key in keys)
 
 
 class _RunLog(logging.FileHandler):

@@ -25,6 +25,7 @@ def build_standardizer(name: str, dims: Dims, options: Mapping[str, Any]) -> Sta
     """
     kind = standardizer_kind(name)
     lookup.check_component(kind, "standardize", name, options)
+    lookup.check_values(kind.__init__, options, f"recipe: standardizer '{name}'")
     return kind(dims, **options)
 
 

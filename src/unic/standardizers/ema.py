@@ -70,8 +70,8 @@ class Standardizer(base.Standardizer):
         super().__init__(dims)
         if not (len(momentum) == 2 and all(0 <= value <= 1 for value in momentum)):
             raise InputError(f"recipe: 'standardize.momentum' must be two numbers in [0, 1] (got {list(momentum)})")
-        if not (isinstance(floor, int | float) and 0 <= floor <= 1):
-            raise InputError(f"recipe: 'standardize.floor' must be a number in [0, 1] (got {floor})")
+        if not 0 <= floor <= 1:
+            raise InputError(f"recipe: 'standardize.floor' must be in [0, 1] (got {floor})")
         self.first, self.last = momentum
         self.floor = float(floor)
         self.teachers = ByTeacher(dims, Statistics)

@@ -81,8 +81,8 @@ class Standardizer(base.Standardizer):
 
     def __init__(self, dims: base.Dims, *, steps: int = 50) -> None:
         super().__init__(dims)
-        if not (isinstance(steps, int) and not isinstance(steps, bool) and steps > 0):
-            raise InputError(f"recipe: 'standardize.steps' must be a whole number above 0 (got {steps!r})")
+        if steps < 1:
+            raise InputError(f"recipe: 'standardize.steps' must be at least 1 (got {steps})")
         self.first_steps = steps
         self.teachers = ByTeacher(dims, Rotation)
         self.register_buffer("steps_done", torch.zeros((), dtype=torch.int64))
@@ -130,7 +130,7 @@ def _forget_steps(module: nn.Module, _: Any) -> None:
 def _moments(x: Float[Tensor, "n d"]) -> tuple[Tensor, Tensor, Tensor]:
     """Count, mean and scatter of the tokens of all processes."""
     x = x.double()
-    count, mean = x.new_tensor(float(len(x))), x.mean(0)
+    count, mean = x.new_full((), float(len(x))), x.mean(0)
     total = torch.cat([count.view(1), count * mean])
     if has_ranks():
         dist.all_reduce(total)

@@ -13,10 +13,13 @@ from unic.errors import InputError, first_line_of
 from unic.files import write_text
 from unic.recipe.reading import leaves
 from unic.recipe.schema import Recipe, load_recipe
+from unic.recipe.teachers import written_out
 from unic.runs.folder import RunFolder
 from unic.sweeps.asked import Resumed, read_asked
 from unic.sweeps.folder import SweepFolder
+from unic.sweeps.measured import read_all
 from unic.sweeps.plan import Plan, suite_name
+from unic.sweeps.sameness import suite_digest
 from unic.sweeps.variants import folder_name
 from unic.training.identity import FREE_TO_CHANGE
 from unic.training.places import without_places
@@ -38,6 +41,7 @@ def check_kept(folder: SweepFolder, plan: Plan) -> None:
             _check_same(kept, plan, folder, named)
             kept_base = load_recipe(folder.base, has_begun=True, may_miss=True)
             _check_recipe(kept_base, plan.recipes[plan.base.name], named)
+        _check_suites(folder, plan, named)
     elif RunFolder(folder.path).is_begun:
         raise InputError(f"{named}: the folder of a single training; name another one")
     elif folder.path.is_dir() and any(folder.path.iterdir()):
@@ -101,8 +105,21 @@ def _check_same(kept: Mapping[str, Any], plan: Plan, folder: SweepFolder, named:
             )
 
 
+def _check_suites(folder: SweepFolder, plan: Plan, named: str) -> None:
+    """Refuses a suite whose content has changed since a training was measured by it."""
+    now = {name: suite_digest(suite) for name, suite in plan.suites.items()}
+    for one in read_all(folder.results):
+        for name, digest in one.suite_digests.items():
+            if now.get(name, digest) != digest:
+                raise InputError(
+                    f"{named}: the suite '{name}' has other sets, tasks or settings than when '{one.variant}', seed "
+                    f"{one.seed}, was measured; restore it, or name another folder"
+                )
+
+
 def _check_recipe(kept: Recipe, now: Recipe, named: str) -> None:
-    old, new = (leaves(without_places(recipe.model_dump(mode="json"))) for recipe in (kept, now))
+    trees = written_out(*(recipe.model_dump(mode="json") for recipe in (kept, now)))
+    old, new = (leaves(without_places(tree)) for tree in trees)
     for key in sorted(old.keys() | new.keys()):
         free = key == "seed" or any(key == name or key.startswith(f"{name}.") for name in _FREE)
         if not free and old.get(key) != new.get(key):

@@ -1,4 +1,4 @@
-"""Whether two recipes are the same, also where one leaves an option at its default and the other writes it."""
+"""Whether two recipes, or two suites, are the same: defaults may be written or left out, files may have moved."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from unic import lookup
+from unic.data.sources._path_options import split_off
+from unic.digest import sha256
+from unic.eval.suite import load_suite
 from unic.recipe.schema import Recipe
 
 
@@ -15,7 +18,7 @@ def content(recipe: Recipe) -> str:
     """The content of a recipe, with the default of every option; equal for recipes that are the same.
 
     Raises:
-        InputError: a projector, standardiser or weighting that does not exist.
+        InputError: a projector, standardiser, weighting or loss that does not exist.
         UntrustedError: one that is code of somebody else's and not trusted.
     """
     tree = recipe.model_dump(mode="json")
@@ -27,7 +30,42 @@ def content(recipe: Recipe) -> str:
     for section, kind in kinds.items():
         tree[section] = {**_defaults(kind), **tree[section]}
     tree["projector"] = {"blocks": "all", **tree["projector"]}
+    tree["loss"] = _losses(tree["loss"])
+    for teacher in tree["teachers"]["models"].values():
+        if isinstance(teacher, dict) and teacher["loss"]:
+            teacher["loss"] = _losses(teacher["loss"])
     return json.dumps(_as_numbers(tree), sort_keys=True, default=str)
+
+
+def _losses(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Losses by name, each as a mapping with its weight and every option."""
+    found = {}
+    for name, setting in settings.items():
+        module = lookup.module("unic.losses", name)
+        options = setting if isinstance(setting, Mapping) else {"weight": setting}
+        found[name] = {"weight": 1, **_defaults(getattr(module, "loss", None) or module.Loss), **options}
+    return found
+
+
+def suite_digest(suite: str | Mapping[str, Any]) -> str:
+    """A hash of all in a suite that decides a score, but for the paths of its sets, which may move.
+
+    Args:
+        suite: name or path of a suite, or the suite itself.
+
+    Raises:
+        InputError: no such suite, or the file is not a suite.
+    """
+    tree = load_suite(suite).model_dump(mode="json", exclude_defaults=True, exclude={"axes"})
+    for key in tree.keys() & {"data", "unseen"}:
+        tree[key] = [_without_path(spec) for spec in tree[key]]
+    return sha256(json.dumps(_as_numbers(tree), sort_keys=True))[:16]
+
+
+def _without_path(spec: str) -> str:
+    """A set's name and options: `NAME=PATH?test=0.2` → `NAME=?test=0.2`; a set without a path as it is."""
+    name, equals, path = spec.partition("=")
+    return spec if "?" in name else name + equals + path.removeprefix(split_off(path)[0])
 
 
 def _as_numbers(value: Any) -> Any:

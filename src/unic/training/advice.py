@@ -32,6 +32,7 @@ def advice(job: Job, before: Sequence[Recipe] = ()) -> Iterator[tuple[str, str]]
     if not before:
         yield from _first_steps(job)
     yield from _untrained(job)
+    yield from _squares(job)
     yield from _projectors(job)
     yield from _checkpoints(job)
     if job.anchor and job.student.from_scratch:
@@ -52,6 +53,18 @@ def _steps(job: Job) -> Iterator[tuple[str, str]]:
     train = job.recipe.train
     more = f"train.steps={FEWEST_STEPS}" if train.steps else f"train.epochs={_epochs(job)}"
     yield "train", f"{job.total_steps} steps hardly train a student; set {more} or more"
+
+
+def _squares(job: Job) -> Iterator[tuple[str, str]]:
+    """Squares of targets that a small σ has made huge: some teachers have channels that hardly vary."""
+    recipe = job.recipe
+    losses = [recipe.loss, *(teacher.loss for teacher in recipe.teachers.models.values() if teacher.loss is not None)]
+    standardize = recipe.standardize
+    if standardize.type == "ema" and not standardize.options.get("floor") and any("mse" in each for each in losses):
+        yield (
+            "standardize",
+            "mse squares the targets of channels that hardly vary, which are huge; set standardize.floor=0.1",
+        )
 
 
 def _untrained(job: Job) -> Iterator[tuple[str, str]]:
@@ -92,8 +105,7 @@ def _projectors(job: Job) -> Iterator[tuple[str, str]]:
         yield "projector", text
         return
     blocks = choose_blocks(options.get("blocks", "all"), len(job.student.block_dims))
-    has_patches = job.recipe.teachers.cache is None or job.recipe.teachers.cache.tokens != "cls"
-    dims = [(teacher.embed_dim, has_patches * teacher.patch_dim) for teacher in job.encoders.values()]
+    dims = [job.recipe.teachers.widths(name, each.embed_dim, each.patch_dim) for name, each in job.encoders.items()]
     width = suited_width([job.student.block_dims[block] for block in blocks], dims, job.student.embed_dim, student)
     remedy = f"projector.hidden_dim={width} projector.last_hidden_dim={4 * width}"
     yield "projector", f"{text}; with {remedy} they have at most {TIMES_STUDENT} times as many"

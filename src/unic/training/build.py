@@ -55,6 +55,8 @@ def build(recipe: Recipe, device: torch.device, world_size: int = 1) -> Job:
     weighting.weigh([teacher.weight for teacher in teachers.models.values()])
     standardizer_kind(recipe.standardize.type)
     _check_combinations(recipe, weighting)
+    if recipe.train.engine == "fsdp" and world_size > 1:
+        _check_fsdp(device)
     _check_whole_batch(recipe, tried, world_size)
     owners = _owners(recipe, weighting)
     augmentation = preset(recipe.data.augment)
@@ -125,6 +127,15 @@ def _check_combinations(recipe: Recipe, weighting: Weighting) -> None:
         raise InputError("recipe: 'teachers.shard' needs train.engine=fsdp")
     if recipe.teachers.shard and train.interpolate == "auto":
         raise InputError("recipe: 'train.interpolate: auto' needs whole teachers; leave out teachers.shard")
+
+
+def _check_fsdp(device: torch.device) -> None:
+    """Refuses FSDP2 on CPUs where torch does not have it: 2.6 fails in the first step."""
+    if device.type == "cpu" and not hasattr(torch.cpu.Stream, "record_event"):
+        raise InputError(
+            f"recipe: 'train.engine: fsdp' on CPUs does not work with torch {torch.__version__}; install a newer one, "
+            "or set train.engine=ddp"
+        )
 
 
 def _build_losses(

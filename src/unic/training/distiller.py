@@ -98,10 +98,16 @@ class Distiller(nn.Module):
         self,
         images: Float[Tensor, "b 3 h w"],
         targets: Mapping[str, Tokens],
-        step: int,
+        step: int | Int[Tensor, ""],
         index: Int[Tensor, "b"],
     ) -> Terms:
-        """`targets`: standardised, on the student's grid; `index`: of the images, which keys random draws."""
+        """Losses of a batch.
+
+        Args:
+            targets: standardised, on the student's grid.
+            step: keys random draws; a compiled forward pass needs a tensor, as it is compiled again for another int.
+            index: of the images; keys random draws, too.
+        """
         set_drop_path_keys(self.student, self.seed, step, index)
         size = (images.shape[-2], images.shape[-1]) if self.as_is else self.size
         offsets = None
@@ -160,7 +166,9 @@ class Distiller(nn.Module):
             cosines.append(torch.stack([found[kind][1] if kind in found else nothing for kind in KINDS]))
         return torch.stack(losses), torch.stack(cosines)
 
-    def _choose_patches(self, num_patches: int, step: int, index: Int[Tensor, "b"]) -> Int[Tensor, "b k"]:
+    def _choose_patches(
+        self, num_patches: int, step: int | Int[Tensor, ""], index: Int[Tensor, "b"]
+    ) -> Int[Tensor, "b k"]:
         """A random share of each image's patches, without replacement, in their order."""
         place = torch.arange(num_patches, device=index.device)
         draws = rng.uniform(index[:, None], _PATCHES, self.seed, step, place)

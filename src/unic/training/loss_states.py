@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -56,11 +56,35 @@ class LossStates:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restores the states of a checkpoint, which holds all of them."""
+        for _, loss, own in self._with_states(state):
+            loss.load_state_dict(own)
+
+    def take_over(self, state: Mapping[str, Any]) -> list[str]:
+        """Restores the states of the stage before, which may have had other losses.
+
+        Returns:
+            The losses, `TEACHER/LOSS`, that start anew: the stage before did not have them, or in another shape.
+        """
+        anew = []
+        for name, loss, own in self._with_states(state):
+            if _shapes(own) == _shapes(loss.state_dict()):
+                loss.load_state_dict(own)
+            else:
+                anew.append(name)
+        return anew
+
+    def _with_states(self, state: Mapping[str, Any]) -> Iterator[tuple[str, Loss, dict[str, Any]]]:
+        """Each loss with its name, `TEACHER/LOSS`, and its part of a state."""
         for teacher, losses in self._losses.items():
             for name, loss in losses.items():
                 prefix = f"{teacher}/{name}/"
                 own = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
-                loss.load_state_dict(own)
+                yield prefix.removesuffix("/"), loss, own
+
+
+def _shapes(state: Mapping[str, Tensor]) -> dict[str, torch.Size]:
+    return {name: buffer.shape for name, buffer in state.items()}
 
 
 def _gathered(rows: Float[Tensor, "b d"], batch_size: int, accelerator: Accelerator) -> Float[Tensor, "n d"]:

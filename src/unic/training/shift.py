@@ -59,7 +59,7 @@ class Shift:
                 )
         return Shift(most, patch, seed)
 
-    def offsets(self, step: int, index: Int[Tensor, "b"]) -> Int[Tensor, "b 2"]:
+    def offsets(self, step: int | Int[Tensor, ""], index: Int[Tensor, "b"]) -> Int[Tensor, "b 2"]:
         """(dy, dx) of each image, in patches."""
         draws = torch.stack([rng.uniform(index, stream, self.seed, step) for stream in (_ROWS, _COLUMNS)], dim=1)
         return (draws * (2 * self.most + 1)).long() - self.most

@@ -46,7 +46,8 @@ class Stage:
         ema: the moving average, if there is one.
         guard: counts steps that are not finite.
         patience: counts k-NN evaluations without a new best score.
-        news: after a resume, lines about the checkpoint and about files that have moved.
+        news: lines about its start: losses whose state starts anew; after a resume, the checkpoint and files that have
+            moved.
     """
 
     def __init__(self, run: Run, job: Job, position: Position, record: Record, start: Start) -> None:

@@ -1,7 +1,8 @@
 """The stages of a run: the first one from the recipe or a checkpoint, each later one from the one before.
 
 A later stage takes over weights and statistics, with position embeddings resampled. Its optimiser and schedules start
-anew. Steps are counted through all stages.
+anew, and so does the state of a loss that the stage before did not have or had in another size. Steps are counted
+through all stages.
 """
 
 from __future__ import annotations
@@ -73,7 +74,7 @@ def next_stage(stage: Stage) -> Stage:
     job.distiller.load_state_dict(resampled(trained, job.distiller, before.own_grid, job.own_grid))
     job.standardizer.load_state_dict(before.standardizer.state_dict())
     job.weighting.load_state_dict(before.weighting.state_dict())
-    job.loss_states.load_state_dict(before.loss_states.state_dict())
+    anew = job.loss_states.take_over(before.loss_states.state_dict())
     epochs = math.ceil(stage.progress(position.step) / before.steps_per_epoch)
     after = Stage(
         run, job,
@@ -81,6 +82,8 @@ def next_stage(stage: Stage) -> Stage:
         Record(job, stage.record.models),
         stage.start.carried(trained, before, job),
     )  # fmt: skip
+    if anew:
+        after.news = [f"losses whose state starts anew in stage {position.stage + 2}: {', '.join(anew)}"]
     if after.ema and average:
         after.ema.load_state_dict(resampled(average, job.distiller, before.own_grid, job.own_grid))
     return after

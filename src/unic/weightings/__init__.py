@@ -28,4 +28,5 @@ def build_weighting(name: str, num_teachers: int, seed: int, options: Mapping[st
     if not (isinstance(kind, type) and issubclass(kind, Weighting)):
         raise InputError(f"weighting '{name}': its 'Weighting' must be a subclass of unic.weightings.base.Weighting")
     lookup.check_component(kind, "weighting", name, options)
+    lookup.check_values(kind.__init__, options, f"recipe: weighting '{name}'")
     return kind(num_teachers, seed, **options)

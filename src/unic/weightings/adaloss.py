@@ -31,8 +31,8 @@ class Weighting(base.Weighting):
 
     def __init__(self, num_teachers: int, seed: int, *, momentum: float = 0.99) -> None:
         super().__init__(num_teachers, seed)
-        if not (isinstance(momentum, int | float) and 0 <= momentum < 1):
-            raise InputError(f"recipe: 'weighting.momentum' must be a number in [0, 1) (got {momentum!r})")
+        if not 0 <= momentum < 1:
+            raise InputError(f"recipe: 'weighting.momentum' must be in [0, 1) (got {momentum})")
         self.momentum = float(momentum)
         self.register_buffer("total", torch.zeros(num_teachers))  # a_t
         self.register_buffer(

@@ -12,6 +12,8 @@ Without it all weight would go to the teacher with the smallest loss; with it th
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -38,8 +40,8 @@ class Weighting(base.Weighting):
     def __init__(self, num_teachers: int, seed: int, *, temperature: float = 1.0, rate: float = 0.1) -> None:
         super().__init__(num_teachers, seed)
         for name, value in (("temperature", temperature), ("rate", rate)):
-            if not (isinstance(value, int | float) and value > 0):
-                raise InputError(f"recipe: 'weighting.{name}' must be a number above 0 (got {value!r})")
+            if not 0 < value < math.inf:
+                raise InputError(f"recipe: 'weighting.{name}' must be finite and above 0 (got {value})")
         self.temperature, self.rate = float(temperature), float(rate)
 
     def prepare(self, width: int) -> None:

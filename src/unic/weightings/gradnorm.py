@@ -12,6 +12,8 @@ gradient of shared weights in this way). The division by Ḡ makes η independen
 
 from __future__ import annotations
 
+import math
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -40,10 +42,10 @@ class Weighting(base.Weighting):
 
     def __init__(self, num_teachers: int, seed: int, *, alpha: float = 1.5, rate: float = 0.01) -> None:
         super().__init__(num_teachers, seed)
-        if not (isinstance(alpha, int | float) and alpha >= 0):
-            raise InputError(f"recipe: 'weighting.alpha' must be a number of at least 0 (got {alpha!r})")
-        if not (isinstance(rate, int | float) and 0 < rate <= 1):
-            raise InputError(f"recipe: 'weighting.rate' must be a number in (0, 1] (got {rate!r})")
+        if not 0 <= alpha < math.inf:
+            raise InputError(f"recipe: 'weighting.alpha' must be finite and at least 0 (got {alpha})")
+        if not 0 < rate <= 1:
+            raise InputError(f"recipe: 'weighting.rate' must be in (0, 1] (got {rate})")
         self.alpha, self.rate = float(alpha), float(rate)
         self.register_buffer("weights", torch.ones(num_teachers))
         self.register_buffer("first", torch.zeros(num_teachers))  # ℓ̄(0); 0: not known yet

@@ -43,9 +43,6 @@ class Weighting(base.Weighting):
         normalise: Literal["pair", "image"] = "pair",
     ) -> None:
         super().__init__(num_teachers, seed)
-        for name, value, valid in (("level", level, ("image", "batch")), ("normalise", normalise, ("pair", "image"))):
-            if value not in valid:
-                raise InputError(f"recipe: 'weighting.{name}' must be {' or '.join(valid)} (got '{value}')")
         if p == "auto":
             p = 0.0 if num_teachers == 1 else min(num_teachers / 8, 0.5)
         if isinstance(p, str) or not 0 <= p <= 1:
@@ -84,7 +81,7 @@ def keep_worst(losses: Float[Tensor, "t b"], draws: Float[Tensor, "t b"], p: flo
 
 def _mean_over_ranks(losses: Float[Tensor, "t b"]) -> Float[Tensor, "t 1"]:
     """The mean over the images of all processes, which may have different numbers of images."""
-    sums = torch.cat([losses.sum(1), losses.new_tensor([losses.shape[1]])])
+    sums = torch.cat([losses.sum(1), losses.new_full((1,), losses.shape[1])])
     if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
         dist.all_reduce(sums)
     return (sums[:-1] / sums[-1])[:, None]

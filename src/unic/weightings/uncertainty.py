@@ -29,8 +29,8 @@ class Weighting(base.Weighting):
 
     def __init__(self, num_teachers: int, seed: int, *, rate: float = 0.01) -> None:
         super().__init__(num_teachers, seed)
-        if not (isinstance(rate, int | float) and 0 < rate <= 1):
-            raise InputError(f"recipe: 'weighting.rate' must be a number in (0, 1] (got {rate!r})")
+        if not 0 < rate <= 1:
+            raise InputError(f"recipe: 'weighting.rate' must be in (0, 1] (got {rate})")
         self.rate = float(rate)
         self.register_buffer("log_noise", torch.zeros(num_teachers))
 

@@ -37,7 +37,7 @@ def labels(source: Source) -> list[int | None]:
 def saved(tmp_path: Path) -> Path:
     kind = datasets.ClassLabel(names=["a", "b"])
     parts = {"train": part([1, 0, 1], kind), "test": part([0, 1], kind)}
-    datasets.DatasetDict(parts).save_to_disk(tmp_path / "disk")
+    datasets.DatasetDict(parts).save_to_disk(str(tmp_path / "disk"))
     return tmp_path / "disk"
 
 
@@ -57,7 +57,7 @@ def test_parts_of_a_saved_set(saved):
 
 def test_words_are_classes_of_all_parts(tmp_path):
     parts = {"train": part(["b", "a"], datasets.Value("string")), "test": part(["c"], datasets.Value("string"))}
-    datasets.DatasetDict(parts).save_to_disk(tmp_path / "disk")
+    datasets.DatasetDict(parts).save_to_disk(str(tmp_path / "disk"))
     for path, split in ((f"{tmp_path}/disk", "test"), (f"{tmp_path}/disk/test", None)):
         source = open_source(path, split=split)
         assert (source.classes, labels(source)) == (["a", "b", "c"], [2])

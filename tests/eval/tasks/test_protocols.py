@@ -110,6 +110,7 @@ def test_linear_asks_for_the_forty_trials_of_the_paper_s_search(monkeypatch):
     assert result.details["validation"] == pytest.approx(100 * study.best_value, abs=1e-3)
 
 
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")  # the limit is part of the protocol
 @pytest.mark.parametrize(("classes", "C"), [(5, 1e-3), (5, 1e5), (2, 0.1)])
 def test_logistic_is_scikit_learn_on_raw_features(classes, C):
     train, test = images(200, classes=classes)

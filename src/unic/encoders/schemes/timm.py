@@ -12,7 +12,7 @@ import torch
 from unic.encoders import Spec, _drop_path
 from unic.encoders._hugging_face import cached_file, require_hub
 from unic.encoders._origin import origin_of
-from unic.encoders._weights import load_weights, read_state_dict
+from unic.encoders._weights import check_file, load_weights, read_state_dict
 from unic.encoders.base import Size, check_multiple
 from unic.encoders.timm_encoder import TimmEncoder
 from unic.errors import InputError, first_line_of, nearest
@@ -32,6 +32,9 @@ def load(spec: Spec, *, drop_path: float = 0.0) -> TimmEncoder:
     spec.check("pretrained", "checkpoint", "img_size", "size", "global_pool", "mean", "std")
     check_name(spec.uri, spec.name)
     checkpoint = spec.options.get("checkpoint")
+    where = f"encoder '{spec.uri}'"
+    if checkpoint is not None:
+        check_file(Path(checkpoint).expanduser(), where)  # before a large model is made for nothing
     pretrained = spec.flag("pretrained", checkpoint is None) and checkpoint is None
     size = spec.input_size()
     model_args: dict[str, Any] = {}
@@ -39,7 +42,6 @@ def load(spec: Spec, *, drop_path: float = 0.0) -> TimmEncoder:
         model_args["global_pool"] = spec.options["global_pool"]
     model = create(spec.uri, spec.name, model_args, size=size, pretrained=pretrained, drop_path=drop_path)
     if checkpoint is not None:
-        where = f"encoder '{spec.uri}'"
         load_weights(model, read_state_dict(Path(checkpoint).expanduser(), where, model), where)
     config, origin = model.pretrained_cfg, origin_of(spec)
     return TimmEncoder(

@@ -6,15 +6,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from unic.eval.results.schema import Cell, Influence
+from unic.recipe.schema import Recipe
 from unic.reporting.read.scores import Scores
+from unic.reporting.sections import kept
 
 _COLUMNS = {
     "cka_cls": "CKA, cls", "cka_patch": "CKA, patches", "cosine_cls": "cosine, cls", "cosine_patch": "cosine, patches",
 }  # fmt: skip
-_TRAINING = (
+_GRADIENT = (
     "gradient: the teacher's share in the gradient that moves the student, by its norm at the trained weights (all "
-    "shares make 1). kept: the share of images for which the loss to the teacher counted in the last half of the "
-    "training; with teacher dropping the one that is imitated worst always counts, so a share near 1 marks the hardest."
+    "shares make 1). "
 )
 _LIKENESS = (
     "CKA: similarity of the student's own tokens to the teacher's over the test images, 0 for unrelated ones, 1 for "
@@ -24,20 +25,24 @@ _LIKENESS = (
 _START = " start: the same for the weights that the student began with."
 
 
-def influence(scores: Scores) -> dict[str, Any]:
+def influence(scores: Scores, recipe: Recipe | None = None) -> dict[str, Any]:
     """`tables`, each with a title, columns and a row for each teacher; a `note` if nothing was measured."""
-    tables = [*_training(scores.results.influence or Influence()), *_tokens(scores)]
+    tables = [*_training(scores.results.influence or Influence(), recipe), *_tokens(scores)]
     if not tables:
         return {"note": "The influence of the teachers was not measured: the suite has no task influence."}
     return {"tables": tables}
 
 
-def _training(influence: Influence) -> list[dict[str, Any]]:
+def _training(influence: Influence, recipe: Recipe | None) -> list[dict[str, Any]]:
     shares = {"gradient": influence.gradient, "kept": influence.kept}
     known = [key for key, of_teachers in shares.items() if of_teachers]
     teachers = list(dict.fromkeys(name for key in known for name in shares[key]))
-    rows = [{"name": name, "cells": [_cell(shares[key].get(name)) for key in known]} for name in teachers]
-    return [{"title": "Share in the training", "columns": known, "rows": rows, "note": _TRAINING}] if rows else []
+    whole = {key: max(1.0, *shares[key].values()) for key in known}  # weights may be above 1
+    rows = [
+        {"name": name, "cells": [_cell(shares[key].get(name), whole=whole[key]) for key in known]} for name in teachers
+    ]
+    note = _GRADIENT + kept.meaning(recipe, "in the last half of the training")
+    return [{"title": "Share in the training", "columns": known, "rows": rows, "note": note}] if rows else []
 
 
 def _tokens(scores: Scores) -> list[dict[str, Any]]:
@@ -69,9 +74,10 @@ def _teachers(row: Mapping[str, Cell], model: str | None) -> Mapping[str, Mappin
     return cell.details[0].get("teachers") or {} if cell.details else {}
 
 
-def _cell(value: float | None, before: float | None = None) -> dict[str, Any]:
+def _cell(value: float | None, before: float | None = None, whole: float = 1.0) -> dict[str, Any]:
+    """A number with its bar, which is full at `whole`."""
     return {
         "text": "–" if value is None else f"{value:.2f}",
-        "share": max(0.0, min(1.0, value or 0.0)),
+        "share": max(0.0, min(1.0, (value or 0.0) / whole)),
         "before": "" if before is None else f"start {before:.2f}",
     }

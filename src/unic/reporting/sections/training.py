@@ -8,8 +8,10 @@ from itertools import pairwise
 from statistics import median
 from typing import Any
 
+from unic.recipe.schema import Recipe
 from unic.reporting.draw.charts import line_chart
 from unic.reporting.draw.svg import Point, Series, palette, thinned
+from unic.reporting.sections import kept
 from unic.runs.metric_names import KNN, KNN_UNSEEN, LOSS, TOP1, cosine_of, kept_of, loss_of
 
 Rows = Sequence[Mapping[str, Any]]
@@ -21,11 +23,6 @@ _COSINE = (
     "Mean cosine between the teacher's tokens and the student's projector outputs, both standardised: 1 where the "
     "teacher is imitated perfectly, about 0 where nothing of it is learnt."
 )
-_KEPT = (
-    "Share of a batch's images for which the loss to the teacher counts. With teacher dropping the teacher that is "
-    "imitated worst always counts, and each other one is left out at random: a teacher near 1 is the hardest one. With "
-    "weightings that give other numbers than 0 and 1, the mean weight of the teacher."
-)
 _DRIFT = (
     "Mean of 1 - cosine between the student's own CLS and that of its start, on images of sources with an anchor: 0 "
     "where nothing has changed."
@@ -36,7 +33,9 @@ _UNSEEN = (
 )
 
 
-def training_charts(rows: Rows, teachers: Sequence[str], colour: Mapping[str, str]) -> dict[str, list[dict[str, Any]]]:
+def training_charts(
+    rows: Rows, teachers: Sequence[str], colour: Mapping[str, str], recipe: Recipe | None = None
+) -> dict[str, list[dict[str, Any]]]:
     """`main` charts and `small` ones, each with a title, an SVG and its series; what was not logged is left out."""
     teachers = teachers or _teachers(rows)
 
@@ -51,7 +50,7 @@ def training_charts(rows: Rows, teachers: Sequence[str], colour: Mapping[str, st
         loss_chart(loss, note=_LOSS if teachers else ""),
         chart("Cosine to the teacher, cls", per_teacher(partial(cosine_of, tokens="cls")), note=_COSINE, high=1),
         chart("Cosine to the teacher, patches", per_teacher(partial(cosine_of, tokens="patch")), note=_COSINE, high=1),
-        chart("kept: share of images that count", per_teacher(kept_of), note=_KEPT, low=0, high=1),
+        chart(kept.title(recipe), per_teacher(kept_of), note=kept.meaning(recipe, "in a batch"), low=0, high=1),
     ]
     small = [
         chart(f"k-NN during training, {TOP1}", _online_knn(rows, f"{KNN}/")),
