@@ -12,13 +12,13 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 from _machine import machine
+from _timed import cpu_seconds
 
 from unic.losses import build_losses
 from unic.training.shift import Shift
@@ -49,7 +49,7 @@ def main() -> None:
     result: dict[str, Any] = {"machine": machine("torch"), "batch_size": options.batch_size, "step": step, "losses": {}}
     for name, run in runs(options.batch_size).items():
         run()
-        seconds = statistics.median(timed(run) for _ in range(options.rounds))
+        seconds = statistics.median(cpu_seconds(run) for _ in range(options.rounds))
         result["losses"][name] = {"seconds": round(seconds, 4), "share_of_step": round(seconds / step, 4)}
         print(f"{name}: {result['losses'][name]}")
     if options.out:
@@ -91,12 +91,6 @@ def runs(batch: int) -> dict[str, Callable[[], None]]:
             torch.take_along_dim(targets["patch"], chosen[:, :, None], dim=1)
 
     return {name: of(settings) for name, settings in LOSSES.items()} | {"moved views": move}
-
-
-def timed(run: Callable[[], None]) -> float:
-    started = time.process_time()
-    run()
-    return time.process_time() - started
 
 
 if __name__ == "__main__":

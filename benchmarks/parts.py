@@ -34,6 +34,7 @@ from unittest.mock import patch
 import torch
 from _bytes import bytes_moved
 from _machine import machine
+from _timed import cpu_seconds
 from loader import write_mosaics
 from step import CONFIGURATIONS, Configuration, Ours, count_flop, recipe_of, spread
 from torch import Tensor
@@ -303,21 +304,14 @@ def product(dtype: torch.dtype) -> float:
     side = 2048
     a, b = (torch.randn(side, side).to(dtype) for _ in range(2))
     torch.mm(a, b.t())
-    return 2 * side**3 / min(seconds_of(lambda: torch.mm(a, b.t())) for _ in range(3))
+    return 2 * side**3 / min(cpu_seconds(lambda: torch.mm(a, b.t())) for _ in range(3))
 
 
 def copy() -> float:
     """Bytes a second of a copy within the memory, read and written; the best of three."""
     source = torch.zeros(1 << 28, dtype=torch.uint8)
     target = source.clone()
-    return 2 * len(source) / min(seconds_of(lambda: target.copy_(source)) for _ in range(3))
-
-
-def seconds_of(run: Callable[[], object]) -> float:
-    """Of the processor, that this process used."""
-    started = time.process_time()
-    run()
-    return time.process_time() - started
+    return 2 * len(source) / min(cpu_seconds(lambda: target.copy_(source)) for _ in range(3))
 
 
 def print_parts(result: dict[str, Any]) -> None:

@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import time
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +21,7 @@ from unittest.mock import patch
 
 import torch
 from _machine import machine
+from _timed import cpu_seconds
 from step import CONFIGURATIONS, load_teachers
 
 from unic.encoders import build_encoder, has_fast_bf16, place
@@ -110,10 +110,10 @@ def measure(configuration: str, batch_size: int, rounds: int) -> dict[str, Any]:
     made |= {f"{name}, widths {nested}": step_of(*VARIANTS[name], nested) for name in NESTED}
     spent = defaultdict[str, list[float]](list)
     for number in range(rounds + 1):
-        spent["teachers"].append(seconds(lambda: teachers(images, index, index)))
-        spent["student"].append(seconds(student_step))
+        spent["teachers"].append(cpu_seconds(lambda: teachers(images, index, index)))
+        spent["student"].append(cpu_seconds(student_step))
         for name, (step, _) in sorted(made.items(), reverse=bool(number % 2)):
-            spent[name].append(seconds(step))
+            spent[name].append(cpu_seconds(step))
     spent = {name: values[1:] for name, values in spent.items()}  # a first step makes the moments of Adam
     medians = {name: statistics.median(values) for name, values in spent.items()}
     others = medians["teachers"] + medians["student"]
@@ -133,13 +133,6 @@ def _leaf(tokens: Tokens) -> Tokens:
     """The same tokens, where a backward pass ends."""
     cls, patches = (x.detach().requires_grad_() for x in (tokens.cls, tokens.patches))
     return Tokens(cls, patches, tokens.grid)
-
-
-def seconds(run: Callable[[], object]) -> float:
-    """Of the processor, that this process used."""
-    started = time.process_time()
-    run()
-    return time.process_time() - started
 
 
 if __name__ == "__main__":

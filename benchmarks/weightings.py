@@ -15,7 +15,6 @@ import argparse
 import json
 import statistics
 import tempfile
-import time
 from collections import defaultdict
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -25,6 +24,7 @@ from unittest.mock import patch
 
 import torch
 from _machine import machine
+from _timed import cpu_seconds
 from step import CONFIGURATIONS, Ours, recipe_of
 
 from unic import lookup
@@ -74,11 +74,11 @@ def measure(ours: Ours, rounds: int) -> dict[str, Any]:
     )
     spent, shares = defaultdict[str, list[float]](list), defaultdict[str, list[float]](list)
     for number in range(rounds):
-        step = seconds(ours.step)
+        step = cpu_seconds(ours.step)
         spent["step"].append(step)
         for own in parts.values():
             for name, run in sorted(own.items(), reverse=bool(number % 2)):
-                spent[name].append(statistics.median(seconds(run) for _ in range(AGAIN)))
+                spent[name].append(statistics.median(cpu_seconds(run) for _ in range(AGAIN)))
                 shares[name].append(spent[name][-1] / step)
         for name, weighting in built.items():
             if weighting.needs_gradients:
@@ -140,14 +140,7 @@ def with_gradients(ours: Ours, weighting: Weighting) -> float:
     with ExitStack() as stack:
         stack.enter_context(patch.object(job, "weighting", weighting))
         stack.enter_context(patch.object(job.distiller, "measures_gradients", True))
-        return seconds(ours.step)
-
-
-def seconds(run: Callable[[], object]) -> float:
-    """Of the processor, that this process used."""
-    started = time.process_time()
-    run()
-    return time.process_time() - started
+        return cpu_seconds(ours.step)
 
 
 if __name__ == "__main__":

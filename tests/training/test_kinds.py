@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -182,40 +183,41 @@ def test_what_does_not_go_together_is_named(recipe: dict[str, Any], overrides: l
         build(load_recipe(recipe, overrides), CPU)
 
 
-def test_a_module_of_ones_own(
-    recipe: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trust: Callable[[str], None]
-) -> None:
-    (tmp_path / "hardest.py").write_text(
-        "from unic.weightings import base\n\n\n"
-        "class Weighting(base.Weighting):\n"
-        "    def coefficients(self, pairs):\n"
-        "        return (pairs.losses == pairs.losses.max(0).values).float()\n"
-    )
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine/hardest.py").write_text((tmp_path / "hardest.py").read_text())
-    monkeypatch.syspath_prepend(str(tmp_path))
-    trust("mine.hardest")
-    run(recipe, tmp_path / "run", "weighting={type: mine.hardest}", "train.steps=2")
+@pytest.fixture
+def own_weighting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trust: Callable[[str], None]
+) -> Callable[[str], str]:
+    """Writes a weighting with these coefficients into a package of one's own; gives its trusted name."""
+
+    def write(coefficients: str) -> str:
+        (tmp_path / "mine").mkdir()
+        (tmp_path / "mine/own.py").write_text(
+            "from unic.weightings import base\n\n\n"
+            "class Weighting(base.Weighting):\n"
+            "    def coefficients(self, pairs):\n"
+            f"        return {coefficients}\n"
+        )
+        monkeypatch.syspath_prepend(str(tmp_path))
+        for name in ("mine", "mine.own"):  # another test may have imported its own
+            sys.modules.pop(name, None)
+        trust("mine.own")
+        return "mine.own"
+
+    return write
+
+
+def test_a_module_of_ones_own(recipe: dict[str, Any], tmp_path: Path, own_weighting: Callable[[str], str]) -> None:
+    name = own_weighting("(pairs.losses == pairs.losses.max(0).values).float()")
+    run(recipe, tmp_path / "run", f"weighting={{type: {name}}}", "train.steps=2")
     kept = [row["kept/vit"] + row["kept/cnn"] for row in read_metrics(tmp_path / "run")]
     assert kept == [1.0, 1.0]
 
 
 def test_coefficients_of_another_shape_are_refused(
-    recipe: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trust: Callable[[str], None]
+    recipe: dict[str, Any], tmp_path: Path, own_weighting: Callable[[str], str]
 ) -> None:
     """One coefficient an image would count for all teachers."""
-    (tmp_path / "an_image.py").write_text(
-        "from unic.weightings import base\n\n\n"
-        "class Weighting(base.Weighting):\n"
-        "    def coefficients(self, pairs):\n"
-        "        return pairs.losses[0] * 0 + 1\n"
-    )
-    (tmp_path / "ours").mkdir()
-    (tmp_path / "an_image.py").rename(tmp_path / "ours/an_image.py")
-    monkeypatch.syspath_prepend(str(tmp_path))
-    trust("ours.an_image")
-    expected = (
-        r"weighting 'ours.an_image': coefficients has the shape \(8,\); expected \(teachers, images\), here \(2, 8\)"
-    )
+    name = own_weighting("pairs.losses[0] * 0 + 1")
+    expected = r"'mine.own': coefficients has the shape \(8,\); expected \(teachers, images\), here \(2, 8\)"
     with pytest.raises(InputError, match=expected):
-        run(recipe, tmp_path / "run", "weighting=ours.an_image")
+        run(recipe, tmp_path / "run", f"weighting={name}")

@@ -63,7 +63,7 @@ def _squares(job: Job) -> Iterator[tuple[str, str]]:
     if standardize.type == "ema" and not standardize.options.get("floor") and any("mse" in each for each in losses):
         yield (
             "standardize",
-            "mse squares the targets of channels that hardly vary, which are huge; set standardize.floor=0.1",
+            "mse squares targets, and those of channels that hardly vary are huge; set standardize.floor=0.1",
         )
 
 

@@ -104,9 +104,11 @@ class Distiller(nn.Module):
         """Losses of a batch.
 
         Args:
-            targets: standardised, on the student's grid.
-            step: keys random draws; a compiled forward pass needs a tensor, as it is compiled again for another int.
-            index: of the images; keys random draws, too.
+            images: views in [0, 1].
+            targets: tokens of each teacher, standardised, on the student's grid.
+            step: number of the step, which keys random draws; a compiled forward pass needs it as a tensor, as it would
+                be compiled again for another int.
+            index: index of the images, which keys random draws, too.
         """
         set_drop_path_keys(self.student, self.seed, step, index)
         size = (images.shape[-2], images.shape[-1]) if self.as_is else self.size
