@@ -21,8 +21,19 @@ __all__ = [
 ]  # fmt: skip
 
 if TYPE_CHECKING:
-    from unic.api import check, compare, distill, encode, evaluate, export, load_encoder, report, sweep, synthesise
-    from unic.data.sources import open_source
+    from unic.api import (
+        check,
+        compare,
+        distill,
+        encode,
+        evaluate,
+        export,
+        load_encoder,
+        open_source,
+        report,
+        sweep,
+        synthesise,
+    )
     from unic.encoders import Encoder
     from unic.errors import InputError
     from unic.eval.results.schema import Results

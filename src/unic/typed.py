@@ -13,9 +13,11 @@ from unic.recipe.reading import COMPONENTS, is_teacher, leaves
 from unic.trust import typed
 
 _ONE = ("student.model", *COMPONENTS, *(f"{name}.type" for name in COMPONENTS))
+_IMAGES = ("data.train", "data.validation")
 _LOSSES = "loss."
 _OWN_LOSS = re.compile(r"teachers\.models\.[^.]+\.loss\.(.+)")
 _GENERATED = "generated:"
+_OWN = "py:"
 
 
 def code_in_overrides(overrides: Sequence[str]) -> list[str]:
@@ -37,7 +39,7 @@ def code_in(tree: Mapping[Any, Any]) -> list[str]:
     found = typed(value for value in found if isinstance(value, str))
     found += [key.removeprefix(_LOSSES) for key in flat if key.startswith(_LOSSES)]
     found += [name for key in flat if (own := _OWN_LOSS.fullmatch(key)) for name in _beginnings(own[1])]
-    found += [name for path in _paths(flat.get("data.train")) for name in code_in_path(path)]
+    found += [name for key in _IMAGES for path in _paths(flat.get(key)) for name in code_in_path(path)]
     stages = tree.get("stages") or ()
     for stage in stages.values() if isinstance(stages, Mapping) else stages:
         found += code_in(stage) if isinstance(stage, Mapping) else []
@@ -50,12 +52,14 @@ def _beginnings(key: str) -> list[str]:
 
 
 def code_in_path(path: str) -> list[str]:
-    """The family in a path of generated images, `generated:my_lab.checkers?images=9`; empty for other paths."""
-    return [path.removeprefix(_GENERATED).partition("?")[0]] if path.startswith(_GENERATED) else []
+    """The code that a path of images names: a family (`generated:my_lab.checkers?images=9`) or a `py:` source."""
+    if path.startswith(_GENERATED):
+        return [path.removeprefix(_GENERATED).partition("?")[0]]
+    return [path] if path.startswith(_OWN) else []
 
 
-def _paths(train: Any) -> list[str]:
-    """The paths in `data.train`, which is a path, a source, or a list of either."""
-    entries = train if isinstance(train, list) else [train]
+def _paths(value: Any) -> list[str]:
+    """The paths in a value that is a path, a source, or a list of either."""
+    entries = value if isinstance(value, list) else [value]
     paths = [entry.get("path") if isinstance(entry, Mapping) else entry for entry in entries]
     return [path for path in paths if isinstance(path, str)]

@@ -5,11 +5,10 @@ from __future__ import annotations
 from unic.api.distilling import check, distill, dry_run
 from unic.api.evaluating import evaluate, results_files
 from unic.api.exporting import export
-from unic.api.images import encode, shard, synthesise
+from unic.api.images import encode, open_source, shard, synthesise
 from unic.api.reporting import compare, report
 from unic.api.sweep_table import sweep_table
 from unic.api.sweeping import code_in_asked, sweep, sweep_plan
-from unic.data.sources import open_source
 from unic.encoders import Encoder, load_encoder
 from unic.errors import InputError
 from unic.eval.results.schema import Results

@@ -30,6 +30,7 @@ from unic.terminal import stderr_console, tell
 from unic.training.influence import shares
 from unic.training.recorded import in_run, recipe_of
 from unic.trust import trusting, typed
+from unic.typed import code_in_path
 
 log = logging.getLogger("unic")
 
@@ -64,7 +65,8 @@ def evaluate(
         tasks: for example `["knn", "logistic(C=0.01)"]`, or one text with commas; default: the suite's. A task of the
             suite keeps the suite's options, except those in brackets. `near=knn(k=1)` names the row. A dotted module is
             trusted.
-        data: evaluation sets by name, `{"birds": "path/to/folder"}`; default: the suite's.
+        data: evaluation sets by name, `{"birds": "path/to/folder"}`; default: the suite's. Code that a path names is
+            trusted.
         suite: a shipped suite, a YAML file or its content. Default: none if `data` is given; the suite that the recipes
             of all runs name, if it is the same one; else `quick`.
         seeds: seeds of the probes; default: the suite's.
@@ -97,7 +99,8 @@ def evaluate(
         uri for uri in given.values() if isinstance(uri, str) and ":" in uri
     )  # the name of a folder is not that of a module
     asked = parse_tasks(tasks or ())
-    with trusting(trust_code, uris, code_asked_for(asked)):
+    sets = [name for path in (data or {}).values() for name in code_in_path(str(path))]
+    with trusting(trust_code, uris, sets, code_asked_for(asked)):
         columns = columns_of(given, teachers=teachers, stages_of=stages_of)
         console = console or stderr_console()
         for line in columns.left_out:

@@ -1,4 +1,4 @@
-"""`unic.encode` writes features of images, `unic.shard` and `unic.synthesise` write images."""
+"""`unic.open_source` opens images, `unic.encode` writes features, `unic.shard` and `unic.synthesise` images."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import Any
 from rich.console import Console
 
 from unic.arguments import argument
+from unic.data import sources
 from unic.data.shards.writing import write_shards
-from unic.data.sources import Source, open_source
+from unic.data.sources import Source
 from unic.data.sources._split_names import splits_of
 from unic.device import default_device
 from unic.encoders import Encoder, load_encoder
@@ -25,6 +26,37 @@ from unic.synthesis.source import Synthesised
 from unic.terminal import stderr_console, tell
 from unic.trust import trusting
 from unic.typed import code_in_path
+
+
+def open_source(path: str | Path, limit: int | None = None, split: str | None = None, window: int = 16) -> Source:
+    """Opens images by path, URL or name on the Hugging Face hub.
+
+    The path may be:
+
+    - a folder of images, alone or with masks, depths or a list of labels beside them;
+    - a Parquet file, a WebDataset shard (.tar), or a folder or pattern of these (`*`, `{000..012}`);
+    - a list of images, or a folder that `save_to_disk` of `datasets` has written;
+    - `ORG/NAME[:CONFIG]`, a set of the hub, which is downloaded;
+    - `stream:ORG/NAME[:CONFIG]`, or URLs of shards, of which only some are on the disk at a time;
+    - `generated:FAMILY`, images that are drawn when they are read;
+    - `py:PACKAGE.MODULE:FACTORY`, a source made by code of your own (`unic.data.sources.own`).
+
+    `{split}` in a path stands for the name of the split. `?test=0.2&seed=0` at its end draws a random test split, and
+    `?image=COLUMN&label=COLUMN` names the columns of a table. `samples/…` that is not in the working folder is looked
+    for where `UNIC_SAMPLES` says, or in the checkout.
+
+    Args:
+        path: as above. Code that it names is trusted.
+        limit: number of images of a fixed random subset; None: all images.
+        split: name of a split (`train/` and `test/` in a folder, `train-*.parquet`, a split of the hub). None: the
+            training split; if the set has no splits, or the path names one file or a pattern of files, all images.
+        window: number of shards of a streamed set that are mixed at a time. About twice as many are on the disk.
+
+    Raises:
+        InputError: the path does not exist, holds no image, or has no such split.
+    """
+    with trusting(code_in_path(str(path))):
+        return sources.open_source(str(path), limit, split, window)
 
 
 def shard(
@@ -186,7 +218,7 @@ def encode(
 
 def _open_split(data: str, split: str | None, limit: int | None, console: Console) -> tuple[Source, str | None]:
     """A set, and the name of its split if it has several. Reports a default split, which leaves images out."""
-    source = open_source(data, limit) if split is None else open_source(data, limit, split)
+    source = sources.open_source(data, limit, split)
     splits = splits_of(data)
     taken = split or ("train" if len(splits) > 1 or "{split}" in data else None)
     if split is None and taken:

@@ -24,31 +24,16 @@ _MOST = 1_000_000  # names that the ranges of a path may stand for
 
 
 def open_source(path: str, limit: int | None = None, split: str | None = None, window: int = 16) -> Source:
-    """Opens images by path, URL or name on the Hugging Face hub.
-
-    The path may be:
-
-    - a folder of images, alone or with masks, depths (`dense`) or a list of labels (`metadata`) beside them;
-    - a Parquet file, a WebDataset shard (.tar), or a folder or pattern of these (`*`, `{000..012}`);
-    - a list of images (`label_list`), or a folder that `save_to_disk` of `datasets` has written (`saved`);
-    - `ORG/NAME[:CONFIG]`, a set of the hub, which is downloaded;
-    - `stream:ORG/NAME[:CONFIG]`, or URLs of shards: a streamed set, of which only some shards are on the disk at a time
-      (`unic.data.streaming`);
-    - `generated:FAMILY`, images that are drawn when they are read (`generated`).
-
-    `{split}` in a path stands for the name of the split. `?test=0.2&seed=0` at its end draws a random test split
-    (`random_split`), and `?image=COLUMN&label=COLUMN` names the columns of a table. `samples/…` that is not in the
-    working folder is looked for where `UNIC_SAMPLES` says, or in the checkout.
+    """Opens images by path, URL or name on the Hugging Face hub; `unic.open_source` has the kinds of paths.
 
     Args:
-        path: as above.
-        limit: number of images of a fixed random subset (`Subset`); None: all images.
-        split: name of a split (`train/` and `test/` in a folder, `train-*.parquet`, a split of the hub). None: the
-            training split; if the set has no splits, or the path names one file or a pattern of files, all images.
+        path: as of `unic.open_source`. Code that it names must be trusted.
+        limit, split: as there.
         window: number of shards of a streamed set that are mixed at a time. About twice as many are on the disk.
 
     Raises:
         InputError: the path does not exist, holds no image, or has no such split.
+        UntrustedError: the path names code that is not trusted.
     """
     given = str(path)
     if given.startswith("generated:"):
@@ -57,6 +42,10 @@ def open_source(path: str, limit: int | None = None, split: str | None = None, w
         if split is not None:
             raise InputError(f"data '{given}': no split '{split}'; generated images have no splits")
         return _limited(open_generated(given), limit)
+    if given.startswith("py:"):
+        from unic.data.sources.own import open_own
+
+        return _limited(open_own(given, split), limit)
     path, options = split_off(given)
     if not path or "\0" in path:
         raise InputError(f"data '{given}': expected the path of a file or folder, a URL or a name on the hub")

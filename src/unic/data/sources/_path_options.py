@@ -10,6 +10,7 @@ from unic.errors import InputError, nearest
 
 _KEYS = ("test", "seed", "overlap", "image", "label")
 _OPTIONS = re.compile(rf"\?(?=(?:{'|'.join(_KEYS)})=)(?P<options>[^?/]*)\Z")
+COMPUTED = ("generated:", "py:")  # beginnings of paths that name a function, whose arguments the options are
 _SEED = re.compile(r"[0-9]{1,18}")  # fits into 63 bits
 
 
@@ -51,7 +52,7 @@ def split_off(path: str) -> tuple[str, PathOptions]:
     Raises:
         InputError: an option is unknown, given twice, or has an invalid value.
     """
-    match = _OPTIONS.search(path)
+    match = None if path.startswith(COMPUTED) else _OPTIONS.search(path)
     if match is None:
         return path, PathOptions()
     given: dict[str, str] = {}

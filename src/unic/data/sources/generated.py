@@ -6,14 +6,11 @@ source needs no disk, is the same in every process, and can be resumed like any 
 
 from __future__ import annotations
 
-import inspect
 import secrets
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from types import ModuleType
-from typing import Any
-from urllib.parse import parse_qsl
 
 import numpy as np
 import PIL
@@ -21,6 +18,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from unic import lookup, rng
+from unic.data.sources._call_options import read_options, value_of
 from unic.data.sources.base import Source
 from unic.digest import sha256
 from unic.errors import InputError, nearest
@@ -86,10 +84,7 @@ def open_generated(path: str) -> Generated:
     family, _, query = path.removeprefix(PREFIX).partition("?")
     module = lookup.module(PACKAGE, family)
     draw = lookup.entry(PACKAGE, family, "draw")
-    pairs = parse_qsl(query, keep_blank_values=True)
-    given = dict(pairs)
-    if len(given) < len(pairs):
-        raise InputError(f"data '{path}': an option is given twice")
+    given = read_options(path, query)
     images = _whole(path, "images", given.pop("images", str(_IMAGES)), 1, _MOST)
     size = _whole(path, "size", given.pop("size", str(_SIZE)), 8, _LARGEST)
     seed = _whole(path, "seed", given.pop("seed", str(_SEED)), 0, (1 << 62))
@@ -97,7 +92,7 @@ def open_generated(path: str) -> Generated:
     for key in given:
         if key not in valid:
             raise InputError(f"data '{path}': unknown option '{key}'{nearest(key, valid)}")
-    options = {key: _typed(path, draw, key, text) for key, text in sorted(given.items())}
+    options = {key: value_of(path, draw, key, text) for key, text in sorted(given.items())}
     identity = " ".join([family, str(size), *(f"{key}={value!r}" for key, value in options.items())])
     source = Generated(path, partial(draw, **options), identity, _code(module), images=images, size=size, seed=seed)
     try:
@@ -126,15 +121,3 @@ def _whole(path: str, key: str, text: str, least: int, most: int) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 20 and least <= int(text) <= most):
         raise InputError(f"data '{path}': {key}={text}; expected a whole number from {least} to {most:,}")
     return int(text)
-
-
-def _typed(path: str, draw: Draw, key: str, text: str) -> Any:
-    """The value of an option, of the type of its default."""
-    default = inspect.signature(draw).parameters[key].default
-    kind = str if default is inspect.Parameter.empty else type(default)
-    if kind is bool:
-        kind = {"true": True, "false": False}.__getitem__  # type: ignore[assignment]
-    try:
-        return kind(text)
-    except (ValueError, KeyError):
-        raise InputError(f"data '{path}': {key}={text}; expected a value like {default}") from None

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from unic.data.sources import expanded
-from unic.data.sources._path_options import split_off
+from unic.data.sources._path_options import COMPUTED, split_off
 from unic.data.sources._splits import all_filled
 
 
@@ -25,7 +25,7 @@ def share_files(path: str, other: str) -> bool:
 
 def _places(path: str) -> set[Path]:
     """The files and folders of a path, resolved."""
-    if path.startswith("generated:"):  # has no files, and its options are not those of a path
+    if path.startswith(COMPUTED):  # which files a function reads is not known
         return set()
     named = split_off(path.removeprefix("stream:"))[0]
     splits = all_filled(named) if "{split}" in named else [named]

@@ -20,6 +20,7 @@ from urllib.parse import parse_qsl
 from unic import lookup
 from unic.arguments import argument
 from unic.data.sources import Source, allows_overlap, open_source
+from unic.data.sources._path_options import COMPUTED
 from unic.errors import InputError, nearest
 from unic.eval.datasets._overlap import refuse_overlap
 from unic.eval.datasets.base import DataPair, limited, open_pair
@@ -76,7 +77,9 @@ def resolve(
     if own := _own(spec):
         pair = open_pair(*own).limited(max_train, max_test)
         if opens_images and not allows_overlap(own[1]):
-            refuse_overlap(pair, "add ?overlap=allow to the path")
+            is_computed = own[1].startswith(COMPUTED)  # its options are arguments of a function
+            remedy = "use an evaluation set with OVERLAPS = True" if is_computed else "add ?overlap=allow to the path"
+            refuse_overlap(pair, remedy)
         return pair
     pair = _load(spec, root or data_root(), download).limited(max_train, max_test)
     name = spec.partition("?")[0]
