@@ -27,6 +27,7 @@ from unic.sweeps.folder import SweepFolder
 from unic.sweeps.kept import check_kept
 from unic.sweeps.measured import Measured, Scored, write_measured
 from unic.sweeps.plan import Training, make_plan
+from unic.sweeps.sameness import images_digest
 
 QUIET = Console(quiet=True)
 
@@ -55,7 +56,7 @@ def pretended(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             Measured(
                 variant=training.variant.name, overrides=list(training.variant.overrides), seed=training.seed,
                 is_base=training.variant.name == self._base, suites={"suite": {"blobs/knn": Scored(score=score)}},
-                suite_digests=self._digests,
+                suite_digests=self._digests, images_digest=images_digest(training.recipe),
             ),
         )  # fmt: skip
 
@@ -217,6 +218,31 @@ def test_a_suite_that_has_changed_is_refused(
     file.write_text(yaml.safe_dump(suite | {"seeds": [0, 1]}))
     unic.sweep(asked, out=folder, seeds=[0, 2], console=QUIET)
     assert pretended[-2:] == ["base/seed-2", "worse/seed-2"]
+
+
+def test_other_training_images_are_refused(
+    measured: dict[str, Any], image_folder: Path, tmp_path: Path, pretended: list[str]
+) -> None:
+    folder, images = tmp_path / "all", tmp_path / "images"
+    shutil.copytree(image_folder, images)
+    measured["data"]["train"] = str(images)
+    asked = {"recipe": measured, "variants": {"fewer": [f"data.train=[{{path: {images}, limit: 4}}]"]}}
+    unic.sweep(asked, out=folder, console=QUIET)
+    added = images / "added.png"
+    shutil.copy(next(images.rglob("*.png")), added)
+    with pytest.raises(InputError, match=r"training images differ .* 'base', seed 0, was trained on; restore them"):
+        unic.sweep(asked, out=folder, seeds=[0, 1], console=QUIET)
+    added.unlink()
+    with pytest.raises(InputError, match="the training images differ from those that 'base'"):
+        unic.sweep(asked, out=folder, seeds=[0, 1], console=QUIET, overrides={"data.train": "generated:strokes"})
+    assert pretended == ["base/seed-0", "fewer/seed-0"]
+    # Images that have moved are the same, and those that are gone cannot be compared.
+    moved = json.loads(json.dumps(asked).replace(str(images), str(tmp_path / "moved")))
+    images.rename(tmp_path / "moved")
+    unic.sweep(moved, out=folder, only_variants=["base"], seeds=[0, 1], console=QUIET)
+    shutil.rmtree(tmp_path / "moved")
+    unic.sweep(moved, out=folder, only_variants=["base"], seeds=[0], console=QUIET)
+    assert pretended[2:] == ["base/seed-1"]
 
 
 def test_a_suite_that_changes_while_others_train_measures_nothing(measured: dict[str, Any], tmp_path: Path) -> None:

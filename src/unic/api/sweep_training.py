@@ -23,7 +23,7 @@ from unic.runs.folder import RunFolder
 from unic.runs.state import has_ended, newest_state
 from unic.sweeps.measured import Measured, gains, logged, scored, write_measured
 from unic.sweeps.plan import Training
-from unic.sweeps.sameness import suite_digest
+from unic.sweeps.sameness import images_digest, suite_digest
 from unic.training import lock
 from unic.training.places import folder_of, found_from
 from unic.training.train import fit
@@ -67,6 +67,7 @@ class Work:
                 seed=training.seed,
                 suites={name: each[0] for name, each in evaluated.items()},
                 suite_digests=self._digests,
+                images_digest=images_digest(recipe),
                 mean_gains={name: each[1] for name, each in evaluated.items()},
                 logged=logged(training.run),
                 train_s=None if state else round(train_s, 1),

@@ -19,7 +19,7 @@ from unic.sweeps.asked import Resumed, read_asked
 from unic.sweeps.folder import SweepFolder
 from unic.sweeps.measured import read_all
 from unic.sweeps.plan import Plan, suite_name
-from unic.sweeps.sameness import suite_digest
+from unic.sweeps.sameness import images_digest, suite_digest
 from unic.sweeps.variants import folder_name
 from unic.training.identity import FREE_TO_CHANGE
 from unic.training.places import without_places
@@ -42,6 +42,7 @@ def check_kept(folder: SweepFolder, plan: Plan) -> None:
             kept_base = load_recipe(folder.base, has_begun=True, may_miss=True)
             _check_recipe(kept_base, plan.recipes[plan.base.name], named)
         _check_suites(folder, plan, named)
+        _check_images(folder, plan, named)
     elif RunFolder(folder.path).is_begun:
         raise InputError(f"{named}: the folder of a single training; name another one")
     elif folder.path.is_dir() and any(folder.path.iterdir()):
@@ -115,6 +116,29 @@ def _check_suites(folder: SweepFolder, plan: Plan, named: str) -> None:
                     f"{named}: the suite '{name}' has other sets, tasks or settings than when '{one.variant}', seed "
                     f"{one.seed}, was measured; restore it, or name another folder"
                 )
+
+
+def _check_images(folder: SweepFolder, plan: Plan, named: str) -> None:
+    """Refuses other training images than those that a variant was trained on.
+
+    Images that are gone are not compared: a sweep may go on elsewhere, and a training that needs them says so.
+    """
+    now: dict[str, str | None] = {}
+    for one in read_all(folder.results):
+        recipe = plan.recipes.get(one.variant)
+        if recipe is None or not one.images_digest:
+            continue
+        data = str([part.data for part in recipe.plans()])
+        if data not in now:
+            try:
+                now[data] = images_digest(recipe)
+            except InputError:
+                now[data] = None
+        if now[data] not in (None, one.images_digest):
+            raise InputError(
+                f"{named}: the training images differ from those that '{one.variant}', seed {one.seed}, was trained "
+                "on; restore them, or name another folder"
+            )
 
 
 def _check_recipe(kept: Recipe, now: Recipe, named: str) -> None:

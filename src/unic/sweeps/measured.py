@@ -80,6 +80,7 @@ class Measured(_Part):
         seed: seed of the training.
         suites: scores by name of the suite, then by task.
         suite_digests: a hash of the content of each suite; empty in files of earlier versions.
+        images_digest: a hash of the training images; empty in files of earlier versions.
         mean_gains: mean gain over the best teacher in percent, by suite, then by kind of task.
         logged: last values of the training: loss, cosines, k-NN.
         train_s, eval_s: seconds; of a training that went on after an interruption None.
@@ -94,6 +95,7 @@ class Measured(_Part):
     seed: int
     suites: dict[str, dict[str, Scored]]
     suite_digests: dict[str, str] = Field(default_factory=dict)
+    images_digest: str = ""
     mean_gains: dict[str, dict[str, float | None]] = Field(default_factory=dict)
     logged: dict[str, float] = Field(default_factory=dict)
     train_s: float | None = None

@@ -1,4 +1,4 @@
-"""Whether two recipes, or two suites, are the same: defaults may be written or left out, files may have moved."""
+"""Whether two recipes, suites or sets of images are the same: defaults may be left out, files may have moved."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from unic import lookup
+from unic.data.image_list import ImageList
 from unic.data.sources._path_options import split_off
 from unic.digest import sha256
 from unic.eval.suite import load_suite
@@ -60,6 +61,18 @@ def suite_digest(suite: str | Mapping[str, Any]) -> str:
     for key in tree.keys() & {"data", "unseen"}:
         tree[key] = [_without_path(spec) for spec in tree[key]]
     return sha256(json.dumps(_as_numbers(tree), sort_keys=True))[:16]
+
+
+def images_digest(recipe: Recipe) -> str:
+    """A hash of the training images of all stages, as a resume compares them: files may have moved.
+
+    Raises:
+        InputError: the images cannot be opened.
+        UntrustedError: they are read by code that is not trusted.
+    """
+    sections = [plan.data for plan in recipe.plans()]
+    lists = [ImageList.from_config(data.train, data.max_pixels, data.holdout) for data in sections]
+    return sha256(*(images.portable_fingerprint() for images in lists))[:16]
 
 
 def _without_path(spec: str) -> str:
