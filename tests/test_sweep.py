@@ -226,7 +226,7 @@ def test_other_training_images_are_refused(
     folder, images = tmp_path / "all", tmp_path / "images"
     shutil.copytree(image_folder, images)
     measured["data"]["train"] = str(images)
-    asked = {"recipe": measured, "variants": {"fewer": [f"data.train=[{{path: {images}, limit: 4}}]"]}}
+    asked = {"recipe": measured, "variants": {"drawn": ["data.train=generated:strokes"]}}
     unic.sweep(asked, out=folder, console=QUIET)
     added = images / "added.png"
     shutil.copy(next(images.rglob("*.png")), added)
@@ -234,8 +234,8 @@ def test_other_training_images_are_refused(
         unic.sweep(asked, out=folder, seeds=[0, 1], console=QUIET)
     added.unlink()
     with pytest.raises(InputError, match="the training images differ from those that 'base'"):
-        unic.sweep(asked, out=folder, seeds=[0, 1], console=QUIET, overrides={"data.train": "generated:strokes"})
-    assert pretended == ["base/seed-0", "fewer/seed-0"]
+        unic.sweep(asked, out=folder, seeds=[0, 1], console=QUIET, overrides={"data.train": "generated:spectral"})
+    assert pretended == ["base/seed-0", "drawn/seed-0"]
     # Images that have moved are the same, and those that are gone cannot be compared.
     moved = json.loads(json.dumps(asked).replace(str(images), str(tmp_path / "moved")))
     images.rename(tmp_path / "moved")
