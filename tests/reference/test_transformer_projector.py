@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from math import erf, exp, sqrt
+from math import erf, exp, hypot, sqrt
 
 import pytest
 import torch
 from torch import nn
 
+from unic.encoders import build_encoder
+from unic.losses import build_losses
+from unic.projectors import build_projector
 from unic.projectors.transformer import Projector
 from unic.tokens import Tokens
+from unic.training.distiller import Distiller
 
 Vector = list[float]
 
@@ -87,3 +91,34 @@ def test_layer_scale_begins_at_1e_4_so_the_block_begins_as_the_identity() -> Non
     assert projector.block.ls1.gamma.tolist() == pytest.approx([1e-4] * 64)
     tokens = Tokens(torch.randn(2, 64), torch.randn(2, 6, 64), (2, 3))
     torch.testing.assert_close(projector([tokens]).cls, projector.cls(tokens.cls), atol=1e-3, rtol=0)
+
+
+def test_nested_widths_in_a_naive_loop() -> None:
+    """The loss at a width is that of the tokens with zeros in place of all further channels."""
+    torch.manual_seed(0)
+    student = build_encoder("timm:test_vit?pretrained=false&img_size=32").eval()
+    projector = build_projector("transformer", list(student.block_dims), (5, 7), student.embed_dim, {})
+    for parameter in projector.parameters():
+        nn.init.normal_(parameter, std=0.2)
+    blocks = range(len(student.block_dims))
+    losses = {"a": build_losses({"cosine": 1.0}, (5, 7))}
+    widths = [5, 16]
+    nested = Distiller(student, {"a": projector}, losses, blocks, seed=0, widths=widths).eval()
+    images, n = torch.rand(2, 3, 32, 32), student.grid[0] * student.grid[1]
+    target = Tokens(torch.randn(2, 5), torch.randn(2, n, 7), student.grid)
+    found = nested(images, {"a": target}, 1, torch.arange(2)).losses[0].tolist()
+    last = student.intermediates(images, blocks)[-1]
+    for image in range(2):
+        expected = []
+        for width in (*widths, student.embed_dim):
+            tokens = torch.cat([last.cls[image][None], last.patches[image]]).double().tolist()
+            cut = [[value if channel < width else 0.0 for channel, value in enumerate(x)] for x in tokens]
+            cls, *rest = after_block(projector, cut)
+            of_cls = cosine_distance(affine(projector.cls, cls), target.cls[image].tolist())
+            pairs = zip(rest, target.patches[image].tolist(), strict=True)
+            expected.append((of_cls + sum(cosine_distance(affine(projector.patch, x), y) for x, y in pairs) / n) / 2)
+        assert found[image] == pytest.approx(sum(expected) / 3, rel=1e-5)
+
+
+def cosine_distance(z: Vector, y: Vector) -> float:
+    return 1 - sum(a * b for a, b in zip(z, y, strict=True)) / hypot(*z) / hypot(*y)
