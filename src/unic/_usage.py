@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from pathlib import Path
 
+from unic._regular_files import read_text
 from unic._text import python_string
 
 
@@ -22,5 +25,24 @@ def usage(folder: Path, hub: str | None = None) -> str:
             'image = Image.open("photo.jpg").convert("RGB")',
             f"model = timm.create_model({python_string(source)}, pretrained=True).eval()",
             "cls = model(timm.data.create_transform(**timm.data.resolve_model_data_config(model))(image)[None])",
+        ]
+    )
+
+
+def onnx_usage(folder: Path, widths: Sequence[int] = ()) -> str:
+    """Lines of Python that run the ONNX graph of an export, for the terminal.
+
+    Args:
+        folder: folder of the export.
+        widths: nested widths that have graphs of their own.
+    """
+    size = json.loads(read_text(folder / "config.json"))["pretrained_cfg"]["input_size"]
+    shape = ", ".join(map(str, (1, *size)))
+    narrow = f"  # or widths/{widths[0]}/model.onnx: the first {widths[0]} channels" if widths else ""
+    return "\n".join(
+        [
+            "import onnxruntime",
+            f"session = onnxruntime.InferenceSession({python_string(f'{folder.as_posix()}/model.onnx')}){narrow}",
+            f'cls = session.run(["cls"], {{"images": pixels}})[0]  # pixels: float32, ({shape}), in [0, 1]',
         ]
     )

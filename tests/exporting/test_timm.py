@@ -11,9 +11,10 @@ import torch
 from packaging.version import Version
 from PIL import Image
 
-from unic._usage import usage
+from unic._usage import onnx_usage, usage
 from unic.encoders import build_encoder
 from unic.encoders.timm_encoder import TimmEncoder
+from unic.exporting.formats import write_graphs
 from unic.exporting.timm import export_timm
 
 IMAGES = torch.rand(2, 3, 50, 40, generator=torch.Generator().manual_seed(0))
@@ -125,3 +126,14 @@ def test_usage_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scope: dict[str, Any] = {}
     exec(lines, scope)
     assert scope["cls"].shape == (1, 1280)
+
+
+def test_usage_of_a_graph_runs(tmp_path: Path) -> None:
+    encoder = trained("timm:test_vit?img_size=32&pretrained=false")
+    folder = export_timm(encoder, tmp_path)
+    write_graphs(encoder, folder, ["onnx"], IMAGES, check=False)
+    scope: dict[str, Any] = {"pixels": np.zeros((1, 3, 32, 32), np.float32)}
+    exec(onnx_usage(folder), scope)
+    assert scope["cls"].shape == (1, 64)
+    assert "(1, 3, 32, 32), in [0, 1]" in onnx_usage(folder)
+    assert "widths/8/model.onnx: the first 8 channels" in onnx_usage(folder, [8, 16])

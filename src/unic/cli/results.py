@@ -65,14 +65,17 @@ def export(
     import json
 
     from unic import api
-    from unic._usage import usage
+    from unic._usage import onnx_usage, usage
 
+    widths = numbers_in(width, "--width", example="64,128")
     with stderr().status("exporting"):
         folder = api.export(
-            run, to, formats=chosen, heads=names_in(heads), widths=numbers_in(width, "--width", example="64,128"),
+            run, to, formats=chosen, heads=names_in(heads), widths=widths,
             half=half, dynamic_size=dynamic_size, check=check, push=push, trust_code=trust_code or [],
         )  # fmt: skip
     if check:
         for name, deviation in json.loads((folder / "parity.json").read_text()).items():
             echo(f"{name}: deviates by {deviation:.1e}")
     echo(usage(folder))
+    if "onnx" in chosen:
+        echo(onnx_usage(folder, widths))
