@@ -7,8 +7,7 @@ products. Beside that stand the formulas
 
     FLOP of a ViT   = 2 N m + 4 N² D L + 2 P e           m, e: weights of the blocks' matrices, of the patch embedding
     FLOP of a rung  = 2 (P + 1) (D h + h D_t)            of each teacher and block; what is trained counts three times
-    memory          = 16 P_trained + 2 P_teachers + b · what the forward pass keeps for the backward pass,
-                      and on several GPUs the 4 P_trained of DDP's buckets, in which gradients are exchanged
+    memory          = 16 P_trained + 2 P_teachers + b · what the forward pass keeps for the backward pass
     sent in a step  = 2 (W − 1)/W · 4 P_trained + (W − 1) · 4 Σ (2 D_t + 1)      (benchmarks/scaling.py)
 
 with N tokens, P of them patches, width D, L blocks, hidden width h, W processes of b images. Bytes are what the
@@ -100,8 +99,7 @@ def main() -> None:
                 print(f"  {key}: {value:.4g}" if isinstance(value, float) else f"  {key}: {value}")
             balance = stage.costs["flop"] / stage.costs["bytes"]
             print(f"  FLOP a byte: {balance:.0f}, of the GPU: {options.ceiling / options.memory:.0f}")
-            one, several = (memory_of(stage.costs, gpus, BATCH) / 1e9 for gpus in (1, 2))
-            print(f"  GB of memory for {BATCH} images: {one:.1f}, where there are several GPUs {several:.1f}")
+            print(f"  GB of memory for {BATCH} images: {memory_of(stage.costs, BATCH) / 1e9:.1f}")
         print(
             "\n| GPUs | share of the product | images/s | sent MB | exchange ms | backward ms |",
             "|---" * 6 + "|",
@@ -197,10 +195,12 @@ def cost_of(setting: Setting, size: int, sizes: Sequence[int]) -> dict[str, Any]
     }
 
 
-def memory_of(costs: dict[str, Any], gpus: int, images: float) -> float:
-    """Bytes on a GPU that takes so many images at a time, without temporary buffers."""
-    buckets = 4 * costs["trained"] if gpus > 1 else 0
-    return 16 * costs["trained"] + buckets + 2 * costs["frozen"] + images * costs["kept"]
+def memory_of(costs: dict[str, Any], images: float) -> float:
+    """Bytes on a GPU that takes so many images at a time, without temporary buffers.
+
+    DDP adds nothing: gradients lie in the buckets that it exchanges (`gradient_as_bucket_view`).
+    """
+    return 16 * costs["trained"] + 2 * costs["frozen"] + images * costs["kept"]
 
 
 def vit(name: str, size: int) -> Any:
@@ -288,7 +288,7 @@ def hours(stages: Sequence[Stage], ceiling: float) -> list[dict[str, Any]]:
         rows.append({
             "gpus": gpus,
             "images": [(stage.batch / gpus / stage.at_a_time(gpus), stage.at_a_time(gpus)) for stage in stages],
-            "memory": max(memory_of(stage.costs, gpus, stage.at_a_time(gpus)) for stage in stages),
+            "memory": max(memory_of(stage.costs, stage.at_a_time(gpus)) for stage in stages),
             "images_per_s": speeds,
             "hours": [each / 3600 for each in seconds],
         })  # fmt: skip

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, DistributedDataParallelKwargs
 from rich.console import Console
 
 from unic import cores
@@ -70,8 +70,9 @@ def fit(
     """
     # Encoders set their own precision. Without `cpu` accelerate ignores torchrun on a machine that has no GPU.
     rendezvous.join(recipe.train.timeout)
-    group = process_group(recipe.train.timeout)
-    accelerator = Accelerator(mixed_precision="no", cpu=not torch.cuda.is_available(), kwargs_handlers=[group])
+    # Gradients lie in the buckets that DDP exchanges, not beside them: 4 bytes less for each trained parameter.
+    handlers = [process_group(recipe.train.timeout), DistributedDataParallelKwargs(gradient_as_bucket_view=True)]
+    accelerator = Accelerator(mixed_precision="no", cpu=not torch.cuda.is_available(), kwargs_handlers=handlers)
     resume = resume or engine.is_relaunched()
     if accelerator.is_main_process:
         check_writable(folder, named=argument("out"), kind="folder")
