@@ -35,6 +35,8 @@ SCRATCH = "from scratch"
 POINT = 1.0  # a difference that matters
 POWER = 0.8
 MOST = 40  # seeds, when it is asked how many would show a point
+HOLDS, OPPOSITE, NO_DIFFERENCE = "**holds**", "**the opposite**", "no difference of a point"
+OPEN, ONE_SEED, NOT_TRAINED = "open: the interval is too wide", "one seed: nothing is shown", "not trained yet"
 
 
 class Comparison(NamedTuple):
@@ -201,15 +203,15 @@ def needed(deviation: float, difference: float = POINT) -> int | None:
 def outcome(difference: Difference | None) -> str:
     """What may be said, of the mean over all tasks."""
     if difference is None:
-        return "not trained yet"
+        return NOT_TRAINED
     if len(difference.seeds) < 2 or difference.ci is None:
-        return "one seed: nothing is shown"
+        return ONE_SEED
     low, high = difference.ci
     if low > 0:
-        return "**holds**"
+        return HOLDS
     if high < 0:
-        return "**the opposite**"
-    return "no difference of a point" if low > -POINT and high < POINT else "open: the interval is too wide"
+        return OPPOSITE
+    return NO_DIFFERENCE if low > -POINT and high < POINT else OPEN
 
 
 def power(found: Findings) -> Iterator[str]:
@@ -242,6 +244,24 @@ def claims(found: Findings) -> Iterator[str]:
             cells = [text, f"`{preferred}` − `{other}`", *map(in_points, each), str(count), outcome(each[0])]
             yield f"| {' | '.join(cells)} |"
         yield ""
+
+
+def in_short(found: Findings) -> Iterator[str]:
+    """A table of all comparisons of two seeds or more, by what may be said of them; the number of those with fewer."""
+    rows: dict[str, list[str]] = {}
+    for text, preferred, other in (comparison for claim in CLAIMS for comparison in claim.comparisons):
+        difference = found.difference(preferred, other)
+        name = f"`{preferred}` − `{other}`" if text.startswith("…") else text
+        count = len(difference.seeds) if difference else 0
+        rows.setdefault(outcome(difference), []).append(f"{name} | {in_points(difference)} | {count}")
+    yield "| what may be said | comparison | all tasks | seeds |"
+    yield "|---|---|---:|---:|"
+    for said in (HOLDS, OPPOSITE, NO_DIFFERENCE, OPEN):
+        yield from (f"| {said} | {row} |" for row in rows.get(said, []))
+    fewer = len(rows.get(ONE_SEED, [])) + len(rows.get(NOT_TRAINED, []))
+    if fewer:
+        yield ""
+        yield f"{fewer} more comparisons have one seed, which shows nothing."
 
 
 def in_points(difference: Difference | None) -> str:
@@ -321,6 +341,7 @@ def page(trainings: Sequence[Measured], teachers: Sequence[str]) -> str:
         "dates": " to ".join(dict.fromkeys((dates[0], dates[-1]))) if dates else "not begun",
         "power": "\n".join(power(found)),
         "gains": "; ".join(gains(found)),
+        "in_short": "\n".join(in_short(found)),
         "claims": "\n".join(claims(found)),
         "by_number": "\n".join(by_number(found, teachers)),
         "every_variant": "\n".join(every_variant(found)),

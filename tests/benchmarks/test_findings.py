@@ -77,3 +77,14 @@ def test_deviations_are_those_of_paired_differences(findings: ModuleType) -> Non
     differences = [own - base for own, base in zip(other, method, strict=True)]
     assert found.deviation_of_pairs() == pytest.approx(statistics.stdev(differences))
     assert found.difference("method", "uniform").mean == pytest.approx(-statistics.mean(differences), abs=1e-3)
+
+
+def test_the_summary_names_what_two_seeds_or_more_show(findings: ModuleType) -> None:
+    scores = {"method": [50.0, 51.0, 50.5], "no standardisation": [40.0, 41.1, 40.4], "uniform": [50.1, 50.9, 50.5]}
+    trainings = [measured(variant, seed, score) for variant, each in scores.items() for seed, score in enumerate(each)]
+    lines = list(findings.in_short(findings.Findings([*trainings, measured("gradnorm", 0, 60.0)])))
+    assert lines[2].startswith("| **holds** | standardisation against none | +10.0 [")
+    assert lines[2].endswith(" | 3 |")
+    assert lines[3].startswith("| no difference of a point | dropping against equal weights | +0.0 [-")
+    count = sum(len(claim.comparisons) for claim in findings.CLAIMS) - 2
+    assert lines[4:] == ["", f"{count} more comparisons have one seed, which shows nothing."]
