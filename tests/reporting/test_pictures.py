@@ -12,9 +12,11 @@ import torch
 from unic.data.sources import open_source
 from unic.encoders import Encoder
 from unic.encoders.base import Size
+from unic.errors import UntrustedError
 from unic.eval.results.schema import Protocol
 from unic.recipe.schema import load_recipe
 from unic.reporting.draw.patch_colours import patch_rows, principal_colours
+from unic.reporting.notes import reason
 from unic.reporting.sections.pictures import _sets
 from unic.tokens import Tokens, patches_of
 
@@ -84,3 +86,9 @@ def test_an_encoder_that_fails_costs_its_row_only(labelled_images: Path) -> None
     rows, notes = patch_rows({"a": Broken((96, 96)), "b": _Sized((96, 96))}, [images])
     assert [row["name"] for row in rows] == ["b"]
     assert notes == ["a: out of luck"]
+
+
+def test_images_that_code_reads_which_is_not_trusted_leave_a_note() -> None:
+    with pytest.raises(UntrustedError) as error:
+        open_source("py:of_somebody.archive:Archive")
+    assert reason(error.value) == "it needs code that is not trusted, which a report does not run"

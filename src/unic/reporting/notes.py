@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from unic.errors import reason_of
+from unic.errors import UntrustedError, reason_of
 
 log = logging.getLogger("unic")
 
@@ -12,4 +12,6 @@ log = logging.getLogger("unic")
 def reason(error: Exception) -> str:
     """One line for the reader; the traceback goes to the log."""
     log.debug("report", exc_info=error)
+    if isinstance(error, UntrustedError):
+        return "it needs code that is not trusted, which a report does not run"
     return reason_of(error)

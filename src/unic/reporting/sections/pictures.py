@@ -13,7 +13,6 @@ from PIL import Image
 from unic.data.sources import DamagedImageError, Source, open_source
 from unic.device import default_device
 from unic.encoders import Encoder, open_encoder
-from unic.errors import UntrustedError
 from unic.eval.columns import teacher_column
 from unic.eval.datasets import resolve
 from unic.eval.results.schema import Protocol
@@ -120,9 +119,6 @@ def _encoders(run: Path, recipe: Recipe, pictures: Pictures) -> dict[str, Encode
         try:
             found[name] = open_encoder(uri, device=device)
             pictures.sizes[name] = found[name].num_parameters()
-        except UntrustedError:
-            for notes in (pictures.patch_notes, pictures.neighbour_notes):
-                notes.append(f"{name}: it needs code that is not trusted, which a report does not run")
         except Exception as error:
             for notes in (pictures.patch_notes, pictures.neighbour_notes):
                 notes.append(f"{name}: {reason(error)}")
