@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from rich import box
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -15,6 +16,7 @@ from unic.sweeps.asked import BASE
 from unic.sweeps.summary import LOWER, Kind, Mean, Row, SuiteSummary
 
 _HEAD = 20  # letters of a head
+_ANY_WIDTH = 10_000
 
 
 def render(summaries: Sequence[SuiteSummary]) -> RenderableType:
@@ -58,19 +60,38 @@ def is_percentage(unit: str) -> bool:
 
 
 def _rendered(summary: SuiteSummary, *, title: bool) -> Iterator[RenderableType]:
+    if title:
+        yield Text(printable(summary.name), style="bold")
+    yield _OneOrTwo(summary)
+    yield Text(printable("; ".join(_notes(summary))), style="dim italic")
+
+
+class _OneOrTwo:
+    """Seen and unseen tasks side by side where that fits, else one below the other, so that names stay whole."""
+
+    def __init__(self, summary: SuiteSummary) -> None:
+        self._summary = summary
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        whole = _table(self._summary, list(self._summary.kinds))
+        needed = Measurement.get(console, options.update_width(_ANY_WIDTH), whole).maximum
+        if needed <= options.max_width:
+            yield whole
+        else:
+            yield from (_table(self._summary, [kind]) for kind in self._summary.kinds)
+
+
+def _table(summary: SuiteSummary, kinds: Sequence[Kind]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False, expand=False)
     table.add_column("variant", overflow="fold")
     table.add_column("seeds", justify="right", no_wrap=True)
-    for kind in summary.kinds:
+    for kind in kinds:
         table.add_column(summary.label(kind), justify="right", no_wrap=True)
         table.add_column(_shortened(f"to {printable(summary.base or BASE)}"), justify="right", no_wrap=True)
     for row in summary.rows:
-        cells = [cell for kind in summary.kinds for cell in _cells(row.means.get(kind), unit_of(summary, kind))]
+        cells = [cell for kind in kinds for cell in _cells(row.means.get(kind), unit_of(summary, kind))]
         table.add_row(Text(printable(row.name)), str(len(row.seeds)), *cells)
-    if title:
-        yield Text(printable(summary.name), style="bold")
-    yield table
-    yield Text(printable("; ".join(_notes(summary))), style="dim italic")
+    return table
 
 
 def unit_of(summary: SuiteSummary, kind: Kind) -> str:

@@ -1,0 +1,44 @@
+"""The table of a sweep in a terminal: names stay whole, whatever the width."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from unic.sweeps.measured import Measured, Scored
+from unic.sweeps.summary import summarise
+from unic.sweeps.table import render
+
+NAMES = ["method", "smooth-L1 alone, no standardisation"]
+
+
+def lines(width: int, *, unseen: bool = True) -> list[str]:
+    trainings = [
+        Measured(
+            variant=name, is_base=name == NAMES[0], seed=seed,
+            suites={"s": {"a/knn": Scored(score=60 + seed + place), "b/knn": Scored(score=40.0, is_unseen=unseen)}},
+        )
+        for place, name in enumerate(NAMES)
+        for seed in range(2)
+    ]  # fmt: skip
+    out = io.StringIO()
+    Console(file=out, width=width).print(render(summarise(trainings, NAMES)))
+    return [line.strip() for line in out.getvalue().splitlines()]
+
+
+@pytest.mark.parametrize(("width", "tables"), [(80, 2), (140, 1)])
+def test_kinds_stand_one_below_the_other_where_the_width_asks_for_it(width: int, tables: int) -> None:
+    found = lines(width)
+    assert max(map(len, found)) <= width
+    heads = [line.split() for line in found if line.startswith("variant")]
+    whole = ["variant", "seeds", "seen", "to", "method", "unseen", "to", "method"]
+    assert heads == ([whole] if tables == 1 else [whole[:5], [*whole[:2], *whole[5:]]])
+    assert sum(line.startswith(NAMES[1]) for line in found) == tables
+
+
+def test_one_kind_folds_its_names() -> None:
+    found = lines(50, unseen=False)
+    assert max(map(len, found)) <= 50
+    assert sum(line.startswith("variant") for line in found) == 1
