@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from unic.errors import InputError, nearest
 from unic.recipe.schema import Recipe, load_recipe
 from unic.sweeps.asked import Asked
 from unic.sweeps.folder import SweepFolder
-from unic.sweeps.sameness import content
+from unic.sweeps.sameness import content, set_digests
 from unic.sweeps.variants import Variant, variants_of
 from unic.training.identity import check_recipe
 from unic.training.places import found_from
@@ -72,6 +73,11 @@ class Plan:
     @property
     def base(self) -> Variant:
         return self.variants[0]
+
+    @cached_property
+    def set_digests(self) -> dict[str, dict[str, str]]:
+        """A hash of the images and labels of each evaluation set, by suite, then by set; computed once."""
+        return {name: set_digests(suite) for name, suite in self.suites.items()}
 
     def trainings(self, folder: SweepFolder) -> list[Training]:
         """All that are to be made: every variant with the first seed, then every variant with the second one."""

@@ -11,6 +11,9 @@ from unic import lookup
 from unic.data.image_list import ImageList
 from unic.data.sources._path_options import split_off
 from unic.digest import sha256
+from unic.errors import InputError
+from unic.eval.datasets import DataPair
+from unic.eval.plan import make_plan
 from unic.eval.suite import load_suite
 from unic.recipe.schema import Recipe
 
@@ -73,6 +76,25 @@ def images_digest(recipe: Recipe) -> str:
     sections = [plan.data for plan in recipe.plans()]
     lists = [ImageList.from_config(data.train, data.max_pixels, data.holdout) for data in sections]
     return sha256(*(images.portable_fingerprint() for images in lists))[:16]
+
+
+def set_digests(suite: str | Mapping[str, Any]) -> dict[str, str]:
+    """A hash of the images and labels of each evaluation set of a suite, by name of the set.
+
+    Files may have moved. Sets that cannot be opened are left out.
+    """
+    try:
+        plan = make_plan(load_suite(suite), skip_missing=True, opens_images=False)
+    except InputError:
+        return {}
+    return {pair.name: _set_digest(pair) for pair in plan.pairs}
+
+
+def _set_digest(pair: DataPair) -> str:
+    parts = [part for one in (pair, *pair.parts.values()) for part in (one.train, one.test)]
+    return sha256(*(hashed for part in parts for hashed in (part.portable_fingerprint(), part.label_fingerprint())))[
+        :16
+    ]
 
 
 def _without_path(spec: str) -> str:
