@@ -13,7 +13,7 @@ from unic.cli.words import axis_in
 from unic.errors import InputError
 from unic.sweeps.asked import read_asked, with_changes
 from unic.sweeps.folder import SweepFolder
-from unic.sweeps.plan import make_plan, only
+from unic.sweeps.plan import make_plan, only, try_out
 from unic.sweeps.variants import folder_name
 
 
@@ -97,6 +97,38 @@ def test_one_without_each_teacher(measured: dict[str, Any]) -> None:
     assert list(found) == ["base", "without vit", "without cnn"]
     plan = make_plan(read_asked({"recipe": measured, "drop_teachers": "each"}))
     assert list(plan.recipes["without vit"].teachers.models) == ["cnn"]
+
+
+def test_a_dropped_teacher_is_in_no_stage(measured: dict[str, Any]) -> None:
+    vit = "timm:test_vit?pretrained=false&img_size=64"
+    measured["stages"] = [
+        {"train.steps": 1, "teachers": {"models": {"vit": vit}}},
+        {"teachers.models": {"vit": {"weight": 2}, "cnn": {"weight": 3}}, "data": {"size": 64}},
+        {"teachers.models.vit.tokens": "cls", "teachers": {"shard": False, "models.vit": vit}},
+    ]
+    plan = make_plan(read_asked({"recipe": measured, "drop_teachers": "each"}))
+    assert plan.recipes["without vit"].stages == [
+        {"train.steps": 1},
+        {"teachers.models": {"cnn": {"weight": 3}}, "data": {"size": 64}},
+        {"teachers": {"shard": False}},
+    ]
+    for variant, left in zip(plan.variants[1:], ("cnn", "vit"), strict=True):
+        recipe = plan.recipes[variant.name]
+        assert [list(stage.teachers.models) for stage in recipe.plans()] == [[left]] * 3
+        try_out(variant, recipe)
+    # Where no stage names it, the variant is written as by earlier versions.
+    measured["stages"] = [{"train.steps": 1}]
+    assert [len(lines) for lines in variants({"recipe": measured, "drop_teachers": "each"}).values()] == [0, 1, 1]
+
+
+@pytest.mark.parametrize("name", ["unic-vitl14", "dune-vitb14"])
+def test_teachers_of_shipped_recipes_can_be_dropped(name: str) -> None:
+    plan = make_plan(read_asked({"recipe": name, "suites": ["quick"], "drop_teachers": "each"}))
+    for dropped in plan.recipes["base"].teachers.models:
+        for stage in plan.recipes[f"without {dropped}"].plans():
+            assert list(stage.teachers.models) == [
+                other for other in plan.recipes["base"].teachers.models if other != dropped
+            ]
 
 
 def test_named_variants_and_those_that_resume_others(measured: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from unic.digest import sha256
 from unic.errors import InputError
+from unic.recipe.reading import without_teacher
 from unic.recipe.schema import Recipe
 from unic.runs.folder import is_of_seed
 from unic.sweeps.asked import BASE, Asked, Resumed
@@ -91,11 +92,20 @@ def _level(key: str, value: Any, base: Recipe, load: Load) -> _Level:
 
 def _without_each(base: Recipe) -> list[_Level]:
     """The base, and it without each teacher."""
-    models = base.unresolved(base.teachers.model_dump(mode="json")["models"])
+    models = base.teachers.models
     if len(models) < 2:
         raise InputError(f"sweep: the recipe has one teacher, '{next(iter(models))}', which cannot be dropped")
-    rest = {name: {other: entry for other, entry in models.items() if other != name} for name in models}
-    return [_Level(), *(_Level(f"without {name}", (f"teachers.models={json.dumps(rest[name])}",)) for name in models)]
+    return [_Level(), *(_Level(f"without {name}", tuple(_dropping(name, base))) for name in models)]
+
+
+def _dropping(teacher: str, recipe: Recipe) -> Iterator[str]:
+    """Overrides that take a teacher out of the recipe, and out of the stages that name it."""
+    tree = recipe.unresolved(recipe.model_dump(mode="json", include={"teachers", "stages"}))
+    rest = {name: entry for name, entry in tree["teachers"]["models"].items() if name != teacher}
+    yield f"teachers.models={json.dumps(rest)}"
+    stages = [without_teacher(stage, teacher) for stage in tree["stages"]]
+    if stages != tree["stages"]:
+        yield f"stages={json.dumps(stages)}"
 
 
 def _combinations(axes: Sequence[Sequence[_Level]], design: str) -> Iterator[Sequence[_Level]]:
