@@ -71,6 +71,16 @@ def test_the_same_losses_in_other_words_make_no_variant(measured: dict[str, Any]
     assert list(variants({"recipe": measured, "variants": twins})) == ["base", "a", "b"]
 
 
+def test_a_key_that_every_stage_sets_makes_no_variant(measured: dict[str, Any]) -> None:
+    measured["stages"] = [{"train.steps": 2}, {"train": {"steps": 3}}]
+    line = "'base' and 'train.steps=9' are the same recipe in every stage; leave one of them out"
+    for design in ("one_at_a_time", "factorial"):
+        with pytest.raises(InputError, match=line):
+            variants({"recipe": measured, "vary": {"train.steps": [8, 9]}, "design": design})
+    measured["stages"] = [{"train.steps": 2}, {}]
+    assert list(variants({"recipe": measured, "vary": {"train.steps": [8, 9]}})) == ["base", "train.steps=9"]
+
+
 def test_all_combinations(measured: dict[str, Any]) -> None:
     asked = {
         "recipe": measured,

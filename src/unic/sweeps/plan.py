@@ -190,8 +190,11 @@ def _check_resumed(variant: Variant, recipe: Recipe, of: Recipe) -> None:
 
 
 def _check_twins(recipes: Mapping[str, Recipe]) -> None:
-    names: dict[str, str] = {}
+    names: dict[tuple[str, ...], str] = {}
     for name, recipe in recipes.items():
-        other = names.setdefault(content(recipe), name)
+        other = names.setdefault(tuple(map(content, recipe.plans())), name)
         if other != name:
-            raise InputError(f"sweep: the variants '{other}' and '{name}' are the same recipe; leave one of them out")
+            where = "" if content(recipe) == content(recipes[other]) else " in every stage"
+            raise InputError(
+                f"sweep: the variants '{other}' and '{name}' are the same recipe{where}; leave one of them out"
+            )
