@@ -184,6 +184,32 @@ def test_the_same_sweep_goes_on_and_another_one_is_refused(
     assert kept["variants"] == {"base": [], "worse": ["train.lr=1"], "more": ["train.lr=4"]}
 
 
+def test_a_sweep_goes_on_from_another_folder(
+    measured: dict[str, Any], tmp_path: Path, pretended: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, other = tmp_path / "first", tmp_path / "other"
+    first.mkdir()
+    other.mkdir()
+    monkeypatch.chdir(first)
+    Path("toy.yaml").write_text(yaml.safe_dump(measured))
+    Path("own.yaml").write_text(yaml.safe_dump(measured["eval"]["suite"]))
+    asked = {"recipe": "toy.yaml", "suites": ["own.yaml"], "variants": {"mixed": ["train.interpolate=auto"]}}
+    unic.sweep(asked, out="sw/a", console=QUIET)
+    kept = Path("sw/a/sweep.yaml").read_text()
+    monkeypatch.chdir(other)
+    unic.sweep("../first/sw/a", out="../first/sw/a", console=QUIET)
+    assert (first / "sw/a/sweep.yaml").read_text() == kept
+    # Where the recipe is gone, base.yaml has it.
+    shutil.copy(first / "own.yaml", first / "sw/a")
+    (first / "toy.yaml").unlink()
+    unic.sweep("../first/sw/a", out="../first/sw/a", seeds=[0, 1], console=QUIET)
+    assert pretended == [f"{name}/seed-{seed}" for seed in (0, 1) for name in ("base", "mixed")]
+    plan = make_plan(read_asked("../first/sw/a"))
+    assert [plan.recipes[name].data.holdout for name in ("base", "mixed")] == [0, 0.05]
+    now = yaml.safe_load((first / "sw/a/sweep.yaml").read_text())
+    assert now == {**yaml.safe_load(kept), "seeds": [0, 1]}
+
+
 def test_a_teacher_that_gets_an_option_is_named_by_the_option(
     measured: dict[str, Any], tmp_path: Path, pretended: list[str]
 ) -> None:

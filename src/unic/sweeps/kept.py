@@ -56,6 +56,9 @@ def keep(folder: SweepFolder, plan: Plan) -> None:
     kept = _read(folder) if folder.is_begun else {}
     before = {name: each for name, each in kept.get("variants", {}).items() if folder.has_begun(folder_name(name))}
     asked = _written_out(plan)
+    if kept:  # paths that were found from what is kept stay as they are written
+        found = read_asked(folder.path)
+        asked |= {key: kept[key] for key in ("recipe", "suites") if asked[key] == getattr(found, key)}
     seeds = sorted({*(kept["seeds"] if before else ()), *asked["seeds"]})
     variants = {**before, **asked["variants"]}
     ordered = {name: variants[name] for name in dict.fromkeys((plan.base.name, *variants)) if name in variants}
