@@ -131,6 +131,26 @@ def test_a_dropped_teacher_is_in_no_stage(measured: dict[str, Any]) -> None:
     assert [len(lines) for lines in variants({"recipe": measured, "drop_teachers": "each"}).values()] == [0, 1, 1]
 
 
+def test_combinations_with_dropped_teachers(measured: dict[str, Any]) -> None:
+    models = measured["teachers"]["models"]
+    vit = {"uri": models["vit"], "weight": 2}
+    asked = {"recipe": measured, "drop_teachers": "each", "design": "factorial"}
+    plan = make_plan(read_asked(asked | {"vary": {"teachers.models.vit.weight": [1, 2]}}))
+    found = {name: recipe.teachers.model_dump(exclude_defaults=True)["models"] for name, recipe in plan.recipes.items()}
+    assert found == {
+        "base": models,
+        "without vit": {"cnn": models["cnn"]},
+        "without cnn": {"vit": models["vit"]},
+        "teachers.models.vit.weight=2": models | {"vit": vit},
+        "teachers.models.vit.weight=2 without cnn": {"vit": vit},
+    }
+    # Another map of teachers need not have the one that is dropped.
+    others = {"cnn": models["cnn"], "other": models["vit"]}
+    plan = make_plan(read_asked(asked | {"vary": {"teachers.models": [others, {"cnn": models["cnn"]}]}}))
+    left = [list(recipe.teachers.models) for recipe in plan.recipes.values()]
+    assert left == [["vit", "cnn"], ["cnn", "other"], ["other"], ["cnn"]]
+
+
 @pytest.mark.parametrize("name", ["unic-vitl14", "dune-vitb14"])
 def test_teachers_of_shipped_recipes_can_be_dropped(name: str) -> None:
     plan = make_plan(read_asked({"recipe": name, "suites": ["quick"], "drop_teachers": "each"}))

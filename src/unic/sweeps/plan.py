@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +16,7 @@ from unic.recipe.schema import Recipe, load_recipe
 from unic.sweeps.asked import Asked
 from unic.sweeps.folder import SweepFolder
 from unic.sweeps.sameness import content, set_digests
-from unic.sweeps.variants import Variant, variants_of
+from unic.sweeps.variants import Variant, about, variants_of
 from unic.training.identity import check_recipe
 from unic.training.places import found_from
 from unic.training.stages import first_of
@@ -160,15 +159,6 @@ def try_out(variant: Variant, recipe: Recipe) -> None:
     """
     with about(variant):
         first_of(recipe.plans(), default_device())
-
-
-@contextmanager
-def about(variant: Variant) -> Iterator[None]:
-    """A block whose lines about wrong input begin with the variant."""
-    try:
-        yield
-    except InputError as error:
-        raise type(error)(f"variant '{variant.name}': {error}") from None
 
 
 def _check(recipe: Recipe, base: Recipe) -> None:

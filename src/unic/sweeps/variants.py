@@ -6,7 +6,8 @@ import itertools
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from unic.digest import sha256
@@ -44,10 +45,24 @@ class Variant:
 
 
 class _Level(NamedTuple):
-    """One value of an axis: what it adds to the name and to the overrides; nothing where the base has it."""
+    """One value of an axis: what it adds to the name and to the overrides; nothing where the base has it.
+
+    Attributes:
+        dropped: the teacher that it takes out of what the other axes give.
+    """
 
     name: str = ""
     overrides: tuple[str, ...] = ()
+    dropped: str | None = None
+
+
+@contextmanager
+def about(variant: Variant) -> Iterator[None]:
+    """A block whose lines about wrong input begin with the variant."""
+    try:
+        yield
+    except InputError as error:
+        raise type(error)(f"variant '{variant.name}': {error}") from None
 
 
 def folder_name(name: str) -> str:
@@ -73,7 +88,7 @@ def variants_of(asked: Asked, base: Recipe, load: Load) -> list[Variant]:
         raise InputError(f"sweep: '{BASE}' is the recipe itself; give the variant another name")
     axes = [[_level(key, value, base, load) for value in values] for key, values in asked.vary.items()]
     axes += [_without_each(base)] if asked.drop_teachers else []
-    found += [_combined(levels) for levels in _combinations(axes, asked.design)]
+    found += [variant for levels in _combinations(axes, asked.design) if (variant := _combined(levels, load))]
     _check_names(found)
     return found
 
@@ -95,11 +110,11 @@ def _without_each(base: Recipe) -> list[_Level]:
     models = base.teachers.models
     if len(models) < 2:
         raise InputError(f"sweep: the recipe has one teacher, '{next(iter(models))}', which cannot be dropped")
-    return [_Level(), *(_Level(f"without {name}", tuple(_dropping(name, base))) for name in models)]
+    return [_Level(), *(_Level(f"without {name}", dropped=name) for name in models)]
 
 
 def _dropping(teacher: str, recipe: Recipe) -> Iterator[str]:
-    """Overrides that take a teacher out of the recipe, and out of the stages that name it."""
+    """Overrides that take a teacher out of a recipe, and out of the stages that name it."""
     tree = recipe.unresolved(recipe.model_dump(mode="json", include={"teachers", "stages"}))
     rest = {name: entry for name, entry in tree["teachers"]["models"].items() if name != teacher}
     yield f"teachers.models={json.dumps(rest)}"
@@ -114,10 +129,20 @@ def _combinations(axes: Sequence[Sequence[_Level]], design: str) -> Iterator[Seq
     return (changed for levels in every if (changed := [level for level in levels if level.name]))
 
 
-def _combined(levels: Sequence[_Level]) -> Variant:
-    return Variant(
-        " ".join(level.name for level in levels), tuple(line for level in levels for line in level.overrides)
-    )
+def _combined(levels: Sequence[_Level], load: Load) -> Variant | None:
+    """The variant with all of some levels; None where a teacher is dropped that another level changes or leaves out."""
+    lines = [line for level in levels for line in level.overrides]
+    variant = Variant(" ".join(level.name for level in levels), tuple(lines))
+    teacher = next((level.dropped for level in levels if level.dropped), None)
+    if teacher is None:
+        return variant
+    if any(f"{line.partition('=')[0]}.".startswith(f"teachers.models.{teacher}.") for line in lines):
+        return None
+    with about(variant):
+        recipe = load(lines)
+    if not recipe.teachers.models.keys() > {teacher}:
+        return None
+    return replace(variant, overrides=(*lines, *_dropping(teacher, recipe)))
 
 
 def _short(value: Any) -> str:
