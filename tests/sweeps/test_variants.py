@@ -266,6 +266,24 @@ def test_a_single_teacher_cannot_be_dropped(measured: dict[str, Any]) -> None:
         variants({"recipe": measured, "drop_teachers": "each"})
 
 
+def test_no_name_is_too_long_for_a_folder(measured: dict[str, Any], tmp_path: Path) -> None:
+    letters = "ä" * 130
+    with pytest.raises(
+        InputError, match=r"variant 'ä{60}…' has 260 bytes; a folder's name may have 239, so shorten it"
+    ):
+        variants({"recipe": measured, "variants": {letters: ["train.lr=1"]}})
+    vary = {
+        section: [{"type": "uniform", "a": value, "b": letters} for value in (1, 2)]
+        for section in ("trackers.ä", "trackers.b", "trackers.c", "trackers.d", "trackers.e", "trackers.f")
+    }
+    names = list(variants({"recipe": measured, "vary": vary, "design": "factorial"}))
+    assert len(names) == 1 + 2**6
+    folder = SweepFolder(tmp_path)
+    folder.results.mkdir()
+    for name in names:
+        folder.result(folder_name(name), 4294967295).touch()
+
+
 def test_long_values_have_short_names(measured: dict[str, Any]) -> None:
     sources = [{"path": f"folder-{number}"} for number in range(20)]
     name = list(variants({"recipe": measured, "vary": {"data.train": [sources]}}))[-1]

@@ -19,6 +19,7 @@ from unic.sweeps.asked import BASE, Asked, Resumed
 from unic.sweeps.sameness import content
 
 _LONGEST = 60  # letters of a name that is made from values
+_MOST_BYTES = 255 - len("-4294967295.json")  # of a folder's name, as file systems allow 255 for that of a small file
 _UNSAFE = re.compile(r"[^\w.=-]+")
 _TAKEN = ("results",)  # folders of a sweep that hold no runs
 
@@ -132,7 +133,7 @@ def _combinations(axes: Sequence[Sequence[_Level]], design: str) -> Iterator[Seq
 def _combined(levels: Sequence[_Level], load: Load) -> Variant | None:
     """The variant with all of some levels; None where a teacher is dropped that another level changes or leaves out."""
     lines = [line for level in levels for line in level.overrides]
-    variant = Variant(" ".join(level.name for level in levels), tuple(lines))
+    variant = Variant(_fitting(" ".join(level.name for level in levels)), tuple(lines))
     teacher = next((level.dropped for level in levels if level.dropped), None)
     if teacher is None:
         return variant
@@ -157,12 +158,24 @@ def _short(value: Any) -> str:
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 8]}-{sha256(text)[:6]}"
 
 
+def _fitting(name: str) -> str:
+    """A name that is made from values, with a hash in place of the end that no folder's name can have."""
+    if len(folder_name(name).encode()) <= _MOST_BYTES:
+        return name
+    return f"{name.encode()[: _MOST_BYTES - 7].decode(errors='ignore')}-{sha256(name)[:6]}"
+
+
 def _check_names(variants: Sequence[Variant]) -> None:
     names: dict[str, str] = {}
     for variant in variants:
         folder = variant.folder.casefold()  # some file systems tell no large letters from small ones
         if not folder or folder in _TAKEN or is_of_seed(folder):
             raise InputError(f"sweep: variant '{variant.name}' cannot be the name of a folder; give it another one")
+        if (length := len(variant.folder.encode())) > _MOST_BYTES:
+            raise InputError(
+                f"sweep: the name of variant '{variant.name[:_LONGEST]}…' has {length} bytes; a folder's name may have "
+                f"{_MOST_BYTES}, so shorten it"
+            )
         if names.get(folder) == variant.name:
             raise InputError(f"sweep: variant '{variant.name}' is there twice")
         if folder in names:
