@@ -184,6 +184,18 @@ def test_the_same_sweep_goes_on_and_another_one_is_refused(
     assert kept["variants"] == {"base": [], "worse": ["train.lr=1"], "more": ["train.lr=4"]}
 
 
+def test_a_variant_has_not_begun_because_another_one_has_a_name_like_it(
+    measured: dict[str, Any], tmp_path: Path, pretended: list[str]
+) -> None:
+    asked: dict[str, Any] = {"recipe": measured, "variants": {"a": ["train.lr=1"], "a-1": ["train.lr=2"]}}
+    folder = unic.sweep(asked, out=tmp_path / "all", only_variants=["a-1"], console=QUIET)
+    asked["variants"]["a"] = ["train.lr=3"]
+    unic.sweep(asked, out=folder, console=QUIET)
+    assert pretended == ["a-1/seed-0", "base/seed-0", "a/seed-0"]
+    shutil.rmtree(folder / "a")
+    assert [SweepFolder(folder).has_begun(name) for name in ("a", "a-1", "a-1-0")] == [True, True, False]
+
+
 def test_a_sweep_goes_on_from_another_folder(
     measured: dict[str, Any], tmp_path: Path, pretended: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
