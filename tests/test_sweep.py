@@ -222,6 +222,13 @@ def test_a_sweep_goes_on_from_another_folder(
     assert now == {**yaml.safe_load(kept), "seeds": [0, 1]}
 
 
+def test_the_same_recipe_in_other_words_goes_on(measured: dict[str, Any], tmp_path: Path, pretended: list[str]) -> None:
+    unic.sweep(measured, out=tmp_path / "all", console=QUIET)
+    measured |= {"loss": {"cosine": {"weight": 0.5}, "smooth_l1": 0.5}, "standardize": {"type": "ema", "floor": 0}}
+    unic.sweep(measured, out=tmp_path / "all", seeds=[0, 1], console=QUIET)
+    assert pretended == ["base/seed-0", "base/seed-1"]
+
+
 def test_a_teacher_that_gets_an_option_is_named_by_the_option(
     measured: dict[str, Any], tmp_path: Path, pretended: list[str]
 ) -> None:

@@ -13,7 +13,6 @@ from unic.errors import InputError, first_line_of
 from unic.files import write_text
 from unic.recipe.reading import leaves
 from unic.recipe.schema import Recipe, load_recipe
-from unic.recipe.teachers import written_out
 from unic.runs.folder import RunFolder
 from unic.sweeps.asked import Resumed, read_asked
 from unic.sweeps.folder import SweepFolder
@@ -23,6 +22,7 @@ from unic.sweeps.sameness import images_digest, suite_digest
 from unic.sweeps.variants import folder_name
 from unic.training.identity import FREE_TO_CHANGE
 from unic.training.places import without_places
+from unic.training.same_words import in_the_same_words
 
 # What changes no number of a run. Another end of the training, or another student that leaves it, does.
 _FREE = tuple(key for key in FREE_TO_CHANGE if key != "eval" and not key.startswith("train.interpolate"))
@@ -162,7 +162,7 @@ def _check_images(trainings: Sequence[Measured], plan: Plan, named: str) -> None
 
 
 def _check_recipe(kept: Recipe, now: Recipe, named: str) -> None:
-    trees = written_out(*(recipe.model_dump(mode="json") for recipe in (kept, now)))
+    trees = in_the_same_words(kept.model_dump(mode="json"), now.model_dump(mode="json"))
     old, new = (leaves(without_places(tree)) for tree in trees)
     for key in sorted(old.keys() | new.keys()):
         free = key == "seed" or any(key == name or key.startswith(f"{name}.") for name in _FREE)
