@@ -22,6 +22,7 @@ from unic.api import sweep_training, sweeping
 from unic.errors import InputError, NotFiniteError, PreemptedError, UnfinishedError
 from unic.recipe.schema import load_recipe
 from unic.runs.metrics import read_metrics
+from unic.sweeps import sameness
 from unic.sweeps.asked import read_asked
 from unic.sweeps.folder import SweepFolder
 from unic.sweeps.kept import check_kept
@@ -56,7 +57,7 @@ def pretended(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             Measured(
                 variant=training.variant.name, overrides=list(training.variant.overrides), seed=training.seed,
                 is_base=training.variant.name == self._base, suites={"suite": {"blobs/knn": Scored(score=score)}},
-                suite_digests=self._digests, images_digest=images_digest(training.recipe),
+                suite_digests=self._digests, set_digests=self._sets, images_digest=images_digest(training.recipe),
             ),
         )  # fmt: skip
 
@@ -97,6 +98,7 @@ def test_from_the_command_to_the_table(
     run = Path("all/projector.blocks=last/seed-1")
     own = json.loads((run / "results.json").read_text())["tasks"]["blobs/knn"]["student"]["score"]
     small = json.loads(Path("all/results/projector.blocks=last-1.json").read_text())
+    assert list(small["set_digests"]["suite"]) == ["blobs"]
     assert small["suites"]["suite"]["blobs/knn"]["score"] == own
     assert small["overrides"] == ['projector.blocks="last"']
     assert yaml.safe_load((run / "recipe.yaml").read_text())["seed"] == 1
@@ -182,6 +184,51 @@ def test_the_same_sweep_goes_on_and_another_one_is_refused(
     assert kept["variants"] == {"base": [], "worse": ["train.lr=1"], "more": ["train.lr=4"]}
 
 
+def test_a_variant_has_not_begun_because_another_one_has_a_name_like_it(
+    measured: dict[str, Any], tmp_path: Path, pretended: list[str]
+) -> None:
+    asked: dict[str, Any] = {"recipe": measured, "variants": {"a": ["train.lr=1"], "a-1": ["train.lr=2"]}}
+    folder = unic.sweep(asked, out=tmp_path / "all", only_variants=["a-1"], console=QUIET)
+    asked["variants"]["a"] = ["train.lr=3"]
+    unic.sweep(asked, out=folder, console=QUIET)
+    assert pretended == ["a-1/seed-0", "base/seed-0", "a/seed-0"]
+    shutil.rmtree(folder / "a")
+    assert [SweepFolder(folder).has_begun(name) for name in ("a", "a-1", "a-1-0")] == [True, True, False]
+
+
+def test_a_sweep_goes_on_from_another_folder(
+    measured: dict[str, Any], tmp_path: Path, pretended: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, other = tmp_path / "first", tmp_path / "other"
+    first.mkdir()
+    other.mkdir()
+    monkeypatch.chdir(first)
+    Path("toy.yaml").write_text(yaml.safe_dump(measured))
+    Path("own.yaml").write_text(yaml.safe_dump(measured["eval"]["suite"]))
+    asked = {"recipe": "toy.yaml", "suites": ["own.yaml"], "variants": {"mixed": ["train.interpolate=auto"]}}
+    unic.sweep(asked, out="sw/a", console=QUIET)
+    kept = Path("sw/a/sweep.yaml").read_text()
+    monkeypatch.chdir(other)
+    unic.sweep("../first/sw/a", out="../first/sw/a", console=QUIET)
+    assert (first / "sw/a/sweep.yaml").read_text() == kept
+    # Where the recipe is gone, base.yaml has it.
+    shutil.copy(first / "own.yaml", first / "sw/a")
+    (first / "toy.yaml").unlink()
+    unic.sweep("../first/sw/a", out="../first/sw/a", seeds=[0, 1], console=QUIET)
+    assert pretended == [f"{name}/seed-{seed}" for seed in (0, 1) for name in ("base", "mixed")]
+    plan = make_plan(read_asked("../first/sw/a"))
+    assert [plan.recipes[name].data.holdout for name in ("base", "mixed")] == [0, 0.05]
+    now = yaml.safe_load((first / "sw/a/sweep.yaml").read_text())
+    assert now == {**yaml.safe_load(kept), "seeds": [0, 1]}
+
+
+def test_the_same_recipe_in_other_words_goes_on(measured: dict[str, Any], tmp_path: Path, pretended: list[str]) -> None:
+    unic.sweep(measured, out=tmp_path / "all", console=QUIET)
+    measured |= {"loss": {"cosine": {"weight": 0.5}, "smooth_l1": 0.5}, "standardize": {"type": "ema", "floor": 0}}
+    unic.sweep(measured, out=tmp_path / "all", seeds=[0, 1], console=QUIET)
+    assert pretended == ["base/seed-0", "base/seed-1"]
+
+
 def test_a_teacher_that_gets_an_option_is_named_by_the_option(
     measured: dict[str, Any], tmp_path: Path, pretended: list[str]
 ) -> None:
@@ -245,10 +292,52 @@ def test_other_training_images_are_refused(
     assert pretended[2:] == ["base/seed-1"]
 
 
+def test_other_test_images_are_refused(
+    measured: dict[str, Any], image_folder: Path, tmp_path: Path, pretended: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, images = tmp_path / "all", tmp_path / "images"
+    shutil.copytree(image_folder, images)
+    suite = measured["eval"]["suite"]
+    suite["data"] = [f"blobs={images}?test=0.5&seed=0"]
+    unic.sweep(measured, out=folder, console=QUIET)
+    one, other = sorted(images.rglob("*.png"))[:2]
+    kept = one.read_bytes()
+    shutil.copy(other, one)
+    line = (
+        r"the images or labels of the set 'blobs' differ from those that 'base', seed 0, was measured on; restore them"
+    )
+    with pytest.raises(InputError, match=line):
+        unic.sweep(measured, out=folder, seeds=[0, 1], console=QUIET)
+    one.write_bytes(kept)
+    one.rename(images / "warm" / one.name)
+    with pytest.raises(InputError, match=line):
+        unic.sweep(measured, out=folder, seeds=[0, 1], console=QUIET)
+    (images / "warm" / one.name).rename(one)
+    assert pretended == ["base/seed-0"]
+    # Images that have moved are the same; they are hashed once for all trainings.
+    hashed: list[str] = []
+    digest = sameness._set_digest
+    monkeypatch.setattr(sameness, "_set_digest", lambda pair: hashed.append(pair.name) or digest(pair))
+    images.rename(tmp_path / "moved")
+    suite["data"] = [suite["data"][0].replace(str(images), str(tmp_path / "moved"))]
+    unic.sweep(measured, out=folder, seeds=[0, 1, 2], console=QUIET)
+    assert pretended[1:] == ["base/seed-1", "base/seed-2"]
+    assert hashed == ["blobs"]
+    # Those that are gone cannot be compared, and small files of earlier versions do not tell theirs.
+    shutil.rmtree(tmp_path / "moved")
+    unic.sweep(measured, out=folder, seeds=[0, 1, 2], console=QUIET)
+    for small in (folder / "results").glob("*.json"):
+        small.write_text(json.dumps({**json.loads(small.read_text()), "set_digests": {}}))
+    shutil.copytree(image_folder / "warm", tmp_path / "moved/warm")
+    shutil.copytree(image_folder / "warm", tmp_path / "moved/cold")
+    unic.sweep(measured, out=folder, seeds=[0, 1, 2], console=QUIET)
+    assert len(pretended) == 3
+
+
 def test_a_suite_that_changes_while_others_train_measures_nothing(measured: dict[str, Any], tmp_path: Path) -> None:
     file = tmp_path / "suite.yaml"
     file.write_text(yaml.safe_dump(measured["eval"]["suite"]))
-    work = sweep_training.Work({"suite": str(file)}, "base", QUIET)
+    work = sweep_training.Work(make_plan(read_asked({"recipe": measured, "suites": [str(file)]})), QUIET)
     file.write_text(yaml.safe_dump(measured["eval"]["suite"] | {"seeds": [1]}))
     with pytest.raises(InputError, match="the suite 'suite' has changed since the command began"):
         work._evaluated(tmp_path, "suite", load_recipe(measured), QUIET)

@@ -90,12 +90,27 @@ def test_without_images_and_with_one_seed_there_is_no_interval() -> None:
     runs = [trained(name, 0, {"a/knn": Scored(score=score)}) for name, score in (("base", 60), ("more", 62))]
     found = Paired(runs, "quick").difference(["a/knn"], "more", "base")
     assert found == (2, None, [0], False)
-    other = [
-        trained("base", 0, {"a/knn": right(np.ones(9))}),
-        trained("more", 0, {"a/knn": right(np.ones(9)).model_copy(update={"images": "others"})}),
-    ]
-    found = Paired(other, "quick").difference(["a/knn"], "more", "base")
-    assert found == (0, None, [0], False)
+
+
+def test_scores_on_other_images_are_not_compared() -> None:
+    def on(variant: str, seed: int, images: str, content: str | None = "a") -> Measured:
+        cell = right(np.ones(9)).model_copy(update={"images": images})
+        made = trained(variant, seed, {"a/knn": cell, "b/knn": Scored(score=1)}, is_base=variant == "base")
+        return made.model_copy(update={"set_digests": {"quick": {"a": content, "b": "b"}} if content else {}})
+
+    base = on("base", 0, "same")
+    for other in (on("more", 0, "others", None), on("more", 0, "others"), on("more", 0, "same", "other pictures")):
+        assert Paired([base, other], "quick").difference(["a/knn"], "more", "base") is None
+        assert Paired([base, other], "quick").difference(["b/knn"], "more", "base") is not None
+        (found,) = summarise([base, other])
+        assert found.rows[1].means["seen"].difference is None
+        assert "not compared with base, as the test images differ: more, seed 0" in found.notes()
+    # A seed on the same images counts, and one of an earlier version that does not tell its content.
+    runs = [base, on("more", 0, "others"), on("base", 1, "same"), on("more", 1, "same", None)]
+    assert Paired(runs, "quick").difference(["a/knn"], "more", "base") == (0, [0, 0], [1], True)
+    # Seeds that were measured on different images are not drawn again together.
+    runs = [on(name, seed, "same", f"of seed {seed}") for name in ("base", "more") for seed in (0, 1)]
+    assert Paired(runs, "quick").difference(["a/knn"], "more", "base") == (0, [0, 0], [0, 1], False)
 
 
 def test_less_of_an_error_is_better() -> None:

@@ -13,7 +13,7 @@ from unic.cli.words import axis_in
 from unic.errors import InputError
 from unic.sweeps.asked import read_asked, with_changes
 from unic.sweeps.folder import SweepFolder
-from unic.sweeps.plan import make_plan, only
+from unic.sweeps.plan import make_plan, only, try_out
 from unic.sweeps.variants import folder_name
 
 
@@ -71,6 +71,16 @@ def test_the_same_losses_in_other_words_make_no_variant(measured: dict[str, Any]
     assert list(variants({"recipe": measured, "variants": twins})) == ["base", "a", "b"]
 
 
+def test_a_key_that_every_stage_sets_makes_no_variant(measured: dict[str, Any]) -> None:
+    measured["stages"] = [{"train.steps": 2}, {"train": {"steps": 3}}]
+    line = "'base' and 'train.steps=9' are the same recipe in every stage; leave one of them out"
+    for design in ("one_at_a_time", "factorial"):
+        with pytest.raises(InputError, match=line):
+            variants({"recipe": measured, "vary": {"train.steps": [8, 9]}, "design": design})
+    measured["stages"] = [{"train.steps": 2}, {}]
+    assert list(variants({"recipe": measured, "vary": {"train.steps": [8, 9]}})) == ["base", "train.steps=9"]
+
+
 def test_all_combinations(measured: dict[str, Any]) -> None:
     asked = {
         "recipe": measured,
@@ -97,6 +107,58 @@ def test_one_without_each_teacher(measured: dict[str, Any]) -> None:
     assert list(found) == ["base", "without vit", "without cnn"]
     plan = make_plan(read_asked({"recipe": measured, "drop_teachers": "each"}))
     assert list(plan.recipes["without vit"].teachers.models) == ["cnn"]
+
+
+def test_a_dropped_teacher_is_in_no_stage(measured: dict[str, Any]) -> None:
+    vit = "timm:test_vit?pretrained=false&img_size=64"
+    measured["stages"] = [
+        {"train.steps": 1, "teachers": {"models": {"vit": vit}}},
+        {"teachers.models": {"vit": {"weight": 2}, "cnn": {"weight": 3}}, "data": {"size": 64}},
+        {"teachers.models.vit.tokens": "cls", "teachers": {"shard": False, "models.vit": vit}},
+    ]
+    plan = make_plan(read_asked({"recipe": measured, "drop_teachers": "each"}))
+    assert plan.recipes["without vit"].stages == [
+        {"train.steps": 1},
+        {"teachers.models": {"cnn": {"weight": 3}}, "data": {"size": 64}},
+        {"teachers": {"shard": False}},
+    ]
+    for variant, left in zip(plan.variants[1:], ("cnn", "vit"), strict=True):
+        recipe = plan.recipes[variant.name]
+        assert [list(stage.teachers.models) for stage in recipe.plans()] == [[left]] * 3
+        try_out(variant, recipe)
+    # Where no stage names it, the variant is written as by earlier versions.
+    measured["stages"] = [{"train.steps": 1}]
+    assert [len(lines) for lines in variants({"recipe": measured, "drop_teachers": "each"}).values()] == [0, 1, 1]
+
+
+def test_combinations_with_dropped_teachers(measured: dict[str, Any]) -> None:
+    models = measured["teachers"]["models"]
+    vit = {"uri": models["vit"], "weight": 2}
+    asked = {"recipe": measured, "drop_teachers": "each", "design": "factorial"}
+    plan = make_plan(read_asked(asked | {"vary": {"teachers.models.vit.weight": [1, 2]}}))
+    found = {name: recipe.teachers.model_dump(exclude_defaults=True)["models"] for name, recipe in plan.recipes.items()}
+    assert found == {
+        "base": models,
+        "without vit": {"cnn": models["cnn"]},
+        "without cnn": {"vit": models["vit"]},
+        "teachers.models.vit.weight=2": models | {"vit": vit},
+        "teachers.models.vit.weight=2 without cnn": {"vit": vit},
+    }
+    # Another map of teachers need not have the one that is dropped.
+    others = {"cnn": models["cnn"], "other": models["vit"]}
+    plan = make_plan(read_asked(asked | {"vary": {"teachers.models": [others, {"cnn": models["cnn"]}]}}))
+    left = [list(recipe.teachers.models) for recipe in plan.recipes.values()]
+    assert left == [["vit", "cnn"], ["cnn", "other"], ["other"], ["cnn"]]
+
+
+@pytest.mark.parametrize("name", ["unic-vitl14", "dune-vitb14"])
+def test_teachers_of_shipped_recipes_can_be_dropped(name: str) -> None:
+    plan = make_plan(read_asked({"recipe": name, "suites": ["quick"], "drop_teachers": "each"}))
+    for dropped in plan.recipes["base"].teachers.models:
+        for stage in plan.recipes[f"without {dropped}"].plans():
+            assert list(stage.teachers.models) == [
+                other for other in plan.recipes["base"].teachers.models if other != dropped
+            ]
 
 
 def test_named_variants_and_those_that_resume_others(measured: dict[str, Any]) -> None:
@@ -202,6 +264,24 @@ def test_a_single_teacher_cannot_be_dropped(measured: dict[str, Any]) -> None:
     del measured["teachers"]["models"]["cnn"]
     with pytest.raises(InputError, match="one teacher, 'vit'"):
         variants({"recipe": measured, "drop_teachers": "each"})
+
+
+def test_no_name_is_too_long_for_a_folder(measured: dict[str, Any], tmp_path: Path) -> None:
+    letters = "ä" * 130
+    with pytest.raises(
+        InputError, match=r"variant 'ä{60}…' has 260 bytes; a folder's name may have 239, so shorten it"
+    ):
+        variants({"recipe": measured, "variants": {letters: ["train.lr=1"]}})
+    vary = {
+        section: [{"type": "uniform", "a": value, "b": letters} for value in (1, 2)]
+        for section in ("trackers.ä", "trackers.b", "trackers.c", "trackers.d", "trackers.e", "trackers.f")
+    }
+    names = list(variants({"recipe": measured, "vary": vary, "design": "factorial"}))
+    assert len(names) == 1 + 2**6
+    folder = SweepFolder(tmp_path)
+    folder.results.mkdir()
+    for name in names:
+        folder.result(folder_name(name), 4294967295).touch()
 
 
 def test_long_values_have_short_names(measured: dict[str, Any]) -> None:

@@ -10,11 +10,13 @@ from typing import Any
 
 import pytest
 import torch
+from rich.console import Console
 
 from unic.errors import InputError
 from unic.recipe.schema import load_recipe
 from unic.training import environment
-from unic.training.identity import check_same
+from unic.training.identity import check_recipe, check_same
+from unic.training.train import fit
 
 REFINED = ["py:lab:net", "onnx:m.onnx", "hub:./lab:net?trust_remote_code=true", "hf:./lab?trust_remote_code=true"]
 
@@ -50,6 +52,76 @@ def test_of_other_teachers_they_cover_what_they_did(recipe: dict[str, Any]) -> N
     del saved["prints"]
     with pytest.raises(InputError, match="other weights"):
         check_same(saved, now)
+
+
+SHORT = {
+    "projector": "ladder",
+    "standardize": {"type": "ema", "floor": 0.1},
+    "weighting": "gradnorm",
+    "loss": {"cosine": 1, "queue_kl": 0.5},
+    "teachers.models.cnn.loss": {"queue_kl": 1},
+}
+LONG = {
+    "projector": {"type": "ladder", "blocks": "all", "norm": "none", "shared": False, "hidden_dim": None},
+    "standardize": {"type": "ema", "momentum": [1.0, 0.001], "floor": 0.1},
+    "weighting": {"type": "gradnorm", "alpha": 1.5},
+    "loss": {"queue_kl": {"weight": 0.5, "length": 4096}, "cosine": {"weight": 1.0}},
+    "teachers.models.cnn.loss": {"queue_kl": {"length": 4096}},
+}
+
+
+def tree_of(recipe: dict[str, Any], *overrides: dict[str, Any]) -> dict[str, Any]:
+    lines = [f"{key}={json.dumps(value)}" for each in overrides for key, value in each.items()]
+    return load_recipe(recipe, lines).model_dump(mode="json")
+
+
+def test_a_recipe_with_defaults_written_out_is_the_same(recipe: dict[str, Any]) -> None:
+    short, long = tree_of(recipe, SHORT), tree_of(recipe, LONG)
+    for saved, now in ((short, long), (long, short)):
+        check_recipe(saved, now, "resume")
+
+
+def test_a_run_goes_on_with_defaults_written_out(recipe: dict[str, Any], tmp_path: Path) -> None:
+    recipe |= {"trackers": {}, "train": recipe["train"] | {"steps": 2}}
+    for words in (SHORT, LONG, SHORT):
+        lines = [f"{key}={json.dumps(value)}" for key, value in words.items()]
+        fit(load_recipe(recipe, lines), tmp_path / "run", resume=True, console=Console(quiet=True))
+
+
+@pytest.mark.parametrize(
+    ("other", "line"),
+    [
+        ({"projector": {"type": "ladder", "hidden_dim": 8}}, "'projector.hidden_dim' was None .* is 8 now"),
+        ({"projector": {"type": "ladder", "blocks": "last"}}, "'projector.blocks' was 'all' .* is 'last' now"),
+        ({"projector": "mlp"}, "'projector.type' was 'ladder'"),
+        ({"standardize": {"type": "ema", "floor": 0}}, "'standardize.floor' was 0.1 .* is 0 now"),
+        ({"standardize": "ema"}, "'standardize.floor' was 0.1"),
+        ({"weighting": {"type": "gradnorm", "alpha": 2}}, "'weighting.alpha' was 1.5 .* is 2 now"),
+        ({"weighting": "uniform"}, "'weighting.type' was 'gradnorm'"),
+        ({"loss": {"cosine": {"weight": 2}, "queue_kl": 0.5}}, "'loss.cosine.weight' was 1.0 .* is 2.0 now"),
+        ({"loss": {"cosine": 1, "queue_kl": {"weight": 0.5, "length": 8}}}, "'loss.queue_kl.length' was 4096 .* is 8"),
+        ({"loss": {"cosine": 1, "queue_kl": {}}}, "'loss.queue_kl.weight' was 0.5 .* is 1.0 now"),
+        ({"loss": {"cosine": 1}}, "'loss.queue_kl' was 0.5 .* is None now"),
+        ({"loss": {"cosine": 1, "queue_kl": 0.5, "mse": {}}}, "'loss.mse.weight' was None .* is 1.0 now"),
+        ({"teachers.models.cnn.loss": {"queue_kl": {"length": 8}}}, r"cnn.loss.queue_kl.length' was 4096 .* is 8 now"),
+        ({"teachers.models.cnn.loss": None}, r"'teachers.models.cnn.loss"),
+    ],
+)
+def test_a_real_difference_is_named(recipe: dict[str, Any], other: dict[str, Any], line: str) -> None:
+    first, changed = tree_of(recipe, SHORT), tree_of(recipe, SHORT, other)
+    with pytest.raises(InputError, match=line):
+        check_recipe(first, changed, "resume")
+    long = tree_of(recipe, LONG)
+    for saved, now in ((changed, first), (long, changed), (changed, long)):
+        with pytest.raises(InputError, match=f"'{next(iter(other))}"):
+            check_recipe(saved, now, "resume")
+
+
+def test_parts_that_cannot_be_loaded_are_compared_as_written(recipe: dict[str, Any]) -> None:
+    own = {"weighting": {"type": "my_lab.mine"}, "loss": {"my_lab.huber": {"weight": 1}}}
+    check_recipe(tree_of(recipe, own), tree_of(recipe, own), "resume")
+    with pytest.raises(InputError, match=r"'weighting.rate' was None at the start of the run and is 2 now"):
+        check_recipe(tree_of(recipe, own), tree_of(recipe, own, {"weighting.rate": 2}), "resume")
 
 
 def test_a_resume_keeps_the_time_of_the_start(

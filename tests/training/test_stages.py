@@ -130,6 +130,28 @@ def test_what_does_not_fit_is_refused(recipe: dict[str, Any], tmp_path: Path, st
     assert not (tmp_path / "run").exists()
 
 
+OTHER = {"teachers.models.other": "timm:test_vit2?pretrained=false&img_size=32"}
+
+
+@pytest.mark.parametrize("stages", [[{}, OTHER], [OTHER, {}]])
+@pytest.mark.parametrize("projector", ["ladder", "identity"])
+def test_a_teacher_of_one_stage_is_named(recipe: dict[str, Any], stages: list[Any], projector: str) -> None:
+    del recipe["teachers"]["models"]["cnn"]
+    recipe |= {"stages": stages, "projector": projector}
+    line = "teacher 'other' is not in every stage, .*; name it in 'teachers.models', or leave it out of the stages"
+    with pytest.raises(InputError, match=line):
+        dry_run(recipe)
+
+
+def test_stages_may_name_further_teachers(recipe: dict[str, Any], tmp_path: Path) -> None:
+    """In each stage, or in some where a teacher has neither projector nor statistics."""
+    del recipe["teachers"]["models"]["cnn"]
+    recipe |= {"trackers": {}, "train": recipe["train"] | {"steps": 1}}
+    fit(load_recipe(recipe | {"stages": [OTHER, OTHER]}), tmp_path / "each", console=QUIET)
+    plain = {"projector": "identity", "standardize": "layer_norm"}
+    fit(load_recipe(recipe | plain | {"stages": [{}, OTHER]}), tmp_path / "second", console=QUIET)
+
+
 def test_cached_teachers_see_what_the_student_sees_in_every_stage(
     recipe: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

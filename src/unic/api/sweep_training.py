@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from unic.recipe.schema import Recipe
 from unic.runs.folder import RunFolder
 from unic.runs.state import has_ended, newest_state
 from unic.sweeps.measured import Measured, gains, logged, scored, write_measured
-from unic.sweeps.plan import Training
+from unic.sweeps.plan import Plan, Training
 from unic.sweeps.sameness import images_digest, suite_digest
 from unic.training import lock
 from unic.training.places import folder_of, found_from
@@ -33,15 +32,15 @@ class Work:
     """Trains and measures one variant with one seed, in this process or in another one.
 
     Args:
-        suites: suites that measure the student, by name.
-        base: name of the base.
+        plan: plan of the sweep.
         console: where progress is shown; None: others run meanwhile, so this one is silent and evaluates in one
             process.
     """
 
-    def __init__(self, suites: Mapping[str, str | dict[str, Any]], base: str, console: Console | None) -> None:
-        self._suites, self._base, self._console = suites, base, console
-        self._digests = {name: suite_digest(suite) for name, suite in suites.items()}
+    def __init__(self, plan: Plan, console: Console | None) -> None:
+        self._suites, self._base, self._console = plan.suites, plan.base.name, console
+        self._digests = {name: suite_digest(suite) for name, suite in plan.suites.items()}
+        self._sets = plan.set_digests
 
     def __call__(self, training: Training) -> None:
         if training.result.is_file():
@@ -67,6 +66,7 @@ class Work:
                 seed=training.seed,
                 suites={name: each[0] for name, each in evaluated.items()},
                 suite_digests=self._digests,
+                set_digests=self._sets,
                 images_digest=images_digest(recipe),
                 mean_gains={name: each[1] for name, each in evaluated.items()},
                 logged=logged(training.run),

@@ -174,7 +174,9 @@ class _Sweep:
             try_out(one.variant, one.recipe)
 
     def _each(self, trainings: Sequence[Training]) -> Generator[tuple[Training, Exception | None], None, None]:
-        work = Work(self._plan.suites, self._plan.base.name, self._console if self._jobs == 1 else None)
+        if not trainings:
+            return
+        work = Work(self._plan, self._console if self._jobs == 1 else None)
         if self._jobs > 1:
             yield from run_each(trainings, self._jobs, work)
             return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -125,8 +125,14 @@ def read_asked(source: str | Path | Mapping[str, Any] | Recipe) -> Asked:
     if not _is_sweep(file.tree):
         return Asked(recipe=str(source))
     asked = _checked(file.tree, f"sweep {source}")
-    beside = {"recipe": _beside(file.folder, asked.recipe) if isinstance(asked.recipe, str) else asked.recipe}
-    return asked.model_copy(update={**beside, "suites": [_beside(file.folder, suite) for suite in asked.suites]})
+    above = within.path.resolve().parents if within.is_begun else ()
+    recipe = asked.recipe
+    if isinstance(recipe, str):
+        recipe = _found(recipe, file.folder, above)
+        if within.base.is_file() and Path(recipe).suffix and not Path(recipe).is_file():
+            recipe = _base_of(within)
+    suites = [_found(suite, file.folder, above) for suite in asked.suites]
+    return asked.model_copy(update={"recipe": recipe, "suites": suites})
 
 
 def with_changes(asked: Asked, **changes: Any) -> Asked:
@@ -169,7 +175,19 @@ def _checked(tree: Mapping[str, Any], where: str) -> Asked:
         raise InputError(f"{where}: {named}{first['msg'].removeprefix('Value error, ')}") from None
 
 
-def _beside(folder: Path, name: str) -> str:
-    """A file beside the sweep's own, else the name as it is."""
-    beside = folder / name
-    return str(beside) if beside.is_file() else name
+def _found(name: str, folder: Path, above: Sequence[Path]) -> str:
+    """A file beside the sweep's own, from the working folder or from a folder above; else the name as it is.
+
+    The first command of a sweep may have been typed in a folder above, and its paths are relative to that folder.
+    """
+    places = [folder, Path(), *(above if Path(name).suffix else ())]
+    return next((str(place / name) for place in places if (place / name).is_file()), name)
+
+
+def _base_of(sweep: SweepFolder) -> dict[str, Any]:
+    """The recipe of a sweep as `base.yaml` has it, for where its own file is gone."""
+    tree = {**read_file(str(sweep.base)).tree}
+    if tree.get("train", {}).get("interpolate") != "auto" and not tree.get("data", {}).get("holdout"):
+        # A default that is written out; a variant with `train.interpolate: auto` has another one.
+        tree["data"] = {key: value for key, value in tree["data"].items() if key != "holdout"}
+    return tree

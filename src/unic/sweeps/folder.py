@@ -9,7 +9,8 @@ DIR/table.md, DIR/report.html
 
 from __future__ import annotations
 
-import glob
+import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,4 +60,6 @@ class SweepFolder:
 
     def has_begun(self, variant: str) -> bool:
         """Whether a training of the variant has begun, or was finished elsewhere."""
-        return (self.path / variant).is_dir() or any(self.results.glob(f"{glob.escape(variant)}-*.json"))
+        own = re.compile(rf"{re.escape(variant)}-\d+\.json")  # not that of another variant, whose name begins alike
+        names = os.listdir(self.results) if self.results.is_dir() else []
+        return (self.path / variant).is_dir() or any(map(own.fullmatch, names))

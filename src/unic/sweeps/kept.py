@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import yaml
@@ -13,16 +13,16 @@ from unic.errors import InputError, first_line_of
 from unic.files import write_text
 from unic.recipe.reading import leaves
 from unic.recipe.schema import Recipe, load_recipe
-from unic.recipe.teachers import written_out
 from unic.runs.folder import RunFolder
 from unic.sweeps.asked import Resumed, read_asked
 from unic.sweeps.folder import SweepFolder
-from unic.sweeps.measured import read_all
+from unic.sweeps.measured import Measured, read_all
 from unic.sweeps.plan import Plan, suite_name
 from unic.sweeps.sameness import images_digest, suite_digest
 from unic.sweeps.variants import folder_name
 from unic.training.identity import FREE_TO_CHANGE
 from unic.training.places import without_places
+from unic.training.same_words import in_the_same_words
 
 # What changes no number of a run. Another end of the training, or another student that leaves it, does.
 _FREE = tuple(key for key in FREE_TO_CHANGE if key != "eval" and not key.startswith("train.interpolate"))
@@ -41,8 +41,10 @@ def check_kept(folder: SweepFolder, plan: Plan) -> None:
             _check_same(kept, plan, folder, named)
             kept_base = load_recipe(folder.base, has_begun=True, may_miss=True)
             _check_recipe(kept_base, plan.recipes[plan.base.name], named)
-        _check_suites(folder, plan, named)
-        _check_images(folder, plan, named)
+        trainings = read_all(folder.results)
+        _check_suites(trainings, plan, named)
+        _check_sets(trainings, plan, named)
+        _check_images(trainings, plan, named)
     elif RunFolder(folder.path).is_begun:
         raise InputError(f"{named}: the folder of a single training; name another one")
     elif folder.path.is_dir() and any(folder.path.iterdir()):
@@ -54,6 +56,9 @@ def keep(folder: SweepFolder, plan: Plan) -> None:
     kept = _read(folder) if folder.is_begun else {}
     before = {name: each for name, each in kept.get("variants", {}).items() if folder.has_begun(folder_name(name))}
     asked = _written_out(plan)
+    if kept:  # paths that were found from what is kept stay as they are written
+        found = read_asked(folder.path)
+        asked |= {key: kept[key] for key in ("recipe", "suites") if asked[key] == getattr(found, key)}
     seeds = sorted({*(kept["seeds"] if before else ()), *asked["seeds"]})
     variants = {**before, **asked["variants"]}
     ordered = {name: variants[name] for name in dict.fromkeys((plan.base.name, *variants)) if name in variants}
@@ -106,10 +111,10 @@ def _check_same(kept: Mapping[str, Any], plan: Plan, folder: SweepFolder, named:
             )
 
 
-def _check_suites(folder: SweepFolder, plan: Plan, named: str) -> None:
+def _check_suites(trainings: Sequence[Measured], plan: Plan, named: str) -> None:
     """Refuses a suite whose content has changed since a training was measured by it."""
     now = {name: suite_digest(suite) for name, suite in plan.suites.items()}
-    for one in read_all(folder.results):
+    for one in trainings:
         for name, digest in one.suite_digests.items():
             if now.get(name, digest) != digest:
                 raise InputError(
@@ -118,13 +123,28 @@ def _check_suites(folder: SweepFolder, plan: Plan, named: str) -> None:
                 )
 
 
-def _check_images(folder: SweepFolder, plan: Plan, named: str) -> None:
+def _check_sets(trainings: Sequence[Measured], plan: Plan, named: str) -> None:
+    """Refuses other test images or labels than those that a training was measured on.
+
+    Sets that cannot be opened are not compared: a sweep may go on elsewhere, and an evaluation that needs them says so.
+    """
+    for one in trainings:
+        for suite, sets in one.set_digests.items():
+            for name, digest in sets.items():
+                if plan.set_digests.get(suite, {}).get(name, digest) != digest:
+                    raise InputError(
+                        f"{named}: the images or labels of the set '{name}' differ from those that '{one.variant}', "
+                        f"seed {one.seed}, was measured on; restore them, or name another folder"
+                    )
+
+
+def _check_images(trainings: Sequence[Measured], plan: Plan, named: str) -> None:
     """Refuses other training images than those that a variant was trained on.
 
     Images that are gone are not compared: a sweep may go on elsewhere, and a training that needs them says so.
     """
     now: dict[str, str | None] = {}
-    for one in read_all(folder.results):
+    for one in trainings:
         recipe = plan.recipes.get(one.variant)
         if recipe is None or not one.images_digest:
             continue
@@ -142,7 +162,7 @@ def _check_images(folder: SweepFolder, plan: Plan, named: str) -> None:
 
 
 def _check_recipe(kept: Recipe, now: Recipe, named: str) -> None:
-    trees = written_out(*(recipe.model_dump(mode="json") for recipe in (kept, now)))
+    trees = in_the_same_words(kept.model_dump(mode="json"), now.model_dump(mode="json"))
     old, new = (leaves(without_places(tree)) for tree in trees)
     for key in sorted(old.keys() | new.keys()):
         free = key == "seed" or any(key == name or key.startswith(f"{name}.") for name in _FREE)

@@ -80,6 +80,8 @@ class Measured(_Part):
         seed: seed of the training.
         suites: scores by name of the suite, then by task.
         suite_digests: a hash of the content of each suite; empty in files of earlier versions.
+        set_digests: a hash of the images and labels of each evaluation set, by suite, then by set; empty in files of
+            earlier versions.
         images_digest: a hash of the training images; empty in files of earlier versions.
         mean_gains: mean gain over the best teacher in percent, by suite, then by kind of task.
         logged: last values of the training: loss, cosines, k-NN.
@@ -95,6 +97,7 @@ class Measured(_Part):
     seed: int
     suites: dict[str, dict[str, Scored]]
     suite_digests: dict[str, str] = Field(default_factory=dict)
+    set_digests: dict[str, dict[str, str]] = Field(default_factory=dict)
     images_digest: str = ""
     mean_gains: dict[str, dict[str, float | None]] = Field(default_factory=dict)
     logged: dict[str, float] = Field(default_factory=dict)
@@ -126,6 +129,11 @@ def scored(results: Results, predictions: Path) -> dict[str, Scored]:
             **_right(arrays, task, str(board.student), (cell.by_seed or [cell.score])[0], metric.name),
         )
     return found
+
+
+def set_of(task: str) -> str:
+    """Name of the set of a task, `SET/TASK`."""
+    return task.partition("/")[0]
 
 
 def gains(results: Results) -> dict[str, float | None]:
@@ -166,7 +174,7 @@ def _read(path: Path) -> Measured:
 
 def _right(arrays: Mapping[str, np.ndarray], task: str, student: str, score: float, measure: str) -> dict[str, Any]:
     """Whether each image was right, where predictions tell and agree with the score."""
-    name = task.partition("/")[0]
+    name = set_of(task)
     predicted, labels = arrays.get(f"{task}/{student}"), arrays.get(f"{name}/labels")
     if measure != TOP1 or predicted is None or labels is None or predicted.shape != labels.shape:
         return {}

@@ -3,7 +3,8 @@
 Both are trained with the same seeds and measured on the same images, so what a seed or an image does to both cancels.
 The interval covers other images by the paired bootstrap and other seeds by Student's t, as that of one recipe with
 several seeds does (`unic.eval.results.trainings`). With one seed it covers images only, and says nothing of another
-training.
+training. Scores on different images are never compared. Files of earlier versions may not tell their images, which then
+count as the same.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import numpy as np
 from unic import rng
 from unic.eval.results.bootstrap import RESAMPLES, Sample, mean_difference, resampled_means, seed_effect
 from unic.eval.results.trainings import joined
-from unic.sweeps.measured import Measured, Scored
+from unic.sweeps.measured import Measured, Scored, set_of
 
 
 class Difference(NamedTuple):
@@ -54,9 +55,11 @@ class Paired:
     def __init__(self, trainings: Sequence[Measured], suite: str) -> None:
         self.scores: dict[str, dict[int, Mapping[str, Scored]]] = {}
         """By variant, seed and task."""
+        self._sets: dict[tuple[str, int], Mapping[str, str]] = {}
         for one in trainings:
             if suite in one.suites:
                 self.scores.setdefault(one.variant, {})[one.seed] = one.suites[suite]
+                self._sets[one.variant, one.seed] = one.set_digests.get(suite, {})
         self._drawn: dict[str, dict[tuple[str, int], Sample]] = {}
 
     def seeds(self, variant: str, tasks: Sequence[str]) -> list[int]:
@@ -65,8 +68,9 @@ class Paired:
         return sorted(seed for seed, row in known.items() if all(task in row for task in tasks))
 
     def difference(self, tasks: Sequence[str], variant: str, base: str) -> Difference | None:
-        """Difference of the mean over tasks of one measure; None where the two have no seed in common."""
-        seeds = [seed for seed in self.seeds(variant, tasks) if seed in self.seeds(base, tasks)]
+        """Difference of the mean over tasks of one measure; None without a common seed on the same images."""
+        differ = self.on_other_images(tasks, variant, base)
+        seeds = [seed for seed in self._common(variant, base, tasks) if seed not in differ]
         if not tasks or not seeds:
             return None
         on_images = [self._are_on_same_images(task, (variant, base), seeds) for task in tasks]
@@ -83,12 +87,30 @@ class Paired:
         ends = mean_difference(own, other) if has_interval else None
         return Difference(round(float(np.mean(differences)), 3), ends, seeds, all(on_images))
 
+    def on_other_images(self, tasks: Sequence[str], variant: str, base: str) -> list[int]:
+        """Seeds of both with which the two were measured on different images or labels of one of the tasks."""
+        return [
+            seed
+            for seed in self._common(variant, base, tasks)
+            if any(self._are_on_others(task, (variant, base), [seed]) for task in tasks)
+        ]
+
+    def _common(self, variant: str, base: str, tasks: Sequence[str]) -> list[int]:
+        return [seed for seed in self.seeds(variant, tasks) if seed in self.seeds(base, tasks)]
+
     def _sign(self, task: str, variant: str) -> int:
         return -1 if next(iter(self.scores[variant].values()))[task].lower_is_better else 1
 
     def _are_on_same_images(self, task: str, variants: Sequence[str], seeds: Sequence[int]) -> bool:
-        images = {self.scores[variant][seed][task].images for variant in variants for seed in seeds}
-        return len(images) == 1 and None not in images
+        known = [self.scores[variant][seed][task].images for variant in variants for seed in seeds]
+        return None not in known and not self._are_on_others(task, variants, seeds)
+
+    def _are_on_others(self, task: str, variants: Sequence[str], seeds: Sequence[int]) -> bool:
+        """Whether some of the trainings are known to be measured on other images than the rest."""
+        trainings = [(variant, seed) for variant in variants for seed in seeds]
+        images = {self.scores[variant][seed][task].images for variant, seed in trainings} - {None}
+        contents = {self._sets[training].get(set_of(task)) for training in trainings} - {None}
+        return len(images) > 1 or len(contents) > 1
 
     def _joined(self, task: str, variant: str, seeds: Sequence[int], is_drawn: bool) -> Sample:
         """The mean over trainings under each resampling, so that more is better."""
@@ -109,7 +131,7 @@ class Paired:
                     marks = row[task].marks() if task in row else None
                     if marks is not None:
                         found[variant, seed] = marks[:, None]
-            self._drawn[task] = _resampled(found, task.partition("/")[0])
+            self._drawn[task] = _resampled(found, set_of(task))
         return self._drawn[task]
 
 

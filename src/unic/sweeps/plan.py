@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,8 @@ from unic.errors import InputError, nearest
 from unic.recipe.schema import Recipe, load_recipe
 from unic.sweeps.asked import Asked
 from unic.sweeps.folder import SweepFolder
-from unic.sweeps.sameness import content
-from unic.sweeps.variants import Variant, variants_of
+from unic.sweeps.sameness import content, set_digests
+from unic.sweeps.variants import Variant, about, variants_of
 from unic.training.identity import check_recipe
 from unic.training.places import found_from
 from unic.training.stages import first_of
@@ -72,6 +72,11 @@ class Plan:
     @property
     def base(self) -> Variant:
         return self.variants[0]
+
+    @cached_property
+    def set_digests(self) -> dict[str, dict[str, str]]:
+        """A hash of the images and labels of each evaluation set, by suite, then by set; computed once."""
+        return {name: set_digests(suite) for name, suite in self.suites.items()}
 
     def trainings(self, folder: SweepFolder) -> list[Training]:
         """All that are to be made: every variant with the first seed, then every variant with the second one."""
@@ -156,15 +161,6 @@ def try_out(variant: Variant, recipe: Recipe) -> None:
         first_of(recipe.plans(), default_device())
 
 
-@contextmanager
-def about(variant: Variant) -> Iterator[None]:
-    """A block whose lines about wrong input begin with the variant."""
-    try:
-        yield
-    except InputError as error:
-        raise type(error)(f"variant '{variant.name}': {error}") from None
-
-
 def _check(recipe: Recipe, base: Recipe) -> None:
     if recipe.seed != base.seed:
         raise InputError("the seeds of the trainings are those of the sweep; leave out seed=")
@@ -184,8 +180,11 @@ def _check_resumed(variant: Variant, recipe: Recipe, of: Recipe) -> None:
 
 
 def _check_twins(recipes: Mapping[str, Recipe]) -> None:
-    names: dict[str, str] = {}
+    names: dict[tuple[str, ...], str] = {}
     for name, recipe in recipes.items():
-        other = names.setdefault(content(recipe), name)
+        other = names.setdefault(tuple(map(content, recipe.plans())), name)
         if other != name:
-            raise InputError(f"sweep: the variants '{other}' and '{name}' are the same recipe; leave one of them out")
+            where = "" if content(recipe) == content(recipes[other]) else " in every stage"
+            raise InputError(
+                f"sweep: the variants '{other}' and '{name}' are the same recipe{where}; leave one of them out"
+            )

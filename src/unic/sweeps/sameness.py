@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import inspect
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from unic import lookup
 from unic.data.image_list import ImageList
 from unic.data.sources._path_options import split_off
 from unic.digest import sha256
+from unic.errors import InputError
+from unic.eval.datasets import DataPair
+from unic.eval.plan import make_plan
 from unic.eval.suite import load_suite
 from unic.recipe.schema import Recipe
+from unic.training.same_words import COMPONENTS, component, loss
 
 
 def content(recipe: Recipe) -> str:
@@ -23,29 +25,12 @@ def content(recipe: Recipe) -> str:
         UntrustedError: one that is code of somebody else's and not trusted.
     """
     tree = recipe.model_dump(mode="json")
-    kinds: dict[str, Callable[..., Any]] = {
-        "projector": lookup.entry("unic.projectors", recipe.projector.type, "Projector"),
-        "standardize": lookup.entry("unic.standardizers", recipe.standardize.type, "Standardizer"),
-        "weighting": lookup.entry("unic.weightings", recipe.weighting.type, "Weighting"),
-    }
-    for section, kind in kinds.items():
-        tree[section] = {**_defaults(kind), **tree[section]}
-    tree["projector"] = {"blocks": "all", **tree["projector"]}
-    tree["loss"] = _losses(tree["loss"])
-    for teacher in tree["teachers"]["models"].values():
-        if isinstance(teacher, dict) and teacher["loss"]:
-            teacher["loss"] = _losses(teacher["loss"])
+    for section in COMPONENTS:
+        tree[section] = component(section, tree[section])
+    for part in (tree, *tree["teachers"]["models"].values()):
+        if isinstance(part, dict) and part["loss"]:
+            part["loss"] = {name: loss(name, setting) for name, setting in part["loss"].items()}
     return json.dumps(_as_numbers(tree), sort_keys=True, default=str)
-
-
-def _losses(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Losses by name, each as a mapping with its weight and every option."""
-    found = {}
-    for name, setting in settings.items():
-        module = lookup.module("unic.losses", name)
-        options = setting if isinstance(setting, Mapping) else {"weight": setting}
-        found[name] = {"weight": 1, **_defaults(getattr(module, "loss", None) or module.Loss), **options}
-    return found
 
 
 def suite_digest(suite: str | Mapping[str, Any]) -> str:
@@ -75,6 +60,25 @@ def images_digest(recipe: Recipe) -> str:
     return sha256(*(images.portable_fingerprint() for images in lists))[:16]
 
 
+def set_digests(suite: str | Mapping[str, Any]) -> dict[str, str]:
+    """A hash of the images and labels of each evaluation set of a suite, by name of the set.
+
+    Files may have moved. Sets that cannot be opened are left out.
+    """
+    try:
+        plan = make_plan(load_suite(suite), skip_missing=True, opens_images=False)
+    except InputError:
+        return {}
+    return {pair.name: _set_digest(pair) for pair in plan.pairs}
+
+
+def _set_digest(pair: DataPair) -> str:
+    parts = [part for one in (pair, *pair.parts.values()) for part in (one.train, one.test)]
+    return sha256(*(hashed for part in parts for hashed in (part.portable_fingerprint(), part.label_fingerprint())))[
+        :16
+    ]
+
+
 def _without_path(spec: str) -> str:
     """A set's name and options: `NAME=PATH?test=0.2` → `NAME=?test=0.2`; a set without a path as it is."""
     name, equals, path = spec.partition("=")
@@ -88,13 +92,3 @@ def _as_numbers(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_as_numbers(part) for part in value]
     return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-def _defaults(kind: Callable[..., Any]) -> dict[str, Any]:
-    """Defaults of keyword-only parameters, which are the options of a recipe's component."""
-    parameters = inspect.signature(kind).parameters.values()
-    return {
-        parameter.name: parameter.default
-        for parameter in parameters
-        if parameter.kind is parameter.KEYWORD_ONLY and parameter.default is not parameter.empty
-    }

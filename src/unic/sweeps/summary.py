@@ -60,6 +60,7 @@ class SuiteSummary:
         base: name of the base; empty where none of its trainings is there.
         kinds: the tasks that each mean counts: those of the kind with the most frequent measure.
         left_out: tasks with other measures.
+        unpaired: trainings that are not compared with the base, as one of the two was measured on other images.
         units: the measure of each task, with an arrow where lower is better.
         rows: one for each variant.
     """
@@ -68,6 +69,7 @@ class SuiteSummary:
     base: str
     kinds: dict[Kind, list[str]]
     left_out: list[str]
+    unpaired: list[str]
     units: dict[str, str]
     rows: list[Row]
 
@@ -85,11 +87,13 @@ class SuiteSummary:
         if any(len(one.seeds) == 1 for one in known):
             found.append("with a single seed the interval covers test images only, not another training")
         if any(not one.covers_images for one in differences):
-            found.append("test images are not drawn again for tasks of which only scores are known")
+            found.append("test images are drawn again only where all seeds tell which of the same images were right")
         if any(one.ci is None for one in differences):
             found.append("no interval: one seed, and no task whose right and wrong images are known")
         if len(known) > 2:
             found.append("intervals are not corrected for the number of variants")
+        if self.unpaired:
+            found.append(f"not compared with {self.base}, as the test images differ: {'; '.join(self.unpaired)}")
         if self.left_out:
             found.append(f"not in the means, as measured otherwise: {', '.join(self.left_out)}")
         return found
@@ -148,7 +152,13 @@ def _summary(suite: str, names: Sequence[str], base: str, trainings: Sequence[Me
         for name in names
     ]  # fmt: skip
     units = {task: f"{cell.measure}{LOWER}" if cell.lower_is_better else cell.measure for task, cell in tasks.items()}
-    return SuiteSummary(suite, base, kinds, left_out, units, rows)
+    unpaired = [
+        f"{name}, seed {seed}"
+        for name in names
+        for seed in paired.seeds(name, [])
+        if any(seed in paired.on_other_images([task], name, base) for task in tasks)
+    ]
+    return SuiteSummary(suite, base, kinds, left_out, unpaired, units, rows)
 
 
 def _tasks(paired: Paired, name: str) -> dict[str, Scored]:

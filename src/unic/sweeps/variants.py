@@ -6,17 +6,20 @@ import itertools
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from unic.digest import sha256
 from unic.errors import InputError
+from unic.recipe.reading import without_teacher
 from unic.recipe.schema import Recipe
 from unic.runs.folder import is_of_seed
 from unic.sweeps.asked import BASE, Asked, Resumed
 from unic.sweeps.sameness import content
 
 _LONGEST = 60  # letters of a name that is made from values
+_MOST_BYTES = 255 - len("-4294967295.json")  # of a folder's name, as file systems allow 255 for that of a small file
 _UNSAFE = re.compile(r"[^\w.=-]+")
 _TAKEN = ("results",)  # folders of a sweep that hold no runs
 
@@ -43,10 +46,24 @@ class Variant:
 
 
 class _Level(NamedTuple):
-    """One value of an axis: what it adds to the name and to the overrides; nothing where the base has it."""
+    """One value of an axis: what it adds to the name and to the overrides; nothing where the base has it.
+
+    Attributes:
+        dropped: the teacher that it takes out of what the other axes give.
+    """
 
     name: str = ""
     overrides: tuple[str, ...] = ()
+    dropped: str | None = None
+
+
+@contextmanager
+def about(variant: Variant) -> Iterator[None]:
+    """A block whose lines about wrong input begin with the variant."""
+    try:
+        yield
+    except InputError as error:
+        raise type(error)(f"variant '{variant.name}': {error}") from None
 
 
 def folder_name(name: str) -> str:
@@ -72,7 +89,7 @@ def variants_of(asked: Asked, base: Recipe, load: Load) -> list[Variant]:
         raise InputError(f"sweep: '{BASE}' is the recipe itself; give the variant another name")
     axes = [[_level(key, value, base, load) for value in values] for key, values in asked.vary.items()]
     axes += [_without_each(base)] if asked.drop_teachers else []
-    found += [_combined(levels) for levels in _combinations(axes, asked.design)]
+    found += [variant for levels in _combinations(axes, asked.design) if (variant := _combined(levels, load))]
     _check_names(found)
     return found
 
@@ -91,11 +108,20 @@ def _level(key: str, value: Any, base: Recipe, load: Load) -> _Level:
 
 def _without_each(base: Recipe) -> list[_Level]:
     """The base, and it without each teacher."""
-    models = base.unresolved(base.teachers.model_dump(mode="json")["models"])
+    models = base.teachers.models
     if len(models) < 2:
         raise InputError(f"sweep: the recipe has one teacher, '{next(iter(models))}', which cannot be dropped")
-    rest = {name: {other: entry for other, entry in models.items() if other != name} for name in models}
-    return [_Level(), *(_Level(f"without {name}", (f"teachers.models={json.dumps(rest[name])}",)) for name in models)]
+    return [_Level(), *(_Level(f"without {name}", dropped=name) for name in models)]
+
+
+def _dropping(teacher: str, recipe: Recipe) -> Iterator[str]:
+    """Overrides that take a teacher out of a recipe, and out of the stages that name it."""
+    tree = recipe.unresolved(recipe.model_dump(mode="json", include={"teachers", "stages"}))
+    rest = {name: entry for name, entry in tree["teachers"]["models"].items() if name != teacher}
+    yield f"teachers.models={json.dumps(rest)}"
+    stages = [without_teacher(stage, teacher) for stage in tree["stages"]]
+    if stages != tree["stages"]:
+        yield f"stages={json.dumps(stages)}"
 
 
 def _combinations(axes: Sequence[Sequence[_Level]], design: str) -> Iterator[Sequence[_Level]]:
@@ -104,10 +130,20 @@ def _combinations(axes: Sequence[Sequence[_Level]], design: str) -> Iterator[Seq
     return (changed for levels in every if (changed := [level for level in levels if level.name]))
 
 
-def _combined(levels: Sequence[_Level]) -> Variant:
-    return Variant(
-        " ".join(level.name for level in levels), tuple(line for level in levels for line in level.overrides)
-    )
+def _combined(levels: Sequence[_Level], load: Load) -> Variant | None:
+    """The variant with all of some levels; None where a teacher is dropped that another level changes or leaves out."""
+    lines = [line for level in levels for line in level.overrides]
+    variant = Variant(_fitting(" ".join(level.name for level in levels)), tuple(lines))
+    teacher = next((level.dropped for level in levels if level.dropped), None)
+    if teacher is None:
+        return variant
+    if any(f"{line.partition('=')[0]}.".startswith(f"teachers.models.{teacher}.") for line in lines):
+        return None
+    with about(variant):
+        recipe = load(lines)
+    if not recipe.teachers.models.keys() > {teacher}:
+        return None
+    return replace(variant, overrides=(*lines, *_dropping(teacher, recipe)))
 
 
 def _short(value: Any) -> str:
@@ -122,12 +158,24 @@ def _short(value: Any) -> str:
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 8]}-{sha256(text)[:6]}"
 
 
+def _fitting(name: str) -> str:
+    """A name that is made from values, with a hash in place of the end that no folder's name can have."""
+    if len(folder_name(name).encode()) <= _MOST_BYTES:
+        return name
+    return f"{name.encode()[: _MOST_BYTES - 7].decode(errors='ignore')}-{sha256(name)[:6]}"
+
+
 def _check_names(variants: Sequence[Variant]) -> None:
     names: dict[str, str] = {}
     for variant in variants:
         folder = variant.folder.casefold()  # some file systems tell no large letters from small ones
         if not folder or folder in _TAKEN or is_of_seed(folder):
             raise InputError(f"sweep: variant '{variant.name}' cannot be the name of a folder; give it another one")
+        if (length := len(variant.folder.encode())) > _MOST_BYTES:
+            raise InputError(
+                f"sweep: the name of variant '{variant.name[:_LONGEST]}…' has {length} bytes; a folder's name may have "
+                f"{_MOST_BYTES}, so shorten it"
+            )
         if names.get(folder) == variant.name:
             raise InputError(f"sweep: variant '{variant.name}' is there twice")
         if folder in names:

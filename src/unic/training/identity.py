@@ -10,9 +10,10 @@ from unic.arguments import argument
 from unic.errors import InputError
 from unic.recipe.reading import leaves
 from unic.recipe.schema import Recipe
-from unic.recipe.teachers import TeacherSection, written_out
+from unic.recipe.teachers import TeacherSection
 from unic.training import places
 from unic.training.job import Job
+from unic.training.same_words import in_the_same_words
 
 # Keys that a resumed run may change (though with other micro-batches batch norms see other parts of a batch).
 FREE_TO_CHANGE = (
@@ -117,7 +118,7 @@ def check_recipe(saved: Mapping[str, Any], now: Mapping[str, Any], named: str) -
     """Refuses to continue with a recipe that trains something else, and names the first key that differs.
 
     Args:
-        saved, now: recipes as trees; paths may differ.
+        saved, now: recipes as trees; paths may differ, and defaults of options may be left out.
         named: the argument that the error line begins with.
 
     Returns:
@@ -125,7 +126,7 @@ def check_recipe(saved: Mapping[str, Any], now: Mapping[str, Any], named: str) -
     """
     # Validation gives keys that are newer than the checkpoint their defaults.
     was = Recipe.model_validate(saved).model_dump(mode="json")
-    before, after = written_out(was, now)
+    before, after = in_the_same_words(was, now)
     old, new = leaves(places.without_places(before)), leaves(places.without_places(after))
     for key in sorted(old.keys() | new.keys()):
         free = any(key == name or key.startswith(f"{name}.") for name in FREE_TO_CHANGE)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -95,7 +96,7 @@ def first_of(plans: Sequence[Recipe], device: torch.device, world_size: int = 1)
     Raises:
         InputError: a stage cannot run, or cannot take over from the one before.
     """
-    later: tuple[nn.Module, Grid] | None = None
+    later: _Later | None = None
     for plan in reversed(plans[1:]):
         later = _try_stage(plan, later, device, world_size)
     first = build(plans[0], device, world_size)
@@ -103,15 +104,35 @@ def first_of(plans: Sequence[Recipe], device: torch.device, world_size: int = 1)
     return first
 
 
-def _try_stage(
-    plan: Recipe, later: tuple[nn.Module, Grid] | None, device: torch.device, world_size: int
-) -> tuple[nn.Module, Grid]:
-    """Builds a stage; returns its distiller without values, as two stages need not fit into memory, and its grid."""
+class _Later(NamedTuple):
+    """What a stage takes over from the one before: a distiller without values, and the state of each teacher."""
+
+    distiller: nn.Module
+    grid: Grid
+    of_teachers: dict[str, torch.Size]
+    teachers: list[str]
+
+
+def _try_stage(plan: Recipe, later: _Later | None, device: torch.device, world_size: int) -> _Later:
+    """Builds a stage, and keeps no values of it, as two stages need not fit into memory."""
     job = build(plan, device, world_size)
     _check_follows(job, later)
-    return job.distiller.to("meta"), job.own_grid
+    return _Later(job.distiller.to("meta"), job.own_grid, _of_teachers(job), list(job.encoders))
 
 
-def _check_follows(job: Job, later: tuple[nn.Module, Grid] | None) -> None:
-    if later is not None:
-        resampled(job.distiller.state_dict(), later[0], job.own_grid, later[1])
+def _check_follows(job: Job, later: _Later | None) -> None:
+    if later is None:
+        return
+    lone = [name for name in (*job.encoders, *later.teachers) if not (name in job.encoders and name in later.teachers)]
+    if lone and _of_teachers(job) != later.of_teachers:
+        raise InputError(
+            f"recipe: stages: teacher '{lone[0]}' is not in every stage, so a stage cannot take over its projector or "
+            "statistics; name it in 'teachers.models', or leave it out of the stages"
+        )
+    resampled(job.distiller.state_dict(), later.distiller, job.own_grid, later.grid)
+
+
+def _of_teachers(job: Job) -> dict[str, torch.Size]:
+    """Shapes of the states that a stage keeps for its teachers."""
+    parts = {"projectors": job.distiller.projectors, "standardizer": job.standardizer, "weighting": job.weighting}
+    return {f"{kind}.{name}": value.shape for kind, part in parts.items() for name, value in part.state_dict().items()}
