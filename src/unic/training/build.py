@@ -18,7 +18,7 @@ from unic.encoders.base import Size
 from unic.errors import InputError, nearest
 from unic.losses import Dims, Weighted, build_losses
 from unic.projectors import build_projector, choose_blocks
-from unic.recipe.base import Component, LossSection
+from unic.recipe.base import Component
 from unic.recipe.schema import Recipe
 from unic.standardizers import build_standardizer, standardizer_kind
 from unic.tokens import Grid
@@ -60,7 +60,7 @@ def build(recipe: Recipe, device: torch.device, world_size: int = 1) -> Job:
     _check_whole_batch(recipe, tried, world_size)
     owners = _owners(recipe, weighting)
     augmentation = preset(recipe.data.augment)
-    images = _open_images(recipe)
+    images = _open_images(recipe, tried)
     epoch = steps_per_epoch(images, recipe.train.batch_size)
     check_shares(recipe.train.batch_size, world_size, recipe.train.micro_batches)
 
@@ -144,9 +144,7 @@ def _build_losses(
     """The losses to each teacher: its own, or those of the recipe."""
     found = {}
     for name, widths in dims.items():
-        own = recipe.teachers.models[name].loss
-        key, losses = ("loss", recipe.loss) if own is None else (f"teachers.models.{name}.loss", own)
-        settings = {loss: each.model_dump() if isinstance(each, LossSection) else each for loss, each in losses.items()}
+        key, settings = recipe.losses_to(name)
         found[name] = build_losses(settings, widths, device, key=key)
     return found
 
@@ -165,12 +163,12 @@ def _check_whole_batch(recipe: Recipe, losses: Mapping[str, Mapping[str, Weighte
             )
 
 
-def _open_images(recipe: Recipe) -> ImageList:
+def _open_images(recipe: Recipe, losses: Mapping[str, Mapping[str, Weighted]]) -> ImageList:
     images = ImageList.from_config(recipe.data.train, recipe.data.max_pixels, recipe.data.holdout)
     if recipe.data.mix and images.in_pieces:
         raise InputError("recipe: 'data.mix' does not support streamed sources: it reads images in any order")
     if recipe.train.interpolate == "auto":
-        validation_sets(images, recipe)  # checks that there are enough images
+        validation_sets(images, recipe, losses)  # checks that there are enough images
     return images
 
 
