@@ -47,6 +47,12 @@ def check_name(package: str, name: str) -> None:
     _path(package, name, frozenset({"base"}))
 
 
+def name_of(part: object) -> str:
+    """The name of a part in a recipe, which its module stands for."""
+    path = type(part).__module__
+    return path.rpartition(".")[2] if path.startswith("unic.") else path
+
+
 def is_dotted(name: str) -> bool:
     """Whether a name is the dotted path of a module outside unic."""
     return "." in name and all(part.isidentifier() for part in name.split("."))

@@ -8,6 +8,8 @@ from typing import ClassVar, Literal, NamedTuple
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from unic.lookup import name_of
+from unic.shapes import check_shape
 from unic.tokens import Tokens, tokens_of
 
 Kind = Literal["cls", "patch"]
@@ -57,10 +59,17 @@ class Standardizer(nn.Module):
         out = {}
         for name, tokens in targets.items():
             has_cls, has_patches = map(bool, self.dims[name])
-            cls = self.standardised(name, "cls", tokens.cls) if has_cls else None
-            patches = self.standardised(name, "patch", tokens.patches) if has_patches else None
+            cls = self._checked(name, "cls", tokens.cls) if has_cls else None
+            patches = self._checked(name, "patch", tokens.patches) if has_patches else None
             out[name] = tokens_of(cls, patches, tokens.grid)
         return out
+
+    def _checked(self, teacher: str, kind: Kind, x: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:
+        """`standardised`, whose result must have the shape of `x`."""
+        targets = self.standardised(teacher, kind, x)
+        what = f"standardizer '{name_of(self)}': what standardised('{teacher}', '{kind}', x) returns"
+        check_shape(what, targets, x.shape, "the shape of x")
+        return targets
 
     def standardised(self, teacher: str, kind: Kind, x: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:
         """The targets of one kind of tokens, in float32."""
