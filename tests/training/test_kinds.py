@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 
 from unic import lookup
 from unic.encoders import Encoder
-from unic.errors import InputError
+from unic.errors import InputError, StoppedError
 from unic.recipe.schema import load_recipe
 from unic.runs import checkpoint
 from unic.runs.metrics import read_metrics
@@ -229,6 +229,16 @@ def test_coefficients_of_another_shape_are_refused(
     expected = r"'mine.own': coefficients has the shape \(8,\); expected \(teachers, images\), here \(2, 8\)"
     with pytest.raises(InputError, match=expected):
         run(recipe, tmp_path / "run", f"weighting={name}")
+
+
+def test_a_step_that_leaves_out_every_pair_is_skipped_and_named(
+    recipe: dict[str, Any], tmp_path: Path, own_weighting: Callable[[str], str]
+) -> None:
+    name = own_weighting("pairs.losses * (pairs.step % 4 < 2)")
+    with pytest.raises(StoppedError, match="^step 3: 2 .* the weighting gives all 8 images the coefficient 0"):
+        run(recipe, tmp_path / "run", f"weighting={name}", "train.max_skipped=2")
+    found = {row["step"]: (row["loss"] is None, row.get("skipped")) for row in read_metrics(tmp_path / "run")}
+    assert found == {1: (False, None), 2: (True, 1), 3: (True, 2)}
 
 
 LOSS = "def loss(prediction, target):\n    return {}\n"
