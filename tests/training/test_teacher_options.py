@@ -93,6 +93,18 @@ def test_a_wrong_option_is_one_line(recipe: dict[str, Any], override: str, line:
         load_recipe(recipe, [override])
 
 
+@pytest.mark.parametrize("name", ["keys", "of", "update", "float", "type", "train", "training", "forward"])
+def test_a_name_of_pytorch_is_refused(recipe: dict[str, Any], name: str) -> None:
+    line = f"recipe: 'teachers.models.{name}': PyTorch uses the name '{name}' itself; .* example '{name}_teacher'$"
+    with pytest.raises(InputError, match=line):
+        build(load_recipe(recipe, [f"teachers.models.{name}={VIT}"]), CPU)
+    with pytest.raises(InputError, match=line):
+        fit(
+            load_recipe(recipe, ["trackers={}", f"stages=[{{}}, {{teachers.models.{name}: '{VIT}'}}]"]), Path("none"),
+            console=Console(quiet=True),
+        )  # fmt: skip
+
+
 def test_a_cache_of_cls_leaves_nothing_of_patches(recipe: dict[str, Any]) -> None:
     with pytest.raises(InputError, match=r"'teachers.cache': tokens=cls leaves nothing of teacher 'vit'"):
         load_recipe(recipe, ["teachers.models.vit.tokens=patches", "teachers.cache={tokens: cls}"])

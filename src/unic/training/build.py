@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import torch
 from jaxtyping import Bool
@@ -21,6 +21,7 @@ from unic.projectors import build_projector, choose_blocks
 from unic.recipe.base import Component
 from unic.recipe.schema import Recipe
 from unic.standardizers import build_standardizer, standardizer_kind
+from unic.standardizers._by_teacher import ByTeacher
 from unic.tokens import Grid
 from unic.training.anchor import Anchor
 from unic.training.batch_norms import keep_statistics, keeps_statistics
@@ -49,6 +50,7 @@ def build(recipe: Recipe, device: torch.device, world_size: int = 1) -> Job:
     """
     check_trackers(recipe.trackers)
     teachers = recipe.teachers
+    _check_names(teachers.models)
     # For names and options; the teachers' widths are not known yet.
     tried = _build_losses(recipe, {name: teachers.widths(name, 64, 64) for name in teachers.models})
     weighting = build_weighting(recipe.weighting.type, len(teachers.models), recipe.seed, recipe.weighting.options)
@@ -103,6 +105,17 @@ def build(recipe: Recipe, device: torch.device, world_size: int = 1) -> Job:
     with out_of_memory_named(job):
         _try_one_batch(job)
     return job
+
+
+def _check_names(teachers: Iterable[str]) -> None:
+    """Refuses teachers whose names are attributes of torch's container of modules, in which projectors are kept."""
+    taken = ByTeacher({}, nn.Identity)
+    for name in teachers:
+        if hasattr(taken, name):
+            raise InputError(
+                f"recipe: 'teachers.models.{name}': PyTorch uses the name '{name}' itself; give the teacher another "
+                f"name, for example '{name}_teacher'"
+            )
 
 
 def _check_combinations(recipe: Recipe, weighting: Weighting) -> None:
