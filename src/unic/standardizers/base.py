@@ -5,17 +5,30 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar, Literal, NamedTuple
 
+import torch.distributed as dist
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from unic.lookup import name_of
 from unic.shapes import check_shape
+from unic.standardizers._moments import has_ranks
 from unic.tokens import Tokens, tokens_of
 
 Kind = Literal["cls", "patch"]
 KINDS: tuple[Kind, ...] = ("cls", "patch")
 Dims = Mapping[str, tuple[int, int]]
 """Widths of CLS and patches by teacher; a width of 0 leaves either out."""
+
+
+def summed(sums: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+    """Sums over all processes, each of which must call this with the same shapes in the same order.
+
+    Args:
+        sums: those of this process; they become those of all.
+    """
+    if has_ranks():
+        dist.all_reduce(sums)
+    return sums
 
 
 class Inverse(NamedTuple):
@@ -37,7 +50,7 @@ class Standardizer(nn.Module):
 
     A standardiser with a state keeps it in buffers, which are saved in checkpoints. One step of the optimiser is one
     batch: `forward` may collect what it sees in training mode, and `update` changes the state once, from what all
-    processes have collected. In evaluation mode `forward` changes nothing.
+    processes have collected (`summed`). In evaluation mode `forward` changes nothing.
 
     Args:
         dims: widths of CLS and patches by teacher.
