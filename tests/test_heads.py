@@ -133,6 +133,28 @@ def test_heads_of_teachers_that_are_matched_by_either_alone(
         zero_shot.run(student, teacher="depth", text="my.tower")
 
 
+def test_a_head_has_the_tokens_that_its_losses_compare(recipe: dict[str, Any], tmp_path: Path) -> None:
+    """As with `tokens: patches`, CLS is the mean of the patches, and with `tokens: cls` there are no patches."""
+    recipe["teachers"]["models"] = {
+        name: {"uri": uri, "loss": {loss: 1}}
+        for (name, uri), loss in zip(
+            recipe["teachers"]["models"].items(), ("shift_equivariant", "relational"), strict=True
+        )
+    }
+    train(recipe, tmp_path / "run")
+    heads = [kept_head(tmp_path / "run", name) for name in ("vit", "cnn")]
+    assert [(head.matched, head.embed_dim, head.patch_dim) for head in heads] == [("patches", 64, 64), ("cls", 256, 0)]
+    of_patches, of_cls = (head(IMAGES) for head in heads)
+    torch.testing.assert_close(of_patches.cls, of_patches.patches.mean(1))
+    assert of_cls.patches.shape[2] == 0
+    assert [head.describe().rpartition(", ")[2] for head in heads] == [
+        '"patches"]',
+        '"cls"]',
+    ]  # so their fingerprints tell
+    with pytest.raises(InputError, match="'cnn' is matched by CLS alone"):
+        api.export(tmp_path / "run", formats=["onnx"], heads=["cnn"], check=False)
+
+
 def test_without_an_inverse_there_are_no_heads(recipe: dict[str, Any], tmp_path: Path) -> None:
     train(recipe, tmp_path / "run", "standardize.type=layer_norm")
     assert heads_of(tmp_path / "run") == {}

@@ -41,6 +41,17 @@ def test_options_are_the_keyword_only_parameters() -> None:
         lookup.check_options(build, {"context": 4}, "part")
 
 
+def test_an_option_without_a_default_must_be_given() -> None:
+    def build(context: int, *, seed: int, width: int, depth: int = 1) -> None: ...
+
+    lookup.check_options(build, {"width": 4}, "part", passed=["seed"])
+    line = "part: needs the option 'width', which has no default"
+    with pytest.raises(InputError, match=f"^{line}$"):
+        lookup.check_options(build, {"depth": 4}, "part", passed=["seed"])
+    with pytest.raises(InputError, match="^recipe: projector 'own': needs the option 'seed', which has no default$"):
+        lookup.check_component(build, "projector", "own", {"width": 4})
+
+
 def test_options_of_another_type_are_dropped_by_a_whole_component() -> None:
     def build(*, width: int = 3) -> None: ...
 

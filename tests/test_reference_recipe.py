@@ -135,6 +135,16 @@ def test_arguments_are_read_without_running_code(tmp_path: Path, monkeypatch: py
         ({"arch": "vit_giant2"}, "'vit_giant2' with patches of 14.*vit_large with patches of 14"),
         ({"teachers": ["dino_vitb"]}, "'dino_vitb'.*'dino_vitbase_16'"),
         ({"lr": "fast"}, "no valid recipe.*train.lr"),
+        ({"teachers": 5}, r"'teachers': expected text or a list \(got 5\)"),
+        ({"teachers": ["metaclip_vithuge_14"] * 2}, "'metaclip_vithuge_14' is listed twice"),
+        ({"teachers": [["metaclip_vithuge_14"]]}, "has no URI"),
+        ({"image_size": "large"}, r"'image_size': expected a whole number \(got 'large'\)"),
+        ({"arch": ["vit_large"]}, "'arch': expected text"),
+        ({"batch_size_per_gpu": "64"}, "'batch_size_per_gpu': expected a whole number"),
+        ({"t_drop_prob": 2}, "no valid recipe.*'weighting.p' must be"),
+        ({"tnorm_ema_momentum_start": 2}, "no valid recipe.*'standardize.momentum' must be"),
+        ({"lp_args": "{'hidden_dim': 'wide'}"}, "no valid recipe.*'hidden_dim'.*'wide'"),
+        ({"optim_args": "{'betas': 0.9}"}, "no valid recipe.*train.betas"),
     ],
 )
 def test_arguments_that_make_no_recipe(changes: dict[str, Any], line: str, tmp_path: Path) -> None:

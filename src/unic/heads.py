@@ -4,8 +4,8 @@
 standardiser `ema`, A is the diagonal of σ + 1e-6.
 UNIC (arXiv 2408.05088) drops its projectors after training. If they are kept, a teacher's text tower can be used with
 the student, as in AM-RADIO (arXiv 2312.06709), and the student can be compared with each teacher.
-The head of a teacher that is matched by patches alone has their mean as its CLS, as an encoder without a CLS token has.
-That of a teacher that is matched by CLS alone has no patches.
+The head of a teacher that is matched by patches alone, because its losses compare nothing else, has their mean as its
+CLS, as an encoder without a CLS token has. That of a teacher that is matched by CLS alone has no patches.
 """
 
 from __future__ import annotations
@@ -29,12 +29,14 @@ from unic.encoders.base import Encoder, Size
 from unic.encoders.timm_encoder import TimmEncoder
 from unic.errors import InputError, nearest
 from unic.lookup import is_dotted
+from unic.losses import build_losses, matched_by
 from unic.projectors import build_projector, choose_blocks
 from unic.recipe.schema import Recipe, load_run_recipe
 from unic.recipe.teachers import Matched
 from unic.runs.folder import RunFolder
 from unic.standardizers import KINDS, Inverse, Kind, build_standardizer, standardizer_kind
 from unic.tokens import Grid, Tokens, tokens_of
+from unic.training.teachers import only
 from unic.training.trained import load_trained
 
 
@@ -94,7 +96,7 @@ def kept_head(run: Path, teacher: str, device: str | torch.device | None = None)
         raise InputError(f"run {run}: standardizer '{recipe.standardize.type}' has no inverse, so there are no heads")
     student = trained.student(as_trained=True)
     statistics = trained.part("standardizer.")
-    dims, matched = _dims(recipe, teacher, statistics), recipe.teachers.matched(teacher)
+    dims = _dims(recipe, teacher, statistics)
     options = recipe.projector.options
     blocks = choose_blocks(options.pop("blocks", "all"), len(student.block_dims))
     rung_dims = [student.block_dims[block] for block in blocks]
@@ -104,7 +106,9 @@ def kept_head(run: Path, teacher: str, device: str | torch.device | None = None)
 
     inverses = _inverses(recipe, teacher, dims, statistics) if statistics else {}
     is_folded = not inverses or _fold(projector, inverses)
-    head = KeptHead(student, projector, blocks, dims, matched, None if is_folded else Restoring(inverses))
+    head = KeptHead(
+        student, projector, blocks, dims, _matched(recipe, teacher, dims), None if is_folded else Restoring(inverses)
+    )
     head.standards = {kind: (found.shift.numpy(), found.scale.numpy()) for kind, found in inverses.items()}
     head.uri = f"run:{run}#{teacher}"
     device = torch.device(device or default_device())
@@ -118,8 +122,8 @@ class KeptHead(Encoder):
         student: the student as it was trained.
         projector: the projector for the teacher.
         blocks: indices of the student's blocks that the projector reads.
-        dims: widths of the teacher's CLS and patches; 0 for what it is not matched by.
-        matched: tokens that the teacher is matched by.
+        dims: widths of the teacher's CLS and patches; 0 for what the projector does not give.
+        matched: tokens of the teacher that its losses compare.
         restoring: module that undoes the standardisation, if the projector's own layers do not.
 
     Attributes:
@@ -141,7 +145,9 @@ class KeptHead(Encoder):
         super().__init__(student.mean.flatten().tolist(), student.std.flatten().tolist())
         self.matched = matched
         self.student, self.projector, self.restoring, self.blocks = student, projector, restoring, list(blocks)
-        self.embed_dim, self.patch_dim = dims[0] or dims[1], dims[1]
+        cls, patches = dims
+        self.embed_dim, self.patch_dim = patches if matched == "patches" else cls, 0 if matched == "cls" else patches
+        self.is_narrowed = bool(cls and patches) and matched != "both"
         self.standards = {}
         self.input_size, self.has_cls = student.input_size, student.has_cls and matched != "patches"
         self.architecture, self.channels_last = student.architecture, student.channels_last
@@ -152,12 +158,15 @@ class KeptHead(Encoder):
     def encode(self, x: Float[Tensor, "b 3 h w"]) -> Tokens:
         tokens: Tokens = self.projector(self.student.encode_blocks(x, self.blocks))
         tokens = (self.restoring(tokens) if self.restoring else tokens).float()
-        return Tokens(tokens.patch_mean(), tokens.patches, tokens.grid) if self.matched == "patches" else tokens
+        if self.matched == "patches":
+            return Tokens(tokens.patch_mean(), tokens.patches, tokens.grid)
+        return only(tokens, self.matched)
 
     def describe(self) -> str:
         kind = type(self.projector)
         read = [self.student.norm_last, self.blocks, f"{kind.__module__}.{kind.__qualname__}"]
         read += filter(None, [self.projector.extra_repr()])  # options that no weight tells of
+        read += [self.matched] if self.is_narrowed else []
         return f"{self.student.describe()} {json.dumps(read)}"
 
 
@@ -214,6 +223,15 @@ def _fold(projector: nn.Module, inverses: Mapping[Kind, Inverse]) -> bool:
                 values.copy_(torch.einsum("de,e...->d..." if matrix.ndim == 2 else "d,d...->d...", matrix, values))
         layers[-1].bias.add_(shift)
     return bool(found)
+
+
+def _matched(recipe: Recipe, teacher: str, dims: tuple[int, int]) -> Matched:
+    """The tokens of the teacher that its losses compare."""
+    key, settings = recipe.losses_to(teacher)
+    # A loss of one's own is taken to compare them all: for a head its code need not be trusted.
+    if any(is_dotted(name) for name in settings):
+        return recipe.teachers.matched(teacher)
+    return matched_by(build_losses(settings, dims, key=key))
 
 
 def _dims(recipe: Recipe, teacher: str, statistics: dict[str, Tensor]) -> tuple[int, int]:

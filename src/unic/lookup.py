@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from types import ModuleType
 from typing import Any
 
@@ -47,6 +47,12 @@ def check_name(package: str, name: str) -> None:
     _path(package, name, frozenset({"base"}))
 
 
+def name_of(part: object) -> str:
+    """The name of a part in a recipe, which its module stands for."""
+    path = type(part).__module__
+    return path.rpartition(".")[2] if path.startswith("unic.") else path
+
+
 def is_dotted(name: str) -> bool:
     """Whether a name is the dotted path of a module outside unic."""
     return "." in name and all(part.isidentifier() for part in name.split("."))
@@ -75,11 +81,33 @@ def entry(package: str, name: str, attribute: str) -> Any:
     return getattr(found, attribute)
 
 
-def check_options(target: Callable[..., Any], options: Mapping[str, Any], where: str) -> None:
-    """Refuses options that `target` does not take; the line names the nearest valid one.
+def check_options(
+    target: Callable[..., Any], options: Mapping[str, Any], where: str, *, passed: Collection[str] = ()
+) -> None:
+    """Refuses options that `target` does not take, and the lack of one that has no default.
 
     Only keyword-only parameters are options. The caller passes the positional ones.
+
+    Args:
+        target: a function or a class.
+        options: the given ones.
+        where: begins the line.
+        passed: keyword-only parameters that the caller passes, too.
     """
+    _check_known(target, options, where)
+    check_needed(target, {*options, *passed}, where)
+
+
+def check_needed(target: Callable[..., Any], given: Collection[str], where: str) -> None:
+    """Refuses the lack of an option that has no default. Arguments are those of `check_options`."""
+    parameters = inspect.signature(target).parameters
+    for name in options_of(target):
+        if parameters[name].default is inspect.Parameter.empty and name not in given:
+            raise InputError(f"{where}: needs the option '{name}', which has no default")
+
+
+def _check_known(target: Callable[..., Any], options: Mapping[str, Any], where: str) -> None:
+    """Refuses options that `target` does not take; the line names the nearest valid one."""
     parameters = inspect.signature(target).parameters.values()
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
         return
@@ -90,10 +118,10 @@ def check_options(target: Callable[..., Any], options: Mapping[str, Any], where:
 
 
 def check_component(kind: Callable[..., Any], section: str, name: str, options: Mapping[str, Any]) -> None:
-    """Refuses options that the class of a recipe's component does not take.
+    """Refuses options that the class of a recipe's component does not take, and the lack of one that has no default.
 
-    Most often they belong to the `type` of a recipe in which an override names another one. The line says how to drop
-    them.
+    Most often the former belong to the `type` of a recipe in which an override names another one. The line says how to
+    drop them.
 
     Args:
         kind: the class that `type` stands for.
@@ -101,10 +129,12 @@ def check_component(kind: Callable[..., Any], section: str, name: str, options: 
         name: its `type`.
         options: its other keys.
     """
+    where = f"recipe: {section} '{name}'"
     try:
-        check_options(kind, options, f"recipe: {section} '{name}'")
+        _check_known(kind, options, where)
     except InputError as error:
         raise InputError(f"{error}; {section}={{type: {name}}} replaces all options of '{section}'") from None
+    check_needed(kind, options, where)
 
 
 def options_of(target: Callable[..., Any]) -> list[str]:

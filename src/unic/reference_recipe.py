@@ -14,11 +14,15 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from unic import lookup
 from unic._regular_files import read_json
 from unic.encoders import parse_uri
 from unic.encoders._weights import read_arguments
 from unic.errors import InputError, nearest, reason_of
-from unic.recipe.schema import load_recipe
+from unic.projectors.ladder import Projector
+from unic.recipe.schema import Recipe, load_recipe
+from unic.standardizers import build_standardizer
+from unic.weightings import build_weighting
 
 # URIs of the teachers by their names in the authors' code, and the input size of each URI.
 _TEACHERS = {
@@ -63,6 +67,7 @@ _KEYS = {
 }
 """Arguments that mean the same as a key of a recipe."""
 
+_WORDS = {int: "a whole number", str: "text", list: "a list"}
 _MOST = 100  # characters of a value in a comment
 
 
@@ -87,10 +92,17 @@ def reference_recipe(source: str) -> str:
         if entries:
             lines += ["#", f"# {title}", *(f"#   - {entry}" for entry in entries)]
     try:
-        load_recipe(recipe)
+        _check_parts(load_recipe(recipe))
     except InputError as error:
         raise InputError(f"{where}: the arguments make no valid recipe ({reason_of(error)})") from None
     return "\n".join([*lines, OmegaConf.to_yaml(OmegaConf.create(recipe))])
+
+
+def _check_parts(recipe: Recipe) -> None:
+    """Refuses options of the standardiser, of the weighting and of the projector that these would refuse."""
+    build_standardizer(recipe.standardize.type, {}, recipe.standardize.options)
+    build_weighting(recipe.weighting.type, len(recipe.teachers.models), recipe.seed, recipe.weighting.options)
+    lookup.check_values(Projector.__init__, recipe.projector.options, "projector 'ladder'")
 
 
 def _arguments(source: str, where: str) -> dict[str, Any]:
@@ -132,10 +144,14 @@ class _Said:
             return None
         return value
 
-    def needed(self, name: str) -> Any:
+    def needed(self, name: str, *kinds: type) -> Any:
+        """The value of an argument of one of these types."""
         value = self.take(name)
         if value is None:
             raise InputError(f"{self.where}: it has no argument '{name}'; expected those of a training of UNIC")
+        if not isinstance(value, kinds):
+            expected = " or ".join(_WORDS[kind] for kind in kinds)
+            raise InputError(f"{self.where}: argument '{name}': expected {expected} (got {_shown(value)})")
         return value
 
     def mapping(self, name: str) -> dict[str, Any]:
@@ -161,7 +177,7 @@ class _Said:
 
 
 def _recipe(said: _Said) -> dict[str, Any]:
-    size = said.needed("image_size")
+    size = said.needed("image_size", int)
     tree: dict[str, Any] = {
         "teachers": {"models": _teachers(said, size)},
         "student": {"model": _student(said, size)},
@@ -185,11 +201,13 @@ def _recipe(said: _Said) -> dict[str, Any]:
 
 
 def _teachers(said: _Said, size: int) -> dict[str, str]:
-    names = said.needed("teachers")
-    models = {}
-    for name in names.split(",") if isinstance(names, str) else names:
+    names = said.needed("teachers", str, list)
+    models: dict[str, str] = {}
+    for name in names.split(",") if isinstance(names, str) else map(str, names):
         if name not in _TEACHERS:
             raise InputError(f"{said.where}: teacher '{name}' has no URI{nearest(name, _TEACHERS)}")
+        if name in models:
+            raise InputError(f"{said.where}: teacher '{name}' is listed twice; list it once")
         uri, own_size = _TEACHERS[name]
         # In the authors' code all teachers see the student's images as they are.
         models[name] = uri if size == own_size else f"{uri}{'&' if '?' in uri else '?'}img_size={size}"
@@ -201,7 +219,7 @@ def _teachers(said: _Said, size: int) -> dict[str, str]:
 
 
 def _student(said: _Said, size: int) -> str:
-    arch, patch = said.needed("arch"), said.needed("patch_size")
+    arch, patch = said.needed("arch", str), said.needed("patch_size", int)
     if (arch, patch) not in _STUDENTS:
         known = ", ".join(f"{name} with patches of {side}" for name, side in _STUDENTS)
         raise InputError(f"{said.where}: student '{arch}' with patches of {patch} has no URI; expected {known}")
@@ -238,13 +256,14 @@ def _images(said: _Said) -> str:
 def _optimisation(said: _Said) -> dict[str, Any]:
     """Keys of `train` that more than one argument decides, or that mean something else in the authors' code."""
     tree: dict[str, Any] = {}
-    batch, processes = said.needed("batch_size_per_gpu"), said.take("world_size")
-    tree["batch_size"] = batch * (processes or 1)
-    if processes is None:
+    batch, processes = said.needed("batch_size_per_gpu", int), said.take("world_size")
+    tree["batch_size"] = batch * (processes if isinstance(processes, int) else 1)
+    if not isinstance(processes, int):
         said.open.append(f"train.batch_size: {batch} is that of one GPU; multiply it by their number")
     options = said.mapping("optim_args")
     if "betas" in options:
-        tree["betas"] = list(options.pop("betas"))
+        betas = options.pop("betas")
+        tree["betas"] = list(betas) if isinstance(betas, tuple) else betas
     if options.get("eps") == 1e-8:  # ours
         del options["eps"]
     for name, value in options.items():

@@ -14,8 +14,7 @@ from unic.trust import typed
 
 _ONE = ("student.model", *COMPONENTS, *(f"{name}.type" for name in COMPONENTS))
 _IMAGES = ("data.train", "data.validation")
-_LOSSES = "loss."
-_OWN_LOSS = re.compile(r"teachers\.models\.[^.]+\.loss\.(.+)")
+_LOSS = re.compile(r"(?:teachers\.models\.[^.]+\.)?loss\.(.+)")
 _GENERATED = "generated:"
 _OWN = "py:"
 
@@ -37,8 +36,7 @@ def code_in(tree: Mapping[Any, Any]) -> list[str]:
     flat = leaves(tree)
     found = [value for key, value in flat.items() if key in _ONE or is_teacher(key)]
     found = typed(value for value in found if isinstance(value, str))
-    found += [key.removeprefix(_LOSSES) for key in flat if key.startswith(_LOSSES)]
-    found += [name for key in flat if (own := _OWN_LOSS.fullmatch(key)) for name in _beginnings(own[1])]
+    found += [name for key in flat if (loss := _LOSS.fullmatch(key)) for name in _beginnings(loss[1])]
     found += [name for key in _IMAGES for path in _paths(flat.get(key)) for name in code_in_path(path)]
     stages = tree.get("stages") or ()
     for stage in stages.values() if isinstance(stages, Mapping) else stages:

@@ -126,8 +126,8 @@ def test_generated_images_have_no_test_part() -> None:
 
 def test_a_family_of_ones_own_must_be_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "my_family.py").write_text(
-        "import numpy as np\n\n\ndef draw(random, size, *, grey=1):\n"
-        "    return np.full((size, size, 3), grey * random.integers(1, 9), np.uint8)\n"
+        "import numpy as np\n\n\ndef draw(random, size, *, grey):\n"
+        "    return np.full((size, size, 3), int(grey) * random.integers(1, 9), np.uint8)\n"
     )
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/family.py").write_text((tmp_path / "my_family.py").read_text())
@@ -137,5 +137,7 @@ def test_a_family_of_ones_own_must_be_trusted(tmp_path: Path, monkeypatch: pytes
         open_source(path)
     with trust.trusting(["mine.family"]):
         image = np.asarray(open_source(path).read(0))
+        with pytest.raises(InputError, match="needs the option 'grey', which has no default"):
+            open_source("generated:mine.family?images=3")
     assert image.shape == (8, 8, 3)
     assert image[0, 0, 0] % 20 == 0

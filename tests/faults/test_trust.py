@@ -218,7 +218,8 @@ def test_check_finds_a_suite(lab: Path, image_folder: Path, tmp_path: Path) -> N
 
 TYPED = [
     ["teachers.models={b: 'py:stranger.part:teacher'}"], ["teachers={models: {b: 'py:stranger.part:teacher'}}"],
-    ["teachers.models.b=py:stranger.part:teacher"], ["loss={stranger.part: 1}"], ["projector.type=stranger.part"],
+    ["teachers.models.b=py:stranger.part:teacher"], ["loss={stranger.part: 1}"],
+    ["loss={cosine: 1, stranger.part: {weight: 1}}"], ["projector.type=stranger.part"],
     ["projector=stranger.part"],
     ["student.model=py:stranger.part:student"], ["stages=[{teachers.models: {b: 'py:stranger.part:teacher'}}]"],
 ]  # fmt: skip
@@ -256,8 +257,10 @@ def test_a_sweep_runs_the_code_that_was_typed_and_not_that_of_its_file(
     assert run_unic("sweep", sweep, "--dry-run", "--trust-code", "stranger.part") == (0, "")
     _forget(lab)
     plain = write(tmp_path / "recipe.yaml", recipe)
-    assert run_unic("sweep", plain, "--vary", 'loss=[{"stranger.part": 1}]', "--dry-run") == (0, "")
-    assert executed(lab)
+    for loss in ("1", '{"weight": 1}'):
+        assert run_unic("sweep", plain, "--vary", f'loss=[{{"stranger.part": {loss}}}]', "--dry-run") == (0, "")
+        assert executed(lab)
+        _forget(lab)
 
 
 @pytest.mark.parametrize(

@@ -76,6 +76,14 @@ def test_queue_of_the_newest_images(length: int) -> None:
             assert value == pytest.approx(divergence(student, teacher, 0.2))
 
 
+@pytest.mark.parametrize("temperature", [1e-1, 1e-5, 1e-9])
+def test_an_empty_slot_of_the_queue_never_counts(temperature: float) -> None:
+    """However far from the only key in the queue: alone it has the probability 1."""
+    loss, key = built("queue_kl", 4, length=9, temperature=temperature), drawn(1, 4, seed=0)
+    loss.end_step(key)
+    assert loss(-key, key).tolist() == [0]
+
+
 def test_similarities_between_patches() -> None:
     z, y = drawn(2, 5, 4, seed=0), drawn(2, 5, 4, seed=1)
     values = built("queue_kl", 4, temperature=0.2)(z, y).tolist()

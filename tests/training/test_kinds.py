@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 
 from unic import lookup
 from unic.encoders import Encoder
-from unic.errors import InputError
+from unic.errors import InputError, StoppedError
 from unic.recipe.schema import load_recipe
 from unic.runs import checkpoint
 from unic.runs.metrics import read_metrics
@@ -184,24 +184,32 @@ def test_what_does_not_go_together_is_named(recipe: dict[str, Any], overrides: l
 
 
 @pytest.fixture
-def own_weighting(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trust: Callable[[str], None]
-) -> Callable[[str], str]:
-    """Writes a weighting with these coefficients into a package of one's own; gives its trusted name."""
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trust: Callable[[str], None]) -> Callable[[str], str]:
+    """Writes code into a module of one's own; gives its trusted name."""
 
-    def write(coefficients: str) -> str:
+    def write(code: str) -> str:
         (tmp_path / "mine").mkdir()
-        (tmp_path / "mine/own.py").write_text(
-            "from unic.weightings import base\n\n\n"
-            "class Weighting(base.Weighting):\n"
-            "    def coefficients(self, pairs):\n"
-            f"        return {coefficients}\n"
-        )
+        (tmp_path / "mine/own.py").write_text(code)
         monkeypatch.syspath_prepend(str(tmp_path))
         for name in ("mine", "mine.own"):  # another test may have imported its own
             sys.modules.pop(name, None)
         trust("mine.own")
         return "mine.own"
+
+    return write
+
+
+@pytest.fixture
+def own_weighting(own: Callable[[str], str]) -> Callable[[str], str]:
+    """Writes a weighting with these coefficients into a module of one's own; gives its trusted name."""
+
+    def write(coefficients: str) -> str:
+        return own(
+            "from unic.weightings import base\n\n\n"
+            "class Weighting(base.Weighting):\n"
+            "    def coefficients(self, pairs):\n"
+            f"        return {coefficients}\n"
+        )
 
     return write
 
@@ -221,3 +229,83 @@ def test_coefficients_of_another_shape_are_refused(
     expected = r"'mine.own': coefficients has the shape \(8,\); expected \(teachers, images\), here \(2, 8\)"
     with pytest.raises(InputError, match=expected):
         run(recipe, tmp_path / "run", f"weighting={name}")
+
+
+def test_a_step_that_leaves_out_every_pair_is_skipped_and_named(
+    recipe: dict[str, Any], tmp_path: Path, own_weighting: Callable[[str], str]
+) -> None:
+    name = own_weighting("pairs.losses * (pairs.step % 4 < 2)")
+    with pytest.raises(StoppedError, match="^step 3: 2 .* the weighting gives all 8 images the coefficient 0"):
+        run(recipe, tmp_path / "run", f"weighting={name}", "train.max_skipped=2")
+    found = {row["step"]: (row["loss"] is None, row.get("skipped")) for row in read_metrics(tmp_path / "run")}
+    assert found == {1: (False, None), 2: (True, 1), 3: (True, 2)}
+
+
+LOSS = "def loss(prediction, target):\n    return {}\n"
+STANDARDIZER = """
+from unic.standardizers import base
+class Standardizer(base.Standardizer):
+    def standardised(self, teacher, kind, x):
+        return {}
+"""
+PROJECTOR = """
+from torch import nn
+from unic.tokens import tokens_of
+class Projector(nn.Module):
+    def __init__(self, rung_dims, output_dims, width):
+        super().__init__()
+        self.cls = nn.Linear(rung_dims[-1][0], output_dims[0])
+        self.patches = nn.Linear(rung_dims[-1][1], output_dims[1])
+    def forward(self, rungs):
+        cls, patches = self.cls(rungs[-1].cls), self.patches(rungs[-1].patches)
+        return {}
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "override", "line"),
+    [
+        (
+            LOSS.format("(prediction - target).square().mean()"), "loss={{cosine: 1, {}: 1}}",
+            "loss 'mine.own': what it returns has the shape (); expected a number for each image, here (8,)",
+        ),
+        (
+            LOSS.format("(prediction - target).square().mean(-1, keepdim=True)"), "loss={{{}: 1}}",
+            "loss 'mine.own': what it returns has the shape (8, 1); expected a number for each image, here (8,)",
+        ),
+        (
+            LOSS.format("0.5"), "loss={{{}: 1}}",
+            "loss 'mine.own': what it returns is of type float; expected a number for each image, here (8,)",
+        ),
+        (
+            STANDARDIZER.format("x.mean(-1, keepdim=True)"), "standardize={}",
+            "standardizer 'mine.own': what standardised('vit', 'cls', x) returns has the shape (8, 1); "
+            "expected the shape of x, here (8, 64)",
+        ),
+        (
+            STANDARDIZER.format("x.mean(1) if kind == 'patch' else x"), "standardize={}",
+            "standardizer 'mine.own': what standardised('vit', 'patch', x) returns has the shape (8, 64); "
+            "expected the shape of x, here (8, 4, 64)",
+        ),
+        (
+            PROJECTOR.format("tokens_of(cls[:, :1], patches, rungs[-1].grid)"), "projector={}",
+            "projector 'mine.own' of teacher 'vit': its CLS has the shape (8, 1); "
+            "expected that of the teacher's, here (8, 64)",
+        ),
+        (
+            PROJECTOR.format("tokens_of(cls, None, rungs[-1].grid)"), "projector={}",
+            "projector 'mine.own' of teacher 'vit': its tensor of patches has the shape (8, 0, 0); "
+            "expected that of the teacher's, here (8, 4, 64)",
+        ),
+        (
+            PROJECTOR.format("cls, patches"), "projector={}",
+            "projector 'mine.own' of teacher 'vit': expected Tokens, found tuple",
+        ),
+    ],
+)  # fmt: skip
+def test_a_part_of_ones_own_that_returns_another_shape_is_named(
+    recipe: dict[str, Any], own: Callable[[str], str], unchecked: None, code: str, override: str, line: str
+) -> None:
+    """torch would broadcast some of these: the losses then compare each channel with one number."""
+    with pytest.raises(InputError, match=f"^{re.escape(line)}$"):
+        build(load_recipe(recipe, [override.format(own(code))]), CPU)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -90,6 +91,18 @@ def test_a_stage_changes_an_option(recipe: dict[str, Any]) -> None:
 def test_a_wrong_option_is_one_line(recipe: dict[str, Any], override: str, line: str) -> None:
     with pytest.raises(InputError, match=f"^recipe: {line}"):
         load_recipe(recipe, [override])
+
+
+@pytest.mark.parametrize("name", ["keys", "of", "update", "float", "type", "train", "training", "forward"])
+def test_a_name_of_pytorch_is_refused(recipe: dict[str, Any], name: str) -> None:
+    line = f"recipe: 'teachers.models.{name}': PyTorch uses the name '{name}' itself; .* example '{name}_teacher'$"
+    with pytest.raises(InputError, match=line):
+        build(load_recipe(recipe, [f"teachers.models.{name}={VIT}"]), CPU)
+    with pytest.raises(InputError, match=line):
+        fit(
+            load_recipe(recipe, ["trackers={}", f"stages=[{{}}, {{teachers.models.{name}: '{VIT}'}}]"]), Path("none"),
+            console=Console(quiet=True),
+        )  # fmt: skip
 
 
 def test_a_cache_of_cls_leaves_nothing_of_patches(recipe: dict[str, Any]) -> None:
@@ -202,9 +215,15 @@ def test_a_wrong_loss_of_a_teacher_is_one_line(recipe: dict[str, Any], setting: 
         build(load_recipe(recipe, [f"teachers.models.vit.loss={setting}"]), CPU)
 
 
-def test_code_of_a_teachers_own_loss_is_typed() -> None:
-    for typed in ("loss={lab.huber: 1}", "loss={lab.huber: {weight: 2, delta: 3}}", "loss.lab.huber=1"):
-        assert "lab.huber" in code_in_overrides([f"teachers.models.vit.{typed}"])
+@pytest.mark.parametrize(
+    "typed", ["loss={lab.huber: 1}", "loss={lab.huber: {weight: 2, delta: 3}}", "loss.lab.huber=1"]
+)
+def test_code_of_a_loss_is_typed(typed: str) -> None:
+    for override in (typed, f"teachers.models.vit.{typed}", f"stages=[{{{typed.replace('=', ': ')}}}]"):
+        assert "lab.huber" in code_in_overrides([override])
+
+
+def test_code_of_a_teacher_is_typed() -> None:
     assert code_in_overrides(["teachers.models.vit.uri=py:lab:net"]) == ["py:lab:net"]
     assert code_in_overrides(["teachers.models.vit.tokens=cls"]) == []
 
@@ -290,9 +309,41 @@ def test_what_trains_neither_cls_nor_patches_is_said(recipe: dict[str, Any]) -> 
     from unic.training.advice import advice
 
     job = job_of(recipe, {"t": {"uri": VIT, "tokens": "patches"}})
-    assert any("the student's CLS is not trained" in text for _, text in advice(job))
-    with pytest.raises(InputError, match="compares CLS, by which no teacher is matched"):
+    (text,) = [text for about, text in advice(job) if about == "loss"]
+    assert "the student's CLS is not trained" in text
+    with pytest.raises(InputError, match="needs CLS, which no loss compares"):
         job_of(recipe, {"t": {"uri": VIT, "tokens": "patches"}}, "train.interpolate=auto")
+
+
+@pytest.mark.parametrize(
+    ("loss", "untrained", "other"),
+    [
+        ("{shift_equivariant: 1}", "CLS", "patches"),
+        ("{shift_equivariant: 1, cosine: 0}", "CLS", "patches"),
+        ("{relational: 1}", "patches", "cls"),
+        ("{balanced_summary: 1}", "patches", "cls"),
+    ],
+)
+def test_what_the_losses_leave_out_is_said(recipe: dict[str, Any], loss: str, untrained: str, other: str) -> None:
+    from unic.training.advice import advice
+
+    found = dict(advice(build(load_recipe(recipe, [f"loss={loss}"]), CPU)))
+    assert f"no loss compares {untrained} with any teacher's, so the student's {untrained} " in found["loss"]
+    line = f"no loss compares {untrained} with those of vit, cnn, .* set teachers.models.vit.tokens={other} and so on"
+    assert re.fullmatch(line, found["teachers.models"])
+    for of_one in ("vit", "cnn"):
+        short = [f"teachers.models.{of_one}.loss={loss}"]
+        found = dict(advice(build(load_recipe(recipe, short), CPU)))
+        assert "loss" not in found
+        line = f"no loss compares {untrained} with those of {of_one}, .* set teachers.models.{of_one}.tokens={other}"
+        assert re.fullmatch(line, found["teachers.models"])
+    assert not {"loss", "teachers.models"}.intersection(dict(advice(build(load_recipe(recipe), CPU))))
+
+
+def test_interpolate_auto_needs_a_loss_that_compares_cls(recipe: dict[str, Any]) -> None:
+    settings = load_recipe(recipe, ["train.interpolate=auto", "loss={shift_equivariant: 1}"])
+    with pytest.raises(InputError, match="needs CLS, which no loss compares"):
+        build(settings, CPU)
 
 
 def test_processes_do_not_wait_for_gradients_of_an_untrained_cls(recipe: dict[str, Any]) -> None:

@@ -194,7 +194,7 @@ def _check_entry(name: str, entry: Entry) -> None:
         if key in entry.options:
             raise InputError(f"{where}: '{key}' is a key of the suite, not an option of a task")
     run = lookup.entry("unic.eval.tasks", entry.task or name, "run")
-    lookup.check_options(run, entry.options, where)
+    lookup.check_options(run, entry.options, where, passed=["seed"])
     lookup.check_values(run, entry.options, where)
     for key in getattr(module, "CODE", ()):
         if lookup.is_dotted(named := str(entry.options.get(key, ""))):

@@ -11,8 +11,9 @@ import torch
 from unic import lookup
 from unic.errors import InputError
 from unic.losses.base import KINDS, Dims, Kind, Loss, OfFunction
+from unic.recipe.teachers import Matched
 
-__all__ = ["KINDS", "Dims", "Kind", "Loss", "Weighted", "build_losses"]
+__all__ = ["KINDS", "Dims", "Kind", "Loss", "Weighted", "build_losses", "matched_by"]
 
 
 class Weighted(NamedTuple):
@@ -51,10 +52,30 @@ def build_losses(
             losses[name] = Weighted(weights[-1], loss)
     if not any(weights):
         raise InputError(f"recipe: '{key}' needs at least one entry with a weight that is not 0")
-    if not any(weight for weight, _ in losses.values()):
+    if not _compared(losses):
         matched = "CLS" if dims[0] else "patches"
         raise InputError(f"recipe: '{key}': no loss compares {matched}, by which alone a teacher is matched")
     return losses
+
+
+def matched_by(losses: Mapping[str, Weighted]) -> Matched:
+    """The tokens of a teacher that its losses compare: not all that it could be matched by, if each leaves some out.
+
+    Args:
+        losses: result of `build_losses`.
+    """
+    compared = _compared(losses)
+    if len(compared) == len(KINDS):
+        return "both"
+    return "cls" if compared == ["cls"] else "patches"
+
+
+def _compared(losses: Mapping[str, Weighted]) -> list[Kind]:
+    """The kinds of tokens that a loss with a weight other than 0 compares."""
+    counted = [loss for weight, loss in losses.values() if weight]
+    return [
+        kind for place, kind in enumerate(KINDS) if any(kind in loss.kinds and loss.dims[place] for loss in counted)
+    ]
 
 
 def _build(name: str, dims: Dims, options: Mapping[str, Any], device: torch.device | None, where: str) -> Loss | None:

@@ -22,7 +22,7 @@ from torch import Tensor
 from unic.errors import InputError
 from unic.losses import base
 
-_NEVER = -1e4  # a logit whose probability is 0; infinity would give 0 · ∞
+_BELOW = 1e4  # from the least logit that a key can have to one whose probability is 0; infinity would give 0 · ∞
 
 
 class Loss(base.Loss):
@@ -59,8 +59,9 @@ class Loss(base.Loss):
         self, student: Float[Tensor, "... k"], teacher: Float[Tensor, "... k"], is_left_out: Tensor
     ) -> Float[Tensor, "..."]:
         """KL(p ‖ q) of similarities; 0 where all keys are left out."""
+        never = -1 / self.temperature - _BELOW
         log_q, log_p = (
-            (similarity / self.temperature).masked_fill(is_left_out, _NEVER).log_softmax(-1)
+            (similarity / self.temperature).masked_fill(is_left_out, never).log_softmax(-1)
             for similarity in (student, teacher)
         )
         return (log_p.exp() * (log_p - log_q)).sum(-1)

@@ -83,7 +83,7 @@ def compare(rows: list[dict[str, Any]], tokens: dict[str, Tokens], recipe: Recip
     for row in rows[1:]:
         about = f"teacher {row['name']}"
         ratio = (student["grid"][0] * student["grid"][1]) / (row["grid"][0] * row["grid"][1])
-        if ratio >= _COARSER and recipe.teachers.matched(row["name"]) != "cls":
+        if ratio >= _COARSER and row["tokens"] != "cls":
             text = f"its {_by(row['grid'])} patches are stretched to the student's {_by(student['grid'])}"
             report.add("warning", about, f"{text}; a larger input size of the teacher gives a finer grid")
         _look_at_licence(about, row["licence"], report)
@@ -94,8 +94,9 @@ def compare(rows: list[dict[str, Any]], tokens: dict[str, Tokens], recipe: Recip
                 about,
                 f"it normalises images otherwise than its own library (by {error:.1e}); set mean and std",
             )
-    for first, second in combinations([row["name"] for row in rows[1:]], 2):
-        one, other = (_vectors(tokens[name], recipe.teachers.matched(name)) for name in (first, second))
+    matched = {row["name"]: row["tokens"] for row in rows[1:]}
+    for first, second in combinations(matched, 2):
+        one, other = (_vectors(tokens[name], matched[name]) for name in (first, second))
         similarity = cka(one, other) if len(one) >= FEWEST else 0.0
         if similarity >= _SAME:
             text = (

@@ -21,7 +21,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from unic.errors import InputError, first_line_of, nearest
-from unic.recipe.base import FORM, LossSetting, OrText, Section
+from unic.recipe.base import FORM, LossSection, LossSetting, OrText, Section
 from unic.recipe.files import UNNAMED, RecipeFile, holder, naming
 from unic.recipe.keys import first_error, meant
 from unic.recipe.reading import changes, check_unicode, leaves, read_file, replace, with_base
@@ -131,6 +131,14 @@ class Recipe(Section, WithReferences):
     def __eq__(self, other: object) -> bool:
         """Whether all keys are equal. The files that they were read from do not matter."""
         return isinstance(other, Recipe) and self.model_dump() == other.model_dump()
+
+    def losses_to(self, teacher: str) -> tuple[str, dict[str, float | dict[str, Any]]]:
+        """The losses to a teacher, its own or those of the recipe: their key, and weights or options by name."""
+        own = self.teachers.models[teacher].loss
+        key, losses = ("loss", self.loss) if own is None else (f"teachers.models.{teacher}.loss", own)
+        return key, {
+            name: each.model_dump() if isinstance(each, LossSection) else each for name, each in losses.items()
+        }
 
     def plans(self) -> list[Recipe]:
         """One recipe for each stage, without `stages`: the recipe with the changes of that stage alone.

@@ -78,7 +78,8 @@ class TeachersSection(Section):
 
     models: dict[str, Annotated[TeacherSection, OrText]] = Field(min_length=1)
     """Teachers by name: a URI, or a mapping with options. They replace all teachers of the base. `student`, `start`,
-    `pixels` and `concat` are columns of every table, so no teacher may have these names."""
+    `pixels` and `concat` are columns of every table, so no teacher may have these names. Names of attributes of
+    PyTorch's modules, such as `keys` and `type`, are refused, too."""
     cache: CacheSection | None = None
     """Cache of the teachers' outputs; null: they are computed in each step."""
     shard: bool = False

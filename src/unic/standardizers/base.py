@@ -5,15 +5,30 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar, Literal, NamedTuple
 
+import torch.distributed as dist
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from unic.lookup import name_of
+from unic.shapes import check_shape
+from unic.standardizers._moments import has_ranks
 from unic.tokens import Tokens, tokens_of
 
 Kind = Literal["cls", "patch"]
 KINDS: tuple[Kind, ...] = ("cls", "patch")
 Dims = Mapping[str, tuple[int, int]]
 """Widths of CLS and patches by teacher; a width of 0 leaves either out."""
+
+
+def summed(sums: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+    """Sums over all processes, each of which must call this with the same shapes in the same order.
+
+    Args:
+        sums: those of this process; they become those of all.
+    """
+    if has_ranks():
+        dist.all_reduce(sums)
+    return sums
 
 
 class Inverse(NamedTuple):
@@ -35,7 +50,7 @@ class Standardizer(nn.Module):
 
     A standardiser with a state keeps it in buffers, which are saved in checkpoints. One step of the optimiser is one
     batch: `forward` may collect what it sees in training mode, and `update` changes the state once, from what all
-    processes have collected. In evaluation mode `forward` changes nothing.
+    processes have collected (`summed`). In evaluation mode `forward` changes nothing.
 
     Args:
         dims: widths of CLS and patches by teacher.
@@ -57,10 +72,17 @@ class Standardizer(nn.Module):
         out = {}
         for name, tokens in targets.items():
             has_cls, has_patches = map(bool, self.dims[name])
-            cls = self.standardised(name, "cls", tokens.cls) if has_cls else None
-            patches = self.standardised(name, "patch", tokens.patches) if has_patches else None
+            cls = self._checked(name, "cls", tokens.cls) if has_cls else None
+            patches = self._checked(name, "patch", tokens.patches) if has_patches else None
             out[name] = tokens_of(cls, patches, tokens.grid)
         return out
+
+    def _checked(self, teacher: str, kind: Kind, x: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:
+        """`standardised`, whose result must have the shape of `x`."""
+        targets = self.standardised(teacher, kind, x)
+        what = f"standardizer '{name_of(self)}': what standardised('{teacher}', '{kind}', x) returns"
+        check_shape(what, targets, x.shape, "the shape of x")
+        return targets
 
     def standardised(self, teacher: str, kind: Kind, x: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:
         """The targets of one kind of tokens, in float32."""

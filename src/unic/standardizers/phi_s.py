@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.distributed as dist
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -26,7 +25,6 @@ from unic.errors import InputError
 from unic.standardizers import base
 from unic.standardizers._by_teacher import ByTeacher
 from unic.standardizers._hadamard import hadamard
-from unic.standardizers._moments import has_ranks
 
 _EPS = 1e-12
 _NOISE = 1e-8  # share of the largest variance below which a direction of float32 tokens counts as empty
@@ -131,14 +129,9 @@ def _moments(x: Float[Tensor, "n d"]) -> tuple[Tensor, Tensor, Tensor]:
     """Count, mean and scatter of the tokens of all processes."""
     x = x.double()
     count, mean = x.new_full((), float(len(x))), x.mean(0)
-    total = torch.cat([count.view(1), count * mean])
-    if has_ranks():
-        dist.all_reduce(total)
+    total = base.summed(torch.cat([count.view(1), count * mean]))
     whole, centre = total[0], total[1:] / total[0]
-    scatter = (x - centre).T @ (x - centre)
-    if has_ranks():
-        dist.all_reduce(scatter)
-    return whole, centre, scatter
+    return whole, centre, base.summed((x - centre).T @ (x - centre))
 
 
 def _principal(covariance: Float[Tensor, "d d"]) -> tuple[Float[Tensor, "d"], Float[Tensor, "d d"]]:

@@ -68,17 +68,25 @@ def _squares(job: Job) -> Iterator[tuple[str, str]]:
 
 
 def _untrained(job: Job) -> Iterator[tuple[str, str]]:
-    """Tokens of the student that no teacher with options matches."""
-    teachers = job.recipe.teachers
-    options = {teacher.tokens for teacher in teachers.models.values()}
-    if options == {"patches"}:
+    """Tokens that no loss compares: of the student, because of teachers' options and losses; or of some teachers."""
+    matched = {name: job.matched(name) for name in job.encoders}
+    if set(matched.values()) == {"patches"}:
         yield (
-            "teachers.models",
-            "no teacher is matched by CLS, so the student's CLS is not trained; measure the mean of its patches, as "
-            "with eval.suite.tasks={knn: {tokens: patch_mean}}",
+            "loss",
+            "no loss compares CLS with any teacher's, so the student's CLS is not trained; measure the mean of its "
+            "patches, as with eval.suite.tasks={knn: {tokens: patch_mean}}",
         )
-    if options == {"cls"}:
-        yield "teachers.models", "no teacher is matched by patches, so the student's patches are not trained"
+    if set(matched.values()) == {"cls"}:
+        yield "loss", "no loss compares patches with any teacher's, so the student's patches are not trained"
+    unused = {name: tokens for name, tokens in matched.items() if tokens != job.recipe.teachers.matched(name)}
+    for tokens, other in (("cls", "patches"), ("patches", "CLS")):
+        names = [name for name in unused if unused[name] == tokens]
+        if names:
+            yield (
+                "teachers.models",
+                f"no loss compares {other} with those of {', '.join(names)}, so they are projected in vain; set "
+                f"teachers.models.{names[0]}.tokens={tokens}{' and so on' if names[1:] else ''}",
+            )
 
 
 def _first_steps(job: Job) -> Iterator[tuple[str, str]]:

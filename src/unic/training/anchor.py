@@ -5,6 +5,8 @@ of its start, and μ the mean of t over such images. λ·a_i is added to each te
 counts as often as the image does. Projectors read all blocks. Without an anchor what the start knew may leave the last
 block, whose output users get, although every teacher is still matched. LDIFS (Mukhoti et al., TMLR 2024, arXiv
 2308.13320) holds features rather than weights near the start, too.
+Where a loss moves the student's view (`shift`), t is of the view that is not moved: the student's CLS should not follow
+a move by a few patches.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import torch
 from jaxtyping import Bool
@@ -18,9 +18,10 @@ from unic.encoders.base import Size
 from unic.errors import InputError, nearest
 from unic.losses import Dims, Weighted, build_losses
 from unic.projectors import build_projector, choose_blocks
-from unic.recipe.base import Component, LossSection
+from unic.recipe.base import Component
 from unic.recipe.schema import Recipe
 from unic.standardizers import build_standardizer, standardizer_kind
+from unic.standardizers._by_teacher import ByTeacher
 from unic.tokens import Grid
 from unic.training.anchor import Anchor
 from unic.training.batch_norms import keep_statistics, keeps_statistics
@@ -49,6 +50,7 @@ def build(recipe: Recipe, device: torch.device, world_size: int = 1) -> Job:
     """
     check_trackers(recipe.trackers)
     teachers = recipe.teachers
+    _check_names(teachers.models)
     # For names and options; the teachers' widths are not known yet.
     tried = _build_losses(recipe, {name: teachers.widths(name, 64, 64) for name in teachers.models})
     weighting = build_weighting(recipe.weighting.type, len(teachers.models), recipe.seed, recipe.weighting.options)
@@ -60,7 +62,7 @@ def build(recipe: Recipe, device: torch.device, world_size: int = 1) -> Job:
     _check_whole_batch(recipe, tried, world_size)
     owners = _owners(recipe, weighting)
     augmentation = preset(recipe.data.augment)
-    images = _open_images(recipe)
+    images = _open_images(recipe, tried)
     epoch = steps_per_epoch(images, recipe.train.batch_size)
     check_shares(recipe.train.batch_size, world_size, recipe.train.micro_batches)
 
@@ -105,6 +107,17 @@ def build(recipe: Recipe, device: torch.device, world_size: int = 1) -> Job:
     return job
 
 
+def _check_names(teachers: Iterable[str]) -> None:
+    """Refuses teachers whose names are attributes of torch's container of modules, in which projectors are kept."""
+    taken = ByTeacher({}, nn.Identity)
+    for name in teachers:
+        if hasattr(taken, name):
+            raise InputError(
+                f"recipe: 'teachers.models.{name}': PyTorch uses the name '{name}' itself; give the teacher another "
+                f"name, for example '{name}_teacher'"
+            )
+
+
 def _check_combinations(recipe: Recipe, weighting: Weighting) -> None:
     """Refuses options that are valid alone but not together."""
     train = recipe.train
@@ -144,9 +157,7 @@ def _build_losses(
     """The losses to each teacher: its own, or those of the recipe."""
     found = {}
     for name, widths in dims.items():
-        own = recipe.teachers.models[name].loss
-        key, losses = ("loss", recipe.loss) if own is None else (f"teachers.models.{name}.loss", own)
-        settings = {loss: each.model_dump() if isinstance(each, LossSection) else each for loss, each in losses.items()}
+        key, settings = recipe.losses_to(name)
         found[name] = build_losses(settings, widths, device, key=key)
     return found
 
@@ -165,12 +176,12 @@ def _check_whole_batch(recipe: Recipe, losses: Mapping[str, Mapping[str, Weighte
             )
 
 
-def _open_images(recipe: Recipe) -> ImageList:
+def _open_images(recipe: Recipe, losses: Mapping[str, Mapping[str, Weighted]]) -> ImageList:
     images = ImageList.from_config(recipe.data.train, recipe.data.max_pixels, recipe.data.holdout)
     if recipe.data.mix and images.in_pieces:
         raise InputError("recipe: 'data.mix' does not support streamed sources: it reads images in any order")
     if recipe.train.interpolate == "auto":
-        validation_sets(images, recipe)  # checks that there are enough images
+        validation_sets(images, recipe, losses)  # checks that there are enough images
     return images
 
 

@@ -43,14 +43,16 @@ def diagnose(job: Job, teachers: Teachers, step: int, batches: Sequence[Batch]) 
     Returns:
         `teachers`: for each teacher the number of images whose tokens (`output`), standardised tokens (`target`) and
         loss (`loss`) are not finite; `images`: index, name and teachers of each such image; `parameters` and
-        `gradients`: the first names that are not finite.
+        `gradients`: the first names that are not finite; `weighed`: whether the denominator of the loss is not 0.
     """
     rows = {name: {"output": 0, "target": 0, "loss": 0} for name in job.encoders}
     images: list[dict[str, Any]] = []
+    denominator = 0.0
     with untraced(job):
         for batch in batches:
             loss = batch_loss(job, teachers, batch, step)
             loss.numerator.backward()
+            denominator += float(loss.denominator)
             images += _bad_images_of(job, batch, loss, rows)
         named = list(job.distiller.named_parameters())
         return {
@@ -60,6 +62,7 @@ def diagnose(job: Job, teachers: Teachers, step: int, batches: Sequence[Batch]) 
             "images": images,
             "parameters": [name for name, p in named if not _is_finite(p)][:5],
             "gradients": [name for name, p in named if p.grad is not None and not _is_finite(p.grad)][:5],
+            "weighed": denominator != 0,
         }
 
 
@@ -98,6 +101,8 @@ def explain(found: Mapping[str, Any]) -> str:
             return f"the loss to teacher '{name}' is not finite for {row['loss']} of {total} images{example}"
     if found["gradients"]:
         return f"the losses are finite, but a gradient is not: {found['gradients'][0]}"
+    if not found["weighed"]:
+        return f"the losses are finite, but the weighting gives all {total} images the coefficient 0 for all teachers"
     return "the same batch is finite when it is run again; the cause is another process's batch, or the hardware"
 
 

@@ -20,8 +20,11 @@ from unic import rng
 from unic.encoders import Encoder
 from unic.encoders._drop_path import set_drop_path_keys
 from unic.encoders.base import Size
+from unic.errors import InputError
+from unic.lookup import name_of
 from unic.losses import KINDS, Kind, Weighted, cosine
 from unic.projectors import project
+from unic.shapes import check_shape
 from unic.tokens import Grid, Tokens
 from unic.training.nested import first_channels
 from unic.training.shift import Shift
@@ -79,6 +82,7 @@ class Distiller(nn.Module):
         super().__init__()
         self.student = student
         self.projectors = nn.ModuleDict(dict(projectors))
+        self._named = {name: f"projector '{name_of(each)}' of teacher '{name}'" for name, each in projectors.items()}
         self.losses = {name: dict(losses[name]) for name in projectors}  # no submodules: `LossStates` owns their states
         self.blocks = list(blocks)
         self.seed, self.bf16, self.patch_share = seed, bf16, patch_share
@@ -159,6 +163,7 @@ class Distiller(nn.Module):
         losses, cosines = [], []
         for name, prediction in zip(self.projectors, predictions, strict=True):
             target, own = targets[name], self.losses[name]
+            _check_projected(self._named[name], prediction, target)
             both = {"cls": (prediction.cls, target.cls), "patch": (prediction.patches, target.patches)}
             kinds = tuple(kind for kind in KINDS if both[kind][0].numel())
             found = {kind: _token_loss(own, kind, kinds, *both[kind]) for kind in kinds}
@@ -177,6 +182,20 @@ class Distiller(nn.Module):
         return draws.topk(max(1, round(self.patch_share * num_patches)), dim=1).indices.sort(dim=1).values
 
 
+def _check_projected(named: str, prediction: Tokens, target: Tokens) -> None:
+    """Refuses what a projector returns if it cannot be compared with the targets channel by channel.
+
+    Args:
+        named: the projector, as a line begins.
+        prediction: output of the projector.
+        target: the teacher's tokens, standardised.
+    """
+    if not isinstance(prediction, Tokens):
+        raise InputError(f"{named}: expected Tokens, found {type(prediction).__name__}")
+    check_shape(f"{named}: its CLS", prediction.cls, target.cls.shape, "that of the teacher's")
+    check_shape(f"{named}: its tensor of patches", prediction.patches, target.patches.shape, "that of the teacher's")
+
+
 def _token_loss(
     losses: Mapping[str, Weighted], kind: Kind, kinds: tuple[Kind, ...], prediction: Tensor, target: Tensor
 ) -> tuple[Float[Tensor, "b"], Float[Tensor, ""]]:
@@ -191,6 +210,8 @@ def _token_loss(
     """
     prediction, target = prediction.float(), target.float()
     values = {name: loss(prediction, target) for name, (_, loss) in losses.items() if kind in loss.kinds}
+    for name, value in values.items():
+        check_shape(f"loss '{name}': what it returns", value, target.shape[:1], "a number for each image")
     shares = [len(kinds) / len(set(losses[name].loss.kinds).intersection(kinds)) for name in values]
     terms = [losses[name].weight * share * value for (name, value), share in zip(values.items(), shares, strict=True)]
     if not terms:  # the projector's parameters still get a gradient, as DDP and FSDP want

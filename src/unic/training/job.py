@@ -15,7 +15,9 @@ from unic.data.image_list import ImageList
 from unic.data.loader import training_batches
 from unic.data.mix import Mix
 from unic.encoders import Encoder
+from unic.losses import matched_by
 from unic.recipe.schema import Recipe
+from unic.recipe.teachers import Matched
 from unic.standardizers import Standardizer
 from unic.tokens import Grid
 from unic.training.anchor import Anchor
@@ -79,6 +81,10 @@ class Job:
     def peak_lr(self) -> float:
         """Highest learning rate; the recipe's rate is per 256 images."""
         return self.recipe.train.lr * self.recipe.train.batch_size / 256
+
+    def matched(self, teacher: str) -> Matched:
+        """The tokens of a teacher that its losses compare; the recipe may match it by more."""
+        return matched_by(self.distiller.losses[teacher])
 
     def live_teachers(self, *, compile: bool = False) -> LiveTeachers:
         return LiveTeachers(

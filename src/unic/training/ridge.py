@@ -6,7 +6,7 @@ needs neither labels nor projectors.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +20,7 @@ from unic.data.sources.subset import Subset
 from unic.encoders import Encoder
 from unic.errors import InputError
 from unic.features import Features, default_cache_dir, extract
+from unic.losses import Weighted, matched_by
 from unic.recipe.schema import Recipe
 from unic.tokens import Tokens
 from unic.training.job import Job
@@ -44,18 +45,25 @@ class RidgeScore(NamedTuple):
     r2: float
 
 
-def validation_sets(images: ImageList, recipe: Recipe) -> list[ValidationSet]:
+def validation_sets(
+    images: ImageList, recipe: Recipe, losses: Mapping[str, Mapping[str, Weighted]]
+) -> list[ValidationSet]:
     """The held-out images of each source, for the teachers that own it; those of `data.validation`, for all teachers.
 
-    Teachers that are matched by patches alone are left out, and so are sources that they alone own.
+    Teachers whose CLS no loss compares are left out, and so are sources that they alone own.
+
+    Args:
+        images: those of the recipe.
+        recipe: the recipe of a stage.
+        losses: to each teacher, by name.
 
     Raises:
         InputError: no such images or teachers, or a source that cannot be opened or has too few images.
     """
-    everyone, data = recipe.teachers.matched_by_cls(), recipe.data
+    everyone, data = [name for name, own in losses.items() if matched_by(own) != "patches"], recipe.data
     if not everyone:
         raise InputError(
-            "recipe: 'train.interpolate: auto' compares CLS, by which no teacher is matched; set a number up to 1"
+            "recipe: 'train.interpolate: auto' needs CLS, which no loss compares with a teacher's; set a number up to 1"
         )
     owners = [[name for name in entry.teachers or everyone if name in everyone] for entry in data.train]
     sets = [
@@ -102,7 +110,7 @@ class Ridge:
         self._job, self._report = job, report
         setting = job.recipe.teachers.cache
         self._cache = Path(setting.dir) if setting and setting.dir else default_cache_dir()
-        sets = validation_sets(job.images, job.recipe)
+        sets = validation_sets(job.images, job.recipe, job.distiller.losses)
         self._targets = [(held_out.source, self._targets_on(held_out)) for held_out in sets]
 
     def __call__(self, encoder: Encoder) -> list[RidgeScore]:

@@ -12,7 +12,7 @@ from contextlib import nullcontext
 from torch import nn
 
 from unic.data.batch import Batch
-from unic.errors import InputError
+from unic.shapes import check_shape
 from unic.training import engine
 from unic.training.job import Job
 from unic.training.optimizer import optimizer_step
@@ -33,7 +33,7 @@ def batch_loss(job: Job, teachers: Outputs, batch: Batch, step: int, model: nn.M
         model: the distiller as it is wrapped for several processes; default: `job.distiller`.
 
     Raises:
-        InputError: the coefficients of a weighting have another shape than the losses.
+        InputError: a standardiser, a projector, a loss or a weighting returns another shape than it should.
     """
     index = batch.index.to(job.device, non_blocking=True)
     key = index.new_full((), step)  # an int would be a constant of the graph, which step 2 would compile again
@@ -44,11 +44,8 @@ def batch_loss(job: Job, teachers: Outputs, batch: Batch, step: int, model: nn.M
     owned = job.owned(batch.index)
     pairs = Pairs(terms.losses.detach(), step, index, owned, terms.cls.detach(), terms.gradients)
     weights = job.weighting.coefficients(pairs)  # c[t, i]
-    if weights.shape != pairs.losses.shape:  # fewer axes would be broadcast in silence
-        raise InputError(
-            f"weighting {job.recipe.weighting.type!r}: coefficients has the shape {tuple(weights.shape)}; "
-            f"expected (teachers, images), here {tuple(pairs.losses.shape)}"
-        )
+    named = f"weighting '{job.recipe.weighting.type}': coefficients"
+    check_shape(named, weights, pairs.losses.shape, "(teachers, images)")
     held = None if job.anchor is None else job.anchor(views, terms.cls, batch.index)
     losses = terms.losses if held is None else terms.losses + held.terms
     numerator, denominator = job.weighting.weighted_sums(losses, weights)  # Σ w·c·ℓ and Σ w·c

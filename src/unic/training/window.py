@@ -92,7 +92,7 @@ class Window:
         assert self._sums is not None
         numerator, denominator, count, drift, held, *rest = self._sums.tolist()
         columns = [rest[i : i + len(teachers)] for i in range(0, _COLUMNS * len(teachers), len(teachers))]
-        values = {LOSS: numerator / denominator}
+        values = {LOSS: numerator / denominator if denominator else math.nan}  # a weighting may leave out every pair
         if held:
             values["drift"] = drift / held
         for name, loss, kept, cls, patch in zip(teachers, *columns, strict=True):

@@ -92,6 +92,7 @@ def open_generated(path: str) -> Generated:
     for key in given:
         if key not in valid:
             raise InputError(f"data '{path}': unknown option '{key}'{nearest(key, valid)}")
+    lookup.check_needed(draw, given, f"data '{path}'")
     options = {key: value_of(path, draw, key, text) for key, text in sorted(given.items())}
     identity = " ".join([family, str(size), *(f"{key}={value!r}" for key, value in options.items())])
     source = Generated(path, partial(draw, **options), identity, _code(module), images=images, size=size, seed=seed)

@@ -133,7 +133,7 @@ def _load(spec: str, root: Path, download: bool) -> DataPair:
     options: dict[str, Any] = dict(parse_qsl(query, keep_blank_values=True))
     if "download" in options:
         raise InputError(f"data '{spec}': 'download' is no option of a set; use {argument('download', True)}")
-    lookup.check_options(load, options, f"data '{name}'")
+    lookup.check_options(load, options, f"data '{name}'", passed=["download"])
     pair: DataPair = load(root, download=download, **options)
     counts = getattr(lookup.module(__name__, name), "COUNTS", None)
     if counts is not None:

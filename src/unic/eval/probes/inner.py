@@ -23,7 +23,7 @@ def inner_probe(task: str, name: str, options: Mapping[str, Any] | None) -> Call
         raise InputError(f"{task}: unknown probe '{name}'{nearest(name, PROBES)}")
     run, options = lookup.entry("unic.eval.tasks", name, "run"), options or {}
     where = f"{task}: probe '{name}'"
-    lookup.check_options(run, options, where)
+    lookup.check_options(run, options, where, passed=["seed"])
     if "seed" in options:
         raise InputError(f"{where}: 'seed' is a key of the suite, not an option")
     return partial(run, **options)

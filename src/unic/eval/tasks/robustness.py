@@ -129,7 +129,7 @@ _fitted: dict[tuple[Any, ...], Classifier] = {}
 def _classifier(subject: Subject, probe: str, options: Mapping[str, Any], seed: int) -> Classifier:
     """The classifier of the training part, fitted once in a process for all sets with the same training part."""
     fit = lookup.entry("unic.eval.tasks", probe, "fit_classifier")
-    lookup.check_options(fit, options, f"robustness: probe '{probe}'")
+    lookup.check_options(fit, options, f"robustness: probe '{probe}'", passed=["seed"])
     train = subject.pair.train
     key = (
         train.fingerprint(), train.label_fingerprint(), subject.fingerprint(), subject.size, subject.view, probe,
