@@ -87,7 +87,7 @@ class SuiteSummary:
         if any(len(one.seeds) == 1 for one in known):
             found.append("with a single seed the interval covers test images only, not another training")
         if any(not one.covers_images for one in differences):
-            found.append("test images are drawn again only where all seeds tell which of the same images were right")
+            found.append("test images are not drawn again where only scores are known, or where seeds differ in images")
         if any(one.ci is None for one in differences):
             found.append("no interval: one seed, and no task whose right and wrong images are known")
         if len(known) > 2:
