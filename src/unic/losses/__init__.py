@@ -59,7 +59,7 @@ def build_losses(
 
 
 def matched_by(losses: Mapping[str, Weighted]) -> Matched:
-    """The tokens of a teacher that its losses compare: not all that it could be matched by, if each leaves some out.
+    """The tokens of a teacher that its losses compare; the recipe may match it by more.
 
     Args:
         losses: result of `build_losses`.

@@ -83,7 +83,7 @@ class Job:
         return self.recipe.train.lr * self.recipe.train.batch_size / 256
 
     def matched(self, teacher: str) -> Matched:
-        """The tokens of a teacher that its losses compare; the recipe may match it by more."""
+        """The tokens of a teacher that its losses compare."""
         return matched_by(self.distiller.losses[teacher])
 
     def live_teachers(self, *, compile: bool = False) -> LiveTeachers:
