@@ -30,19 +30,19 @@ def usage(folder: Path, hub: str | None = None) -> str:
 
 
 def onnx_usage(folder: Path, widths: Sequence[int] = ()) -> str:
-    """Lines of Python that run the ONNX graph of an export, for the terminal.
+    """Lines of Python that run the ONNX graph of an export, for the terminal; they go on from those of `usage`.
 
     Args:
         folder: folder of the export.
         widths: nested widths that have graphs of their own.
     """
-    size = json.loads(read_text(folder / "config.json"))["pretrained_cfg"]["input_size"]
-    shape = ", ".join(map(str, (1, *size)))
+    _, height, width = json.loads(read_text(folder / "config.json"))["pretrained_cfg"]["input_size"]
     narrow = f"  # or widths/{widths[0]}/model.onnx: the first {widths[0]} channels" if widths else ""
     return "\n".join(
         [
-            "import onnxruntime",
+            "import numpy, onnxruntime",
+            f'pixels = numpy.asarray(image.resize(({width}, {height})), "float32").transpose(2, 0, 1)[None] / 255',
             f"session = onnxruntime.InferenceSession({python_string(f'{folder.as_posix()}/model.onnx')}){narrow}",
-            f'cls = session.run(["cls"], {{"images": pixels}})[0]  # pixels: float32, ({shape}), in [0, 1]',
+            'cls = session.run(["cls"], {"images": pixels})[0]',
         ]
     )

@@ -21,6 +21,8 @@ class Projector(nn.Module):
         InputError: the widths of student and teacher differ.
     """
 
+    reads_last = True
+
     def __init__(self, rung_dims: Sequence[tuple[int, int]], output_dims: tuple[int, int], width: int) -> None:
         super().__init__()
         for kind, of_student, of_teacher in zip(("CLS", "patches"), rung_dims[-1], output_dims, strict=True):

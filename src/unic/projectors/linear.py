@@ -18,6 +18,8 @@ class Projector(nn.Module):
         width: unused.
     """
 
+    reads_last = True
+
     def __init__(self, rung_dims: Sequence[tuple[int, int]], output_dims: tuple[int, int], width: int) -> None:
         super().__init__()
         self.cls = nn.Linear(rung_dims[-1][0], output_dims[0]) if output_dims[0] else None

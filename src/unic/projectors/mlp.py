@@ -29,6 +29,8 @@ class Projector(nn.Module):
         shared: one MLP for CLS and patches.
     """
 
+    reads_last = True
+
     def __init__(
         self,
         rung_dims: Sequence[tuple[int, int]],

@@ -35,6 +35,8 @@ class Projector(nn.Module):
         layer_scale: first value of γ, above 0; None: no γ.
     """
 
+    reads_last = True
+
     def __init__(
         self,
         rung_dims: Sequence[tuple[int, int]],

@@ -34,7 +34,9 @@ def summary(job: Job, before: Sequence[Recipe] = ()) -> list[str]:
     if sees_single_images(job.recipe.train, job.world_size) and batch_norms(student):
         lines.append(f"student: {SINGLE_IMAGES}")
     times = f"{ladder / 1e6:.1f} M, {ladder / student.num_parameters():.1f} x the student"
-    lines.append(f"projectors: {job.recipe.projector.type} on blocks {job.distiller.blocks} ({times})")
+    reads_last = all(getattr(projector, "reads_last", False) for projector in projectors.values())
+    blocks = job.distiller.blocks[-1:] if reads_last else job.distiller.blocks
+    lines.append(f"projectors: {job.recipe.projector.type} on blocks {blocks} ({times})")
     lines.append(
         f"images: {len(job.images)}; {job.total_steps} steps of {job.recipe.train.batch_size} "
         f"({job.steps_per_epoch} an epoch, {job.total_steps / job.steps_per_epoch:.3g} epochs)"

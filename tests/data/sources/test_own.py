@@ -19,8 +19,11 @@ from unic.eval.datasets import resolve
 
 PATH = "py:own_squares.squares:Squares"
 CODE = """
+import threading
+
 from PIL import Image
 from unic.data.sources.base import DamagedImageError, Source
+from unic.errors import InputError
 
 
 class Squares(Source):
@@ -58,6 +61,29 @@ def same(images: int, split: str):
 
 def nothing():
     return []
+
+
+def empty():
+    raise InputError("no archive here")
+
+
+def broken():
+    raise FileNotFoundError("pictures.zip")
+
+
+class Named(Squares):
+    def label(self, index):
+        return [0, "first", 2, None][index]
+
+
+def opened():
+    source = Squares(colour="red")
+    source.lock = threading.Lock()
+    return source
+
+
+class Halfway(Source):
+    pass
 """
 
 
@@ -103,6 +129,10 @@ def test_a_factory_gets_the_options_of_the_path_by_their_types() -> None:
         ("py:own_squares.squares", "expected py:PACKAGE.MODULE:FACTORY"),
         ("py:own_squares.squares:nothing", "the factory returns a list, expected a unic.data.sources.Source"),
         ("py:own_squares.squares:whole?images=0", "the source has no images"),
+        ("py:own_squares.squares:empty", "no archive here"),
+        ("py:own_squares.squares:broken", "broken fails: FileNotFoundError: pictures.zip"),
+        ("py:own_squares.squares:Halfway", "Halfway fails: TypeError: Can't instantiate abstract class Halfway"),
+        ("py:own_squares.squares:opened", "the source cannot be pickled, as data workers need (TypeError: "),
     ],
 )
 def test_wrong_paths_are_refused_in_one_line(path: str, line: str) -> None:
@@ -149,6 +179,16 @@ def test_an_image_of_another_mode_is_refused() -> None:
     source = open_source(f"{PATH}?colour=red&grey=true")
     with pytest.raises(InputError, match=r"read\(0\) returns a L image, expected an RGB image of Pillow"):
         source.read(0)
+
+
+@pytest.mark.usefixtures("squares")
+def test_a_label_is_an_index_of_the_classes_or_none() -> None:
+    source = open_source("py:own_squares.squares:Named?colour=red")
+    assert (source.label(0), source.label(3)) == (0, None)
+    for index, label in ((1, "'first'"), (2, "2")):
+        line = rf"label\({index}\) returns {label}, expected an index of `classes` \(2\) or None"
+        with pytest.raises(InputError, match=line):
+            source.label(index)
 
 
 def test_the_fingerprint_includes_the_code_and_a_resume_does_not_ask_for_it(squares: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import pickle
 import secrets
 from collections.abc import Callable
 from pathlib import Path
@@ -23,7 +24,7 @@ from unic.data.sources._call_options import read_options, value_of
 from unic.data.sources._splits import TRAIN
 from unic.data.sources.base import Source
 from unic.digest import sha256
-from unic.errors import InputError, nearest
+from unic.errors import InputError, in_one_line, nearest
 from unic.own_code import own_code
 
 PREFIX = "py:"
@@ -60,7 +61,14 @@ class OwnSource(Source):
         return self._source.stored(index)
 
     def label(self, index: int) -> int | None:
-        return self._source.label(index)
+        label = self._source.label(index)
+        is_index = isinstance(label, int | np.integer) and not isinstance(label, bool)
+        if label is None or (is_index and 0 <= label < len(self.classes or [])):
+            return label
+        raise InputError(
+            f"data '{self.path}': label({index}) returns {label!r}, expected an index of `classes` "
+            f"({len(self.classes or [])}) or None"
+        )
 
     def target(self, index: int) -> np.ndarray | None:
         return self._source.target(index)
@@ -110,12 +118,24 @@ def open_own(path: str, split: str | None) -> OwnSource:
     for key in taken:
         if parameters[key].default is inspect.Parameter.empty and key not in options:
             raise InputError(f"data '{path}': {named.rpartition(':')[2]} needs the option '{key}'")
-    source = factory(**options)
+    try:
+        source = factory(**options)
+    except InputError as error:
+        raise InputError(f"data '{path}': {error}") from None
+    except Exception as error:
+        raise InputError(f"data '{path}': {named.rpartition(':')[2]} fails: {in_one_line(error)}") from error
     if not isinstance(source, Source):
         found = type(source).__name__
         raise InputError(f"data '{path}': the factory returns a {found}, expected a unic.data.sources.Source")
     if not len(source):
         raise InputError(f"data '{path}': the source has no images")
+    try:
+        pickle.dumps(source)
+    except Exception as error:
+        raise InputError(
+            f"data '{path}': the source cannot be pickled, as data workers need ({in_one_line(error)}); open files in "
+            "read()"
+        ) from error
     return OwnSource(path, source, _code(source, factory, named))
 
 
