@@ -105,3 +105,9 @@ def test_a_wrong_protocol_or_view_is_one_line(task, line, coloured, tmp_path):
     with pytest.raises(InputError, match=line) as error:
         make_plan(load_suite(path))
     assert "\n" not in str(error.value)
+
+
+def test_a_list_of_tasks_takes_their_defaults() -> None:
+    short = load_suite({"data": ["a=b"], "tasks": ["knn", "logistic"], "unseen": ["c=d"], "unseen_tasks": ["knn"]})
+    assert short.tasks == {"knn": Entry(), "logistic": Entry()}
+    assert short.unseen_tasks == {"knn": Entry()}

@@ -42,3 +42,16 @@ def test_one_kind_folds_its_names() -> None:
     found = lines(50, unseen=False)
     assert max(map(len, found)) <= 50
     assert sum(line.startswith("variant") for line in found) == 1
+
+
+def test_equal_answers_are_named() -> None:
+    right = Scored(score=50.0, right="8A==", num_images=8, images="same")  # 11110000
+    other = right.model_copy(update={"right": "Dw=="})  # 00001111
+    for variant, is_equal in ((right, True), (other, False)):
+        cells = {"a": right, "b": variant}
+        trainings = [
+            Measured(variant=name, is_base=name == "a", seed=0, suites={"s": {"x/knn": cell}})
+            for name, cell in cells.items()
+        ]
+        [summary] = summarise(trainings)
+        assert any("not one test image tells the two apart" in note for note in summary.notes()) == is_equal

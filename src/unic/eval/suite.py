@@ -71,7 +71,7 @@ class Suite(Section, WithReferences):
 
     Attributes:
         data: names of evaluation sets, with options (`cog?level=3`), or `NAME=PATH`.
-        tasks: entries by name.
+        tasks: entries by name; a list of names takes the defaults.
         unseen: further sets, named like those of `data`, whose images must not be used in training, with labels or
             without. They have a mean gain of their own and count in no other mean and in no rank.
         unseen_tasks: tasks on the unseen sets; null: `tasks`.
@@ -98,6 +98,13 @@ class Suite(Section, WithReferences):
     max_test: Positive | None = None
     teacher_vector: Literal["cls", "cls+patch_mean"] = "cls"
     axes: dict[str, list[str]] = Field(default_factory=dict)
+
+    @field_validator("tasks", "unseen_tasks", mode="before")
+    @classmethod
+    def _names_alone(cls, tasks: Any) -> Any:
+        """`[knn, logistic]` is short for `{knn: {}, logistic: {}}`."""
+        are_names = isinstance(tasks, list) and all(isinstance(name, str) for name in tasks)
+        return {name: {} for name in tasks} if are_names else tasks
 
     @field_validator("unseen")
     @classmethod

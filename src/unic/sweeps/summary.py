@@ -90,6 +90,8 @@ class SuiteSummary:
             found.append("test images are not drawn again where only scores are known, or where seeds differ in images")
         if any(one.ci is None for one in differences):
             found.append("no interval: one seed, and no task whose right and wrong images are known")
+        if any(one.mean == 0 and one.ci == [0, 0] for one in known):
+            found.append("0.0 [0.0, 0.0]: not one test image tells the two apart; harder sets may")
         if len(known) > 2:
             found.append("intervals are not corrected for the number of variants")
         if self.unpaired:
