@@ -68,7 +68,15 @@ class InputError(UnicError, ValueError):
 
 
 class UntrustedError(InputError):
-    """Code that is not trusted; the line names the argument that trusts it (`unic.trust`)."""
+    """Code that is not trusted; the line names the argument that trusts it (`unic.trust`).
+
+    Attributes:
+        what: what the code is, and its name; empty where only the line is known.
+    """
+
+    def __init__(self, line: str, what: str = "") -> None:
+        super().__init__(line)
+        self.what = what
 
 
 class NotApplicableError(InputError):

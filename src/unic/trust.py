@@ -53,7 +53,8 @@ def require(where: str, name: str, *others: str) -> None:
     if _TRUSTED.get().isdisjoint((name, *others)):
         raise UntrustedError(
             f"{where} is code that a file or a mapping names, so it is not run; if you trust it, add "
-            f"{argument('trust_code', [name])}"
+            f"{argument('trust_code', [name])}",
+            where,
         )
 
 

@@ -339,7 +339,7 @@ def test_report_and_export_of_a_run_load_nothing_of_it(run: Path, lab: Path, run
     assert not executed(lab)
     page = (run / "report.html").read_text()
     assert re.search("own: .*not trusted", page)
-    assert "dataset &#39;stranger.part&#39; is code" in page
+    assert "dataset &#39;stranger.part&#39; needs code that is not trusted, which a report does not run" in page
     refuses(run_unic("export", run, "--no-check", "--format", "torch_export", "--heads", "own"), "stranger.part", lab)
     with trusting("stranger.part"):
         assert kept_head(run, "own").embed_dim == 192

@@ -91,4 +91,7 @@ def test_an_encoder_that_fails_costs_its_row_only(labelled_images: Path) -> None
 def test_images_that_code_reads_which_is_not_trusted_leave_a_note() -> None:
     with pytest.raises(UntrustedError) as error:
         open_source("py:of_somebody.archive:Archive")
-    assert reason(error.value) == "it needs code that is not trusted, which a report does not run"
+    assert (
+        reason(error.value)
+        == "data 'py:of_somebody.archive:Archive' needs code that is not trusted, which a report does not run"
+    )

@@ -13,5 +13,5 @@ def reason(error: Exception) -> str:
     """One line for the reader; the traceback goes to the log."""
     log.debug("report", exc_info=error)
     if isinstance(error, UntrustedError):
-        return "it needs code that is not trusted, which a report does not run"
+        return f"{error.what or 'it'} needs code that is not trusted, which a report does not run"
     return reason_of(error)
