@@ -81,6 +81,32 @@ def entry(package: str, name: str, attribute: str) -> Any:
     return getattr(found, attribute)
 
 
+def factory(where: str, uri: str) -> Callable[..., Any]:
+    """The function or class that a URI `py:PACKAGE.MODULE:FACTORY[?option=…]` names.
+
+    Args:
+        where: begins the line: what the URI is for, and the URI.
+        uri: the URI.
+
+    Raises:
+        InputError: no such module, function or class; the line names the nearest one.
+        UntrustedError: neither the URI nor the module is trusted.
+    """
+    path, _, name = uri.partition("?")[0].removeprefix("py:").partition(":")
+    if not path or not name:
+        raise InputError(f"{where}: expected py:PACKAGE.MODULE:FACTORY")
+    trust.require(where, uri, path)
+    try:
+        found = importlib.import_module(path)
+    except ModuleNotFoundError as error:
+        raise InputError(f"{where}: cannot import it ({error})") from None
+    made_by: Callable[..., Any] | None = getattr(found, name, None)
+    if not callable(made_by):
+        valid = [key for key, value in vars(found).items() if callable(value) and not key.startswith("_")]
+        raise InputError(f"{where}: no function or class '{name}' in {path}{nearest(name, valid)}")
+    return made_by
+
+
 def check_options(
     target: Callable[..., Any], options: Mapping[str, Any], where: str, *, passed: Collection[str] = ()
 ) -> None:

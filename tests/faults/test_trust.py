@@ -524,9 +524,7 @@ def test_what_imports_by_name_or_runs_programs_asks() -> None:
     assert found.pop("data/_plugins.py") is False  # its table names two packages
     assert found == dict.fromkeys(
         [
-            "data/sources/own.py",
             "encoders/schemes/hub.py",
-            "encoders/schemes/py.py",
             "encoders/schemes/torchscript.py",
             "eval/text.py",
             "lookup.py",

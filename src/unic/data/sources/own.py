@@ -6,7 +6,6 @@ that takes `split` is called for each split; of other factories the images have 
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import pickle
 import secrets
@@ -19,7 +18,7 @@ from jaxtyping import Int
 from PIL import Image
 from torch import Tensor
 
-from unic import trust
+from unic import lookup
 from unic.data.sources._call_options import read_options, value_of
 from unic.data.sources._splits import TRAIN
 from unic.data.sources.base import Source
@@ -105,7 +104,7 @@ def open_own(path: str, split: str | None) -> OwnSource:
         UntrustedError: neither the path nor the module is trusted.
     """
     named, _, query = path.partition("?")
-    factory = _factory(path, named)
+    factory = lookup.factory(f"data '{path}'", path)
     given = read_options(path, query)
     parameters = inspect.signature(factory).parameters
     taken = [name for name, one in parameters.items() if one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)]
@@ -148,22 +147,6 @@ def _split_of(path: str, split: str | None, given: dict[str, str], has_splits: b
     if not has_splits:
         raise InputError(f"data '{path}': no split '{split}'; its factory does not take split")
     return {"split": split}
-
-
-def _factory(path: str, named: str) -> Callable[..., Any]:
-    module, _, name = named.removeprefix(PREFIX).partition(":")
-    if not module or not name:
-        raise InputError(f"data '{path}': expected py:PACKAGE.MODULE:FACTORY")
-    trust.require(f"data '{path}'", named, module)
-    try:
-        found = importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        raise InputError(f"data '{path}': cannot import it ({error})") from None
-    factory = getattr(found, name, None)
-    if not callable(factory):
-        functions = [key for key, value in vars(found).items() if callable(value) and not key.startswith("_")]
-        raise InputError(f"data '{path}': no function or class '{name}' in {module}{nearest(name, functions)}")
-    return factory
 
 
 def _code(source: Source, factory: Callable[..., Any], named: str) -> str:

@@ -5,20 +5,19 @@ The factory returns a torch module or an `Encoder`. Options beyond these four ar
 
 from __future__ import annotations
 
-import importlib
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import nn
 
-from unic import trust
+from unic import lookup
 from unic.digest import sha256_of_value
 from unic.encoders import Spec
 from unic.encoders._module import OPTIONS, ModuleEncoder, read_options
 from unic.encoders._own_model import modules_of, values_of_model
 from unic.encoders.base import Encoder
-from unic.errors import InputError, nearest
+from unic.errors import InputError
 from unic.own_code import own_code
 
 
@@ -31,7 +30,7 @@ def load(spec: Spec, *, drop_path: float = 0.0) -> Encoder:
         InputError: no such module, factory or argument, or the factory returns no module.
         UntrustedError: neither the URI nor the module is trusted.
     """
-    factory = _factory(spec)
+    factory = lookup.factory(f"encoder '{spec.uri}'", spec.uri)
     arguments: dict[str, Any] = {key: value for key, value in spec.options.items() if key not in OPTIONS}
     _check_arguments(spec, factory, arguments)
     if drop_path and "drop_path" not in inspect.signature(factory).parameters:
@@ -60,22 +59,6 @@ def _identified(
     decides = (found.digest, spec.name, sorted(arguments.items()), values_of_model(made))
     encoder.code, encoder.unknown = sha256_of_value(decides)[:16], found.unknown
     return encoder
-
-
-def _factory(spec: Spec) -> Callable[..., Any]:
-    path, _, name = spec.name.partition(":")
-    if not path or not name:
-        raise InputError(f"encoder '{spec.uri}': expected py:PACKAGE.MODULE:FACTORY")
-    trust.require(f"encoder '{spec.uri}'", spec.uri, path)
-    try:
-        module = importlib.import_module(path)
-    except ModuleNotFoundError as error:
-        raise InputError(f"encoder '{spec.uri}': cannot import it ({error})") from None
-    factory = getattr(module, name, None)
-    if not callable(factory):
-        functions = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
-        raise InputError(f"encoder '{spec.uri}': no function '{name}' in {path}{nearest(name, functions)}")
-    return factory
 
 
 def _check_arguments(spec: Spec, factory: Callable[..., Any], arguments: dict[str, str]) -> None:
