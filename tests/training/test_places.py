@@ -211,3 +211,10 @@ def test_a_pattern_of_a_stranger_walks_no_disk(recipe: dict[str, Any], monkeypat
     begun = time.monotonic()
     found_from(load_recipe(recipe), Path("/nowhere"))
     assert time.monotonic() - begun < 5
+
+
+@pytest.mark.parametrize("path", ["generated:strokes?seed=1&images=9", "py:my_lab.archive:Archive?test=2&db=a.db"])
+def test_images_that_a_function_makes_have_no_place(recipe: dict[str, Any], tmp_path: Path, path: str) -> None:
+    recipe["data"]["train"] = path
+    found = found_from(load_recipe(recipe), tmp_path)
+    assert [entry.path for entry in found.data.train] == [path]

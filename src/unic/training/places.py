@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import quote
 
 from unic.data.sample_images import exists, sample_places
-from unic.data.sources._path_options import split_off
+from unic.data.sources._path_options import COMPUTED, split_off
 from unic.encoders import parse_uri
 from unic.errors import InputError
 from unic.recipe.reading import is_teacher
@@ -122,7 +122,7 @@ def _with_file(uri: str, change: Callable[[str], str]) -> str:
 
 def _absolute(path: str, folders: Sequence[Path], others: Callable[[str], list[Path]] = lambda _: []) -> str:
     """The path if it exists from here, else the first one of `folders` and `others` that exists, else the path."""
-    if "://" in path or not path or _exists(path):
+    if "://" in path or not path or path.startswith(COMPUTED) or _exists(path):
         return path
     places = [*(folder / path for folder in folders), *others(path)]
     return next((str(place) for place in places if _exists(str(place))), path)

@@ -177,7 +177,7 @@ def test_training_reads_it_like_any_source_and_leaves_out_damaged_images() -> No
 @pytest.mark.usefixtures("squares")
 def test_an_image_of_another_mode_is_refused() -> None:
     source = open_source(f"{PATH}?colour=red&grey=true")
-    with pytest.raises(InputError, match=r"read\(0\) returns a L image, expected an RGB image of Pillow"):
+    with pytest.raises(InputError, match=r"read\(0\) returns image of mode L, expected an RGB image of Pillow"):
         source.read(0)
 
 

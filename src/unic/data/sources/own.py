@@ -49,8 +49,8 @@ class OwnSource(Source):
     def read(self, index: int) -> Image.Image:
         image = self._source.read(index)
         if not isinstance(image, Image.Image) or image.mode != "RGB":
-            found = f"{image.mode} image" if isinstance(image, Image.Image) else type(image).__name__
-            raise InputError(f"data '{self.path}': read({index}) returns a {found}, expected an RGB image of Pillow")
+            found = f"image of mode {image.mode}" if isinstance(image, Image.Image) else type(image).__name__
+            raise InputError(f"data '{self.path}': read({index}) returns {found}, expected an RGB image of Pillow")
         return image
 
     def encoded(self, index: int) -> bytes | Path | None:
