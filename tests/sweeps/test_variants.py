@@ -131,6 +131,28 @@ def test_a_dropped_teacher_is_in_no_stage(measured: dict[str, Any]) -> None:
     assert [len(lines) for lines in variants({"recipe": measured, "drop_teachers": "each"}).values()] == [0, 1, 1]
 
 
+def test_a_dropped_teacher_is_of_no_source(measured: dict[str, Any]) -> None:
+    path = measured["data"]["train"]
+    measured["data"]["train"] = [path, {"path": path, "teachers": ["vit", "cnn"]}]
+    measured["stages"] = [
+        {"data": {"train[1]": {"teachers": ["cnn", "vit"]}}, "train.steps": 1},
+        {"data": {"train": [path], "size": 64}},
+        {"data": {"train": [{"path": path, "teachers": ["vit", "cnn"], "limit": 2}]}},
+    ]
+    plan = make_plan(read_asked({"recipe": measured, "drop_teachers": "each"}))
+    left = plan.recipes["without vit"]
+    assert [source.teachers for source in left.data.train] == [None, ["cnn"]]
+    assert left.stages == [
+        {"data": {"train[1]": {"teachers": ["cnn"]}}, "train.steps": 1},
+        {"data": {"train": [path], "size": 64}},
+        {"data": {"train": [{"path": path, "teachers": ["cnn"], "limit": 2}]}},
+    ]
+    measured["stages"] = [{"data.train": [path]}, {"data": {"train": [{"path": path, "teachers": ["vit"]}]}}]
+    line = r"variant 'without vit': 'stages\[1\].data.train\[0\].teachers' names 'vit' alone"
+    with pytest.raises(InputError, match=line):
+        variants({"recipe": measured, "drop_teachers": "each"})
+
+
 def test_combinations_with_dropped_teachers(measured: dict[str, Any]) -> None:
     models = measured["teachers"]["models"]
     vit = {"uri": models["vit"], "weight": 2}

@@ -38,24 +38,6 @@ def changes(stage: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return found
 
 
-def without_teacher(stage: Mapping[str, Any], teacher: str) -> dict[str, Any]:
-    """A stage without what it changes of a teacher, in nested or dotted keys."""
-    return _without(stage, f"teachers.models.{teacher}", "")
-
-
-def _without(stage: Mapping[str, Any], dropped: str, prefix: str) -> dict[str, Any]:
-    kept: dict[str, Any] = {}
-    for name, value in stage.items():
-        key = f"{prefix}{name}"
-        if f"{key}.".startswith(f"{dropped}."):
-            continue
-        is_above = isinstance(value, Mapping) and dropped.startswith(f"{key}.")
-        rest = _without(value, dropped, f"{key}.") if is_above else value
-        if rest != {} or rest == value:
-            kept[name] = rest
-    return kept
-
-
 def leaves(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Values by dotted key: `{train: {lr: 1}}` → `{"train.lr": 1}`. A list is one value."""
     found: dict[str, Any] = {}

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 
 from unic.digest import sha256
 from unic.errors import InputError
-from unic.recipe.reading import without_teacher
 from unic.recipe.schema import Recipe
 from unic.runs.folder import is_of_seed
 from unic.sweeps.asked import BASE, Asked, Resumed
+from unic.sweeps.dropping import dropping
 from unic.sweeps.sameness import content
 
 _LONGEST = 60  # letters of a name that is made from values
@@ -114,16 +114,6 @@ def _without_each(base: Recipe) -> list[_Level]:
     return [_Level(), *(_Level(f"without {name}", dropped=name) for name in models)]
 
 
-def _dropping(teacher: str, recipe: Recipe) -> Iterator[str]:
-    """Overrides that take a teacher out of a recipe, and out of the stages that name it."""
-    tree = recipe.unresolved(recipe.model_dump(mode="json", include={"teachers", "stages"}))
-    rest = {name: entry for name, entry in tree["teachers"]["models"].items() if name != teacher}
-    yield f"teachers.models={json.dumps(rest)}"
-    stages = [without_teacher(stage, teacher) for stage in tree["stages"]]
-    if stages != tree["stages"]:
-        yield f"stages={json.dumps(stages)}"
-
-
 def _combinations(axes: Sequence[Sequence[_Level]], design: str) -> Iterator[Sequence[_Level]]:
     """The levels of each variant that is not the base."""
     every = itertools.product(*axes) if design == "factorial" else ([level] for axis in axes for level in axis)
@@ -141,9 +131,9 @@ def _combined(levels: Sequence[_Level], load: Load) -> Variant | None:
         return None
     with about(variant):
         recipe = load(lines)
-    if not recipe.teachers.models.keys() > {teacher}:
-        return None
-    return replace(variant, overrides=(*lines, *_dropping(teacher, recipe)))
+        if not recipe.teachers.models.keys() > {teacher}:
+            return None
+        return replace(variant, overrides=(*lines, *dropping(teacher, recipe)))
 
 
 def _short(value: Any) -> str:
