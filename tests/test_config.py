@@ -73,6 +73,18 @@ def test_an_override_of_one_loss_keeps_the_others(tmp_path: Path) -> None:
     assert load_recipe(MINIMAL).loss == default
 
 
+def test_the_name_of_a_loss_alone_is_this_loss_with_weight_1(tmp_path: Path) -> None:
+    assert load_recipe(MINIMAL, ["loss=mse"]).loss == {"mse": 1}
+    assert load_recipe(MINIMAL, ["loss=mse", "loss.cosine=2"]).loss == {"mse": 1, "cosine": 2}
+    assert load_recipe(MINIMAL | {"loss": "my_lab.huber"}).loss == {"my_lab.huber": 1}
+    (tmp_path / "base.yaml").write_text("loss: {mse: 1}\n")
+    assert load_recipe(MINIMAL | {"base": str(tmp_path / "base.yaml"), "loss": "cosine"}).loss == {"cosine": 1}
+    teacher = load_recipe(MINIMAL, ["teachers.models.a={uri: 'timm:x', loss: mse}"]).teachers.models["a"]
+    assert teacher.loss == {"mse": 1}
+    with pytest.raises(InputError, match="'loss': expected one name, or names with weights such as"):
+        load_recipe(MINIMAL, ["loss=[cosine,mse]"])
+
+
 def test_an_option_of_a_loss_keeps_its_weight() -> None:
     written = MINIMAL | {"loss": {"queue_kl": 0.25}}
     assert load_recipe(written, ["loss.queue_kl.length=8"]).model_dump()["loss"] == {

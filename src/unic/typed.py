@@ -14,7 +14,9 @@ from unic.trust import typed
 
 _ONE = ("student.model", *COMPONENTS, *(f"{name}.type" for name in COMPONENTS))
 _IMAGES = ("data.train", "data.validation")
-_LOSS = re.compile(r"(?:teachers\.models\.[^.]+\.)?loss\.(.+)")
+_LOSSES = r"(?:teachers\.models\.[^.]+\.)?loss"
+_ONE_LOSS = re.compile(_LOSSES)
+_LOSS = re.compile(rf"{_LOSSES}\.(.+)")
 _GENERATED = "generated:"
 _OWN = "py:"
 
@@ -34,7 +36,7 @@ def code_in_overrides(overrides: Sequence[str]) -> list[str]:
 def code_in(tree: Mapping[Any, Any]) -> list[str]:
     """URIs and names of components in a recipe or in a part of one. Most of them name no code outside unic."""
     flat = leaves(tree)
-    found = [value for key, value in flat.items() if key in _ONE or is_teacher(key)]
+    found = [value for key, value in flat.items() if key in _ONE or is_teacher(key) or _ONE_LOSS.fullmatch(key)]
     found = typed(value for value in found if isinstance(value, str))
     found += [name for key in flat if (loss := _LOSS.fullmatch(key)) for name in _beginnings(loss[1])]
     found += [name for key in _IMAGES for path in _paths(flat.get(key)) for name in code_in_path(path)]

@@ -220,7 +220,7 @@ TYPED = [
     ["teachers.models={b: 'py:stranger.part:teacher'}"], ["teachers={models: {b: 'py:stranger.part:teacher'}}"],
     ["teachers.models.b=py:stranger.part:teacher"], ["loss={stranger.part: 1}"],
     ["loss={cosine: 1, stranger.part: {weight: 1}}"], ["projector.type=stranger.part"],
-    ["projector=stranger.part"],
+    ["projector=stranger.part"], ["loss=stranger.part"], ["teachers.models.a.loss=stranger.part"],
     ["student.model=py:stranger.part:student"], ["stages=[{teachers.models: {b: 'py:stranger.part:teacher'}}]"],
 ]  # fmt: skip
 
@@ -257,8 +257,8 @@ def test_a_sweep_runs_the_code_that_was_typed_and_not_that_of_its_file(
     assert run_unic("sweep", sweep, "--dry-run", "--trust-code", "stranger.part") == (0, "")
     _forget(lab)
     plain = write(tmp_path / "recipe.yaml", recipe)
-    for loss in ("1", '{"weight": 1}'):
-        assert run_unic("sweep", plain, "--vary", f'loss=[{{"stranger.part": {loss}}}]', "--dry-run") == (0, "")
+    for loss in ('{"stranger.part": 1}', '{"stranger.part": {"weight": 1}}', "stranger.part"):
+        assert run_unic("sweep", plain, "--vary", f"loss=[{loss}]", "--dry-run") == (0, "")
         assert executed(lab)
         _forget(lab)
 

@@ -216,7 +216,7 @@ def test_a_wrong_loss_of_a_teacher_is_one_line(recipe: dict[str, Any], setting: 
 
 
 @pytest.mark.parametrize(
-    "typed", ["loss={lab.huber: 1}", "loss={lab.huber: {weight: 2, delta: 3}}", "loss.lab.huber=1"]
+    "typed", ["loss={lab.huber: 1}", "loss={lab.huber: {weight: 2, delta: 3}}", "loss.lab.huber=1", "loss=lab.huber"]
 )
 def test_code_of_a_loss_is_typed(typed: str) -> None:
     for override in (typed, f"teachers.models.vit.{typed}", f"stages=[{{{typed.replace('=', ': ')}}}]"):

@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, GetJsonSchemaHandler, Tag, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    GetJsonSchemaHandler,
+    Tag,
+    model_validator,
+)
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
@@ -78,3 +87,13 @@ LossSetting = Annotated[
     Discriminator(_form),
 ]
 """A weight, or a weight and options. Told apart by hand, so that an error is about the form that was written."""
+
+
+def _by_name(value: Any) -> Any:
+    if isinstance(value, list):
+        raise ValueError("expected one name, or names with weights such as {cosine: 0.5, mse: 0.5}")
+    return {value: 1.0} if isinstance(value, str) else value
+
+
+Losses = Annotated[dict[str, LossSetting], BeforeValidator(_by_name), OrText]
+"""Losses by name. A name alone is short for this loss with weight 1."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,10 @@ _TEACHER = re.compile(rf"{_TEACHER_KEY}(\.uri)?")
 _OWN_LOSS = re.compile(rf"{_TEACHER_KEY}\.loss")
 COMPONENTS = ("projector", "standardize", "weighting")
 """Sections that a name alone may stand for."""
+_SECTION_OF_NAME: dict[str, Callable[[str], dict[str, Any]]] = {
+    **{key: lambda name: {"type": name} for key in COMPONENTS},
+    "loss": lambda name: {name: 1.0},
+}
 _SHORT = (  # by the key of what may be written short: the key of the long form that has this value
     (re.compile(_TEACHER_KEY), "uri"),
     (re.compile("|".join(COMPONENTS)), "type"),
@@ -143,9 +147,10 @@ def _write_out(tree: Any, key: str) -> None:
 
 
 def _named(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """A tree in which a component that is a name alone is a mapping, so that a base or an override may add options."""
+    """A tree in which a component or a loss that is a name alone is a mapping, so that an override may add to it."""
     return {
-        key: {"type": value} if key in COMPONENTS and isinstance(value, str) else value for key, value in tree.items()
+        key: _SECTION_OF_NAME[key](value) if key in _SECTION_OF_NAME and isinstance(value, str) else value
+        for key, value in tree.items()
     }
 
 

@@ -21,7 +21,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from unic.errors import InputError, first_line_of, nearest
-from unic.recipe.base import FORM, LossSection, LossSetting, OrText, Section
+from unic.recipe.base import FORM, Losses, LossSection, OrText, Section
 from unic.recipe.files import UNNAMED, RecipeFile, holder, naming
 from unic.recipe.keys import first_error, meant
 from unic.recipe.reading import changes, check_unicode, leaves, read_file, replace, with_base
@@ -57,11 +57,11 @@ class Recipe(Section, WithReferences):
     teachers: TeachersSection
     student: StudentSection
     projector: Annotated[ProjectorSection, OrText] = ProjectorSection()
-    loss: dict[str, LossSetting] = Field({"cosine": 0.5, "smooth_l1": 0.5})
-    """Weights by name: `cosine`, `smooth_l1`, `mse`, another loss (`unic list losses`), or a dotted module. For a loss
-    with options write a mapping: `{NAME: {weight: 0.5, OPTION: VALUE}}`, where `weight` is 1 by default. On the command
-    line `loss.cosine=1` changes one loss and keeps the others, also those of the default; `loss={cosine: 1}` replaces
-    all."""
+    loss: Losses = Field({"cosine": 0.5, "smooth_l1": 0.5})
+    """Weights by name: `cosine`, `smooth_l1`, `mse`, another loss (`unic list losses`), or a dotted module. A name
+    alone is that loss with weight 1. For a loss with options write a mapping: `{NAME: {weight: 0.5, OPTION: VALUE}}`,
+    where `weight` is 1 by default. On the command line `loss.cosine=1` changes one loss and keeps the others, also
+    those of the default; `loss=cosine` and `loss={cosine: 1}` replace all."""
     standardize: Annotated[StandardizeSection, OrText] = StandardizeSection()
     weighting: Annotated[WeightingSection, OrText] = WeightingSection()
     data: DataSection

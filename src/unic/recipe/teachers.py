@@ -17,7 +17,7 @@ from pydantic import (
 
 from unic.errors import nearest
 from unic.quantities import SIZE
-from unic.recipe.base import LossSetting, OrText, Positive, Section
+from unic.recipe.base import Losses, OrText, Positive, Section
 
 Matched = Literal["both", "cls", "patches"]
 """Which tokens of a teacher the student is compared with."""
@@ -58,7 +58,7 @@ class TeacherSection(Section):
     views: Literal["augmented", "plain"] = "augmented"
     """View that the teacher sees: `augmented`, that of the student, or `plain`, its crop and flip without changes of
     colour, blur and solarisation."""
-    loss: dict[str, LossSetting] | None = Field(None, min_length=1)
+    loss: Losses | None = Field(None, min_length=1)
     """Losses to this teacher, in place of the recipe's `loss` and in its form; null: those of the recipe."""
 
     @model_validator(mode="before")
