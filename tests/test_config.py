@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -58,6 +59,19 @@ def test_a_component_may_be_a_name_alone(tmp_path: Path) -> None:
     )
     assert child.weighting.model_dump() == {"type": "gradnorm", "rate": 0.1, "alpha": 1}
     assert load_recipe(MINIMAL, ["projector=ladder", "projector.norm=pre"]).projector.options == {"norm": "pre"}
+
+
+@pytest.mark.parametrize("written", ["mlp", {"type": "mlp"}])
+def test_another_type_takes_no_options_of_the_base(tmp_path: Path, written: Any) -> None:
+    """As `projector=mlp` on the command line: `hidden_dim` of an MLP is another option than that of a ladder."""
+    base = tmp_path / "base.yaml"
+    for typed in ("{type: ladder, hidden_dim: 8}", "{hidden_dim: 8}"):  # the default is a ladder
+        base.write_text(f"projector: {typed}\nweighting: {{p: 0.3}}\n")
+        child = load_recipe(MINIMAL | {"base": str(base), "projector": written, "weighting": {"level": "batch"}})
+        assert child.projector.model_dump() == {"type": "mlp"}
+        assert child.weighting.options == {"p": 0.3, "level": "batch"}
+        same = load_recipe(MINIMAL | {"base": str(base), "projector": {"type": "ladder", "norm": "pre"}})
+        assert same.projector.options == {"hidden_dim": 8, "norm": "pre"}
 
 
 def test_an_override_of_one_loss_keeps_the_others(tmp_path: Path) -> None:

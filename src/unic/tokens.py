@@ -56,12 +56,12 @@ def side_by_side(levels: Sequence[Tokens]) -> Tokens:
 
 def without_patches(cls: Float[Tensor, "b d"]) -> Tokens:
     """Tokens of CLS alone: no patches, on a grid of 0 × 0."""
-    return Tokens(cls, cls.new_empty(len(cls), 0, 0), (0, 0))
+    return Tokens(cls, cls.new_empty(cls.shape[0], 0, 0), (0, 0))
 
 
 def without_cls(patches: Float[Tensor, "b n e"], grid: Grid) -> Tokens:
     """Tokens of patches alone: a CLS of width 0."""
-    return Tokens(patches.new_empty(len(patches), 0), patches, grid)
+    return Tokens(patches.new_empty(patches.shape[0], 0), patches, grid)
 
 
 def tokens_of(cls: Float[Tensor, "b d"] | None, patches: Float[Tensor, "b n e"] | None, grid: Grid) -> Tokens:

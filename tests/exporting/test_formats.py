@@ -134,6 +134,34 @@ def test_a_run_leaves_with_heads_card_and_parity(recipe, tmp_path):
         api.export(tmp_path / "run", tmp_path / "other", heads=["cnn"])
 
 
+@pytest.mark.parametrize("matched", ["cls", "patches"])
+def test_a_head_of_one_kind_of_tokens_takes_any_batch_size(recipe, tmp_path, matched):
+    """Its other tensor has no values, and must not fix the batch size of the graph."""
+    from rich.console import Console
+
+    from unic import api
+    from unic.heads import kept_head
+    from unic.recipe.schema import load_recipe
+    from unic.training.train import fit
+
+    models = recipe["teachers"]["models"]
+    models["vit"] = {"uri": models["vit"], "tokens": matched}
+    fit(load_recipe(recipe, ["train.steps=2"]), tmp_path / "run", console=Console(quiet=True))
+    head = kept_head(tmp_path / "run", "vit", device="cpu")
+    if matched == "cls":
+        with pytest.raises(InputError, match="has no patches"):
+            api.export(tmp_path / "run", tmp_path / "out", formats=["onnx"], heads=["vit"])
+        return
+    folder = api.export(tmp_path / "run", tmp_path / "out", formats=["torch_export", "onnx"], heads=["vit"], check=True)
+    assert json.loads((folder / "parity.json").read_text())["onnx: heads/vit/model.onnx"] <= 1e-5
+    session = onnxruntime.InferenceSession(str(folder / "heads/vit/model.onnx"))
+    for count in (1, 3):
+        images = torch.rand(count, 3, *head.input_size)
+        found = [torch.from_numpy(output) for output in session.run(None, {"images": images.numpy()})]
+        tokens = head.encode((images - head.mean) / head.std)
+        assert difference((tokens.cls, tokens.patches), tuple(found)) <= 1e-5
+
+
 def test_graphs_of_the_first_channels(recipe, tmp_path):
     from rich.console import Console
 

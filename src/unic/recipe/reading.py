@@ -13,13 +13,17 @@ from omegaconf import OmegaConf
 from unic._regular_files import read_text
 from unic.errors import InputError, nearest, reason_of
 from unic.recipe.files import RecipeFile
+from unic.recipe.sections import ProjectorSection, StandardizeSection, WeightingSection
 from unic.runs.folder import RunFolder
 
 _PACKAGE = Path(__file__).parents[1]
 _TEACHER_KEY = r"teachers\.models\.[^.]+"
 _TEACHER = re.compile(rf"{_TEACHER_KEY}(\.uri)?")
 _OWN_LOSS = re.compile(rf"{_TEACHER_KEY}\.loss")
-COMPONENTS = ("projector", "standardize", "weighting")
+_DEFAULT_TYPES = {
+    "projector": ProjectorSection().type, "standardize": StandardizeSection().type, "weighting": WeightingSection().type
+}  # fmt: skip
+COMPONENTS = tuple(_DEFAULT_TYPES)
 """Sections that a name alone may stand for."""
 _SECTION_OF_NAME: dict[str, Callable[[str], dict[str, Any]]] = {
     **{key: lambda name: {"type": name} for key in COMPONENTS},
@@ -115,9 +119,22 @@ def with_base(file: RecipeFile, files: list[RecipeFile], seen: tuple[str, ...] =
                 parent = {**parent, "loss": child}
             elif isinstance(child, dict) and "models" in child:
                 parent = {**parent, "teachers": {**parent["teachers"], "models": child["models"]}}
+    parent = _of_the_same_types(parent, tree)
     merged = OmegaConf.to_container(OmegaConf.merge(OmegaConf.create(parent), OmegaConf.create(tree)), resolve=False)
     assert isinstance(merged, dict)
     return {str(key): value for key, value in merged.items()}
+
+
+def _of_the_same_types(base: Mapping[str, Any], child: Mapping[str, Any]) -> dict[str, Any]:
+    """The base without components of another type than the child's: their options mean nothing to that one."""
+    kept = {}
+    for key, value in base.items():
+        if key in COMPONENTS and isinstance(value, Mapping) and isinstance(child.get(key), Mapping):
+            old = value.get("type", _DEFAULT_TYPES[key])
+            if child[key].get("type", old) != old:
+                continue
+        kept[key] = value
+    return kept
 
 
 def replace(tree: Any, override: str) -> None:

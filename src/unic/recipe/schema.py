@@ -51,7 +51,8 @@ class Recipe(Section, WithReferences):
 
     base: str | None = None
     """A recipe to start from: a file beside this one, or the name of a shipped one. Maps of names (`teachers.models`,
-    `loss`, `trackers`) are replaced whole, everything else key by key."""
+    `loss`, `trackers`) are replaced whole, and so are `projector`, `standardize` and `weighting` by another `type`;
+    everything else is merged key by key."""
     seed: int = Field(0, ge=0)
     """Seed of all random draws; each is a hash of the seed, the step and the image."""
     teachers: TeachersSection
