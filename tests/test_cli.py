@@ -300,7 +300,7 @@ def test_a_run_that_is_stopped_says_how_to_go_on(
     capsys: pytest.CaptureFixture[str], written: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from unic import api
-    from unic.errors import InputError, PreemptedError, StoppedError, UnfinishedError
+    from unic.errors import InputError, PreemptedError, Remedy, StoppedError, UnfinishedError
 
     def ends(error: Exception) -> str:
         def end(*_: object, **__: object) -> None:
@@ -311,12 +311,13 @@ def test_a_run_that_is_stopped_says_how_to_go_on(
 
     monkeypatch.chdir(written.parent)
     command = "unic distill toy.yaml train.lr=1 --out 'my run' --resume"
-    stopped = "stopped by a signal; checkpoint saved at step 3; continue with --resume"
-    assert ends(PreemptedError(stopped)) == f"unic: {stopped}: {command}"
-    full = "checkpoint at step 3 not saved: disk full; free some space and continue with --resume"
-    assert ends(StoppedError(full)) == f"unic: {full}: {command}"
-    gone = "the network is gone; checkpoint saved at step 4; continue with --resume"
-    assert ends(InputError(gone)) == f"unic: {gone}: {command}"
+    stopped, go_on = "stopped by a signal; checkpoint saved at step 3", Remedy("continue", "--resume")
+    line = f"unic: {stopped}; continue with --resume: {command}"
+    assert ends(PreemptedError(stopped, remedy=go_on)) == line
+    full = StoppedError("the disk is full", remedy=Remedy("free some space and continue", "--resume"))
+    assert ends(full) == f"unic: the disk is full; free some space and continue with --resume: {command}"
+    gone = InputError("the network is gone; checkpoint saved at step 4", remedy=go_on)
+    assert ends(gone) == f"unic: the network is gone; checkpoint saved at step 4; continue with --resume: {command}"
     assert ends(StoppedError("out of memory")) == "unic: out of memory"
     assert ends(UnfinishedError("its export failed")).splitlines()[-1].endswith(f": {command}")
 

@@ -2,6 +2,7 @@
 
 import ast
 import errno
+import pickle
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,10 @@ from unic import errors
 from unic.errors import (
     InputError,
     PreemptedError,
+    Remedy,
     StoppedError,
     UnicError,
+    UntrustedError,
     exit_code_of,
     first_line_of,
     in_one_line,
@@ -34,6 +37,17 @@ def test_a_long_line_keeps_what_it_is_about_and_what_to_do(kind: type[Exception]
 def test_a_line_of_several_hundred_characters_stays_as_it_is() -> None:
     line = "data " + "/a/long/folder" * 40
     assert str(InputError(line)) == line
+
+
+def test_a_remedy_ends_the_line_and_may_name_another_command() -> None:
+    error = UntrustedError("the code", "hub code")
+    assert str(error.continued_with("again")) == "the code"
+    error = error.reworded("the code changed", Remedy("continue", "--resume"))
+    assert str(error) == "the code changed; continue with --resume"
+    for one in (error, pickle.loads(pickle.dumps(error))):
+        other = one.continued_with("the same command")
+        assert str(other) == "the code changed; continue with the same command"
+        assert (type(other), other.what) == (UntrustedError, "hub code")
 
 
 def test_an_exception_of_a_library_is_cut_too() -> None:

@@ -123,7 +123,7 @@ def test_an_interrupted_one_goes_on_and_those_before_it_are_left_alone(
     def stopped(settings: Any, folder: Path, **options: Any) -> Any:
         begun.append(folder.name)
         if settings.seed == 1:
-            raise PreemptedError("stopped by a signal; continue with resume=True")
+            raise PreemptedError("stopped by a signal")
         return fit(settings, folder, **options)
 
     monkeypatch.setattr("unic.api.distilling.fit", stopped)

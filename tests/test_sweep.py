@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
 import signal
 import sys
 import time
+from collections.abc import Iterator
+from multiprocessing import Pipe
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +24,9 @@ from unic import api, cli
 from unic.api import sweep_training, sweeping
 from unic.errors import InputError, NotFiniteError, PreemptedError, UnfinishedError
 from unic.recipe.schema import load_recipe
+from unic.runs import checkpoint
 from unic.runs.metrics import read_metrics
+from unic.sweeps import jobs as sweep_jobs
 from unic.sweeps import sameness
 from unic.sweeps.asked import read_asked
 from unic.sweeps.folder import SweepFolder
@@ -387,7 +392,7 @@ def test_what_fails_does_not_stop_the_others(
 
     def failing(self: Any, training: Training) -> None:
         if training.variant.name == "wild":
-            raise NotFiniteError("losses are not finite; continue with resume=True")
+            raise NotFiniteError("losses are not finite")
         pretend(self, training)
 
     monkeypatch.setattr(sweep_training.Work, "__call__", failing)
@@ -396,6 +401,30 @@ def test_what_fails_does_not_stop_the_others(
         unic.sweep(measured, variants=variants, out=tmp_path / "all", console=QUIET)
     assert pretended == ["base/seed-0", "worse/seed-0"]
     assert (tmp_path / "all/report.html").is_file()
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_full_disk_is_no_reason_to_resume_a_single_run(
+    measured: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, jobs: int
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def beside(trainings: list[Training], jobs: int, work: Any) -> Iterator[tuple[Training, Exception | None]]:
+        """What a process for each training answers, without the process, in which nothing can be patched."""
+        theirs, ours = Pipe()
+        for training in trainings:
+            sweep_jobs._child(work, training, 0, [], theirs)
+            yield training, ours.recv()
+
+    monkeypatch.setattr(checkpoint, "save", full)
+    monkeypatch.setattr(sweeping, "run_each", beside)
+    with pytest.raises(UnfinishedError) as error:
+        unic.sweep(measured, out=tmp_path / "all", jobs=jobs, console=QUIET)
+    assert str(error.value) == (
+        f"sweep {tmp_path / 'all'}: base, seed 0: checkpoint at step 2 not saved: No space left on device; there is no "
+        "earlier one; free some space and continue with the same command"
+    )
 
 
 def test_a_signal_ends_it_and_the_same_call_goes_on(

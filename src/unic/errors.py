@@ -22,8 +22,9 @@ import difflib
 import errno
 import signal
 from collections.abc import Iterable, Sequence
+from copy import copy
 from itertools import accumulate
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from unic._text import printable
 
@@ -45,20 +46,48 @@ def one_line(text: object) -> str:
     return f"{line[: _LONGEST - end - 3]} … {line[-end:]}"
 
 
+class Remedy(NamedTuple):
+    """The end of an error line that says how a run goes on: `free some space and continue with --resume`.
+
+    Attributes:
+        action: what to do, for example "continue".
+        command: what to do it with. A command that goes on in another way names that way here.
+    """
+
+    action: str
+    command: str
+
+    def __str__(self) -> str:
+        return f"{self.action} with {self.command}"
+
+
 class UnicError(Exception):
     """An error that ends a command with one line for the user.
 
     Args:
         text: the message, which `one_line` shortens.
+        remedy: follows the text in the line.
 
     Attributes:
         exit_code: exit code of a command that ends with this error.
+        text, remedy: the two parts of the line.
     """
 
     exit_code: ClassVar[int] = 1
 
-    def __init__(self, text: object = "") -> None:
-        super().__init__(one_line(text))
+    def __init__(self, text: object = "", *, remedy: Remedy | None = None) -> None:
+        super().__init__(one_line(text if remedy is None else f"{text}; {remedy}"))
+        self.text, self.remedy = str(text), remedy
+
+    def reworded(self, text: str, remedy: Remedy | None) -> UnicError:
+        """The same error with another line."""
+        other = copy(self)
+        UnicError.__init__(other, text, remedy=remedy)
+        return other
+
+    def continued_with(self, command: str) -> UnicError:
+        """The same error with another command in its remedy; itself where it has none."""
+        return self.reworded(self.text, self.remedy._replace(command=command)) if self.remedy else self
 
 
 class InputError(UnicError, ValueError):

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from unic.arguments import argument
-from unic.errors import PreemptedError
+from unic.errors import PreemptedError, Remedy
 
 STOP = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGUSR1", "SIGINT", "SIGHUP") if hasattr(signal, name))
 """Signals that ask a run to save and stop, so that it can be resumed."""
@@ -58,9 +58,8 @@ class StopSignals:
             self.catch_up()
             yield
         except _StopError:
-            raise PreemptedError(
-                f"{f'stopped by a signal {when}'.rstrip()}; continue with {argument('resume', True)}"
-            ) from None
+            text = f"stopped by a signal {when}".rstrip()
+            raise PreemptedError(text, remedy=Remedy("continue", argument("resume", True))) from None
         finally:
             self._raises = before
 

@@ -137,7 +137,7 @@ def test_nothing_evaluated(runs: list[Path], tmp_path: Path, outline: Read) -> N
 
 
 def test_recipes_show_only_what_differs(runs: list[Path]) -> None:
-    rows = {row["key"]: row["values"] for row in collect_runs(runs)["differences"]}
+    rows = {row["key"]: row["values"] for row in collect_runs([read_run(run) for run in runs])["differences"]}
     assert rows == {"seed": ["0", "7"], "projector.hidden_dim": ["8", "4"]}
 
 
@@ -258,7 +258,7 @@ def test_both_mean_gains_are_compared(runs: list[Path], tmp_path: Path, outline:
 def test_a_run_with_unseen_tasks_shares_its_radar_with_an_older_one(runs: list[Path]) -> None:
     results = json.loads((runs[1] / "results.json").read_text())
     (runs[1] / "results.json").write_text(json.dumps({**results, "unseen": ["shapes/knn"]}))
-    drawn = collect_runs(runs)["radar"]
+    drawn = collect_runs([read_run(run) for run in runs])["radar"]
     assert drawn is not None
     assert drawn["axis_is"].startswith("a task")
     assert [len(shape.points) for shape in drawn["series"]] == [3, 3]

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from unic.recipe.references import WithReferences
 from unic.reporting import write_sweep
 from unic.sweeps.measured import Measured, Scored
 from unic.sweeps.summary import summarise
@@ -48,7 +49,9 @@ def trainings(seeds: int = 3) -> list[Measured]:
 
 def test_the_page(tmp_path: Path, outline: Callable[[str], Any]) -> None:
     runs = trainings()
-    page = write_sweep(summarise(runs, ["base"]), runs, "my sweep", tmp_path / "page.html").read_text()
+    page = write_sweep(
+        summarise(runs, ["base"]), runs, "my sweep", tmp_path / "page.html", WithReferences()
+    ).read_text()
     found = outline(page)
     assert found.loads == ["data:,", "#differences", "#scores", "#variants"]
     assert "<script" not in page

@@ -10,7 +10,7 @@ from unic.files import write_text
 from unic.outputs import check_writable
 from unic.reporting import write_sweep
 from unic.sweeps.folder import SweepFolder
-from unic.sweeps.kept import kept_variants
+from unic.sweeps.kept import kept_references, kept_variants
 from unic.sweeps.measured import read_all
 from unic.sweeps.summary import SuiteSummary, summarise
 from unic.sweeps.table import as_markdown
@@ -45,5 +45,5 @@ def _write_page(place: SweepFolder, target: Path) -> list[SuiteSummary]:
     if not trainings:
         raise InputError(f"sweep {place.path}: no finished training in {place.results}")
     summaries = summarise(trainings, kept_variants(place))
-    write_sweep(summaries, trainings, place.path.resolve().name, target)
+    write_sweep(summaries, trainings, place.path.resolve().name, target, kept_references(place))
     return summaries

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -17,7 +16,7 @@ from unic.api.recipes import AnyRecipe, override_lines
 from unic.api.sweep_table import sweep_table
 from unic.api.sweep_training import Work
 from unic.arguments import argument
-from unic.errors import InputError, PreemptedError, UnfinishedError, in_one_line
+from unic.errors import InputError, PreemptedError, UnfinishedError, UnicError, in_one_line
 from unic.outputs import check_writable
 from unic.runs.state import newest_state
 from unic.signals import stop_signals
@@ -33,7 +32,6 @@ from unic.trust import trusting
 from unic.typed import code_in_overrides
 
 log = logging.getLogger("unic")
-_ADVICE = re.compile(r"; continue (with|from) .*$")  # a sweep is continued by the same command
 
 
 def sweep(
@@ -206,6 +204,8 @@ class _Sweep:
         if error is None:
             tell(self._console, f"{training.name}: finished")
             return
-        self._problems.append(f"{training.name}: {_ADVICE.sub('', in_one_line(error))}")
+        if isinstance(error, UnicError):
+            error = error.continued_with("the same command")
+        self._problems.append(f"{training.name}: {in_one_line(error)}")
         tell(self._console, self._problems[-1], "red")
         log.error("%s", self._problems[-1])

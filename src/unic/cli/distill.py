@@ -14,7 +14,7 @@ from unic import _completion
 from unic.cli.screen import echo, stderr, stdout, tell_next
 from unic.cli.sources import begun_recipe, recipe_source, typed_code
 from unic.cli.words import TrustCode, seeds_in
-from unic.errors import InputError, PreemptedError, StoppedError, UnfinishedError
+from unic.errors import InputError, UnfinishedError, UnicError
 from unic.runs.folder import RunFolder, trainings_in
 from unic.signals import stop_signals
 
@@ -100,10 +100,8 @@ def distill(
     except UnfinishedError as error:
         _show_run(folder)  # the error line, which says what is missing, comes last
         raise UnfinishedError(f"{error}; to try again: {_again(folder)}") from None
-    except (PreemptedError, StoppedError, InputError) as error:
-        if not str(error).endswith("with --resume"):
-            raise
-        raise type(error)(f"{error}: {_again(folder)}") from None
+    except UnicError as error:
+        raise error.continued_with(f"--resume: {_again(folder)}") from None
     from unic.training.engine import is_main_process
 
     if is_main_process():

@@ -43,10 +43,10 @@ def naming(name: str) -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        rest = str(error).removeprefix(f"{UNNAMED}:")
-        if rest == str(error) or name == UNNAMED:
+        rest = error.text.removeprefix(f"{UNNAMED}:")
+        if rest == error.text or name == UNNAMED:
             raise
-        raise type(error)(f"{name}:{rest}") from None
+        raise error.reworded(f"{name}:{rest}", error.remedy) from None
 
 
 def _depth(tree: Any, location: Sequence[int | str]) -> int:

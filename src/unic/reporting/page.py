@@ -41,26 +41,22 @@ def write_report(run: Path, to: Path | None = None) -> Path:
 
     A section whose files the run does not have (an evaluation, an export, a log) says so.
     """
-    run = Path(run)
-    return write_page(render("report.html.j2", collect(run)), to or RunFolder(run).report)
+    files = read_run(Path(run))
+    return write_page(render("report.html.j2", collect(files), files.hidden), to or RunFolder(files.path).report)
 
 
-def collect(run: Path) -> dict[str, Any]:
+def collect(files: RunFiles) -> dict[str, Any]:
     """Everything that the template shows."""
-    files = read_run(run)
     teachers = list(files.recipe.teachers.models) if files.recipe else []
     evaluation = _evaluation(files, teachers)
     scores, colour = evaluation.pop("scores"), evaluation["colour"]
-    share = files.hidden.shared
     pictures = _pictures(files, scores)
-    for notes in (pictures.patch_notes, pictures.neighbour_notes, evaluation.get("failures", {}).get("notes", [])):
-        notes[:] = share(notes)
     return {
         "name": files.name,
         "written": time.strftime("%Y-%m-%d %H:%M"),
         "environment": files.environment,
         **evaluation,
-        "next_steps": share(_next_steps(files, scores)),
+        "next_steps": _next_steps(files, scores),
         "sizes": parameters(scores, pictures.sizes),
         "charts": training_charts(files.rows, teachers or (scores.teachers if scores else []), colour, files.recipe),
         "teacher_options": _teacher_options(files),
@@ -73,12 +69,12 @@ def collect(run: Path) -> dict[str, Any]:
         "alpha": files.alpha,
         "damaged": {
             "known": files.damaged is not None,
-            "shown": share((files.damaged or [])[:_MAX_DAMAGED]),
+            "shown": (files.damaged or [])[:_MAX_DAMAGED],
             "count": len(files.damaged or []),
         },
-        "usage": usage(run / "export"),
+        "usage": usage(files.path / "export"),
         "exported": files.is_exported,
-        "run": str(run),
+        "run": str(files.path),
     }
 
 

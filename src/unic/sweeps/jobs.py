@@ -86,12 +86,13 @@ def _started(training: Training, slot: int, jobs: int, work: Work) -> _Running:
 
 
 def _answered(one: _Running) -> Exception | None:
+    error: Exception | None
     try:
-        kind, text = one.answer.recv()
+        error = one.answer.recv()
     except EOFError:
-        kind, text = LostPeerError, "its process died (out of memory?)"
+        error = LostPeerError("its process died (out of memory?)")
     one.child.join()
-    return None if kind is None else kind(text)
+    return error
 
 
 def _ask_to_stop(child: BaseProcess) -> None:
@@ -104,7 +105,7 @@ def _ask_to_stop(child: BaseProcess) -> None:
 
 
 def _child(work: Work, training: Training, slot: int, names: Sequence[str], answer: Any) -> None:
-    """Work of a process: one training. It answers a kind of error, or None, with its text."""
+    """Work of a process: one training. It answers what the training failed by, or None."""
     inherit(names)
     if torch.cuda.is_available():
         torch.cuda.set_device(slot % torch.cuda.device_count())
@@ -114,8 +115,10 @@ def _child(work: Work, training: Training, slot: int, names: Sequence[str], answ
                 signal.pthread_sigmask(signal.SIG_UNBLOCK, [_STOP])  # its parent's, see `_ask_to_stop`
             work(training)
     except UnicError as error:
-        answer.send((PreemptedError if isinstance(error, PreemptedError) else StoppedError, str(error)))
+        # No other kind: one of somebody's own code may not be known in the parent.
+        kind = PreemptedError if isinstance(error, PreemptedError) else StoppedError
+        answer.send(kind(error.text, remedy=error.remedy))
     except Exception as error:
-        answer.send((StoppedError, in_one_line(error)))
+        answer.send(StoppedError(in_one_line(error)))
     else:
-        answer.send((None, ""))
+        answer.send(None)

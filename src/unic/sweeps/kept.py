@@ -12,6 +12,7 @@ from unic.arguments import argument
 from unic.errors import InputError, first_line_of
 from unic.files import write_text
 from unic.recipe.reading import leaves
+from unic.recipe.references import WithReferences
 from unic.recipe.schema import Recipe, load_recipe
 from unic.runs.folder import RunFolder
 from unic.sweeps.asked import Resumed, read_asked
@@ -71,6 +72,14 @@ def keep(folder: SweepFolder, plan: Plan) -> None:
 def kept_variants(folder: SweepFolder) -> list[str]:
     """Names of all variants of the sweep in the order of its commands; none where `sweep.yaml` is gone."""
     return list(_read(folder)["variants"]) if folder.is_begun else []
+
+
+def kept_references(folder: SweepFolder) -> WithReferences:
+    """What the recipe of the base has from environment variables; nothing where `base.yaml` cannot be read."""
+    try:
+        return load_recipe(folder.base, has_begun=True, may_miss=True)
+    except InputError:
+        return WithReferences()
 
 
 def _written_out(plan: Plan) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from unic.arguments import argument
 from unic.encoders import Encoder
-from unic.errors import FullDiskError, InputError
+from unic.errors import FullDiskError, InputError, Remedy
 from unic.recipe.schema import Recipe
 from unic.runs import checkpoint
 from unic.runs.checkpoint import Checkpoint
@@ -97,8 +97,8 @@ def interpolate(
         checkpoint.save(RunFolder(run).interpolated, Checkpoint(step, dict(mixed.state_dict()), state), keep=1)
     except OSError as error:
         raise FullDiskError(
-            f"the interpolated student could not be saved: {error.strerror or error}; free some space and continue "
-            f"with {argument('resume', True)}"
+            f"the interpolated student could not be saved: {error.strerror or error}",
+            remedy=Remedy("free some space and continue", argument("resume", True)),
         ) from error
     tell(f"student: {1 - alpha:g} x the start's weights + {alpha:g} x the trained weights (train.interpolate)")
     return mixed

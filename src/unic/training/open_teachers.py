@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from unic.arguments import argument
-from unic.errors import PreemptedError
+from unic.errors import PreemptedError, Remedy
 from unic.training.stage import Stage
 from unic.training.teacher_cache import open_cache
 from unic.training.teachers import Teachers
@@ -22,7 +22,8 @@ def open_teachers(stage: Stage) -> Teachers:
 
     def end_if_asked(when: str) -> None:
         if is_asked_to_stop():
-            raise PreemptedError(f"stopped by a signal {when}; continue with {argument('resume', True)}")
+            remedy = Remedy("continue", argument("resume", True))
+            raise PreemptedError(f"stopped by a signal {when}", remedy=remedy)
 
     def report(line: str) -> None:
         end_if_asked("while the teacher cache was built")

@@ -14,7 +14,7 @@ from typing import Any
 from torch import Tensor
 
 from unic.arguments import argument
-from unic.errors import FullDiskError, StoppedError
+from unic.errors import FullDiskError, Remedy, StoppedError
 from unic.recipe.sections import CheckpointSection
 from unic.runs import checkpoint
 from unic.runs.checkpoint import Checkpoint
@@ -134,7 +134,7 @@ class Saver:
         line = f"checkpoint at step {step} not saved: {error.strerror or error}; "
         line += "there is no earlier one" if newest is None else f"the newest whole one is step-{newest}"
         if must or self._setting.on_full == "stop":
-            raise FullDiskError(f"{line}; free some space and continue with {argument('resume', True)}")
+            raise FullDiskError(line, remedy=Remedy("free some space and continue", argument("resume", True)))
         line += "; the training goes on (checkpoint.on_full: continue)"
         log.warning(line)
         self._tell(line)

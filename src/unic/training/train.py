@@ -18,7 +18,7 @@ from rich.console import Console
 from unic import cores
 from unic.arguments import argument
 from unic.encoders import Encoder
-from unic.errors import AgreedError, InputError, PreemptedError, StoppedError
+from unic.errors import AgreedError, InputError, PreemptedError, Remedy, StoppedError
 from unic.outputs import check_writable
 from unic.recipe.schema import Recipe
 from unic.runs import checkpoint
@@ -110,8 +110,8 @@ def _fit_stage(stage: Stage, callback: Callback | None) -> Encoder:
                 # A signal may have arrived while this stage was built, or in the last save of the one before.
                 if run.agreement.any(run.stops())[0] and not stage.is_over:
                     raise PreemptedError(
-                        f"stopped by a signal before step {stage.position.step + 1}; "
-                        f"continue with {argument('resume', True)}"
+                        f"stopped by a signal before step {stage.position.step + 1}",
+                        remedy=Remedy("continue", argument("resume", True)),
                     )
                 with run.saver:
                     _loop(stage, teachers, callback)
@@ -171,7 +171,8 @@ def _loop(stage: Stage, teachers: Teachers, callback: Callback | None) -> None:
                 raise AgreedError(f"{too_many}; checkpoint saved at step {step}")
             if stop and not stage.is_over:
                 raise PreemptedError(
-                    f"stopped by a signal; checkpoint saved at step {step}; continue with {argument('resume', True)}"
+                    f"stopped by a signal; checkpoint saved at step {step}",
+                    remedy=Remedy("continue", argument("resume", True)),
                 )
             if enough:
                 unimproved = "step %d: %s has not improved for %d evaluations (eval.patience)"
@@ -215,16 +216,16 @@ def _abandoned(stage: Stage) -> Iterator[None]:
     try:
         yield
     except (PreemptedError, StoppedError, InputError) as error:
-        reason = "stopped by a signal" if isinstance(error, PreemptedError) else str(error)
-        go_on = f"with {argument('resume', True)}"
+        reason = "stopped by a signal" if isinstance(error, PreemptedError) else error.text
+        remedy = Remedy("continue", argument("resume", True))
         if not is_alone:
-            raise StoppedError(f"{reason}; continue from the newest checkpoint {go_on}") from error
+            raise StoppedError(reason, remedy=remedy._replace(action="continue from the newest checkpoint")) from error
         if changed:
             changed.undo()
         step = stage.position.step
         if checkpoint.newest_step(run.folder) != step:
             stage.save(is_last=True)
-        raise type(error)(f"{reason}; checkpoint saved at step {step}; continue {go_on}") from error
+        raise error.reworded(f"{reason}; checkpoint saved at step {step}", remedy) from error
 
 
 def _final_student(stage: Stage) -> Encoder:

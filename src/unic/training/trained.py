@@ -11,7 +11,7 @@ from unic.arguments import argument
 from unic.encoders import build_encoder, parse_uri, without_weights
 from unic.encoders._weights import load_all
 from unic.encoders.timm_encoder import TimmEncoder
-from unic.errors import InputError
+from unic.errors import InputError, Remedy
 from unic.recipe.schema import Recipe, load_run_recipe
 from unic.runs import checkpoint
 from unic.runs.folder import check_run_folder
@@ -90,8 +90,8 @@ def load_trained(run: Path) -> Trained:
     is_at_end = bool(position.is_finished) and position.has_ended(len(recipe.stages))
     if is_at_end and leaving is None and plans[-1].train.interpolate is not None:
         raise InputError(
-            f"run {run}: it was stopped after its last step, before train.interpolate; continue with "
-            f"{argument('resume', True)}"
+            f"run {run}: it was stopped after its last step, before train.interpolate",
+            remedy=Remedy("continue", argument("resume", True)),
         )
     found = Trained(run, plans[-1], saved.step, tensors, models, plans)
     return found if leaving is None else replace(found, interpolated=leaving.tensors, alpha=leaving.state["alpha"])

@@ -19,7 +19,7 @@ from accelerate import Accelerator
 from accelerate.utils import InitProcessGroupKwargs
 
 from unic.arguments import argument
-from unic.errors import LostPeerError, StoppedError
+from unic.errors import LostPeerError, Remedy, StoppedError
 
 # What gloo, NCCL and the store say when a peer is gone or silent; torch has no common type for it.
 _GONE = re.compile(r"connection (closed|reset|refused)|broken pipe|peer|socket error|remote process exited", re.I)
@@ -121,6 +121,5 @@ def peers(accelerator: Accelerator, timeout: int) -> Iterator[None]:
         else:
             raise
         me = f"process {accelerator.process_index} of {accelerator.num_processes}"
-        raise LostPeerError(
-            f"{me}: {why}; continue from the newest checkpoint with {argument('resume', True)}"
-        ) from error
+        remedy = Remedy("continue from the newest checkpoint", argument("resume", True))
+        raise LostPeerError(f"{me}: {why}", remedy=remedy) from error

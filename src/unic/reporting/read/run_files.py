@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from unic.reporting.read.sets import measured_sets
 from unic.runs import checkpoint
 from unic.runs.folder import RunFolder
 from unic.runs.metrics import read_metrics
+from unic.runs.state import newest_state
+from unic.training.places import written_in
 from unic.training.recorded import recipe_of
 
 _MISSING = "-"
@@ -55,14 +58,19 @@ class RunFiles:
     @property
     def hidden(self) -> WithReferences:
         """The values of environment variables, which the page must not show."""
-        known = [self.recipe.written] if self.recipe else []
+        recipe = self.recipe.written if self.recipe else written_in(newest_state(self.path))
         return WithReferences().written_as(
-            *known, measured_sets(self.scores.results.protocol if self.scores else Protocol())[1]
+            recipe, measured_sets(self.scores.results.protocol if self.scores else Protocol())[1]
         )
 
     @property
     def is_exported(self) -> bool:
         return (RunFolder(self.path).export / "config.json").is_file()
+
+
+def hidden_in(runs: Iterable[RunFiles]) -> WithReferences:
+    """What a page about several runs must not show."""
+    return WithReferences().written_as(*(run.hidden.written for run in runs))
 
 
 def read_run(path: Path) -> RunFiles:

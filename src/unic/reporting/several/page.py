@@ -12,7 +12,7 @@ from unic.errors import InputError
 from unic.reporting.draw.looks import OWN
 from unic.reporting.draw.radar import radar
 from unic.reporting.draw.svg import Series, palette
-from unic.reporting.read.run_files import RunFiles, read_run, unlike_results
+from unic.reporting.read.run_files import RunFiles, hidden_in, read_run, unlike_results
 from unic.reporting.read.scores import millions, told
 from unic.reporting.render import render, write_page
 from unic.reporting.sections.gains import FEWEST, WITHOUT_UNSEEN, gains_by_axis
@@ -44,13 +44,14 @@ def write_comparison(runs: Sequence[Path], target: Path) -> Path:
     for run in runs:
         if not run.is_dir():
             raise InputError(f"report {run}: no such folder{nearest_folder(run)}")
-    return write_page(render("comparison.html.j2", collect_runs(runs)), Path(target))
+    files = [read_run(run) for run in runs]
+    return write_page(render("comparison.html.j2", collect_runs(files), hidden_in(files)), Path(target))
 
 
-def collect_runs(paths: Sequence[Path]) -> dict[str, Any]:
+def collect_runs(files: Sequence[RunFiles]) -> dict[str, Any]:
     """Everything that the template shows."""
-    names = unique_names(paths)
-    runs = [_checked(read_run(path)) for path in paths]
+    names = unique_names([run.path for run in files])
+    runs = [_checked(run) for run in files]
     colours = [palette(index - 1) if index else OWN for index in range(len(runs))]
     compared = Compared(names, runs)
     looks = dict(zip(names, colours, strict=True))

@@ -18,7 +18,7 @@ def differences(recipes: Sequence[Recipe | None]) -> list[dict[str, Any]]:
 
     A run whose recipe cannot be read has "–", and is not compared.
     """
-    trees = [{} if recipe is None else recipe.shared(recipe.model_dump(mode="json")) for recipe in recipes]
+    trees = [{} if recipe is None else recipe.unresolved(recipe.model_dump(mode="json")) for recipe in recipes]
     flat = [flattened(tree) for tree in written_out(*trees)]
     known = [values for values, recipe in zip(flat, recipes, strict=True) if recipe is not None]
     keys = list(dict.fromkeys(key for values in known for key in values))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from unic.quantities import duration
+from unic.recipe.references import WithReferences
 from unic.reporting.draw.forest import Line, forest_plot
 from unic.reporting.render import render, write_page
 from unic.sweeps.measured import Measured
@@ -16,7 +17,13 @@ from unic.sweeps.summary import Mean, SuiteSummary
 from unic.sweeps.table import changes, difference, score, unit_of
 
 
-def write_sweep(summaries: Sequence[SuiteSummary], trainings: Sequence[Measured], name: str, target: Path) -> Path:
+def write_sweep(
+    summaries: Sequence[SuiteSummary],
+    trainings: Sequence[Measured],
+    name: str,
+    target: Path,
+    hidden: WithReferences,
+) -> Path:
     """Writes one file that needs no network, and returns its path.
 
     Args:
@@ -24,8 +31,9 @@ def write_sweep(summaries: Sequence[SuiteSummary], trainings: Sequence[Measured]
         trainings: the finished ones, from which the summaries were made.
         name: name of the sweep.
         target: the file; its folder is made.
+        hidden: values of environment variables, as the recipe of the sweep has them.
     """
-    return write_page(render("sweep.html.j2", collect_sweep(summaries, trainings, name)), target)
+    return write_page(render("sweep.html.j2", collect_sweep(summaries, trainings, name), hidden), target)
 
 
 def collect_sweep(summaries: Sequence[SuiteSummary], trainings: Sequence[Measured], name: str) -> dict[str, Any]:

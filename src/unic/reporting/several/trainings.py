@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from unic.errors import InputError
 from unic.eval.results.trainings import mean_gains_of_trainings
 from unic.reporting.draw.looks import Looks
 from unic.reporting.page import compared
-from unic.reporting.read.run_files import RunFiles, read_run
+from unic.reporting.read.run_files import RunFiles, hidden_in, read_run
 from unic.reporting.read.scores import Scores, shown, signed
 from unic.reporting.render import render, write_page
 from unic.reporting.sections.facts import parameters
@@ -24,17 +25,17 @@ def write_trainings(folder: Path, to: Path | None = None) -> Path:
     Raises:
         InputError: the trainings have not been evaluated together, or `results.json` cannot be read.
     """
-    return write_page(render("trainings.html.j2", collect_trainings(folder)), to or RunFolder(folder).report)
+    files, runs = read_run(folder), [read_run(run) for run in trainings_in(folder).values()]
+    content = collect_trainings(files, runs)
+    return write_page(render("trainings.html.j2", content, hidden_in([files, *runs])), to or RunFolder(folder).report)
 
 
-def collect_trainings(folder: Path) -> dict[str, Any]:
+def collect_trainings(files: RunFiles, runs: Sequence[RunFiles]) -> dict[str, Any]:
     """Everything that the template shows."""
-    files = read_run(folder)
     if files.scores is None:
-        is_there = RunFolder(folder).results.is_file()
+        is_there = RunFolder(files.path).results.is_file()
         text = files.results_note if is_there else "the trainings have not been evaluated together yet"
-        raise InputError(f"report {folder}: {text}; unic eval {shlex.quote(str(folder))} measures them")
-    runs = {run.name: read_run(run) for run in trainings_in(folder).values()}
+        raise InputError(f"report {files.path}: {text}; unic eval {shlex.quote(str(files.path))} measures them")
     scores = files.scores
     return {
         "name": files.name,
@@ -42,7 +43,7 @@ def collect_trainings(folder: Path) -> dict[str, Any]:
         **compared(scores, Looks.of(scores)),
         "sizes": parameters(scores, {}),
         "trainings": _trainings(scores),
-        "runs": [_run(name, run) for name, run in runs.items()],
+        "runs": [_run(run) for run in runs],
     }
 
 
@@ -65,7 +66,7 @@ def _trainings(scores: Scores) -> dict[str, Any] | None:
     return {"names": scores.trainings, "rows": rows, "foot": foot}
 
 
-def _run(name: str, run: RunFiles) -> dict[str, str]:
+def _run(run: RunFiles) -> dict[str, str]:
     """The page of a training, relative to the folder of all, and when the training began."""
-    page = f"{name}/report.html" if RunFolder(run.path).report.is_file() else ""
-    return {"name": name, "page": page, "started": str(run.environment.get("started", ""))}
+    page = f"{run.path.name}/report.html" if RunFolder(run.path).report.is_file() else ""
+    return {"name": run.path.name, "page": page, "started": str(run.environment.get("started", ""))}
