@@ -16,8 +16,9 @@ import numpy as np
 
 from unic import rng
 from unic.eval.results.bootstrap import RESAMPLES, Sample, mean_difference, resampled_means, seed_effect
+from unic.eval.results.row_title import set_of
 from unic.eval.results.trainings import joined
-from unic.sweeps.measured import Measured, Scored, set_of
+from unic.sweeps.measured import Measured, Scored
 
 
 class Difference(NamedTuple):

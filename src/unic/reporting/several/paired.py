@@ -12,6 +12,7 @@ import numpy as np
 
 from unic import rng
 from unic.eval.results.bootstrap import Sample, mean_difference, resampled_means, seed_effect
+from unic.eval.results.row_title import set_of
 from unic.reporting.read.run_files import RunFiles
 from unic.reporting.read.scores import Scores
 from unic.runs.metric_names import TOP1
@@ -64,7 +65,7 @@ def _resampled(runs: Sequence[RunFiles], task: str) -> dict[int, Sample]:
             rest[index] = _beside_first_seed(run.scores, task) - marks[index].mean()
     if not marks:
         return {}
-    drawn = resampled_means(list(marks.values()), seed=rng.stream(f"bootstrap/{task.partition('/')[0]}"))
+    drawn = resampled_means(list(marks.values()), seed=rng.stream(f"bootstrap/{set_of(task)}"))
     return {index: sample[:, 0] + rest[index] for index, sample in zip(marks, drawn, strict=True)}
 
 
