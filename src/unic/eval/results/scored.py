@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from unic import rng
 from unic.eval.outcome import Measure, Outcome
-from unic.eval.results.bootstrap import LEVEL, Sample, interval, resampled_means, seed_effect
+from unic.eval.results.bootstrap import LEVEL, Sample, interval, resampled_means, seed_effect, seed_of
 from unic.eval.results.row_title import set_of
 from unic.eval.results.schema import Cell, Interval
 from unic.eval.results.trainings import Trainings, joined
@@ -45,7 +44,7 @@ def cells_of(
     samples: dict[tuple[str, str], Sample] = {}
     for (data, _), keys in by_images.items():
         marks = [outcome.marks for task, name in keys for outcome in outcomes[task][name]]  # type: ignore[union-attr]
-        drawn = iter(resampled_means(marks, seed=rng.stream(f"bootstrap/{data}")))
+        drawn = iter(resampled_means(marks, seed=seed_of(data)))
         for task, name in keys:
             measured = outcomes[task][name]
             assert not isinstance(measured, str)
