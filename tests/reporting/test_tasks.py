@@ -32,6 +32,17 @@ def test_groups_of_the_same_probe() -> None:
     assert all(group["open"] for group in groups)
 
 
+def test_an_entry_of_a_suite_may_have_a_slash_in_its_name() -> None:
+    scores = _scores({"a/knn": 50, "b/knn": 60, "a/mine/knn": 70, "b/mine/knn": 80, "a/near/knn": 90})
+    groups = task_groups(scores, Looks.of(scores))["groups"]
+    assert [group["title"] for group in groups] == ["knn", "mine/knn", "further tasks"]
+    assert [[panel["title"] for panel in group["panels"]] for group in groups] == [
+        ["a", "b"],
+        ["a", "b"],
+        ["a/near/knn"],
+    ]
+
+
 def test_many_tasks_are_folded() -> None:
     scores = _scores({f"set{number}/{kind}": 50 for kind in ("knn", "logistic") for number in range(20)})
     assert [group["open"] for group in task_groups(scores, Looks.of(scores))["groups"]] == [True, False]

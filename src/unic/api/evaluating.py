@@ -144,17 +144,23 @@ def evaluate_run(folder: Path, settings: Recipe, console: Console) -> None:
     Raises:
         StoppedError: some cells could not be measured; the others are written.
     """
-    results = Results.load(
-        evaluate(
-            [str(folder)],
-            suite=settings.eval.suite,
-            out=results_files(folder),
-            cache=cache_folder(settings),
-            console=console,
-        )
-    )
+    results = results_of_run(folder, settings, settings.eval.suite, results_files(folder), console=console)
     if failed := results.failed():
         raise StoppedError(f"{len(failed)} cells were not measured, the first is {failed[0]}")
+
+
+def results_of_run(
+    folder: Path,
+    settings: Recipe,
+    suite: str | Path | Mapping[str, Any] | None,
+    out: Sequence[Path],
+    *,
+    jobs: int | None = None,
+    console: Console,
+) -> Results:
+    """`evaluate` of one run, or several trainings, in types; `settings` is the recipe, whose cache it uses."""
+    cache = cache_folder(settings)
+    return Results.load(evaluate([str(folder)], suite=suite, out=out, cache=cache, jobs=jobs, console=console))
 
 
 def results_files(folder: Path) -> list[Path]:

@@ -11,11 +11,9 @@ from typing import Any
 from rich.console import Console
 
 from unic.api.distilling import online_knn
-from unic.api.evaluating import evaluate, results_files
+from unic.api.evaluating import results_files, results_of_run
 from unic.api.exporting import export
-from unic.api.recipes import cache_folder
 from unic.errors import InputError, StoppedError
-from unic.eval.results.schema import Results
 from unic.recipe.files import naming
 from unic.recipe.schema import Recipe
 from unic.runs.folder import RunFolder
@@ -83,12 +81,8 @@ class Work:
         with tempfile.TemporaryDirectory(prefix="unic-sweep-") as scratch:
             others = results_files(Path(scratch))
             files = results_files(run) if name == next(iter(self._suites)) else others
-            results = Results.load(
-                evaluate(
-                    [str(run)], suite=self._suites[name], out=files, cache=cache_folder(recipe),
-                    jobs=1 if self._console is None else None, console=console,
-                )
-            )  # fmt: skip
+            jobs = 1 if self._console is None else None
+            results = results_of_run(run, recipe, self._suites[name], files, jobs=jobs, console=console)
             if failed := results.failed():
                 raise StoppedError(f"{len(failed)} cells of {name} failed, the first is {failed[0]}")
             return scored(results, files[1]), gains(results)

@@ -7,19 +7,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from types import ModuleType
-from typing import Any
+from typing import Any, Literal
 
 from unic import lookup, trust
 from unic.arguments import argument
 from unic.errors import InputError, nearest
 from unic.eval.asked import AskedTask, entries_of, parse_tasks
 from unic.eval.datasets import DataPair, check_name, data_root, resolve
-from unic.eval.outcome import TOP1, Measure
 from unic.eval.results import bootstrap
 from unic.eval.results.schema import Bootstrap, Counts, Protocol
 from unic.eval.suite import Entry, Suite
-from unic.eval.task_code import is_shipped, protocol_of
+from unic.eval.task import Input, Task
 
 _RESERVED = ("seed", "seeds", "size")
 
@@ -38,33 +36,14 @@ class PlanRow:
         return f"{self.pair.name}/{self.name}"
 
     @property
-    def task(self) -> str:
-        return self.entry.task or self.name
-
-    @property  # not kept: modules cannot be sent to another process
-    def module(self) -> ModuleType:
-        return lookup.module("unic.eval.tasks", self.task)
+    def task(self) -> Task:
+        return Task.of(self.entry.task or self.name)
 
     @property
-    def measure(self) -> Measure:
-        return getattr(self.module, "MEASURE", TOP1)
-
-    @property
-    def is_random(self) -> bool:
-        return getattr(self.module, "IS_RANDOM", True)
-
-    @property
-    def reads_teachers(self) -> bool:
-        """Whether the task gets the teachers: as `READS_TEACHERS` of its file says. The default is True for a user's
-        own task on subjects, and False for any other task."""
-        return _reads_teachers(self.module, self.task)
-
-    @property
-    def input(self) -> str:
+    def input(self) -> Input | Literal["live"]:
         """What `run` gets: "live" under a protocol of the task that caches no features, else its `INPUT`."""
-        if protocol_of(self.module, self.entry.options):
-            return "live"
-        return getattr(self.module, "INPUT", "vectors")
+        task = self.task
+        return "live" if task.protocol(self.entry.options) else task.input
 
 
 @dataclass(frozen=True)
@@ -188,37 +167,27 @@ def _chosen(suite: Suite, asked: Sequence[AskedTask], sets: list[str] | None) ->
 
 
 def _check_entry(name: str, entry: Entry) -> None:
-    module = lookup.module("unic.eval.tasks", entry.task or name)
+    task = Task.of(entry.task or name)
     where = f"task '{name}'"
     for key in _RESERVED:
         if key in entry.options:
             raise InputError(f"{where}: '{key}' is a key of the suite, not an option of a task")
-    run = lookup.entry("unic.eval.tasks", entry.task or name, "run")
+    run = task.run
     lookup.check_options(run, entry.options, where, passed=["seed"])
     lookup.check_values(run, entry.options, where)
-    for key in getattr(module, "CODE", ()):
+    for key in task.code:
         if lookup.is_dotted(named := str(entry.options.get(key, ""))):
             trust.require(f"{where}: {key} '{named}'", named)
-    takes = getattr(module, "INPUT", "vectors")
     tokens = None if entry.head else entry.tokens
     for key, value, kind in (("tokens", tokens, "vectors"), ("blocks", entry.blocks, "dense")):
-        if value is not None and takes != kind:
-            raise InputError(f"{where}: option '{key}' is for tasks on {kind}, but this task is on {takes}")
-    if entry.view is not None and takes == "dense":
+        if value is not None and task.input != kind:
+            raise InputError(f"{where}: option '{key}' is for tasks on {kind}, but this task is on {task.input}")
+    if entry.view is not None and task.input == "dense":
         raise InputError(f"{where}: option 'view' does not apply, because this task sees the whole image")
     if entry.head and entry.blocks is not None:
         raise InputError(f"{where}: '{entry.tokens}' is read from its output; leave out 'blocks'")
-    if entry.head and _reads_teachers(module, entry.task or name):
+    if entry.head and task.reads_teachers:
         raise InputError(f"{where}: this task chooses the heads that it reads; leave out 'tokens={entry.tokens}'")
-
-
-def _reads_teachers(module: ModuleType, task: str) -> bool:
-    default = not is_shipped(task) and getattr(module, "INPUT", "vectors") == "subject"
-    return bool(getattr(module, "READS_TEACHERS", default))
-
-
-def _accept(pair: DataPair, options: Mapping[str, Any]) -> None:
-    """The `check` of a task that has none."""
 
 
 def _used(specs: Sequence[str], tasks: Mapping[str, Entry]) -> list[str]:
@@ -241,8 +210,8 @@ def _rows(
         for name, entry in by_set[spec].items():
             row = PlanRow(pair, name, entry, spec in unseen)
             named = entry.data is None or spec in entry.data
-            if named and getattr(row.module, "DATA", "labels") in (pair.kind, "any"):
-                getattr(row.module, "check", _accept)(pair, entry.options)
+            if named and row.task.data in (pair.kind, "any"):
+                row.task.check(pair, entry.options)
                 rows.append(row)
     return rows
 
@@ -259,7 +228,7 @@ def _check_rows(
     for name, entry in (named for tasks in by_set.values() for named in tasks.items()):
         lacks = explicit and not any(row.name == name for row in rows)
         if not missing and (lacks or (entry.data and not any(row.entry is entry for row in rows))):
-            kind = getattr(lookup.module("unic.eval.tasks", entry.task or name), "DATA", "labels")
+            kind = Task.of(entry.task or name).data
             names = ", ".join(pair.name for pair in pairs.values())
             raise InputError(f"task '{name}' needs a set with {kind}, but none of the sets has them: {names}")
     for pair in pairs.values():

@@ -102,7 +102,7 @@ def evaluate_models(
         outcomes = work.outcomes()
         for note in work.unmeasured() if tasks else ():  # only for tasks that the user has named
             tell(console, note)
-    measures = {row.title: row.measure for row in plan.rows}
+    measures = {row.title: row.task.measure for row in plan.rows}
     unseen = [row.title for row in plan.rows if row.is_unseen]
     known = with_joint({name: entrant.facts for name, entrant in entrants.items()}, trainings or {})
     results = summarise(outcomes, known, measures, plan.suite.axes, unseen, trainings).model_copy(
@@ -142,7 +142,7 @@ class _Work:
                     continue
                 seen.add(key)
                 is_kept = self._is_kept(row, name)
-                outcome = self._store.load(key, row.measure, is_kept=is_kept)
+                outcome = self._store.load(key, row.task.measure, is_kept=is_kept)
                 if outcome is None:
                     missing.setdefault((row.pair.name, name), []).append(Todo(row, seed, key, is_kept))
                 else:
@@ -180,7 +180,7 @@ class _Work:
         for row, name in self._places():
             failure = self._failure(row, name)
             if failure is None:
-                seeds = self._plan.suite.seeds if row.is_random else self._plan.suite.seeds[:1]
+                seeds = self._plan.suite.seeds if row.task.is_random else self._plan.suite.seeds[:1]
                 outcomes[row.title][name] = [self._outcome(row, name, seed) for seed in seeds]
             elif not failure.skipped:
                 outcomes[row.title][name] = failure.reason
@@ -218,8 +218,9 @@ class _Work:
 
     def _places(self) -> Iterator[tuple[PlanRow, str]]:
         for row in self._plan.rows:
+            roles = row.task.roles
             for name, entrant in self._entrants.items():
-                if entrant.role in getattr(row.module, "ROLES", (entrant.role,)):
+                if roles is None or entrant.role in roles:
                     yield row, name
 
     def _unit(self, pair_name: str, name: str, todo: Sequence[Todo]) -> Unit:
@@ -229,20 +230,20 @@ class _Work:
 
     def _outcome(self, row: PlanRow, name: str, seed: int) -> Outcome:
         key = self._key(row, name, seed)
-        outcome = self._finished.get(key) or self._store.load(key, row.measure, is_kept=self._is_kept(row, name))
+        outcome = self._finished.get(key) or self._store.load(key, row.task.measure, is_kept=self._is_kept(row, name))
         assert outcome is not None, f"{row.title}, {name}: stored and gone from {self._cache}"
         self._finished[key] = outcome
         return outcome
 
     def _key(self, row: PlanRow, name: str, seed: int) -> str:
-        seed = seed if row.is_random else 0
+        seed = seed if row.task.is_random else 0
         if (row.title, name, seed) not in self._keys:
             entrant = self._entrants[name]
             view = "square" if row.input in ("dense", "live") else row.entry.view or self._plan.suite.view
             self._keys[row.title, name, seed] = cell_key(
-                row.task, options=row.entry.options, vector=row.entry.tokens or entrant.vector,
+                row.task.name, options=row.entry.options, vector=row.entry.tokens or entrant.vector,
                 blocks=row.entry.blocks, seed=seed, size=self._plan.suite.size, data=self._content(row.pair),
-                model=entrant.fingerprint, company=self._company(entrant) if row.reads_teachers else None,
+                model=entrant.fingerprint, company=self._company(entrant) if row.task.reads_teachers else None,
                 **({} if view == "square" else {"view": view}),  # keys are older than this setting
                 **({"head": self._print_of_head(entrant, head)} if (head := row.entry.head) else {}),
             )  # fmt: skip
@@ -253,10 +254,10 @@ class _Work:
 
         A warning is logged here for a task; features log it for a model.
         """
-        unknown = unknown_of(row.task, row.entry.options)
+        unknown = unknown_of(row.task.name, row.entry.options)
         if unknown:
             say_not_kept(f"task '{row.name}'", unknown)
-        shown = [self._entrants[name], *(self._teachers() if row.reads_teachers else ())]
+        shown = [self._entrants[name], *(self._teachers() if row.task.reads_teachers else ())]
         return not unknown and not any(entrant.unknown for entrant in shown)
 
     def _teachers(self) -> list[Entrant]:

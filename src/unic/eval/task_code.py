@@ -11,12 +11,12 @@ import inspect
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 from urllib.parse import parse_qsl
 
 from unic import lookup
 from unic.digest import sha256_of_file
+from unic.eval.task import PACKAGE, Task, is_shipped
 from unic.own_code import OwnCode, own_code
 
 SHARED_VERSION = 1
@@ -25,30 +25,20 @@ SHARED_VERSION = 1
 Raise it when any of these change; features have a version of their own (`unic.features.FORMAT`)."""
 
 
-def is_shipped(task: str) -> bool:
-    return "." not in task
-
-
 def versions(task: str, options: Mapping[str, Any]) -> list[tuple[str, int]]:
     """Versions of the shipped code that decides an outcome: the shared code, the task, and the probe that it runs.
 
     A user's own task may use any shipped task, so all versions count.
     """
-    shipped = lookup.names("unic.eval.tasks")
+    shipped = lookup.names(PACKAGE)
     decides = set(shipped)
     if is_shipped(task):
-        probe = inspect.signature(lookup.entry("unic.eval.tasks", task, "run")).parameters.get("probe")
+        probe = inspect.signature(Task.of(task).run).parameters.get("probe")
         decides = {task, str(options.get("probe", probe.default))} if probe else {task}
-    found = [(name, int(lookup.module("unic.eval.tasks", name).VERSION)) for name in shipped if name in decides]
-    if is_shipped(task) and (protocol := protocol_of(lookup.module("unic.eval.tasks", task), options)):
+    found = [(name, Task.of(name).version) for name in shipped if name in decides]
+    if is_shipped(task) and (protocol := Task.of(task).protocol(options)):
         found.append((f"{task}/{options['protocol']}", int(protocol.VERSION)))
     return [("shared", SHARED_VERSION), *found]
-
-
-def protocol_of(task: ModuleType, options: Mapping[str, Any]) -> ModuleType | None:
-    """The module of the protocol that the options name, if the task says that it caches no features (`LIVE`)."""
-    live: Mapping[str, ModuleType] = getattr(task, "LIVE", {})
-    return live.get(str(options.get("protocol")))
 
 
 def code_of_task(task: str) -> OwnCode:
@@ -61,7 +51,7 @@ def content_of_options(task: str, options: Mapping[str, Any]) -> list[Any]:
 
     `FILES` of a task lists the options that may name files. In a user's own task without `FILES` any option may.
     """
-    files = _files(task)
+    files = Task.of(task).files
     return [
         (
             name,
@@ -80,17 +70,13 @@ def content_of_uri(uri: str | None) -> tuple[str | None, list[str]]:
 def unknown_of(task: str, options: Mapping[str, Any]) -> str:
     """Things that the outcome depends on beyond the key, as the end of a sentence "it depends on …"; empty: nothing."""
     named = [module for value in options.values() for module in _texts(value) if _is_own_module(module)]
-    for code, tells in [(code_of_task(task), _files(task) is not None), *((own_code([name]), False) for name in named)]:
+    tells = Task.of(task).files is not None
+    for code, tells_files in [(code_of_task(task), tells), *((own_code([name]), False) for name in named)]:
         if code.unknown:
             return code.unknown
-        if code.opens_files and not tells:
+        if code.opens_files and not tells_files:
             return f"{code.opens_files}, which opens files; list the options that name them in FILES of the task"
     return ""
-
-
-def _files(task: str) -> tuple[str, ...] | None:
-    told = getattr(lookup.module("unic.eval.tasks", task), "FILES", () if is_shipped(task) else None)
-    return None if told is None else tuple(told)
 
 
 def _texts(value: Any) -> Iterable[str]:

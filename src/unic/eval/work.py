@@ -91,7 +91,9 @@ class Unit:
     def rest(self, advance: Callable[[int], None]) -> Unit:
         """The unit without the cells that a process finished before it died."""
         todo = [
-            entry for entry in self.todo if self.store.load(entry.key, entry.row.measure, is_kept=entry.is_kept) is None
+            entry
+            for entry in self.todo
+            if self.store.load(entry.key, entry.row.task.measure, is_kept=entry.is_kept) is None
         ]
         advance(len(self.todo) - len(todo))
         return replace(self, todo=todo)
@@ -110,14 +112,14 @@ class Unit:
 
 
 def _measure(todo: Todo, subject: Subject) -> Outcome:
-    entry = todo.row.entry
-    run = todo.row.module.run
+    entry, task = todo.row.entry, todo.row.task
+    run = task.run
     subject = subject.viewed(entry.view or subject.view)
     if entry.head:
         subject = subject.through(entry.head)
     if todo.row.input == "subject":
         # A task must not read what the key of its outcome does not cover.
-        outcome = run(subject if todo.row.reads_teachers else subject.alone(), seed=todo.seed, **entry.options)
+        outcome = run(subject if task.reads_teachers else subject.alone(), seed=todo.seed, **entry.options)
     elif todo.row.input == "dense":
         parts = [subject.dense(part, blocks=entry.blocks or ()) for part in ("train", "test")]
         outcome = run(*parts, seed=todo.seed, **entry.options)
@@ -127,7 +129,7 @@ def _measure(todo: Todo, subject: Subject) -> Outcome:
     else:
         vectors = [subject.labelled(part, vector=entry.vector) for part in ("train", "test")]
         outcome = run(*vectors, seed=todo.seed, **entry.options)
-    assert isinstance(outcome, Outcome), f"task '{todo.row.task}' returned {type(outcome).__name__}, not an Outcome"
+    assert isinstance(outcome, Outcome), f"task '{task.name}' returned {type(outcome).__name__}, not an Outcome"
     return outcome
 
 

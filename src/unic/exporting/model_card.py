@@ -12,6 +12,7 @@ import yaml
 from unic._text import markdown, markdown_block, markdown_code
 from unic.encoders.base import NO_LICENCE, UNKNOWN
 from unic.eval.results.formats import to_markdown
+from unic.eval.results.row_title import sets_of
 from unic.eval.results.schema import Results
 from unic.eval.results.seen import mean_gains
 from unic.exporting.licences import Licence
@@ -133,7 +134,7 @@ def _on_unseen(results: Results | None) -> str:
     if not found:
         return "No unseen set was measured."
     mean = found[0]
-    sets = ", ".join(markdown(name) for name in dict.fromkeys(task.partition("/")[0] for task in mean.tasks))
+    sets = ", ".join(map(markdown, sets_of(mean.tasks)))
     gain = "not known" if mean.gain is None else f"{mean.gain:+.1f} %"
     ends = f" [{mean.ci[0]:+.1f}, {mean.ci[1]:+.1f}]" if mean.ci else ""
     return f"On unseen sets ({sets}), no source of its training, its mean gain over the best teachers is {gain}{ends}."

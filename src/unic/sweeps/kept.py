@@ -11,7 +11,6 @@ from unic._regular_files import read_text
 from unic.arguments import argument
 from unic.errors import InputError, first_line_of
 from unic.files import write_text
-from unic.recipe.reading import leaves
 from unic.recipe.references import WithReferences
 from unic.recipe.schema import Recipe, load_recipe
 from unic.runs.folder import RunFolder
@@ -21,12 +20,11 @@ from unic.sweeps.measured import Measured, read_all
 from unic.sweeps.plan import Plan, suite_name
 from unic.sweeps.sameness import images_digest, suite_digest
 from unic.sweeps.variants import folder_name
-from unic.training.identity import FREE_TO_CHANGE
-from unic.training.places import without_places
-from unic.training.same_words import in_the_same_words
+from unic.training.identity import FREE_TO_CHANGE, first_difference
 
-# What changes no number of a run. Another end of the training, or another student that leaves it, does.
-_FREE = tuple(key for key in FREE_TO_CHANGE if key != "eval" and not key.startswith("train.interpolate"))
+# What changes no number of a run, and the seed, which a sweep sets. Another end of the training, or another student
+# that leaves it, does change numbers.
+_FREE = ("seed", *(key for key in FREE_TO_CHANGE if key != "eval" and not key.startswith("train.interpolate")))
 
 
 def check_kept(folder: SweepFolder, plan: Plan) -> None:
@@ -171,12 +169,8 @@ def _check_images(trainings: Sequence[Measured], plan: Plan, named: str) -> None
 
 
 def _check_recipe(kept: Recipe, now: Recipe, named: str) -> None:
-    trees = in_the_same_words(kept.model_dump(mode="json"), now.model_dump(mode="json"))
-    old, new = (leaves(without_places(tree)) for tree in trees)
-    for key in sorted(old.keys() | new.keys()):
-        free = key == "seed" or any(key == name or key.startswith(f"{name}.") for name in _FREE)
-        if not free and old.get(key) != new.get(key):
-            raise InputError(
-                f"{named}: in the recipe of the sweep there '{key}' is {old.get(key)!r}, now it is {new.get(key)!r}; "
-                "name another folder"
-            )
+    if changed := first_difference(kept.model_dump(mode="json"), now.model_dump(mode="json"), _FREE):
+        raise InputError(
+            f"{named}: in the recipe of the sweep there '{changed.key}' is {changed.was!r}, now it is "
+            f"{changed.now!r}; name another folder"
+        )

@@ -19,6 +19,7 @@ from safetensors.numpy import load_file
 from unic._regular_files import read_json
 from unic.digest import sha256
 from unic.errors import InputError, reason_of
+from unic.eval.results.row_title import set_of
 from unic.eval.results.schema import Results
 from unic.eval.results.scoreboard import Scoreboard
 from unic.files import write_text
@@ -129,11 +130,6 @@ def scored(results: Results, predictions: Path) -> dict[str, Scored]:
             **_right(arrays, task, str(board.student), (cell.by_seed or [cell.score])[0], metric.name),
         )
     return found
-
-
-def set_of(task: str) -> str:
-    """Name of the set of a task, `SET/TASK`."""
-    return task.partition("/")[0]
 
 
 def gains(results: Results) -> dict[str, float | None]:

@@ -14,10 +14,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from unic import rng
-from unic.eval.results.bootstrap import RESAMPLES, Sample, mean_difference, resampled_means, seed_effect
+from unic.eval.results.bootstrap import Sample, image_effects, mean_difference, seed_effect
+from unic.eval.results.row_title import set_of
 from unic.eval.results.trainings import joined
-from unic.sweeps.measured import Measured, Scored, set_of
+from unic.sweeps.measured import Measured, Scored
 
 
 class Difference(NamedTuple):
@@ -130,17 +130,6 @@ class Paired:
                 for seed, row in rows.items():
                     marks = row[task].marks() if task in row else None
                     if marks is not None:
-                        found[variant, seed] = marks[:, None]
-            self._drawn[task] = _resampled(found, set_of(task))
+                        found[variant, seed] = marks
+            self._drawn[task] = image_effects(found, set_of(task))
         return self._drawn[task]
-
-
-def _resampled(marks: Mapping[tuple[str, int], np.ndarray], name: str) -> dict[tuple[str, int], Sample]:
-    found: dict[tuple[str, int], Sample] = {}
-    for count in {len(each) for each in marks.values()}:
-        own = {key: each for key, each in marks.items() if len(each) == count}
-        drawn = resampled_means(list(own.values()), seed=rng.stream(f"bootstrap/{name}"))
-        for (key, each), sample in zip(own.items(), drawn, strict=True):
-            assert sample.shape == (RESAMPLES, 1)
-            found[key] = sample[:, 0] - each.mean()
-    return found

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from unic._text import markdown, printable
+from unic.eval.results.units import number
 from unic.runs.metric_names import TOP1
 from unic.sweeps.asked import BASE
 from unic.sweeps.summary import LOWER, Kind, Mean, Row, SuiteSummary
@@ -49,14 +50,9 @@ def difference(mean: Mean | None, unit: str = TOP1) -> str:
 
 
 def _number(value: float, unit: str, sign: str = "") -> str:
-    """One decimal of a percentage, else three digits."""
-    text = f"{value:{sign}.1f}" if is_percentage(unit) else f"{value:{sign}.3g}"
+    """The text of a number; without a sign if it rounds to zero."""
+    text = number(value, unit.removesuffix(LOWER), sign)
     return text.lstrip("+-") if float(text) == 0 else text
-
-
-def is_percentage(unit: str) -> bool:
-    """Whether a measure, with or without its arrow, is on a scale from 0 to 100."""
-    return unit.removesuffix(LOWER).endswith("%")
 
 
 def _rendered(summary: SuiteSummary, *, title: bool) -> Iterator[RenderableType]:

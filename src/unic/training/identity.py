@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from unic.arguments import argument
 from unic.errors import InputError
@@ -126,14 +126,33 @@ def check_recipe(saved: Mapping[str, Any], now: Mapping[str, Any], named: str) -
     """
     # Validation gives keys that are newer than the checkpoint their defaults.
     was = Recipe.model_validate(saved).model_dump(mode="json")
-    before, after = in_the_same_words(was, now)
-    old, new = leaves(places.without_places(before)), leaves(places.without_places(after))
-    for key in sorted(old.keys() | new.keys()):
-        free = any(key == name or key.startswith(f"{name}.") for name in FREE_TO_CHANGE)
-        if not free and old.get(key) != new.get(key):
-            raise InputError(
-                f"{named}: '{key}' was {leaves(before).get(key)!r} at the start of the run and is "
-                f"{leaves(after).get(key)!r} now; "
-                "repeat the key=value of the start, or resume with the run's own recipe.yaml"
-            )
+    if changed := first_difference(was, now, FREE_TO_CHANGE):
+        raise InputError(
+            f"{named}: '{changed.key}' was {changed.was!r} at the start of the run and is {changed.now!r} now; "
+            "repeat the key=value of the start, or resume with the run's own recipe.yaml"
+        )
     return was
+
+
+class Changed(NamedTuple):
+    """A key in which two recipes differ, and its values; None in a recipe without the key."""
+
+    key: str
+    was: Any
+    now: Any
+
+
+def first_difference(old: Mapping[str, Any], new: Mapping[str, Any], free: Sequence[str]) -> Changed | None:
+    """The first key in which two recipes differ, by the alphabet; None if they are the same.
+
+    Args:
+        old, new: recipes as trees; paths may differ, and defaults of options may be left out.
+        free: keys and sections that may differ.
+    """
+    trees = in_the_same_words(old, new)
+    was, now = (leaves(places.without_places(tree)) for tree in trees)
+    for key in sorted(was.keys() | now.keys()):
+        is_free = any(key == name or key.startswith(f"{name}.") for name in free)
+        if not is_free and was.get(key) != now.get(key):
+            return Changed(key, *(leaves(tree).get(key) for tree in trees))
+    return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from unic.eval.results.row_title import by_task, set_of
 from unic.eval.results.schema import Results
 from unic.eval.results.scoreboard import Scoreboard
 from unic.eval.results.seen import tasks_of
@@ -11,11 +12,7 @@ from unic.eval.results.seen import tasks_of
 
 def members(tasks: Sequence[str]) -> str:
     """The tasks of an axis in short, by their names: "inat2018, inat2019 (longtail); cars, pets (logistic)"."""
-    sets: dict[str, list[str]] = {}
-    for task in tasks:
-        data, _, name = task.partition("/")
-        sets.setdefault(name, []).append(data)
-    return "; ".join(f"{', '.join(found)} ({name})" for name, found in sets.items())
+    return "; ".join(f"{', '.join(map(set_of, found))} ({name})" for name, found in by_task(tasks).items())
 
 
 def members_by_axis(results: Results) -> dict[str, str]:
@@ -33,13 +30,11 @@ def tasks_with_mean(results: Results) -> dict[str, list[str]]:
     These are axes of several tasks with one measure, which are not all sets of one task: those have their mean already.
     """
     board = Scoreboard.of(results)
-    by_name: dict[str, set[str]] = {}
-    for task in tasks_of(results, "seen"):
-        by_name.setdefault(task.partition("/")[2], set()).add(task)
+    of_one_task = [set(tasks) for tasks in by_task(tasks_of(results, "seen")).values()]
     return {
         name: axis.tasks
         for name, axis in results.axes.items()
         if len(axis.tasks) > 1
         and len({board.metric(task).name for task in axis.tasks}) == 1
-        and set(axis.tasks) not in by_name.values()
+        and set(axis.tasks) not in of_one_task
     }

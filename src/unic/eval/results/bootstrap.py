@@ -6,7 +6,8 @@ narrower than those of the scores (Efron and Tibshirani 1993, chapters 13 and 16
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Float
@@ -18,6 +19,7 @@ LEVEL = 95
 TAILS = ((100 - LEVEL) / 2, (100 + LEVEL) / 2)  # percentiles
 _CHUNK = 50  # resamples at a time, so that counts take 50 × n numbers
 
+Key = TypeVar("Key")
 Sample = Float[np.ndarray, " r"]
 """The scores of one model on one task under each resampling of images and seeds."""
 
@@ -38,6 +40,26 @@ def resampled_means(
     chunks = [draw.multinomial(count, share, size=_CHUNK) @ columns for _ in range(RESAMPLES // _CHUNK)]
     ends = np.cumsum([part.shape[1] for part in marks])
     return np.split(np.concatenate(chunks) / count, ends[:-1], axis=1)
+
+
+def seed_of(set_name: str) -> int:
+    """The seed of the resamples of a set. Scores that are read from several files are paired by it."""
+    return rng.stream(f"bootstrap/{set_name}")
+
+
+def image_effects(marks: Mapping[Key, Float[np.ndarray, " _"]], set_name: str) -> dict[Key, Sample]:
+    """The change of each result's mean mark by other test images, in each resample.
+
+    Args:
+        marks: a mark for each image, by result. Results with the same number of images share their resamples.
+        set_name: name of the set of the images.
+    """
+    found: dict[Key, Sample] = {}
+    for count in {len(each) for each in marks.values()}:
+        own = {key: each for key, each in marks.items() if len(each) == count}
+        drawn = resampled_means([each[:, None] for each in own.values()], seed=seed_of(set_name))
+        found |= {key: sample[:, 0] - own[key].mean() for key, sample in zip(own, drawn, strict=True)}
+    return found
 
 
 def seed_effect(scores: Float[np.ndarray, " k"], of: str = "seeds") -> Float[np.ndarray, f"{RESAMPLES}"]:

@@ -17,6 +17,7 @@ from unic._text import csv_cell, latex, markdown, printable
 from unic.arguments import argument
 from unic.errors import InputError, nearest
 from unic.eval.results.grid import GridCell, GridRow, TableGrid, make_grid
+from unic.eval.results.row_title import set_of, task_of
 from unic.eval.results.schema import Results
 from unic.eval.results.scoreboard import Scoreboard
 from unic.eval.results.seen import mean_gains
@@ -64,14 +65,13 @@ def to_csv(results: Results) -> str:
         head += ["compared_with", "difference", "difference_low", "difference_high"]
     writer.writerow(head)
     for task, row in {**results.tasks, **results.descriptions}.items():
-        data, _, probe = task.partition("/")
         for name, cell in row.items():
             gain = results.gains.get(name, {}).get(task)
             score, spread = ("" if value is None else value for value in (cell.score, cell.spread))
             numbers = [score, spread, *(cell.ci or _NO_ENDS), "" if gain is None else round(gain, 3)]
             role, error = results.models[name].role, cell.error or ""
             kind = "unseen" if task in results.unseen else "seen"
-            row_of_cells = [data, probe, board.metric(task).name, name, role, *numbers, error, kind]
+            row_of_cells = [set_of(task), task_of(task), board.metric(task).name, name, role, *numbers, error, kind]
             if differences.to:
                 found = differences.tasks.get(task, {}).get(name)
                 row_of_cells += [differences.to, found.difference, *found.ci] if found else [""] * 4

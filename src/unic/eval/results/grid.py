@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from unic.eval.results.axes import tasks_with_mean
+from unic.eval.results.row_title import by_task
 from unic.eval.results.schema import Axis, Cell, Difference, Results
 from unic.eval.results.scoreboard import Scoreboard
 from unic.eval.results.seen import MeanGain, kind_of, labelled, mean_gains, tasks_of
 from unic.eval.results.trainings import TRAINING
+from unic.eval.results.units import number
 
 RowKind = Literal["task", "difference", "description", "mean", "gain", "axis", "rank"]
 _LAST = ("concat", "pixels")  # roles of the last columns, which the user has not named
@@ -130,9 +132,10 @@ class _Rows:
         for task in [*self._seen, *tasks_of(results, "unseen")]:
             rows.append(self._task(task))
             rows += self._difference(differences.tasks.get(task), task, is_of_task=True)
-        for kind, tasks in self._kinds().items():
-            rows.append(self._mean(kind, tasks))
-            rows += self._difference(differences.means.get(kind), tasks[0])
+        for kind, tasks in by_task(self._seen).items():
+            if len(tasks) > 1:
+                rows.append(self._mean(kind, tasks))
+                rows += self._difference(differences.means.get(kind), tasks[0])
         rows += [self._mean(axis, tasks) for axis, tasks in tasks_with_mean(results).items()]
         label = labelled("mean difference", results)
         rows += self._difference(differences.mean, next(iter(self._seen), ""), label)
@@ -173,16 +176,9 @@ class _Rows:
                 cells.append(GridCell(""))
                 continue
             wins = min(sign * end for end in entry.ci) > 0
-            text, ends = _signed(entry.difference, unit), _ends(entry.ci, unit, signed=True)
+            text, ends = number(entry.difference, unit, "+"), _ends(entry.ci, unit, signed=True)
             cells.append(GridCell(text, is_win=wins, value=float(entry.difference), ends=ends))
         return [GridRow("difference", label, cells, is_of_task=is_of_task)]
-
-    def _kinds(self) -> dict[str, list[str]]:
-        """The seen tasks `SET/TASK` by `TASK`, without those on a single set."""
-        kinds: dict[str, list[str]] = {}
-        for task in self._seen:
-            kinds.setdefault(task.partition("/")[2], []).append(task)
-        return {kind: tasks for kind, tasks in kinds.items() if len(tasks) > 1}
 
     def _mean(self, kind: str, tasks: Sequence[str]) -> GridRow:
         """Mean over tasks; an empty cell for a model without all scores."""
@@ -212,21 +208,14 @@ class _Rows:
 def _score(cell: Cell, unit: str, *, is_best: bool = False, is_win: bool = False) -> GridCell:
     if cell.score is None:
         return GridCell("–") if cell.error is None else GridCell("failed", is_failed=True)
-    text = f"{cell.score:.1f}" if unit.endswith("%") else f"{cell.score:.3g}"
-    return GridCell(text, is_best, is_win, value=cell.score, ends=_ends(cell.ci, unit))
-
-
-def _signed(value: float, measure: str) -> str:
-    return f"{value:+.1f}" if measure.endswith("%") else f"{value:+.3g}"
+    return GridCell(number(cell.score, unit), is_best, is_win, value=cell.score, ends=_ends(cell.ci, unit))
 
 
 def _ends(interval: Sequence[float] | None, measure: str, *, signed: bool = False) -> str:
     """The text of an interval; empty without one."""
     if not interval:
         return ""
-    sign = "+" if signed else ""
-    kind = ".1f" if measure.endswith("%") else ".3g"
-    return f"[{', '.join(format(end, sign + kind) for end in interval)}]"
+    return f"[{', '.join(number(end, measure, '+' if signed else '') for end in interval)}]"
 
 
 def _number(value: float | None) -> GridCell:

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from unic import rng
 from unic.eval.outcome import Measure, Outcome
-from unic.eval.results.bootstrap import LEVEL, Sample, interval, resampled_means, seed_effect
+from unic.eval.results.bootstrap import LEVEL, Sample, interval, resampled_means, seed_effect, seed_of
+from unic.eval.results.row_title import set_of
 from unic.eval.results.schema import Cell, Interval
 from unic.eval.results.trainings import Trainings, joined
+from unic.eval.results.units import is_percentage
 
 # One model on one task: an outcome for each seed (a single one if nothing is drawn), or the reason why there is none.
 Measured = list[Outcome] | str
@@ -39,11 +40,11 @@ def cells_of(
             if isinstance(measured, str):
                 cells[task, name] = Cell(error=measured)
             else:
-                by_images.setdefault((task.partition("/")[0], len(measured[0].marks)), []).append((task, name))
+                by_images.setdefault((set_of(task), len(measured[0].marks)), []).append((task, name))
     samples: dict[tuple[str, str], Sample] = {}
     for (data, _), keys in by_images.items():
         marks = [outcome.marks for task, name in keys for outcome in outcomes[task][name]]  # type: ignore[union-attr]
-        drawn = iter(resampled_means(marks, seed=rng.stream(f"bootstrap/{data}")))
+        drawn = iter(resampled_means(marks, seed=seed_of(data)))
         for task, name in keys:
             measured = outcomes[task][name]
             assert not isinstance(measured, str)
@@ -116,7 +117,7 @@ def _cell(
 
 def _in_range(sample: Sample, measure: Measure) -> Sample:
     """The sample with percentages clipped to 0 … 100, which the effect of other seeds may leave."""
-    return np.clip(sample, 0, 100) if measure.name.endswith("%") else sample
+    return np.clip(sample, 0, 100) if is_percentage(measure.name) else sample
 
 
 def _seed_interval(score: float, spread: float, count: int) -> Interval:

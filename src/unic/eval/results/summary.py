@@ -12,6 +12,7 @@ from jaxtyping import Float
 from unic.eval.outcome import TOP1, Measure
 from unic.eval.results.bootstrap import Sample, mean_difference
 from unic.eval.results.rivals import Rivals, interval_over_best
+from unic.eval.results.row_title import by_task
 from unic.eval.results.schema import (
     VERSION,
     Axis,
@@ -27,6 +28,7 @@ from unic.eval.results.schema import (
 from unic.eval.results.scoreboard import Scoreboard
 from unic.eval.results.scored import Outcomes, cells_of
 from unic.eval.results.trainings import TRAINING, Trainings
+from unic.eval.results.units import is_percentage
 
 
 def summarise(
@@ -152,7 +154,7 @@ class _Table:
     def against_single_teacher(self, tasks: Sequence[str], student: str) -> SingleTeacher | None:
         """Mean score of the student and of the one teacher with the highest mean, over the tasks in percent."""
         board = self._board
-        tasks = [task for task in tasks if board.sign(task) > 0 and board.metric(task).name.endswith("%")]
+        tasks = [task for task in tasks if board.sign(task) > 0 and is_percentage(board.metric(task).name)]
         own, best = board.mean(student, tasks), board.best_single_teacher(tasks)
         theirs = board.mean(best, tasks)
         if own is None or best is None or theirs is None:
@@ -182,9 +184,7 @@ class _Table:
         first, *others = [name for name, role in roles.items() if role in wanted and role != TRAINING] or [""]
         if not others:
             return Differences()
-        kinds: dict[str, list[str]] = {}
-        for task in seen:
-            kinds.setdefault(task.partition("/")[2], []).append(task)
+        kinds = by_task(seen)
 
         def row(tasks: Sequence[str]) -> dict[str, Difference]:
             is_one = len({self._board.metric(task).name for task in tasks}) == 1

@@ -14,10 +14,12 @@ from rich.text import Text
 from unic._text import printable
 from unic.eval.results.axes import members_by_axis
 from unic.eval.results.grid import GridCell, GridRow, TableGrid, compared_student, make_grid
+from unic.eval.results.row_title import sets_of, task_of
 from unic.eval.results.schema import Results
 from unic.eval.results.scoreboard import Scoreboard
 from unic.eval.results.seen import labelled, mean_gains, tasks_of
 from unic.eval.results.trainings import mean_gains_of_trainings
+from unic.eval.results.units import is_percentage
 
 WIDTH = 100  # characters that a terminal and a README show without wrapping
 _GAIN, _LEAST, _LONGEST = 8, 6, 9  # widths of the gains, of the narrowest score, and of a name that is not folded
@@ -62,7 +64,7 @@ def _laid_out(results: Results, columns: int) -> Group:
         needs = [least if is_compared else min(score, width) for score in scores]
         widths = _widths(shown, needs, width, room)
         parts.append(_table(grid, slice(start, start + count), widths, label, gain=grid.has_gain and last))
-    units = {row.label.rpartition("/")[2]: row.unit for row in grid.rows if row.unit}
+    units = {task_of(row.label): row.unit for row in grid.rows if row.unit}
     caption = "; ".join([_caption(results), *(f"{name}: {unit}" for name, unit in units.items())])
     lines = [caption, *(f"axis {name}: {listed}" for name, listed in members_by_axis(results).items())]
     return Group(*parts, *(Text(printable(line), style="dim italic") for line in lines))
@@ -85,7 +87,7 @@ def _at_the_ceiling(results: Results) -> list[str]:
     return [
         printable(task)
         for task, teacher in board.best_teacher.items()
-        if board.metric(task).name.endswith("%") and (board.score(task, teacher) or 0) >= _CEILING
+        if is_percentage(board.metric(task).name) and (board.score(task, teacher) or 0) >= _CEILING
     ]
 
 
@@ -141,7 +143,7 @@ def _caption(results: Results) -> str:
             f"{mean.label} in [{mean.ci[0]:+.1f}, {mean.ci[1]:+.1f}] %" for mean in mean_gains(results) if mean.ci
         ]
         parts += verdict(results)
-    if unseen := dict.fromkeys(task.partition("/")[0] for task in tasks_of(results, "unseen")):
+    if unseen := sets_of(tasks_of(results, "unseen")):
         parts.append(f"unseen, not used in training and in no other mean, axis or rank: {', '.join(unseen)}")
     if first := results.differences.to:
         parts.append(

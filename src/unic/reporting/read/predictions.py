@@ -11,6 +11,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from unic.errors import reason_of
+from unic.eval.results.row_title import set_of
 from unic.eval.results.schema import Protocol
 from unic.reporting.read.scores import Scores
 from unic.runs.metric_names import TOP1
@@ -36,11 +37,11 @@ class Predictions:
         ]
 
     def labels(self, task: str) -> Int[np.ndarray, " n"]:
-        return self._arrays[f"{_set(task)}/labels"]
+        return self._arrays[f"{set_of(task)}/labels"]
 
     def index(self, task: str) -> Int[np.ndarray, " n"]:
         """Indices of the images in the test part."""
-        return self._arrays[f"{_set(task)}/index"]
+        return self._arrays[f"{set_of(task)}/index"]
 
     def of(self, task: str, model: str | None) -> Int[np.ndarray, " n"] | None:
         """None if a model did not classify the images of this task."""
@@ -52,8 +53,8 @@ class Predictions:
 
     def _agrees(self, scores: Scores, task: str, name: str) -> bool:
         """The first of n seeds is at most s · (n − 1) / √n from the mean, s their sample deviation (Samuelson)."""
-        predicted, labels = self._arrays[f"{task}/{name}"], self._arrays.get(f"{_set(task)}/labels")
-        if labels is None or f"{_set(task)}/index" not in self._arrays or predicted.shape != labels.shape:
+        predicted, labels = self._arrays[f"{task}/{name}"], self._arrays.get(f"{set_of(task)}/labels")
+        if labels is None or f"{set_of(task)}/index" not in self._arrays or predicted.shape != labels.shape:
             return False
         cell = scores.cell(task, name)
         if scores.unit(task) != TOP1 or cell.score is None:
@@ -78,9 +79,5 @@ def read_predictions(run: Path, scores: Scores) -> tuple[Predictions | None, str
 
 def class_names(protocol: Protocol, task: str, count: int) -> list[str]:
     """Names of the classes of a task's set; numbered if results.json has no names."""
-    known = protocol.classes.get(_set(task), [])
+    known = protocol.classes.get(set_of(task), [])
     return [known[index] if index < len(known) else f"class {index}" for index in range(count)]
-
-
-def _set(task: str) -> str:
-    return task.partition("/")[0]

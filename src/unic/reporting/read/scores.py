@@ -10,6 +10,7 @@ from unic.eval.results.schema import Results
 from unic.eval.results.scoreboard import Scoreboard
 from unic.eval.results.seen import MeanGain, labelled, mean_gains, tasks_of
 from unic.eval.results.trainings import TRAINING
+from unic.eval.results.units import number
 from unic.runs.metric_names import TOP1
 
 ROLES = {"student": "Student", "teacher": "Teachers", "concat": "All teachers", "other": "Start", "pixels": "Pixels"}
@@ -150,15 +151,13 @@ def side(interval: Sequence[float]) -> str:
 
 def signed(value: float, unit: str = "%") -> str:
     """`+1.2` or `−1.2`, with a real minus sign; no sign if it rounds to zero. Without a percentage: three digits."""
-    text = f"{value:+.1f}" if unit.endswith("%") else f"{value:+.3g}"
+    text = number(value, unit, "+")
     return text[1:] if float(text) == 0 else text.replace("-", "−")
 
 
 def shown(value: float | None, unit: str = TOP1) -> str:
     """A score: one decimal of a percentage, else three digits."""
-    if value is None:
-        return "–"
-    return f"{value:.1f}" if unit.endswith("%") else f"{value:.3g}"
+    return "–" if value is None else number(value, unit)
 
 
 def span(interval: Sequence[float], unit: str = "%") -> str:

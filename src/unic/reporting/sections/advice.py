@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from unic.eval.results.row_title import set_of, task_of
 from unic.reporting.read.predictions import Predictions
 from unic.reporting.read.scores import Scores, shown
 from unic.reporting.sections.training import Rows, is_number
@@ -103,7 +104,7 @@ def _at_chance(scores: Scores, predictions: Predictions | None) -> list[str]:
 
 def _chance(scores: Scores, predictions: Predictions | None, task: str) -> float | None:
     """Top-1 in % of a guess: the share of the most frequent class if labels are known, else 1 / number of classes."""
-    name, _, row = task.partition("/")
+    row = task_of(task)
     protocol = scores.results.protocol
     named = protocol.unseen_tasks if task in scores.unseen else None
     entry = (named or protocol.tasks).get(row, {})
@@ -112,5 +113,5 @@ def _chance(scores: Scores, predictions: Predictions | None, task: str) -> float
     if predictions is not None and predictions.of(task, scores.student) is not None:
         labels = predictions.labels(task)
         return 100 * float(np.bincount(labels).max()) / len(labels)
-    counts = protocol.counts.get(name)
+    counts = protocol.counts.get(set_of(task))
     return 100 / counts.classes if counts and counts.classes else None

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Int
 
 from unic.data.sources import DamagedImageError
 from unic.eval.datasets import DataPair, resolve
+from unic.eval.results.row_title import set_of
 from unic.eval.results.schema import Protocol
 from unic.reporting.draw.thumbnails import thumbnail
 from unic.reporting.notes import reason
@@ -33,7 +34,7 @@ class _Duel:
 
     @property
     def set(self) -> str:
-        return self.task.partition("/")[0]
+        return set_of(self.task)
 
     def counts(self) -> dict[str, Any]:
         own, theirs = self.own, self.theirs

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from unic.eval.results.row_title import set_of, sets_of
 from unic.eval.results.seen import kind_of
 from unic.reporting.draw.looks import Looks
 from unic.reporting.draw.radar import radar, radar_floor
@@ -56,7 +57,7 @@ def gains_by_axis(scores: Scores) -> tuple[str, dict[str, Gains]]:
         for task in scores.seen
         if scores.best_teacher.get(task) and scores.gains.get(task) is not None
     }
-    sets = list(dict.fromkeys(task.partition("/")[0] for task in by_task))
+    sets = sets_of(by_task)
     if len(by_task) <= _MOST or len(sets) < FEWEST:
         return "a task", by_task
     return "a set, the mean over its tasks", {name: _mean_of_set(name, by_task, names) for name in sets}
@@ -64,6 +65,6 @@ def gains_by_axis(scores: Scores) -> tuple[str, dict[str, Gains]]:
 
 def _mean_of_set(set_name: str, by_task: Mapping[str, Gains], names: Sequence[str]) -> Gains:
     """None for a model that misses one of the tasks."""
-    rows = [gains for task, gains in by_task.items() if task.partition("/")[0] == set_name]
+    rows = [gains for task, gains in by_task.items() if set_of(task) == set_name]
     values = {name: [gains[name] for gains in rows] for name in names}
     return {name: None if None in row else sum(row) / len(row) for name, row in values.items()}  # type: ignore[arg-type]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from unic.eval.results.row_title import set_of
 from unic.eval.results.schema import Cell, Influence
 from unic.recipe.schema import Recipe
 from unic.reporting.read.scores import Scores
@@ -57,7 +58,7 @@ def _tokens(scores: Scores) -> list[dict[str, Any]]:
                 for name, entry in own.items()
             ]
             has_start = any(cell["before"] for row in rows for cell in row["cells"])
-            title = f"Student and teacher on {task.partition('/')[0]}"
+            title = f"Student and teacher on {set_of(task)}"
             tables.append(
                 {
                     "title": title,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from unic.eval.results.row_title import set_of
 from unic.eval.results.schema import Cell
 from unic.reporting.draw.charts import line_chart
 from unic.reporting.draw.looks import Looks
@@ -23,7 +24,7 @@ def spectrum(scores: Scores, looks: Looks) -> dict[str, Any]:
         found = {name: _details(row.get(name)) for name in scores.names}
         known = {name: details for name, details in found.items() if _has_curve(details)}
         if known:
-            sets.append(_set(task.partition("/")[0], known, looks))
+            sets.append(_set(set_of(task), known, looks))
             weights |= {name: details["weights"] for name, details in known.items() if details.get("weights")}
     if not sets:
         return {"note": "The spectra were not measured: the suite has no task spectrum."}

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from unic.eval.results.axes import members_by_axis, tasks_with_mean
+from unic.eval.results.row_title import by_task, sets_of
 from unic.eval.results.seen import MeanGain, kind_of, labelled
 from unic.reporting.read.scores import Scores, millions, shown, side, signed, span
 from unic.reporting.sections.roles import group_label
@@ -38,7 +39,7 @@ def table(scores: Scores, colour: Mapping[str, str]) -> dict[str, Any]:
         "is_mixed": scores.shared_unit is None,
         "has_gain": has_gain,
         "rows": [_row(scores, task) for task in [*scores.seen, *scores.unseen]],
-        "unseen": ", ".join(dict.fromkeys(task.partition("/")[0] for task in scores.unseen)),
+        "unseen": ", ".join(sets_of(scores.unseen)),
         "axes": members_by_axis(scores.results),
         "foot": foot + _rank_rows(scores),
     }
@@ -87,10 +88,9 @@ def _foot(scores: Scores, label: str, texts: Mapping[str, str], best: str | None
 def _mean_rows(scores: Scores) -> list[dict[str, Any]]:
     """The mean of each kind of task over the seen sets, then of each measure; a single row if both are the same. Last
     the means of axes."""
-    kinds: dict[str, list[str]] = {}
+    kinds = by_task(scores.seen)
     units: dict[str, list[str]] = {}
     for task in scores.seen:
-        kinds.setdefault(task.rpartition("/")[2], []).append(task)
         units.setdefault(scores.unit(task), []).append(task)
     groups = {
         f"mean of {kind}": tasks

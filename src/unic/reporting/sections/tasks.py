@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from unic.eval.results.row_title import by_task, set_of
 from unic.reporting.draw.dots import Dot, dot_chart
 from unic.reporting.draw.looks import Looks
 from unic.reporting.read.scores import Scores, shown
@@ -13,9 +14,7 @@ _OPEN = 12  # panels that are shown; the groups after them are folded
 
 def task_groups(scores: Scores, looks: Looks) -> dict[str, Any]:
     """`groups` of panels, each with a `title`."""
-    kinds: dict[str, list[str]] = {}
-    for task in scores.tasks:
-        kinds.setdefault(task.rpartition("/")[2], []).append(task)
+    kinds = by_task(scores.tasks)
     single = [tasks[0] for tasks in kinds.values() if len(tasks) == 1]
     named = {kind: tasks for kind, tasks in kinds.items() if len(tasks) > 1}
     if single:
@@ -39,6 +38,6 @@ def _panel(scores: Scores, task: str, looks: Looks, *, is_full: bool) -> dict[st
             dots.append(Dot(looks.series(name), score, shown(score, unit), kind, scores.cell(task, name).ci))
     if not dots:
         return None
-    title = task if is_full else task.rpartition("/")[0]
+    title = task if is_full else set_of(task)
     unit_text = f"{unit}, lower is better" if scores.lower_is_better(task) else unit
     return {"title": title, "unit": unit_text, "svg": dot_chart(task, dots)}

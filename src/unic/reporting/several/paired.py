@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from unic import rng
-from unic.eval.results.bootstrap import Sample, mean_difference, resampled_means, seed_effect
+from unic.eval.results.bootstrap import Sample, image_effects, mean_difference, seed_effect
+from unic.eval.results.row_title import set_of
 from unic.reporting.read.run_files import RunFiles
 from unic.reporting.read.scores import Scores
 from unic.runs.metric_names import TOP1
@@ -49,7 +49,7 @@ class Paired:
 def _resampled(runs: Sequence[RunFiles], task: str) -> dict[int, Sample]:
     """Samples by index of the run, for runs with the same images as the first one that has predictions."""
     marks: dict[int, np.ndarray] = {}
-    rest: dict[int, Sample] = {}
+    scores: dict[int, Sample] = {}
     images: tuple[np.ndarray, np.ndarray] | None = None
     for index, run in enumerate(runs):
         if run.scores is None or run.predictions is None or run.scores.unit(task) != TOP1:
@@ -60,15 +60,12 @@ def _resampled(runs: Sequence[RunFiles], task: str) -> dict[int, Sample]:
         own = (run.predictions.index(task), run.predictions.labels(task))
         images = images or own
         if all(np.array_equal(a, b) for a, b in zip(own, images, strict=True)):
-            marks[index] = 100 * correct.astype(np.float64)[:, None]
-            rest[index] = _beside_first_seed(run.scores, task) - marks[index].mean()
-    if not marks:
-        return {}
-    drawn = resampled_means(list(marks.values()), seed=rng.stream(f"bootstrap/{task.partition('/')[0]}"))
-    return {index: sample[:, 0] + rest[index] for index, sample in zip(marks, drawn, strict=True)}
+            marks[index] = 100 * correct.astype(np.float64)
+            scores[index] = _under_other_seeds(run.scores, task)
+    return {index: scores[index] + effect for index, effect in image_effects(marks, set_of(task)).items()}
 
 
-def _beside_first_seed(scores: Scores, task: str) -> Sample:
+def _under_other_seeds(scores: Scores, task: str) -> Sample:
     """The student's score, the mean over all seeds, plus the effect of other seeds."""
     cell = scores.cell(task, scores.student)
     assert cell.score is not None
