@@ -30,7 +30,7 @@ from unic.encoders.timm_encoder import TimmEncoder
 from unic.errors import InputError, nearest
 from unic.lookup import is_dotted
 from unic.losses import build_losses, matched_by
-from unic.projectors import build_projector, choose_blocks
+from unic.projectors import build_projectors
 from unic.recipe.schema import Recipe, load_run_recipe
 from unic.recipe.teachers import Matched
 from unic.runs.folder import RunFolder
@@ -97,10 +97,8 @@ def kept_head(run: Path, teacher: str, device: str | torch.device | None = None)
     student = trained.student(as_trained=True)
     statistics = trained.part("standardizer.")
     dims = _dims(recipe, teacher, statistics)
-    options = recipe.projector.options
-    blocks = choose_blocks(options.pop("blocks", "all"), len(student.block_dims))
-    rung_dims = [student.block_dims[block] for block in blocks]
-    projector = build_projector(recipe.projector.type, rung_dims, dims, student.embed_dim, options)
+    blocks, projectors = build_projectors(recipe.projector, student.block_dims, student.embed_dim, {teacher: dims})
+    projector = projectors[teacher]
     what = f"run {run}: the checkpoint does not fit the projector of its recipe"
     load_all(projector, trained.part(f"distiller.projectors.{teacher}."), what)
 

@@ -85,9 +85,7 @@ def _build(name: str, dims: Dims, options: Mapping[str, Any], device: torch.devi
         lookup.check_options(function, options, where)
         lookup.check_values(function, options, where)
         return OfFunction(dims, partial(function, **options) if options else function)
-    kind = found.Loss
-    if not (isinstance(kind, type) and issubclass(kind, Loss)):
-        raise InputError(f"loss '{name}': its 'Loss' must be a subclass of unic.losses.base.Loss")
+    kind = lookup.subclass("unic.losses", name, "Loss", Loss)
     lookup.check_options(kind, options, where)
     lookup.check_values(kind.__init__, options, where)
     if not any(dim for each, dim in zip(KINDS, dims, strict=True) if each in kind.kinds):

@@ -5,16 +5,42 @@ What such a class must offer, and what it may: docs/extending.md.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import nn
 
 from unic import lookup
 from unic.errors import InputError
+from unic.recipe.base import Component
 from unic.tokens import Tokens
 
 Dims = tuple[int, int]  # widths of CLS and of patches
+
+
+def build_projectors(
+    setting: Component, block_dims: Sequence[Dims], width: int, output_dims: Mapping[str, Dims]
+) -> tuple[list[int], dict[str, nn.Module]]:
+    """The projectors of a student.
+
+    Args:
+        setting: the recipe's `projector`.
+        block_dims: widths of the student's tokens at each of its blocks.
+        width: the student's width.
+        output_dims: widths of the teachers' CLS and patches, by teacher.
+
+    Returns:
+        The indices of the blocks that are read, and the projectors by teacher.
+
+    Raises:
+        InputError: as of `build_projector` and `choose_blocks`.
+    """
+    options = setting.options
+    blocks = choose_blocks(options.pop("blocks", "all"), len(block_dims))
+    rung_dims = [block_dims[block] for block in blocks]
+    return blocks, {
+        teacher: build_projector(setting.type, rung_dims, dims, width, options) for teacher, dims in output_dims.items()
+    }
 
 
 def build_projector(
@@ -32,12 +58,7 @@ def build_projector(
     Raises:
         InputError: unknown projector or option, or widths that the projector cannot map.
     """
-    kind = lookup.entry("unic.projectors", name, "Projector")
-    lookup.check_component(kind, "projector", name, options)
-    lookup.check_values(kind.__init__, options, f"recipe: projector '{name}'")
-    projector = kind(rung_dims, output_dims, width, **options)
-    assert isinstance(projector, nn.Module)
-    return projector
+    return lookup.component("projector", name, options, nn.Module)(rung_dims, output_dims, width, **options)
 
 
 def project(projectors: Sequence[nn.Module], rungs: Sequence[Tokens]) -> list[Tokens]:
