@@ -10,7 +10,8 @@ import torch
 
 from unic import lookup
 from unic.errors import InputError
-from unic.losses.base import KINDS, Dims, Kind, Loss, OfFunction
+from unic.kinds import KINDS, Kind, Widths
+from unic.losses.base import Dims, Loss, OfFunction
 from unic.recipe.teachers import Matched
 
 __all__ = ["KINDS", "Dims", "Kind", "Loss", "Weighted", "build_losses", "matched_by"]
@@ -25,7 +26,7 @@ class Weighted(NamedTuple):
 
 def build_losses(
     settings: Mapping[str, float | Mapping[str, Any]],
-    dims: Dims,
+    dims: Widths,
     device: torch.device | None = None,
     *,
     key: str = "loss",
@@ -78,7 +79,7 @@ def _compared(losses: Mapping[str, Weighted]) -> list[Kind]:
     ]
 
 
-def _build(name: str, dims: Dims, options: Mapping[str, Any], device: torch.device | None, where: str) -> Loss | None:
+def _build(name: str, dims: Widths, options: Mapping[str, Any], device: torch.device | None, where: str) -> Loss | None:
     found = lookup.module("unic.losses", name)
     if hasattr(found, "loss") or not hasattr(found, "Loss"):
         function = lookup.entry("unic.losses", name, "loss")

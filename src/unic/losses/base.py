@@ -7,16 +7,17 @@ and `(B, N, D)` of patches. With nested widths a loss is called once for each wi
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 import torch.distributed as dist
 from jaxtyping import Float
 from torch import Tensor, nn
 
-Kind = Literal["cls", "patch"]
-KINDS: tuple[Kind, ...] = ("cls", "patch")
-Dims = tuple[int, int]  # widths of CLS and of patches
+from unic.kinds import KINDS, Kind, Widths
+
+Dims = Widths
+"""The name of `Widths` in losses of one's own."""
 
 
 class Loss(nn.Module):
@@ -43,7 +44,7 @@ class Loss(nn.Module):
     needs_whole_batch: ClassVar[bool] = False
     shift: int = 0
 
-    def __init__(self, dims: Dims) -> None:
+    def __init__(self, dims: Widths) -> None:
         super().__init__()
         self.dims = dims
 
@@ -86,7 +87,7 @@ def gathered(rows: Float[Tensor, "b d"]) -> tuple[Float[Tensor, "n d"], int]:
 class OfFunction(Loss):
     """A loss that is a plain function, `loss(prediction, target) -> (B,)`."""
 
-    def __init__(self, dims: Dims, function: Callable[[Tensor, Tensor], Tensor]) -> None:
+    def __init__(self, dims: Widths, function: Callable[[Tensor, Tensor], Tensor]) -> None:
         super().__init__(dims)
         self.function = function
 

@@ -12,14 +12,13 @@ from torch import nn
 
 from unic import lookup
 from unic.errors import InputError
+from unic.kinds import Widths
 from unic.recipe.base import Component
 from unic.tokens import Tokens
 
-Dims = tuple[int, int]  # widths of CLS and of patches
-
 
 def build_projectors(
-    setting: Component, block_dims: Sequence[Dims], width: int, output_dims: Mapping[str, Dims]
+    setting: Component, block_dims: Sequence[Widths], width: int, output_dims: Mapping[str, Widths]
 ) -> tuple[list[int], dict[str, nn.Module]]:
     """The projectors of a student.
 
@@ -44,7 +43,7 @@ def build_projectors(
 
 
 def build_projector(
-    name: str, rung_dims: Sequence[Dims], output_dims: Dims, width: int, options: dict[str, Any]
+    name: str, rung_dims: Sequence[Widths], output_dims: Widths, width: int, options: dict[str, Any]
 ) -> nn.Module:
     """A projector `list[Tokens] -> Tokens` of one teacher.
 

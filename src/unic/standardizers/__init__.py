@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from unic import lookup
-from unic.standardizers.base import KINDS, Dims, Inverse, Kind, Standardizer
+from unic.kinds import KINDS, Kind
+from unic.standardizers.base import Dims, Inverse, Standardizer
 
 __all__ = ["KINDS", "Dims", "Inverse", "Kind", "Standardizer", "build_standardizer", "standardizer_kind"]
 

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar, Literal, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch.distributed as dist
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from unic.kinds import Kind, Widths
 from unic.lookup import name_of
 from unic.shapes import check_shape
 from unic.standardizers._moments import has_ranks
 from unic.tokens import Tokens, tokens_of
 
-Kind = Literal["cls", "patch"]
-KINDS: tuple[Kind, ...] = ("cls", "patch")
-Dims = Mapping[str, tuple[int, int]]
-"""Widths of CLS and patches by teacher; a width of 0 leaves either out."""
+Dims = Mapping[str, Widths]
+"""Widths by teacher."""
 
 
 def summed(sums: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
