@@ -233,8 +233,8 @@ def _matched(recipe: Recipe, teacher: str, dims: Widths) -> Matched:
 
 def _dims(recipe: Recipe, teacher: str, statistics: dict[str, Tensor]) -> Widths:
     """The teacher's widths, from its statistics if these tell, so that a head can be used without the teacher."""
-    means = [statistics.get(f"teachers.{teacher}.{kind}.mean") for kind in KINDS]
-    if means[0] is not None and means[1] is not None:
-        return len(means[0]), len(means[1])
+    told = standardizer_kind(recipe.standardize.type).widths_in(statistics, teacher)
+    if told:
+        return told
     encoder = build_encoder(without_weights(recipe.teachers.uris[teacher]))
     return recipe.teachers.widths(teacher, encoder.embed_dim, encoder.patch_dim)

@@ -9,7 +9,7 @@ import torch.distributed as dist
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from unic.kinds import Kind, Widths
+from unic.kinds import KINDS, Kind, Widths
 from unic.lookup import name_of
 from unic.shapes import check_shape
 from unic.standardizers._moments import has_ranks
@@ -97,6 +97,12 @@ class Standardizer(nn.Module):
     def inverse(self, teacher: str, kind: Kind) -> Inverse:
         """How targets become the teacher's tokens again; only of one that `is_invertible`."""
         raise NotImplementedError
+
+    @staticmethod
+    def widths_in(state: Mapping[str, Tensor], teacher: str) -> Widths | None:
+        """The widths of a teacher, read from the state of a checkpoint; None if the state does not tell them."""
+        cls, patch = (state.get(f"teachers.{teacher}.{kind}.mean") for kind in KINDS)
+        return None if cls is None or patch is None else (len(cls), len(patch))
 
     def values(self) -> dict[str, float]:
         """Numbers for the log; may read the device."""
