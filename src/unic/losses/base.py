@@ -14,7 +14,9 @@ import torch.distributed as dist
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from unic.finite_updates import update_if_finite
 from unic.kinds import KINDS, Kind, Widths
+from unic.ranks import has_ranks
 
 Dims = Widths
 """The name of `Widths` in losses of one's own."""
@@ -64,20 +66,15 @@ class Loss(nn.Module):
             cls: targets of the whole global batch, in its order.
         """
 
-    @torch.no_grad()
     def end_step(self, cls: Float[Tensor, "b d"]) -> None:
         """`update`, unless a target is not finite: such a step leaves the state as it is."""
-        before = [buffer.clone() for buffer in self.buffers()]
-        self.update(cls)
-        is_finite = torch.isfinite(cls).all()
-        for buffer, old in zip(self.buffers(), before, strict=True):
-            buffer.copy_(torch.where(is_finite, buffer, old))
+        update_if_finite(self, self.update, cls)
 
 
 def gathered(rows: Float[Tensor, "b d"]) -> tuple[Float[Tensor, "n d"], int]:
     """The rows of all processes, which have equally many, without gradient; and the place of the first own one."""
     rows = rows.detach()
-    if not (dist.is_available() and dist.is_initialized()):
+    if not has_ranks():
         return rows, 0
     parts = [torch.empty_like(rows) for _ in range(dist.get_world_size())]
     dist.all_gather(parts, rows)

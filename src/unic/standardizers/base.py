@@ -5,29 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar, NamedTuple
 
-import torch.distributed as dist
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from unic.kinds import KINDS, Kind, Widths
 from unic.lookup import name_of
+from unic.ranks import summed as summed  # for standardisers of one's own
 from unic.shapes import check_shape
-from unic.standardizers._moments import has_ranks
 from unic.tokens import Tokens, tokens_of
 
 Dims = Mapping[str, Widths]
 """Widths by teacher."""
-
-
-def summed(sums: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
-    """Sums over all processes, each of which must call this with the same shapes in the same order.
-
-    Args:
-        sums: those of this process; they become those of all.
-    """
-    if has_ranks():
-        dist.all_reduce(sums)
-    return sums
 
 
 class Inverse(NamedTuple):

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from unic.errors import InputError
 from unic.kinds import Kind
+from unic.ranks import summed
 from unic.standardizers import base
 from unic.standardizers._by_teacher import ByTeacher
 from unic.standardizers._hadamard import hadamard
@@ -130,9 +131,9 @@ def _moments(x: Float[Tensor, "n d"]) -> tuple[Tensor, Tensor, Tensor]:
     """Count, mean and scatter of the tokens of all processes."""
     x = x.double()
     count, mean = x.new_full((), float(len(x))), x.mean(0)
-    total = base.summed(torch.cat([count.view(1), count * mean]))
+    total = summed(torch.cat([count.view(1), count * mean]))
     whole, centre = total[0], total[1:] / total[0]
-    return whole, centre, base.summed((x - centre).T @ (x - centre))
+    return whole, centre, summed((x - centre).T @ (x - centre))
 
 
 def _principal(covariance: Float[Tensor, "d d"]) -> tuple[Float[Tensor, "d"], Float[Tensor, "d d"]]:
