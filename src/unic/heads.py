@@ -28,13 +28,14 @@ from unic.encoders._weights import load_all
 from unic.encoders.base import Encoder, Size
 from unic.encoders.timm_encoder import TimmEncoder
 from unic.errors import InputError, nearest
+from unic.kinds import KINDS, Kind, Widths
 from unic.lookup import is_dotted
 from unic.losses import build_losses, matched_by
-from unic.projectors import build_projector, choose_blocks
+from unic.projectors import build_projectors
 from unic.recipe.schema import Recipe, load_run_recipe
 from unic.recipe.teachers import Matched
 from unic.runs.folder import RunFolder
-from unic.standardizers import KINDS, Inverse, Kind, build_standardizer, standardizer_kind
+from unic.standardizers import Inverse, build_standardizer, standardizer_kind
 from unic.tokens import Grid, Tokens, tokens_of
 from unic.training.teachers import only
 from unic.training.trained import load_trained
@@ -97,10 +98,8 @@ def kept_head(run: Path, teacher: str, device: str | torch.device | None = None)
     student = trained.student(as_trained=True)
     statistics = trained.part("standardizer.")
     dims = _dims(recipe, teacher, statistics)
-    options = recipe.projector.options
-    blocks = choose_blocks(options.pop("blocks", "all"), len(student.block_dims))
-    rung_dims = [student.block_dims[block] for block in blocks]
-    projector = build_projector(recipe.projector.type, rung_dims, dims, student.embed_dim, options)
+    blocks, projectors = build_projectors(recipe.projector, student.block_dims, student.embed_dim, {teacher: dims})
+    projector = projectors[teacher]
     what = f"run {run}: the checkpoint does not fit the projector of its recipe"
     load_all(projector, trained.part(f"distiller.projectors.{teacher}."), what)
 
@@ -138,7 +137,7 @@ class KeptHead(Encoder):
         student: TimmEncoder,
         projector: nn.Module,
         blocks: Sequence[int],
-        dims: tuple[int, int],
+        dims: Widths,
         matched: Matched = "both",
         restoring: Restoring | None = None,
     ) -> None:
@@ -194,9 +193,7 @@ def _times(x: Float[Tensor, "*n d"], matrix: Tensor, shift: Tensor) -> Float[Ten
     return (x @ matrix.T if matrix.ndim == 2 else x * matrix) + shift
 
 
-def _inverses(
-    recipe: Recipe, teacher: str, dims: tuple[int, int], statistics: dict[str, Tensor]
-) -> dict[Kind, Inverse]:
+def _inverses(recipe: Recipe, teacher: str, dims: Widths, statistics: dict[str, Tensor]) -> dict[Kind, Inverse]:
     """Functions that turn targets into the teacher's tokens again, for the tokens that it is matched by."""
     setting = recipe.standardize
     standardizer = build_standardizer(setting.type, {teacher: dims}, setting.options)
@@ -225,7 +222,7 @@ def _fold(projector: nn.Module, inverses: Mapping[Kind, Inverse]) -> bool:
     return bool(found)
 
 
-def _matched(recipe: Recipe, teacher: str, dims: tuple[int, int]) -> Matched:
+def _matched(recipe: Recipe, teacher: str, dims: Widths) -> Matched:
     """The tokens of the teacher that its losses compare."""
     key, settings = recipe.losses_to(teacher)
     # A loss of one's own is taken to compare them all: for a head its code need not be trusted.
@@ -234,10 +231,10 @@ def _matched(recipe: Recipe, teacher: str, dims: tuple[int, int]) -> Matched:
     return matched_by(build_losses(settings, dims, key=key))
 
 
-def _dims(recipe: Recipe, teacher: str, statistics: dict[str, Tensor]) -> tuple[int, int]:
+def _dims(recipe: Recipe, teacher: str, statistics: dict[str, Tensor]) -> Widths:
     """The teacher's widths, from its statistics if these tell, so that a head can be used without the teacher."""
-    means = [statistics.get(f"teachers.{teacher}.{kind}.mean") for kind in KINDS]
-    if means[0] is not None and means[1] is not None:
-        return len(means[0]), len(means[1])
+    told = standardizer_kind(recipe.standardize.type).widths_in(statistics, teacher)
+    if told:
+        return told
     encoder = build_encoder(without_weights(recipe.teachers.uris[teacher]))
     return recipe.teachers.widths(teacher, encoder.embed_dim, encoder.patch_dim)

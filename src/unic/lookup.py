@@ -10,14 +10,21 @@ import inspect
 import pkgutil
 from collections.abc import Callable, Collection, Mapping
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 
 from unic import trust
 from unic.errors import InputError, nearest
 
+COMPONENTS = {
+    "projector": ("unic.projectors", "Projector"),
+    "standardize": ("unic.standardizers", "Standardizer"),
+    "weighting": ("unic.weightings", "Weighting"),
+}
+"""Package and class of each component, by its key in the recipe."""
 _ANY_TYPE = ConfigDict(arbitrary_types_allowed=True)
+_Base = TypeVar("_Base")
 
 
 def names(package: str) -> list[str]:
@@ -79,6 +86,38 @@ def entry(package: str, name: str, attribute: str) -> Any:
     if not hasattr(found, attribute):
         raise InputError(f"module '{found.__name__}' has no '{attribute}', the entry point of {package}")
     return getattr(found, attribute)
+
+
+def subclass(package: str, name: str, attribute: str, base: type[_Base]) -> type[_Base]:
+    """The class that is the entry point (`attribute`) of the module that `name` stands for.
+
+    Raises:
+        InputError: there is none, or it is no subclass of `base`.
+    """
+    kind = entry(package, name, attribute)
+    if not (isinstance(kind, type) and issubclass(kind, base)):
+        path = f"{base.__module__}.{base.__name__}"
+        raise InputError(f"{_kind(package)} '{name}': its '{attribute}' must be a subclass of {path}")
+    return kind
+
+
+def component(section: str, name: str, options: Mapping[str, Any], base: type[_Base]) -> type[_Base]:
+    """The class of a recipe's component, which takes the options.
+
+    Args:
+        section: key of the component in the recipe.
+        name: its `type`.
+        options: its other keys.
+        base: the class that it must inherit from.
+
+    Raises:
+        InputError: no such class, or options or values that it does not take.
+    """
+    package, attribute = COMPONENTS[section]
+    kind = subclass(package, name, attribute, base)
+    check_component(kind, section, name, options)
+    check_values(kind.__init__, options, f"recipe: {_kind(package)} '{name}'")
+    return kind
 
 
 def factory(where: str, uri: str) -> Callable[..., Any]:

@@ -9,7 +9,8 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from unic.recipe.reading import COMPONENTS, is_teacher, leaves
+from unic.lookup import COMPONENTS
+from unic.recipe.reading import is_teacher, leaves
 from unic.trust import typed
 
 _ONE = ("student.model", *COMPONENTS, *(f"{name}.type" for name in COMPONENTS))

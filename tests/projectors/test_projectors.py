@@ -1,6 +1,8 @@
 """The contract of every projector, the ladder's parameters and the choice of blocks."""
 
 import math
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -182,3 +184,14 @@ def test_wrong_blocks(setting: str | list[int], line: str) -> None:
 def test_unknown_option_gets_the_nearest() -> None:
     with pytest.raises(InputError, match="'hiden_dim'.*'hidden_dim'"):
         build_projector("ladder", [(8, 8)], (5, 7), 8, {"hiden_dim": 3})
+
+
+def test_a_class_that_is_no_module_is_one_line(
+    trust: Callable[[str], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "projector_lab").mkdir()
+    (tmp_path / "projector_lab/other.py").write_text("class Projector: pass")
+    monkeypatch.syspath_prepend(tmp_path)
+    trust("projector_lab.other")
+    with pytest.raises(InputError, match=r"^projector 'projector_lab.other': .* subclass of torch.nn.*Module$"):
+        build_projector("projector_lab.other", EQUAL, (5, 7), 8, {})

@@ -99,6 +99,14 @@ def test_inverse(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_a_state_tells_the_widths(name: str) -> None:
+    standardizer = build_standardizer(name, DIMS, {})
+    state = standardizer.state_dict()
+    assert standardizer.widths_in(state, "a") == (DIMS["a"] if state else None)
+    assert standardizer.widths_in(state, "no such teacher") is None
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_first_line_is_for_the_list(name: str) -> None:
     assert lookup.first_line(lookup.module("unic.standardizers", name)).endswith(".")
 

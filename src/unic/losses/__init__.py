@@ -10,7 +10,8 @@ import torch
 
 from unic import lookup
 from unic.errors import InputError
-from unic.losses.base import KINDS, Dims, Kind, Loss, OfFunction
+from unic.kinds import KINDS, Kind, Widths
+from unic.losses.base import Dims, Loss, OfFunction
 from unic.recipe.teachers import Matched
 
 __all__ = ["KINDS", "Dims", "Kind", "Loss", "Weighted", "build_losses", "matched_by"]
@@ -25,7 +26,7 @@ class Weighted(NamedTuple):
 
 def build_losses(
     settings: Mapping[str, float | Mapping[str, Any]],
-    dims: Dims,
+    dims: Widths,
     device: torch.device | None = None,
     *,
     key: str = "loss",
@@ -78,16 +79,14 @@ def _compared(losses: Mapping[str, Weighted]) -> list[Kind]:
     ]
 
 
-def _build(name: str, dims: Dims, options: Mapping[str, Any], device: torch.device | None, where: str) -> Loss | None:
+def _build(name: str, dims: Widths, options: Mapping[str, Any], device: torch.device | None, where: str) -> Loss | None:
     found = lookup.module("unic.losses", name)
     if hasattr(found, "loss") or not hasattr(found, "Loss"):
         function = lookup.entry("unic.losses", name, "loss")
         lookup.check_options(function, options, where)
         lookup.check_values(function, options, where)
         return OfFunction(dims, partial(function, **options) if options else function)
-    kind = found.Loss
-    if not (isinstance(kind, type) and issubclass(kind, Loss)):
-        raise InputError(f"loss '{name}': its 'Loss' must be a subclass of unic.losses.base.Loss")
+    kind = lookup.subclass("unic.losses", name, "Loss", Loss)
     lookup.check_options(kind, options, where)
     lookup.check_values(kind.__init__, options, where)
     if not any(dim for each, dim in zip(KINDS, dims, strict=True) if each in kind.kinds):

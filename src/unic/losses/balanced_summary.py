@@ -19,6 +19,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from unic.errors import InputError
+from unic.kinds import Widths
 from unic.losses import base
 
 _TINY = 1e-20  # below the square root, whose gradient at 0 is infinite
@@ -37,7 +38,7 @@ class Loss(base.Loss):
     mean: Tensor
     sums: Tensor
 
-    def __init__(self, dims: base.Dims, *, momentum: float = 0.01) -> None:
+    def __init__(self, dims: Widths, *, momentum: float = 0.01) -> None:
         super().__init__(dims)
         if not 0 < momentum <= 1:
             raise InputError(f"recipe: 'loss.balanced_summary.momentum' must be in (0, 1] (got {momentum})")

@@ -7,16 +7,19 @@ and `(B, N, D)` of patches. With nested widths a loss is called once for each wi
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 import torch.distributed as dist
 from jaxtyping import Float
 from torch import Tensor, nn
 
-Kind = Literal["cls", "patch"]
-KINDS: tuple[Kind, ...] = ("cls", "patch")
-Dims = tuple[int, int]  # widths of CLS and of patches
+from unic.finite_updates import update_if_finite
+from unic.kinds import KINDS, Kind, Widths
+from unic.ranks import has_ranks
+
+Dims = Widths
+"""The name of `Widths` in losses of one's own."""
 
 
 class Loss(nn.Module):
@@ -43,7 +46,7 @@ class Loss(nn.Module):
     needs_whole_batch: ClassVar[bool] = False
     shift: int = 0
 
-    def __init__(self, dims: Dims) -> None:
+    def __init__(self, dims: Widths) -> None:
         super().__init__()
         self.dims = dims
 
@@ -63,20 +66,15 @@ class Loss(nn.Module):
             cls: targets of the whole global batch, in its order.
         """
 
-    @torch.no_grad()
     def end_step(self, cls: Float[Tensor, "b d"]) -> None:
         """`update`, unless a target is not finite: such a step leaves the state as it is."""
-        before = [buffer.clone() for buffer in self.buffers()]
-        self.update(cls)
-        is_finite = torch.isfinite(cls).all()
-        for buffer, old in zip(self.buffers(), before, strict=True):
-            buffer.copy_(torch.where(is_finite, buffer, old))
+        update_if_finite(self, self.update, cls)
 
 
 def gathered(rows: Float[Tensor, "b d"]) -> tuple[Float[Tensor, "n d"], int]:
     """The rows of all processes, which have equally many, without gradient; and the place of the first own one."""
     rows = rows.detach()
-    if not (dist.is_available() and dist.is_initialized()):
+    if not has_ranks():
         return rows, 0
     parts = [torch.empty_like(rows) for _ in range(dist.get_world_size())]
     dist.all_gather(parts, rows)
@@ -86,7 +84,7 @@ def gathered(rows: Float[Tensor, "b d"]) -> tuple[Float[Tensor, "n d"], int]:
 class OfFunction(Loss):
     """A loss that is a plain function, `loss(prediction, target) -> (B,)`."""
 
-    def __init__(self, dims: Dims, function: Callable[[Tensor, Tensor], Tensor]) -> None:
+    def __init__(self, dims: Widths, function: Callable[[Tensor, Tensor], Tensor]) -> None:
         super().__init__(dims)
         self.function = function
 

@@ -20,6 +20,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from unic.errors import InputError
+from unic.kinds import Widths
 from unic.losses import base
 
 _BELOW = 1e4  # from the least logit that a key can have to one whose probability is 0; infinity would give 0 · ∞
@@ -37,7 +38,7 @@ class Loss(base.Loss):
     queue: Tensor
     seen: Tensor
 
-    def __init__(self, dims: base.Dims, *, length: int = 4096, temperature: float = 0.1) -> None:
+    def __init__(self, dims: Widths, *, length: int = 4096, temperature: float = 0.1) -> None:
         super().__init__(dims)
         if length < 1:
             raise InputError(f"recipe: 'loss.queue_kl.length' must be at least 1 (got {length})")

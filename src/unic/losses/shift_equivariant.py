@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from unic.errors import InputError
+from unic.kinds import Widths
 from unic.losses import base, mse
 
 
@@ -28,7 +29,7 @@ class Loss(base.Loss):
 
     kinds = ("patch",)
 
-    def __init__(self, dims: base.Dims, *, shift: int = 1) -> None:
+    def __init__(self, dims: Widths, *, shift: int = 1) -> None:
         super().__init__(dims)
         if shift < 1:
             raise InputError(f"recipe: 'loss.shift_equivariant.shift' must be at least 1 (got {shift})")

@@ -5,20 +5,45 @@ What such a class must offer, and what it may: docs/extending.md.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import nn
 
 from unic import lookup
 from unic.errors import InputError
+from unic.kinds import Widths
+from unic.recipe.base import Component
 from unic.tokens import Tokens
 
-Dims = tuple[int, int]  # widths of CLS and of patches
+
+def build_projectors(
+    setting: Component, block_dims: Sequence[Widths], width: int, output_dims: Mapping[str, Widths]
+) -> tuple[list[int], dict[str, nn.Module]]:
+    """The projectors of a student.
+
+    Args:
+        setting: the recipe's `projector`.
+        block_dims: widths of the student's tokens at each of its blocks.
+        width: the student's width.
+        output_dims: widths of the teachers' CLS and patches, by teacher.
+
+    Returns:
+        The indices of the blocks that are read, and the projectors by teacher.
+
+    Raises:
+        InputError: as of `build_projector` and `choose_blocks`.
+    """
+    options = setting.options
+    blocks = choose_blocks(options.pop("blocks", "all"), len(block_dims))
+    rung_dims = [block_dims[block] for block in blocks]
+    return blocks, {
+        teacher: build_projector(setting.type, rung_dims, dims, width, options) for teacher, dims in output_dims.items()
+    }
 
 
 def build_projector(
-    name: str, rung_dims: Sequence[Dims], output_dims: Dims, width: int, options: dict[str, Any]
+    name: str, rung_dims: Sequence[Widths], output_dims: Widths, width: int, options: dict[str, Any]
 ) -> nn.Module:
     """A projector `list[Tokens] -> Tokens` of one teacher.
 
@@ -32,12 +57,7 @@ def build_projector(
     Raises:
         InputError: unknown projector or option, or widths that the projector cannot map.
     """
-    kind = lookup.entry("unic.projectors", name, "Projector")
-    lookup.check_component(kind, "projector", name, options)
-    lookup.check_values(kind.__init__, options, f"recipe: projector '{name}'")
-    projector = kind(rung_dims, output_dims, width, **options)
-    assert isinstance(projector, nn.Module)
-    return projector
+    return lookup.component("projector", name, options, nn.Module)(rung_dims, output_dims, width, **options)
 
 
 def project(projectors: Sequence[nn.Module], rungs: Sequence[Tokens]) -> list[Tokens]:

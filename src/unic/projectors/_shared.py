@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from unic.errors import InputError
+from unic.kinds import Widths
 
 
-def is_shared(shared: bool, rung_dims: Sequence[tuple[int, int]], output_dims: tuple[int, int]) -> bool:
+def is_shared(shared: bool, rung_dims: Sequence[Widths], output_dims: Widths) -> bool:
     """Whether one set of weights serves both; a projector of either alone has nothing to share.
 
     Args:

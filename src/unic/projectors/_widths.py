@@ -6,13 +6,14 @@ from collections.abc import Sequence
 
 import torch
 
-from unic.projectors import Dims, build_projector
+from unic.kinds import Widths
+from unic.projectors import build_projector
 
 TIMES_STUDENT = 4  # largest number of parameters of all projectors together, in times those of the student
 _STEP = 64  # widths are multiples of this
 
 
-def num_parameters(rung_dims: Sequence[Dims], output_dims: Sequence[Dims], width: int, hidden_dim: int) -> int:
+def num_parameters(rung_dims: Sequence[Widths], output_dims: Sequence[Widths], width: int, hidden_dim: int) -> int:
     """Number of parameters of the ladders of all teachers.
 
     Args:
@@ -27,7 +28,9 @@ def num_parameters(rung_dims: Sequence[Dims], output_dims: Sequence[Dims], width
     return sum(parameter.numel() for ladder in ladders for parameter in ladder.parameters())
 
 
-def suited_width(rung_dims: Sequence[Dims], output_dims: Sequence[Dims], width: int, student_parameters: int) -> int:
+def suited_width(
+    rung_dims: Sequence[Widths], output_dims: Sequence[Widths], width: int, student_parameters: int
+) -> int:
     """The largest hidden width with which the projectors of all teachers have at most `TIMES_STUDENT` times the
     student's parameters.
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from torch import nn
 
 from unic.errors import InputError
+from unic.kinds import Widths
 from unic.tokens import Tokens, tokens_of
 
 
@@ -23,7 +24,7 @@ class Projector(nn.Module):
 
     reads_last = True
 
-    def __init__(self, rung_dims: Sequence[tuple[int, int]], output_dims: tuple[int, int], width: int) -> None:
+    def __init__(self, rung_dims: Sequence[Widths], output_dims: Widths, width: int) -> None:
         super().__init__()
         for kind, of_student, of_teacher in zip(("CLS", "patches"), rung_dims[-1], output_dims, strict=True):
             if of_teacher and of_student != of_teacher:

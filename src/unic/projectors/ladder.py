@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from unic.kinds import Widths
 from unic.projectors._hidden import hidden_width
 from unic.projectors._shared import is_shared
 from unic.tokens import Tokens, tokens_of
@@ -112,8 +113,8 @@ class Projector(nn.Module):
 
     def __init__(
         self,
-        rung_dims: Sequence[tuple[int, int]],
-        output_dims: tuple[int, int],
+        rung_dims: Sequence[Widths],
+        output_dims: Widths,
         width: int,
         *,
         hidden_dim: int | None = None,

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from torch import nn
 
+from unic.kinds import Widths
 from unic.tokens import Tokens, tokens_of
 
 
@@ -20,7 +21,7 @@ class Projector(nn.Module):
 
     reads_last = True
 
-    def __init__(self, rung_dims: Sequence[tuple[int, int]], output_dims: tuple[int, int], width: int) -> None:
+    def __init__(self, rung_dims: Sequence[Widths], output_dims: Widths, width: int) -> None:
         super().__init__()
         self.cls = nn.Linear(rung_dims[-1][0], output_dims[0]) if output_dims[0] else None
         self.patch = nn.Linear(rung_dims[-1][1], output_dims[1]) if output_dims[1] else None

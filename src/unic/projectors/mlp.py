@@ -12,6 +12,7 @@ from itertools import pairwise
 from torch import nn
 
 from unic.errors import InputError
+from unic.kinds import Widths
 from unic.projectors._hidden import hidden_width
 from unic.projectors._shared import is_shared
 from unic.tokens import Tokens, tokens_of
@@ -33,8 +34,8 @@ class Projector(nn.Module):
 
     def __init__(
         self,
-        rung_dims: Sequence[tuple[int, int]],
-        output_dims: tuple[int, int],
+        rung_dims: Sequence[Widths],
+        output_dims: Widths,
         width: int,
         *,
         hidden_dim: int | None = None,

@@ -18,6 +18,7 @@ from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
 from unic.errors import InputError
+from unic.kinds import Widths
 from unic.tokens import Tokens, tokens_of
 
 _HEAD_DIM = 64
@@ -39,8 +40,8 @@ class Projector(nn.Module):
 
     def __init__(
         self,
-        rung_dims: Sequence[tuple[int, int]],
-        output_dims: tuple[int, int],
+        rung_dims: Sequence[Widths],
+        output_dims: Widths,
         width: int,
         *,
         layer_scale: float | None = 1e-4,

@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 
 from unic._regular_files import read_text
 from unic.errors import InputError, nearest, reason_of
+from unic.lookup import COMPONENTS
 from unic.recipe.files import RecipeFile
 from unic.recipe.sections import ProjectorSection, StandardizeSection, WeightingSection
 from unic.runs.folder import RunFolder
@@ -23,9 +24,7 @@ _OWN_LOSS = re.compile(rf"{_TEACHER_KEY}\.loss")
 _DEFAULT_TYPES = {
     "projector": ProjectorSection().type, "standardize": StandardizeSection().type, "weighting": WeightingSection().type
 }  # fmt: skip
-COMPONENTS = tuple(_DEFAULT_TYPES)
-"""Sections that a name alone may stand for."""
-_SECTION_OF_NAME: dict[str, Callable[[str], dict[str, Any]]] = {
+_SECTION_OF_NAME: dict[str, Callable[[str], dict[str, Any]]] = {  # sections that a name alone may stand for
     **{key: lambda name: {"type": name} for key in COMPONENTS},
     "loss": lambda name: {name: 1.0},
 }

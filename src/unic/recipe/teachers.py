@@ -16,6 +16,7 @@ from pydantic import (
 )
 
 from unic.errors import nearest
+from unic.kinds import Widths
 from unic.quantities import SIZE
 from unic.recipe.base import Losses, OrText, Positive, Section
 
@@ -143,7 +144,7 @@ class TeachersSection(Section):
     def matched_by_cls(self) -> list[str]:
         return [name for name in self.models if self.matched(name) != "patches"]
 
-    def widths(self, name: str, cls: int, patch: int) -> tuple[int, int]:
+    def widths(self, name: str, cls: int, patch: int) -> Widths:
         """Widths of a teacher's CLS and patches, with 0 for what it is not matched by."""
         matched = self.matched(name)
         return (0 if matched == "patches" else cls, 0 if matched == "cls" else patch)

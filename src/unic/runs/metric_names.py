@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from unic.kinds import Kind
 
 TOP1 = "top-1 %"
 """The measure of tasks that classify images."""
@@ -22,7 +22,7 @@ def loss_of(teacher: str) -> str:
     return f"{LOSS}/{teacher}"
 
 
-def cosine_of(teacher: str, tokens: Literal["cls", "patch"]) -> str:
+def cosine_of(teacher: str, tokens: Kind) -> str:
     """Key of the mean cosine between a teacher's tokens and the student's projected tokens."""
     return f"cos/{teacher}/{tokens}"
 

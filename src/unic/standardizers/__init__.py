@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from unic import lookup
-from unic.errors import InputError
-from unic.standardizers.base import KINDS, Dims, Inverse, Kind, Standardizer
+from unic.kinds import KINDS, Kind
+from unic.standardizers.base import Dims, Inverse, Standardizer
 
 __all__ = ["KINDS", "Dims", "Inverse", "Kind", "Standardizer", "build_standardizer", "standardizer_kind"]
 
@@ -23,10 +23,7 @@ def build_standardizer(name: str, dims: Dims, options: Mapping[str, Any]) -> Sta
     Raises:
         InputError: no such standardiser, or wrong options.
     """
-    kind = standardizer_kind(name)
-    lookup.check_component(kind, "standardize", name, options)
-    lookup.check_values(kind.__init__, options, f"recipe: standardizer '{name}'")
-    return kind(dims, **options)
+    return lookup.component("standardize", name, options, Standardizer)(dims, **options)
 
 
 def standardizer_kind(name: str) -> type[Standardizer]:
@@ -35,9 +32,4 @@ def standardizer_kind(name: str) -> type[Standardizer]:
     Raises:
         InputError: there is none.
     """
-    kind = lookup.entry("unic.standardizers", name, "Standardizer")
-    if not (isinstance(kind, type) and issubclass(kind, Standardizer)):
-        raise InputError(
-            f"standardizer '{name}': its 'Standardizer' must be a subclass of unic.standardizers.base.Standardizer"
-        )
-    return kind
+    return lookup.subclass("unic.standardizers", name, "Standardizer", Standardizer)

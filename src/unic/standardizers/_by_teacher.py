@@ -7,7 +7,8 @@ from typing import Generic, TypeVar, cast
 
 from torch import nn
 
-from unic.standardizers.base import Dims, Kind
+from unic.kinds import Kind
+from unic.standardizers.base import Dims
 
 Part = TypeVar("Part", bound=nn.Module)
 

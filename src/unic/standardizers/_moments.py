@@ -9,6 +9,8 @@ import torch.distributed as dist
 from jaxtyping import Float
 from torch import Tensor
 
+from unic.ranks import has_ranks
+
 
 @dataclass
 class Moments:
@@ -53,8 +55,3 @@ def merge_ranks(moments: list[Moments]) -> list[Moments]:
             total = total.merge(rank)
         merged.append(total)
     return merged
-
-
-def has_ranks() -> bool:
-    """Whether several processes train together."""
-    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1

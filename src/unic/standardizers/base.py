@@ -3,32 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar, Literal, NamedTuple
+from typing import ClassVar, NamedTuple
 
-import torch.distributed as dist
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from unic.kinds import KINDS, Kind, Widths
 from unic.lookup import name_of
+from unic.ranks import summed as summed  # for standardisers of one's own
 from unic.shapes import check_shape
-from unic.standardizers._moments import has_ranks
 from unic.tokens import Tokens, tokens_of
 
-Kind = Literal["cls", "patch"]
-KINDS: tuple[Kind, ...] = ("cls", "patch")
-Dims = Mapping[str, tuple[int, int]]
-"""Widths of CLS and patches by teacher; a width of 0 leaves either out."""
-
-
-def summed(sums: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
-    """Sums over all processes, each of which must call this with the same shapes in the same order.
-
-    Args:
-        sums: those of this process; they become those of all.
-    """
-    if has_ranks():
-        dist.all_reduce(sums)
-    return sums
+Dims = Mapping[str, Widths]
+"""Widths by teacher."""
 
 
 class Inverse(NamedTuple):
@@ -98,6 +85,12 @@ class Standardizer(nn.Module):
     def inverse(self, teacher: str, kind: Kind) -> Inverse:
         """How targets become the teacher's tokens again; only of one that `is_invertible`."""
         raise NotImplementedError
+
+    @staticmethod
+    def widths_in(state: Mapping[str, Tensor], teacher: str) -> Widths | None:
+        """The widths of a teacher, read from the state of a checkpoint; None if the state does not tell them."""
+        cls, patch = (state.get(f"teachers.{teacher}.{kind}.mean") for kind in KINDS)
+        return None if cls is None or patch is None else (len(cls), len(patch))
 
     def values(self) -> dict[str, float]:
         """Numbers for the log; may read the device."""

@@ -19,6 +19,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from unic.errors import InputError
+from unic.kinds import Kind
 from unic.standardizers import base
 from unic.standardizers._by_teacher import ByTeacher
 from unic.standardizers._moments import Moments, merge_ranks
@@ -75,9 +76,9 @@ class Standardizer(base.Standardizer):
         self.first, self.last = momentum
         self.floor = float(floor)
         self.teachers = ByTeacher(dims, Statistics)
-        self._window: dict[tuple[str, base.Kind], Moments] = {}
+        self._window: dict[tuple[str, Kind], Moments] = {}
 
-    def standardised(self, teacher: str, kind: base.Kind, x: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:
+    def standardised(self, teacher: str, kind: Kind, x: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:
         """Standardised tokens; remembers their moments while training."""
         if self.training:
             batch, key = Moments.of(x), (teacher, kind)
@@ -93,7 +94,7 @@ class Standardizer(base.Standardizer):
     def momentum(self, progress: float) -> float:
         return self.last + (self.first - self.last) * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
 
-    def inverse(self, teacher: str, kind: base.Kind) -> base.Inverse:
+    def inverse(self, teacher: str, kind: Kind) -> base.Inverse:
         """y = scale · z + μ."""
         statistics = self.teachers.of(teacher, kind)
         scale = statistics.scale(self.floor)

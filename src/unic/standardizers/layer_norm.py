@@ -10,11 +10,12 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from unic.kinds import Kind
 from unic.standardizers import base
 
 
 class Standardizer(base.Standardizer):
     """Layer norm of each token."""
 
-    def standardised(self, teacher: str, kind: base.Kind, x: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:
+    def standardised(self, teacher: str, kind: Kind, x: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:
         return F.layer_norm(x.float(), x.shape[-1:], eps=1e-6)

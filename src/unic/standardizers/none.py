@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from unic.kinds import Kind
 from unic.standardizers import base
 
 
@@ -14,9 +15,9 @@ class Standardizer(base.Standardizer):
 
     is_invertible = True
 
-    def standardised(self, teacher: str, kind: base.Kind, x: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:
+    def standardised(self, teacher: str, kind: Kind, x: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:
         return x.float()
 
-    def inverse(self, teacher: str, kind: base.Kind) -> base.Inverse:
+    def inverse(self, teacher: str, kind: Kind) -> base.Inverse:
         ones = torch.ones(self.dims[teacher][kind == "patch"])
         return base.Inverse(ones, torch.zeros_like(ones), ones)

@@ -22,6 +22,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from unic.errors import InputError
+from unic.kinds import Kind
+from unic.ranks import summed
 from unic.standardizers import base
 from unic.standardizers._by_teacher import ByTeacher
 from unic.standardizers._hadamard import hadamard
@@ -86,9 +88,9 @@ class Standardizer(base.Standardizer):
         self.register_buffer("steps_done", torch.zeros((), dtype=torch.int64))
         self._done: int | None = None  # the same number, read from the device once after a start or a resume
         nn.Module.register_load_state_dict_post_hook(self, _forget_steps)
-        self._window: dict[tuple[str, base.Kind], list[Tensor]] = {}
+        self._window: dict[tuple[str, Kind], list[Tensor]] = {}
 
-    def standardised(self, teacher: str, kind: base.Kind, x: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:
+    def standardised(self, teacher: str, kind: Kind, x: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:
         """Rotated tokens; in the first steps remembers them for the covariance while training."""
         rotation = self.teachers.of(teacher, kind)
         if self.training and not self._is_fixed():
@@ -108,7 +110,7 @@ class Standardizer(base.Standardizer):
                 if isinstance(rotation, Rotation) and len(rotation.mean):
                     rotation.fix()
 
-    def inverse(self, teacher: str, kind: base.Kind) -> base.Inverse:
+    def inverse(self, teacher: str, kind: Kind) -> base.Inverse:
         """y = φ·U·Hᵀ·z + μ."""
         rotation = self.teachers.of(teacher, kind)
         scale = rotation.deviation.expand(len(rotation.mean))
@@ -129,9 +131,9 @@ def _moments(x: Float[Tensor, "n d"]) -> tuple[Tensor, Tensor, Tensor]:
     """Count, mean and scatter of the tokens of all processes."""
     x = x.double()
     count, mean = x.new_full((), float(len(x))), x.mean(0)
-    total = base.summed(torch.cat([count.view(1), count * mean]))
+    total = summed(torch.cat([count.view(1), count * mean]))
     whole, centre = total[0], total[1:] / total[0]
-    return whole, centre, base.summed((x - centre).T @ (x - centre))
+    return whole, centre, summed((x - centre).T @ (x - centre))
 
 
 def _principal(covariance: Float[Tensor, "d d"]) -> tuple[Float[Tensor, "d"], Float[Tensor, "d d"]]:

@@ -13,8 +13,9 @@ from unic.errors import InputError
 from unic.eval.datasets import DataPair
 from unic.eval.plan import make_plan
 from unic.eval.suite import load_suite
+from unic.lookup import COMPONENTS
 from unic.recipe.schema import Recipe
-from unic.training.same_words import COMPONENTS, component, loss
+from unic.training.same_words import component, loss
 
 
 def content(recipe: Recipe) -> str:

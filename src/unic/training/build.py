@@ -17,7 +17,7 @@ from unic.encoders._attention import choose_attention
 from unic.encoders.base import Size
 from unic.errors import InputError, nearest
 from unic.losses import Dims, Weighted, build_losses
-from unic.projectors import build_projector, choose_blocks
+from unic.projectors import build_projectors
 from unic.recipe.base import Component
 from unic.recipe.schema import Recipe
 from unic.standardizers import build_standardizer, standardizer_kind
@@ -227,13 +227,7 @@ def _build_distiller(
     if recipe.train.checkpoint_activations:
         student.checkpoint_activations()
     check_widths(recipe.student.widths, student)
-    options = recipe.projector.options
-    blocks = choose_blocks(options.pop("blocks", "all"), len(student.block_dims))
-    rung_dims = [student.block_dims[block] for block in blocks]
-    projectors: dict[str, nn.Module] = {
-        name: build_projector(recipe.projector.type, rung_dims, output_dims, student.embed_dim, options)
-        for name, output_dims in dims.items()
-    }
+    blocks, projectors = build_projectors(recipe.projector, student.block_dims, student.embed_dim, dims)
     if recipe.student.frozen and not any(True for projector in projectors.values() for _ in projector.parameters()):
         raise InputError(
             f"recipe: 'student.frozen' leaves nothing to train; projector '{recipe.projector.type}' has no parameters"

@@ -14,6 +14,7 @@ import torch.distributed as dist
 
 from unic.data.batch import Batch
 from unic.files import write_text
+from unic.ranks import has_ranks
 
 _SHOWN = 5  # images that the terminal names at the end
 
@@ -39,7 +40,7 @@ class DamagedImages:
 
     def share(self, device: torch.device) -> None:
         """Merges the lists of all processes. Every process must call it."""
-        if dist.is_initialized() and dist.get_world_size() > 1:
+        if has_ranks():
             for text in _gather(json.dumps(self._reasons), device):
                 self._reasons.update(json.loads(text))
             self._reasons = dict(sorted(self._reasons.items()))

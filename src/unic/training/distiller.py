@@ -21,8 +21,9 @@ from unic.encoders import Encoder
 from unic.encoders._drop_path import set_drop_path_keys
 from unic.encoders.base import Size
 from unic.errors import InputError
+from unic.kinds import KINDS, Kind
 from unic.lookup import name_of
-from unic.losses import KINDS, Kind, Weighted, cosine
+from unic.losses import Weighted, cosine
 from unic.projectors import project
 from unic.shapes import check_shape
 from unic.tokens import Grid, Tokens

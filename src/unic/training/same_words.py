@@ -12,14 +12,8 @@ from typing import Any
 
 from unic import lookup
 from unic.errors import InputError
+from unic.lookup import COMPONENTS
 from unic.recipe.teachers import written_out
-
-COMPONENTS = {
-    "projector": ("unic.projectors", "Projector"),
-    "standardize": ("unic.standardizers", "Standardizer"),
-    "weighting": ("unic.weightings", "Weighting"),
-}
-"""Package and class of each component, by its key in the recipe."""
 
 
 def component(section: str, setting: Mapping[str, Any]) -> dict[str, Any]:

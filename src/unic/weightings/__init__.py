@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from unic import lookup
-from unic.errors import InputError
 from unic.weightings.base import Pairs, Weighting
 
 __all__ = ["Pairs", "Weighting", "build_weighting"]
@@ -24,9 +23,4 @@ def build_weighting(name: str, num_teachers: int, seed: int, options: Mapping[st
     Raises:
         InputError: no such weighting, or wrong options.
     """
-    kind = lookup.entry("unic.weightings", name, "Weighting")
-    if not (isinstance(kind, type) and issubclass(kind, Weighting)):
-        raise InputError(f"weighting '{name}': its 'Weighting' must be a subclass of unic.weightings.base.Weighting")
-    lookup.check_component(kind, "weighting", name, options)
-    lookup.check_values(kind.__init__, options, f"recipe: weighting '{name}'")
-    return kind(num_teachers, seed, **options)
+    return lookup.component("weighting", name, options, Weighting)(num_teachers, seed, **options)

@@ -18,6 +18,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from unic.finite_updates import update_if_finite
+
 
 @dataclass(frozen=True)
 class Pairs:
@@ -131,16 +133,10 @@ class Weighting(nn.Module):
             observed: sum of the results of `observe`.
         """
 
-    @torch.no_grad()
     def end_step(self, observed: Float[Tensor, "..."] | None) -> None:
         """`update`, unless something in the sums is not finite: such a step leaves the state as it is."""
-        if observed is None:
-            return
-        before = [buffer.clone() for buffer in self.buffers()]
-        self.update(observed)
-        is_finite = torch.isfinite(observed).all()
-        for buffer, old in zip(self.buffers(), before, strict=True):
-            buffer.copy_(torch.where(is_finite, buffer, old))
+        if observed is not None:
+            update_if_finite(self, self.update, observed)
 
 
 def loss_sums(pairs: Pairs) -> Float[Tensor, "t 2"]:

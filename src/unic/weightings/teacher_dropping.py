@@ -10,12 +10,12 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
-import torch.distributed as dist
 from jaxtyping import Float
 from torch import Tensor
 
 from unic import rng
 from unic.errors import InputError
+from unic.ranks import summed
 from unic.weightings import base
 
 _DROPPING = rng.stream("teacher dropping")
@@ -81,7 +81,5 @@ def keep_worst(losses: Float[Tensor, "t b"], draws: Float[Tensor, "t b"], p: flo
 
 def _mean_over_ranks(losses: Float[Tensor, "t b"]) -> Float[Tensor, "t 1"]:
     """The mean over the images of all processes, which may have different numbers of images."""
-    sums = torch.cat([losses.sum(1), losses.new_full((1,), losses.shape[1])])
-    if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
-        dist.all_reduce(sums)
+    sums = summed(torch.cat([losses.sum(1), losses.new_full((1,), losses.shape[1])]))
     return (sums[:-1] / sums[-1])[:, None]
