@@ -19,7 +19,7 @@ from unic.arguments import argument
 from unic.errors import InputError
 from unic.recipe.schema import Recipe
 from unic.runs import checkpoint
-from unic.runs.state import Position, as_parts
+from unic.runs.state import DISTILLER, LOSSES, Position, as_parts
 from unic.tokens import Grid
 from unic.training import engine, recorded
 from unic.training.build import build
@@ -72,10 +72,11 @@ def next_stage(stage: Stage) -> Stage:
     run.accelerator.free_memory()  # else it would keep the models of all stages
     plan = recorded.as_recorded(run.recipe.plans()[position.stage + 1], stage.record.models)
     job = build(plan, run.accelerator.device, run.accelerator.num_processes)
-    job.distiller.load_state_dict(resampled(trained, job.distiller, before.own_grid, job.own_grid))
-    job.standardizer.load_state_dict(before.standardizer.state_dict())
-    job.weighting.load_state_dict(before.weighting.state_dict())
-    anew = job.loss_states.take_over(before.loss_states.state_dict())
+    states = {name: part.state_dict() for name, part in before.learned().items()}
+    states[DISTILLER] = resampled(trained, job.distiller, before.own_grid, job.own_grid)
+    anew = job.loss_states.take_over(states.pop(LOSSES))
+    for name, state in states.items():
+        job.learned()[name].load_state_dict(state)
     epochs = math.ceil(stage.progress(position.step) / before.steps_per_epoch)
     after = Stage(
         run, job,
