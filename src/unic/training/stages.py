@@ -44,10 +44,10 @@ def first_stage(run: Run, *, resume: bool) -> Stage:
     Raises:
         InputError: a stage of the recipe cannot run, or the recipe trains something else than the checkpoint.
     """
-    found, problems = (checkpoint.load_newest(run.folder) if resume else None) or (None, [])
-    for problem in problems:
+    newest = checkpoint.load_newest(run.folder) if resume else None
+    for problem in newest.problems if newest else ():
         log.warning(problem)
-    state = as_parts(found.step, found.state) if found else None
+    state = as_parts(newest.checkpoint.step, newest.checkpoint.state) if newest else None
     models = recorded.models_of(state) if state else recorded.NONE
     if models["before"]:
         run.recipe = under_first_rules(run.recipe)
@@ -59,8 +59,8 @@ def first_stage(run: Run, *, resume: bool) -> Stage:
         )
     job = first_of(plans[position.stage :], run.accelerator.device, run.accelerator.num_processes)
     stage = Stage(run, job, position, Record(job, models), Start.of(job, plans))
-    if found:
-        stage.restore(found)
+    if newest:
+        stage.restore(newest.checkpoint)
     return stage
 
 
