@@ -77,7 +77,7 @@ def test_unfinished_save_is_not_seen(tmp_path: Path) -> None:
     (tmp_path / "checkpoints/.step-7.partial").mkdir(parents=True)
     assert checkpoint.load_newest(tmp_path) is None
     save(tmp_path, 7)
-    assert checkpoint.load_newest(tmp_path)[0].step == 7
+    assert checkpoint.load_newest(tmp_path).checkpoint.step == 7
 
 
 def test_nothing_whole_is_an_error(tmp_path: Path) -> None:

@@ -37,8 +37,8 @@ def train(recipe: dict[str, Any], out: Path, *overrides: str) -> Job:
     job = build(settings, torch.device("cpu"))
     found = checkpoint.load_newest(out)
     assert found
-    job.distiller.load_state_dict(checkpoint.without_prefix("distiller.", found[0].tensors))
-    job.standardizer.load_state_dict(checkpoint.without_prefix("standardizer.", found[0].tensors))
+    job.distiller.load_state_dict(checkpoint.without_prefix("distiller.", found.checkpoint.tensors))
+    job.standardizer.load_state_dict(checkpoint.without_prefix("standardizer.", found.checkpoint.tensors))
     job.distiller.eval()
     job.standardizer.eval()
     return job

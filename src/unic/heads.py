@@ -35,6 +35,7 @@ from unic.projectors import build_projectors
 from unic.recipe.schema import Recipe, load_run_recipe
 from unic.recipe.teachers import Matched
 from unic.runs.folder import RunFolder
+from unic.runs.state import DISTILLER, STANDARDIZER
 from unic.standardizers import Inverse, build_standardizer, standardizer_kind
 from unic.tokens import Grid, Tokens, tokens_of
 from unic.training.teachers import only
@@ -96,12 +97,12 @@ def kept_head(run: Path, teacher: str, device: str | torch.device | None = None)
     if not standardizer_kind(recipe.standardize.type).is_invertible:
         raise InputError(f"run {run}: standardizer '{recipe.standardize.type}' has no inverse, so there are no heads")
     student = trained.student(as_trained=True)
-    statistics = trained.part("standardizer.")
+    statistics = trained.part(f"{STANDARDIZER}.")
     dims = _dims(recipe, teacher, statistics)
     blocks, projectors = build_projectors(recipe.projector, student.block_dims, student.embed_dim, {teacher: dims})
     projector = projectors[teacher]
     what = f"run {run}: the checkpoint does not fit the projector of its recipe"
-    load_all(projector, trained.part(f"distiller.projectors.{teacher}."), what)
+    load_all(projector, trained.part(f"{DISTILLER}.projectors.{teacher}."), what)
 
     inverses = _inverses(recipe, teacher, dims, statistics) if statistics else {}
     is_folded = not inverses or _fold(projector, inverses)

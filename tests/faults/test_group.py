@@ -103,7 +103,7 @@ def test_a_signal_to_the_group_saves(
     output = finish(process, 75, timeout=60)
     found = load_newest(run)
     assert found is not None
-    assert re.search(f"unic: stopped by a signal; .*step {found[0].step}; .*--resume", output)
+    assert re.search(f"unic: stopped by a signal; .*step {found.checkpoint.step}; .*--resume", output)
     assert "Traceback" not in output
     assert_all_end(process)
 
@@ -123,9 +123,9 @@ def test_twenty_signals_to_the_group_are_twenty_checkpoints(
         finish(process, 75, timeout=120)
         found = load_newest(run)
         assert found is not None
-        assert found[0].step > reached
-        assert found[1] == []
-        reached = found[0].step
+        assert found.checkpoint.step > reached
+        assert found.problems == []
+        reached = found.checkpoint.step
         assert_all_end(process)
 
 

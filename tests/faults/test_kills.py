@@ -41,8 +41,9 @@ for at in range(1, 100):
     died = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
     saved = root / f"{at}.saved"
     newest = checkpoint.load_newest(run)
-    found.append([died, int(saved.read_text()) if saved.exists() else 0,
-                  newest and newest[0].step, newest and newest[1], newest and newest[0].tensors["w"][0].item()])
+    step = newest and newest.checkpoint.step
+    value = newest and newest.checkpoint.tensors["w"][0].item()
+    found.append([died, int(saved.read_text()) if saved.exists() else 0, step, newest and newest.problems, value])
     if not died:
         break
 print(json.dumps(found))

@@ -172,5 +172,5 @@ def test_a_step_that_is_given_up_leaves_no_trace(
     run, whole = (load_newest(tmp_path / name) for name in ("run", "whole"))
     assert run is not None
     assert whole is not None
-    assert run[0].step == whole[0].step == 4
-    assert all(torch.equal(run[0].tensors[name], tensor) for name, tensor in whole[0].tensors.items())
+    assert run.checkpoint.step == whole.checkpoint.step == 4
+    assert all(torch.equal(run.checkpoint.tensors[name], tensor) for name, tensor in whole.checkpoint.tensors.items())

@@ -64,8 +64,8 @@ def test_gradients_against_a_second_computation(
     job = build(load_recipe(run / "recipe.yaml"), torch.device("cpu"))
     found = checkpoint.load_newest(run)
     assert found
-    job.distiller.load_state_dict(checkpoint.without_prefix("distiller.", found[0].tensors))
-    job.standardizer.load_state_dict(checkpoint.without_prefix("standardizer.", found[0].tensors))
+    job.distiller.load_state_dict(checkpoint.without_prefix("distiller.", found.checkpoint.tensors))
+    job.standardizer.load_state_dict(checkpoint.without_prefix("standardizer.", found.checkpoint.tensors))
     job.distiller.eval()
     job.standardizer.eval()
     batch = next(

@@ -135,7 +135,7 @@ def test_auto_measures_every_share_on_images_that_were_held_out(
     fit(settings, tmp_path / "run", console=QUIET, resume=True)
     found = load_newest(tmp_path / "run/interpolated")
     assert found is not None
-    rows = found[0].state["r2"]
+    rows = found.checkpoint.state["r2"]
     assert [(row["alpha"], Path(row["source"]).name, row["teacher"]) for row in rows] == [
         (alpha, source, teacher) for alpha in CANDIDATES for source in ("warm", "cold") for teacher in ("vit", "cnn")
     ]

@@ -48,7 +48,7 @@ def run(recipe: dict[str, Any], out: Path, *overrides: str, **options: Any) -> l
 def tensors(out: Path) -> dict[str, torch.Tensor]:
     found = checkpoint.load_newest(out)
     assert found
-    return found[0].tensors
+    return found.checkpoint.tensors
 
 
 @pytest.mark.parametrize("kind", KINDS)

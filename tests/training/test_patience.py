@@ -22,7 +22,7 @@ def scored(recipe: dict[str, Any], run: Path, scores: list[float], *, resume: bo
         fit(settings, run, resume=resume, console=Console(quiet=True), callback=lambda *_: {"knn/mean": left.pop(0)})
     found = checkpoint.load_newest(run)
     assert found is not None
-    return found[0].state
+    return found.checkpoint.state
 
 
 def test_a_resumed_run_knows_its_best(recipe: dict[str, Any], tmp_path: Path) -> None:

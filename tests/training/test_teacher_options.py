@@ -292,8 +292,8 @@ def test_a_run_with_options_is_logged_and_resumed(recipe: dict[str, Any], tmp_pa
     states = [checkpoint.load_newest(tmp_path / out) for out in ("whole", "parts")]
     assert states[0] is not None
     assert states[1] is not None
-    for name, tensor in states[0][0].tensors.items():
-        assert torch.equal(tensor, states[1][0].tensors[name]), name
+    for name, tensor in states[0].checkpoint.tensors.items():
+        assert torch.equal(tensor, states[1].checkpoint.tensors[name]), name
     last = read_metrics(tmp_path / "whole")[-1]
     assert {key for key in last if key.startswith("cos/")} == {
         "cos/both/cls", "cos/both/patch", "cos/captions/cls", "cos/depth/patch",

@@ -128,7 +128,7 @@ def _of_the_same_types(base: Mapping[str, Any], child: Mapping[str, Any]) -> dic
     """The base without components of another type than the child's: their options mean nothing to that one."""
     kept = {}
     for key, value in base.items():
-        if key in COMPONENTS and isinstance(value, Mapping) and isinstance(child.get(key), Mapping):
+        if key in _DEFAULT_TYPES and isinstance(value, Mapping) and isinstance(child.get(key), Mapping):
             old = value.get("type", _DEFAULT_TYPES[key])
             if child[key].get("type", old) != old:
                 continue

@@ -15,7 +15,7 @@ import shutil
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -39,6 +39,13 @@ class Checkpoint:
     step: int
     tensors: dict[str, Tensor]
     state: dict[str, Any]
+
+
+class Newest(NamedTuple):
+    """The newest undamaged checkpoint of a run, and a line for each damaged one that was skipped."""
+
+    checkpoint: Checkpoint
+    problems: list[str]
 
 
 def save(run: Path, checkpoint: Checkpoint, keep: int, best: int | None = None) -> Path:
@@ -75,8 +82,8 @@ def save(run: Path, checkpoint: Checkpoint, keep: int, best: int | None = None) 
     return final
 
 
-def load_newest(run: Path) -> tuple[Checkpoint, list[str]] | None:
-    """The newest undamaged checkpoint, and a line for each damaged one that was skipped; None without checkpoints.
+def load_newest(run: Path) -> Newest | None:
+    """Reads the newest undamaged checkpoint; None without checkpoints.
 
     Raises:
         InputError: all checkpoints are damaged.
@@ -84,7 +91,7 @@ def load_newest(run: Path) -> tuple[Checkpoint, list[str]] | None:
     problems: list[str] = []
     for folder in _folders(RunFolder(run).checkpoints):
         try:
-            return _load(folder), problems
+            return Newest(_load(folder), problems)
         except Exception as error:  # whatever is wrong with a damaged file, an older checkpoint is better than none
             problems.append(f"checkpoint {folder.name} is damaged ({reason_of(error)}); trying an older one")
     if problems:

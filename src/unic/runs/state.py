@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from unic.arguments import argument
 from unic.errors import InputError
@@ -34,6 +34,19 @@ SAVER = "saver"
 
 RunState = Mapping[str, Mapping[str, Any]]
 """The plain values of each part, by its name. A part that an earlier version did not save is missing."""
+
+
+@runtime_checkable
+class Stateful(Protocol):
+    """A part with a state of its own."""
+
+    def state_dict(self) -> Mapping[str, Any]:
+        """Tensors, perhaps sharded, and values that JSON can hold."""
+        ...
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> object:
+        """Restores a state with whole tensors. An empty state means that the checkpoint does not have this part."""
+        ...
 
 
 @dataclass

@@ -71,11 +71,21 @@ def build(recipe: Recipe, device: torch.device, world_size: int = 1) -> Job:
     dims = {name: teachers.widths(name, each.embed_dim, each.patch_dim) for name, each in encoders.items()}
     standardizer = build_standardizer(recipe.standardize.type, dims, recipe.standardize.options).to(device)
     losses = _build_losses(recipe, dims, device)
-    distiller = _build_distiller(recipe, dims, losses, weighting.needs_gradients, device)
-    weighting.prepare(distiller.student.block_dims[distiller.blocks[-1]][0])
+    student, projectors, blocks = _build_networks(recipe, dims, device)
+    size = training_size(recipe.student, student)
+    grid = _grid_of(student, device, size)
+    sizes = resolutions(recipe.data, student, encoders)
+    distiller = Distiller(
+        student, projectors, losses, blocks,
+        seed=recipe.seed, bf16=precision == "bf16" or (precision == "auto" and has_fast_bf16(device)),
+        patch_share=recipe.train.patch_share, size=size, as_is=recipe.data.sizes is not None,
+        frozen=recipe.student.frozen, widths=recipe.student.widths,
+        shift=Shift.of(_most_shift(losses), sizes.grids or {size or student.input_size: grid}, recipe.seed),
+        measures_gradients=weighting.needs_gradients,
+    ).to(device)  # fmt: skip
+    weighting.prepare(student.block_dims[blocks[-1]][0])
     if keeps_statistics(recipe, world_size):
-        keep_statistics(distiller.student)
-    grids = {name: _grid_of(encoder, device) for name, encoder in encoders.items()}
+        keep_statistics(student)
 
     job = Job(
         recipe=recipe,
@@ -83,23 +93,21 @@ def build(recipe: Recipe, device: torch.device, world_size: int = 1) -> Job:
         images=images,
         augmentation=augmentation,
         encoders=encoders,
-        grids=grids,
-        grid=_grid_of(distiller.student, device, distiller.size),
-        own_grid=_grid_of(distiller.student, device),
+        grids={name: _grid_of(encoder, device) for name, encoder in encoders.items()},
+        grid=grid,
+        own_grid=_grid_of(student, device),
         distiller=distiller,
         standardizer=standardizer,
         weighting=weighting.to(device),
         loss_states=LossStates(losses),
-        optimizer=build_optimizer(distiller, recipe.train, student_rates(distiller.student, recipe.student)),
+        optimizer=build_optimizer(distiller, recipe.train, student_rates(student, recipe.student)),
         steps_per_epoch=epoch,
         total_steps=recipe.train.steps or math.ceil(recipe.train.epochs * epoch),
-        resolutions=resolutions(recipe.data, distiller.student, encoders),
+        resolutions=sizes,
         owners=owners,
         anchor=Anchor.of(recipe, distiller, images),
         world_size=world_size,
     )
-    sizes = job.resolutions.grids or {distiller.size or distiller.student.input_size: job.grid}
-    distiller.shift = Shift.of(_most_shift(losses), sizes, recipe.seed)
     if teachers.cache:
         check_budget(teachers.cache, job.cache_bytes())
     with out_of_memory_named(job):
@@ -211,13 +219,10 @@ def _described(weighting: Component) -> str:
     return f"'{weighting.type}'" + (f" ({options})" if options else "")
 
 
-def _build_distiller(
-    recipe: Recipe,
-    dims: dict[str, tuple[int, int]],
-    losses: dict[str, dict[str, Weighted]],
-    measures_gradients: bool,
-    device: torch.device,
-) -> Distiller:
+def _build_networks(
+    recipe: Recipe, dims: Mapping[str, Dims], device: torch.device
+) -> tuple[Encoder, dict[str, nn.Module], list[int]]:
+    """The student, a projector for each teacher, and the blocks of the student that the projectors read."""
     # Libraries draw initial weights from the global generator: a seed makes them equal on every rank and at a resume.
     torch.manual_seed(recipe.seed)
     student = build_encoder(recipe.student.model, drop_path=recipe.student.drop_path)
@@ -233,14 +238,7 @@ def _build_distiller(
             f"recipe: 'student.frozen' leaves nothing to train; projector '{recipe.projector.type}' has no parameters"
         )
     choose_attention(student, device, recipe.data.size if recipe.data.sizes else None, projectors.values())
-    bf16 = recipe.train.precision == "bf16" or (recipe.train.precision == "auto" and has_fast_bf16(device))
-    share = recipe.train.patch_share
-    return Distiller(
-        student, projectors, losses, blocks,
-        seed=recipe.seed, bf16=bf16, patch_share=share, size=training_size(recipe.student, student),
-        as_is=recipe.data.sizes is not None, frozen=recipe.student.frozen, widths=recipe.student.widths,
-        measures_gradients=measures_gradients,
-    ).to(device)  # fmt: skip
+    return student, projectors, blocks
 
 
 def _most_shift(losses: Mapping[str, Mapping[str, Weighted]]) -> int:

@@ -24,10 +24,10 @@ from unic.device import default_device
 from unic.errors import InputError, reason_of
 from unic.files import write_text, written
 from unic.recipe.schema import load_recipe
-from unic.runs.checkpoint import with_prefix, without_prefix
+from unic.runs.checkpoint import without_prefix
 from unic.runs.folder import RunFolder
 from unic.tokens import Tokens
-from unic.training import engine
+from unic.training import parts
 from unic.training.build import build
 from unic.training.job import Job
 from unic.training.step import batch_loss
@@ -117,10 +117,7 @@ def write_case(job: Job, teachers: Teachers, folder: Path, step: int, batches: S
     case = RunFolder(folder).non_finite / f"{name}.json"
     tensors = {
         **{f"batch.{n}.{key}": getattr(b, key) for n, b in enumerate(batches) for key in ("images", "index", "view")},
-        **with_prefix("distiller.", engine.whole(job.distiller.state_dict())),
-        **with_prefix("standardizer.", job.standardizer.state_dict()),
-        **with_prefix("weighting.", job.weighting.state_dict()),
-        **with_prefix("losses.", job.loss_states.state_dict()),
+        **parts.saved(job.learned(), keep=True)[0],
     }
     try:
         with written(_tensors_of(case)) as partial:
@@ -153,10 +150,7 @@ def replay(case: str | Path, *, trust_code: Sequence[str] = ()) -> dict[str, Any
     found = json.loads(case.read_text(encoding="utf-8"))
     with trusting(trust_code):
         job = build(load_recipe(found.get("recipe") or RunFolder(case.parents[1]).recipe, has_begun=True), device)
-    job.distiller.load_state_dict(without_prefix("distiller.", tensors))
-    job.standardizer.load_state_dict(without_prefix("standardizer.", tensors))
-    job.weighting.load_state_dict(without_prefix("weighting.", tensors))
-    job.loss_states.load_state_dict(without_prefix("losses.", tensors))
+    parts.restore(job.learned(), tensors)
     saved = without_prefix("batch.", tensors)
     micro_batches = sorted({int(key.partition(".")[0]) for key in saved})
     try:

@@ -15,6 +15,7 @@ from unic.data.mix import Mix
 from unic.device import default_device
 from unic.runs.metric_names import LOSS, kept_of
 from unic.runs.metrics import read_metrics
+from unic.training import parts
 from unic.training.build import build
 from unic.training.job import Job
 from unic.training.step import batch_loss
@@ -48,10 +49,7 @@ def shares(run: Path, device: str | torch.device | None = None) -> dict[str, dic
     device = torch.device(device or default_device())
     with torch.random.fork_rng(devices=[]):  # building seeds the global generator, which belongs to the caller
         job = build(trained.recipe, device)
-    job.distiller.load_state_dict(trained.part("distiller."))
-    job.standardizer.load_state_dict(trained.part("standardizer."))
-    job.weighting.load_state_dict(trained.part("weighting."))
-    job.loss_states.load_state_dict(trained.part("losses."))
+    parts.restore(job.learned(), trained.tensors)
     job.distiller.eval()
     job.standardizer.eval()
     batches = enumerate(_batches(job), start=1)

@@ -38,12 +38,12 @@ def kept(run: Path, recipe: Recipe, step: int) -> Checkpoint | None:
         found = checkpoint.load_newest(RunFolder(run).interpolated)
     except InputError:  # damaged: it is made again
         return None
-    if found is None or found[0].step != step:
+    if found is None or found.checkpoint.step != step:
         return None
-    state = found[0].state
+    state = found.checkpoint.state
     norms = state.get("norms", "again")  # versions before the option always did this
     is_asked = state["asked"] == recipe.train.interpolate and norms == recipe.train.interpolate_norms
-    return found[0] if is_asked else None
+    return found.checkpoint if is_asked else None
 
 
 def interpolate(

@@ -18,6 +18,7 @@ from unic.encoders import Encoder
 from unic.losses import matched_by
 from unic.recipe.schema import Recipe
 from unic.recipe.teachers import Matched
+from unic.runs.state import DISTILLER, LOSSES, STANDARDIZER, WEIGHTING, Stateful
 from unic.standardizers import Standardizer
 from unic.tokens import Grid
 from unic.training.anchor import Anchor
@@ -81,6 +82,15 @@ class Job:
     def peak_lr(self) -> float:
         """Highest learning rate; the recipe's rate is per 256 images."""
         return self.recipe.train.lr * self.recipe.train.batch_size / 256
+
+    def learned(self) -> dict[str, Stateful]:
+        """The parts that change while the stage trains, by their names in a checkpoint."""
+        return {
+            DISTILLER: self.distiller,
+            STANDARDIZER: self.standardizer,
+            WEIGHTING: self.weighting,
+            LOSSES: self.loss_states,
+        }
 
     def matched(self, teacher: str) -> Matched:
         """The tokens of a teacher that its losses compare."""

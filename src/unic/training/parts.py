@@ -6,28 +6,16 @@ A part's tensors are saved as `NAME.KEY` in `tensors.safetensors`, its plain val
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from unic.runs.state import RNG, as_parts
+from unic.runs.state import RNG, RunState, Stateful
 from unic.training import engine
 from unic.training.job import Job
 
 _OLD_RNG = "rng"  # the whole name of a tensor, in checkpoints of versions without parts
-
-
-class Stateful(Protocol):
-    """A part with a state of its own."""
-
-    def state_dict(self) -> Mapping[str, Any]:
-        """Tensors, perhaps sharded, and values that JSON can hold."""
-        ...
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> object:
-        """Restores a state with whole tensors. An empty state means that the checkpoint does not have this part."""
-        ...
 
 
 def saved(parts: Mapping[str, Stateful], *, keep: bool) -> tuple[dict[str, Tensor], dict[str, dict[str, Any]]]:
@@ -45,16 +33,15 @@ def saved(parts: Mapping[str, Stateful], *, keep: bool) -> tuple[dict[str, Tenso
     return engine.whole(tensors, keep=keep), state
 
 
-def restore(parts: Mapping[str, Stateful], step: int, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
+def restore(parts: Mapping[str, Stateful], tensors: Mapping[str, Tensor], state: RunState | None = None) -> None:
     """Restores the parts in their order.
 
     Args:
-        parts: parts of the resumed run.
-        step: step of the checkpoint.
+        parts: parts of the resumed run, or what a job learns (`Job.learned`).
         tensors: tensors of the checkpoint.
-        state: state of the checkpoint, in the layout of any version.
+        state: plain values of the checkpoint; None: the parts have tensors alone.
     """
-    plain = as_parts(step, state)
+    plain = state or {}
     for name, part in parts.items():
         own = {key.removeprefix(f"{name}."): value for key, value in tensors.items() if key.startswith(f"{name}.")}
         if name == RNG and _OLD_RNG in tensors:

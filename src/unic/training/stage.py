@@ -15,14 +15,14 @@ from unic.runs import checkpoint
 from unic.runs import state as run_state
 from unic.runs.checkpoint import Checkpoint
 from unic.runs.folder import RunFolder
-from unic.runs.state import Position
+from unic.runs.state import Position, Stateful, as_parts
 from unic.training import engine, parts
 from unic.training.ema import Ema
 from unic.training.guard import Guard
 from unic.training.identity import Identity
 from unic.training.job import Job
 from unic.training.optimizer import learning_rate
-from unic.training.parts import OptimizerState, Stateful, TorchRng
+from unic.training.parts import OptimizerState, TorchRng
 from unic.training.patience import Patience
 from unic.training.recorded import Record
 from unic.training.rules import first_learning_rate
@@ -133,10 +133,8 @@ class Stage:
             run_state.PATIENCE: self.patience,
             run_state.SAVER: self.run.saver,
         }
-        if self.job.weighting.state_dict():
-            found[run_state.WEIGHTING] = self.job.weighting
-        if self.job.loss_states.state_dict():
-            found[run_state.LOSSES] = self.job.loss_states
+        # A learned part that not every recipe has comes last, and only with a state, as in earlier versions.
+        found |= {name: part for name, part in self.job.learned().items() if part.state_dict()}
         return found | ({run_state.EMA: self.ema} if self.ema else {})
 
     def save(self, *, is_last: bool) -> None:
@@ -158,7 +156,7 @@ class Stage:
         Raises:
             InputError: it belongs to a run that trains something else.
         """
-        parts.restore(self.parts(), found.step, found.tensors, found.state)
+        parts.restore(self.parts(), found.tensors, as_parts(found.step, found.state))
         resumed = f"resumed after step {found.step}, from checkpoints/step-{found.step} of {self.run.folder}"
         self.news = [*self.identity.moved, resumed]
 

@@ -19,7 +19,7 @@ from unic.arguments import argument
 from unic.errors import InputError
 from unic.recipe.schema import Recipe
 from unic.runs import checkpoint
-from unic.runs.state import Position, as_parts
+from unic.runs.state import DISTILLER, LOSSES, Position, as_parts
 from unic.tokens import Grid
 from unic.training import engine, recorded
 from unic.training.build import build
@@ -44,10 +44,10 @@ def first_stage(run: Run, *, resume: bool) -> Stage:
     Raises:
         InputError: a stage of the recipe cannot run, or the recipe trains something else than the checkpoint.
     """
-    found, problems = (checkpoint.load_newest(run.folder) if resume else None) or (None, [])
-    for problem in problems:
+    newest = checkpoint.load_newest(run.folder) if resume else None
+    for problem in newest.problems if newest else ():
         log.warning(problem)
-    state = as_parts(found.step, found.state) if found else None
+    state = as_parts(newest.checkpoint.step, newest.checkpoint.state) if newest else None
     models = recorded.models_of(state) if state else recorded.NONE
     if models["before"]:
         run.recipe = under_first_rules(run.recipe)
@@ -59,8 +59,8 @@ def first_stage(run: Run, *, resume: bool) -> Stage:
         )
     job = first_of(plans[position.stage :], run.accelerator.device, run.accelerator.num_processes)
     stage = Stage(run, job, position, Record(job, models), Start.of(job, plans))
-    if found:
-        stage.restore(found)
+    if newest:
+        stage.restore(newest.checkpoint)
     return stage
 
 
@@ -72,10 +72,11 @@ def next_stage(stage: Stage) -> Stage:
     run.accelerator.free_memory()  # else it would keep the models of all stages
     plan = recorded.as_recorded(run.recipe.plans()[position.stage + 1], stage.record.models)
     job = build(plan, run.accelerator.device, run.accelerator.num_processes)
-    job.distiller.load_state_dict(resampled(trained, job.distiller, before.own_grid, job.own_grid))
-    job.standardizer.load_state_dict(before.standardizer.state_dict())
-    job.weighting.load_state_dict(before.weighting.state_dict())
-    anew = job.loss_states.take_over(before.loss_states.state_dict())
+    states = {name: part.state_dict() for name, part in before.learned().items()}
+    states[DISTILLER] = resampled(trained, job.distiller, before.own_grid, job.own_grid)
+    anew = job.loss_states.take_over(states.pop(LOSSES))
+    for name, state in states.items():
+        job.learned()[name].load_state_dict(state)
     epochs = math.ceil(stage.progress(position.step) / before.steps_per_epoch)
     after = Stage(
         run, job,

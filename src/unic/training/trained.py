@@ -77,7 +77,7 @@ def load_trained(run: Path) -> Trained:
     newest = checkpoint.load_newest(run)
     if newest is None:
         raise InputError(f"run {run}: it has no checkpoint yet")
-    saved = newest[0]
+    saved = newest.checkpoint
     state = as_parts(saved.step, saved.state)
     recipe = load_run_recipe(run).written_as(written_in(state))
     recipe = found_from(recipe, folder_of(state))
