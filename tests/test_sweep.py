@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from multiprocessing import Pipe
@@ -33,7 +34,7 @@ from unic.sweeps.folder import SweepFolder
 from unic.sweeps.kept import check_kept
 from unic.sweeps.measured import Measured, Scored, write_measured
 from unic.sweeps.plan import Training, make_plan
-from unic.sweeps.sameness import images_digest
+from unic.sweeps.sameness import images_digest, recipe_digest
 
 QUIET = Console(quiet=True)
 
@@ -63,6 +64,7 @@ def pretended(monkeypatch: pytest.MonkeyPatch) -> list[str]:
                 variant=training.variant.name, overrides=list(training.variant.overrides), seed=training.seed,
                 is_base=training.variant.name == self._base, suites={"suite": {"blobs/knn": Scored(score=score)}},
                 suite_digests=self._digests, set_digests=self._sets, images_digest=images_digest(training.recipe),
+                recipe_digest=recipe_digest(training.recipe),
             ),
         )  # fmt: skip
 
@@ -187,6 +189,75 @@ def test_the_same_sweep_goes_on_and_another_one_is_refused(
     kept = yaml.safe_load((folder / "sweep.yaml").read_text())
     assert kept["seeds"] == [0, 1]
     assert kept["variants"] == {"base": [], "worse": ["train.lr=1"], "more": ["train.lr=4"]}
+
+
+def test_of_two_sweeps_that_begin_one_folder_at_once_the_second_is_refused(
+    measured: dict[str, Any], tmp_path: Path, pretended: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second one starts while the first one tries its variants."""
+    waits, refused = threading.Event(), list[InputError]()
+
+    def second() -> None:
+        try:
+            unic.sweep(measured, out=tmp_path / "all", console=QUIET, train__lr=0.5)
+        except InputError as error:
+            refused.append(error)
+        waits.set()
+
+    other = threading.Thread(target=second)
+
+    def meanwhile(*_: object) -> None:
+        if other.ident is None:
+            other.start()
+            assert waits.wait(60)
+
+    monkeypatch.setattr(sweeping, "try_out", meanwhile)
+    monkeypatch.setattr("unic.sweeps.claim.time.sleep", lambda _: waits.set())
+    unic.sweep(measured, out=tmp_path / "all", console=QUIET)
+    other.join()
+    assert "'train.lr' is 0.01, now it is 0.5; name another folder" in str(refused[0])
+    assert pretended == ["base/seed-0"]
+    assert not (tmp_path / "all/.lock").exists()
+
+
+def test_a_training_with_another_recipe_is_refused(
+    measured: dict[str, Any], tmp_path: Path, pretended: list[str]
+) -> None:
+    folder = unic.sweep(measured, out=tmp_path / "all", console=QUIET)
+    other = unic.sweep(measured, out=tmp_path / "other", console=QUIET, train__lr=0.5)
+    for name in ("sweep.yaml", "base.yaml"):
+        shutil.copy(other / name, folder)
+    with pytest.raises(InputError, match="'base', seed 0, was trained with another recipe than it has now; restore"):
+        unic.sweep(folder, out=folder, seeds=[0, 1], console=QUIET)
+    small = folder / "results/base-0.json"
+    small.write_text(json.dumps({**json.loads(small.read_text()), "recipe_digest": ""}))  # of an earlier version
+    unic.sweep(folder, out=folder, seeds=[0, 1], console=QUIET)
+    assert pretended[2:] == ["base/seed-1"]
+
+
+def test_a_digest_of_a_recipe_has_what_decides_a_training(measured: dict[str, Any], tmp_path: Path) -> None:
+    recipe = load_recipe(measured)
+    (tmp_path / "whole.yaml").write_text(recipe.to_yaml())  # with every default
+    same = [
+        [],
+        ["seed=3", "train.log_every=7", "data.workers=1"],
+        ["weighting.level=image", "loss.cosine={weight: 0.5}"],
+    ]
+    for source in (measured, tmp_path / "whole.yaml"):
+        assert {recipe_digest(load_recipe(source, lines)) for lines in same} == {recipe_digest(recipe)}
+    changed = [
+        "train.lr=0.5",
+        "weighting.level=batch",
+        "loss.cosine=2",
+        "train.interpolate=0.5",
+        "teachers.models.vit.weight=2",
+    ]
+    assert len({recipe_digest(load_recipe(measured, [line])) for line in [*changed, "seed=3"]}) == 1 + len(changed)
+    staged = [
+        measured | {"stages": [{"train.lr": 0.5}, stage]} for stage in ({}, {"train": {"lr": 0.01}}, {"train.lr": 3})
+    ]
+    digests = [recipe_digest(load_recipe(tree)) for tree in staged]
+    assert digests[0] == digests[1] != digests[2]
 
 
 def test_a_variant_has_not_begun_because_another_one_has_a_name_like_it(

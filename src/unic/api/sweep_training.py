@@ -20,7 +20,7 @@ from unic.runs.folder import RunFolder
 from unic.runs.state import has_ended, newest_state
 from unic.sweeps.measured import Measured, gains, logged, scored, write_measured
 from unic.sweeps.plan import Plan, Training
-from unic.sweeps.sameness import images_digest, suite_digest
+from unic.sweeps.sameness import images_digest, recipe_digest, suite_digest
 from unic.training import lock
 from unic.training.places import folder_of, found_from
 from unic.training.train import fit
@@ -63,6 +63,7 @@ class Work:
                 is_base=training.variant.name == self._base,
                 seed=training.seed,
                 suites={name: each[0] for name, each in evaluated.items()},
+                recipe_digest=recipe_digest(recipe),
                 suite_digests=self._digests,
                 set_digests=self._sets,
                 images_digest=images_digest(recipe),

@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,9 +22,10 @@ from unic.outputs import check_writable
 from unic.runs.state import newest_state
 from unic.signals import stop_signals
 from unic.sweeps.asked import Asked, Design, Resumed, read_asked, with_changes
+from unic.sweeps.claim import claimed
 from unic.sweeps.folder import SweepFolder
 from unic.sweeps.jobs import run_each
-from unic.sweeps.kept import check_kept, keep
+from unic.sweeps.kept import check_kept, check_kind, keep
 from unic.sweeps.measured import read_all
 from unic.sweeps.plan import Plan, Training, make_plan, only, try_out
 from unic.sweeps.summary import hopeless
@@ -149,10 +151,7 @@ class _Sweep:
         self._problems: list[str] = []
 
     def run(self, *, stop_hopeless: bool) -> Path:
-        check_kept(self._folder, self._plan)
-        left = [one for one in self._plan.trainings(self._folder) if not one.result.is_file()]
-        self._try_out(left)
-        keep(self._folder, self._plan)
+        left = self._begun()
         rounds = [[one for one in left if one.seed == seed] for seed in self._plan.asked.seeds]
         for trainings in rounds if stop_hopeless else [left]:
             with closing(self._each(self._hopeful(trainings) if stop_hopeless else trainings)) as ended:
@@ -163,6 +162,18 @@ class _Sweep:
         if self._problems:
             raise UnfinishedError(f"sweep {self._folder.path}: {'; '.join(self._problems)}")
         return self._folder.path
+
+    def _begun(self) -> list[Training]:
+        """The trainings that are left, when the folder is that of this sweep and no other one can take it."""
+        check_kind(self._folder)
+        with claimed(self._folder.path, partial(tell, self._console)):
+            check_kept(self._folder, self._plan)
+            left = [one for one in self._plan.trainings(self._folder) if not one.result.is_file()]
+            self._try_out(left)
+            keep(self._folder, self._plan)
+            if left:  # the next command is to find that this sweep has begun
+                left[0].run.parent.mkdir(exist_ok=True)
+        return left
 
     def _try_out(self, left: Sequence[Training]) -> None:
         """Tries each variant that has not begun; what is wrong with the last one is known before the first trains."""

@@ -18,13 +18,23 @@ from unic.sweeps.asked import Resumed, read_asked
 from unic.sweeps.folder import SweepFolder
 from unic.sweeps.measured import Measured, read_all
 from unic.sweeps.plan import Plan, suite_name
-from unic.sweeps.sameness import images_digest, suite_digest
+from unic.sweeps.sameness import images_digest, recipe_digest, suite_digest
 from unic.sweeps.variants import folder_name
 from unic.training.identity import FREE_TO_CHANGE, first_difference
 
 # What changes no number of a run, and the seed, which a sweep sets. Another end of the training, or another student
 # that leaves it, does change numbers.
 _FREE = ("seed", *(key for key in FREE_TO_CHANGE if key != "eval" and not key.startswith("train.interpolate")))
+
+
+def check_kind(folder: SweepFolder) -> None:
+    """Refuses the folder of a single training.
+
+    Raises:
+        InputError: it is one.
+    """
+    if not folder.is_begun and RunFolder(folder.path).is_begun:
+        raise InputError(f"{argument('out')} {folder.path}: the folder of a single training; name another one")
 
 
 def check_kept(folder: SweepFolder, plan: Plan) -> None:
@@ -41,12 +51,11 @@ def check_kept(folder: SweepFolder, plan: Plan) -> None:
             kept_base = load_recipe(folder.base, has_begun=True, may_miss=True)
             _check_recipe(kept_base, plan.recipes[plan.base.name], named)
         trainings = read_all(folder.results)
+        _check_recipes(trainings, plan, named)
         _check_suites(trainings, plan, named)
         _check_sets(trainings, plan, named)
         _check_images(trainings, plan, named)
-    elif RunFolder(folder.path).is_begun:
-        raise InputError(f"{named}: the folder of a single training; name another one")
-    elif folder.path.is_dir() and any(folder.path.iterdir()):
+    elif folder.path.is_dir() and any(path != RunFolder(folder.path).lock for path in folder.path.iterdir()):
         raise InputError(f"{named}: the folder is not empty and holds no sweep; name another one")
 
 
@@ -115,6 +124,18 @@ def _check_same(kept: Mapping[str, Any], plan: Plan, folder: SweepFolder, named:
             raise InputError(
                 f"{named}: the variant '{name}' was {was} there and is {entry} now; give it another name, or the sweep "
                 "another folder"
+            )
+
+
+def _check_recipes(trainings: Sequence[Measured], plan: Plan, named: str) -> None:
+    """Refuses a variant that a finished training had another recipe of."""
+    now = {one.variant: plan.recipes[one.variant] for one in trainings if one.variant in plan.recipes}
+    digests = {name: recipe_digest(recipe) for name, recipe in now.items()}
+    for one in trainings:
+        if one.recipe_digest and digests.get(one.variant, one.recipe_digest) != one.recipe_digest:
+            raise InputError(
+                f"{named}: '{one.variant}', seed {one.seed}, was trained with another recipe than it has now; restore "
+                "the recipe, or name another folder"
             )
 
 

@@ -80,6 +80,7 @@ class Measured(_Part):
         is_base: the others are compared with it.
         seed: seed of the training.
         suites: scores by name of the suite, then by task.
+        recipe_digest: a hash of what decides the training in the recipe; empty in files of earlier versions.
         suite_digests: a hash of the content of each suite; empty in files of earlier versions.
         set_digests: a hash of the images and labels of each evaluation set, by suite, then by set; empty in files of
             earlier versions.
@@ -97,6 +98,7 @@ class Measured(_Part):
     is_base: bool = False
     seed: int
     suites: dict[str, dict[str, Scored]]
+    recipe_digest: str = ""
     suite_digests: dict[str, str] = Field(default_factory=dict)
     set_digests: dict[str, dict[str, str]] = Field(default_factory=dict)
     images_digest: str = ""

@@ -14,8 +14,14 @@ from unic.eval.datasets import DataPair
 from unic.eval.plan import make_plan
 from unic.eval.suite import load_suite
 from unic.lookup import COMPONENTS
+from unic.recipe.reading import leaves
 from unic.recipe.schema import Recipe
+from unic.training.identity import FREE_TO_CHANGE
+from unic.training.places import without_places
 from unic.training.same_words import component, loss
+
+_UNDECISIVE = ("seed", *(key for key in FREE_TO_CHANGE if not key.startswith("train.interpolate")))
+"""Keys that change no student of a training, and the seed, which a sweep sets."""
 
 
 def content(recipe: Recipe) -> str:
@@ -32,6 +38,14 @@ def content(recipe: Recipe) -> str:
         if isinstance(part, dict) and part["loss"]:
             part["loss"] = {name: loss(name, setting) for name, setting in part["loss"].items()}
     return json.dumps(_as_numbers(tree), sort_keys=True, default=str)
+
+
+def recipe_digest(recipe: Recipe) -> str:
+    """A hash of all in a recipe that decides the student of a training, but for the seed and paths, which may move.
+
+    It has no defaults, so that a later version with further keys gives the same one.
+    """
+    return sha256(json.dumps([_decisive(plan) for plan in recipe.plans()], sort_keys=True))[:16]
 
 
 def suite_digest(suite: str | Mapping[str, Any]) -> str:
@@ -71,6 +85,31 @@ def set_digests(suite: str | Mapping[str, Any]) -> dict[str, str]:
     except InputError:
         return {}
     return {pair.name: _set_digest(pair) for pair in plan.pairs}
+
+
+def _decisive(plan: Recipe) -> dict[str, Any]:
+    """What decides the student of a stage, by dotted key, without defaults."""
+    tree, whole = (plan.model_dump(mode="json", exclude_defaults=is_short) for is_short in (True, False))
+    for section in COMPONENTS:
+        defaults = component(section, {"type": whole[section]["type"]})
+        tree[section] = _without(defaults, component(section, whole[section]), "type")
+    tree["loss"] = whole["loss"]
+    for part in (tree, *tree["teachers"]["models"].values()):
+        if isinstance(part, dict) and part.get("loss"):
+            part["loss"] = {
+                name: _without(loss(name, 1), loss(name, setting), "weight") for name, setting in part["loss"].items()
+            }
+    found = leaves(without_places(tree))
+    return {
+        key: _as_numbers(value)
+        for key, value in found.items()
+        if not any(key == name or key.startswith(f"{name}.") for name in _UNDECISIVE)
+    }
+
+
+def _without(defaults: Mapping[str, Any], options: Mapping[str, Any], kept: str) -> dict[str, Any]:
+    """Options that differ from their defaults, and one that is always kept."""
+    return {key: value for key, value in options.items() if key == kept or value != defaults.get(key)}
 
 
 def _set_digest(pair: DataPair) -> str:
