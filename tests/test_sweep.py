@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import multiprocessing
 import os
 import shutil
 import signal
@@ -18,6 +19,7 @@ from typing import Any
 import pytest
 import yaml
 from launcher import Launcher
+from patient import to_its_end
 from rich.console import Console
 
 import unic
@@ -27,6 +29,7 @@ from unic.errors import InputError, NotFiniteError, PreemptedError, UnfinishedEr
 from unic.recipe.schema import load_recipe
 from unic.runs import checkpoint
 from unic.runs.metrics import read_metrics
+from unic.signals import stop_signals
 from unic.sweeps import jobs as sweep_jobs
 from unic.sweeps import sameness
 from unic.sweeps.asked import read_asked
@@ -570,6 +573,39 @@ def test_several_at_a_time(measured: dict[str, Any], tmp_path: Path) -> None:
             json.loads((tmp_path / name / f"results/base-{seed}.json").read_text()) for name in ("two", "one")
         )
         assert own["suites"] == other["suites"]
+
+
+@pytest.mark.parametrize("where", ["wait", "_Running"], ids=["both have started", "the first one has started"])
+def test_a_signal_while_the_processes_import_is_not_lost(
+    measured: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    """It arrives seconds before their training could hear it."""
+    original = getattr(sweep_jobs, where)
+    monkeypatch.setattr(sweep_jobs, where, lambda *given: os.kill(os.getpid(), signal.SIGINT) or original(*given))
+    trainings = make_plan(read_asked({"recipe": measured, "seeds": [0, 1]})).trainings(SweepFolder(tmp_path))
+    with pytest.raises(PreemptedError), stop_signals() as stops, stops.at_once():
+        list(sweep_jobs.run_each(trainings, 2, to_its_end))
+    assert not (tmp_path / "results").exists()
+    assert not multiprocessing.active_children()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("delay", [0, 0.3, 1, 2, 4, 8])
+def test_a_signal_at_any_time_ends_all_of_them(
+    measured: dict[str, Any], tmp_path: Path, launch: Launcher, delay: float
+) -> None:
+    """Seconds after the trainings have begun."""
+    measured["train"] |= {"steps": 1_000_000}
+    (tmp_path / "toy.yaml").write_text(yaml.safe_dump(measured))
+    words = ["-m", "unic", "sweep", "toy.yaml", "--seeds", "0,1", "--jobs", "2", "--out", "all"]
+    process = launch(*words, env=dict(os.environ), cwd=tmp_path)
+    while not (tmp_path / "all/base").is_dir():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+    time.sleep(delay)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(120) == 75
+    assert "the same command goes on" in process.communicate()[0]
 
 
 @pytest.mark.long

@@ -3,7 +3,8 @@
 These three rules hold from the first moment of a process, so all child processes start here: data workers (`forking`),
 the pool of an evaluation and the builders of a teacher cache (`Spawning`).
 
-- A terminal or a scheduler signals the whole process group. Children ignore it: their parent decides when they end.
+- A terminal or a scheduler signals the whole process group. Children ignore it: their parent decides when they end. It
+  may tell them by a signal that they handle (`hears`). One that arrives while they import is kept until then.
 - A thread of each child waits for a pipe from its parent. The pipe closes when the parent ends, however it ends.
 - `multiprocessing` would import the main module in the child. That runs a script without a main guard again, and fails
   for `python -`. So what is sent to a child must be importable without the main module.
@@ -18,7 +19,7 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
 from multiprocessing.context import SpawnContext, SpawnProcess
@@ -36,7 +37,13 @@ _starting = RLock()
 
 
 class _Child(BaseProcess):
-    """A process that follows the rules above."""
+    """A process that follows the rules above.
+
+    Attributes:
+        hears: signals that it handles itself, which stay blocked until it does.
+    """
+
+    hears: Collection[int] = ()
 
     def start(self) -> None:
         self._are_flags = arguments.are_flags()
@@ -44,7 +51,7 @@ class _Child(BaseProcess):
             super().start()
 
     def run(self) -> None:
-        signals.ignore()
+        signals.ignore(self.hears)
         arguments.inherit(self._are_flags)
         Thread(target=_follow, name="end with the parent", daemon=True).start()
         super().run()
@@ -58,14 +65,20 @@ class _Spawned(_Child, SpawnProcess):
 
 
 class Spawning(SpawnContext):
-    """A context that starts fresh interpreters and lists them in `children`. `ProcessPoolExecutor` takes it, too."""
+    """A context that starts fresh interpreters and lists them in `children`. `ProcessPoolExecutor` takes it, too.
 
-    def __init__(self) -> None:
+    Args:
+        hears: signals that the processes handle, once they have unblocked them.
+    """
+
+    def __init__(self, hears: Collection[int] = ()) -> None:
         super().__init__()
+        self._hears = hears
         self.children: list[BaseProcess] = []
 
     def Process(self, *args: Any, **options: Any) -> BaseProcess:  # type: ignore[override]
         self.children.append(child := _Spawned(*args, **options))
+        child.hears = self._hears
         return child
 
 

@@ -9,7 +9,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -148,10 +148,19 @@ def orderly_end() -> Iterator[None]:
         yield
 
 
-def ignore() -> None:
-    """Ignores the signals of `STOP`: for a process that its parent ends, or that is about to end."""
+def ignore(later: Collection[int] = ()) -> None:
+    """Ignores the signals of `STOP`: for a process that its parent ends, or that is about to end.
+
+    Args:
+        later: those that the process handles later. One that has arrived while it is blocked stays pending, whereas
+            `SIG_IGN` would discard it.
+    """
     for number in STOP:
-        signal.signal(number, signal.SIG_IGN)
+        signal.signal(number, _pass_over if number in later else signal.SIG_IGN)
+
+
+def _pass_over(number: int, frame: object) -> None:
+    """Does nothing, as a handler."""
 
 
 def _ignored() -> set[str]:

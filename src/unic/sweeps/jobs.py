@@ -17,12 +17,12 @@ import torch
 from unic import processes
 from unic.cores import threads_beside
 from unic.errors import LostPeerError, PreemptedError, StoppedError, UnicError, in_one_line
-from unic.signals import stop_signals
+from unic.signals import stop_signals, undivided
 from unic.sweeps.plan import Training
 from unic.trust import inherit, trusted
 
 Work = Callable[[Training], None]
-_STOP = getattr(signal, "SIGUSR1", None)  # Windows has none: children end with this process there
+_STOP = [signal.SIGUSR1] if hasattr(signal, "SIGUSR1") else []  # Windows has none: children are killed there
 
 
 class _Running(NamedTuple):
@@ -48,9 +48,10 @@ def run_each(
     try:
         while queue or running:
             while len(running) < jobs and (ready := _first_ready(queue, running)):
-                queue.remove(ready)
-                slot = min(set(range(jobs)) - {one.slot for one in running})
-                running.append(_started(ready, slot, jobs, work))
+                with undivided():  # a child that has started is in the list, and is told of a signal
+                    queue.remove(ready)
+                    slot = min(set(range(jobs)) - {one.slot for one in running})
+                    running.append(_started(ready, slot, jobs, work))
             for answer in wait([one.answer for one in running]):
                 ended = next(one for one in running if one.answer is answer)
                 running.remove(ended)
@@ -76,7 +77,7 @@ def _first_ready(queue: Sequence[Training], running: Sequence[_Running]) -> Trai
 
 
 def _started(training: Training, slot: int, jobs: int, work: Work) -> _Running:
-    context = processes.Spawning()
+    context = processes.Spawning(hears=_STOP)
     theirs, ours = context.Pipe()
     with processes.threads_each(threads_beside(training.recipe.data.workers, jobs)):
         child = context.Process(target=_child, args=(work, training, slot, trusted(), theirs))
@@ -98,10 +99,10 @@ def _answered(one: _Running) -> Exception | None:
 def _ask_to_stop(child: BaseProcess) -> None:
     if child.pid is None or not child.is_alive():
         return
-    if _STOP is None:
+    if not _STOP:
         child.kill()
-    else:
-        os.kill(child.pid, _STOP)
+    for number in _STOP:
+        os.kill(child.pid, number)
 
 
 def _child(work: Work, training: Training, slot: int, names: Sequence[str], answer: Any) -> None:
@@ -111,8 +112,8 @@ def _child(work: Work, training: Training, slot: int, names: Sequence[str], answ
         torch.cuda.set_device(slot % torch.cuda.device_count())
     try:
         with stop_signals() as stops, stops.at_once():
-            if _STOP is not None:
-                signal.pthread_sigmask(signal.SIG_UNBLOCK, [_STOP])  # its parent's, see `_ask_to_stop`
+            if _STOP:  # its parent's, see `_ask_to_stop`; it may have arrived long ago
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOP)
             work(training)
     except UnicError as error:
         # No other kind: one of somebody's own code may not be known in the parent.
