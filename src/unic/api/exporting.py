@@ -160,5 +160,5 @@ def write_model_card(
     measured = Results.read(file) if file.is_file() else None
     shown = recipe.shared(recipe.model_dump(mode="json"))
     made_of = Provenance(recipe.shared(made_of.start), recipe.shared(made_of.teachers))
-    text = model_card(run.resolve().name, made_of, shown, measured, files, usage(target, hub), alpha)
+    text = model_card(run.resolve().name, made_of, shown, measured, files, recipe.shared(usage(target, hub)), alpha)
     write_card(target, text)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 Level = Literal["error", "warning", "note"]
@@ -55,6 +56,17 @@ class Report:
     def is_ready(self) -> bool:
         """Whether no stage has an error."""
         return not self.num_errors and all(stage.is_ready for stage in self.stages)
+
+    def shared(self, share: Callable[[Any], Any]) -> Report:
+        """The report with `share` applied to all its texts, to replace private values; see `WithReferences.shared`."""
+        return replace(
+            self,
+            models=share(self.models),
+            images=share(self.images),
+            facts=share(self.facts),
+            findings=[replace(one, about=share(one.about), text=share(one.text)) for one in self.findings],
+            stages=[stage.shared(share) for stage in self.stages],
+        )
 
     def to_json(self) -> dict[str, Any]:
         return {"ready": self.is_ready, **asdict(self)}
