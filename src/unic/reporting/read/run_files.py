@@ -17,6 +17,7 @@ from unic.reporting.read.predictions import Predictions, read_predictions
 from unic.reporting.read.scores import Scores
 from unic.reporting.read.sets import measured_sets
 from unic.runs import checkpoint
+from unic.runs.export_folder import ExportFolder
 from unic.runs.folder import RunFolder
 from unic.runs.metrics import read_metrics
 from unic.training.recorded import recipe_of
@@ -62,7 +63,7 @@ class RunFiles:
 
     @property
     def is_exported(self) -> bool:
-        return (RunFolder(self.path).export / "config.json").is_file()
+        return ExportFolder(RunFolder(self.path).export).is_complete
 
 
 def read_run(path: Path) -> RunFiles:
