@@ -152,7 +152,7 @@ def _look_at_models(job: Job, report: Report) -> None:
         with beside(recipe.data.workers):  # speed is measured with the threads of a step
             row, tokens[model] = describe(model, encoder, views, size)
         if model in recipe.teachers.models:
-            row |= {"tokens": job.matched(model), "options": recipe.teachers.options(model)}
+            row["tokens"], row["options"] = job.matched(model), recipe.teachers.options(model)
         report.models.append(row)
     report.facts["views"] = recipe.data.sizes or [recipe.data.size]
     compare(report.models, tokens, recipe, report)

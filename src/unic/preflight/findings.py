@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
+from unic.preflight.rows import Facts, Images, Model
+
 Level = Literal["error", "warning", "note"]
 
 
@@ -38,9 +40,9 @@ class Report:
     """
 
     recipe: str
-    models: list[dict[str, Any]] = field(default_factory=list)
-    images: list[dict[str, Any]] = field(default_factory=list)
-    facts: dict[str, Any] = field(default_factory=dict)
+    models: list[Model] = field(default_factory=list)
+    images: list[Images] = field(default_factory=list)
+    facts: Facts = field(default_factory=Facts)
     findings: list[Finding] = field(default_factory=list)
     stages: list[Report] = field(default_factory=list)
 
