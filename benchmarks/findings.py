@@ -4,7 +4,8 @@
     python benchmarks/findings.py --power    # prints only which differences how many seeds can show
 
 A claim is a list of comparisons, each of what the paper prefers with an alternative. Differences and intervals are
-those of `unic sweep` (docs/sweep.md); a positive difference agrees with the paper.
+those of `unic sweep` (docs/sweep.md); a positive difference agrees with the paper. Outcomes go by the ends of the
+intervals as they are printed, and by p values that are corrected for the number of comparisons.
 """
 
 from __future__ import annotations
@@ -13,13 +14,16 @@ import argparse
 import itertools
 import math
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import yaml
+from _seeds_and_images import MOST, can_show, holm, needed, p_value
 from scipy.stats import t as student_t
 
+from unic.eval.results.row_title import set_of
 from unic.sweeps.measured import Measured, read_all
 from unic.sweeps.paired import Difference, Paired
 
@@ -33,10 +37,11 @@ METHOD = "method"  # the base of the sweep: everything as the paper has it
 LONG = "twice as long"
 SCRATCH = "from scratch"
 POINT = 1.0  # a difference that matters
-POWER = 0.8
-MOST = 40  # seeds, when it is asked how many would show a point
-HOLDS, OPPOSITE, NO_DIFFERENCE = "**holds**", "**the opposite**", "no difference of a point"
-OPEN, ONE_SEED, NOT_TRAINED = "open: the interval is too wide", "one seed: nothing is shown", "not trained yet"
+FIRST = range(4)  # seeds of the method that were trained before any other variant
+HOLDS, OPPOSITE = "**holds**", "**the opposite**"
+HINT, HINT_AGAINST = "a hint that it holds", "a hint of the opposite"
+NO_DIFFERENCE, OPEN = "no difference of a point", "open: the interval is too wide"
+ONE_SEED, NOT_TRAINED = "one seed: nothing is shown", "not trained yet"
 
 
 class Comparison(NamedTuple):
@@ -171,8 +176,9 @@ class Findings:
         return self.paired.difference(self.tasks[kind], preferred, other) if self.tasks[kind] else None
 
     def deviation_of_method(self) -> float | None:
-        """Deviation of a difference of two trainings that share nothing, from the trainings of the method alone."""
-        scores = [self.mean(METHOD, seed) for seed in self.seeds(METHOD)] if self.tasks["all"] else []
+        """Deviation of a difference of two trainings that share nothing, from the first trainings of the method."""
+        seeds = [seed for seed in self.seeds(METHOD) if seed in FIRST] if self.tasks["all"] else []
+        scores = [self.mean(METHOD, seed) for seed in seeds]
         return math.sqrt(2) * statistics.stdev(scores) if len(scores) > 2 else None
 
     def deviation_of_pairs(self) -> float | None:
@@ -187,50 +193,111 @@ class Findings:
             freedom += len(both) - 1
         return math.sqrt(squares / freedom) if freedom else None
 
+    def differences_of_seeds(self, preferred: str, other: str) -> list[float]:
+        """Differences of the mean over all tasks, by seed that both have."""
+        both = [seed for seed in self.seeds(preferred) if seed in self.seeds(other)]
+        return [self.mean(preferred, seed) - self.mean(other, seed) for seed in both]
 
-def can_show(seeds: int, deviation: float) -> float:
-    """The difference that so many paired seeds show at the level of 5 % in four of five sweeps."""
-    quantiles = student_t.ppf(0.975, seeds - 1) + student_t.ppf(POWER, seeds - 1)
-    return float(quantiles) * deviation / math.sqrt(seeds)
+    def image_error(self, preferred: str, other: str) -> float:
+        """Standard error of the difference of the mean over all tasks by other test images; 0 where none are known."""
+        both = [seed for seed in self.seeds(preferred) if seed in self.seeds(other)]
+        variance = 0.0
+        for tasks in self._tasks_of_sets():
+            rows = [
+                (self.paired.scores[preferred][seed][task].marks(), self.paired.scores[other][seed][task].marks())
+                for seed in both
+                for task in tasks
+            ]
+            marks = np.mean(
+                [own - rival for own, rival in rows if own is not None and rival is not None] or [[0, 0]], 0
+            )
+            share = len(tasks) / len(self.tasks["all"])
+            variance += share**2 * float(np.var(marks, ddof=1)) / len(marks)
+        return math.sqrt(variance)
+
+    def _tasks_of_sets(self) -> list[list[str]]:
+        """The tasks of each set, which share its test images."""
+        ordered = sorted(self.tasks["all"], key=set_of)
+        return [list(tasks) for _, tasks in itertools.groupby(ordered, set_of)]
 
 
-def needed(deviation: float, difference: float = POINT) -> int | None:
-    """The number of seeds that show a difference; None: more than `MOST`."""
-    return next((seeds for seeds in range(2, MOST + 1) if can_show(seeds, deviation) <= difference), None)
+class Judged(NamedTuple):
+    """What may be said of a comparison.
+
+    Attributes:
+        difference: of the mean over all tasks; None: not trained.
+        p: its p value; None with fewer than two seeds.
+        outcome: in words.
+    """
+
+    difference: Difference | None
+    p: float | None
+    outcome: str
 
 
-def outcome(difference: Difference | None) -> str:
-    """What may be said, of the mean over all tasks."""
+def judge(found: Findings) -> dict[Comparison, Judged]:
+    """Every comparison of every claim. The p values of all that have several seeds are corrected together."""
+    comparisons = [comparison for claim in CLAIMS for comparison in claim.comparisons]
+    differences = {each: found.difference(each.preferred, each.other) for each in comparisons}
+    p_values: dict[Comparison, float] = {}
+    for each, difference in differences.items():
+        if difference is not None and len(difference.seeds) > 1:
+            by_seed = found.differences_of_seeds(each.preferred, each.other)
+            error = found.image_error(each.preferred, each.other)
+            mean, deviation = statistics.mean(by_seed), statistics.stdev(by_seed)
+            p_values[each] = p_value(mean, len(by_seed), deviation, error)
+    held = dict(zip(p_values, holm(list(p_values.values())), strict=True))
+    return {
+        each: Judged(difference, p_values.get(each), outcome(difference, is_held=held.get(each, False)))
+        for each, difference in differences.items()
+    }
+
+
+def outcome(difference: Difference | None, *, is_held: bool) -> str:
+    """What may be said, of the mean over all tasks.
+
+    Args:
+        difference: the difference.
+        is_held: its p value holds beside those of the other comparisons.
+    """
     if difference is None:
         return NOT_TRAINED
     if len(difference.seeds) < 2 or difference.ci is None:
         return ONE_SEED
-    low, high = difference.ci
+    low, high = (round(end, 1) for end in difference.ci)  # as they are printed: further digits are resampling noise
     if low > 0:
-        return HOLDS
+        return HOLDS if is_held else HINT
     if high < 0:
-        return OPPOSITE
+        return OPPOSITE if is_held else HINT_AGAINST
     return NO_DIFFERENCE if low > -POINT and high < POINT else OPEN
 
 
 def power(found: Findings) -> Iterator[str]:
-    """A table of what n seeds can show, by the deviation known before any variant and by that known since."""
+    """A table of what n seeds can show, by the deviation known before other variants and by that known since."""
     before, since = found.deviation_of_method(), found.deviation_of_pairs()
-    names = {"as of two unrelated trainings of the method": before, "as of two variants with one seed": since}
+    names = {
+        f"as of two unrelated trainings, from the method's first {len(FIRST)}": before,
+        "as of two variants with one seed, from all pairs": since,
+    }
     known = {name: deviation for name, deviation in names.items() if deviation}
     if not known:
         yield "Too few trainings are finished."
         return
+    several = [variant for variant in found.paired.scores if variant != METHOD and len(found.seeds(variant)) > 1]
+    error = statistics.median([found.image_error(METHOD, variant) for variant in several] or [0.0])
     numbers = (2, 3, 4, 5, 8)
     heads = [f"{count} seeds" for count in numbers]
     yield f"| standard deviation of a difference, in points | {' | '.join(heads)} | seeds that show one point |"
     yield f"|---|{'---:|' * (len(numbers) + 1)}"
     for name, deviation in known.items():
-        cells = [f"{can_show(count, deviation):.1f}" for count in numbers]
-        yield f"| {name}: {deviation:.2f} | {' | '.join(cells)} | {needed(deviation) or f'more than {MOST}'} |"
+        cells = [f"{can_show(count, deviation, error):.1f}" for count in numbers]
+        count = needed(POINT, deviation, error) or f"more than {MOST}"
+        yield f"| {name}: {deviation:.2f} | {' | '.join(cells)} | {count} |"
+    yield ""
+    yield f"Other test images add a standard error of {error:.2f} points (median of the comparisons), which is counted."
 
 
-def claims(found: Findings) -> Iterator[str]:
+def claims(found: Findings, judged: Mapping[Comparison, Judged]) -> Iterator[str]:
     for claim in CLAIMS:
         yield f"### {claim.text}"
         if claim.paper:
@@ -238,25 +305,36 @@ def claims(found: Findings) -> Iterator[str]:
             yield ""
         yield "| comparison | variants | all tasks | seen | unseen | seeds | outcome |"
         yield "|---|---|---:|---:|---:|---:|---|"
-        for text, preferred, other in claim.comparisons:
-            each = [found.difference(preferred, other, kind) for kind in found.tasks]
-            count = len(each[0].seeds) if each[0] else 0
-            cells = [text, f"`{preferred}` − `{other}`", *map(in_points, each), str(count), outcome(each[0])]
+        for each in claim.comparisons:
+            parts = [found.difference(each.preferred, each.other, kind) for kind in found.tasks]
+            count = len(parts[0].seeds) if parts[0] else 0
+            variants = f"`{each.preferred}` − `{each.other}`"
+            cells = [each.text, variants, *map(in_points, parts), str(count), judged[each].outcome]
             yield f"| {' | '.join(cells)} |"
         yield ""
 
 
-def in_short(found: Findings) -> Iterator[str]:
-    """A table of all comparisons of two seeds or more, by what may be said of them; the number of those with fewer."""
+def in_short(found: Findings, judged: Mapping[Comparison, Judged]) -> Iterator[str]:
+    """A table of all comparisons of two seeds or more, by what may be said of them; the number of those with fewer.
+
+    Args:
+        found: all trainings.
+        judged: what `judge` says of them.
+    """
+    later = Findings([one for one in found.trainings if one.seed])
     rows: dict[str, list[str]] = {}
-    for text, preferred, other in (comparison for claim in CLAIMS for comparison in claim.comparisons):
-        difference = found.difference(preferred, other)
-        name = f"`{preferred}` − `{other}`" if text.startswith("…") else text
-        count = len(difference.seeds) if difference else 0
-        rows.setdefault(outcome(difference), []).append(f"{name} | {in_points(difference)} | {count}")
-    yield "| what may be said | comparison | all tasks | seeds |"
-    yield "|---|---|---:|---:|"
-    for said in (HOLDS, OPPOSITE, NO_DIFFERENCE, OPEN):
+    for each, (difference, p, said) in judged.items():
+        name = f"`{each.preferred}` − `{each.other}`" if each.text.startswith("…") else each.text
+        if difference is None or p is None:
+            rows.setdefault(said, []).append(name)
+            continue
+        shown_p = f"{p:.3f}" if p >= 0.001 else "< 0.001"
+        alone = later.difference(each.preferred, each.other)
+        cells = [name, in_points(difference), shown_p, in_points(alone), str(len(difference.seeds))]
+        rows.setdefault(said, []).append(" | ".join(cells))
+    yield "| what may be said | comparison | all tasks | p | without seed 0 | seeds |"
+    yield "|---|---|---:|---:|---:|---:|"
+    for said in (HOLDS, HINT, OPPOSITE, HINT_AGAINST, NO_DIFFERENCE, OPEN):
         yield from (f"| {said} | {row} |" for row in rows.get(said, []))
     fewer = len(rows.get(ONE_SEED, [])) + len(rows.get(NOT_TRAINED, []))
     if fewer:
@@ -284,7 +362,7 @@ def gains(found: Findings) -> Iterator[str]:
             continue
         reach = student_t.ppf(0.975, len(known) - 1) * statistics.stdev(known) / math.sqrt(len(known))
         mean = statistics.mean(known)
-        yield f"{kind} {mean:+.1f} % [{mean - reach:+.1f}, {mean + reach:+.1f}] ({len(known)} seeds)"
+        yield f"{kind} {mean:+.1f} % [{mean - reach:+.1f}, {mean + reach:+.1f}] over {len(known)} seeds"
 
 
 def subsets(found: Findings, teachers: Sequence[str]) -> dict[frozenset[str], str]:
@@ -297,32 +375,34 @@ def subsets(found: Findings, teachers: Sequence[str]) -> dict[frozenset[str], st
 
 
 def by_number(found: Findings, teachers: Sequence[str]) -> Iterator[str]:
-    """Mean scores by number of teachers, on the seeds that every set of this number has."""
-    of = subsets(found, teachers)
+    """Mean scores by number of teachers, on the seeds that every trained set has."""
+    of = {chosen: variant for chosen, variant in subsets(found, teachers).items() if variant in found.paired.scores}
+    common = set.intersection(*(set(found.seeds(variant)) for variant in of.values())) if of else set()
     yield "| teachers | sets trained | all tasks | seen | unseen | best set (all tasks) |"
     yield "|---|---:|---:|---:|---:|---|"
     for number in range(1, len(teachers) + 1):
         sets = [frozenset(chosen) for chosen in itertools.combinations(teachers, number)]
-        trained = {chosen: of[chosen] for chosen in sets if chosen in of and found.seeds(of[chosen])}
-        cells = [
-            f"{statistics.mean(mean_of(found, one, kind) for one in trained.values()):.1f}" if trained else "–"
+        trained = {chosen: of[chosen] for chosen in sets if chosen in of and common}
+        means = {
+            kind: {chosen: mean_of(found, variant, common, kind) for chosen, variant in trained.items()}
             for kind in found.tasks
-        ]
-        best = max(trained, key=lambda chosen: mean_of(found, trained[chosen]), default=frozenset[str]())
+        }
+        cells = [f"{statistics.mean(each.values()):.1f}" if each else "–" for each in means.values()]
+        best = max(trained, key=means["all"].__getitem__, default=frozenset[str]())
         text = " + ".join(name for name in teachers if name in best)
-        best_score = f" ({mean_of(found, trained[best]):.1f})" if trained else ""
+        best_score = f" ({means['all'][best]:.1f})" if trained else ""
         yield f"| {number} | {len(trained)} of {len(sets)} | {' | '.join(cells)} | {text or '–'}{best_score} |"
 
 
-def mean_of(found: Findings, variant: str, kind: str = "all") -> float:
-    return statistics.mean(found.mean(variant, seed, kind) for seed in found.seeds(variant))
+def mean_of(found: Findings, variant: str, seeds: Iterable[int], kind: str = "all") -> float:
+    return statistics.mean(found.mean(variant, seed, kind) for seed in seeds)
 
 
 def every_variant(found: Findings) -> Iterator[str]:
     yield "| variant | seeds | all tasks | seen | unseen | seconds of training |"
     yield "|---|---:|---:|---:|---:|---:|"
-    for variant in sorted(found.paired.scores, key=lambda name: (-mean_of(found, name), name)):
-        cells = [f"{mean_of(found, variant, kind):.1f}" for kind in found.tasks]
+    for variant in sorted(found.paired.scores, key=lambda name: (-mean_of(found, name, found.seeds(name)), name)):
+        cells = [f"{mean_of(found, variant, found.seeds(variant), kind):.1f}" for kind in found.tasks]
         times = [one.train_s for one in found.trainings if one.variant == variant and one.train_s]
         time = f"{statistics.median(times):.0f}" if times else "–"
         yield f"| {variant} | {len(found.seeds(variant))} | {' | '.join(cells)} | {time} |"
@@ -336,15 +416,17 @@ def page(trainings: Sequence[Measured], teachers: Sequence[str]) -> str:
         teachers: names of all teachers, in the order of the recipe.
     """
     found = Findings(trainings)
+    judged = judge(found)
     dates = sorted(one.date for one in trainings)
     parts = {
         "count": str(len(trainings)),
         "variants": str(len(found.paired.scores)),
         "dates": " to ".join(dict.fromkeys((dates[0], dates[-1]))) if dates else "not begun",
+        "compared": str(sum(each.p is not None for each in judged.values())),
         "power": "\n".join(power(found)),
         "gains": "; ".join(gains(found)),
-        "in_short": "\n".join(in_short(found)),
-        "claims": "\n".join(claims(found)),
+        "in_short": "\n".join(in_short(found, judged)),
+        "claims": "\n".join(claims(found, judged)),
         "by_number": "\n".join(by_number(found, teachers)),
         "every_variant": "\n".join(every_variant(found)),
     }

@@ -4,6 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from unic.errors import InputError
 from unic.tokens import Tokens, map_of, patches_of, resize_patches
 
 
@@ -32,7 +33,8 @@ def test_rows_and_columns_are_not_swapped() -> None:
 
 
 def test_grid_must_fit_the_patches() -> None:
-    with pytest.raises(AssertionError):
+    line = r"^tokens: the patches have the shape \(1, 5, 2\); expected 4 of them, 2 rows x 2 columns$"
+    with pytest.raises(InputError, match=line):
         Tokens(torch.zeros(1, 2), torch.zeros(1, 5, 2), (2, 2))
 
 

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from unic.device import default_device
 from unic.encoders import build_encoder, place, without_weights
-from unic.encoders._exported_head import FILE, load_exported_head
+from unic.encoders._exported_head import load_exported_head
 from unic.encoders._weights import load_all
 from unic.encoders.base import Encoder, Size
 from unic.encoders.timm_encoder import TimmEncoder
@@ -34,6 +34,7 @@ from unic.losses import build_losses, matched_by
 from unic.projectors import build_projectors
 from unic.recipe.schema import Recipe, load_run_recipe
 from unic.recipe.teachers import Matched
+from unic.runs.export_folder import ExportFolder
 from unic.runs.folder import RunFolder
 from unic.runs.state import DISTILLER, STANDARDIZER
 from unic.standardizers import Inverse, build_standardizer, standardizer_kind
@@ -73,8 +74,7 @@ def exported_heads(export: Path) -> dict[str, Callable[[], Encoder]]:
     Returns:
         The functions by teacher; empty without ONNX graphs of heads.
     """
-    files = sorted(export.glob(f"heads/*/{FILE}"))
-    return {file.parent.name: partial(load_exported_head, file) for file in files}
+    return {teacher: partial(load_exported_head, file) for teacher, file in ExportFolder(export).head_graphs().items()}
 
 
 def kept_head(run: Path, teacher: str, device: str | torch.device | None = None) -> Encoder:

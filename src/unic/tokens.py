@@ -11,6 +11,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from unic.errors import InputError
+
 Grid = tuple[int, int]
 
 
@@ -24,6 +26,9 @@ class Tokens:
         grid: rows and columns of the patches.
 
     CLS or patches may be left out; their width is 0 then.
+
+    Raises:
+        InputError: there are more or fewer patches than the grid has cells.
     """
 
     cls: Float[Tensor, "b d"]
@@ -31,7 +36,12 @@ class Tokens:
     grid: Grid
 
     def __post_init__(self) -> None:
-        assert self.patches.shape[1] == self.grid[0] * self.grid[1], (self.patches.shape, self.grid)
+        rows, columns = self.grid
+        if self.patches.shape[1] != rows * columns:
+            raise InputError(
+                f"tokens: the patches have the shape {tuple(self.patches.shape)}; expected {rows * columns} of them, "
+                f"{rows} rows x {columns} columns"
+            )
 
     def patch_mean(self) -> Float[Tensor, "b e"]:
         return self.patches.mean(dim=1)

@@ -13,6 +13,7 @@ MODULE = """
 import torch
 from unic.encoders import build_encoder
 from unic.encoders.schemes.pixels import Pixels
+from unic.tokens import Tokens
 
 def encoder(side="8"):
     return Pixels(int(side))
@@ -26,6 +27,14 @@ def conv(width, bias="true"):
 
 def anything(**options):
     return torch.nn.Conv2d(3, len(options), 8, 8)
+
+class Shortened(Pixels):
+    def encode(self, x):
+        tokens = super().encode(x)
+        return Tokens(tokens.cls, tokens.patches[:, 1:], tokens.grid)
+
+def shortened():
+    return Shortened(8)
 
 def text():
     return "no module"
@@ -57,6 +66,13 @@ def test_a_module_gets_preprocessing_from_the_options(lab: str) -> None:
     torch.testing.assert_close(tokens.patches, features.flatten(2).mT, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(tokens.cls, features.mean((2, 3)), rtol=1e-5, atol=1e-5)
     assert load_encoder(f"py:{lab}:anything?a=1&b=2&size=8").embed_dim == 2
+
+
+def test_patches_that_contradict_their_grid_are_one_line(lab: str) -> None:
+    encoder = load_encoder(f"py:{lab}:shortened")
+    line = r"^tokens: .* shape \(2, 63, 3\); expected 64 of them, 8 rows x 8 columns$"
+    with pytest.raises(InputError, match=line):
+        encoder(torch.rand(2, 3, 8, 8))
 
 
 def test_as_a_student_it_takes_drop_path(lab: str, trust: Callable[[str], None]) -> None:

@@ -57,6 +57,21 @@ def test_every_number_is_whole_whatever_the_width(width):
     assert rows.split().count("44.7") == 16
 
 
+@pytest.mark.parametrize("width", [60, 80, 100])
+def test_a_long_name_of_a_row_leaves_room_for_scores(width):
+    """As that of a task which was typed with its options."""
+    data = results({"student": "student", "a": "teacher"})
+    typed = "robustness(probe=linear,probe_options={trials: 2, epochs: 2},corruptions=[contrast],severities=[1])"
+    data["tasks"][f"v/{typed}"] = {"student": {"score": 12.3}, "a": {"score": 45.6}}
+    screen = io.StringIO()
+    Console(width=width, file=screen).print(render(Results.load(data)))
+    lines = screen.getvalue().splitlines()
+    assert max(map(len, lines)) <= width
+    rows = [line.split() for line in lines]
+    assert any(row[-2:] == ["12.3", "45.6"] for row in rows)
+    assert any(row[:3] == ["fashion/logistic", "44.7", "44.7"] for row in rows)
+
+
 def test_marks_only_what_the_interval_supports():
     styled, _ = shown(results({"student": "student", "a": "teacher"}))
     by_task = {line.split()[0]: line for line in styled.splitlines() if "clipart" in line}

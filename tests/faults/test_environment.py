@@ -55,6 +55,12 @@ def test_what_a_variable_holds_is_no_reference(monkeypatch: pytest.MonkeyPatch) 
 def test_short_values_are_found_as_wholes_only() -> None:
     known = WithReferences().written_as({"ab": "${oc.env:X}", "ab/c": "${oc.env:X}/c"})
     assert known.shared(["ab", "ab/c", "cabs", 3]) == ["${oc.env:X}", "${oc.env:X}/c", "cabs", 3]
+    assert known.hide("ab") == "ab"
+
+
+def test_a_plain_number_is_no_secret() -> None:
+    known = WithReferences().written_as({"\0002000": "${oc.env:STEPS}", "\00012345678": "${oc.env:KEY}"})
+    assert known.hide("2000 images, key 12345678") == "2000 images, key ${oc.env:KEY}"
 
 
 def test_only_plain_references(monkeypatch: pytest.MonkeyPatch) -> None:

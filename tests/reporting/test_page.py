@@ -207,6 +207,15 @@ def test_what_to_do_next_stands_beneath_the_verdict(run_folder: Path, outline: R
 
 
 @pytest.mark.usefixtures("without_pictures")
+def test_skipped_steps_are_counted(run_folder: Path, outline: Read) -> None:
+    assert "were skipped because" not in outline(write_report(run_folder).read_text(encoding="utf-8")).words()
+    rows = [{"step": 1, "loss": 1.0}, {"step": 2, "loss": 1.0, "skipped": 3.0}, {"step": 3, "loss": 1.0}]
+    (run_folder / "metrics.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    words = outline(write_report(run_folder).read_text(encoding="utf-8")).words()
+    assert "3 steps were skipped because a gradient was not finite" in words
+
+
+@pytest.mark.usefixtures("without_pictures")
 def test_a_training_that_has_not_ended_is_told_to_go_on(
     run_folder: Path, outline: Read, monkeypatch: pytest.MonkeyPatch
 ) -> None:

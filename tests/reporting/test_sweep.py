@@ -48,10 +48,10 @@ def trainings(seeds: int = 3) -> list[Measured]:
 
 
 def test_the_page(tmp_path: Path, outline: Callable[[str], Any]) -> None:
-    runs = trainings()
-    page = write_sweep(
-        summarise(runs, ["base"]), runs, "my sweep", tmp_path / "page.html", WithReferences()
-    ).read_text()
+    runs, hidden = trainings(), WithReferences().written_as({"my sweep": "${oc.env:NAME}"})
+    page = write_sweep(summarise(runs, ["base"]), runs, "my sweep", tmp_path / "page.html", hidden).read_text()
+    assert "my sweep" not in page
+    assert "<h1>${oc.env:NAME}</h1>" in page
     found = outline(page)
     assert found.loads == ["data:,", "#differences", "#scores", "#variants"]
     assert "<script" not in page

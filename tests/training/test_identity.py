@@ -14,6 +14,7 @@ from rich.console import Console
 
 from unic.errors import InputError
 from unic.recipe.schema import load_recipe
+from unic.runs.metrics import read_metrics
 from unic.training import environment
 from unic.training.identity import check_recipe, check_same
 from unic.training.train import fit
@@ -86,6 +87,7 @@ def test_a_run_goes_on_with_defaults_written_out(recipe: dict[str, Any], tmp_pat
     for words in (SHORT, LONG, SHORT):
         lines = [f"{key}={json.dumps(value)}" for key, value in words.items()]
         fit(load_recipe(recipe, lines), tmp_path / "run", resume=True, console=Console(quiet=True))
+        assert [row["step"] for row in read_metrics(tmp_path / "run")] == [1, 2]
 
 
 @pytest.mark.parametrize(

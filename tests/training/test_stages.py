@@ -148,8 +148,12 @@ def test_stages_may_name_further_teachers(recipe: dict[str, Any], tmp_path: Path
     del recipe["teachers"]["models"]["cnn"]
     recipe |= {"trackers": {}, "train": recipe["train"] | {"steps": 1}}
     fit(load_recipe(recipe | {"stages": [OTHER, OTHER]}), tmp_path / "each", console=QUIET)
+    projectors = load_trained(tmp_path / "each").part("distiller.projectors.")
+    assert {key.partition(".")[0] for key in projectors} == {"vit", "other"}
+    assert ["loss/other" in row for row in read_metrics(tmp_path / "each")] == [True, True]
     plain = {"projector": "identity", "standardize": "layer_norm"}
     fit(load_recipe(recipe | plain | {"stages": [{}, OTHER]}), tmp_path / "second", console=QUIET)
+    assert ["loss/other" in row for row in read_metrics(tmp_path / "second")] == [False, True]
 
 
 def test_cached_teachers_see_what_the_student_sees_in_every_stage(

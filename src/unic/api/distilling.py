@@ -175,7 +175,7 @@ def dry_run(
         online_knn(recipe)
         job = first_of([_randomly(plan) for plan in plans] if random_weights else plans, default_device())
     each = [f"trainings: one with each of the seeds {', '.join(map(str, seeds))}"] if seeds else []
-    return [*summary(job), *each, "dry run: one batch went through; nothing was written"]
+    return [*recipe.shared(summary(job)), *each, "dry run: one batch went through; nothing was written"]
 
 
 def _randomly(plan: Recipe) -> Recipe:

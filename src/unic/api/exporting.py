@@ -25,6 +25,7 @@ from unic.exporting.timm import export_timm
 from unic.heads import kept_head
 from unic.outputs import check_writable
 from unic.recipe.schema import Recipe
+from unic.runs.export_folder import ExportFolder
 from unic.runs.folder import RunFolder, check_run_folder
 from unic.training.trained import load_trained
 from unic.trust import trusting
@@ -101,6 +102,7 @@ def export(
     images = _some_images(recipe) if check else None
     options: dict[str, Any] = {"half": half, "dynamic_size": dynamic_size, "check": check}
     with staged(target) as stage:
+        files = ExportFolder(stage)
         if found != "same":
             export_timm(student, stage, recipe.shared(extra), licence=made_of.licence.text)
         whole = target if found == "same" else stage
@@ -108,10 +110,10 @@ def export(
         parity.note(check_folder(student, whole, formats, images) if check else [], whole)
         parity.note(write_graphs(student, stage, formats, images, **options), stage)
         for name, head in kept.items():
-            parity.note(write_graphs(head, stage / "heads" / name, formats, images, **options), stage)
+            parity.note(write_graphs(head, files.head(name), formats, images, **options), stage)
         for width in widths:
             cut = CutEncoder(student, width)
-            parity.note(write_graphs(cut, stage / "widths" / str(width), formats, images, **options), stage)
+            parity.note(write_graphs(cut, files.width(width), formats, images, **options), stage)
         if found != "same":
             remove_graphs(target)
     parity.write(target)
@@ -133,7 +135,7 @@ def _some_images(recipe: Recipe, count: int = 8) -> torch.Tensor | None:
 def refresh_card(run: Path) -> None:
     """Writes the model card again, with the results of the evaluation."""
     folder = RunFolder(run).export
-    if not (folder / "config.json").is_file():
+    if not ExportFolder(folder).is_complete:
         raise InputError("there is no export to describe")
     trained = load_trained(run)
     write_model_card(run, folder, trained.recipe, provenance(trained.plans, trained.models), trained.alpha)
@@ -143,22 +145,20 @@ def write_model_card(
     run: Path, target: Path, recipe: Recipe, made_of: Provenance, alpha: float, hub: str | None = None
 ) -> None:
     """Writes the model card of an export. `hub`: the repository that its usage example loads from."""
-    file = RunFolder(run).results
+    file, paths = RunFolder(run).results, ExportFolder(target)
     known = {
-        "config.json": "architecture, input size, normalisation, provenance",
-        "model.safetensors": "the weights",
-        "model.onnx": FORMATS["onnx"],
-        "model_fp16.onnx": "the same in float16",
-        "model.pt2": FORMATS["torch_export"],
-        "parity.json": "largest deviation of each export from the trained encoder",
+        paths.config: "architecture, input size, normalisation, provenance",
+        paths.weights: "the weights",
+        paths.onnx: FORMATS["onnx"],
+        paths.onnx_half: "the same in float16",
+        paths.torch_export: FORMATS["torch_export"],
+        paths.parity: "largest deviation of each export from the trained encoder",
+        paths.heads: "the student in the space of a teacher, by name",
+        paths.widths: "the student's first channels, by their number",
     }
-    files = {name: what for name, what in known.items() if (target / name).is_file()}
-    if (target / "heads").is_dir():
-        files["heads/"] = "the student in the space of a teacher, by name"
-    if (target / "widths").is_dir():
-        files["widths/"] = "the student's first channels, by their number"
+    files = {f"{path.name}/" if path.is_dir() else path.name: what for path, what in known.items() if path.exists()}
     measured = Results.read(file) if file.is_file() else None
     shown = recipe.shared(recipe.model_dump(mode="json"))
     made_of = Provenance(recipe.shared(made_of.start), recipe.shared(made_of.teachers))
-    text = model_card(run.resolve().name, made_of, shown, measured, files, usage(target, hub), alpha)
+    text = model_card(run.resolve().name, made_of, shown, measured, files, recipe.shared(usage(target, hub)), alpha)
     write_card(target, text)

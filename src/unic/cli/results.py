@@ -66,6 +66,7 @@ def export(
 
     from unic import api
     from unic._usage import onnx_usage, usage
+    from unic.runs.export_folder import ExportFolder
 
     widths = numbers_in(width, "--width", example="64,128")
     with stderr().status("exporting"):
@@ -74,7 +75,7 @@ def export(
             half=half, dynamic_size=dynamic_size, check=check, push=push, trust_code=trust_code or [],
         )  # fmt: skip
     if check:
-        for name, deviation in json.loads((folder / "parity.json").read_text()).items():
+        for name, deviation in json.loads(ExportFolder(folder).parity.read_text()).items():
             echo(f"{name}: deviates by {deviation:.1e}")
     echo(usage(folder))
     if "onnx" in chosen:

@@ -16,8 +16,6 @@ from unic.encoders import build_encoder, place
 from unic.encoders.base import Encoder
 from unic.tokens import Tokens
 
-FILE = "model.onnx"
-
 
 class ExportedHead(Encoder):
     """CLS and patches of one graph.

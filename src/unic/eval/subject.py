@@ -171,7 +171,7 @@ class Subject:
 
         Raises:
             InputError: the images have no masks or depths, or the encoder has no such block.
-            NotApplicableError: the encoder gives no access to its blocks.
+            NotApplicableError: the encoder gives no access to its blocks, or no patches.
         """
         key = (part, "dense", blocks if isinstance(blocks, int) else tuple(blocks))
         if key not in self._known:  # the same object for all seeds, see `labelled`
@@ -189,16 +189,18 @@ class Subject:
             InputError, NotApplicableError: as of `dense`.
         """
         source = self.source(part)
-        self._check_targets(source)
+        self._check_dense(source)
         return Live(source, self.encoder, self.name, self._blocks(blocks), self.workers, self.say)
 
-    def _check_targets(self, source: Source) -> None:
+    def _check_dense(self, source: Source) -> None:
         if source.pixels is None:
             raise InputError(f"data '{self.pair.name}': {source.path} has neither masks nor depths")
+        if not self.encoder.patch_dim:  # of a kept head for a teacher that is matched by CLS alone
+            raise NotApplicableError(f"model '{self.name}' gives a CLS alone and no patches, which this task reads")
 
     def _dense(self, part: SetPart, blocks: int | Sequence[int]) -> Dense:
         source = self.source(part)
-        self._check_targets(source)
+        self._check_dense(source)
         features = self._extract(part, patches=True, blocks=self._blocks(blocks))
         assert features.patches is not None
         assert features.grid is not None

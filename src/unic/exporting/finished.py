@@ -19,20 +19,19 @@ from unic._regular_files import read_json
 from unic.arguments import argument
 from unic.encoders.timm_encoder import TimmEncoder
 from unic.errors import InputError
-from unic.exporting.formats import GRAPHS
 from unic.exporting.timm import timm_config
+from unic.runs.export_folder import ExportFolder
 
 log = logging.getLogger("unic")
 
-_LAST = ("config.json",)  # moved last, so that a folder with a config is a complete one
 _STAGE = ".export-"  # prefix of the folder that files are first written to
 
 
 def model_in(folder: Path, encoder: TimmEncoder) -> Literal["none", "same", "other"]:
     """Whether a folder holds this model, by its network, input size, normalisation and every weight."""
     try:
-        config = read_json(folder / "config.json")
-        weights = load_file(folder / "model.safetensors")
+        config = read_json(ExportFolder(folder).config)
+        weights = load_file(ExportFolder(folder).weights)
         is_one = _decides(config) == _decides(timm_config(encoder))
     except (OSError, ValueError, KeyError, TypeError, SafetensorError):
         return "none"  # an incomplete export does not count
@@ -71,7 +70,8 @@ def staged(target: Path) -> Iterator[Path]:
     try:
         yield stage
         files = [path.relative_to(stage) for path in stage.rglob("*") if path.is_file()]
-        for file in sorted(files, key=lambda file: (file.name in _LAST, file)):
+        last = ExportFolder(stage).config.relative_to(stage)  # so that a folder with a config is a complete one
+        for file in sorted(files, key=lambda file: (file == last, file)):
             (target / file).parent.mkdir(parents=True, exist_ok=True)
             if (target / file).exists():
                 log.warning("export %s: %s is replaced", target, file)
@@ -84,15 +84,14 @@ def staged(target: Path) -> Iterator[Path]:
 
 def remove_graphs(target: Path) -> None:
     """Removes the graphs of an export whose model is replaced, and logs their names."""
-    for name in (*GRAPHS.values(), "parity.json", "heads", "widths"):
-        path = target / name
+    for path in ExportFolder(target).beside_the_weights:
         if path.is_dir():
             shutil.rmtree(path)
         elif path.exists():
             path.unlink()
         else:
             continue
-        log.warning("export %s: %s is removed, because it has the previous weights", target, name)
+        log.warning("export %s: %s is removed, because it has the previous weights", target, path.name)
 
 
 def _decides(config: dict[str, Any]) -> tuple[Any, ...]:

@@ -18,6 +18,7 @@ from unic.errors import InputError, nearest
 from unic.exporting.deployed import Deployed, check_alone, rounding
 from unic.exporting.onnx import export_onnx
 from unic.exporting.torch_export import export_torch
+from unic.runs.export_folder import ExportFolder
 
 FORMATS: Mapping[str, str] = {
     "timm": "timm's own folder, also for transformers' AutoModel",
@@ -26,8 +27,6 @@ FORMATS: Mapping[str, str] = {
     "onnx": "`images` in [0, 1] → `cls`, `patches`; normalisation inside",
     "torch_export": "the same as a torch.export program",
 }
-GRAPHS: Mapping[str, str] = {"onnx": "model.onnx", "half": "model_fp16.onnx", "torch_export": "model.pt2"}
-"""Files of the graphs; `half` is ONNX in float16."""
 _PACKAGES: Mapping[str, tuple[str, ...]] = {"onnx": ("onnx", "onnxscript")}
 _CHECKED_WITH: Mapping[str, tuple[str, ...]] = {"onnx": ("onnxruntime",), "transformers": ("transformers",)}
 _ODD = 33  # pixels added for a second input size, which no stride of a network divides
@@ -126,17 +125,17 @@ def write_graphs(
         InputError: a graph cannot be made, or its float32 outputs differ by more than `TOLERANCE` and more than
             rounding explains.
     """
-    written = []
-    writers: Mapping[str, Callable[[Path], Path]] = {
-        "onnx": lambda path: export_onnx(encoder, path, dynamic_size=dynamic_size),
-        "torch_export": lambda path: export_torch(encoder, path),
+    written, files = [], ExportFolder(folder)
+    writers: Mapping[str, Callable[[], Path]] = {
+        "onnx": lambda: export_onnx(encoder, files.onnx, dynamic_size=dynamic_size),
+        "torch_export": lambda: export_torch(encoder, files.torch_export),
     }
     for name in formats:
         if name in writers:
-            path = writers[name](folder / GRAPHS[name])
+            path = writers[name]()
             written.append(_checked(name, path, encoder, images, check, any_size=dynamic_size and name == "onnx"))
     if half and "onnx" in formats:
-        path = export_onnx(encoder, folder / GRAPHS["half"], half=True, dynamic_size=dynamic_size)
+        path = export_onnx(encoder, files.onnx_half, half=True, dynamic_size=dynamic_size)
         written.append(_checked("onnx", path, encoder, images, check, is_half=True, any_size=dynamic_size))
     return written
 

@@ -18,6 +18,7 @@ from unic.eval.results.seen import mean_gains
 from unic.exporting.licences import Licence
 from unic.exporting.provenance import Provenance
 from unic.files import write_bytes
+from unic.runs.export_folder import ExportFolder
 
 
 def model_card(
@@ -116,7 +117,7 @@ def _inherited(licence: Licence) -> str:
 
 
 def write_card(folder: Path, text: str) -> Path:
-    return write_bytes(folder / "README.md", text.encode("utf-8", errors="backslashreplace"))
+    return write_bytes(ExportFolder(folder).card, text.encode("utf-8", errors="backslashreplace"))
 
 
 def _how_measured(results: Results) -> str:

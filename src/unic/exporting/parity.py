@@ -11,8 +11,7 @@ from pathlib import Path
 from unic._regular_files import read_json
 from unic.exporting.formats import Written
 from unic.files import write_text
-
-FILE = "parity.json"
+from unic.runs.export_folder import ExportFolder
 
 
 @dataclass
@@ -25,7 +24,7 @@ class Parity:
     def of(cls, folder: Path) -> Parity:
         """Reads the file of a folder; empty if it is missing or damaged."""
         with suppress(OSError, ValueError):
-            found = read_json(folder / FILE)
+            found = read_json(ExportFolder(folder).parity)
             return cls(dict(found) if isinstance(found, dict) else {})
         return cls()
 
@@ -39,7 +38,8 @@ class Parity:
 
     def write(self, folder: Path) -> None:
         """Writes the file; removes it if there are no deviations."""
+        file = ExportFolder(folder).parity
         if self.deviations:
-            write_text(folder / FILE, json.dumps(self.deviations, indent=1) + "\n")
+            write_text(file, json.dumps(self.deviations, indent=1) + "\n")
         else:
-            (folder / FILE).unlink(missing_ok=True)
+            file.unlink(missing_ok=True)

@@ -15,6 +15,7 @@ import safetensors.torch
 
 from unic.encoders.timm_encoder import TimmEncoder
 from unic.files import write_text, written
+from unic.runs.export_folder import ExportFolder
 
 
 def export_timm(
@@ -35,13 +36,13 @@ def export_timm(
     folder.mkdir(parents=True, exist_ok=True)
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in encoder.model.state_dict().items()}
     # Weights first, so that a folder with a config is a complete one.
-    with written(folder / "model.safetensors") as partial:
+    with written(ExportFolder(folder).weights) as partial:
         safetensors.torch.save_file(weights, partial, metadata={"format": "pt"})
     config = timm_config(encoder)
     if licence:
         config["pretrained_cfg"]["license"] = licence
     text = json.dumps({**config, "unic": dict(extra or {})}, indent=2)
-    write_text(folder / "config.json", text + "\n")
+    write_text(ExportFolder(folder).config, text + "\n")
     return folder
 
 

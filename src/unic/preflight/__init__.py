@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -20,6 +21,7 @@ from unic.preflight.images import find_duplicates, look_at
 from unic.preflight.models import compare, describe, load_all
 from unic.preflight.spread import look_at_spread
 from unic.preflight.trial import PATIENCE, few_images, try_steps
+from unic.recipe.references import WithReferences
 from unic.recipe.schema import Recipe
 from unic.tokens import Tokens
 from unic.training.advice import advice
@@ -71,7 +73,18 @@ def check_recipe(
             first_of(plans, device, processes)
         except InputError as error:
             later[-1].add("error", "stages", str(error))
-    return first
+    return first.shared(_hidden(plans).shared)
+
+
+def _hidden(plans: Sequence[Recipe]) -> WithReferences:
+    """What the stages and their suites have from environment variables."""
+    hidden = WithReferences()
+    for plan in plans:
+        hidden.written_as(plan.written)
+        if plan.eval.suite:
+            with suppress(InputError):  # a finding of the report
+                hidden.written_as(load_suite(plan.eval.suite).written)
+    return hidden
 
 
 def _check(
@@ -139,7 +152,7 @@ def _look_at_models(job: Job, report: Report) -> None:
         with beside(recipe.data.workers):  # speed is measured with the threads of a step
             row, tokens[model] = describe(model, encoder, views, size)
         if model in recipe.teachers.models:
-            row |= {"tokens": job.matched(model), "options": recipe.teachers.options(model)}
+            row["tokens"], row["options"] = job.matched(model), recipe.teachers.options(model)
         report.models.append(row)
     report.facts["views"] = recipe.data.sizes or [recipe.data.size]
     compare(report.models, tokens, recipe, report)

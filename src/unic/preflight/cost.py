@@ -5,13 +5,13 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from unic.arguments import argument
 from unic.errors import InputError, StoppedError
 from unic.outputs import check_writable
 from unic.preflight.duration import duration
 from unic.preflight.findings import Report
+from unic.preflight.rows import Disk, Ladder, Memory
 from unic.preflight.trial import Trial
 from unic.quantities import gigabytes
 from unic.training.advice import checkpoint_bytes
@@ -20,7 +20,7 @@ from unic.training.job import Job
 from unic.training.memory import largest_batch, model_bytes, room, what_fits
 
 
-def count_ladder(job: Job) -> dict[str, Any]:
+def count_ladder(job: Job) -> Ladder:
     parameters = sum(p.numel() for p in job.distiller.projectors.parameters())
     return {"type": job.recipe.projector.type, "blocks": len(job.distiller.blocks), "num_parameters": parameters}
 
@@ -53,7 +53,7 @@ class _CacheCost:
         self.seconds = seconds / (plan.setting.processes if job.device.type == "cuda" else 1)
 
 
-def _memory(job: Job, each: float, report: Report) -> dict[str, Any]:
+def _memory(job: Job, each: float, report: Report) -> Memory:
     """Facts about the memory; adds an error where the models, or a batch, do not fit.
 
     Args:
@@ -77,7 +77,7 @@ def _memory(job: Job, each: float, report: Report) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _disk(job: Job, cache: _CacheCost | None, out: Path, report: Report) -> dict[str, Any]:
+def _disk(job: Job, cache: _CacheCost | None, out: Path, report: Report) -> Disk:
     _, checkpoints = checkpoint_bytes(job)
     try:
         check_writable(out, named=argument("out"), kind="folder")

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from statistics import fmean, median
-from typing import Any
 
 from unic.cores import threads_beside, usable_cores
+from unic.preflight.rows import Time
 from unic.preflight.trial import Trial
 from unic.training.job import Job
 
 Choice = Callable[[Sequence[float]], float]
 
 
-def duration(job: Job, trials: Sequence[Trial], cache_seconds: float | None, price: float | None) -> dict[str, Any]:
+def duration(job: Job, trials: Sequence[Trial], cache_seconds: float | None, price: float | None) -> Time:
     """Facts about the time: hours by the median step, and a range from the fastest step to the slowest.
 
     The fastest step is taken as on an idle machine (`Trial.alone`). Evaluation, export and saves are not included.
@@ -42,7 +42,7 @@ def duration(job: Job, trials: Sequence[Trial], cache_seconds: float | None, pri
         sum(parts) for trial in trials for parts in zip(trial.teachers, trial.student, trial.update, strict=True)
     ]
     usual = hours(median)
-    return {
+    time: Time = {
         "steps": job.total_steps,
         "epochs": None if job.recipe.train.steps else job.recipe.train.epochs,
         "processes": job.world_size,
@@ -56,8 +56,10 @@ def duration(job: Job, trials: Sequence[Trial], cache_seconds: float | None, pri
             "waited": sum(sum(trial.waited) for trial in trials) / sum(seconds),
             "threads": threads_beside(job.recipe.data.workers),
         },
-        **({} if price is None else {"price": usual * price}),
     }  # fmt: skip
+    if price is not None:
+        time["price"] = usual * price
+    return time
 
 
 def _step_seconds(job: Job, trial: Trial, choose: Choice, *, is_cached: bool) -> float:

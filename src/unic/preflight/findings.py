@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
+
+from unic.preflight.rows import Facts, Images, Model
 
 Level = Literal["error", "warning", "note"]
 
@@ -37,9 +40,9 @@ class Report:
     """
 
     recipe: str
-    models: list[dict[str, Any]] = field(default_factory=list)
-    images: list[dict[str, Any]] = field(default_factory=list)
-    facts: dict[str, Any] = field(default_factory=dict)
+    models: list[Model] = field(default_factory=list)
+    images: list[Images] = field(default_factory=list)
+    facts: Facts = field(default_factory=Facts)
     findings: list[Finding] = field(default_factory=list)
     stages: list[Report] = field(default_factory=list)
 
@@ -55,6 +58,17 @@ class Report:
     def is_ready(self) -> bool:
         """Whether no stage has an error."""
         return not self.num_errors and all(stage.is_ready for stage in self.stages)
+
+    def shared(self, share: Callable[[Any], Any]) -> Report:
+        """The report with `share` applied to all its texts, to replace private values; see `WithReferences.shared`."""
+        return replace(
+            self,
+            models=share(self.models),
+            images=share(self.images),
+            facts=share(self.facts),
+            findings=[replace(one, about=share(one.about), text=share(one.text)) for one in self.findings],
+            stages=[stage.shared(share) for stage in self.stages],
+        )
 
     def to_json(self) -> dict[str, Any]:
         return {"ready": self.is_ready, **asdict(self)}

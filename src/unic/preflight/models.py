@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +15,7 @@ from unic.encoders.base import UNKNOWN, Size
 from unic.errors import InputError
 from unic.eval.probes.cka import FEWEST, cka
 from unic.preflight.findings import Report
+from unic.preflight.rows import Model
 from unic.recipe.schema import Recipe
 from unic.recipe.teachers import Matched
 from unic.tokens import Tokens
@@ -38,7 +38,7 @@ def load_all(recipe: Recipe, device: torch.device, report: Report) -> dict[str, 
     return encoders
 
 
-def describe(name: str, encoder: Encoder, images: Tensor, size: Size) -> tuple[dict[str, Any], Tokens]:
+def describe(name: str, encoder: Encoder, images: Tensor, size: Size) -> tuple[Model, Tokens]:
     """A row of the table, and the tokens of the images at `size`. The speed is that of the faster of two passes."""
     best, tokens = float("inf"), None
     with torch.no_grad():
@@ -49,7 +49,7 @@ def describe(name: str, encoder: Encoder, images: Tensor, size: Size) -> tuple[d
                 torch.cuda.synchronize()
             best = min(best, time.perf_counter() - started)
     assert tokens is not None
-    row = {
+    row: Model = {
         "name": name,
         "uri": encoder.uri,
         "source": parse_uri(encoder.uri).scheme,
@@ -71,13 +71,14 @@ def describe(name: str, encoder: Encoder, images: Tensor, size: Size) -> tuple[d
     return row, tokens
 
 
-def compare(rows: list[dict[str, Any]], tokens: dict[str, Tokens], recipe: Recipe, report: Report) -> None:
+def compare(rows: list[Model], tokens: dict[str, Tokens], recipe: Recipe, report: Report) -> None:
     """Adds findings: grids, sizes and licences of the teachers beside the student's, and teachers beside each other."""
     student = rows[0]
     _look_at_licence("the student's start", student["licence"], report)
     for row in rows:
         is_student = row is student
-        text = enlargement(recipe.data.size, tuple(row["input_size"]), is_student=is_student)
+        height, width = row["input_size"]
+        text = enlargement(recipe.data.size, (height, width), is_student=is_student)
         if text:
             report.add("warning", "student" if is_student else f"teacher {row['name']}", text)
     for row in rows[1:]:

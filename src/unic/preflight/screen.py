@@ -15,6 +15,7 @@ from rich.text import Text
 from unic._text import printable
 from unic.encoders.base import NO_LICENCE
 from unic.preflight.findings import Report
+from unic.preflight.rows import Model, Time
 from unic.quantities import long_duration
 
 _STYLES = {"error": "bold red", "warning": "yellow", "note": "dim"}
@@ -40,7 +41,7 @@ def render(report: Report) -> Group:
 def _models(report: Report) -> _NamedRows:
     rows = []
     for row in report.models:
-        size, grid = (f"{row[key][0]}x{row[key][1]}" for key in ("input_size", "grid"))
+        size, grid = (f"{height}x{width}" for height, width in (row["input_size"], row["grid"]))
         cls = f"{row['cls']}" if row["has_cls"] else f"{row['cls']} pooled"
         matched = row.get("tokens", "both")
         cls, patch = "–" if matched == "patches" else cls, "–" if matched == "cls" else str(row["patch"])
@@ -81,9 +82,9 @@ def _between_words(name: str, width: int) -> str:
     return "\n".join(lines)
 
 
-def _origin(row: dict[str, Any]) -> Text:
+def _origin(row: Model) -> Text:
     """A line with the source, licence and normalisation of a model, which are too long for columns."""
-    mean, std = (_numbers(row[key]) for key in ("mean", "std"))
+    mean, std = _numbers(row["mean"]), _numbers(row["std"])
     revision = f" @ {row['revision']}" if row["revision"] else ""
     licence = {None: "licence unknown", NO_LICENCE: "no licence needed"}.get(row["licence"], row["licence"])
     options = "".join(f", {text}" for text in row.get("options", ()))
@@ -143,7 +144,7 @@ def _cost(report: Report) -> Table:
     return table
 
 
-def _time(time: dict[str, Any]) -> str:
+def _time(time: Time) -> str:
     """The time of a run, and what the estimate is based on."""
     low, high = map(long_duration, time["hours_range"])
     between = f" ({low} to {high})" if low != high else ""

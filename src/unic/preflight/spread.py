@@ -23,6 +23,7 @@ from unic.data.sources.selection import Selection
 from unic.errors import InputError
 from unic.features import default_cache_dir, extract
 from unic.preflight.findings import Report
+from unic.preflight.rows import Ranks
 from unic.training.job import Job
 
 _IMAGES, _FEWEST = 256, 64  # images to look at, and the fewest that tell something
@@ -46,7 +47,7 @@ def look_at_spread(job: Job, report: Report) -> None:
         return
     other = open_source(f"{PREFIX}{_REFERENCE}?images={len(own)}&size={min(job.recipe.data.size, _LARGEST)}")
     speeds = {row["name"]: row["images_per_s"] for row in report.models}
-    found: dict[str, dict[str, float]] = {}
+    found: dict[str, Ranks] = {}
     for name, encoder in job.encoders.items():
         if 2 * len(own) > _SECONDS * speeds[name]:
             continue
@@ -95,7 +96,7 @@ def effective_rank(features: Float[np.ndarray, "n d"]) -> float:
     return float(torch.special.entr(eigenvalues / total).sum().exp()) if total > 0 else 0.0
 
 
-def mean_times(found: Mapping[str, Mapping[str, float]]) -> float:
+def mean_times(found: Mapping[str, Ranks]) -> float:
     """Geometric mean, over the teachers, of the rank on the training images divided by that on generated ones."""
     ratios = [max(ranks["own"], 1e-3) / max(ranks["generated"], 1e-3) for ranks in found.values()]
     return math.exp(sum(map(math.log, ratios)) / len(ratios))

@@ -21,6 +21,7 @@ _ENVIRONMENT = re.compile(r"\$\{oc\.env:\s*(\w+)\s*(,[^${}]*)?\}")
 _OPEN, _CLOSED = "${", "\0{"  # a reference, and text that only looks like one; YAML has no NUL characters
 _MOST_TEXT = 50_000_000  # characters that a file may have after its references are replaced by values
 _LEAST_HIDDEN = 4  # characters; shorter values are no secrets, and other texts contain them by chance
+_PLAIN_NUMBER = re.compile(r"[\d.eE+-]{1,7}")  # a rate or a number of steps, for which the same holds
 _LONGEST_REFERENCE = 1000  # characters, and entries; no run writes more
 _WITHIN = "\0"  # begins the value of a variable, in contrast to the whole value of a key
 
@@ -51,17 +52,19 @@ class WithReferences(BaseModel):
 
     def shared(self, tree: Any) -> Any:
         """A tree that may leave the run: `unresolved`, and values of variables are hidden inside other texts, too."""
+        return _mapped(tree, lambda text: self._written.get(text) or self.hide(text))
+
+    def hide(self, text: str) -> str:
+        """A text with the names of variables in place of their values, if these are long enough to be meant."""
+        hidden = self._hidden()
+        return hidden[0].sub(lambda found: hidden[1][found[0]], text) if hidden else text
+
+    def _hidden(self) -> tuple[re.Pattern[str], Mapping[str, str]] | None:
+        """One pattern of all values that are hidden, as replacements are not searched again; and what replaces them."""
         names = {value.removeprefix(_WITHIN): text for value, text in self._written.items()}
-        hidden = sorted((value for value in names if len(value) >= _LEAST_HIDDEN), key=len, reverse=True)
-        if not hidden:
-            return self.unresolved(tree)
-        # One pass over each text: replacements are not searched again.
-        values = re.compile("|".join(map(re.escape, hidden)))
-
-        def hide(text: str) -> str:
-            return self._written.get(text) or values.sub(lambda found: names[found[0]], text)
-
-        return _mapped(tree, hide)
+        secrets = (value for value in names if len(value) >= _LEAST_HIDDEN and not _PLAIN_NUMBER.fullmatch(value))
+        longest_first = sorted(secrets, key=len, reverse=True)
+        return (re.compile("|".join(map(re.escape, longest_first))), names) if longest_first else None
 
 
 def closed(tree: Any) -> Any:

@@ -31,6 +31,7 @@ from unic.reporting.sections.tasks import task_groups
 from unic.reporting.sections.training import last_values, training_charts
 from unic.reporting.sections.verdict import figures, verdict
 from unic.runs.folder import RunFolder
+from unic.runs.metric_names import SKIPPED
 from unic.runs.state import Position, newest_state
 
 _MAX_DAMAGED = 200  # names that the page lists
@@ -61,7 +62,7 @@ def collect(files: RunFiles) -> dict[str, Any]:
         "charts": training_charts(files.rows, teachers or (scores.teachers if scores else []), colour, files.recipe),
         "teacher_options": _teacher_options(files),
         "steps": files.rows[-1]["step"] if files.rows else None,
-        "last": last_values(files.rows),
+        "num_skipped": int(last_values(files.rows).get(SKIPPED, 0)),
         "pictures": pictures,
         "fewest": FEWEST,
         "recipe": files.recipe_text,

@@ -39,8 +39,8 @@ def render(template: str, content: Mapping[str, Any], hidden: WithReferences) ->
 def _printed(hidden: WithReferences, value: Any) -> Any:
     """A value as the page shows it. Of elements, such as a drawing, only the texts are changed."""
     if isinstance(value, Markup):
-        return Markup(_TEXT.sub(lambda text: escape(hidden.shared(Markup(text[0]).unescape())), value))
-    return value if isinstance(value, int | float) else hidden.shared(str(value))
+        return Markup(_TEXT.sub(lambda text: escape(hidden.hide(Markup(text[0]).unescape())), value))
+    return value if isinstance(value, int | float) else hidden.hide(str(value))
 
 
 def write_page(text: str, target: Path) -> Path:

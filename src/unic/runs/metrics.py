@@ -24,7 +24,7 @@ from unic.errors import reason_of
 from unic.files import write_bytes
 from unic.quantities import clock
 from unic.runs.folder import RunFolder
-from unic.runs.metric_names import KNN, KNN_UNSEEN, LOSS, cosine_of, kept_of, loss_of
+from unic.runs.metric_names import DATA_WAIT, IMAGES_PER_S, KNN, KNN_UNSEEN, LOSS, cosine_of, kept_of, loss_of
 from unic.runs.training_bar import TrainingBar
 from unic.terminal import tell
 
@@ -76,7 +76,7 @@ class MetricsLog:
         for tracker in list(self._trackers):
             self._track(tracker, partial(tracker.log, dict(values), step=step))
         line = self._line(step, values)
-        left = f" · ETA {clock(self._seconds_left(step))}" if "images_per_s" in values else ""
+        left = f" · ETA {clock(self._seconds_left(step))}" if IMAGES_PER_S in values else ""
         log.info(line + left)
         self._try("the screen", partial(self._show, line, left))
 
@@ -121,8 +121,8 @@ class MetricsLog:
             counts = [values[kept_of(name)] for name in teachers]
             kept = " ".join(f"{one:.2f}" if max(counts) > 1 else f"{one:.0%}" for one in counts)  # weights, or shares
             parts += [f"cos {cosines}", f"kept {kept}"]
-        if "images_per_s" in values:
-            parts += [f"{values['images_per_s']:.0f} img/s", f"wait {values['data_wait']:.0%}"]
+        if IMAGES_PER_S in values:
+            parts += [f"{values[IMAGES_PER_S]:.0f} img/s", f"wait {values[DATA_WAIT]:.0%}"]
         parts += [
             f"{key} {value:.1f}" for key, value in values.items() if key.startswith((f"{KNN}/", f"{KNN_UNSEEN}/"))
         ]

@@ -23,12 +23,12 @@ from unic.eval.results.row_title import set_of
 from unic.eval.results.schema import Results
 from unic.eval.results.scoreboard import Scoreboard
 from unic.files import write_text
-from unic.runs.metric_names import KNN, KNN_UNSEEN, LOSS, TOP1
+from unic.runs.metric_names import COSINE, KNN, KNN_UNSEEN, LOSS, TOP1
 from unic.runs.metrics import read_metrics
 
 VERSION = 1
 _ROUNDING = 0.01  # of scores, in points
-_LOGGED = ("cos/", f"{KNN}/", f"{KNN_UNSEEN}/")  # of the training, beside the loss
+_LOGGED = (f"{COSINE}/", f"{KNN}/", f"{KNN_UNSEEN}/")  # of the training, beside the loss
 
 
 class _Part(BaseModel):

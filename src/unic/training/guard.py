@@ -16,6 +16,7 @@ from torch import Tensor
 from unic.data.batch import Batch
 from unic.errors import NotFiniteError
 from unic.recipe.sections import TrainSection
+from unic.runs.metric_names import SKIPPED
 
 log = logging.getLogger("unic")
 
@@ -80,7 +81,7 @@ class Guard:
     def values(self) -> dict[str, float]:
         """`{"skipped": n}` if any step was skipped."""
         total, _ = self._read()
-        return {"skipped": float(total)} if total else {}
+        return {SKIPPED: float(total)} if total else {}
 
     def state_dict(self) -> dict[str, Any]:
         total, streak = self._read()

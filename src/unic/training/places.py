@@ -47,6 +47,13 @@ def found_from(recipe: Recipe, folder: Path | None = None) -> Recipe:
     They are looked for below `folder`, then beside the recipe and its bases; `samples/…` also in a checkout of unic.
     """
     folders = [place for place in (folder, *recipe.folders) if place and place != Path.cwd()]
+    written: dict[str, str] = {}
+
+    def noted(key: str, text: str) -> str:
+        found = settled(key, text)
+        if found != text and text in recipe.written:
+            written[found] = recipe.shared(found)
+        return found
 
     def settled(key: str, text: str) -> str:
         if key in _IMAGES:
@@ -60,10 +67,10 @@ def found_from(recipe: Recipe, folder: Path | None = None) -> Recipe:
         return _with_file(text, lambda path: _absolute(path, folders))
 
     tree = recipe.model_dump(mode="json")
-    changed = _changed(tree, settled)
+    changed = _changed(tree, noted)
     if changed == tree:
         return recipe
-    return Recipe.model_validate(changed).read_as(recipe)
+    return Recipe.model_validate(changed).read_as(recipe).written_as(written)
 
 
 def without_places(tree: Mapping[str, Any]) -> dict[str, Any]:

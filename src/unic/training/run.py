@@ -55,7 +55,7 @@ class Run:
 
     def show(self, line: str) -> None:
         """Shows a line on the terminal."""
-        tell(self.console, line)
+        tell(self.console, self.recipe.shared(line))
 
     def announce(self, line: str) -> None:
         """Shows a line on the terminal and logs it."""
@@ -68,7 +68,7 @@ class Run:
             log.info(line)
         if self.is_main:
             with suppress(OSError):  # a closed terminal must not end the run
-                describe(self.console, lines)
+                describe(self.console, self.recipe.shared(lines))
 
     def at_once(self, when: str) -> AbstractContextManager[None]:
         """A block that a signal ends at once. With several processes it does not: all of them stop after a step.

@@ -12,6 +12,7 @@ from contextlib import nullcontext
 from torch import nn
 
 from unic.data.batch import Batch
+from unic.runs.metric_names import GRAD_NORM, LR
 from unic.shapes import check_shape
 from unic.training import engine
 from unic.training.job import Job
@@ -96,7 +97,7 @@ def training_step(
     stage.guard.count(skipped)
 
     def values() -> dict[str, float]:
-        learned = {"lr": lr, "grad_norm": float(norm)}
+        learned = {LR: lr, GRAD_NORM: float(norm)}
         return window.values(list(job.encoders)) | learned | job.standardizer.values() | stage.guard.values()
 
     return values

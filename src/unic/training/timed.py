@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 
 from unic.data.batch import Batch
+from unic.runs.metric_names import DATA_WAIT, IMAGES_PER_S
 
 
 class Timed:
@@ -40,6 +41,6 @@ class Timed:
     def rates(self) -> dict[str, float]:
         """Images per second of this process and the share of time spent waiting, since the last call."""
         elapsed = time.perf_counter() - self._since
-        rates = {"images_per_s": self._images / elapsed, "data_wait": self._waited / elapsed}
+        rates = {IMAGES_PER_S: self._images / elapsed, DATA_WAIT: self._waited / elapsed}
         self.restart()
         return rates

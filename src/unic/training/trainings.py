@@ -14,6 +14,7 @@ from pathlib import Path
 from unic.arguments import argument
 from unic.errors import InputError
 from unic.recipe.schema import Recipe, load_run_recipe
+from unic.runs.export_folder import ExportFolder
 from unic.runs.folder import RunFolder, is_of_seed, of_seed, trainings_in
 from unic.runs.state import IDENTITY, has_ended, newest_state
 from unic.training.identity import check_recipe
@@ -103,5 +104,9 @@ def _is_finished(run: Path, recipe: Recipe) -> bool:
     if not has_ended(run, len(recipe.stages)):
         return False
     files = RunFolder(run)
-    written = [files.export / "config.json", files.report, *([files.results] if recipe.plans()[-1].eval.suite else [])]
+    written = [
+        ExportFolder(files.export).config,
+        files.report,
+        *([files.results] if recipe.plans()[-1].eval.suite else []),
+    ]
     return load_run_recipe(run).eval == recipe.eval and all(path.is_file() for path in written)

@@ -10,7 +10,7 @@ from accelerate import Accelerator
 from jaxtyping import Float
 from torch import Tensor
 
-from unic.runs.metric_names import LOSS, cosine_of, kept_of, loss_of
+from unic.runs.metric_names import DRIFT, LOSS, cosine_of, kept_of, loss_of
 from unic.tokens import Tokens
 from unic.training.anchor import Held
 from unic.training.distiller import Terms
@@ -94,7 +94,7 @@ class Window:
         columns = [rest[i : i + len(teachers)] for i in range(0, _COLUMNS * len(teachers), len(teachers))]
         values = {LOSS: numerator / denominator if denominator else math.nan}  # a weighting may leave out every pair
         if held:
-            values["drift"] = drift / held
+            values[DRIFT] = drift / held
         for name, loss, kept, cls, patch in zip(teachers, *columns, strict=True):
             values[loss_of(name)] = loss / count
             # NaN stands for tokens that the teacher is not matched by.

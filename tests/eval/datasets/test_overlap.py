@@ -93,10 +93,14 @@ def test_a_module_of_ones_own(tmp_path, monkeypatch, trust):
     (tmp_path / "lab_sets").mkdir()
     (tmp_path / "lab_sets" / "own.py").write_text(MODULE)
     (tmp_path / "lab_sets" / "allowed.py").write_text(MODULE + "OVERLAPS = True\n")
+    (tmp_path / "lab_sets" / "slash.py").write_text(MODULE.replace('"own"', '"own/1"'))
     monkeypatch.syspath_prepend(str(tmp_path))
     with pytest.raises(InputError, match="all 4 test images .*OVERLAPS = True.*lab_sets.own"):
         resolve("lab_sets.own", root=tmp_path / "images")
     assert len(resolve("lab_sets.allowed", root=tmp_path / "images").test) == 4
+    trust("lab_sets.slash")
+    with pytest.raises(InputError, match="its module names the set 'own/1'; expected a name without slashes"):
+        resolve("lab_sets.slash", root=tmp_path / "images")
     for name in [name for name in sys.modules if name.startswith("lab_sets")]:
         del sys.modules[name]
 

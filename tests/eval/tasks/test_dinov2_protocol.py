@@ -22,6 +22,7 @@ from unic.eval.subject import Subject
 from unic.eval.suite import Entry, Suite
 from unic.eval.task_code import versions
 from unic.eval.tasks import depth, segmentation
+from unic.tokens import Tokens, without_patches
 
 GREY = (0.5, 0.5, 0.5)
 FAST: dict[str, dict[str, Any]] = {
@@ -228,6 +229,36 @@ def test_the_table_has_both_protocols_and_the_cache_no_feature_of_crops(
     again = evaluate_models({"cells": cells}, {}, suite=both, cache=tmp_path).as_dict()
     assert again["tasks"]["mine/published"] == found["tasks"]["mine/published"]
     assert again["protocol"]["tasks"]["published"]["protocol"] == "dinov2"
+
+
+@pytest.mark.parametrize("task", ["segmentation", "depth"])
+@pytest.mark.parametrize("protocol", [None, "dinov2"])
+def test_a_head_without_patches_has_no_cell(
+    task: str, protocol: str | None, folders: Path, cells: Any, tmp_path: Path
+) -> None:
+    """As that of a teacher which is matched by CLS alone."""
+
+    class Summary(type(cells)):
+        patch_dim = 0
+
+        def encode(self, x: torch.Tensor) -> Tokens:
+            return without_patches(x.mean((2, 3)))
+
+    head = Summary()
+    head.patch_dim = 0
+    options = {"protocol": protocol, **FAST[task]} if protocol else {"steps": 20}
+    suite = Suite(
+        data=[f"mine={folders / ('masks' if task == 'segmentation' else 'depth')}"],
+        tasks={"read": Entry(task=task, tokens="head:t", **options)}, seeds=[0],
+    )  # fmt: skip
+    results = evaluate_models(
+        {"cells": cells, "t": cells}, {"cells": "student", "t": "teacher"}, suite=suite,
+        heads={"cells": {"t": lambda: head}}, cache=tmp_path,
+    )  # fmt: skip
+    assert set(results.as_dict()["tasks"]["mine/read"]) == {"t"}, "an empty cell, and no failure"
+    subject = Subject("cells", "student", resolve(suite.data[0]), lambda: cells, heads={"t": lambda: head}).through("t")
+    with pytest.raises(NotApplicableError, match="model 'cells' gives a CLS alone and no patches"):
+        subject.dense("train") if protocol is None else subject.live("train")
 
 
 def test_a_cell_is_named_by_the_version_of_its_protocol() -> None:

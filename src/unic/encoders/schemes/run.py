@@ -17,6 +17,7 @@ from unic.encoders._weights import load_weights, read_state_dict
 from unic.encoders.schemes.timm import check_name, create
 from unic.encoders.timm_encoder import TimmEncoder
 from unic.errors import InputError, reason_of
+from unic.runs.export_folder import ExportFolder
 from unic.runs.folder import RunFolder, nearest_folder, trainings_in
 
 
@@ -31,8 +32,8 @@ def load(spec: Spec, *, drop_path: float = 0.0) -> Encoder:
     """
     spec.check("img_size", "width")
     channels = spec.count("width")
-    folder = export_folder(spec)
-    architecture, model_args, config = _read_config(spec, folder / "config.json")
+    files = export_folder(spec)
+    architecture, model_args, config = _read_config(spec, files.config)
     check_name(spec.uri, architecture)
     size = spec.size("img_size", (0, 0)) if "img_size" in spec.options else None
     where = f"encoder '{spec.uri}'"
@@ -42,8 +43,8 @@ def load(spec: Spec, *, drop_path: float = 0.0) -> Encoder:
         raise
     except Exception as error:  # timm raises many kinds for impossible arguments
         reason = reason_of(error)
-        raise InputError(f"{where}: timm cannot build the model of {folder / 'config.json'} ({reason})") from None
-    load_weights(model, read_state_dict(folder / "model.safetensors", where, model), where)
+        raise InputError(f"{where}: timm cannot build the model of {files.config} ({reason})") from None
+    load_weights(model, read_state_dict(files.weights, where, model), where)
     height, width = size or config["input_size"][1:]
     encoder = TimmEncoder(
         model,
@@ -58,7 +59,7 @@ def load(spec: Spec, *, drop_path: float = 0.0) -> Encoder:
     return encoder if channels is None else CutEncoder(encoder, channels)
 
 
-def export_folder(spec: Spec) -> Path:
+def export_folder(spec: Spec) -> ExportFolder:
     """Folder of the exported files: `DIR/export` or `DIR`.
 
     Raises:
@@ -69,8 +70,8 @@ def export_folder(spec: Spec) -> Path:
         raise InputError(f"encoder '{spec.uri}': no such folder: {root}{nearest_folder(root)}")
     run = RunFolder(root)
     for folder in (run.export, root):
-        if (folder / "config.json").is_file():
-            return folder
+        if (files := ExportFolder(folder)).is_complete:
+            return files
     if run.checkpoints.is_dir():
         raise InputError(
             f"encoder '{spec.uri}': this run is not exported yet; run: unic export {root} --to {run.export}"

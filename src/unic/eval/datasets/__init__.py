@@ -27,6 +27,8 @@ from unic.eval.datasets.base import DataPair, limited, open_pair
 
 __all__ = ["DataPair", "check_name", "data_root", "open_pair", "open_train", "resolve"]
 
+_TITLE = "without slashes, line breaks or outer spaces"
+
 
 def data_root() -> Path:
     """Folder of the data sets: `$UNIC_DATA`, else `data/` in the working folder."""
@@ -117,9 +119,14 @@ def _own(spec: str) -> tuple[str, str] | None:
         return None
     if not name or not path:
         raise InputError(f"data '{spec}': expected NAME=PATH")
-    if "/" in name or not name.isprintable() or name != name.strip():  # titles of rows are SET/TASK
-        raise InputError(f"data {spec!r}: expected NAME=PATH with a name without slashes, line breaks or outer spaces")
+    if not _is_title(name):
+        raise InputError(f"data {spec!r}: expected NAME=PATH with a name {_TITLE}")
     return name, path
+
+
+def _is_title(name: str) -> bool:
+    """Whether a name may stand in the titles of rows, which are SET/TASK."""
+    return bool(name) and "/" not in name and name.isprintable() and name == name.strip()
 
 
 def _shipped() -> list[str]:
@@ -135,6 +142,8 @@ def _load(spec: str, root: Path, download: bool) -> DataPair:
         raise InputError(f"data '{spec}': 'download' is no option of a set; use {argument('download', True)}")
     lookup.check_options(load, options, f"data '{name}'", passed=["download"])
     pair: DataPair = load(root, download=download, **options)
+    if not _is_title(pair.name):
+        raise InputError(f"data '{spec}': its module names the set {pair.name!r}; expected a name {_TITLE}")
     counts = getattr(lookup.module(__name__, name), "COUNTS", None)
     if counts is not None:
         _verify(pair, counts)

@@ -50,7 +50,8 @@ class _Fitted:
 
 def _laid_out(results: Results, columns: int) -> Group:
     grid = _printable(make_grid(results))
-    label = max([len(row.label) for row in grid.rows] + [len(grid.corner)])
+    # A row may be named by all options of its task. Such a name is folded, so that its scores have room.
+    label = min(max([len(row.label) for row in grid.rows] + [len(grid.corner)]), columns // 2)
     room = columns - label - (_GAIN if grid.has_gain else 0) - 3
     is_compared = any(row.kind == "difference" for row in grid.rows)
     least, longest = (_ENDS, _ENDS) if is_compared else (_LEAST, _LONGEST)

@@ -18,6 +18,7 @@ from unic.reporting.read.predictions import Predictions, read_predictions
 from unic.reporting.read.scores import Scores
 from unic.reporting.read.sets import measured_sets
 from unic.runs import checkpoint
+from unic.runs.export_folder import ExportFolder
 from unic.runs.folder import RunFolder
 from unic.runs.metrics import read_metrics
 from unic.runs.state import newest_state
@@ -65,7 +66,7 @@ class RunFiles:
 
     @property
     def is_exported(self) -> bool:
-        return (RunFolder(self.path).export / "config.json").is_file()
+        return ExportFolder(RunFolder(self.path).export).is_complete
 
 
 def hidden_in(runs: Iterable[RunFiles]) -> WithReferences:

@@ -12,7 +12,19 @@ from unic.recipe.schema import Recipe
 from unic.reporting.draw.charts import line_chart
 from unic.reporting.draw.svg import Point, Series, palette, thinned
 from unic.reporting.sections import kept
-from unic.runs.metric_names import KNN, KNN_UNSEEN, LOSS, TOP1, cosine_of, kept_of, loss_of
+from unic.runs.metric_names import (
+    DATA_WAIT,
+    DRIFT,
+    IMAGES_PER_S,
+    KNN,
+    KNN_UNSEEN,
+    LOSS,
+    LR,
+    TOP1,
+    cosine_of,
+    kept_of,
+    loss_of,
+)
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -55,10 +67,10 @@ def training_charts(
     small = [
         chart(f"k-NN during training, {TOP1}", _online_knn(rows, f"{KNN}/")),
         chart(f"k-NN on unseen sets, {TOP1}", _online_knn(rows, f"{KNN_UNSEEN}/"), note=_UNSEEN),
-        chart("Drift from the start", [series(rows, "drift", "drift", "--ink", 0)], low=0, note=_DRIFT),
-        chart("Learning rate", [series(rows, "lr", "lr", "--ink", 0)], low=0),
-        chart("Images per second", [series(rows, "images_per_s", "images per second", "--ink", 0)], low=0),
-        chart("Share of time waiting for data", [series(rows, "data_wait", "waiting", "--ink", 0)], low=0),
+        chart("Drift from the start", [series(rows, DRIFT, "drift", "--ink", 0)], low=0, note=_DRIFT),
+        chart("Learning rate", [series(rows, LR, "lr", "--ink", 0)], low=0),
+        chart("Images per second", [series(rows, IMAGES_PER_S, "images per second", "--ink", 0)], low=0),
+        chart("Share of time waiting for data", [series(rows, DATA_WAIT, "waiting", "--ink", 0)], low=0),
     ]
     return {"main": [item for item in main if item], "small": [item for item in small if item]}
 

@@ -21,9 +21,9 @@ from unic.reporting.several.recipes import differences
 from unic.reporting.several.students import Compared, sentence
 from unic.reporting.several.table import compared_table
 from unic.runs.folder import nearest_folder
-from unic.runs.metric_names import KNN, KNN_UNSEEN, LOSS, TOP1
+from unic.runs.metric_names import IMAGES_PER_S, KNN, KNN_UNSEEN, LOSS, LR, TOP1
 
-_LINES = {"lr": "Learning rate", "images_per_s": "Images per second"}
+_LINES = {LR: "Learning rate", IMAGES_PER_S: "Images per second"}
 
 
 def write_comparison(runs: Sequence[Path], target: Path) -> Path:
