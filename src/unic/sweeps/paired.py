@@ -36,12 +36,17 @@ class Difference(NamedTuple):
     covers_images: bool
 
     @property
+    def covers_seeds(self) -> bool:
+        """Whether the interval covers other trainings. One that covers test images only tells no two recipes apart."""
+        return self.ci is not None and len(self.seeds) > 1
+
+    @property
     def is_below(self) -> bool:
-        return self.ci is not None and self.ci[1] < 0
+        return self.covers_seeds and self.ci is not None and self.ci[1] < 0
 
     @property
     def is_above(self) -> bool:
-        return self.ci is not None and self.ci[0] > 0
+        return self.covers_seeds and self.ci is not None and self.ci[0] > 0
 
 
 class Paired:

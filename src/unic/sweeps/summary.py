@@ -85,7 +85,10 @@ class SuiteSummary:
         if any(len(one.seeds) > 1 for one in known):
             found.append("intervals: 95 %, of other seeds (Student's t) and other test images (paired bootstrap)")
         if any(len(one.seeds) == 1 for one in known):
-            found.append("with a single seed the interval covers test images only, not another training")
+            found.append(
+                "with a single seed the interval covers test images only, not another training, so such a variant is "
+                "neither above nor below"
+            )
         if any(not one.covers_images for one in differences):
             found.append("test images are not drawn again where only scores are known, or where seeds differ in images")
         if any(one.ci is None for one in differences):
@@ -126,7 +129,7 @@ def hopeless(trainings: Sequence[Measured], base: str) -> set[str]:
     paired = Paired(trainings, suite)
     tasks = _kinds(_tasks(paired, base))[0].get("seen", [])
     differences = {name: paired.difference(tasks, name, base) for name in paired.scores}
-    return {name for name, one in differences.items() if one and len(one.seeds) > 1 and one.is_below}
+    return {name for name, one in differences.items() if one and one.is_below}
 
 
 def _summary(suite: str, names: Sequence[str], base: str, trainings: Sequence[Measured]) -> SuiteSummary:

@@ -23,7 +23,7 @@ _ANY_WIDTH = 10_000
 def render(summaries: Sequence[SuiteSummary]) -> RenderableType:
     """One table for each suite: seeds, scores, and differences to the base with their intervals.
 
-    Bold: the variant is above the base by that interval; dim: below.
+    Bold: the variant is above the base by that interval; dim: below. One seed shows neither.
     """
     return Group(*(part for summary in summaries for part in _rendered(summary, title=len(summaries) > 1)))
 

@@ -24,7 +24,7 @@ class Line(NamedTuple):
         difference: score of the variant minus that of the base.
         interval: lower and upper end of the difference's interval; None: not known.
         text: difference and interval as the table shows them.
-        side: `above` or `below` the base, or `level` with it.
+        side: `above` or `below` the base, `level` with it, or `open` where one seed cannot tell.
     """
 
     name: str

@@ -53,21 +53,33 @@ def collect_sweep(summaries: Sequence[SuiteSummary], trainings: Sequence[Measure
 
 
 def _sentence(summary: SuiteSummary) -> str:
-    """How many variants are above and below the base, by the mean over seen tasks."""
+    """How many variants are above and below the base, by the mean over seen tasks; those of one seed are neither."""
     kind = next(iter(summary.kinds), None)
     found = [row.means[kind].difference for row in summary.rows if kind and kind in row.means]
-    known = [one for one in found if one and one.ci]
-    if not known:
+    known = [one for one in found if one and one.covers_seeds]
+    single = sum(one is not None and len(one.seeds) == 1 for one in found)
+    if not known and not single:
         return "No variant can be compared with the base yet."
+    if not known:
+        return f"No variant has two seeds in common with {summary.base} yet, and one seed shows no difference."
+    of_one = (
+        f" {single} more {_have(single)} one seed in common with {summary.base}, which shows no difference."
+        if single
+        else ""
+    )
     above, below = sum(one.is_above for one in known), sum(one.is_below for one in known)
     return (
         f"Of {len(known)} variant{'s' if len(known) > 1 else ''}, {above} {_are(above)} above {summary.base} and "
-        f"{below} {_are(below)} below it, by the 95 % interval of the mean over {kind} tasks."
+        f"{below} {_are(below)} below it, by the 95 % interval of the mean over {kind} tasks.{of_one}"
     )
 
 
 def _are(count: int) -> str:
     return "is" if count == 1 else "are"
+
+
+def _have(count: int) -> str:
+    return "has" if count == 1 else "have"
 
 
 def _suite(summary: SuiteSummary) -> dict[str, Any]:
@@ -100,7 +112,7 @@ def _cell(mean: Mean | None, unit: str) -> dict[str, Any]:
     return {
         "text": score(mean, unit).replace("-", "−"),
         "difference": difference(mean, unit).replace("-", "−"),
-        "side": _side(known) if known and known.ci else "level",
+        "side": _side(known) if known else "level",
     }
 
 
@@ -117,4 +129,6 @@ def _plot(summary: SuiteSummary, kind: Any) -> dict[str, Any] | None:
 
 
 def _side(one: Difference) -> str:
+    if not one.covers_seeds:
+        return "open"
     return "above" if one.is_above else "below" if one.is_below else "level"
