@@ -447,6 +447,27 @@ def test_folders_of_something_else_are_refused(measured: dict[str, Any], tmp_pat
     assert pretended == []
 
 
+def test_a_table_is_printed_where_no_page_can_be_written(
+    measured: dict[str, Any], tmp_path: Path, pretended: list[str], capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    folder = unic.sweep(measured, out=tmp_path / "all", variants={"worse": ["train.lr=1"]}, console=QUIET)
+    printed = command(capsys, "sweep", folder, "--table")[1]
+    for name in ("table.md", "report.html"):
+        (folder / name).unlink()
+
+    def read_only(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr("unic.outputs.tempfile.TemporaryFile", read_only)
+    code, out, err = command(capsys, "sweep", folder, "--table")
+    assert (code, err.count("\n")) == (2, 1)
+    assert f"sweep {folder}: cannot write in {folder} (Read-only file system); unic report {folder} --out FILE" in err
+    assert out == printed.replace(f"report: {folder}/report.html\n", "")
+    assert "worse" in out
+    assert not (folder / "report.html").exists()
+
+
 def test_a_mistake_in_the_last_variant_is_found_before_the_first_trains(
     measured: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

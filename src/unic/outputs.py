@@ -15,13 +15,16 @@ FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _BLOCK = 1 << 16  # bytes; the first write of a command is hardly ever smaller
 
 
-def check_writable(target: Path, *, named: str, kind: Literal["file", "folder"] = "file") -> None:
+def check_writable(
+    target: Path, *, named: str, kind: Literal["file", "folder"] = "file", remedy: str = "name another place"
+) -> None:
     """Refuses a file or folder that cannot be written. It need not exist, and is not created.
 
     Args:
         target: the path.
         named: the user's name of it, for example `--out`; it begins the error line.
         kind: kind of file that the command will write there.
+        remedy: what the user can do where nothing can be written.
 
     Raises:
         InputError: the path leads through a file, is of the other kind, or this user cannot write there.
@@ -44,4 +47,4 @@ def check_writable(target: Path, *, named: str, kind: Literal["file", "folder"] 
         reason = os.strerror(error.errno) if error.errno else str(error)
         if error.errno in FULL:
             raise FullDiskError(f"{named} {target}: {folder} is full ({reason}); free some space") from None
-        raise InputError(f"{named} {target}: cannot write in {folder} ({reason}); name another place") from None
+        raise InputError(f"{named} {target}: cannot write in {folder} ({reason}); {remedy}") from None

@@ -126,10 +126,12 @@ def _axes(texts: list[str]) -> dict[str, list[Any]]:
 
 
 def _show(folder: Path) -> None:
-    """The table of what is finished, and where its page is."""
+    """Prints the table of what is finished, writes its page, and says where. It is printed also where none can be."""
     from unic import api
     from unic.sweeps.folder import SweepFolder
     from unic.sweeps.table import render
 
-    stdout().print(render(api.sweep_table(folder)))
+    summaries = api.sweep_summaries(folder)
+    stdout().print(render(summaries))
+    api.write_sweep_table(folder, summaries)
     echo(f"report: {SweepFolder(folder).report}")
