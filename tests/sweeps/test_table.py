@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 
 import pytest
 from rich.console import Console
 
 from unic.sweeps.measured import Measured, Scored
-from unic.sweeps.summary import summarise
-from unic.sweeps.table import render
+from unic.sweeps.summary import SuiteSummary, summarise
+from unic.sweeps.table import as_markdown, render
 
 NAMES = ["method", "smooth-L1 alone, no standardisation"]
 
@@ -23,9 +24,13 @@ def lines(width: int, *, unseen: bool = True) -> list[str]:
         for place, name in enumerate(NAMES)
         for seed in range(2)
     ]  # fmt: skip
+    return [line.strip() for line in rendered(summarise(trainings, NAMES), width).splitlines()]
+
+
+def rendered(summaries: Sequence[SuiteSummary], width: int = 80) -> str:
     out = io.StringIO()
-    Console(file=out, width=width).print(render(summarise(trainings, NAMES)))
-    return [line.strip() for line in out.getvalue().splitlines()]
+    Console(file=out, width=width).print(render(summaries))
+    return out.getvalue()
 
 
 @pytest.mark.parametrize(("width", "tables"), [(80, 2), (140, 1)])
@@ -42,6 +47,29 @@ def test_one_kind_folds_its_names() -> None:
     found = lines(50, unseen=False)
     assert max(map(len, found)) <= 50
     assert sum(line.startswith("variant") for line in found) == 1
+
+
+def measured(name: str, seeds: int = 1, score: float = 60.0) -> list[Measured]:
+    cell = Scored(score=score)
+    return [
+        Measured(variant=name, is_base=name == "base", seed=seed, suites={"s": {"a/knn": cell}})
+        for seed in range(seeds)
+    ]
+
+
+def test_what_has_no_finished_training_is_named() -> None:
+    """In the terminal, in Markdown and in the notes of the page, which are the same."""
+    names = ["base", *(f"v{number}" for number in range(12))]
+    [summary] = summarise(measured("v0"), names)
+    for text in (rendered([summary]), as_markdown([summary])):
+        said = " ".join(text.split())
+        assert "without a finished training: base, v1, v2, v3, v4, v5, v6, v7 and 4 more" in said
+        assert "no differences, as the base has no finished training" in said
+        assert "to base" not in said
+        assert "difference to" not in said
+    [whole] = summarise([*measured("base"), *measured("v0")], names[:2])
+    assert not any("without a finished" in note or "no differences" in note for note in whole.notes())
+    assert "to base" in rendered([whole])
 
 
 def test_equal_answers_are_named() -> None:

@@ -12,6 +12,7 @@ from unic.sweeps.measured import Measured, Scored
 from unic.sweeps.paired import Difference, Paired
 
 Kind = Literal["seen", "unseen"]
+_NAMED = 8  # variants in a note
 LOWER = " ↓"  # behind a measure where lower is better
 
 
@@ -59,6 +60,7 @@ class SuiteSummary:
         name: name of the suite.
         base: name of the base; empty where none of its trainings is there.
         kinds: the tasks that each mean counts: those of the kind with the most frequent measure.
+        missing: variants of the sweep without a finished training.
         left_out: tasks with other measures.
         unpaired: trainings that are not compared with the base, as one of the two was measured on other images.
         units: the measure of each task, with an arrow where lower is better.
@@ -68,6 +70,7 @@ class SuiteSummary:
     name: str
     base: str
     kinds: dict[Kind, list[str]]
+    missing: list[str]
     left_out: list[str]
     unpaired: list[str]
     units: dict[str, str]
@@ -78,8 +81,14 @@ class SuiteSummary:
         return kind if len(self.kinds) > 1 else "mean"
 
     def notes(self) -> list[str]:
-        """Notes on what the intervals cover, and on what the means leave out."""
+        """Notes on what is missing, on what the intervals cover, and on what the means leave out."""
         found = []
+        if self.missing:
+            more = len(self.missing) - _NAMED
+            rest = f" and {more} more" if more > 0 else ""
+            found.append(f"without a finished training: {', '.join(self.missing[:_NAMED])}{rest}")
+        if not self.base:
+            found.append("no differences, as the base has no finished training")
         differences = [mean.difference for row in self.rows for mean in row.means.values() if mean.difference]
         known = [one for one in differences if one.ci]
         if any(len(one.seeds) > 1 for one in known):
@@ -115,7 +124,8 @@ def summarise(trainings: Sequence[Measured], order: Sequence[str] = ()) -> list[
     base = next((one.variant for one in trainings if one.is_base), "")
     known = dict.fromkeys(one.variant for one in trainings)
     names = dict.fromkeys(name for name in (base, *order, *known) if name in known)
-    return [_summary(suite, list(names), base, trainings) for suite in suites]
+    missing = [name for name in order if name not in known]
+    return [_summary(suite, list(names), base, missing, trainings) for suite in suites]
 
 
 def hopeless(trainings: Sequence[Measured], base: str) -> set[str]:
@@ -132,7 +142,9 @@ def hopeless(trainings: Sequence[Measured], base: str) -> set[str]:
     return {name for name, one in differences.items() if one and one.is_below}
 
 
-def _summary(suite: str, names: Sequence[str], base: str, trainings: Sequence[Measured]) -> SuiteSummary:
+def _summary(
+    suite: str, names: Sequence[str], base: str, missing: list[str], trainings: Sequence[Measured]
+) -> SuiteSummary:
     paired = Paired(trainings, suite)
     tasks = _tasks(paired, base or names[0])
     kinds, left_out = _kinds(tasks)
@@ -163,7 +175,7 @@ def _summary(suite: str, names: Sequence[str], base: str, trainings: Sequence[Me
         for seed in paired.seeds(name, [])
         if any(seed in paired.on_other_images([task], name, base) for task in tasks)
     ]
-    return SuiteSummary(suite, base, kinds, left_out, unpaired, units, rows)
+    return SuiteSummary(suite, base, kinds, missing, left_out, unpaired, units, rows)
 
 
 def _tasks(paired: Paired, name: str) -> dict[str, Scored]:

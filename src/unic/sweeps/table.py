@@ -13,7 +13,6 @@ from rich.text import Text
 from unic._text import markdown, printable
 from unic.eval.results.units import number
 from unic.runs.metric_names import TOP1
-from unic.sweeps.asked import BASE
 from unic.sweeps.summary import LOWER, Kind, Mean, Row, SuiteSummary
 
 _HEAD = 20  # letters of a head
@@ -83,9 +82,11 @@ def _table(summary: SuiteSummary, kinds: Sequence[Kind]) -> Table:
     table.add_column("seeds", justify="right", no_wrap=True)
     for kind in kinds:
         table.add_column(summary.label(kind), justify="right", no_wrap=True)
-        table.add_column(_shortened(f"to {printable(summary.base or BASE)}"), justify="right", no_wrap=True)
+        if summary.base:
+            table.add_column(_shortened(f"to {printable(summary.base)}"), justify="right", no_wrap=True)
+    shown = 2 if summary.base else 1  # without a base there are scores, and no differences
     for row in summary.rows:
-        cells = [cell for kind in kinds for cell in _cells(row.means.get(kind), unit_of(summary, kind))]
+        cells = [cell for kind in kinds for cell in _cells(row.means.get(kind), unit_of(summary, kind))[:shown]]
         table.add_row(Text(printable(row.name)), str(len(row.seeds)), *cells)
     return table
 
@@ -126,8 +127,8 @@ def _markdown(summary: SuiteSummary) -> Iterator[str]:
         cells += [_both(row.tasks.get(task), unit) for task, unit in summary.units.items()]
         yield f"| {markdown(row.name)} | {len(row.seeds)} | {' | '.join(cells)} |"
     yield ""
-    notes = [f"Beneath a score: its difference to {summary.base}", *_notes(summary)]
-    yield f"{markdown('; '.join(notes))}."
+    beneath = [f"Beneath a score: its difference to {summary.base}"] if summary.base else []
+    yield f"{markdown('; '.join([*beneath, *_notes(summary)]))}."
     yield ""
 
 
