@@ -72,6 +72,13 @@ def test_what_has_no_finished_training_is_named() -> None:
     assert "to base" in rendered([whole])
 
 
+@pytest.mark.parametrize(("of_base", "of_variant"), [(4, 1), (1, 4), (4, 4)])
+def test_unequal_seeds_are_said(of_base: int, of_variant: int) -> None:
+    [summary] = summarise([*measured("base", of_base), *measured("v", of_variant, 61.0)])
+    said = "a difference only the seeds that the variant and base have in common"
+    assert any(said in note for note in summary.notes()) == (of_base != of_variant)
+
+
 def test_equal_answers_are_named() -> None:
     right = Scored(score=50.0, right="8A==", num_images=8, images="same")  # 11110000
     other = right.model_copy(update={"right": "Dw=="})  # 00001111

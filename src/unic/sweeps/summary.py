@@ -91,6 +91,11 @@ class SuiteSummary:
             found.append("no differences, as the base has no finished training")
         differences = [mean.difference for row in self.rows for mean in row.means.values() if mean.difference]
         known = [one for one in differences if one.ci]
+        if self._has_other_seeds():
+            found.append(
+                "a score counts all seeds of its row, a difference only the seeds that the variant and "
+                f"{self.base} have in common, so it may not be the difference of the two scores"
+            )
         if any(len(one.seeds) > 1 for one in known):
             found.append("intervals: 95 %, of other seeds (Student's t) and other test images (paired bootstrap)")
         if any(len(one.seeds) == 1 for one in known):
@@ -111,6 +116,15 @@ class SuiteSummary:
         if self.left_out:
             found.append(f"not in the means, as measured otherwise: {', '.join(self.left_out)}")
         return found
+
+    def _has_other_seeds(self) -> bool:
+        """Whether some difference is over fewer seeds than the two scores that it is of."""
+        of_base = next((len(row.seeds) for row in self.rows if row.name == self.base), 0)
+        return any(
+            mean.difference is not None and len(mean.difference.seeds) < max(len(row.seeds), of_base)
+            for row in self.rows
+            for mean in row.means.values()
+        )
 
 
 def summarise(trainings: Sequence[Measured], order: Sequence[str] = ()) -> list[SuiteSummary]:
