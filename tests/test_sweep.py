@@ -275,6 +275,17 @@ def test_a_variant_has_not_begun_because_another_one_has_a_name_like_it(
     assert [SweepFolder(folder).has_begun(name) for name in ("a", "a-1", "a-1-0")] == [True, True, False]
 
 
+def test_a_variant_in_the_folder_of_another_one_is_refused(
+    measured: dict[str, Any], tmp_path: Path, pretended: list[str]
+) -> None:
+    asked: dict[str, Any] = {"recipe": measured, "variants": {"a b": ["train.lr=1"]}}
+    folder = unic.sweep(asked, out=tmp_path / "all", console=QUIET)
+    with pytest.raises(InputError, match="the variant 'A-b' would have the folder of 'a b'; give it another name"):
+        unic.sweep(asked | {"variants": {"A-b": ["train.lr=2"]}}, out=folder, console=QUIET)
+    unic.sweep(asked | {"variants": {"a-c": ["train.lr=2"]}}, out=folder, console=QUIET)
+    assert pretended == ["base/seed-0", "a-b/seed-0", "a-c/seed-0"]
+
+
 def test_a_sweep_goes_on_from_another_folder(
     measured: dict[str, Any], tmp_path: Path, pretended: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -306,6 +306,17 @@ def test_no_name_is_too_long_for_a_folder(measured: dict[str, Any], tmp_path: Pa
         folder.result(folder_name(name), 4294967295).touch()
 
 
+def test_values_have_folders_of_their_own(measured: dict[str, Any]) -> None:
+    plan = make_plan(read_asked({"recipe": measured, "vary": {"train.lr": [1e30, 1e-30]}}))
+    assert [variant.folder for variant in plan.variants] == ["base", "train.lr=1e30", "train.lr=1e-30"]
+    sources = ["generated:strokes?a/b", "generated:strokes?a-b", "generated:strokes?a+b"]
+    plan = make_plan(read_asked({"recipe": measured, "vary": {"data.train": sources}}))
+    first, *others = [variant.folder for variant in plan.variants[1:]]
+    assert first == "data.train=generated-strokes-a-b"
+    assert all(re.fullmatch(rf"{first}-[0-9a-f]{{6}}", other) for other in others)
+    assert len(set(others)) == 2
+
+
 def test_long_values_have_short_names(measured: dict[str, Any]) -> None:
     sources = [{"path": f"folder-{number}"} for number in range(20)]
     name = list(variants({"recipe": measured, "vary": {"data.train": [sources]}}))[-1]

@@ -48,6 +48,7 @@ def check_kept(folder: SweepFolder, plan: Plan) -> None:
         kept = _read(folder)
         if any(folder.has_begun(folder_name(name)) for name in kept["variants"]):
             _check_same(kept, plan, folder, named)
+            _check_folders(kept, plan, folder, named)
             kept_base = load_recipe(folder.base, has_begun=True, may_miss=True)
             _check_recipe(kept_base, plan.recipes[plan.base.name], named)
         trainings = read_all(folder.results)
@@ -124,6 +125,18 @@ def _check_same(kept: Mapping[str, Any], plan: Plan, folder: SweepFolder, named:
             raise InputError(
                 f"{named}: the variant '{name}' was {was} there and is {entry} now; give it another name, or the sweep "
                 "another folder"
+            )
+
+
+def _check_folders(kept: Mapping[str, Any], plan: Plan, folder: SweepFolder, named: str) -> None:
+    """Refuses a variant whose folder is that of another one, which has begun."""
+    there = {folder_name(name).casefold(): name for name in kept["variants"] if folder.has_begun(folder_name(name))}
+    for variant in plan.variants:
+        other = there.get(variant.folder.casefold(), variant.name)
+        if other != variant.name:
+            raise InputError(
+                f"{named}: the variant '{variant.name}' would have the folder of '{other}'; give it another name in a "
+                "file of the sweep, or the sweep another folder"
             )
 
 

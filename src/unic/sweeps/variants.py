@@ -89,7 +89,7 @@ def variants_of(asked: Asked, base: Recipe, load: Load) -> list[Variant]:
         raise InputError(f"sweep: '{BASE}' is the recipe itself; give the variant another name")
     axes = [[_level(key, value, base, load) for value in values] for key, values in asked.vary.items()]
     axes += [_without_each(base)] if asked.drop_teachers else []
-    found += [variant for levels in _combinations(axes, asked.design) if (variant := _combined(levels, load))]
+    found += _apart(found, [one for levels in _combinations(axes, asked.design) if (one := _combined(levels, load))])
     _check_names(found)
     return found
 
@@ -144,7 +144,8 @@ def _short(value: Any) -> str:
     elif isinstance(value, list):
         text = f"[{','.join(map(_short, value))}]"
     else:
-        text = value if isinstance(value, str) else json.dumps(value)
+        # Without the plus of 1e+30, which `folder_name` would make a minus.
+        text = value if isinstance(value, str) else json.dumps(value).replace("e+", "e")
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 8]}-{sha256(text)[:6]}"
 
 
@@ -152,7 +153,25 @@ def _fitting(name: str) -> str:
     """A name that is made from values, with a hash in place of the end that no folder's name can have."""
     if len(folder_name(name).encode()) <= _MOST_BYTES:
         return name
+    return _hashed(name)
+
+
+def _hashed(name: str) -> str:
+    """A name that ends with a hash of itself, and fits a folder."""
     return f"{name.encode()[: _MOST_BYTES - 7].decode(errors='ignore')}-{sha256(name)[:6]}"
+
+
+def _apart(others: Sequence[Variant], made: Sequence[Variant]) -> Iterator[Variant]:
+    """Variants whose names are made from values, with a hash where another one would have the same folder.
+
+    Args:
+        others: variants with names of their own.
+        made: the variants.
+    """
+    names = {variant.folder.casefold(): variant.name for variant in others}
+    for variant in made:
+        is_alone = names.setdefault(variant.folder.casefold(), variant.name) == variant.name
+        yield variant if is_alone else replace(variant, name=_hashed(variant.name))
 
 
 def _check_names(variants: Sequence[Variant]) -> None:
