@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from rich.console import Console
 
 from unic.recipe.references import WithReferences
 from unic.reporting import write_sweep
+from unic.reporting.draw.forest import Line, forest_plot
 from unic.sweeps.measured import Measured, Scored
 from unic.sweeps.summary import summarise
 from unic.sweeps.table import as_markdown, render
@@ -86,6 +88,18 @@ def test_one_seed_is_neither_above_nor_below(tmp_path: Path, outline: Callable[[
     single = [one for one in runs if one.seed == 0]
     page = write_sweep(summarise(single), single, "x", tmp_path / "page.html", WithReferences()).read_text()
     assert "No variant has two seeds in common with base yet" in outline(page).words()
+
+
+def test_an_outlier_squeezes_no_plot() -> None:
+    near = [Line(str(number), number / 10, [number / 10 - 2, number / 10 + 2], "", "level") for number in range(6)]
+    alike = Line("far", 4, [3, 5], "+4.0", "above")
+    far = Line("far", -32, [-35, -29], "-32.0 [-35.0, -29.0]", "below")
+    plots = [forest_plot("t", [*near, *more]) for more in ([], [far], [alike])]
+    places = [re.findall(r'cx="([\d.]+)"', plot)[:6] for plot in plots]
+    assert places[0] == places[1] != places[2]
+    assert [plot.count("<polygon") for plot in plots] == [0, 1, 0]
+    assert 'points="230,' in plots[1]
+    assert far.text in plots[1]
 
 
 def test_the_table_at_80_columns() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from unic.quantities import duration
 from unic.recipe.references import WithReferences
-from unic.reporting.draw.forest import Line, forest_plot
+from unic.reporting.draw.forest import Line, forest_plot, is_far
 from unic.reporting.render import render, write_page
 from unic.sweeps.measured import Measured
 from unic.sweeps.paired import Difference
@@ -125,7 +125,9 @@ def _plot(summary: SuiteSummary, kind: Any) -> dict[str, Any] | None:
         if (mean := row.means.get(kind)) and mean.difference
     ]  # fmt: skip
     title = f"Mean over {kind} tasks ({unit}): difference to {summary.base}"
-    return {"title": title, "svg": forest_plot(title, lines)} if lines else None
+    if not lines:
+        return None
+    return {"title": title, "svg": forest_plot(title, lines), "has_far": any(is_far(line, lines) for line in lines)}
 
 
 def _side(one: Difference) -> str:
