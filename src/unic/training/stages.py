@@ -21,10 +21,10 @@ from unic.recipe.schema import Recipe
 from unic.runs import checkpoint
 from unic.runs.state import DISTILLER, LOSSES, Position, as_parts
 from unic.tokens import Grid
-from unic.training import engine, recorded
+from unic.training import engine
 from unic.training.build import build
 from unic.training.job import Job
-from unic.training.recorded import Record
+from unic.training.recorded import Models, Record, as_recorded, models_of
 from unic.training.resample import resampled
 from unic.training.rules import under_first_rules
 from unic.training.run import Run
@@ -48,10 +48,10 @@ def first_stage(run: Run, *, resume: bool) -> Stage:
     for problem in newest.problems if newest else ():
         log.warning(problem)
     state = as_parts(newest.checkpoint.step, newest.checkpoint.state) if newest else None
-    models = recorded.models_of(state) if state else recorded.NONE
-    if models["before"]:
+    models = models_of(state) if state else Models()
+    if models.before:
         run.recipe = under_first_rules(run.recipe)
-    plans = [recorded.as_recorded(plan, models) for plan in run.recipe.plans()]
+    plans = [as_recorded(plan, models) for plan in run.recipe.plans()]
     position = Position.of(state) or Position()
     if position.stage >= len(plans):
         raise InputError(
@@ -70,7 +70,7 @@ def next_stage(stage: Stage) -> Stage:
     trained = engine.whole(before.distiller.state_dict())
     average = engine.whole(stage.ema.tensors if stage.ema else {})
     run.accelerator.free_memory()  # else it would keep the models of all stages
-    plan = recorded.as_recorded(run.recipe.plans()[position.stage + 1], stage.record.models)
+    plan = as_recorded(run.recipe.plans()[position.stage + 1], stage.record.models)
     job = build(plan, run.accelerator.device, run.accelerator.num_processes)
     states = {name: part.state_dict() for name, part in before.learned().items()}
     states[DISTILLER] = resampled(trained, job.distiller, before.own_grid, job.own_grid)
