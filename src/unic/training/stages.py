@@ -10,9 +10,12 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from accelerate import Accelerator
+from rich.console import Console
 from torch import nn
 
 from unic.arguments import argument
@@ -20,6 +23,7 @@ from unic.errors import InputError
 from unic.recipe.schema import Recipe
 from unic.runs import checkpoint
 from unic.runs.state import DISTILLER, LOSSES, Position, as_parts
+from unic.signals import StopSignals
 from unic.tokens import Grid
 from unic.training import engine
 from unic.training.build import build
@@ -34,23 +38,25 @@ from unic.training.start import Start
 log = logging.getLogger("unic")
 
 
-def first_stage(run: Run, *, resume: bool) -> Stage:
+def first_stage(
+    recipe: Recipe, folder: Path, accelerator: Accelerator, console: Console, stops: StopSignals, *, resume: bool
+) -> Stage:
     """The stage that a run begins with, or in which its newest checkpoint was saved.
 
     Args:
-        run: if an earlier version of unic began it, its recipe is changed to the rules of that version.
+        recipe: if an earlier version of unic began the run, it is changed to the rules of that version.
+        folder: see `Run`, as for `accelerator`, `console` and `stops`.
         resume: continue from the newest checkpoint, if there is one.
 
     Raises:
         InputError: a stage of the recipe cannot run, or the recipe trains something else than the checkpoint.
     """
-    newest = checkpoint.load_newest(run.folder) if resume else None
+    newest = checkpoint.load_newest(folder) if resume else None
     for problem in newest.problems if newest else ():
         log.warning(problem)
     state = as_parts(newest.checkpoint.step, newest.checkpoint.state) if newest else None
     models = models_of(state) if state else Models()
-    if models.before:
-        run.recipe = under_first_rules(run.recipe)
+    run = Run(under_first_rules(recipe) if models.before else recipe, folder, accelerator, console, stops)
     plans = [as_recorded(plan, models) for plan in run.recipe.plans()]
     position = Position.of(state) or Position()
     if position.stage >= len(plans):

@@ -33,7 +33,6 @@ from unic.training.interpolate import interpolate
 from unic.training.memory import out_of_memory_named
 from unic.training.open_teachers import open_teachers
 from unic.training.pull import pull_towards
-from unic.training.run import Run
 from unic.training.stage import Stage
 from unic.training.stages import first_stage, next_stage
 from unic.training.step import training_step
@@ -83,8 +82,8 @@ def fit(
         stack.enter_context(peers(accelerator, recipe.train.timeout))
         stops = stack.enter_context(stop_signals())
         with stops.at_once("while the models were loaded"):
-            run = Run(recipe, folder, accelerator, console, stops)
-            stage = first_stage(run, resume=resume)
+            stage = first_stage(recipe, folder, accelerator, console, stops, resume=resume)
+        run = stage.run
         if run.is_main:
             stack.enter_context(lock.held(folder))
             check_free(folder, resume)  # again, because another run may have begun while this one was built
