@@ -137,7 +137,7 @@ def view_batches(
         WorkerError: a worker has died, or not answered in time.
     """
     rest = torch.arange(first, len(images) if last is None else last)
-    requests: list[Request] = [(part.tolist(), [view] * len(part), size) for part in rest.split(batch_size)]
+    requests = [Request(part.tolist(), [view] * len(part), size) for part in rest.split(batch_size)]
     decoder = Decoder(images, augmentations.preset(augment), seed, mix, substitute=False)
     return _batches(decoder, requests, workers, timeout, pin_memory)
 
@@ -171,7 +171,7 @@ class _Steps:
                 key = key % self.views
             size = self.sizes[int(rng.number(self.seed, _SIZE, step) * len(self.sizes))]
             shares = index.tensor_split(self.micro_batches), key.tensor_split(self.micro_batches)
-            yield from ((part.tolist(), keys.tolist(), size) for part, keys in zip(*shares, strict=True))
+            yield from (Request(part.tolist(), keys.tolist(), size) for part, keys in zip(*shares, strict=True))
 
     def __len__(self) -> int:
         return len(self.steps) * self.micro_batches

@@ -139,7 +139,7 @@ class Extraction:
             if self.progress is not None:
                 self.progress(done.images, len(self))
         if not self.span and not first and not done.rows:
-            reason = f"; {done.damaged[0][1]}: {done.damaged[0][2]}" if done.damaged else ""
+            reason = f"; {done.damaged[0].name}: {done.damaged[0].reason}" if done.damaged else ""
             raise InputError(f"data '{self.images.path}': no image can be read{reason}")
 
     def features_of(self, batch: Batch) -> BatchFeatures:
