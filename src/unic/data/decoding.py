@@ -27,14 +27,14 @@ class Decoder:
 
     Attributes:
         images: any source.
-        view: its crop is done here.
+        augmentation: its crop is done here.
         seed: seed of the run; first key of the random numbers.
         mix: how views are mixed with those of other images; None: they are not mixed.
         substitute: replace a damaged image by the next readable one; False: leave it out.
     """
 
     images: Source
-    view: Augmentation
+    augmentation: Augmentation
     seed: int
     mix: Mix | None
     substitute: bool
@@ -104,8 +104,8 @@ class Decoder:
         return self.mix(own, other, self.seed, key, index)
 
     def _cropped(self, index: int, key: int, size: tuple[int, int]) -> UInt8[Tensor, "3 h w"]:
-        stored = self.images.encoded(index) if self.view.scale is not None else None
+        stored = self.images.encoded(index) if self.augmentation.scale is not None else None
         if stored is None:
-            return self.view.crop(self.images.read(index), self.seed, key, index, size)
-        part = partial(self.view.box, seed=self.seed, view=key, index=index)
+            return self.augmentation.crop(self.images.read(index), self.seed, key, index, size)
+        part = partial(self.augmentation.box, seed=self.seed, view=key, index=index)
         return resized(*decode_part(stored, part, size), size)

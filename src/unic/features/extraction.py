@@ -114,7 +114,7 @@ class Extraction:
     def batches(self, first: int) -> Iterator[Batch]:
         return view_batches(
             self.images, size=self.size or self.encoder.input_size, augment=self.augment, seed=self.seed,
-            view=self.view, batch_size=self.batch_size, workers=self.workers,
+            key=self.view, batch_size=self.batch_size, workers=self.workers,
             first=first + (self.span[0] if self.span else 0), last=self.span[1] if self.span else None,
             mix=self.mix, pin_memory=self.device.type == "cuda",
         )  # fmt: skip

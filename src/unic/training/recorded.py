@@ -155,7 +155,7 @@ def in_run(plan: Recipe, run: Path) -> Recipe:
     return plan if state is None else as_recorded(places.found_from(plan, places.folder_of(state)), models_of(state))
 
 
-def kept(plan: Recipe, models: Models) -> str:
+def notice_of_rules(plan: Recipe, models: Models) -> str:
     """A line about the rules of an earlier version that apply to a run which it began."""
     settled = as_recorded(plan, models)
     uris = {"student": (plan.student.model, settled.student.model)}

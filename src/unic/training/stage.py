@@ -102,7 +102,7 @@ class Stage:
             world_size=accelerator.num_processes,
             workers=recipe.data.workers,
             timeout=recipe.data.timeout,
-            views=cache.views if cache else None,
+            num_views=cache.views if cache else None,
             mix=Mix.of(recipe.data.mix),
             pin_memory=job.device.type == "cuda",
         )

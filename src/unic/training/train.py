@@ -26,13 +26,14 @@ from unic.runs.folder import check_free
 from unic.runs.metric_names import KNN_MEAN
 from unic.runs.metrics import MetricsLog, logged_to
 from unic.signals import stop_signals
-from unic.training import engine, lock, recorded, rendezvous
+from unic.training import engine, lock, rendezvous
 from unic.training.diagnosis import write_case
 from unic.training.environment import write_start
 from unic.training.interpolate import interpolate
 from unic.training.memory import out_of_memory_named
 from unic.training.open_teachers import open_teachers
 from unic.training.pull import pull_towards
+from unic.training.recorded import notice_of_rules
 from unic.training.stage import Stage
 from unic.training.stages import first_stage, next_stage
 from unic.training.step import training_step
@@ -129,7 +130,7 @@ def _describe(stage: Stage) -> None:
     run.describe([*lines, *stage.news])
     log.info(cores.described(job.recipe.data.workers))
     if run.is_main and stage.record.is_of_before:
-        line = recorded.kept(run.recipe.plans()[index], stage.record.models)
+        line = notice_of_rules(run.recipe.plans()[index], stage.record.models)
         log.warning(line)
         run.show(line)
 
