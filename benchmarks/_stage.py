@@ -10,7 +10,7 @@ from rich.console import Console
 from unic.runs.state import Position
 from unic.signals import StopSignals
 from unic.training.job import Job
-from unic.training.recorded import NONE, Record
+from unic.training.recorded import Models, Record
 from unic.training.run import Run
 from unic.training.stage import Stage
 from unic.training.start import Start
@@ -18,4 +18,4 @@ from unic.training.start import Start
 
 def stage_of(job: Job, folder: Path, accelerator: Accelerator) -> Stage:
     run = Run(job.recipe, folder, accelerator, Console(quiet=True), StopSignals())
-    return Stage(run, job, Position(), Record(job, NONE), Start.of(job, [job.recipe]))
+    return Stage(run, job, Position(), Record(job, Models()), Start.of(job, [job.recipe]))

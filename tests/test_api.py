@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,9 @@ def test_the_last_stage_is_evaluated(recipe: dict[str, Any], tmp_path: Path, mon
     api.distill(recipe, out=tmp_path / "run", console=Console(quiet=True))
     assert {name: asked["named"][name] for name, role in asked["roles"].items() if role == "teacher"} == larger
     assert asked["cache"] == Path(cache["dir"])
+    exported = json.loads((tmp_path / "run/export/config.json").read_text())["unic"]
+    steps = [stage["train"]["steps"] for stage in (*exported["earlier_stages"], exported["recipe"])]
+    assert steps == [1, 2]
 
 
 def test_no_test_image_is_opened_before_the_final_table(

@@ -96,7 +96,7 @@ def subclass(package: str, name: str, attribute: str, base: type[_Base]) -> type
     """
     kind = entry(package, name, attribute)
     if not (isinstance(kind, type) and issubclass(kind, base)):
-        path = f"{base.__module__}.{base.__name__}"
+        path = f"{base.__module__}.{base.__name__}".replace("nn.modules.module.", "nn.")  # as everyone imports it
         raise InputError(f"{_kind(package)} '{name}': its '{attribute}' must be a subclass of {path}")
     return kind
 

@@ -17,6 +17,7 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
+from unic.data.batch import DamagedImage
 from unic.data.decode import decode
 from unic.data.image_list import ImageList
 from unic.data.loader import training_batches, view_batches
@@ -129,7 +130,7 @@ def check_folder(folder: Path, count: int, workers: int) -> None:
     check_reasons(broken, [entry for batch in batches for entry in batch.damaged], folder)
 
 
-def check_reasons(broken: dict[str, str], found: list[tuple[int, str, str]], folder: Path) -> None:
+def check_reasons(broken: dict[str, str], found: list[DamagedImage], folder: Path) -> None:
     reasons = {name.removeprefix(f"{folder}: "): reason for _, name, reason in found}
     assert {name: fault_of(name) for name in reasons} == broken
     for name, reason in reasons.items():

@@ -132,7 +132,7 @@ def test_views_of_one_image_differ_within_an_epoch_and_halves_get_every_cached_v
         (i, v) for i in range(10) for v in (6, 7)
     }
     images = ImageList([Colours(16)], [0.5])
-    found = batches(images, views=2, num_steps=4)
+    found = batches(images, num_views=2, num_steps=4)
     pairs = set(zip(joined(found, "index").tolist(), joined(found, "view").tolist(), strict=True))
     assert pairs == {(i, v) for i in range(16) for v in (0, 1)}
 
@@ -176,9 +176,9 @@ def test_view_batches_leave_damaged_images_out():
 
 def test_view_key_is_the_one_training_uses():
     images = ImageList([Colours(16)])
-    trained = batches(images, augment="unic", views=2, num_steps=4)
+    trained = batches(images, augment="unic", num_views=2, num_steps=4)
     viewed = {
-        view: joined(list(view_batches(images, size=4, augment="unic", seed=3, view=view)), "images") for view in (0, 1)
+        view: joined(list(view_batches(images, size=4, augment="unic", seed=3, key=view)), "images") for view in (0, 1)
     }
     for batch in trained:
         for image, index, key in zip(batch.images, batch.index.tolist(), batch.view.tolist(), strict=True):

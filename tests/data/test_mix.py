@@ -95,9 +95,9 @@ def test_a_mixed_view_depends_on_its_keys_alone() -> None:
     assert torch.equal(views(source, mix, workers=1, seed=3), whole)
     assert torch.equal(views(source, mix, seed=3, first=5, last=9), whole[5:9])
     assert not torch.equal(views(source, mix, seed=4), whole)
-    assert not torch.equal(views(source, mix, seed=3, view=1), whole)
+    assert not torch.equal(views(source, mix, seed=3, key=1), whole)
     images = ImageList([source])
-    for batch in training_batches(images, mix=mix, views=1, **OPTIONS):
+    for batch in training_batches(images, mix=mix, num_views=1, **OPTIONS):
         assert torch.equal(batch.images, whole[batch.index])  # what the loop sees is what a cache has stored
 
 

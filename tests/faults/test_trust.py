@@ -23,7 +23,7 @@ from unic.errors import InputError, UntrustedError
 from unic.heads import kept_head
 from unic.recipe.schema import load_recipe
 from unic.training import diagnosis
-from unic.training.cache_build import _work
+from unic.training.cache_build import ShardWork, build_shards
 from unic.trust import trusted, trusting
 from unic.trust import typed as typed_code
 from unic.typed import code_in_overrides
@@ -410,16 +410,13 @@ def test_the_name_of_a_run_folder_is_no_module(
 
 def test_a_process_that_builds_the_cache_trusts_what_its_parent_does(lab: Path, image_folder: Path) -> None:
     recipe = load_recipe(tree(image_folder, teachers={"models": {"a": TEACHER}, "cache": {"tokens": "cls"}}))
-    task = {
-        "recipe": recipe.model_dump(mode="json"), "grids": {"a": [8, 8]}, "fingerprints": {"a": "other"},
-        "device": "cpu", "worker": 0, "count": 1,
-    }  # fmt: skip
-    with trusting():  # what `_work` inherits ends here, where a process would
+    work = ShardWork(recipe.model_dump(mode="json"), {"a": (8, 8)}, {"a": "other"}, "cpu", 0, 1, trusted=[])
+    with trusting():  # what `build_shards` inherits ends here, where a process would
         with pytest.raises(UntrustedError):
-            _work({**task, "trusted": []})
+            build_shards(work)
         assert not executed(lab)
         with pytest.raises(InputError, match="teacher weights.*teachers.cache.processes=1"):
-            _work({**task, "trusted": ["stranger.part"]})
+            build_shards(work._replace(trusted=["stranger.part"]))
     assert trusted() == []
 
 

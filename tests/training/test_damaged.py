@@ -12,7 +12,7 @@ PROGRAM = """
 import json, sys
 import torch
 import torch.distributed as dist
-from unic.data.batch import Batch
+from unic.data.batch import Batch, DamagedImage
 from unic.training.damaged import DamagedImages
 
 rank = int(sys.argv[1])
@@ -20,7 +20,7 @@ dist.init_process_group("gloo", init_method="file://" + sys.argv[2], rank=rank, 
 own = [{"b.png": "zero bytes"}, {}, {"ü/\U0001d11e.png": "torn", "a.png": "line\\nbreak", "b.png": "zero bytes"}][rank]
 blank, keys = torch.zeros(1, 3, 8, 8, dtype=torch.uint8), torch.zeros(1, dtype=torch.int64)
 damaged = DamagedImages()
-damaged.note(Batch(blank, keys, keys, [(0, name, reason) for name, reason in own.items()]))
+damaged.note(Batch(blank, keys, keys, [DamagedImage(0, *pair) for pair in own.items()]))
 assert damaged.has_news == bool(own)
 damaged.share(torch.device("cpu"))
 assert not damaged.has_news

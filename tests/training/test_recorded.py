@@ -20,6 +20,7 @@ from unic.encoders._old_rules import as_before
 from unic.encoders.base import Encoder
 from unic.eval.columns import columns_of
 from unic.recipe.schema import load_recipe
+from unic.training.recorded import Models
 from unic.training.train import fit
 from unic.training.trained import load_trained
 
@@ -195,3 +196,10 @@ def test_what_a_graph_meant_before(tmp_path: Path) -> None:
     torch.testing.assert_close(tokens.patches, expected, rtol=1e-4, atol=1e-4)
     assert tokens.grid == (4, 4)
     assert load_encoder(f"onnx:{path}")(images).grid == (2, 8)
+
+
+def test_facts_that_a_later_version_adds_do_not_matter() -> None:
+    facts = {"uri": "timm:x", "mean": HALF, "std": HALF, "licence": "mit", "revision": None}
+    record = {"before": False, "student": {**facts, "from_scratch": True}, "teachers": {"a": facts}}
+    longer = {**record, "student": {**record["student"], "more": 1}, "teachers": {"a": {**facts, "more": 1}}, "more": 1}
+    assert Models.from_state(longer).to_state() == record == Models.from_state(record).to_state()

@@ -58,7 +58,7 @@ def test_a_run_of_the_first_version_goes_on_by_its_rules(recipe: dict[str, Any],
     log = (out / "train.log").read_text()
     kept = "its learning rate; no standardize.floor; student with mean=0.5,0.5,0.5&std=0.5,0.5,0.5"
     assert len(re.findall(f"earlier version.*: {re.escape(kept)}", log)) == 1
-    assert load_trained(out).models["before"]
+    assert load_trained(out).models.before
     assert load_trained(out).student().mean.flatten().tolist() == pytest.approx([0.5] * 3)
 
 

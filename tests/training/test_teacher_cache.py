@@ -48,7 +48,7 @@ def batches(job: Job, num_steps: int = 10) -> Iterator[Batch]:
     assert cache is not None
     return training_batches(
         job.images, size=data.size, augment=data.augment, seed=job.recipe.seed, batch_size=8, first_step=1,
-        num_steps=num_steps, views=cache.views,
+        num_steps=num_steps, num_views=cache.views,
     )  # fmt: skip
 
 

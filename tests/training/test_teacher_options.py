@@ -155,7 +155,7 @@ def test_cached_equal_live(recipe: dict[str, Any], tmp_path: Path) -> None:
     job = job_of(recipe, MIXED, cache)
     live, cached = job.live_teachers(), open_cache(job, 0, 1, [].append, lambda line: None)
     batches = training_batches(
-        job.images, size=32, augment="unic", seed=3, batch_size=20, first_step=2, num_steps=3, views=2
+        job.images, size=32, augment="unic", seed=3, batch_size=20, first_step=2, num_steps=3, num_views=2
     )
     for batch in batches:  # the last of the first epoch, and the first of the second, which sees the second views
         views = job.views(batch)

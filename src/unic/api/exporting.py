@@ -97,6 +97,8 @@ def export(
     made_of = provenance(trained.plans, trained.models)
     extra: dict[str, Any] = {"start": made_of.start, "teachers": made_of.teachers}
     extra |= {"recipe": recipe.model_dump(mode="json")} | ({"alpha": trained.alpha} if trained.interpolated else {})
+    if len(trained.plans) > 1:
+        extra["earlier_stages"] = [plan.model_dump(mode="json") for plan in trained.plans[:-1]]
     if recipe.student.widths:
         extra["widths"] = [*recipe.student.widths, student.embed_dim]  # where CLS and patches may be cut
     images = _some_images(recipe) if check else None

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from unic.data._bounds import pixels_up_to
 from unic.data.augment import Augmentation, resized
-from unic.data.batch import Batch, Request
+from unic.data.batch import Batch, DamagedImage, Request
 from unic.data.decode import decode_part
 from unic.data.mix import Mix
 from unic.data.sources import DamagedImageError, Source
@@ -27,14 +27,14 @@ class Decoder:
 
     Attributes:
         images: any source.
-        view: its crop is done here.
+        augmentation: its crop is done here.
         seed: seed of the run; first key of the random numbers.
         mix: how views are mixed with those of other images; None: they are not mixed.
         substitute: replace a damaged image by the next readable one; False: leave it out.
     """
 
     images: Source
-    view: Augmentation
+    augmentation: Augmentation
     seed: int
     mix: Mix | None
     substitute: bool
@@ -52,17 +52,19 @@ class Decoder:
         Raises:
             InputError: a streamed set cannot be fetched, or with `substitute` no image can be read.
         """
-        size = (request[2], request[2]) if isinstance(request[2], int) else request[2]
-        views = torch.empty(len(request[0]), 3, *size, dtype=torch.uint8)
+        size = (request.size, request.size) if isinstance(request.size, int) else request.size
+        views = torch.empty(len(request.indices), 3, *size, dtype=torch.uint8)
         indices: list[int] = []
         keys: list[int] = []
-        damaged: list[tuple[int, str, str]] = []
-        for index, key in zip(request[0], request[1], strict=True):
+        damaged: list[DamagedImage] = []
+        for index, key in zip(request.indices, request.keys, strict=True):
             with pixels_up_to(self.images.max_pixels):
                 decoded = self._view(index, key, size, damaged)
             if decoded is None and self.substitute:
-                _, name, reason = damaged[-1]
-                raise InputError(f"data '{self.images.path}': no image can be read; the last was {name} ({reason})")
+                last = damaged[-1]
+                raise InputError(
+                    f"data '{self.images.path}': no image can be read; the last was {last.name} ({last.reason})"
+                )
             if decoded is not None:
                 index, views[len(indices)] = decoded
                 indices.append(index)
@@ -75,7 +77,7 @@ class Decoder:
         )
 
     def _view(
-        self, index: int, key: int, size: tuple[int, int], damaged: list[tuple[int, str, str]]
+        self, index: int, key: int, size: tuple[int, int], damaged: list[DamagedImage]
     ) -> tuple[int, Tensor] | None:
         """Index and view of the image, or with `substitute` of the next readable one; fills `damaged`."""
         tries = min(len(self.images), _MAX_SUBSTITUTES) if self.substitute else 1
@@ -84,7 +86,7 @@ class Decoder:
             try:
                 return candidate, self._mixed(candidate, key, size)
             except DamagedImageError as error:
-                damaged.append((candidate, self.images.name(candidate), str(error)))
+                damaged.append(DamagedImage(candidate, self.images.name(candidate), str(error)))
         return None
 
     def _mixed(self, index: int, key: int, size: tuple[int, int]) -> UInt8[Tensor, "3 h w"]:
@@ -102,8 +104,8 @@ class Decoder:
         return self.mix(own, other, self.seed, key, index)
 
     def _cropped(self, index: int, key: int, size: tuple[int, int]) -> UInt8[Tensor, "3 h w"]:
-        stored = self.images.encoded(index) if self.view.scale is not None else None
+        stored = self.images.encoded(index) if self.augmentation.scale is not None else None
         if stored is None:
-            return self.view.crop(self.images.read(index), self.seed, key, index, size)
-        part = partial(self.view.box, seed=self.seed, view=key, index=index)
+            return self.augmentation.crop(self.images.read(index), self.seed, key, index, size)
+        part = partial(self.augmentation.box, seed=self.seed, view=key, index=index)
         return resized(*decode_part(stored, part, size), size)

@@ -59,7 +59,7 @@ def training_batches(
     world_size: int = 1,
     workers: int = 0,
     timeout: float = TIMEOUT,
-    views: int | None = None,
+    num_views: int | None = None,
     mix: Mix | None = None,
     pin_memory: bool = False,
 ) -> Iterator[Batch]:
@@ -82,7 +82,7 @@ def training_batches(
         world_size: number of processes.
         workers: processes that decode images; 0: this process decodes.
         timeout: longest time to wait for a worker's batch, in seconds; 0: no limit.
-        views: number of cached views, modulo which the view key is taken; None: views are not cached.
+        num_views: number of cached views, modulo which the view key is taken; None: views are not cached.
         mix: how views are mixed with those of other images; None: they are not mixed.
         pin_memory: copy images to pinned memory, for a GPU.
 
@@ -91,14 +91,14 @@ def training_batches(
             read.
         WorkerError: a worker has died, or not answered in time.
     """
-    view = augmentations.preset(augment)
+    augmentation = augmentations.preset(augment)
     check_shares(batch_size, world_size, micro_batches)
     sizes = (size,) if isinstance(size, int) else tuple(size)
     requests = _Steps(
         images, sizes, seed, batch_size, steps_per_epoch(images, batch_size),
-        range(first_step, num_steps + 1), micro_batches, rank, world_size, views,
+        range(first_step, num_steps + 1), micro_batches, rank, world_size, num_views,
     )  # fmt: skip
-    return _batches(Decoder(images, view, seed, mix, substitute=True), requests, workers, timeout, pin_memory)
+    return _batches(Decoder(images, augmentation, seed, mix, substitute=True), requests, workers, timeout, pin_memory)
 
 
 def view_batches(
@@ -107,7 +107,7 @@ def view_batches(
     size: ViewSize,
     augment: str = "none",
     seed: int = 0,
-    view: int = 0,
+    key: int = 0,
     batch_size: int = 64,
     workers: int = 0,
     timeout: float = TIMEOUT,
@@ -123,7 +123,7 @@ def view_batches(
         size: side of the square view in pixels, or height and width, to which the crop is resized.
         augment: name of the augmentation, of which only the crop is done here; "none": the centre square.
         seed: first key of the random view, for `augment` other than "none".
-        view: second key of the random view.
+        key: view key; second key of the random view.
         batch_size: images of a batch; a batch with damaged images is smaller, possibly empty.
         workers: processes that decode images; 0: this process decodes.
         timeout: longest time to wait for a worker's batch, in seconds; 0: no limit.
@@ -137,7 +137,7 @@ def view_batches(
         WorkerError: a worker has died, or not answered in time.
     """
     rest = torch.arange(first, len(images) if last is None else last)
-    requests: list[Request] = [(part.tolist(), [view] * len(part), size) for part in rest.split(batch_size)]
+    requests = [Request(part.tolist(), [key] * len(part), size) for part in rest.split(batch_size)]
     decoder = Decoder(images, augmentations.preset(augment), seed, mix, substitute=False)
     return _batches(decoder, requests, workers, timeout, pin_memory)
 
@@ -155,7 +155,7 @@ class _Steps:
     micro_batches: int
     rank: int
     world_size: int
-    views: int | None
+    num_views: int | None
 
     def __iter__(self) -> Iterator[Request]:
         ordered, order, visits = -1, torch.empty(0), torch.empty(0)
@@ -166,12 +166,12 @@ class _Steps:
             own = torch.arange(self.batch_size).tensor_split(self.world_size)[self.rank] + place * self.batch_size
             if self.images.in_pieces:
                 self.images.expect(order[own[0] : own[0] + _EXPECTED])
-            index, key = order[own], visits[own]
-            if self.views is not None:
-                key = key % self.views
+            indices, keys = order[own], visits[own]
+            if self.num_views is not None:
+                keys = keys % self.num_views
             size = self.sizes[int(rng.number(self.seed, _SIZE, step) * len(self.sizes))]
-            shares = index.tensor_split(self.micro_batches), key.tensor_split(self.micro_batches)
-            yield from ((part.tolist(), keys.tolist(), size) for part, keys in zip(*shares, strict=True))
+            parts = zip(indices.tensor_split(self.micro_batches), keys.tensor_split(self.micro_batches), strict=True)
+            yield from (Request(part.tolist(), of_part.tolist(), size) for part, of_part in parts)
 
     def __len__(self) -> int:
         return len(self.steps) * self.micro_batches
@@ -186,6 +186,6 @@ def _batches(
             batch = decoder.batch(request)
             yield batch.pin_memory() if pin_memory else batch
         return
-    for (index, view, damaged), images in answers(decoder, requests, workers, timeout=timeout, pin_memory=pin_memory):
+    for (index, keys, damaged), images in answers(decoder, requests, workers, timeout=timeout, pin_memory=pin_memory):
         assert images is not None
-        yield Batch(images, torch.from_numpy(index), torch.from_numpy(view), damaged)
+        yield Batch(images, torch.from_numpy(index), torch.from_numpy(keys), damaged)

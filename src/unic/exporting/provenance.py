@@ -12,23 +12,23 @@ from unic.encoders.schemes.safetensors import as_timm
 from unic.errors import InputError
 from unic.exporting.licences import Licence, student_licence
 from unic.recipe.schema import Recipe
-from unic.training.recorded import Models
+from unic.training.recorded import Facts, Models
 
-Facts = Mapping[str, Any]
-"""`uri`, `licence` (see `Encoder.licence`) and `revision` of one model."""
+Source = Mapping[str, Any]
+"""`uri`, `licence` (see `Encoder.licence`) and `revision` of one model, as an export writes them."""
 
 
 @dataclass(frozen=True)
 class Provenance:
     """`start`: None for a student from scratch; `teachers`: by name."""
 
-    start: Facts | None
-    teachers: Mapping[str, Facts]
+    start: Source | None
+    teachers: Mapping[str, Source]
 
     @property
     def licence(self) -> Licence:
         """The licence that the student inherits."""
-        licences = {name: facts["licence"] for name, facts in self.teachers.items()}
+        licences = {name: source["licence"] for name, source in self.teachers.items()}
         return student_licence(licences if self.start is None else {"the start": self.start["licence"], **licences})
 
 
@@ -39,20 +39,18 @@ def provenance(plans: Sequence[Recipe], models: Models) -> Provenance:
         plans: the stages that have been trained, with their URIs as recorded.
         models: see `unic.training.recorded`.
     """
-    if "student" in models:
-        student, teachers = models["student"], models["teachers"]
-        return Provenance(
-            None if student["from_scratch"] else _chosen(student), {n: _chosen(teachers[n]) for n in teachers}
-        )
+    if models.student is not None:
+        start = None if models.student.from_scratch else _source(models.student)
+        return Provenance(start, {name: _source(facts) for name, facts in models.teachers.items()})
     uris = {name: uri for plan in plans for name, uri in plan.teachers.uris.items()}
-    start = plans[0].student.model
+    first = plans[0].student.model
     return Provenance(
-        None if _is_scratch(start) else _facts_of(start), {name: _facts_of(uri) for name, uri in uris.items()}
+        None if _is_scratch(first) else _source_of(first), {name: _source_of(uri) for name, uri in uris.items()}
     )
 
 
-def _chosen(facts: Facts) -> Facts:
-    return {key: facts[key] for key in ("uri", "licence", "revision")}
+def _source(facts: Facts) -> Source:
+    return {"uri": facts.uri, "licence": facts.licence, "revision": facts.revision}
 
 
 def _is_scratch(uri: str) -> bool:
@@ -60,8 +58,8 @@ def _is_scratch(uri: str) -> bool:
     return spec.scheme == "timm" and "checkpoint" not in spec.options and not spec.flag("pretrained", True)
 
 
-def _facts_of(uri: str) -> Facts:
-    """The facts of a URI, without loading weights where possible."""
+def _source_of(uri: str) -> Source:
+    """The source that a URI names, without loading weights where possible."""
     spec = parse_uri(uri)
     try:
         if spec.scheme in ("timm", "safetensors"):

@@ -18,10 +18,11 @@ from jaxtyping import Int
 from torch import Tensor
 
 from unic._scratch import is_in_use, say_not_kept, say_read_only, scratch
+from unic.data.batch import DamagedImage
 from unic.data.cache_dir import default_cache_dir
 from unic.data.sources import Source
 from unic.encoders.base import Encoder
-from unic.features.entry import Check, Damaged, NamedArrays, Tally, load, row_sums, summed
+from unic.features.entry import Check, NamedArrays, Tally, load, row_sums, summed
 from unic.features.extraction import FORMAT, Extraction, ProgressCallback, evaluating
 from unic.features.patches import Dtype
 from unic.features.store import ReadOnlyError, build, building, collect
@@ -73,7 +74,7 @@ class Features:
     ranges: np.ndarray | None = None
     grid: Grid | None = None
     sums: np.ndarray | None = None
-    damaged: list[Damaged] = field(default_factory=list)
+    damaged: list[DamagedImage] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.index)

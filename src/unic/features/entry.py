@@ -20,12 +20,12 @@ from typing import Any, Literal
 
 import numpy as np
 
+from unic.data.batch import DamagedImage
 from unic.digest import sha256, sha256_of_each, sha256_of_file
 from unic.files import write_text
 from unic.tokens import Grid
 
 NamedArrays = dict[str, np.ndarray]
-Damaged = tuple[int, str, str]  # index, name and reason of an image that could not be read
 Check = Literal["whole", "rows"]
 
 _ALWAYS_READ = ("index.npy", "sums.npy")
@@ -43,18 +43,18 @@ class Tally:
         images: number of images done, damaged ones included.
         rows: number of rows written.
         grid: rows and columns of the patches; None without patches.
-        damaged: (index, name, reason) of the images that could not be read.
+        damaged: the images that could not be read.
     """
 
     images: int = 0
     rows: int = 0
     grid: Grid | None = None
-    damaged: list[Damaged] = field(default_factory=list)
+    damaged: list[DamagedImage] = field(default_factory=list)
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Tally:
         grid = None if stored["grid"] is None else (int(stored["grid"][0]), int(stored["grid"][1]))
-        damaged = [(int(index), str(name), str(reason)) for index, name, reason in stored["damaged"]]
+        damaged = [DamagedImage(int(index), str(name), str(reason)) for index, name, reason in stored["damaged"]]
         return cls(int(stored.get("images", 0)), int(stored["rows"]), grid, damaged)
 
 

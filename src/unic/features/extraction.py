@@ -114,7 +114,7 @@ class Extraction:
     def batches(self, first: int) -> Iterator[Batch]:
         return view_batches(
             self.images, size=self.size or self.encoder.input_size, augment=self.augment, seed=self.seed,
-            view=self.view, batch_size=self.batch_size, workers=self.workers,
+            key=self.view, batch_size=self.batch_size, workers=self.workers,
             first=first + (self.span[0] if self.span else 0), last=self.span[1] if self.span else None,
             mix=self.mix, pin_memory=self.device.type == "cuda",
         )  # fmt: skip
@@ -139,7 +139,7 @@ class Extraction:
             if self.progress is not None:
                 self.progress(done.images, len(self))
         if not self.span and not first and not done.rows:
-            reason = f"; {done.damaged[0][1]}: {done.damaged[0][2]}" if done.damaged else ""
+            reason = f"; {done.damaged[0].name}: {done.damaged[0].reason}" if done.damaged else ""
             raise InputError(f"data '{self.images.path}': no image can be read{reason}")
 
     def features_of(self, batch: Batch) -> BatchFeatures:

@@ -18,8 +18,9 @@ import numpy as np
 from filelock import FileLock
 
 from unic._scratch import READ_ONLY
+from unic.data.batch import DamagedImage
 from unic.errors import FullDiskError, InputError, StoppedError
-from unic.features.entry import Damaged, NamedArrays, Tally, publish, row_sums, summed, write_json
+from unic.features.entry import NamedArrays, Tally, publish, row_sums, summed, write_json
 from unic.features.rows import RowFiles
 from unic.quantities import gigabytes
 from unic.tokens import Grid
@@ -39,7 +40,7 @@ class BatchFeatures:
 
     arrays: Mapping[str, np.ndarray]
     grid: Grid | None
-    damaged: list[Damaged]
+    damaged: list[DamagedImage]
 
 
 class ReadOnlyError(Exception):

@@ -20,7 +20,7 @@ from unic.training.job import Job
 from unic.training.memory import SavedBytes, largest_batch, room
 from unic.training.optimizer import optimizer_step
 from unic.training.step import batch_loss
-from unic.training.teachers import Outputs
+from unic.training.teachers import TokenSource
 
 PATIENCE = 20.0  # seconds for the timed steps, over all sizes of views
 _MOST, _LEAST = 10, 2  # number of timed steps, at most and at least
@@ -131,7 +131,7 @@ class _Clock:
 class _TimedTeachers:
     """Teachers whose seconds are added up."""
 
-    def __init__(self, teachers: Outputs, device: torch.device) -> None:
+    def __init__(self, teachers: TokenSource, device: torch.device) -> None:
         self.teachers, self.device, self.seconds = teachers, device, 0.0
 
     def __call__(self, images: Tensor, index: Tensor, view: Tensor, crops: Tensor | None = None) -> dict[str, Tokens]:

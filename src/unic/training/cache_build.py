@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from multiprocessing.process import BaseProcess
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Int
@@ -33,6 +33,28 @@ from unic.trust import inherit, trusted
 log = logging.getLogger("unic")
 
 ShowLine = Callable[[str], None]
+
+
+class ShardWork(NamedTuple):
+    """The work of a further process, in plain values: the process trusts no code before it has read them.
+
+    Attributes:
+        recipe: as JSON values.
+        grids: the teachers' own patch grids.
+        fingerprints: of the teachers.
+        device: device of the teachers.
+        worker: number of the process, from 0.
+        num_workers: number of processes of all ranks.
+        trusted: what it trusts.
+    """
+
+    recipe: dict[str, Any]
+    grids: dict[str, Grid]
+    fingerprints: dict[str, str]
+    device: str
+    worker: int
+    num_workers: int
+    trusted: list[str]
 
 
 def build_cache(
@@ -59,9 +81,9 @@ def build_cache(
     if rank == 0:
         for line in _forecast(plan, shards, missing, world_size):
             announce(line)
-    processes = plan.setting.processes if missing and plan.is_shared() else 1
-    first, count = rank * processes, world_size * processes
-    with _others(plan, device, range(first + 1, first + processes), count):
+    per_rank = plan.setting.processes if missing and plan.is_shared() else 1
+    first, count = rank * per_rank, world_size * per_rank
+    with _others(plan, device, range(first + 1, first + per_rank), count):
         for done, shard in enumerate(_in_turn(missing, first, count)):
             what = f"teacher cache: shard {done + 1} of {len(missing)}, {shard.teacher}, view {shard.view + 1}"
             features[shard] = _make(plan, shard, partial(_progress, status, what))
@@ -115,12 +137,11 @@ def _others(plan: CachePlan, device: torch.device, workers: range, count: int) -
     try:
         with processes.threads_each(threads):
             for offset, worker in enumerate(workers, start=1):
-                task = {
-                    "recipe": plan.recipe.model_dump(mode="json"), "grids": plan.grids,
-                    "fingerprints": plan.fingerprints, "device": _device(device, offset), "worker": worker,
-                    "count": count, "trusted": trusted(),
-                }  # fmt: skip
-                helpers.append(processes.Spawning().Process(target=_work, args=(task,)))
+                work = ShardWork(
+                    plan.recipe.model_dump(mode="json"), plan.grids, plan.fingerprints, _device(device, offset),
+                    worker, count, trusted(),
+                )  # fmt: skip
+                helpers.append(processes.Spawning().Process(target=build_shards, args=(work,)))
                 helpers[-1].start()
         torch.set_num_threads(threads if helpers else own)
         yield
@@ -141,21 +162,20 @@ def _device(device: torch.device, offset: int) -> str:
     return f"cuda:{((device.index or 0) + offset) % torch.cuda.device_count()}"
 
 
-def _work(task: dict[str, Any]) -> None:
+def build_shards(work: ShardWork) -> None:
     """Builds shards in a further process, from the same recipe and plan, on its own device."""
-    inherit(task["trusted"])
-    recipe, device = Recipe.model_validate(task["recipe"]), torch.device(task["device"])
+    inherit(work.trusted)
+    recipe, device = Recipe.model_validate(work.recipe), torch.device(work.device)
     encoders = {
         name: open_encoder(uri, device=device, precision=recipe.train.precision)
         for name, uri in recipe.teachers.uris.items()
     }
-    grids: dict[str, Grid] = {name: (grid[0], grid[1]) for name, grid in task["grids"].items()}
     images = ImageList.from_config(recipe.data.train, recipe.data.max_pixels, recipe.data.holdout)
-    plan = CachePlan(recipe, encoders, grids, images)
-    if plan.fingerprints != task["fingerprints"]:
+    plan = CachePlan(recipe, encoders, work.grids, images)
+    if plan.fingerprints != work.fingerprints:
         raise InputError(
             "teacher cache: a worker loaded different teacher weights (random initialisation?); set "
             "teachers.cache.processes=1"
         )
-    for shard in _in_turn(plan.missing(), task["worker"], task["count"]):
+    for shard in _in_turn(plan.missing(), work.worker, work.num_workers):
         _make(plan, shard)

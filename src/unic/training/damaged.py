@@ -31,7 +31,7 @@ class DamagedImages:
 
     def note(self, batch: Batch) -> None:
         """Adds the damaged images of a batch."""
-        self._reasons.update({name: reason for _, name, reason in batch.damaged})
+        self._reasons.update({image.name: image.reason for image in batch.damaged})
 
     @property
     def has_news(self) -> bool:

@@ -68,7 +68,7 @@ def _batches(job: Job) -> Iterator[Batch]:
         batch_size=min(_BATCH_SIZE, job.images.epoch_length()),
         first_step=1,
         num_steps=_NUM_BATCHES,
-        views=recipe.teachers.cache.views if recipe.teachers.cache else None,
+        num_views=recipe.teachers.cache.views if recipe.teachers.cache else None,
         mix=Mix.of(recipe.data.mix),
     )
 

@@ -27,7 +27,7 @@ from unic.training.ridge import Ridge, RidgeScore
 CANDIDATES = (0.25, 0.5, 0.75, 1.0)  # values of α that `auto` compares
 
 
-def kept(run: Path, recipe: Recipe, step: int) -> Checkpoint | None:
+def load_interpolated(run: Path, recipe: Recipe, step: int) -> Checkpoint | None:
     """The interpolated student of a run, if it is of this step and as the recipe asks; else None.
 
     Its state has `alpha` and, with `auto`, the measured `r2`.
@@ -71,7 +71,7 @@ def interpolate(
         FullDiskError: it cannot be written.
     """
     asked = job.recipe.train.interpolate
-    found = kept(run, job.recipe, step)
+    found = load_interpolated(run, job.recipe, step)
     if found is not None and (found.state["validation"] == job.recipe.data.validation or asked != "auto"):
         mixed = copy.deepcopy(student)
         mixed.load_state_dict(found.tensors)

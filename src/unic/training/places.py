@@ -6,6 +6,7 @@ weight files (in URIs), of a cache and of a suite.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -27,6 +28,19 @@ _SETS = ("eval.suite.data", "eval.suite.unseen")  # of a suite that the recipe w
 _CHECKPOINT = re.compile(r"([?&]checkpoint=)[^&]*")
 
 Change = Callable[[str, str], str]  # from a key and its text to the new text
+
+
+class Places:
+    """The working folder of a run, and the environment variables that its recipe named. Saved, but not restored."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        self._written = recipe.written
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"folder": os.getcwd(), "written": dict(self._written)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restores nothing: a resumed run has a working folder and an environment of its own."""
 
 
 def folder_of(state: RunState | None) -> Path | None:

@@ -7,8 +7,9 @@ without a record, the rules of those versions give them.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -21,10 +22,57 @@ from unic.runs.state import RECORD, RunState, newest_state
 from unic.training import places
 from unic.training.job import Job
 
-Models = Mapping[str, Any]
-"""`student`: facts; `teachers`: facts by name, of all stages so far; `before`: a version without a record began it."""
-NONE: Models = {"before": False, "teachers": {}}
-BEFORE: Models = {"before": True, "teachers": {}}
+
+@dataclass(frozen=True)
+class Facts:
+    """A model as it was loaded; `licence` and `revision`: see `Encoder`."""
+
+    uri: str
+    mean: list[float]
+    std: list[float]
+    licence: str | None
+    revision: str | None
+
+
+@dataclass(frozen=True)
+class StudentFacts(Facts):
+    """The student as it was loaded, and whether it had random weights."""
+
+    from_scratch: bool
+
+
+_Facts = TypeVar("_Facts", bound=Facts)
+
+
+@dataclass(frozen=True)
+class Models:
+    """The models of a run.
+
+    Attributes:
+        before: a version of unic without a record began the run.
+        student: None: nothing is recorded.
+        teachers: by name, of all stages so far.
+    """
+
+    before: bool = False
+    student: StudentFacts | None = None
+    teachers: Mapping[str, Facts] = field(default_factory=dict)
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Models:
+        """The models in the record of a checkpoint; an empty record is of a version without one."""
+        if not state:
+            return cls(before=True)
+        student = _read(StudentFacts, state["student"]) if "student" in state else None
+        return cls(state["before"], student, {name: _read(Facts, facts) for name, facts in state["teachers"].items()})
+
+    def to_state(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def _read(kind: type[_Facts], facts: Mapping[str, Any]) -> _Facts:
+    """Facts of a checkpoint, without keys that a later version may have added."""
+    return kind(**{each.name: facts[each.name] for each in fields(kind)})
 
 
 class Record:
@@ -39,20 +87,17 @@ class Record:
     """
 
     def __init__(self, job: Job, earlier: Models) -> None:
-        teachers = {name: _facts(encoder) for name, encoder in job.encoders.items()}
-        self.models: Models = {
-            "before": earlier["before"],
-            "student": _facts(job.student) | {"from_scratch": job.student.from_scratch},
-            "teachers": {**earlier["teachers"], **teachers},
-        }
+        student = StudentFacts(**_facts(job.student), from_scratch=job.student.from_scratch)
+        teachers = {name: Facts(**_facts(encoder)) for name, encoder in job.encoders.items()}
+        self.models = Models(earlier.before, student, {**earlier.teachers, **teachers})
 
     @property
     def is_of_before(self) -> bool:
         """Whether a version of unic without a record began the run, so that the rules of that version apply."""
-        return bool(self.models["before"])
+        return self.models.before
 
-    def state_dict(self) -> Models:
-        return self.models
+    def state_dict(self) -> dict[str, Any]:
+        return self.models.to_state()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Refuses a student with another mean or std than at the start, as a moved weight file may give it.
@@ -60,14 +105,15 @@ class Record:
         Raises:
             InputError: mean or std differ.
         """
-        if not state or state["before"]:
+        earlier = Models.from_state(state)
+        was, now = earlier.student, self.models.student
+        if earlier.before or was is None or now is None:
             return
-        was, now = state["student"], self.models["student"]
-        for key in ("mean", "std"):
-            if was[key] != now[key]:
+        for key, old, new in (("mean", was.mean, now.mean), ("std", was.std, now.std)):
+            if old != new:
                 raise InputError(
-                    f"{argument('resume')}: the student's {key} was {was[key]} at the start of the run and is "
-                    f"{now[key]} now; add {key}={','.join(map(str, was[key]))} to its URI"
+                    f"{argument('resume')}: the student's {key} was {old} at the start of the run and is {new} now; "
+                    f"add {key}={','.join(map(str, old))} to its URI"
                 )
 
 
@@ -87,14 +133,13 @@ def _numbers(values: Any) -> list[float]:
 
 def models_of(state: RunState) -> Models:
     """The record in a checkpoint's state."""
-    return state.get(RECORD, BEFORE)
+    return Models.from_state(state.get(RECORD, {}))
 
 
 def as_recorded(plan: Recipe, models: Models) -> Recipe:
     """The plan with the recorded mean and std added to every URI that does not state them."""
-    student = _settled(plan.student.model, models.get("student"), models)
-    known = models["teachers"]
-    teachers = {name: _settled(uri, known.get(name), models) for name, uri in plan.teachers.uris.items()}
+    student = _settled(plan.student.model, models.student, models)
+    teachers = {name: _settled(uri, models.teachers.get(name), models) for name, uri in plan.teachers.uris.items()}
     return plan.model_copy(
         update={
             "student": plan.student.model_copy(update={"model": student}),
@@ -118,7 +163,7 @@ def in_run(plan: Recipe, run: Path) -> Recipe:
     return plan if state is None else as_recorded(places.found_from(plan, places.folder_of(state)), models_of(state))
 
 
-def kept(plan: Recipe, models: Models) -> str:
+def notice_of_rules(plan: Recipe, models: Models) -> str:
     """A line about the rules of an earlier version that apply to a run which it began."""
     settled = as_recorded(plan, models)
     uris = {"student": (plan.student.model, settled.student.model)}
@@ -128,14 +173,14 @@ def kept(plan: Recipe, models: Models) -> str:
     return f"an earlier version of unic began this run, so its rules still apply: {'; '.join(rules)}"
 
 
-def _settled(uri: str, facts: Mapping[str, Any] | None, models: Models) -> str:
-    if models["before"]:
+def _settled(uri: str, facts: Facts | None, models: Models) -> str:
+    if models.before:
         return as_before(uri)
     spec = parse_uri(uri)
     has_file = spec.scheme == "safetensors" or (spec.scheme in ("timm", "open_clip") and "checkpoint" in spec.options)
-    if not has_file or facts is None or _weights(facts["uri"]) != _weights(uri):
+    if not has_file or facts is None or _weights(facts.uri) != _weights(uri):
         return uri
-    return spec.completed(as_options(facts["mean"], facts["std"]))
+    return spec.completed(as_options(facts.mean, facts.std))
 
 
 def _weights(uri: str) -> tuple[str, ...]:

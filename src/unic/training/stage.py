@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import copy
-import os
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from unic.data.batch import Batch
 from unic.data.loader import training_batches
@@ -24,6 +22,7 @@ from unic.training.job import Job
 from unic.training.optimizer import learning_rate
 from unic.training.parts import OptimizerState, TorchRng
 from unic.training.patience import Patience
+from unic.training.places import Places
 from unic.training.recorded import Record
 from unic.training.rules import first_learning_rate
 from unic.training.run import Run
@@ -103,7 +102,7 @@ class Stage:
             world_size=accelerator.num_processes,
             workers=recipe.data.workers,
             timeout=recipe.data.timeout,
-            views=cache.views if cache else None,
+            num_views=cache.views if cache else None,
             mix=Mix.of(recipe.data.mix),
             pin_memory=job.device.type == "cuda",
         )
@@ -121,7 +120,7 @@ class Stage:
         found: dict[str, Stateful] = {
             run_state.IDENTITY: self.identity,
             run_state.RECORD: self.record,
-            run_state.PLACES: Places(self.run),
+            run_state.PLACES: Places(self.run.recipe),
             run_state.POSITION: self.position,
             run_state.DISTILLER: self.job.distiller,
             run_state.STANDARDIZER: self.job.standardizer,
@@ -159,16 +158,3 @@ class Stage:
         parts.restore(self.parts(), found.tensors, as_parts(found.step, found.state))
         resumed = f"resumed after step {found.step}, from checkpoints/step-{found.step} of {self.run.folder}"
         self.news = [*self.identity.moved, resumed]
-
-
-class Places:
-    """The working folder of a run, and the environment variables that its recipe named. Saved, but not restored."""
-
-    def __init__(self, run: Run) -> None:
-        self._written = run.recipe.written
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"folder": os.getcwd(), "written": dict(self._written)}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restores nothing: a resumed run has a working folder and an environment of its own."""

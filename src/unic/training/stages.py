@@ -10,9 +10,12 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from accelerate import Accelerator
+from rich.console import Console
 from torch import nn
 
 from unic.arguments import argument
@@ -20,11 +23,12 @@ from unic.errors import InputError
 from unic.recipe.schema import Recipe
 from unic.runs import checkpoint
 from unic.runs.state import DISTILLER, LOSSES, Position, as_parts
+from unic.signals import StopSignals
 from unic.tokens import Grid
-from unic.training import engine, recorded
+from unic.training import engine
 from unic.training.build import build
 from unic.training.job import Job
-from unic.training.recorded import Record
+from unic.training.recorded import Models, Record, as_recorded, models_of
 from unic.training.resample import resampled
 from unic.training.rules import under_first_rules
 from unic.training.run import Run
@@ -34,24 +38,26 @@ from unic.training.start import Start
 log = logging.getLogger("unic")
 
 
-def first_stage(run: Run, *, resume: bool) -> Stage:
+def first_stage(
+    recipe: Recipe, folder: Path, accelerator: Accelerator, console: Console, stops: StopSignals, *, resume: bool
+) -> Stage:
     """The stage that a run begins with, or in which its newest checkpoint was saved.
 
     Args:
-        run: if an earlier version of unic began it, its recipe is changed to the rules of that version.
+        recipe: if an earlier version of unic began the run, it is changed to the rules of that version.
+        folder: see `Run`, as for `accelerator`, `console` and `stops`.
         resume: continue from the newest checkpoint, if there is one.
 
     Raises:
         InputError: a stage of the recipe cannot run, or the recipe trains something else than the checkpoint.
     """
-    newest = checkpoint.load_newest(run.folder) if resume else None
+    newest = checkpoint.load_newest(folder) if resume else None
     for problem in newest.problems if newest else ():
         log.warning(problem)
     state = as_parts(newest.checkpoint.step, newest.checkpoint.state) if newest else None
-    models = recorded.models_of(state) if state else recorded.NONE
-    if models["before"]:
-        run.recipe = under_first_rules(run.recipe)
-    plans = [recorded.as_recorded(plan, models) for plan in run.recipe.plans()]
+    models = models_of(state) if state else Models()
+    run = Run(under_first_rules(recipe) if models.before else recipe, folder, accelerator, console, stops)
+    plans = [as_recorded(plan, models) for plan in run.recipe.plans()]
     position = Position.of(state) or Position()
     if position.stage >= len(plans):
         raise InputError(
@@ -70,7 +76,7 @@ def next_stage(stage: Stage) -> Stage:
     trained = engine.whole(before.distiller.state_dict())
     average = engine.whole(stage.ema.tensors if stage.ema else {})
     run.accelerator.free_memory()  # else it would keep the models of all stages
-    plan = recorded.as_recorded(run.recipe.plans()[position.stage + 1], stage.record.models)
+    plan = as_recorded(run.recipe.plans()[position.stage + 1], stage.record.models)
     job = build(plan, run.accelerator.device, run.accelerator.num_processes)
     states = {name: part.state_dict() for name, part in before.learned().items()}
     states[DISTILLER] = resampled(trained, job.distiller, before.own_grid, job.own_grid)

@@ -18,12 +18,12 @@ from unic.training import engine
 from unic.training.job import Job
 from unic.training.optimizer import optimizer_step
 from unic.training.stage import Stage
-from unic.training.teachers import Outputs
+from unic.training.teachers import TokenSource
 from unic.training.window import BatchLoss, Window
 from unic.weightings import Pairs
 
 
-def batch_loss(job: Job, teachers: Outputs, batch: Batch, step: int, model: nn.Module | None = None) -> BatchLoss:
+def batch_loss(job: Job, teachers: TokenSource, batch: Batch, step: int, model: nn.Module | None = None) -> BatchLoss:
     """The loss of a batch. Training, the trial before it, `unic check` and the diagnosis of a step all use it.
 
     Args:
@@ -54,7 +54,7 @@ def batch_loss(job: Job, teachers: Outputs, batch: Batch, step: int, model: nn.M
 
 
 def training_step(
-    stage: Stage, model: nn.Module, teachers: Outputs, batches: Iterator[Batch], step: int
+    stage: Stage, model: nn.Module, teachers: TokenSource, batches: Iterator[Batch], step: int
 ) -> Callable[[], dict[str, float]]:
     """One step of the optimiser: forward and backward of its micro-batches, then one update.
 

@@ -23,7 +23,7 @@ PlainViews = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 @runtime_checkable
-class Outputs(Protocol):
+class TokenSource(Protocol):
     """The teachers' tokens of a batch, `{teacher: Tokens}`, on the student's grid."""
 
     def __call__(
@@ -52,7 +52,7 @@ def only(tokens: Tokens, matched: Matched) -> Tokens:
 
 
 @runtime_checkable
-class Teachers(Outputs, Protocol):
+class Teachers(TokenSource, Protocol):
     """The teachers as training uses them."""
 
     def ahead(self, batches: Iterator[Batch]) -> Iterator[Batch]:

@@ -26,14 +26,14 @@ from unic.runs.folder import check_free
 from unic.runs.metric_names import KNN_MEAN
 from unic.runs.metrics import MetricsLog, logged_to
 from unic.signals import stop_signals
-from unic.training import engine, lock, recorded, rendezvous
+from unic.training import engine, lock, rendezvous
 from unic.training.diagnosis import write_case
 from unic.training.environment import write_start
 from unic.training.interpolate import interpolate
 from unic.training.memory import out_of_memory_named
 from unic.training.open_teachers import open_teachers
 from unic.training.pull import pull_towards
-from unic.training.run import Run
+from unic.training.recorded import notice_of_rules
 from unic.training.stage import Stage
 from unic.training.stages import first_stage, next_stage
 from unic.training.step import training_step
@@ -83,8 +83,8 @@ def fit(
         stack.enter_context(peers(accelerator, recipe.train.timeout))
         stops = stack.enter_context(stop_signals())
         with stops.at_once("while the models were loaded"):
-            run = Run(recipe, folder, accelerator, console, stops)
-            stage = first_stage(run, resume=resume)
+            stage = first_stage(recipe, folder, accelerator, console, stops, resume=resume)
+        run = stage.run
         if run.is_main:
             stack.enter_context(lock.held(folder))
             check_free(folder, resume)  # again, because another run may have begun while this one was built
@@ -130,7 +130,7 @@ def _describe(stage: Stage) -> None:
     run.describe([*lines, *stage.news])
     log.info(cores.described(job.recipe.data.workers))
     if run.is_main and stage.record.is_of_before:
-        line = recorded.kept(run.recipe.plans()[index], stage.record.models)
+        line = notice_of_rules(run.recipe.plans()[index], stage.record.models)
         log.warning(line)
         run.show(line)
 

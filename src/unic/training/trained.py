@@ -16,7 +16,7 @@ from unic.recipe.schema import Recipe, load_run_recipe
 from unic.runs import checkpoint
 from unic.runs.folder import check_run_folder
 from unic.runs.state import DISTILLER, EMA, POSITION, Position, as_parts
-from unic.training import interpolate
+from unic.training.interpolate import load_interpolated
 from unic.training.places import folder_of, found_from, written_in
 from unic.training.recorded import Models, as_recorded, models_of
 
@@ -86,7 +86,7 @@ def load_trained(run: Path) -> Trained:
     models = models_of(state)
     position = Position(**state[POSITION])
     plans = [as_recorded(plan, models) for plan in recipe.plans()[: position.stage + 1]]
-    leaving = interpolate.kept(run, plans[-1], saved.step)
+    leaving = load_interpolated(run, plans[-1], saved.step)
     is_at_end = bool(position.is_finished) and position.has_ended(len(recipe.stages))
     if is_at_end and leaving is None and plans[-1].train.interpolate is not None:
         raise InputError(
