@@ -243,7 +243,7 @@ def test_a_digest_of_a_recipe_has_what_decides_a_training(measured: dict[str, An
     (tmp_path / "whole.yaml").write_text(recipe.to_yaml())  # with every default
     same = [
         [],
-        ["seed=3", "train.log_every=7", "data.workers=1"],
+        ["seed=3", "train.log_every=7", "data.workers=1", "eval.suite=quick"],
         ["weighting.level=image", "loss.cosine={weight: 0.5}"],
     ]
     for source in (measured, tmp_path / "whole.yaml"):
@@ -253,6 +253,7 @@ def test_a_digest_of_a_recipe_has_what_decides_a_training(measured: dict[str, An
         "weighting.level=batch",
         "loss.cosine=2",
         "train.interpolate=0.5",
+        "eval={every: 1, patience: 2}",
         "teachers.models.vit.weight=2",
     ]
     assert len({recipe_digest(load_recipe(measured, [line])) for line in [*changed, "seed=3"]}) == 1 + len(changed)

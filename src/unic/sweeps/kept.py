@@ -18,13 +18,9 @@ from unic.sweeps.asked import Resumed, read_asked
 from unic.sweeps.folder import SweepFolder
 from unic.sweeps.measured import Measured, read_all
 from unic.sweeps.plan import Plan, suite_name
-from unic.sweeps.sameness import images_digest, recipe_digest, suite_digest
+from unic.sweeps.sameness import FREE, images_digest, recipe_digest, suite_digest
 from unic.sweeps.variants import folder_name
-from unic.training.identity import FREE_TO_CHANGE, first_difference
-
-# What changes no number of a run, and the seed, which a sweep sets. Another end of the training, or another student
-# that leaves it, does change numbers.
-_FREE = ("seed", *(key for key in FREE_TO_CHANGE if key != "eval" and not key.startswith("train.interpolate")))
+from unic.training.identity import first_difference
 
 
 def check_kind(folder: SweepFolder) -> None:
@@ -203,7 +199,7 @@ def _check_images(trainings: Sequence[Measured], plan: Plan, named: str) -> None
 
 
 def _check_recipe(kept: Recipe, now: Recipe, named: str) -> None:
-    if changed := first_difference(kept.model_dump(mode="json"), now.model_dump(mode="json"), _FREE):
+    if changed := first_difference(kept.model_dump(mode="json"), now.model_dump(mode="json"), FREE):
         raise InputError(
             f"{named}: in the recipe of the sweep there '{changed.key}' is {changed.was!r}, now it is "
             f"{changed.now!r}; name another folder"

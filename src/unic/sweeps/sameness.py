@@ -20,8 +20,9 @@ from unic.training.identity import FREE_TO_CHANGE
 from unic.training.places import without_places
 from unic.training.same_words import component, loss
 
-_UNDECISIVE = ("seed", *(key for key in FREE_TO_CHANGE if not key.startswith("train.interpolate")))
-"""Keys that change no student of a training, and the seed, which a sweep sets."""
+FREE = ("seed", *(key for key in FREE_TO_CHANGE if key != "eval" and not key.startswith("train.interpolate")))
+"""Keys that change no number of a run, and the seed, which a sweep sets. Another end of the training, or another
+student that leaves it, does change numbers."""
 
 
 def content(recipe: Recipe) -> str:
@@ -41,7 +42,7 @@ def content(recipe: Recipe) -> str:
 
 
 def recipe_digest(recipe: Recipe) -> str:
-    """A hash of all in a recipe that decides the student of a training, but for the seed and paths, which may move.
+    """A hash of all in a recipe that decides the student of a training, so not of its seed, suite and paths.
 
     It has no defaults, so that a later version with further keys gives the same one.
     """
@@ -103,7 +104,7 @@ def _decisive(plan: Recipe) -> dict[str, Any]:
     return {
         key: _as_numbers(value)
         for key, value in found.items()
-        if not any(key == name or key.startswith(f"{name}.") for name in _UNDECISIVE)
+        if not any(key == name or key.startswith(f"{name}.") for name in (*FREE, "eval.suite"))
     }
 
 
