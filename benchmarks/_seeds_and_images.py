@@ -1,4 +1,4 @@
-"""What a mean difference shows that varies with the seeds of trainings and with the test images.
+"""Statistics of a mean difference that varies with the seeds of trainings and with the test images.
 
 The error of the mean over n paired seeds is that of Student's t with n − 1 degrees of freedom; the error by other test
 images is normal, and known far better, as there are hundreds of images. The interval of `unic sweep` is that of their

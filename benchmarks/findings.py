@@ -294,7 +294,8 @@ def power(found: Findings) -> Iterator[str]:
         count = needed(POINT, deviation, error) or f"more than {MOST}"
         yield f"| {name}: {deviation:.2f} | {' | '.join(cells)} | {count} |"
     yield ""
-    yield f"Other test images add a standard error of {error:.2f} points (median of the comparisons), which is counted."
+    whose = "median of the variants against the method"
+    yield f"Other test images add a standard error of {error:.2f} points ({whose}), which is counted."
 
 
 def claims(found: Findings, judged: Mapping[Comparison, Judged]) -> Iterator[str]:
@@ -339,7 +340,7 @@ def in_short(found: Findings, judged: Mapping[Comparison, Judged]) -> Iterator[s
     fewer = len(rows.get(ONE_SEED, [])) + len(rows.get(NOT_TRAINED, []))
     if fewer:
         yield ""
-        yield f"{fewer} more comparisons have one seed, which shows nothing."
+        yield f"{fewer} more comparisons have one seed or none, which shows nothing."
 
 
 def in_points(difference: Difference | None) -> str:

@@ -95,6 +95,10 @@ def test_the_name_of_a_loss_alone_is_this_loss_with_weight_1(tmp_path: Path) -> 
     assert load_recipe(MINIMAL | {"base": str(tmp_path / "base.yaml"), "loss": "cosine"}).loss == {"cosine": 1}
     teacher = load_recipe(MINIMAL, ["teachers.models.a={uri: 'timm:x', loss: mse}"]).teachers.models["a"]
     assert teacher.loss == {"mse": 1}
+    own = ["teachers.models.a={uri: 'timm:x', loss: mse}", "teachers.models.a.loss.cosine=2"]
+    assert load_recipe(MINIMAL, own).teachers.models["a"].loss == {"mse": 1, "cosine": 2}
+    with pytest.raises(InputError, match="'loss': expected one name"):
+        load_recipe(MINIMAL | {"loss": ""})
     with pytest.raises(InputError, match="'loss': expected one name, or names with weights such as"):
         load_recipe(MINIMAL, ["loss=[cosine,mse]"])
 

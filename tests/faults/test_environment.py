@@ -58,6 +58,11 @@ def test_short_values_are_found_as_wholes_only() -> None:
     assert known.hide("ab") == "ab"
 
 
+def test_letters_are_hidden_as_a_word() -> None:
+    known = WithReferences().written_as({"\0train": "${oc.env:SPLIT}", "\0a/b-c": "${oc.env:DIR}"})
+    assert known.hide("training of train, a/b-cd") == "training of ${oc.env:SPLIT}, ${oc.env:DIR}d"
+
+
 def test_a_plain_number_is_no_secret() -> None:
     known = WithReferences().written_as({"\0002000": "${oc.env:STEPS}", "\00012345678": "${oc.env:KEY}"})
     assert known.hide("2000 images, key 12345678") == "2000 images, key ${oc.env:KEY}"

@@ -140,7 +140,7 @@ def _shown(work: Callable[[Console], object]) -> str:
 @pytest.mark.parametrize("output", NAMED)
 def test_an_output_names_the_variable_and_not_its_value(outputs: Path, output: str, place: str) -> None:
     text = html.unescape((outputs / output).read_text())
-    assert secret(place) not in text
+    assert "alice" not in text  # its apostrophe is written in several ways
     assert (f"${{oc.env:{variable(place)}}}" in text) == (place in NAMED[output])
 
 

@@ -136,6 +136,19 @@ def test_nothing_evaluated(runs: list[Path], tmp_path: Path, outline: Read) -> N
     assert "recipe cannot be read" in words
 
 
+@pytest.mark.parametrize("state", [{}, {"position": {}, "places": []}, {"position": {}, "places": {"written": [1]}}])
+def test_a_damaged_state_beside_a_damaged_recipe_does_not_cost_the_page(
+    runs: list[Path], tmp_path: Path, outline: Read, state: dict[str, Any]
+) -> None:
+    folder = tmp_path / "damaged"
+    (folder / "checkpoints/step-1").mkdir(parents=True)
+    (folder / "checkpoints/last").write_text("step-1")
+    (folder / "checkpoints/step-1/state.json").write_text(json.dumps({"step": 1, "state": state}))
+    (folder / "recipe.yaml").write_text("nothing: known\n")
+    text = write_comparison([*runs, folder], tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "recipe cannot be read" in outline(text).words()
+
+
 def test_recipes_show_only_what_differs(runs: list[Path]) -> None:
     rows = {row["key"]: row["values"] for row in collect_runs([read_run(run) for run in runs])["differences"]}
     assert rows == {"seed": ["0", "7"], "projector.hidden_dim": ["8", "4"]}

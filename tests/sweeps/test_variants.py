@@ -147,6 +147,9 @@ def test_a_dropped_teacher_is_of_no_source(measured: dict[str, Any]) -> None:
         {"data": {"train": [path], "size": 64}},
         {"data": {"train": [{"path": path, "teachers": ["cnn"], "limit": 2}]}},
     ]
+    measured["stages"] = [{"data.train.1.teachers": ["vit", "cnn"]}]
+    left = make_plan(read_asked({"recipe": measured, "drop_teachers": "each"})).recipes["without vit"]
+    assert left.stages == [{"data.train.1.teachers": ["cnn"]}]
     measured["stages"] = [{"data.train": [path]}, {"data": {"train": [{"path": path, "teachers": ["vit"]}]}}]
     line = r"variant 'without vit': 'stages\[1\].data.train\[0\].teachers' names 'vit' alone"
     with pytest.raises(InputError, match=line):

@@ -101,6 +101,8 @@ def distill(
         _show_run(folder)  # the error line, which says what is missing, comes last
         raise UnfinishedError(f"{error}; to try again: {_again(folder)}") from None
     except UnicError as error:
+        if error.remedy is None:
+            raise
         raise error.continued_with(f"--resume: {_again(folder)}") from None
     from unic.training.engine import is_main_process
 

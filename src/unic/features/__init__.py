@@ -62,7 +62,7 @@ class Features:
             None for the other types.
         grid: rows and columns of `patches`.
         sums: `(n, k)` uint64, `row_sums` of the arrays above; None if they were verified when they were opened.
-        damaged: (index, name, reason) of the images that could not be read.
+        damaged: the images that could not be read.
     """
 
     cls: np.ndarray

@@ -35,7 +35,7 @@ class BatchFeatures:
     Attributes:
         arrays: rows of each array, by name; empty if all images of the batch are damaged.
         grid: rows and columns of the patches; None without patches.
-        damaged: (index, name, reason) of the images that could not be read.
+        damaged: the images that could not be read.
     """
 
     arrays: Mapping[str, np.ndarray]

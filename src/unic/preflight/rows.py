@@ -65,7 +65,12 @@ class Memory(TypedDict):
 
 
 class Tried(TypedDict):
-    """The steps that times are estimated from: `seconds` of the fastest and the slowest, share of them `waited`."""
+    """The steps that times are estimated from.
+
+    Attributes:
+        seconds: of the fastest and the slowest.
+        waited: share of the time that was spent waiting.
+    """
 
     steps: int
     images: list[int]

@@ -90,7 +90,7 @@ LossSetting = Annotated[
 
 
 def _by_name(value: Any) -> Any:
-    if isinstance(value, list):
+    if isinstance(value, list) or value == "":
         raise ValueError("expected one name, or names with weights such as {cosine: 0.5, mse: 0.5}")
     return {value: 1.0} if isinstance(value, str) else value
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +24,12 @@ _OWN_LOSS = re.compile(rf"{_TEACHER_KEY}\.loss")
 _DEFAULT_TYPES = {
     "projector": ProjectorSection().type, "standardize": StandardizeSection().type, "weighting": WeightingSection().type
 }  # fmt: skip
-_SECTION_OF_NAME: dict[str, Callable[[str], dict[str, Any]]] = {  # sections that a name alone may stand for
-    **{key: lambda name: {"type": name} for key in COMPONENTS},
-    "loss": lambda name: {name: 1.0},
-}
-_SHORT = (  # by the key of what may be written short: the key of the long form that has this value
-    (re.compile(_TEACHER_KEY), "uri"),
-    (re.compile("|".join(COMPONENTS)), "type"),
-    (re.compile(rf"({_TEACHER_KEY}\.)?loss\.[^.]+"), "weight"),
+_NAMES = (*COMPONENTS, "loss")  # sections that a name alone may stand for
+_LONG_FORMS: Sequence[tuple[re.Pattern[str], Callable[[Any], dict[str, Any]]]] = (  # by key of what may be short
+    (re.compile(_TEACHER_KEY), lambda uri: {"uri": uri}),
+    (re.compile("|".join(COMPONENTS)), lambda name: {"type": name}),
+    (re.compile(rf"({_TEACHER_KEY}\.)?loss"), lambda name: {name: 1.0}),
+    (re.compile(rf"({_TEACHER_KEY}\.)?loss\.[^.]+"), lambda weight: {"weight": weight}),
 )
 
 
@@ -156,18 +154,21 @@ def _write_out(tree: Any, key: str) -> None:
     for depth, part in enumerate(parts[:-1], 1):
         value = value.get(part) if isinstance(value, Mapping) else None
         parent = ".".join(parts[:depth])
-        if isinstance(value, str | int | float):
-            for pattern, name in _SHORT:
-                if pattern.fullmatch(parent):
-                    OmegaConf.update(tree, parent, {name: value}, merge=False)
+        if isinstance(value, str | int | float) and (long_form := _long_form(parent, value)) is not None:
+            OmegaConf.update(tree, parent, long_form, merge=False)
 
 
 def _named(tree: Mapping[str, Any]) -> dict[str, Any]:
     """A tree in which a component or a loss that is a name alone is a mapping, so that an override may add to it."""
     return {
-        key: _SECTION_OF_NAME[key](value) if key in _SECTION_OF_NAME and isinstance(value, str) else value
+        key: _long_form(key, value) if key in _NAMES and isinstance(value, str) else value
         for key, value in tree.items()
     }
+
+
+def _long_form(key: str, value: str | int | float) -> dict[str, Any] | None:
+    """What is written short, in the form that has options; None where a key has no short form."""
+    return next((form(value) for pattern, form in _LONG_FORMS if pattern.fullmatch(key)), None)
 
 
 def _line(text: object) -> str:

@@ -64,7 +64,13 @@ class WithReferences(BaseModel):
         names = {value.removeprefix(_WITHIN): text for value, text in self._written.items()}
         secrets = (value for value in names if len(value) >= _LEAST_HIDDEN and not _PLAIN_NUMBER.fullmatch(value))
         longest_first = sorted(secrets, key=len, reverse=True)
-        return (re.compile("|".join(map(re.escape, longest_first))), names) if longest_first else None
+        return (re.compile("|".join(map(_as_word, longest_first))), names) if longest_first else None
+
+
+def _as_word(value: str) -> str:
+    """A pattern of a value. Letters alone are no part of a longer word: `train` is not hidden in `training`."""
+    letter = r"[^\W\d_]"
+    return f"(?<!{letter}){re.escape(value)}(?!{letter})" if value.isalpha() else re.escape(value)
 
 
 def closed(tree: Any) -> Any:

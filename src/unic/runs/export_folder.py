@@ -57,7 +57,7 @@ class ExportFolder:
 
     @property
     def beside_the_weights(self) -> tuple[Path, ...]:
-        """What is made of the weights, and wrong once these are replaced."""
+        """The files that are made from the weights, and are outdated once these are replaced."""
         return self.onnx, self.onnx_half, self.torch_export, self.parity, self.heads, self.widths
 
     @property

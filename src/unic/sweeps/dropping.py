@@ -11,7 +11,7 @@ from unic.errors import InputError
 from unic.recipe.schema import Recipe
 
 _SOURCES = "data.train"
-_OF_SOURCE = re.compile(r"data\.train\[\d+\]\.teachers")
+_OF_SOURCE = re.compile(r"data\.train(?:\[\d+\]|\.\d+)\.teachers")
 
 
 def dropping(teacher: str, recipe: Recipe) -> Iterator[str]:

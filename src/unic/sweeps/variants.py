@@ -63,7 +63,7 @@ def about(variant: Variant) -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        raise type(error)(f"variant '{variant.name}': {error}") from None
+        raise error.reworded(f"variant '{variant.name}': {error.text}", error.remedy) from None
 
 
 def folder_name(name: str) -> str:

@@ -132,7 +132,7 @@ class Stage:
             run_state.PATIENCE: self.patience,
             run_state.SAVER: self.run.saver,
         }
-        # A learned part that not every recipe has comes last, and only with a state, as in earlier versions.
+        # Learned parts that not every recipe has come after the others, and only with a state, as in earlier versions.
         found |= {name: part for name, part in self.job.learned().items() if part.state_dict()}
         return found | ({run_state.EMA: self.ema} if self.ema else {})
 

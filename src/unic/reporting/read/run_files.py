@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -59,7 +59,7 @@ class RunFiles:
     @property
     def hidden(self) -> WithReferences:
         """The values of environment variables, which the page must not show."""
-        recipe = self.recipe.written if self.recipe else written_in(newest_state(self.path))
+        recipe = self.recipe.written if self.recipe else _written(self.path)
         return WithReferences().written_as(
             recipe, measured_sets(self.scores.results.protocol if self.scores else Protocol())[1]
         )
@@ -85,6 +85,15 @@ def read_run(path: Path) -> RunFiles:
         _metrics(path), environment if isinstance(environment, dict) else {}, _damaged(path),
         _alpha(path, recipe),
     )  # fmt: skip
+
+
+def _written(path: Path) -> Mapping[str, Any]:
+    """What the newest checkpoint says of environment variables; nothing where it is damaged."""
+    try:
+        found = written_in(newest_state(path))
+    except Exception:  # a damaged state must not cost the page
+        return {}
+    return found if isinstance(found, Mapping) else {}
 
 
 def _recipe(path: Path) -> tuple[Recipe | None, str]:
