@@ -161,7 +161,7 @@ def _write_out(tree: Any, key: str) -> None:
 def _named(tree: Mapping[str, Any]) -> dict[str, Any]:
     """A tree in which a component or a loss that is a name alone is a mapping, so that an override may add to it."""
     return {
-        key: _long_form(key, value) if key in _NAMES and isinstance(value, str) else value
+        key: _long_form(key, value) if key in _NAMES and value and isinstance(value, str) else value
         for key, value in tree.items()
     }
 
