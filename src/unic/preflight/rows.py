@@ -49,7 +49,7 @@ class Images(TypedDict):
 
 
 class Ladder(TypedDict):
-    """The projectors, of whichever type."""
+    """The projectors of the student."""
 
     type: str
     blocks: int
