@@ -126,7 +126,7 @@ def _axes(texts: list[str]) -> dict[str, list[Any]]:
 
 
 def _show(folder: Path) -> None:
-    """Prints the table of what is finished, then writes the page; the table is shown even if the page cannot be written."""
+    """Prints the table of what is finished, and then writes the page, which a read-only folder does not take."""
     from unic import api
     from unic.sweeps.folder import SweepFolder
     from unic.sweeps.table import render

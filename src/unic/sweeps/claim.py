@@ -20,9 +20,9 @@ _PATIENCE = 600.0  # seconds; another command tries all of its variants meanwhil
 
 @contextmanager
 def claimed(folder: Path, tell: Callable[[str], None]) -> Iterator[None]:
-    """Holds the folder of a sweep inside the block; waits for another command that does. The lock is of the kind that runs use.
+    """Holds the folder of a sweep inside the block; waits for another command that does.
 
-    A folder that did not exist and is empty at the end is removed.
+    The lock is of the kind that runs use. A folder that did not exist and is empty at the end is removed.
 
     Args:
         folder: the folder, which is made.
